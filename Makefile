@@ -1,0 +1,93 @@
+# What one runs here; `make help` lists it. Every target first does `make setup` where that is still to be done.
+
+# Which lock file: cpu or gpu. Once set up, .venv keeps the one it was set up with until another is named.
+ACCELERATOR ?= $(or $(patsubst .venv/.setup-%,%,$(firstword $(wildcard .venv/.setup-*))),cpu)
+LOCK := locks/$(ACCELERATOR).txt
+STAMP := .venv/.setup-$(ACCELERATOR)
+
+# The Python that .venv is made with: the first one here that the lock files fit.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
+
+# torch's CPU build is not on PyPI: it comes out of PIP_FIND_LINKS where that is set, else from PyTorch's own index.
+CPU_TORCH := $(or $(addprefix --find-links ,$(PIP_FIND_LINKS)),--torch-backend cpu)
+
+# The system's certificates, so that a company's proxy is trusted.
+UV_SYSTEM_CERTS ?= true
+export UV_SYSTEM_CERTS
+
+# $(call need,NAME) ends with one line where the variable NAME was not given.
+need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock demo synthesize submit check lint types test test-fast bench format
+
+help:
+	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
+		$(MAKEFILE_LIST)
+	@printf '\nGive variables after the target: make setup ACCELERATOR=gpu\n'
+
+##@ Set up
+
+setup: $(STAMP)  ## .venv/ from locks/cpu.txt; ACCELERATOR=gpu takes locks/gpu.txt
+
+$(STAMP): $(LOCK) pyproject.toml | .venv/bin/uv
+	@rm -f .venv/.setup-*
+	.venv/bin/uv pip sync --python .venv/bin/python $(if $(filter cpu,$(ACCELERATOR)),$(CPU_TORCH)) $(LOCK)
+	.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/bin/uv:
+	@$(or $(PYTHON),false) -c '$(FITS)' || \
+		{ echo 'make setup needs Python 3.11 or 3.12; name one with PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --constraint $(LOCK) uv
+
+lock: .venv/bin/uv  ## both lock files from pyproject.toml; ARGS=--upgrade takes the newest versions
+	$(COMPILE) --extra cpu $(CPU_TORCH) --override locks/overrides.txt --output-file locks/cpu.txt $(ARGS)
+	$(COMPILE) --extra gpu --output-file locks/gpu.txt $(ARGS)
+
+COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet pyproject.toml --group dev \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-emit-find-links
+
+##@ Run
+
+demo: CONFIG = jobs/configs/demo.yaml
+demo: synthesize  ## the factory in miniature, on this machine's CPU
+
+synthesize: needs-config $(STAMP)  ## personas to profiles and dialogues: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/synthesize.py --config $(CONFIG) $(ARGS)
+
+submit: needs-job needs-config needs-address $(STAMP)  ## a job on a running cluster: JOB=synthesize CONFIG=FILE ADDRESS=http://HEAD:8265
+	.venv/bin/ray job submit --address $(ADDRESS) --working-dir . -- python jobs/$(JOB).py --config $(CONFIG) $(ARGS)
+
+.PHONY: needs-job needs-config needs-address
+needs-job: ; $(call need,JOB)
+needs-config: ; $(call need,CONFIG)
+needs-address: ; $(call need,ADDRESS)
+
+##@ Check
+
+check: lint types test  ## what CI runs
+
+lint: $(STAMP)  ## format, lint rules and the direction of imports
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/lint-imports --no-logo
+
+types: $(STAMP)  ## static types
+	.venv/bin/mypy
+
+test: $(STAMP)  ## all tests that need no GPU; ARGS="-k NAME" for some of them
+	.venv/bin/python -m pytest $(ARGS)
+
+test-fast: $(STAMP)  ## the unit and golden tests alone
+	.venv/bin/python -m pytest tests/unit tests/golden $(ARGS)
+
+bench: $(STAMP)  ## the benchmarks
+	.venv/bin/python tests/benchmarks/run.py $(ARGS)
+
+format: $(STAMP)  ## format the code and fix what the linter can
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .

@@ -1,0 +1,221 @@
+"""A step: every row of a finished table goes through an engine into a row of the next one.
+
+    shards of work ──read, render, tokenise──► engine ──► parse, write──► shards of the table
+
+A finished shard is skipped, so a killed run goes on where it stopped; the driver sees counts alone.
+"""
+
+import json
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import ray.data
+
+from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
+from factory.engine import Generation, generation
+from factory.manifest import Timing, manifest_of
+from factory.models import Located
+from factory.progress import Progress
+from factory.records import Completion, Counts, Reject, Request
+from factory.runtime import unwrapped
+from factory.tables import Row, Table, accepted, count, fingerprint_of, rejected
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is particular to one step; its three functions are pure."""
+
+    schema: pa.Schema
+    prompt: str
+    """Reference of the prompt, for the rows."""
+    render: Callable[[Row], Request | Reject]
+    parse: Callable[[Row, Completion], Any | Reject]
+    ids: Callable[[Row], dict[str, str]]
+    """The columns that a rejected row keeps."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How a step's requests are answered."""
+
+    config: VllmEngine | OpenAIEngine | ScriptedEngine
+    sampling: Sampling
+    seed: int
+    model: Located
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that decide what rows say; how many replicas there are is not among them."""
+        passed = self.config.engine_kwargs if isinstance(self.config, VllmEngine) else {}
+        scripted = self.config.model_dump(exclude={"delay_s"}) if isinstance(self.config, ScriptedEngine) else {}
+        return {
+            "engine": self.config.kind,
+            **asdict(self.model),
+            "max_model_len": passed.get("max_model_len"),
+            "quantization": passed.get("quantization"),
+            "seed": self.seed,
+            "sampling": self.sampling.model_dump(),
+            **scripted,
+        }
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One table that a run of the engine makes: its rows come from a finished table of work.
+
+    `settings` decide the rows beside prompt, engine and work.
+    """
+
+    step: Step
+    work: Table
+    table: Table
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Open:
+    """A lane whose table is not finished: what there is of it, and what is to be done."""
+
+    lane: Lane
+    fingerprint: str
+    rows_in: int
+    done: list[str]
+    pending: list[str]
+
+
+def run_lanes(lanes: Sequence[Lane], engine: Engine, progress: Progress) -> None:
+    """Make the tables of all lanes, or what is missing of them, in one run of the engine.
+
+    Together, because starting an engine costs a minute on a laptop and more for a large model.
+
+    Raises:
+        FactoryError: the run cannot go on; what is written stays, and the same command goes on.
+    """
+    opened = [one for lane in lanes if (one := _open(lane, engine, progress))]
+    if not opened:
+        return
+    progress.begin([one.lane.table.name for one in opened], sum(one.rows_in for one in opened))
+    try:
+        with unwrapped():
+            accounts = [_count_shards(one) for one in opened]
+            left = [len(one.pending) for one in opened]
+            progress.resume(sum(accounts, Counts()))
+            made = [Counts() for _ in opened]
+            for number in [n for n, shards in enumerate(left) if not shards]:
+                _finish(opened[number], engine, accounts[number], progress.timing(made[number]), progress)
+            for number, new in _generate(opened, engine):
+                progress.advance(new)
+                made[number] += new
+                accounts[number] += new
+                left[number] -= 1
+                if not left[number]:
+                    _finish(opened[number], engine, accounts[number], progress.timing(made[number]), progress)
+    finally:
+        progress.finish()
+
+
+def _open(lane: Lane, engine: Engine, progress: Progress) -> Open | None:
+    work = lane.work.manifest()
+    assert work is not None, f"{lane.work.path} is not finished"
+    decided = {**lane.settings, "prompt": lane.step.prompt, **engine.settings(), "work": work["fingerprint"]}
+    fingerprint = fingerprint_of(decided)
+    lane.table.begin(fingerprint, decided)
+    finished = lane.table.manifest()
+    if finished:
+        progress.done(finished, skipped=True)
+        return None
+    names, there = lane.work.shards(), set(lane.table.shards())
+    done, pending = ([n for n in names if (n in there) is wanted] for wanted in (True, False))
+    return Open(lane, fingerprint, work["ok"], done, pending)
+
+
+def _finish(one: Open, engine: Engine, counts: Counts, timing: Timing, progress: Progress) -> None:
+    one.lane.table.check_complete(counts, one.rows_in)
+    made_with = {"prompts": [one.lane.step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
+    name = one.lane.table.name
+    manifest = manifest_of(name, one.rows_in, counts, timing, one.fingerprint, **made_with)
+    one.lane.table.finish(manifest)
+    progress.done(manifest)
+
+
+def _count_shards(one: Open) -> Counts:
+    if not one.done:
+        return Counts()
+    counted = _each([{"shard": name} for name in one.done]).map(partial(_count_shard, one.lane.table), num_cpus=0.5)
+    return sum(map(_counts_of, counted.iter_rows()), Counts())
+
+
+def _generate(opened: Sequence[Open], engine: Engine) -> Iterator[tuple[int, Counts]]:
+    """Answer all pending shards; for each that is written, its lane's number and its counts."""
+    shards = [{"lane": number, "shard": name} for number, one in enumerate(opened) for name in one.pending]
+    if not shards:
+        return
+    everything = sum(len(one.pending) + len(one.done) for one in opened)
+    shard_rows = max(1, sum(one.rows_in for one in opened) // everything)
+    answer = generation(engine.config, engine.sampling, engine.seed, shard_rows)
+    lanes = [one.lane for one in opened]
+    # One block a shard from the read on: nothing between here and the write merges or cuts blocks.
+    read = _each(shards).map(partial(_read_and_render, lanes, answer), num_cpus=0.5)
+    written = answer(read).map(partial(_parse_and_write, lanes, answer.model), num_cpus=0.5)
+    for row in written.iter_rows():
+        yield row["lane"], _counts_of(row)
+
+
+def _each(rows: list[dict[str, Any]]) -> ray.data.Dataset:
+    """A dataset with a block for each of some rows, which are names and not data."""
+    return ray.data.range(len(rows), override_num_blocks=len(rows)).map(lambda row: rows[row["id"]], num_cpus=0.5)
+
+
+def _read_and_render(lanes: Sequence[Lane], answer: Generation, shard: dict[str, Any]) -> dict[str, Any]:
+    lane = lanes[shard["lane"]]
+    rows = [row for row in lane.work.read(shard["shard"]).to_pylist() if row.get("status", "ok") == "ok"]
+    rendered = [lane.step.render(row) for row in rows]
+    requests = [request for request in rendered if isinstance(request, Request)]
+    refusals = [one if isinstance(one, Reject) else None for one in rendered]
+    return {
+        **shard,
+        "work": pickle.dumps(list(zip(rows, refusals, strict=True))),
+        "requests": pickle.dumps(requests),
+        **answer.prepare(requests),
+    }
+
+
+def _parse_and_write(lanes: Sequence[Lane], model: str, shard: dict[str, Any]) -> dict[str, Any]:
+    lane = lanes[shard["lane"]]
+    completions = iter(pickle.loads(shard["completions"]))
+    made_with = {"prompt": lane.step.prompt, "model": model}
+    rows = []
+    for row, refusal in pickle.loads(shard["work"]):
+        completion = None if refusal else next(completions)
+        made = refusal or _parse(lane.step, row, completion)
+        if isinstance(made, Reject):
+            rows.append(rejected(made, lane.step.ids(row), completion, **made_with))
+        else:
+            rows.append(accepted(made, completion, **made_with))
+    return {"lane": shard["lane"], **_as_row(lane.table.write(shard["shard"], rows, lane.step.schema))}
+
+
+def _parse(step: Step, row: Row, completion: Completion) -> Any | Reject:
+    """The failures that every step shares, then the step's own reading of the reply."""
+    raw = "\n\n".join(completion.replies)
+    if completion.error:
+        return Reject(completion.error, completion.detail or raw)
+    if completion.truncated:
+        return Reject("truncated", raw)
+    return step.parse(row, completion)
+
+
+def _count_shard(table: Table, shard: dict[str, Any]) -> dict[str, Any]:
+    columns = ["status", "reason", "prompt_tokens", "output_tokens", "cached_tokens"]
+    return _as_row(count(table.read(shard["shard"], columns)))
+
+
+def _as_row(counts: Counts) -> dict[str, Any]:
+    return {"counts": json.dumps(asdict(counts))}
+
+
+def _counts_of(row: Mapping[str, Any]) -> Counts:
+    return Counts(**json.loads(row["counts"]))

@@ -1,0 +1,48 @@
+"""Failures of a run. A row's failure is never one of these: it is a `records.Reject` in a table.
+
+FactoryError            the run stops; exit status 1 unless below
+├── UserError           the user can mend it; one line, exit status 2
+│   ├── ConfigError     a key, a value or a type in the config
+│   ├── InputError      a file of personas or instructions
+│   ├── PromptError     a file in prompts/
+│   ├── ModelError      weights, a tokenizer or an endpoint that cannot be had
+│   ├── UnreachableError  a remote place that does not answer: a dry run notes it and goes on
+│   └── StorageError    an output that cannot be written, a bucket, credentials, a full disk
+└── TableError          a table that contradicts its own accounts: a defect of ours
+"""
+
+
+class FactoryError(Exception):
+    """A run's failure. The message is one line: the field or file, the value, and the way out."""
+
+
+class UserError(FactoryError):
+    """A failure that the user can mend."""
+
+
+class ConfigError(UserError):
+    """The config is wrong."""
+
+
+class InputError(UserError):
+    """An input file is missing or cannot be read at all."""
+
+
+class PromptError(UserError):
+    """A prompt file is wrong."""
+
+
+class ModelError(UserError):
+    """A model or an endpoint cannot be had."""
+
+
+class UnreachableError(UserError):
+    """A remote place does not answer from here, so nothing is known of it."""
+
+
+class StorageError(UserError):
+    """The output cannot be written."""
+
+
+class TableError(FactoryError):
+    """A table holds other rows than its accounts say."""

@@ -1,0 +1,123 @@
+"""What every job script shares: its command line, its exit status, and the Ray that it runs on.
+
+Exit status: 0 done; 2 the user's mistake, told in one line; 1 anything else.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from factory import models, storage
+from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, load_config
+from factory.errors import FactoryError, UserError
+from factory.models import Located
+from factory.progress import Progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that runs: its settings and its display."""
+
+    config: RunConfig
+    progress: Progress
+
+    def model(self) -> Located:
+        """The engine's model, known to be there.
+
+        Raises:
+            ModelError: it cannot be had.
+        """
+        return locate_model(self.config)
+
+
+def locate_model(config: RunConfig) -> Located:
+    """Find the engine's model without loading it; an endpoint is asked whether it answers.
+
+    Raises:
+        ModelError: it cannot be had.
+        UnreachableError: its place does not answer.
+    """
+    engine = config.engine
+    if isinstance(engine, ScriptedEngine):
+        return Located(engine.model, "scripted")
+    if isinstance(engine, OpenAIEngine):
+        from factory.engine.openai import check_endpoint
+
+        check_endpoint(engine)
+        return Located(engine.model, engine.base_url)
+    return models.locate(engine.model)
+
+
+def main(run: Callable[[Job], None], plan: Callable[[RunConfig, Progress], None], description: str | None) -> None:
+    """Run a job script and exit."""
+    arguments = _parse(description)
+    progress = Progress()
+    try:
+        config = _config(arguments)
+        with quiet(arguments.verbose):
+            if arguments.dry_run:
+                plan(config, progress)
+            else:
+                _run(run, config, progress, arguments.verbose)
+    except FactoryError as problem:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        sys.exit(2 if isinstance(problem, UserError) else 1)
+
+
+def _parse(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, generate nothing")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="read the first N personas and instructions of each source"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and the workers say")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings laid over the file's")
+    return parser.parse_args()
+
+
+def _config(arguments: argparse.Namespace) -> RunConfig:
+    config = load_config(arguments.config, arguments.overrides)
+    if arguments.limit is not None:
+        config = config.limited(arguments.limit)
+    return config.with_paths(storage.input_path, storage.output_path)
+
+
+def _run(run: Callable[[Job], None], config: RunConfig, progress: Progress, verbose: bool) -> None:
+    storage.check_writable(config.output)
+    storage.write_bytes(storage.join(config.output, "config.json"), (config.model_dump_json(indent=2) + "\n").encode())
+    job = Job(config, progress)
+    job.model()  # before Ray takes its seconds to start
+    from factory import runtime
+
+    runtime.start(verbose)
+    run(job)
+    progress.summary()
+    progress.say(f"Output: {config.output}")
+
+
+@contextmanager
+def quiet(verbose: bool) -> Iterator[None]:
+    """Keep what libraries say off the terminal: it goes to a file, and that of workers to Ray's log folder.
+
+    Standard error itself is redirected, because Ray's core writes there past Python.
+    """
+    if verbose:
+        yield
+        return
+    for name, value in {"TQDM_DISABLE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}.items():
+        os.environ.setdefault(name, value)
+    terminal = os.dup(2)
+    log = tempfile.NamedTemporaryFile(prefix="character-factory-", suffix=".log", delete=False)
+    os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        log.close()

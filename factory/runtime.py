@@ -1,0 +1,75 @@
+"""The Ray that a job runs on: a cluster where there is one, this machine otherwise."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.exceptions import RayTaskError
+
+from factory.errors import ConfigError, FactoryError
+
+
+def start(verbose: bool = False) -> None:
+    """Join the cluster that RAY_ADDRESS names (it is set inside a submitted job), or start one here.
+
+    Workers' own chatter stays in Ray's log files unless `verbose`.
+    """
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    level = logging.INFO if verbose else logging.ERROR
+    options = {"log_to_driver": verbose, "logging_level": level, "configure_logging": True}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**options)
+    else:
+        # `local`, because a killed head leaves an address behind that a plain init would try to join.
+        # At least two CPUs in name, so that an engine and the stage that feeds it can run at once.
+        ray.init(address="local", num_cpus=max(2, os.cpu_count() or 2), include_dashboard=False, **options)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.verbose_stats_logs = False
+    # A task's output is one block whatever its size: our blocks are shards, and they must not be cut.
+    context.target_max_block_size = None
+    context.raise_original_map_exception = True
+    logging.getLogger("ray.data").setLevel(level)
+    logging.getLogger("ray").setLevel(level)
+
+
+def check_fits(cpus: float, gpus: float, what: str) -> None:
+    """Fail at once where this machine can never give what a step needs.
+
+    A cluster that was joined may still grow, so it is not judged here.
+
+    Raises:
+        ConfigError: with what was asked for and what there is.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        return
+    there = ray.cluster_resources()
+    for name, asked in (("CPU", cpus), ("GPU", gpus)):
+        if asked > there.get(name, 0):
+            raise ConfigError(
+                f"{what} asks for {asked:g} {name}, this machine has {there.get(name, 0):g}; "
+                "lower it, or name a cluster in RAY_ADDRESS"
+            )
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise a failure of ours that happened in a Ray task as itself."""
+    try:
+        yield
+    except RayTaskError as problem:
+        cause: BaseException | None = problem
+        while cause is not None:
+            if isinstance(cause, FactoryError):
+                raise cause from None
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        raise
+
+
+def say(line: str) -> None:
+    """Print a line at once, into a pipe too."""
+    print(line, flush=True, file=sys.stdout)

@@ -1,0 +1,170 @@
+"""Files on local disk, S3 and whatever else fsspec knows: whole files in, whole files out.
+
+A file is there whole or not at all: local files are renamed into place, objects are put in one
+request. S3 takes the usual AWS environment (AWS_ENDPOINT_URL included).
+"""
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from factory.errors import StorageError
+
+PROJECT = Path(__file__).parent.parent
+
+
+def filesystem(path: str) -> tuple[Any, str]:
+    """The fsspec file system of a path and the path as that system names it."""
+    # Other processes write what we list, so a listing must never come out of a cache.
+    options = {"use_listings_cache": False} if path.startswith("s3://") else {}
+    return fsspec.core.url_to_fs(path, **options)
+
+
+def join(base: str, *parts: str) -> str:
+    """Put a path together, local or with a protocol."""
+    return "/".join([base.rstrip("/"), *parts])
+
+
+def input_path(path: str) -> str:
+    """Make a local input path absolute: from the current folder, else from the project's own.
+
+    So the shipped configs work from any folder, and workers elsewhere mean the same file.
+    """
+    if "://" in path:
+        return path
+    here = Path.cwd() / path
+    found = here.exists() or any(Path.cwd().glob(path)) if not Path(path).is_absolute() else True
+    return str(here if found else PROJECT / path)
+
+
+def output_path(path: str) -> str:
+    """Make a local output path absolute.
+
+    A submitted job runs in a copy of the project that is thrown away, so a relative output goes to
+    the home folder of the machine that the job runs on.
+    """
+    if "://" in path:
+        return path
+    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    return str((Path.home() if submitted else Path.cwd()) / path)
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder."""
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        return bool(fs.exists(name))
+
+
+def size(path: str) -> int:
+    """Bytes of a file."""
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        return int(fs.info(name)["size"] or 0)
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole of a file."""
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        return bytes(fs.cat_file(name))
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a whole file, over what was there; a kill at any moment leaves the old or the new one.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        if not isinstance(fs, LocalFileSystem):
+            fs.pipe_file(name, data)
+            return
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        draft = f"{name}.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(draft, "wb") as file:
+                file.write(data)
+            os.replace(draft, name)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+
+
+def list_names(folder: str, suffix: str) -> list[str]:
+    """The sorted names of the files right in a folder that end in `suffix`; none where there is no folder."""
+    fs, name = filesystem(folder)
+    with storage_errors(folder):
+        if not fs.exists(name):
+            return []
+        names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(name, detail=False))
+        return sorted(entry for entry in names if entry.endswith(suffix))
+
+
+def move_folder(source: str, target: str) -> None:
+    """Move a folder with all that it holds (on S3 a copy on the server, then a deletion)."""
+    fs, name = filesystem(source)
+    _, target_name = filesystem(target)
+    with storage_errors(target):
+        if isinstance(fs, LocalFileSystem):
+            os.makedirs(os.path.dirname(target_name), exist_ok=True)
+            os.replace(name, target_name)
+        else:
+            fs.mv(name, target_name, recursive=True)
+
+
+def delete_folder(folder: str) -> None:
+    """Delete a folder with all that it holds; none there is fine."""
+    fs, name = filesystem(folder)
+    with storage_errors(folder):
+        if fs.exists(name):
+            fs.rm(name, recursive=True)
+
+
+def check_writable(folder: str) -> None:
+    """Write and delete a small file, so that a run fails before it costs anything.
+
+    Raises:
+        StorageError: the folder cannot be written, in words that say why.
+    """
+    probe = join(folder, f".writable-{uuid.uuid4().hex}")
+    write_bytes(probe, b"")
+    fs, name = filesystem(probe)
+    with storage_errors(folder):
+        fs.rm(name)
+
+
+@contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Tell what storage raises as one line that names the path and the way out."""
+    try:
+        yield
+    except OSError as problem:
+        raise StorageError(f"{path}: {_reason(problem)}") from None
+    except Exception as problem:  # botocore's errors share no base with OSError
+        if type(problem).__module__.partition(".")[0] not in ("botocore", "aiobotocore"):
+            raise
+        raise StorageError(f"{path}: {_reason(problem)}") from None
+
+
+def _reason(problem: Exception) -> str:
+    text = " ".join(str(problem).split()) or type(problem).__name__
+    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free some space and run the same command again, it goes on where it stopped"
+    if "NoCredentials" in type(problem).__name__ or "Unable to locate credentials" in text:
+        return "no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
+    if "bucket does not exist" in text or "NoSuchBucket" in text:
+        return "the bucket does not exist; create it or name another"
+    if isinstance(problem, PermissionError):
+        return f"no permission ({text}); choose another path or change its rights"
+    if isinstance(problem, (NotADirectoryError, FileExistsError)):
+        return "a file stands where a folder is needed; choose another path"
+    return text

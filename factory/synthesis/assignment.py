@@ -1,0 +1,53 @@
+"""Which characters speak to which instruction, and how the work is cut into shards."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+
+MIN_SHARD_ROWS = 16
+MAX_SHARD_ROWS = 4096
+SHARDS = 2048
+"""About so many shards a table: enough to spread over a hundred engines, few enough to list."""
+
+
+def draw_characters(instructions: int, characters: int, n: int, seed: int) -> np.ndarray:
+    """Draw n distinct characters for each instruction, in file order, as the paper's counts have it.
+
+    Every corpus starts from the same seed. The draw is sequential (10 µs an instruction).
+
+    Returns:
+        int32 of shape (instructions, n): positions in the list of characters.
+    """
+    drawing = random.Random(seed)
+    positions = range(characters)
+    draws = np.empty((instructions, n), np.int32)
+    for number in range(instructions):
+        draws[number] = drawing.sample(positions, n)
+    return draws
+
+
+def shard_rows_for(rows: int) -> int:
+    """How many rows a shard should hold in a table of so many."""
+    return min(max(rows // SHARDS, MIN_SHARD_ROWS), MAX_SHARD_ROWS)
+
+
+def cut_at_characters(keys: np.ndarray, shard_rows: int) -> Iterator[tuple[int, int]]:
+    """Cut rows that are sorted by character into shards of whole characters.
+
+    A character with more than MAX_SHARD_ROWS rows is cut all the same: one shard is one task.
+
+    Yields:
+        Start and end of each shard.
+    """
+    start = 0
+    borders = [*(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
+    for border in borders:
+        while border - start > MAX_SHARD_ROWS:
+            yield start, start + MAX_SHARD_ROWS
+            start += MAX_SHARD_ROWS
+        if border - start >= shard_rows:
+            yield start, border
+            start = border
+    if start < len(keys):
+        yield start, len(keys)

@@ -1,0 +1,219 @@
+"""User files to a finished table of clean, distinct rows: the part that Ray moves.
+
+    files ──read, clean──► spilled by key ──► a partition: first of equals stays ──► shards
+
+Accepted rows stand in `<partition>-<n>` shards, sorted by id; rejected ones in `rejected-*` files.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+
+from factory import storage
+from factory.exchange import Exchange, partitions_for
+from factory.manifest import manifest_of
+from factory.progress import Progress
+from factory.records import Counts, Reject, content_id, key_of
+from factory.runtime import unwrapped
+from factory.synthesis.assignment import shard_rows_for
+from factory.synthesis.sources import RawRow, read_rows
+from factory.tables import REJECTED, Table, accepted, count, fingerprint_of, rejected
+
+ROWS_A_SPILL = 50_000
+COMPRESSION = 5
+"""About how many times smaller a compressed file is than its rows."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What is particular to a kind of input.
+
+    `read(raw, source)` is pure: a record whose id is the column `id_column`, or a Reject.
+    """
+
+    schema: pa.Schema
+    id_column: str
+    read: Callable[[RawRow, int], Any | Reject]
+
+
+def take_in(
+    intake: Intake, files: Sequence[str], limit: int | None, table: Table, settings: dict[str, Any], progress: Progress
+) -> dict[str, Any]:
+    """Make the table of an input, unless it is there, and return its manifest.
+
+    The manifest's fingerprint is that of the accepted rows: the same content from another place
+    leaves everything behind it as it is.
+    """
+    stats = [_file_stats(path) for path in files]
+    decided = {**settings, "files": stats, "limit": limit}
+    fingerprint = fingerprint_of(decided)
+    finished = table.manifest()
+    table.begin(fingerprint, decided)
+    if finished and table.manifest():
+        progress.done(finished, skipped=True)
+        return finished
+    exchange = Exchange(
+        storage.join(table.output, "_scratch", table.name.replace("/", "-")),
+        partitions_for(
+            sum(s["size"] * (COMPRESSION if s["path"].endswith((".gz", ".zst", ".parquet")) else 1) for s in stats)
+        ),
+        intake.schema,
+    )
+    exchange.delete()
+    progress.begin([table.name], None)
+    try:
+        with unwrapped():
+            spills, source_rows = _spill_all(intake, files, limit, exchange, progress)
+            rows = sum(spill["rows"] for spill in spills)
+            counts, digest = _settle_all(
+                intake, exchange, [s["file"] for s in spills], table, shard_rows_for(rows), progress
+            )
+    finally:
+        progress.finish()
+    table.check_complete(counts, rows)
+    manifest = manifest_of(table.name, rows, counts, progress.timing(counts), digest, files=stats, source_rows=source_rows)
+    table.finish(manifest)
+    exchange.delete()
+    progress.done(manifest)
+    return manifest
+
+
+def _file_stats(path: str) -> dict[str, Any]:
+    fs, name = storage.filesystem(path)
+    with storage.storage_errors(path):
+        info = fs.info(name)
+    changed = info.get("ETag") or info.get("LastModified") or info.get("mtime")
+    return {"path": path, "size": int(info.get("size") or 0), "changed": str(changed)}
+
+
+def _spill_all(
+    intake: Intake, files: Sequence[str], limit: int | None, exchange: Exchange, progress: Progress
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """Read the files, each in a task of its own; the first rows of all only one after the other."""
+    tasks = [list(enumerate(files))] if limit else [[one] for one in enumerate(files)]
+    work = ray.data.range(len(tasks), override_num_blocks=len(tasks))
+    spilled = work.flat_map(lambda row: _spill(intake, tasks[row["id"]], limit, exchange), num_cpus=0.5)
+    spills, source_rows = [], [0] * len(files)
+    for spill in spilled.iter_rows():
+        spills.append(spill)
+        for source, rows in zip(spill["sources"], spill["source_rows"], strict=True):
+            source_rows[source] = max(source_rows[source], rows)
+    return sorted(spills, key=lambda spill: spill["file"]), source_rows
+
+
+def _spill(
+    intake: Intake, files: Sequence[tuple[int, str]], limit: int | None, exchange: Exchange
+) -> list[dict[str, Any]]:
+    def rows() -> Iterator[tuple[int, RawRow]]:
+        for source, path in files:
+            for raw in read_rows(path):
+                yield source, raw
+
+    spills = []
+    read = itertools.islice(rows(), limit)
+    while chunk := list(itertools.islice(read, ROWS_A_SPILL)):
+        made = [_row(intake, source, raw) for source, raw in chunk]
+        keys = np.array([key for key, _ in made], np.int64)
+        table = pa.Table.from_pylist([row for _, row in made], schema=intake.schema)
+        ends = {source: raw.row + 1 for source, raw in chunk}
+        spills.append(
+            {
+                "file": exchange.spill(table, keys),
+                "rows": len(made),
+                "sources": list(ends),
+                "source_rows": list(ends.values()),
+            }
+        )
+    return spills
+
+
+def _row(intake: Intake, source: int, raw: RawRow) -> tuple[int, dict[str, Any]]:
+    place = {"source": source, "row": raw.row}
+    made = Reject(raw.error, raw.detail) if raw.error else intake.read(raw, source)
+    if isinstance(made, Reject):
+        # Rejects are spread by their place, or a million of them would meet in one partition.
+        return key_of(content_id(str(source), str(raw.row))), rejected(made, place)
+    return key_of(getattr(made, intake.id_column)), accepted(made) | place
+
+
+def _settle_all(
+    intake: Intake, exchange: Exchange, files: list[str], table: Table, shard_rows: int, progress: Progress
+) -> tuple[Counts, str]:
+    """Write every partition; the digest is over the accepted rows' ids and places, in order."""
+    work = ray.data.range(exchange.partitions, override_num_blocks=exchange.partitions)
+    settled = work.map(partial(_settle, intake, exchange, files, table, shard_rows), num_cpus=0.5)
+    counts, digests = Counts(), {}
+    for row in settled.iter_rows():
+        part = Counts(ok=row["ok"], rejected=dict(zip(row["reasons"], row["rejects"], strict=True)))
+        counts += part
+        digests[row["partition"]] = row["digest"]
+        progress.advance(part)
+    return counts, hashlib.sha256("".join(digests[p] for p in sorted(digests)).encode()).hexdigest()[:16]
+
+
+def _settle(
+    intake: Intake, exchange: Exchange, files: list[str], table: Table, shard_rows: int, row: dict[str, Any]
+) -> dict[str, Any]:
+    partition = row["id"]
+    rows = exchange.collect(files, partition)
+    kept, refused = drop_duplicates(rows, intake.id_column)
+    for number, start in enumerate(range(0, kept.num_rows, shard_rows)):
+        table.write_arrow(f"{partition:04}-{number:05}", kept.slice(start, shard_rows))
+    if refused.num_rows:
+        table.write_arrow(f"{REJECTED}{partition:04}", refused)
+    identity = kept.select([intake.id_column, "source", "row"]).to_pydict()
+    counts = count(kept) + count(refused)
+    return {
+        "partition": partition,
+        "ok": counts.ok,
+        "reasons": list(counts.rejected) or [""],
+        "rejects": list(counts.rejected.values()) or [0],
+        "digest": hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16],
+    }
+
+
+def drop_duplicates(rows: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table]:
+    """Of equal accepted rows keep the one that was read first; reject the others.
+
+    Returns:
+        The kept rows sorted by id, and the rejected ones.
+    """
+    refused = rows.filter(pc.not_equal(rows["status"], "ok"))
+    clean = rows.filter(pc.equal(rows["status"], "ok")).sort_by(
+        [(id_column, "ascending"), ("source", "ascending"), ("row", "ascending")]
+    )
+    ids = clean[id_column].to_numpy()
+    first = np.ones(len(ids), bool)
+    first[1:] = ids[1:] != ids[:-1]
+    kept = clean.filter(pa.array(first))
+    again = clean.filter(pa.array(~first))
+    if again.num_rows:
+        holder = np.flatnonzero(first)[np.cumsum(first) - 1][~first]
+        again = _as_duplicates(again, clean.take(holder))
+    return kept, pa.concat_tables([refused, again])
+
+
+def _as_duplicates(rows: pa.Table, holders: pa.Table) -> pa.Table:
+    """Reject rows that have the id of a kept one; null all but their place."""
+    names = [n for n in rows.schema.names if n not in ("source", "row", "status", "reason", "detail")]
+    same = np.array(
+        [a == b for a, b in zip(rows.select(names).to_pylist(), holders.select(names).to_pylist(), strict=True)]
+    )
+    places = zip(holders["source"].to_pylist(), holders["row"].to_pylist(), strict=True)
+    told = {
+        "source": rows["source"],
+        "row": rows["row"],
+        "status": pa.array(["rejected"] * rows.num_rows),
+        "reason": pa.array(np.where(same, "duplicate", "id_collision").tolist()),
+        "detail": pa.array([f"same as row {row} of file {source}" for source, row in places]),
+    }
+    columns = [told.get(field.name, pa.nulls(rows.num_rows, field.type)) for field in rows.schema]
+    return pa.table(columns, schema=rows.schema)

@@ -1,0 +1,170 @@
+"""Instructions and profiles to work: every instruction with each of its characters' profiles.
+
+    instructions × drawn characters ──┐ spilled by
+                                      ├─────────────► a partition: joined, sorted by character ──► shards
+    profiles ─────────────────────────┘ character
+
+A shard holds whole characters, and a shard is answered by one engine replica.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+
+from factory import storage
+from factory.exchange import Exchange, partitions_for
+from factory.manifest import manifest_of
+from factory.progress import Progress
+from factory.records import Counts
+from factory.runtime import unwrapped
+from factory.synthesis.assignment import cut_at_characters, draw_characters, shard_rows_for
+from factory.tables import ASSIGNMENTS, Table, fingerprint_of
+
+BYTES_A_ROW = 4096
+"""About what an instruction and a profile take, to choose how many partitions there are."""
+
+_ASKED = pa.schema([ASSIGNMENTS.field(name) for name in ("character_id", "instruction_id", "corpus", "messages")])
+_SPEAKERS = pa.schema([ASSIGNMENTS.field(name) for name in ("character_id", "persona", "profile")])
+
+
+def pair(instructions: Table, profiles: Table, table: Table, n: int, seed: int, progress: Progress) -> dict[str, Any]:
+    """Make the work table of a corpus, unless it is there, and return its manifest.
+
+    Characters are the accepted profiles in order of their ids. n is at most their number.
+    """
+    corpus, cast = instructions.manifest(), profiles.manifest()
+    assert corpus is not None
+    assert cast is not None
+    decided = {
+        "instructions": corpus["fingerprint"],
+        # Replies are sampled: profiles made anew under the same settings are other profiles.
+        "profiles": [cast["fingerprint"], cast["finished"]],
+        "characters_per_instruction": n,
+        "seed": seed,
+    }
+    fingerprint = fingerprint_of(decided)
+    table.begin(fingerprint, decided)
+    finished = table.manifest()
+    if finished:
+        progress.done(finished, skipped=True)
+        return finished
+    rows = corpus["ok"] * n
+    progress.begin([table.name], rows)
+    try:
+        with unwrapped():
+            counts = _pair_all(instructions, profiles, table, corpus["source_rows"], n, seed, rows, progress)
+    finally:
+        progress.finish()
+    table.check_complete(counts, rows)
+    manifest = manifest_of(table.name, rows, counts, progress.timing(counts), fingerprint, characters=cast["ok"])
+    table.finish(manifest)
+    progress.done(manifest)
+    return manifest
+
+
+def _pair_all(
+    instructions: Table,
+    profiles: Table,
+    table: Table,
+    source_rows: list[int],
+    n: int,
+    seed: int,
+    rows: int,
+    progress: Progress,
+) -> Counts:
+    folder = storage.join(table.output, "_scratch", table.name.replace("/", "-"))
+    storage.delete_folder(folder)
+    partitions = partitions_for(rows * BYTES_A_ROW)
+    asked = Exchange(storage.join(folder, "asked"), partitions, _ASKED)
+    speakers = Exchange(storage.join(folder, "speakers"), partitions, _SPEAKERS)
+    # Both stay in the object store: 8 bytes a character, 4 a draw.
+    cast = _sorted_cast.remote(profiles, profiles.shards())
+    draws = _draw.remote(cast, sum(source_rows), n, seed)
+    offsets = np.cumsum([0, *source_rows]).tolist()
+    speaker_files = _run(profiles.shards(), partial(_spill_profiles, profiles, speakers))
+    asked_files = _run(instructions.shards(), partial(_spill_instructions, instructions, asked, offsets, cast, draws))
+    joined = ray.data.range(partitions, override_num_blocks=partitions).map(
+        partial(_join, asked, asked_files, speakers, speaker_files, table, shard_rows_for(rows)), num_cpus=0.5
+    )
+    counts = Counts()
+    for row in joined.iter_rows():
+        counts += Counts(ok=row["rows"])
+        progress.advance(Counts(ok=row["rows"]))
+    storage.delete_folder(folder)
+    return counts
+
+
+def _run(shards: list[str], spill: Any) -> list[str]:
+    named = ray.data.range(len(shards), override_num_blocks=len(shards)).map(
+        lambda row: {"shard": shards[row["id"]]}, num_cpus=0.5
+    )
+    return sorted(row["file"] for row in named.map(spill, num_cpus=0.5).iter_rows())
+
+
+@ray.remote(num_cpus=0.5)
+def _sorted_cast(profiles: Table, shards: list[str]) -> np.ndarray:
+    """The ids of all characters as unsigned 64-bit numbers, sorted."""
+    ids: list[np.ndarray] = [np.array([], np.uint64)]
+    for shard in shards:
+        rows = profiles.read(shard, ["character_id", "status"])
+        accepted = rows.filter(pc.equal(rows["status"], "ok"))
+        ids.append(np.array([int(i, 16) for i in accepted["character_id"].to_pylist()], np.uint64))
+    return np.sort(np.concatenate(ids))
+
+
+@ray.remote(num_cpus=0.5)
+def _draw(cast: np.ndarray, instructions: int, n: int, seed: int) -> np.ndarray:
+    return draw_characters(instructions, len(cast), n, seed)
+
+
+def _spill_profiles(profiles: Table, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any]:
+    rows = profiles.read(row["shard"], ["status", *_SPEAKERS.names])
+    rows = rows.filter(pc.equal(rows["status"], "ok"))
+    return {"file": exchange.spill(rows, _keys(rows))}
+
+
+def _spill_instructions(
+    instructions: Table, exchange: Exchange, offsets: list[int], cast: Any, draws: Any, row: dict[str, Any]
+) -> dict[str, Any]:
+    rows = instructions.read(row["shard"])
+    rows = rows.filter(pc.equal(rows["status"], "ok"))
+    names, drawn = ray.get([cast, draws])
+    # A row's place in its corpus, counting refused rows too: a bad line shifts nobody's characters.
+    places = np.take(offsets, rows["source"].to_numpy()) + rows["row"].to_numpy()
+    keys = names[drawn[places]]
+    n = keys.shape[1]
+    rows = rows.take(np.repeat(np.arange(rows.num_rows), n))
+    rows = rows.append_column("character_id", pa.array([f"{key:016x}" for key in keys.ravel().tolist()]))
+    return {"file": exchange.spill(rows, keys.ravel().astype(np.int64))}
+
+
+def _join(
+    asked: Exchange,
+    asked_files: list[str],
+    speakers: Exchange,
+    speaker_files: list[str],
+    table: Table,
+    shard_rows: int,
+    row: dict[str, Any],
+) -> dict[str, Any]:
+    questions = asked.collect(asked_files, row["id"])
+    # Arrow's join does not carry list columns, so the rows are matched by position.
+    profiles = speakers.collect(speaker_files, row["id"]).sort_by("character_id")
+    questions = questions.sort_by([("character_id", "ascending"), ("instruction_id", "ascending")])
+    keys = _keys(questions)
+    found = profiles.take(np.searchsorted(_keys(profiles).astype(np.uint64), keys.astype(np.uint64)))
+    for name in ("persona", "profile"):
+        questions = questions.append_column(name, found[name])
+    questions = questions.select(ASSIGNMENTS.names)
+    for number, (start, end) in enumerate(cut_at_characters(keys, shard_rows)):
+        table.write_arrow(f"{row['id']:04}-{number:05}", questions.slice(start, end - start))
+    return {"rows": questions.num_rows}
+
+
+def _keys(rows: pa.Table) -> np.ndarray:
+    return np.array([int(i, 16) for i in rows["character_id"].to_pylist()], np.uint64).astype(np.int64)

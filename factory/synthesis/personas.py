@@ -1,0 +1,18 @@
+"""A raw row to a Persona."""
+
+from typing import Any
+
+from factory.records import Persona, Reject, content_id
+from factory.synthesis.normalise import sentence
+
+
+def read_persona(value: Any, column: str) -> Persona | Reject:
+    """Take the persona's sentence out of what a file holds: a text, or an object's column."""
+    if isinstance(value, dict):
+        if column not in value:
+            return Reject("missing_column", f"no {column!r} in {sorted(map(str, value))}")
+        value = value[column]
+    text = sentence(value)
+    if isinstance(text, Reject):
+        return text
+    return Persona(character_id=content_id(text), persona=text)

@@ -1,0 +1,171 @@
+"""The steps of synthesis as the job runs them, each from one finished table to the next.
+
+take_personas ──► make_profiles ──┐
+                                  ├─► assign ──► make_dialogues (a table a strategy)
+take_instructions ────────────────┘
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from factory.config import Instructions, RunConfig, Strategy
+from factory.engine.steps import Engine, Lane, Step, run_lanes
+from factory.errors import ConfigError, InputError
+from factory.models import Located
+from factory.progress import Progress
+from factory.prompts import load_prompt
+from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
+from factory.synthesis.instructions import FORMATS, WITHOUT_RESPONSES, format_of, read_instruction
+from factory.synthesis.intake import Intake, take_in
+from factory.synthesis.pairing import pair
+from factory.synthesis.personas import read_persona
+from factory.synthesis.profiles import parse_profile, render_profile
+from factory.synthesis.sources import RawRow, check_column, find_files, read_rows
+from factory.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
+
+PERSONAS_TABLE = "personas"
+PROFILES_TABLE = "profiles"
+
+
+def instructions_table(corpus: str) -> str:
+    """Name of a corpus's table of instructions."""
+    return f"instructions/{corpus}"
+
+
+def dialogues_table(strategy: Strategy, corpus: str) -> str:
+    """Name of the table of dialogues that a strategy makes of a corpus."""
+    return f"dialogues/{strategy}-{corpus}"
+
+
+def take_personas(config: RunConfig, progress: Progress) -> Table:
+    """Files to the table of clean, distinct personas."""
+    files = persona_files(config)
+    column = config.personas.column
+    intake = Intake(PERSONAS, "character_id", partial(_persona, column))
+    table = Table(config.output, PERSONAS_TABLE)
+    made = take_in(intake, files, config.personas.limit, table, {"column": column}, progress)
+    _some(made, "personas.source")
+    return table
+
+
+def _persona(column: str, raw: RawRow, source: int) -> Any:
+    return read_persona(raw.value, column)
+
+
+def persona_files(config: RunConfig) -> list[str]:
+    """The files of personas, each known to have the column."""
+    files = find_files(config.personas.source)
+    for path in files:
+        check_column(path, config.personas.column)
+    return files
+
+
+def take_instructions(config: RunConfig, corpus: Instructions, progress: Progress) -> Table:
+    """Files to the table of one corpus's clean, distinct instructions."""
+    files, form = instruction_files(config, corpus)
+    intake = Intake(INSTRUCTIONS, "instruction_id", partial(_instruction, form, corpus.corpus))
+    table = Table(config.output, instructions_table(corpus.corpus))
+    settings = {"corpus": corpus.corpus, "format": form}
+    made = take_in(intake, files, corpus.limit, table, settings, progress)
+    _some(made, f"instructions ({corpus.corpus})")
+    return table
+
+
+def _instruction(form: str, corpus: str, raw: RawRow, source: int) -> Any:
+    return read_instruction(raw.value, form, corpus, source, raw.row)
+
+
+def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[str], str]:
+    """The files of a corpus and their format.
+
+    Raises:
+        InputError: the format cannot be told from the first rows.
+        ConfigError: responses are to be rewritten, and the format has none.
+    """
+    files = find_files(corpus.source)
+    form: str | None = corpus.format
+    if form == "auto":
+        readable = (raw.value for raw in read_rows(files[0]) if not raw.error)
+        form = format_of(next(readable, None))
+    if form is None:
+        keys = ", ".join(f"{key!r} ({name})" for name, key in FORMATS.items())
+        raise InputError(
+            f"{files[0]}: its first row has none of the keys {keys}; name the format in instructions.format"
+        )
+    if form == WITHOUT_RESPONSES and "rewrite" in config.dialogues.strategies:
+        raise ConfigError(
+            f"dialogues.strategies has 'rewrite', but the corpus {corpus.corpus!r} ({form}) has no responses to rewrite; "
+            "set dialogues.strategies=[generate], or leave the corpus to a run of its own"
+        )
+    check_column(files[0], FORMATS[form])
+    return files, form
+
+
+def _some(manifest: dict[str, Any], source: str) -> None:
+    if not manifest["ok"]:
+        raise InputError(
+            f"{source}: none of {manifest['rows_in']} rows can be used: {json.dumps(manifest['rejected'])}"
+        )
+
+
+def make_profiles(config: RunConfig, model: Located, personas: Table, progress: Progress) -> Table:
+    """Every persona to a profile or a reject."""
+    prompt = load_prompt("profile", config.prompts_dir)
+    language = config.profiles.language
+    step = Step(
+        schema=PROFILES,
+        prompt=prompt.ref,
+        render=partial(render_profile, prompt, language),
+        parse=partial(parse_profile, language),
+        ids=_character_id,
+    )
+    engine = Engine(config.engine, config.profiles.sampling, config.seed, model)
+    table = Table(config.output, PROFILES_TABLE)
+    run_lanes([Lane(step, personas, table, {"language": language})], engine, progress)
+    return table
+
+
+def _character_id(row: Any) -> dict[str, str]:
+    return {"character_id": row["character_id"]}
+
+
+def assign(config: RunConfig, instructions: Table, profiles: Table, progress: Progress) -> Table:
+    """Every instruction with each of its characters.
+
+    Raises:
+        ConfigError: there are fewer characters than an instruction asks for.
+    """
+    n = config.dialogues.characters_per_instruction
+    characters = (profiles.manifest() or {})["ok"]
+    if n > characters:
+        raise ConfigError(f"dialogues.characters_per_instruction is {n}, but there are {characters} accepted profiles")
+    corpus = instructions.name.removeprefix("instructions/")
+    table = Table(config.output, f"assignments/{corpus}")
+    pair(instructions, profiles, table, n, config.seed, progress)
+    return table
+
+
+def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Table], progress: Progress) -> None:
+    """Every assignment to a dialogue or a reject, by each strategy: a table a strategy and corpus."""
+    engine = Engine(config.engine, config.dialogues.sampling, config.seed, model)
+    lanes = [
+        _dialogues(config, engine, strategy, work) for work in assignments for strategy in config.dialogues.strategies
+    ]
+    run_lanes(lanes, engine, progress)
+
+
+def _dialogues(config: RunConfig, engine: Engine, strategy: Strategy, assignments: Table) -> Lane:
+    prompt = load_prompt(f"dialogue-{strategy}", config.prompts_dir)
+    system = load_prompt("training-system", config.prompts_dir)
+    style = Style(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
+    step = Step(
+        schema=DIALOGUES,
+        prompt=prompt.ref,
+        render=partial(render_dialogue, style),
+        parse=partial(parse_dialogue, style),
+        ids=partial(dialogue_ids, style),
+    )
+    table = Table(config.output, dialogues_table(strategy, assignments.name.removeprefix("assignments/")))
+    return Lane(step, assignments, table, {"system": system.ref})

@@ -1,0 +1,193 @@
+"""Records to Parquet and back: a table is a folder of shards and, once it is whole, a manifest.
+
+    <table>/_settings.json      fingerprint of the settings and inputs that its shards are made of
+    <table>/<shard>.parquet     a few dozen to a few thousand rows
+    <table>/manifest.json       written last: no manifest, not finished
+
+A shard is the unit of work: it is written whole under a name that its rows decide, so writing it
+twice changes nothing. That is what makes a killed run resume exactly once: the shards that are
+there are done, the others are not. A table whose fingerprint differs is moved aside, not mixed.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from factory import storage
+from factory.errors import TableError
+from factory.records import Assignment, Completion, Counts, Dialogue, Instruction, Message, Persona, Profile, Reject
+
+Row = Mapping[str, Any]
+
+MANIFEST = "manifest.json"
+SETTINGS = "_settings.json"
+SUFFIX = ".parquet"
+REJECTED = "rejected-"
+"""How shards begin in which input stands that was refused on reading."""
+
+_ARROW_TYPES: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    tuple[Message, ...]: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+}
+
+COMMON_COLUMNS = [
+    pa.field("status", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("detail", pa.string()),
+    pa.field("prompt", pa.string()),
+    pa.field("model", pa.string()),
+    pa.field("prompt_tokens", pa.int32()),
+    pa.field("output_tokens", pa.int32()),
+    pa.field("cached_tokens", pa.int32()),
+]
+"""What every table ends in. `cached_tokens` are the prompt tokens served from the prefix cache."""
+
+
+def schema_of(record: type) -> pa.Schema:
+    """The Arrow schema of a record's fields."""
+    return pa.schema([pa.field(f.name, _ARROW_TYPES[f.type]) for f in dataclasses.fields(record)])
+
+
+def with_common_columns(schema: pa.Schema) -> pa.Schema:
+    """A schema followed by the common columns."""
+    return pa.schema([*schema, *COMMON_COLUMNS])
+
+
+SOURCE_COLUMNS = [pa.field("source", pa.int64()), pa.field("row", pa.int64())]
+PERSONAS = with_common_columns(pa.schema([*schema_of(Persona), *SOURCE_COLUMNS]))
+INSTRUCTIONS = with_common_columns(schema_of(Instruction))
+ASSIGNMENTS = schema_of(Assignment)
+PROFILES = with_common_columns(schema_of(Profile))
+DIALOGUES = with_common_columns(schema_of(Dialogue))
+
+
+def accepted(record: Any, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
+    """The row of a record, with the tokens that it took and the `prompt` and `model` that made it."""
+    # Not dataclasses.asdict: it copies deeply, and a million rows feel that.
+    row = {name: getattr(record, name) for name in record.__slots__}
+    if "messages" in row:
+        row["messages"] = [{"role": m.role, "content": m.content} for m in row["messages"]]
+    return row | {"status": "ok"} | made_with | _token_counts(completion)
+
+
+def rejected(reject: Reject, ids: Row, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
+    """The row of a reject: its ids, the reason and the raw text; all else is null."""
+    # Parquet holds UTF-8: what is not (lone surrogates) is kept readable.
+    detail = reject.detail.encode("utf-8", "backslashreplace").decode()
+    told = {"status": "rejected", "reason": reject.reason, "detail": detail}
+    return dict(ids) | told | made_with | _token_counts(completion)
+
+
+def _token_counts(completion: Completion | None) -> dict[str, int]:
+    if completion is None:
+        return {}
+    return {
+        "prompt_tokens": completion.prompt_tokens,
+        "output_tokens": completion.output_tokens,
+        "cached_tokens": completion.cached_tokens,
+    }
+
+
+def messages_of(row: Row) -> tuple[Message, ...]:
+    """The `messages` column of a row as records."""
+    return tuple(Message(m["role"], m["content"]) for m in row["messages"])
+
+
+def count(table: pa.Table) -> Counts:
+    """The accounts of some rows with the common columns."""
+    status, reason = table["status"].to_pylist(), table["reason"].to_pylist()
+    reasons = [r for s, r in zip(status, reason, strict=True) if s != "ok"]
+    totals = [pa.compute.sum(table[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens", "cached_tokens")]
+    return Counts(len(status) - len(reasons), {r: reasons.count(r) for r in sorted(set(reasons))}, *totals)
+
+
+def fingerprint_of(settings: Mapping[str, Any]) -> str:
+    """A hash of settings, the same for the same settings whatever their order."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table by its place: the run's output folder and the table's path in it."""
+
+    output: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """The table's folder."""
+        return storage.join(self.output, self.name)
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What the finished table says of itself; None where it is not finished."""
+        return self._json(MANIFEST)
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        path = storage.join(self.path, name)
+        if not storage.exists(path):
+            return None
+        content: dict[str, Any] = json.loads(storage.read_bytes(path))
+        return content
+
+    def begin(self, fingerprint: str, settings: Mapping[str, Any]) -> None:
+        """Open the table for these settings; one made with others moves to `superseded/`.
+
+        What there is of a table with the same fingerprint stays.
+        """
+        before = self._json(SETTINGS)
+        if before and before["fingerprint"] == fingerprint:
+            return
+        if before:
+            aside = f"{self.name.replace('/', '-')}-{before['fingerprint']}"
+            storage.delete_folder(storage.join(self.output, "superseded", aside))
+            storage.move_folder(self.path, storage.join(self.output, "superseded", aside))
+        document = {"fingerprint": fingerprint, "settings": settings}
+        storage.write_bytes(storage.join(self.path, SETTINGS), _pretty(document))
+
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest: from now on the table is whole."""
+        storage.write_bytes(storage.join(self.path, MANIFEST), _pretty(manifest))
+
+    def shards(self) -> list[str]:
+        """The sorted names of the shards that are there, those of rejected input apart."""
+        names = storage.list_names(self.path, SUFFIX)
+        return [name.removesuffix(SUFFIX) for name in names if not name.startswith(REJECTED)]
+
+    def read(self, shard: str, columns: list[str] | None = None) -> pa.Table:
+        """The rows of a shard."""
+        data = storage.read_bytes(storage.join(self.path, shard + SUFFIX))
+        return pq.read_table(io.BytesIO(data), columns=columns)
+
+    def write(self, shard: str, rows: Iterable[Row], schema: pa.Schema) -> Counts:
+        """Write a shard, whole or not at all; rows lack what is null."""
+        table = pa.Table.from_pylist(list(rows), schema=schema)
+        self.write_arrow(shard, table)
+        return count(table)
+
+    def write_arrow(self, shard: str, rows: pa.Table) -> None:
+        """Write a shard that is an Arrow table already."""
+        buffer = io.BytesIO()
+        pq.write_table(rows, buffer, compression="zstd")
+        storage.write_bytes(storage.join(self.path, shard + SUFFIX), buffer.getvalue())
+
+    def check_complete(self, counts: Counts, rows_in: int) -> None:
+        """Accepted and rejected rows add up to the rows that went in.
+
+        Raises:
+            TableError: they do not; the manifest must not be written.
+        """
+        if counts.rows != rows_in:
+            raise TableError(
+                f"{self.path}: {rows_in} rows went in, {counts.ok} accepted and {counts.rows - counts.ok} rejected came out"
+            )
+
+
+def _pretty(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+
+from factory.config import RunConfig, load_config
+from factory.errors import ConfigError
+
+GOOD = """
+output: runs/x
+engine: {kind: scripted}
+personas: {source: data/personas.jsonl}
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / "run.yaml"
+
+    def write(text: str) -> Path:
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(config_file):
+    message = refusal(config_file(GOOD + "dialogs: {strategies: [generate]}"))
+    assert "'dialogs'" in message
+    assert "'dialogues'" in message
+
+
+def test_an_unknown_key_deep_inside_is_named_with_its_path(config_file):
+    message = refusal(config_file(GOOD), "profiles.sampling.temprature=1")
+    assert "'profiles.sampling.temprature'" in message
+    assert "'temperature'" in message
+
+
+def test_a_wrong_type_names_key_and_value(config_file):
+    message = refusal(config_file(GOOD), "dialogues.characters_per_instruction=many")
+    assert "dialogues.characters_per_instruction" in message
+    assert "'many'" in message
+
+
+def test_a_missing_key_is_named(config_file):
+    assert "'personas'" in refusal(config_file("output: x\nengine: {kind: scripted}"))
+
+
+def test_an_unknown_engine_names_the_known_ones(config_file):
+    message = refusal(config_file(GOOD), "engine={kind: vlm, model: x}")
+    assert "'vllm'" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("[1, 2]", "not a mapping"), ("a: [", "not YAML"), ("", "not a mapping")],
+)
+def test_a_file_that_is_no_mapping_is_refused(config_file, content, said):
+    assert said in refusal(config_file(content))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "nowhere.yaml" in refusal(tmp_path / "nowhere.yaml")
+
+
+def test_overrides_are_yaml_and_reach_into_lists(config_file):
+    path = config_file(GOOD + "instructions: [{corpus: a, source: b}]")
+    config = load_config(path, ["seed=7", "instructions.0.limit=3", "profiles.sampling.top_p=1.0"])
+    assert (config.seed, config.instructions[0].limit, config.profiles.sampling.top_p) == (7, 3, 1.0)
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "instructions.9.limit=1"])
+def test_an_override_that_fits_nowhere_is_refused(config_file, override):
+    path = config_file(GOOD + "instructions: [{corpus: a, source: b}]")
+    assert override in refusal(path, override)
+
+
+def test_two_corpora_of_one_name_are_refused(config_file):
+    text = GOOD + "instructions: [{corpus: a, source: b}, {corpus: a, source: c}]"
+    assert "twice" in refusal(config_file(text))
+
+
+def test_replicas_out_of_order_are_refused(config_file):
+    assert "[3, 1]" in refusal(config_file(GOOD), "engine={kind: vllm, model: embedded, replicas: [3, 1]}")
+
+
+def test_the_resolved_config_comes_back_the_same_from_json(config_file):
+    config = load_config(config_file(GOOD))
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config

@@ -1,0 +1,695 @@
+import csv
+import gzip
+import http.server
+import io
+import json
+import math
+import os
+import socket
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+from typing import ClassVar
+
+import boto3
+import fsspec.config
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
+
+from factory.errors import InputError, StorageError, UnreachableError
+from factory.synthesis import sources
+from factory.synthesis.sources import RawRow, check_column, find_files, read_rows
+
+PUBLIC_DATA = Path(__file__).parents[3] / "shared" / "data"
+PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
+
+quick = settings(max_examples=40, deadline=None)  # the first example pays for imports
+# UTF-8 holds no lone surrogates.
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+def write(path, data):
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return str(path)
+
+
+def values(path):
+    rows = list(read_rows(str(path)))
+    assert [row.error for row in rows] == [""] * len(rows)
+    return [row.value for row in rows]
+
+
+def public(name):
+    path = PUBLIC_DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} is missing: the public samples are not part of the project")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("sources")
+
+
+# What was written comes back.
+
+
+@quick
+@given(st.lists(json_values), st.sampled_from(list(PACK)), st.sampled_from([".jsonl", ".ndjson"]))
+def test_json_lines_come_back(scratch, rows, packing, suffix):
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    path = scratch / f"rows{suffix}{packing}"
+    path.write_bytes(PACK[packing](lines.encode()))
+    assert values(path) == rows
+
+
+@quick
+@given(st.lists(json_values), st.sampled_from(list(PACK)), st.sampled_from([None, 1]), st.booleans())
+def test_a_json_array_comes_back(scratch, rows, packing, indent, as_ascii):
+    text = "\n " + json.dumps(rows, indent=indent, ensure_ascii=as_ascii)
+    path = scratch / f"rows.json{packing}"
+    path.write_bytes(PACK[packing](text.encode("utf-8", "replace")))
+    assert values(path) == json.loads(text.encode("utf-8", "replace"))
+
+
+@quick
+@given(st.lists(json_values), st.integers(1, 40), st.sampled_from([None, 1, 20]))
+def test_a_json_array_comes_back_through_a_window_of_any_size(scratch, rows, window, indent):
+    path = scratch / "window.json"
+    path.write_text(json.dumps(rows, indent=indent))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "WINDOW", window)
+        assert values(path) == rows
+
+
+@quick
+@given(st.lists(st.fixed_dictionaries({"persona": texts, "n": texts})), st.sampled_from(list(PACK)))
+def test_csv_comes_back(scratch, rows, packing):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["persona", "n"], quoting=csv.QUOTE_ALL)
+    writer.writeheader()
+    writer.writerows(rows)
+    path = scratch / f"rows.csv{packing}"
+    path.write_bytes(PACK[packing](text.getvalue().encode()))
+    assert values(path) == rows
+
+
+@quick
+@given(st.lists(st.fixed_dictionaries({"persona": texts | st.none(), "turns": st.lists(texts)})))
+def test_parquet_comes_back(scratch, rows):
+    schema = pa.schema([("persona", pa.string()), ("turns", pa.list_(pa.string()))])
+    path = scratch / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    assert values(path) == rows
+
+
+@quick
+@given(st.lists(texts), st.sampled_from(list(PACK)), st.sampled_from(["\n", "\r\n"]))
+def test_lines_of_text_come_back_but_for_blank_ones(scratch, lines, packing, newline):
+    lines = [line.replace("\n", " ").rstrip("\r") for line in lines]
+    path = scratch / f"rows.txt{packing}"
+    path.write_bytes(PACK[packing](newline.join(lines).encode()))
+    found = values(path)
+    assert found == [line for line in lines if line and not line.encode().isspace()]
+
+
+def test_rows_of_lines_are_numbered_by_line_and_blank_lines_counted(tmp_path):
+    for name in ("a.jsonl", "a.json", "a.txt"):
+        path = write(tmp_path / name, "\n  \n1\n\n2\n   \n")
+        assert [row.row for row in read_rows(path)] == [2, 4]
+
+
+def test_rows_of_csv_arrays_and_parquet_are_numbered_by_record(tmp_path):
+    csv_file = write(tmp_path / "a.csv", '\nx,y\n"1\n1",2\n\n3,4\n')
+    array = write(tmp_path / "a.json", "[\n\n{},\n\n{}]")
+    pq.write_table(pa.table({"x": range(5000)}), tmp_path / "a.parquet")
+    assert [row.row for row in read_rows(csv_file)] == [0, 1]
+    assert [row.row for row in read_rows(array)] == [0, 1]
+    rows = list(read_rows(str(tmp_path / "a.parquet")))
+    assert [row.row for row in rows] == [row.value["x"] for row in rows] == list(range(5000))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"x": "1"}\r\n{"x": "2"}\r\n'),
+        ("a.json", '[{"x": "1"},\r\n{"x": "2"}]\r\n'),
+        ("a.csv", "x\r\n1\r\n2\r\n"),
+    ],
+)
+def test_a_byte_order_mark_and_crlf_are_no_part_of_a_row(tmp_path, name, text):
+    assert values(write(tmp_path / name, "\ufeff" + text)) == [{"x": "1"}, {"x": "2"}]
+
+
+def test_a_byte_order_mark_and_crlf_are_no_part_of_a_text(tmp_path):
+    assert values(write(tmp_path / "a.txt", "\ufeffone\r\ntwo")) == ["one", "two"]
+
+
+def test_a_json_file_without_an_array_holds_json_lines(tmp_path):
+    assert values(write(tmp_path / "a.json", ' \n{"a": 1}\n{"a": 2}')) == [{"a": 1}, {"a": 2}]
+    assert values(write(tmp_path / "b.jsonl", "[1]\n[2]\n")) == [[1], [2]]
+
+
+def test_a_json_array_may_stand_after_more_blanks_than_a_buffer(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "REQUEST_BYTES", 16)
+    assert values(write(tmp_path / "a.json", " \n" * 50 + "[ 1 ]" + "\n" * 50)) == [1]
+    assert values(write(tmp_path / "b.json", " \n" * 50 + "1\n")) == [1]
+    assert values(write(tmp_path / "c.json", "[" + " " * 50 + "]")) == []
+
+
+def test_gzip_and_zstd_of_many_parts_are_read_to_the_end(tmp_path):
+    for packing in (".gz", ".zst"):
+        parts = [PACK[packing](f"{number}\n".encode()) for number in range(3)]
+        assert values(write(tmp_path / f"a.jsonl{packing}", b"".join(parts))) == [0, 1, 2]
+
+
+# What is odd stays as it is.
+
+
+@pytest.mark.parametrize("wrap", ["%s\n", "[%s]"])
+def test_lone_surrogates_nul_nan_and_long_numbers_are_what_json_makes_of_them(tmp_path, wrap):
+    text = r'{"a": "\ud800", "b": "\u0000", "c": NaN, "d": 1e999, "e": 123456789012345678901234567890}'
+    (value,) = values(write(tmp_path / "a.json", wrap % text))
+    assert (value["a"], value["b"]) == ("\ud800", "\0")
+    assert math.isnan(value["c"])
+    assert (value["d"], value["e"]) == (math.inf, 123456789012345678901234567890)
+
+
+def test_nul_bytes_in_csv_and_text_are_kept(tmp_path):
+    assert values(write(tmp_path / "a.csv", "x\na\0b\n")) == [{"x": "a\0b"}]
+    assert values(write(tmp_path / "a.txt", "a\0b\n")) == ["a\0b"]
+
+
+def test_a_ragged_csv_row_keeps_every_cell(tmp_path):
+    path = write(tmp_path / "a.csv", "x,y\n1\n1,2\n1,2,3,4\n")
+    assert values(path) == [{"x": "1", "y": None}, {"x": "1", "y": "2"}, {"x": "1", "y": "2", None: ["3", "4"]}]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "frame", "size"),
+    [
+        (".jsonl", '{"x": "%s"}', 100_000_000),
+        (".json", '[{"x": "%s"}]', 20_000_000),
+        (".csv", 'x\n"%s"', 20_000_000),
+        (".txt", "%s", 100_000_000),
+    ],
+)
+def test_a_very_long_line_is_one_row(tmp_path, suffix, frame, size):
+    path = write(tmp_path / f"a{suffix}", frame % ("ä" * (size // 2)) + "\n")
+    (value,) = values(path)
+    assert len(value if suffix == ".txt" else value["x"]) == size // 2
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".txt", ".jsonl.zst"])
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(sources, "REQUEST_BYTES", 2**16)
+    monkeypatch.setattr(sources, "WINDOW", 2**16)
+    line, count = json.dumps("x" * 998) + "\n", 4_000
+    lines = "[" + ",".join([line] * count) + "]" if suffix == ".json" else line * count
+    packed = zstandard.compress(lines.encode()) if suffix.endswith(".zst") else lines.encode()
+    path = write(tmp_path / f"a{suffix}", packed)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_rows(path)) >= count - 1
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+# A row that cannot be read is a row with an error, and the rest goes on.
+
+
+def test_a_line_that_is_not_json_is_an_error_and_the_rest_goes_on(tmp_path):
+    path = write(tmp_path / "a.jsonl", '1\n{"a": \n\n' + "[" * 100_000 + "\n" + "9" * 5000 + "\n2")
+    rows = list(read_rows(path))
+    assert [(row.row, row.error) for row in rows] == [
+        (0, ""),
+        (1, "invalid_json"),
+        (3, "invalid_json"),
+        (4, "invalid_json"),
+        (5, ""),
+    ]
+    assert rows[1] == RawRow(1, None, "invalid_json", 'line 2: {"a": ')
+    assert rows[2].detail == "line 4: " + "[" * 2000
+
+
+def test_a_line_that_is_not_utf8_is_an_error_and_the_rest_goes_on(tmp_path):
+    for suffix in (".jsonl", ".txt"):
+        path = write(tmp_path / f"a{suffix}", b'"a"\n"caf\xe9"\r\n' + b"\xff" * 9000 + b'\n"b"\n')
+        first, cafe, long, last = read_rows(path)
+        assert (first.error, last.error, last.row) == ("", "", 3)
+        assert cafe == RawRow(1, None, "not_utf8", r'line 2: "caf\xe9"')
+        assert long.detail == "line 3: " + r"\xff" * 500
+
+
+def test_utf16_is_all_errors(tmp_path):
+    path = write(tmp_path / "a.jsonl", '"one"\n"two"'.encode("utf-16"))
+    assert {row.error for row in read_rows(path)} <= {"not_utf8", "invalid_json"}
+
+
+def test_a_csv_row_that_is_not_utf8_is_an_error_and_the_rest_goes_on(tmp_path):
+    path = write(tmp_path / "a.csv", b'x,y\n"1\n1",2\nM\xfcller,"3"\n4,5\n')
+    good, bad, last = read_rows(path)
+    assert bad == RawRow(1, None, "not_utf8", r"line 4: M\xfcller,3")
+    assert (good.value, last.value) == ({"x": "1\n1", "y": "2"}, {"x": "4", "y": "5"})
+
+
+def test_an_element_of_an_array_that_is_not_utf8_is_an_error_and_the_rest_goes_on(tmp_path):
+    path = write(tmp_path / "a.json", b'["a", "caf\xe9", "b"]')
+    assert list(read_rows(path)) == [
+        RawRow(0, "a"),
+        RawRow(1, None, "not_utf8", r'row 1: "caf\xe9"'),
+        RawRow(2, "b"),
+    ]
+
+
+def test_a_parquet_row_that_is_not_utf8_is_an_error_and_the_rest_goes_on(tmp_path):
+    column = pa.array([b"a", b"caf\xe9", b"b"]).view(pa.string())
+    pq.write_table(pa.table({"x": column}), tmp_path / "a.parquet")
+    assert list(read_rows(str(tmp_path / "a.parquet"))) == [
+        RawRow(0, {"x": "a"}),
+        RawRow(1, None, "not_utf8", r"row 1: caf\xe9"),
+        RawRow(2, {"x": "b"}),
+    ]
+
+
+# A file that cannot be read on stops the run, in one line that names it.
+
+
+def rows_before_the_error(path, match):
+    rows = []
+    with pytest.raises(InputError, match=match) as caught:
+        rows.extend(row.value for row in read_rows(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "match"),
+    [
+        ('[{"a": 1}, {"a": 2}, {"a"', [{"a": 1}, {"a": 2}], "row 2 is cut or not JSON.*''"),
+        ('[1, 2, "abc', [1, 2], "row 2 is cut or not JSON: Unterminated string"),
+        ("[1, 2", [1], "row 1 is cut or not JSON"),
+        ("[1, 2,", [1, 2], "row 2 is cut"),
+        ("[1, nonsense, 3]", [1], "row 1 is .*not JSON.*'nonsense, 3]'"),
+        ("[1 2]", [], "row 0 is .*Expecting ',' delimiter: '2]'"),
+        ("[1,,2]", [1], "row 1 is"),
+        ("[,1]", [], "row 0 is"),
+        ("[", [], "row 0 is cut"),
+        ("[" * 100_000, [], "row 0 is cut or not JSON: maximum recursion"),
+        ("[1]\n[2]\n", [1], "goes on after its array; name a file of JSON lines .jsonl"),
+    ],
+)
+def test_an_array_that_is_cut_or_invalid_is_told_with_its_row(tmp_path, text, before, match):
+    assert rows_before_the_error(write(tmp_path / "a.json", text), match) == before
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(json_values), st.integers(1, 100), st.sampled_from([*'"\\,:[]{}1-e \n', ""]), st.integers(1, 30))
+def test_an_array_with_a_stray_character_is_refused_just_where_json_refuses_it(scratch, rows, at, stray, window):
+    text = json.dumps(rows)
+    text = text[:at] + stray + text[at + 1 :]
+    path = write(scratch / "stray.json", text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "WINDOW", window)
+        try:
+            expected = json.loads(text)
+        except ValueError:
+            rows_before_the_error(path, "")
+        else:
+            assert repr(values(path)) == repr(expected)
+
+
+def test_an_array_that_is_invalid_early_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "WINDOW", 1000)
+    path = write(tmp_path / "a.json", '[1, {"a": oh no}' + ", 2" * 1_000_000 + "]")
+    tracemalloc.start()
+    try:
+        assert rows_before_the_error(path, "row 1 is") == [1]
+        assert tracemalloc.get_traced_memory()[1] < 10 * sources.REQUEST_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("packing", "kind"), [(".gz", "gzip"), (".zst", "zstd")])
+def test_a_packed_file_that_is_cut_or_damaged_is_told(tmp_path, packing, kind):
+    whole = PACK[packing](b"".join(os.urandom(50).hex().encode() + b"\n" for _ in range(1000)))
+    broken = {
+        "cut": whole[: len(whole) // 2],
+        "cut at its end": whole[:-1],
+        "damaged": whole[:20_000] + b"\0" * 100 + whole[20_100:],
+        "plain": b'{"a": 1}\n' * 100,
+        "garbage after": whole + b"garbage",
+    }
+    for name, data in broken.items():
+        path = write(tmp_path / f"{name}.txt{packing}", data)
+        rows_before_the_error(path, f"is damaged or not {kind}")
+
+
+def test_parquet_that_is_cut_or_none_is_told(tmp_path):
+    pq.write_table(pa.table({"x": [os.urandom(50).hex() for _ in range(100)]}), tmp_path / "whole")
+    whole = (tmp_path / "whole").read_bytes()
+    for name, data in {"cut": whole[:-20], "text": b"hello" * 100, "nothing": b""}.items():
+        path = write(tmp_path / f"{name}.parquet", data)
+        rows_before_the_error(path, "is damaged or not parquet")
+        with pytest.raises(InputError, match="is damaged or not parquet"):
+            check_column(path, "x")
+
+
+def test_a_parquet_date_beyond_python_is_told(tmp_path):
+    pq.write_table(pa.table({"x": pa.array([1, 2**50]).cast(pa.timestamp("s"))}), tmp_path / "a")
+    path = write(tmp_path / "a.parquet", (tmp_path / "a").read_bytes())
+    assert len(rows_before_the_error(path, "row 1 holds a date")) == 1
+
+
+def test_a_csv_quote_that_is_never_closed_is_told_and_bounded(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.csv", 'x,y\n1,2\n3,"4\n5,6\n')
+    assert rows_before_the_error(path, "a record from line 3 on does not end.*close its quote") == [
+        {"x": "1", "y": "2"}
+    ]
+    monkeypatch.setattr(sources, "CELL_CHARS", 1000)
+    path = write(tmp_path / "b.csv", 'x,y\n1,2\n3,"4\n' + "5,6\n" * 1000)
+    assert len(rows_before_the_error(path, "from line 3 on does not end .field larger than")) == 1
+
+
+def test_a_file_that_is_gone_or_of_no_known_format_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.jsonl: does not exist"):
+        list(read_rows(str(tmp_path / "gone.jsonl")))
+    with pytest.raises(InputError, match=r"a\.xlsx: not a known format; known are \.jsonl"):
+        list(read_rows(write(tmp_path / "a.xlsx", "x")))
+
+
+# check_column
+
+
+def test_a_column_that_is_there_is_fine_and_one_that_is_not_is_told_with_those_that_are(tmp_path):
+    pq.write_table(pa.table({"a": [1], "b": [2]}), tmp_path / "a.parquet")
+    write(tmp_path / "a.csv", "a,b\n1\n")
+    write(tmp_path / "a.jsonl", 'oops\n7\nnull\n{"a": 1, "b": 2}\n{"c": 3}\n')
+    write(tmp_path / "a.json", '[{"a": 1, "b": 2}]')
+    write(tmp_path / "a.jsonl.gz", gzip.compress(b'{"a": 1, "b": 2}'))
+    for name in ("a.parquet", "a.csv", "a.jsonl", "a.json", "a.jsonl.gz"):
+        path = str(tmp_path / name)
+        check_column(path, "b")
+        with pytest.raises(InputError, match=f"{name}: no column 'persona'; it has: a, b$"):
+            check_column(path, "persona")
+
+
+def test_text_has_no_columns(tmp_path):
+    check_column(write(tmp_path / "a.txt", "one\n"), "persona")
+    check_column(write(tmp_path / "a.json", '["one"]'), "persona")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "\n \n"), ("a.txt", "\ufeff"), ("a.jsonl", ""), ("a.json", ""), ("a.json", "[]"),
+        ("a.csv", ""), ("a.csv", "x,y\n"), ("a.jsonl.gz", ""), ("a.csv.zst", ""),
+    ],
+)  # fmt: skip
+def test_a_file_without_rows_is_told(tmp_path, name, text):
+    with pytest.raises(InputError, match="holds no rows"):
+        check_column(write(tmp_path / name, text), "x")
+
+
+def test_parquet_without_rows_is_told(tmp_path):
+    pq.write_table(pa.table({"x": pa.array([], pa.string())}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="holds no rows"):
+        check_column(str(tmp_path / "a.parquet"), "x")
+
+
+def test_json_spread_over_lines_is_told(tmp_path):
+    path = write(tmp_path / "a.json", json.dumps({"persona": "a baker", "n": "x"}, indent=1))
+    with pytest.raises(InputError, match="none of its 4 rows is an object"):
+        check_column(path, "persona")
+
+
+# find_files
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("b.jsonl", "a.csv", "readme.md", "run.jsonl.bak", ".hidden.jsonl", "_part.jsonl"):
+        write(tmp_path / name, "x")
+    for name in ("deep/er/c.JSON.GZ", "deep/d.parquet", "deep/e.parquet.gz", ".git/f.txt", "_tmp/g.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / name, "x")
+    return tmp_path
+
+
+def found(tree, source):
+    return [str(Path(path).relative_to(tree)) for path in find_files(source)]
+
+
+def test_a_folder_is_searched_to_its_depth_for_known_formats_that_are_not_hidden(tree):
+    assert found(tree, str(tree)) == ["a.csv", "b.jsonl", "deep/d.parquet", "deep/er/c.JSON.GZ"]
+    assert found(tree, f"{tree}/") == found(tree, f"file://{tree}") == found(tree, str(tree))
+
+
+def test_a_glob_takes_known_formats_and_all_in_the_folders_that_it_matches(tree):
+    assert found(tree, f"{tree}/*.jsonl") == [".hidden.jsonl", "_part.jsonl", "b.jsonl"]
+    assert found(tree, f"{tree}/[ab].*") == ["a.csv", "b.jsonl"]
+    assert found(tree, f"{tree}/de?p") == ["deep/d.parquet", "deep/er/c.JSON.GZ"]
+    assert found(tree, f"{tree}/**/*.parquet") == ["deep/d.parquet"]
+
+
+def test_many_sources_are_one_sorted_list_without_doubles(tree):
+    assert found(tree, [f"{tree}/b.jsonl", f"{tree}/*.csv", f"{tree}/b.*"]) == ["a.csv", "b.jsonl"]
+
+
+def test_a_file_by_its_name_is_taken_even_if_hidden_or_looking_like_a_glob(tree):
+    assert found(tree, str(tree / "_part.jsonl")) == ["_part.jsonl"]
+    write(tree / "[1]*?.jsonl", "x")
+    assert found(tree, str(tree / "[1]*?.jsonl")) == ["[1]*?.jsonl"]
+
+
+def test_a_path_from_the_current_folder_is_made_full(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    assert find_files("b.jsonl") == [str(tree / "b.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("source", "match"),
+    [
+        ("none.jsonl", "none.jsonl: does not exist; name a file, a folder or a glob"),
+        ("none*.jsonl", r"none\*.jsonl: no file of a known format there; known are \.jsonl, \.ndjson"),
+        ("readme.md", r"readme.md: not a known format; known are \.jsonl, .* and \.parquet"),
+        ("deep/e.parquet.gz", "not a known format"),
+        (".git/../_tmp/none/", "does not exist"),
+        ("", "source '': names nothing"),
+        ((), r"source \(\): names nothing"),
+        (["b.jsonl", ""], "names nothing"),
+        (["b.jsonl", "none.jsonl"], "none.jsonl: does not exist"),
+        ("nope://x/y.jsonl", "^nope://x/y.jsonl: Protocol not known: nope"),
+        ("hf://datasets/one-part", "^hf://datasets/one-part: Invalid HF URI"),
+        ("s3://", "^s3://: "),
+    ],
+)
+def test_a_source_that_names_nothing_is_told(tree, monkeypatch, source, match):
+    monkeypatch.chdir(tree)
+    with pytest.raises(InputError, match=match) as caught:
+        find_files(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_known_format_is_told(tmp_path):
+    write(tmp_path / "readme.md", "x")
+    for source in (str(tmp_path), f"{tmp_path}/*"):
+        with pytest.raises(InputError, match=r"no file of a known format there; known are \.jsonl"):
+            find_files(source)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_must_not_be_read_is_told(tmp_path):
+    path = write(tmp_path / "a.jsonl", "{}")
+    os.chmod(path, 0)
+    with pytest.raises(StorageError, match="no permission"):
+        list(read_rows(path))
+
+
+# Remote places
+
+
+@pytest.fixture(scope="module")
+def s3_server():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """Credentials, and no S3 file system left over that has others."""
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    S3FileSystem.clear_instance_cache()
+    yield monkeypatch
+    S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def bucket(aws, s3_server):
+    aws.setenv("AWS_ENDPOINT_URL", s3_server)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="personas")
+    yield lambda key, data: client.put_object(Bucket="personas", Key=key, Body=data)
+    for item in client.list_objects_v2(Bucket="personas").get("Contents", []):
+        client.delete_object(Bucket="personas", Key=item["Key"])
+    client.delete_bucket(Bucket="personas")
+
+
+def test_files_on_s3_are_found_and_read(bucket, tmp_path, monkeypatch):
+    lines = [{"persona": f"a baker number {number}"} for number in range(2000)]
+    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    pq.write_table(pa.Table.from_pylist(lines), tmp_path / "p", row_group_size=300)
+    bucket("in/", b"")
+    bucket("in/a.jsonl", data)
+    bucket("in/deep/b.jsonl.gz", gzip.compress(data))
+    bucket("in/deep/c.parquet", (tmp_path / "p").read_bytes())
+    bucket("in/_logs/d.jsonl", data)
+    bucket("in/readme.md", b"")
+    names = ["s3://personas/in/a.jsonl", "s3://personas/in/deep/b.jsonl.gz", "s3://personas/in/deep/c.parquet"]
+    assert find_files("s3://personas/in") == find_files("s3://personas") == names
+    assert find_files("s3://personas/in/*.jsonl") == find_files(names[0]) == names[:1]
+    monkeypatch.setattr(sources, "REQUEST_BYTES", 5000)
+    for name in names:
+        check_column(name, "persona")
+        assert values(name) == lines
+
+
+def test_what_is_missing_on_s3_is_told(bucket):
+    for source in ("s3://personas/none.jsonl", "s3://personas/none/*.jsonl", "s3://personas/none/"):
+        with pytest.raises(InputError, match=source.replace("*", r"\*")):
+            find_files(source)
+    with pytest.raises(InputError, match="does not exist"):
+        list(read_rows("s3://personas/none.jsonl"))
+    for source in ("s3://no-bucket/a.jsonl", "s3://no-bucket/*.jsonl"):
+        with pytest.raises(StorageError, match="the bucket does not exist"):
+            find_files(source)
+
+
+def test_s3_without_credentials_is_told(aws):
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        aws.delenv(f"AWS_{name}")
+    aws.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    aws.setenv("AWS_CONFIG_FILE", "/nowhere")
+    aws.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    with pytest.raises(StorageError, match="no AWS credentials; set AWS_ACCESS_KEY_ID"):
+        find_files("s3://personas/a.jsonl")
+
+
+@pytest.fixture
+def silent_server():
+    """It takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield "http://{}:{}".format(*server.getsockname())
+
+
+def test_a_place_that_never_answers_is_given_up_in_time(aws, silent_server):
+    aws.setenv("AWS_ENDPOINT_URL", silent_server)
+    aws.setitem(fsspec.config.conf, "hf", {"endpoint": silent_server})
+    aws.setattr(sources, "ANSWER_S", 0.2)
+    for source in ("s3://personas/a.jsonl", "hf://datasets/org/name/a.jsonl", f"{silent_server}/a.jsonl"):
+        start = time.monotonic()
+        with pytest.raises(UnreachableError, match=r"no answer \(nothing within 0 s\); check the network"):
+            find_files(source)
+        assert time.monotonic() - start < 2
+    assert sources.ANSWER_S < 15
+
+
+def test_a_place_that_refuses_is_unreachable(aws):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = "http://{}:{}".format(*server.getsockname())
+    aws.setenv("AWS_ENDPOINT_URL", closed)
+    aws.setenv("AWS_MAX_ATTEMPTS", "1")
+    aws.setitem(fsspec.config.conf, "hf", {"endpoint": closed})
+    for source in ("hf://datasets/org/name/a.jsonl", "s3://personas/a.jsonl", f"{closed}/a.jsonl"):
+        for use in (find_files, lambda path: list(read_rows(path))):
+            with pytest.raises(UnreachableError, match=r"no answer \(.+\); check the network, or name a local copy"):
+                use(source)
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """As much of the Hugging Face Hub as one data set needs."""
+
+    protocol_version = "HTTP/1.1"
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self):
+        place, _, query = self.path.partition("?")
+        repository, _, path = place.partition("/main/")
+        if "/resolve" in repository:
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            return self.answer(206, self.files[path][int(first) : int(last) + 1])
+        if "/tree" not in place:
+            return self.answer(200, b'{"id": "org/name", "sha": "%s"}' % (b"0" * 40))
+        below = [name for name in self.files if name.startswith(path)]
+        folders = {name.rsplit("/", 1)[0] for name in below if "/" in name.removeprefix(path).lstrip("/")}
+        entries = [{"type": "directory", "path": name, "oid": "0"} for name in sorted(folders)]
+        if "recursive=true" in query.lower() or not folders:
+            entries += [{"type": "file", "path": name, "oid": "0", "size": len(self.files[name])} for name in below]
+        return self.answer(200, json.dumps(entries).encode())
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": f"http://127.0.0.1:{server.server_port}"})
+        yield Hub.files
+        server.shutdown()
+        Hub.files.clear()
+
+
+def test_files_on_hugging_face_are_found_and_read(hub, monkeypatch):
+    lines = [{"persona": f"a baker number {number}"} for number in range(2000)]
+    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    hub.update({"data/a.jsonl": data, "data/b.jsonl.zst": zstandard.compress(data), "data/readme.md": b""})
+    monkeypatch.setattr(sources, "REQUEST_BYTES", 20_000)
+    root = "hf://datasets/org/name/data"
+    assert find_files(root) == find_files(f"{root}/*") == [f"{root}/a.jsonl", f"{root}/b.jsonl.zst"]
+    assert find_files(f"{root}/a.jsonl") == [f"{root}/a.jsonl"]
+    for path in find_files(root):
+        check_column(path, "persona")
+        assert values(path) == lines
+    with pytest.raises(InputError, match=r"none\.jsonl: does not exist"):
+        find_files(f"{root}/none.jsonl")
+
+
+# Files as they are published
+
+
+def test_the_published_formats_are_read():
+    personas = public("persona_hub/persona.jsonl")
+    check_column(personas, "persona")
+    assert len(values(personas)) == 2000
+    lima = values(public("lima/train.jsonl"))
+    assert len(lima) == 300
+    assert all(len(row["conversations"]) >= 2 for row in lima)
+    alpaca = public("alpaca/alpaca_data.json")
+    check_column(alpaca, "instruction")
+    assert values(alpaca) == json.loads(Path(alpaca).read_text())

@@ -1,0 +1,137 @@
+"""What a model is asked, and how its replies are read."""
+
+import json
+
+import pytest
+
+from factory.config import Strategy
+from factory.prompts import load_prompt
+from factory.records import Completion, Dialogue, Message, Profile, ProfileFields, Reject, Request
+from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
+from factory.synthesis.profiles import parse_profile, render_profile
+
+FIELDS = {
+    "name": "Ada Oduya",
+    "age": "34",
+    "gender": "female",
+    "race": "Black",
+    "birth_place": "Lagos",
+    "appearance": "Tall.",
+    "experience": "Baked for years.\nThen taught.",
+    "personality": "Warm.",
+}
+PERSONA = {"character_id": "0" * 16, "persona": "a baker"}
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def row(*contents: str) -> dict:
+    roles = ("user", "assistant")
+    messages = [turn(roles[n % 2], content) for n, content in enumerate(contents)]
+    ids = {"character_id": "c", "instruction_id": "i", "corpus": "lima"}
+    return {**ids, "persona": "a baker", "profile": "Name: Ada", "messages": messages}
+
+
+def style(strategy: Strategy) -> Style:
+    return Style(strategy, load_prompt(f"dialogue-{strategy}"), load_prompt("training-system"), "model")
+
+
+def read(strategy: Strategy, work: dict, *replies: str) -> Dialogue | Reject:
+    return parse_dialogue(style(strategy), work, Completion(replies=replies))
+
+
+def test_a_profile_is_the_eight_items_and_their_text():
+    made = parse_profile("Korean", PERSONA, Completion(replies=(json.dumps(FIELDS),)))
+    assert isinstance(made, Profile)
+    assert made.profile.startswith("Name: Ada Oduya\nAge: 34\n")
+    assert "General Experience: Baked for years. Then taught." in made.profile
+    assert made.language == "Korean"
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("I am a baker", "unparsable"),
+        ("", "unparsable"),
+        (json.dumps({**FIELDS, "name": ""}), "unparsable"),
+        (json.dumps({**FIELDS, "name": "  "}), "empty_item"),
+        (json.dumps({k: v for k, v in FIELDS.items() if k != "age"}), "unparsable"),
+        (json.dumps({**FIELDS, "age": 34}), "unparsable"),
+        (json.dumps([FIELDS]), "unparsable"),
+    ],
+)
+def test_a_reply_that_is_no_profile_is_rejected_and_kept(reply, reason):
+    assert parse_profile("English", PERSONA, Completion(replies=(reply,))) == Reject(reason, reply)
+
+
+def test_a_profile_is_asked_for_in_its_language_and_shape():
+    request = render_profile(load_prompt("profile"), "Korean", PERSONA)
+    assert "Korean" in request.messages[0].content
+    assert request.schema == json.dumps(ProfileFields.model_json_schema())
+
+
+def test_generation_asks_turn_by_turn_and_never_shows_the_references():
+    request = render_dialogue(style("generate"), row("q1", "REF1", "q2", "REF2"))
+    assert isinstance(request, Request)
+    assert (request.messages[-1], request.follow_ups) == (Message("user", "q1"), ("q2",))
+    assert not any("REF" in m.content for m in request.messages)
+
+
+def test_the_profile_stands_before_what_differs_between_dialogues():
+    one, other = (render_dialogue(style("generate"), row(question)) for question in ("q1", "q2"))
+    assert one.messages[0] == other.messages[0]
+    assert "Name: Ada" in one.messages[0].content
+
+
+def test_rewriting_asks_for_as_many_replies_as_there_are():
+    request = render_dialogue(style("rewrite"), row("q1", "a1", "q2", "a2"))
+    bounds = json.loads(request.schema)["properties"]["replies"]
+    assert (bounds["minItems"], bounds["maxItems"]) == (2, 2)
+    assert all(text in request.messages[1].content for text in ("q1", "a1", "q2", "a2"))
+
+
+def test_rewriting_needs_a_response_to_every_turn():
+    assert render_dialogue(style("rewrite"), row("q1", "a1", "q2")).reason == "no_reference"
+
+
+def test_a_generated_dialogue_starts_with_the_training_system_message():
+    made = read("generate", row("q1", "a1", "q2", "a2"), " r1 ", "r2\n")
+    assert isinstance(made, Dialogue)
+    assert [m.role for m in made.messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert [m.content for m in made.messages[1:]] == ["q1", "r1", "q2", "r2"]
+    assert "# Persona\na baker" in made.messages[0].content
+    assert "# Character Profile\nName: Ada" in made.messages[0].content
+
+
+def test_a_rewritten_dialogue_keeps_its_user_turns():
+    made = read("rewrite", row("q1", "a1", "q2", "a2"), json.dumps({"replies": ["r1", "r2"]}))
+    assert [m.content for m in made.messages[1:]] == ["q1", "r1", "q2", "r2"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("r1", "unparsable"), ('{"replies": "r1"}', "unparsable"), ('{"replies": [1]}', "unparsable"), ("[]", "unparsable"),
+        ('{"replies": ["r1", "r2"]}', "wrong_turns"), ('{"replies": []}', "wrong_turns"),
+        ('{"replies": [" "]}', "empty_reply"),
+    ],
+)  # fmt: skip
+def test_a_reply_that_is_no_rewriting_is_rejected(reply, reason):
+    made = read("rewrite", row("q1", "a1"), reply)
+    assert isinstance(made, Reject)
+    assert (made.reason, "replies" in made.detail or made.detail.strip() in reply) == (reason, True)
+
+
+def test_an_empty_reply_is_rejected():
+    assert read("generate", row("q1"), "  ").reason == "empty_reply"
+
+
+def test_the_id_of_a_dialogue_depends_on_how_it_was_made():
+    work = row("q1", "a1")
+    made = {dialogue_ids(style(strategy), work)["dialogue_id"] for strategy in ("generate", "rewrite")}
+    made.add(dialogue_ids(style("rewrite"), {**work, "character_id": "d"})["dialogue_id"])
+    made.add(dialogue_ids(style("rewrite"), {**work, "instruction_id": "j"})["dialogue_id"])
+    assert len(made) == 4
+    assert dialogue_ids(style("rewrite"), work) == dialogue_ids(style("rewrite"), work)

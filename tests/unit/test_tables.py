@@ -1,0 +1,135 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factory.errors import StorageError, TableError
+from factory.exchange import Exchange
+from factory.records import Completion, Counts, Message, Persona, Reject, content_id, key_of
+from factory.storage import check_writable, write_bytes
+from factory.synthesis.intake import drop_duplicates
+from factory.tables import DIALOGUES, PERSONAS, Table, accepted, fingerprint_of, rejected
+
+
+def persona_row(text: str, row: int, source: int = 0) -> dict:
+    return accepted(Persona(content_id(text), text)) | {"source": source, "row": row}
+
+
+def test_rows_come_back_as_they_went_in(tmp_path):
+    table = Table(str(tmp_path), "personas")
+    good = accepted(Persona("a", "b"), Completion(prompt_tokens=3, output_tokens=2), prompt="p@1#x", model="m")
+    bad = rejected(Reject("unparsable", "lone \ud800 surrogate"), {"character_id": "c"}, prompt="p@1#x", model="m")
+    counts = table.write("0", [good, bad], PERSONAS)
+    assert counts == Counts(ok=1, rejected={"unparsable": 1}, prompt_tokens=3, output_tokens=2)
+    first, second = table.read("0").to_pylist()
+    assert (first["persona"], first["status"], first["reason"], first["prompt"]) == ("b", "ok", None, "p@1#x")
+    assert (second["character_id"], second["persona"], second["detail"]) == ("c", None, "lone \\ud800 surrogate")
+
+
+def test_messages_come_back_in_order(tmp_path):
+    from factory.records import Dialogue
+
+    table = Table(str(tmp_path), "dialogues/generate-x")
+    made = Dialogue("d", "generate", "x", "i", "c", (Message("system", "s"), Message("user", "u")))
+    table.write("0", [accepted(made)], DIALOGUES)
+    (row,) = table.read("0").to_pylist()
+    assert row["messages"] == [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+
+
+def test_other_settings_start_a_new_table_and_keep_the_old_one(tmp_path):
+    table = Table(str(tmp_path), "profiles")
+    table.begin("one", {})
+    table.write("0", [], PERSONAS)
+    table.begin("one", {})
+    assert table.shards() == ["0"]
+    table.begin("two", {})
+    assert table.shards() == []
+    assert (tmp_path / "superseded" / "profiles-one" / "0.parquet").exists()
+
+
+def test_a_table_is_finished_when_its_manifest_is_there(tmp_path):
+    table = Table(str(tmp_path), "profiles")
+    table.begin("one", {"a": 1})
+    assert table.manifest() is None
+    table.finish({"ok": 3})
+    assert table.manifest() == {"ok": 3}
+    assert json.loads((tmp_path / "profiles" / "_settings.json").read_text())["settings"] == {"a": 1}
+
+
+def test_accounts_that_do_not_add_up_are_an_error(tmp_path):
+    with pytest.raises(TableError, match="4 rows went in, 2 accepted and 1 rejected came out"):
+        Table(str(tmp_path), "x").check_complete(Counts(ok=2, rejected={"a": 1}), 4)
+
+
+@given(st.lists(st.builds(Counts, st.integers(0, 9), st.dictionaries(st.sampled_from("abc"), st.integers(1, 9)))))
+def test_counts_add_up(parts):
+    assert sum(parts, Counts()).rows == sum(part.rows for part in parts)
+
+
+def test_a_fingerprint_is_of_content_and_not_of_order():
+    assert fingerprint_of({"a": 1, "b": [2]}) == fingerprint_of({"b": [2], "a": 1})
+    assert fingerprint_of({"a": 1}) != fingerprint_of({"a": 2})
+
+
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(st.text(alphabet="abcd", min_size=1, max_size=2), max_size=40))
+def test_of_equal_rows_the_first_stays_and_none_is_lost(texts):
+    rows = pa.Table.from_pylist([persona_row(t, n) for n, t in enumerate(texts)], schema=PERSONAS)
+    shuffled = rows.take(np.random.default_rng(1).permutation(len(texts)))
+    kept, refused = drop_duplicates(shuffled, "character_id")
+    assert sorted(kept["row"].to_pylist()) == sorted({texts.index(t) for t in texts})
+    assert sorted(kept["row"].to_pylist() + refused["row"].to_pylist()) == list(range(len(texts)))
+    assert set(refused["reason"].to_pylist()) <= {"duplicate"}
+    assert kept["character_id"].to_pylist() == sorted(kept["character_id"].to_pylist())
+    for row in refused.to_pylist():
+        assert row["detail"] == f"same as row {texts.index(texts[row['row']])} of file 0"
+
+
+def test_two_personas_with_one_id_are_told_apart():
+    rows = [persona_row("a", 0), persona_row("a", 1) | {"persona": "b"}]
+    kept, refused = drop_duplicates(pa.Table.from_pylist(rows, schema=PERSONAS), "character_id")
+    assert kept["persona"].to_pylist() == ["a"]
+    assert refused["reason"].to_pylist() == ["id_collision"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(spills=st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), max_size=4), partitions=st.integers(1, 7))
+def test_an_exchange_brings_equal_keys_together_and_loses_none(tmp_path_factory, spills, partitions):
+    schema = pa.schema([("key", pa.int64()), ("spill", pa.int64())])
+    exchange = Exchange(str(tmp_path_factory.mktemp("exchange")), partitions, schema)
+    files = []
+    for number, keys in enumerate(spills):
+        rows = pa.Table.from_pydict({"key": keys, "spill": [number] * len(keys)}, schema=schema)
+        files.append(exchange.spill(rows, np.array(keys, np.int64)))
+    parts = [exchange.collect(files, p).to_pylist() for p in range(partitions)]
+    together = [(row["key"], row["spill"]) for part in parts for row in part]
+    assert sorted(together) == sorted((key, n) for n, keys in enumerate(spills) for key in keys)
+    homes = {(row["key"], p) for p, part in enumerate(parts) for row in part}
+    assert len(homes) == len({key for key, _ in homes})
+
+
+@given(st.text())
+def test_an_id_and_its_key_are_one(text):
+    identity = content_id(text)
+    assert len(identity) == 16
+    assert key_of(identity) % 2**64 == int(identity, 16)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a" / "b.json"
+    write_bytes(str(path), b"old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StorageError, match="disk is full"):
+        write_bytes(str(path), b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in path.parent.iterdir()] == ["b.json"]
+
+
+def test_an_output_below_a_file_is_refused(tmp_path):
+    Path(tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="choose another path"):
+        check_writable(str(tmp_path / "file" / "run"))
