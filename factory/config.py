@@ -29,6 +29,8 @@ class Sampling(Section):
     """Persona Hub's own demo uses 0.6."""
     top_p: float = Field(0.95, gt=0, le=1)
     """1.0 is more than twice as fast on a CPU, where sorting the vocabulary is slow."""
+    frequency_penalty: float = Field(0, ge=-2, le=2)
+    """Above 0, what a reply has said often becomes less likely: small models loop without it."""
     max_tokens: int = Field(2048, ge=1)
     """The most tokens of one reply; a reply cut there is rejected as `truncated`."""
 

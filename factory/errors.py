@@ -7,7 +7,7 @@ FactoryError            the run stops; exit status 1 unless below
 │   ├── PromptError     a file in prompts/
 │   ├── ModelError      weights, a tokenizer or an endpoint that cannot be had
 │   ├── UnreachableError  a remote place that does not answer: a dry run notes it and goes on
-│   └── StorageError    an output that cannot be written, a bucket, credentials, a full disk
+│   └── StorageError    a path that cannot be read or written, a bucket, credentials, a full disk
 └── TableError          a table that contradicts its own accounts: a defect of ours
 """
 
@@ -41,7 +41,7 @@ class UnreachableError(UserError):
 
 
 class StorageError(UserError):
-    """The output cannot be written."""
+    """A path cannot be read or written."""
 
 
 class TableError(FactoryError):

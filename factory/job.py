@@ -112,12 +112,12 @@ def quiet(verbose: bool) -> Iterator[None]:
     for name, value in {"TQDM_DISABLE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}.items():
         os.environ.setdefault(name, value)
     terminal = os.dup(2)
-    log = tempfile.NamedTemporaryFile(prefix="character-factory-", suffix=".log", delete=False)
-    os.dup2(log.fileno(), 2)
+    log, _ = tempfile.mkstemp(prefix="character-factory-", suffix=".log")
+    os.dup2(log, 2)
     try:
         yield
     finally:
         sys.stderr.flush()
         os.dup2(terminal, 2)
         os.close(terminal)
-        log.close()
+        os.close(log)

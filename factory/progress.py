@@ -14,6 +14,7 @@ from factory.manifest import Timing
 from factory.records import Counts
 
 PLAIN_LINE_EVERY_S = 10
+PLAIN_WIDTH = 140
 
 
 class Progress:
@@ -21,6 +22,8 @@ class Progress:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
+        if not self._console.is_terminal:
+            self._console.width = PLAIN_WIDTH
         self._bar: Bar | None = None
         self._lines: list[tuple[str, Mapping[str, Any], bool]] = []
 
@@ -28,14 +31,24 @@ class Progress:
         """Print a line."""
         self._console.print(text, soft_wrap=True)
 
+    def show(self, grid: Grid) -> None:
+        """Print a table."""
+        self._console.print(grid)
+
     def begin(self, steps: Sequence[str], rows: int | None) -> None:
         """Start the clock of steps that run together over so many rows, where that is known."""
         self._step, self._rows = _joined(steps), rows
         self._started, self._clock = datetime.now(UTC), time.monotonic()
         self._earlier = self._made = Counts()
         self._told_at = 0.0
+        self._startup = 0.0
         if self._console.is_terminal:
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[told]}"),
+            )
             self._bar = Bar(*columns, TimeElapsedColumn(), console=self._console, transient=True)
             self._bar.start()
             self._task = self._bar.add_task(self._step, total=rows, told="starting")
@@ -50,6 +63,10 @@ class Progress:
         if self._bar:
             self._bar.update(self._task, completed=counts.rows)
 
+    def engine_up(self, at: float) -> None:
+        """Note when (seconds since 1970) the first engine was up: speed counts from then."""
+        self._startup = self._startup or max(0.0, at - self._started.timestamp())
+
     def advance(self, counts: Counts) -> None:
         """Account for rows that were just written."""
         now = time.monotonic()
@@ -62,7 +79,7 @@ class Progress:
             self.say(f"{self._step}: {told}")
 
     def _told(self, now: float) -> str:
-        seconds = max(now - self._clock, 1e-9)
+        seconds = max(now - self._clock - self._startup, 1e-3)
         rows = self._earlier.rows + self._made.rows
         rate = (
             f"{self._made.output_tokens / seconds:,.0f} tokens/s"
@@ -77,7 +94,7 @@ class Progress:
 
     def timing(self, made: Counts) -> Timing:
         """The clock as it stands, for a table of which this run made so much."""
-        return Timing(self._started, time.monotonic() - self._clock, made)
+        return Timing(self._started, time.monotonic() - self._clock, made, self._startup)
 
     def finish(self) -> None:
         """Stop the clock."""
@@ -95,7 +112,7 @@ class Progress:
     def summary(self) -> None:
         """Print a table of all steps: counts by reason and speed."""
         grid = Grid(title="What was made", title_justify="left", box=None, padding=(0, 2, 0, 0))
-        grid.add_column("table")
+        grid.add_column("table", no_wrap=True)
         for name in ("rows in", "ok", "rejected", "tokens in", "cached", "tokens out", "tokens/s", "time"):
             grid.add_column(name, justify="right")
         for step, manifest, skipped in self._lines:

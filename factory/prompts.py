@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import yaml
@@ -49,7 +50,7 @@ class Prompt:
     parts: tuple[tuple[str, str], ...]
     """Role and Jinja source of each message."""
 
-    def render(self, **inputs: str | list[str]) -> tuple[Message, ...]:
+    def render(self, **inputs: Any) -> tuple[Message, ...]:
         """Fill the inputs in.
 
         Raises:

@@ -2,14 +2,14 @@
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 
-from factory.errors import ConfigError, FactoryError
+from factory.errors import ConfigError, FactoryError, ModelError
 
 
 def start(verbose: bool = False) -> None:
@@ -19,7 +19,7 @@ def start(verbose: bool = False) -> None:
     """
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     level = logging.INFO if verbose else logging.ERROR
-    options = {"log_to_driver": verbose, "logging_level": level, "configure_logging": True}
+    options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level, "configure_logging": True}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**options)
     else:
@@ -68,8 +68,7 @@ def unwrapped() -> Iterator[None]:
                 raise cause from None
             cause = getattr(cause, "cause", None) or cause.__cause__
         raise
-
-
-def say(line: str) -> None:
-    """Print a line at once, into a pipe too."""
-    print(line, flush=True, file=sys.stdout)
+    except ActorDiedError as problem:
+        # Ray gives an actor's failure to start as text alone, its reason in the last line.
+        lines = [line for line in str(problem).splitlines() if line.strip()]
+        raise ModelError(f"engine: cannot start: {lines[-1].strip()}; --verbose shows all that it said") from problem

@@ -24,7 +24,8 @@ def filesystem(path: str) -> tuple[Any, str]:
     """The fsspec file system of a path and the path as that system names it."""
     # Other processes write what we list, so a listing must never come out of a cache.
     options = {"use_listings_cache": False} if path.startswith("s3://") else {}
-    return fsspec.core.url_to_fs(path, **options)
+    fs, name = fsspec.core.url_to_fs(path, **options)
+    return fs, str(name)
 
 
 def join(base: str, *parts: str) -> str:
@@ -135,11 +136,14 @@ def check_writable(folder: str) -> None:
     Raises:
         StorageError: the folder cannot be written, in words that say why.
     """
+    there = exists(folder)
     probe = join(folder, f".writable-{uuid.uuid4().hex}")
     write_bytes(probe, b"")
     fs, name = filesystem(probe)
     with storage_errors(folder):
         fs.rm(name)
+    if not there:
+        delete_folder(folder)
 
 
 @contextmanager

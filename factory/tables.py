@@ -185,7 +185,8 @@ class Table:
         """
         if counts.rows != rows_in:
             raise TableError(
-                f"{self.path}: {rows_in} rows went in, {counts.ok} accepted and {counts.rows - counts.ok} rejected came out"
+                f"{self.path}: {rows_in} rows went in, "
+                f"{counts.ok} accepted and {counts.rows - counts.ok} rejected came out"
             )
 
 

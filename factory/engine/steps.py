@@ -106,7 +106,8 @@ def run_lanes(lanes: Sequence[Lane], engine: Engine, progress: Progress) -> None
             made = [Counts() for _ in opened]
             for number in [n for n, shards in enumerate(left) if not shards]:
                 _finish(opened[number], engine, accounts[number], progress.timing(made[number]), progress)
-            for number, new in _generate(opened, engine):
+            for number, new, engine_up in _generate(opened, engine):
+                progress.engine_up(engine_up)
                 progress.advance(new)
                 made[number] += new
                 accounts[number] += new
@@ -148,8 +149,8 @@ def _count_shards(one: Open) -> Counts:
     return sum(map(_counts_of, counted.iter_rows()), Counts())
 
 
-def _generate(opened: Sequence[Open], engine: Engine) -> Iterator[tuple[int, Counts]]:
-    """Answer all pending shards; for each that is written, its lane's number and its counts."""
+def _generate(opened: Sequence[Open], engine: Engine) -> Iterator[tuple[int, Counts, float]]:
+    """Answer all pending shards; for each that is written, its lane, its counts, when its engine was up."""
     shards = [{"lane": number, "shard": name} for number, one in enumerate(opened) for name in one.pending]
     if not shards:
         return
@@ -161,7 +162,7 @@ def _generate(opened: Sequence[Open], engine: Engine) -> Iterator[tuple[int, Cou
     read = _each(shards).map(partial(_read_and_render, lanes, answer), num_cpus=0.5)
     written = answer(read).map(partial(_parse_and_write, lanes, answer.model), num_cpus=0.5)
     for row in written.iter_rows():
-        yield row["lane"], _counts_of(row)
+        yield row["lane"], _counts_of(row), row["engine_up"]
 
 
 def _each(rows: list[dict[str, Any]]) -> ray.data.Dataset:
@@ -189,17 +190,18 @@ def _parse_and_write(lanes: Sequence[Lane], model: str, shard: dict[str, Any]) -
     made_with = {"prompt": lane.step.prompt, "model": model}
     rows = []
     for row, refusal in pickle.loads(shard["work"]):
-        completion = None if refusal else next(completions)
+        completion = Completion() if refusal else next(completions)
         made = refusal or _parse(lane.step, row, completion)
         if isinstance(made, Reject):
             rows.append(rejected(made, lane.step.ids(row), completion, **made_with))
         else:
             rows.append(accepted(made, completion, **made_with))
-    return {"lane": shard["lane"], **_as_row(lane.table.write(shard["shard"], rows, lane.step.schema))}
+    counts = lane.table.write(shard["shard"], rows, lane.step.schema)
+    return {"lane": shard["lane"], "engine_up": shard.get("engine_up", 0.0), **_as_row(counts)}
 
 
 def _parse(step: Step, row: Row, completion: Completion) -> Any | Reject:
-    """The failures that every step shares, then the step's own reading of the reply."""
+    """Read a reply: the failures that every step shares, then the step's own way."""
     raw = "\n\n".join(completion.replies)
     if completion.error:
         return Reject(completion.error, completion.detail or raw)

@@ -7,8 +7,9 @@ Accepted rows stand in `<partition>-<n>` shards, sorted by id; rejected ones in 
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,8 @@ from factory.progress import Progress
 from factory.records import Counts, Reject, content_id, key_of
 from factory.runtime import unwrapped
 from factory.synthesis.assignment import shard_rows_for
-from factory.synthesis.sources import RawRow, read_rows
+from factory.synthesis.formats import RawRow
+from factory.synthesis.sources import read_rows
 from factory.tables import REJECTED, Table, accepted, count, fingerprint_of, rejected
 
 ROWS_A_SPILL = 50_000
@@ -79,7 +81,9 @@ def take_in(
     finally:
         progress.finish()
     table.check_complete(counts, rows)
-    manifest = manifest_of(table.name, rows, counts, progress.timing(counts), digest, files=stats, source_rows=source_rows)
+    manifest = manifest_of(
+        table.name, rows, counts, progress.timing(counts), digest, files=stats, source_rows=source_rows
+    )
     table.finish(manifest)
     exchange.delete()
     progress.done(manifest)
@@ -137,11 +141,20 @@ def _spill(
 
 def _row(intake: Intake, source: int, raw: RawRow) -> tuple[int, dict[str, Any]]:
     place = {"source": source, "row": raw.row}
-    made = Reject(raw.error, raw.detail) if raw.error else intake.read(raw, source)
+    made = _read(intake, source, raw)
     if isinstance(made, Reject):
         # Rejects are spread by their place, or a million of them would meet in one partition.
         return key_of(content_id(str(source), str(raw.row))), rejected(made, place)
     return key_of(getattr(made, intake.id_column)), accepted(made) | place
+
+
+def _read(intake: Intake, source: int, raw: RawRow) -> Any | Reject:
+    if raw.error:
+        return Reject(raw.error, raw.detail)
+    if isinstance(raw.value, dict) and None in raw.value:
+        # An unquoted comma in a CSV row: taking what stands before it would cut a text in silence.
+        return Reject("too_many_cells", repr(raw.value)[:2000])
+    return intake.read(raw, source)
 
 
 def _settle_all(
@@ -152,7 +165,7 @@ def _settle_all(
     settled = work.map(partial(_settle, intake, exchange, files, table, shard_rows), num_cpus=0.5)
     counts, digests = Counts(), {}
     for row in settled.iter_rows():
-        part = Counts(ok=row["ok"], rejected=dict(zip(row["reasons"], row["rejects"], strict=True)))
+        part = Counts(**json.loads(row["counts"]))
         counts += part
         digests[row["partition"]] = row["digest"]
         progress.advance(part)
@@ -170,12 +183,9 @@ def _settle(
     if refused.num_rows:
         table.write_arrow(f"{REJECTED}{partition:04}", refused)
     identity = kept.select([intake.id_column, "source", "row"]).to_pydict()
-    counts = count(kept) + count(refused)
     return {
         "partition": partition,
-        "ok": counts.ok,
-        "reasons": list(counts.rejected) or [""],
-        "rejects": list(counts.rejected.values()) or [0],
+        "counts": json.dumps(asdict(count(kept) + count(refused))),
         "digest": hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16],
     }
 

@@ -1,6 +1,6 @@
 """Instructions and profiles to work: every instruction with each of its characters' profiles.
 
-    instructions × drawn characters ──┐ spilled by
+    instructions, n characters each ──┐ spilled by
                                       ├─────────────► a partition: joined, sorted by character ──► shards
     profiles ─────────────────────────┘ character
 

@@ -1,21 +1,22 @@
 """What a run would do: the dry run checks everything that a run checks, and generates nothing."""
 
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table as Grid
 
 from factory import storage
-from factory.config import RunConfig, Sampling
+from factory.config import OpenAIEngine, RunConfig, Sampling
 from factory.errors import UnreachableError
 from factory.job import locate_model
 from factory.progress import Progress
 from factory.prompts import load_prompt
 from factory.records import Message, Reject
+from factory.synthesis.formats import RawRow
 from factory.synthesis.instructions import read_instruction
-from factory.synthesis.sources import RawRow, read_rows
+from factory.synthesis.sources import read_rows
 from factory.synthesis.steps import dialogues_table, instruction_files, persona_files
 
 SAMPLE = 1000
@@ -54,12 +55,15 @@ def plan(config: RunConfig, progress: Progress) -> None:
     for name in ("profile", "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
         load_prompt(name, config.prompts_dir)
     storage.check_writable(config.output)
-    try:
-        located = locate_model(config)
-        model = f"{located.ref} (revision {located.revision})"
-    except UnreachableError as problem:
-        model = f"{getattr(config.engine, 'model', '')} (not checked)"
-        notes.append(str(problem))
+    model = f"{config.engine.model} (not checked)"
+    if isinstance(config.engine, OpenAIEngine) and config.engine.api_key_env not in os.environ:
+        notes.append(f"model {config.engine.model!r}: a run needs ${config.engine.api_key_env}, which is not set")
+    else:
+        try:
+            located = locate_model(config)
+            model = f"{located.ref} (revision {located.revision})"
+        except UnreachableError as problem:
+            notes.append(str(problem))
     personas = _sample_personas(config, notes)
     corpora = [(corpus, _sample_instructions(config, index, notes)) for index, corpus in enumerate(config.instructions)]
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -83,7 +87,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
             _add(
                 grid, dialogues_table(strategy, corpus.corpus), sample, n, prompt, config.dialogues.sampling, out, calls
             )
-    Console(highlight=False).print(grid)
+    progress.show(grid)
     progress.say(f"Engine: {config.engine.kind}, model {model}")
     progress.say(f"Output: {config.output} (can be written)")
     for note in notes:

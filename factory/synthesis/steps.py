@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from factory import storage
 from factory.config import Instructions, RunConfig, Strategy
 from factory.engine.steps import Engine, Lane, Step, run_lanes
 from factory.errors import ConfigError, InputError
@@ -17,12 +18,13 @@ from factory.models import Located
 from factory.progress import Progress
 from factory.prompts import load_prompt
 from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
+from factory.synthesis.formats import RawRow
 from factory.synthesis.instructions import FORMATS, WITHOUT_RESPONSES, format_of, read_instruction
 from factory.synthesis.intake import Intake, take_in
 from factory.synthesis.pairing import pair
 from factory.synthesis.personas import read_persona
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.synthesis.sources import RawRow, check_column, find_files, read_rows
+from factory.synthesis.sources import check_column, find_files, read_rows
 from factory.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
 
 PERSONAS_TABLE = "personas"
@@ -55,11 +57,15 @@ def _persona(column: str, raw: RawRow, source: int) -> Any:
 
 
 def persona_files(config: RunConfig) -> list[str]:
-    """The files of personas, each known to have the column."""
-    files = find_files(config.personas.source)
-    for path in files:
-        check_column(path, config.personas.column)
+    """The files of personas, the first of which is known to have the column."""
+    files = _not_empty(find_files(config.personas.source))
+    check_column(files[0], config.personas.column)
     return files
+
+
+def _not_empty(files: list[str]) -> list[str]:
+    """Leave out empty parts among others, which Spark writes; a file alone is told to be empty later."""
+    return [path for path in files if len(files) > 1 and storage.size(path)] or files
 
 
 def take_instructions(config: RunConfig, corpus: Instructions, progress: Progress) -> Table:
@@ -84,7 +90,7 @@ def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[str
         InputError: the format cannot be told from the first rows.
         ConfigError: responses are to be rewritten, and the format has none.
     """
-    files = find_files(corpus.source)
+    files = _not_empty(find_files(corpus.source))
     form: str | None = corpus.format
     if form == "auto":
         readable = (raw.value for raw in read_rows(files[0]) if not raw.error)
@@ -96,7 +102,7 @@ def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[str
         )
     if form == WITHOUT_RESPONSES and "rewrite" in config.dialogues.strategies:
         raise ConfigError(
-            f"dialogues.strategies has 'rewrite', but the corpus {corpus.corpus!r} ({form}) has no responses to rewrite; "
+            f"dialogues.strategies has 'rewrite', but the corpus {corpus.corpus!r} ({form}) has no responses; "
             "set dialogues.strategies=[generate], or leave the corpus to a run of its own"
         )
     check_column(files[0], FORMATS[form])

@@ -17,7 +17,7 @@ def test_an_instruction_gets_n_distinct_characters(instructions, characters, dat
     n = data.draw(st.integers(1, characters))
     draws = draw_characters(instructions, characters, n, seed=1)
     assert draws.shape == (instructions, n)
-    assert all(len(set(row)) == n and 0 <= min(row) and max(row) < characters for row in draws.tolist())
+    assert all(len(set(row)) == n and min(row) >= 0 and max(row) < characters for row in draws.tolist())
 
 
 def test_more_instructions_leave_the_earlier_draws_as_they_were():

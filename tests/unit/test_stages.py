@@ -113,7 +113,8 @@ def test_a_rewritten_dialogue_keeps_its_user_turns():
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        ("r1", "unparsable"), ('{"replies": "r1"}', "unparsable"), ('{"replies": [1]}', "unparsable"), ("[]", "unparsable"),
+        ("r1", "unparsable"), ('{"replies": "r1"}', "unparsable"), ('{"replies": [1]}', "unparsable"),
+        ("[]", "unparsable"),
         ('{"replies": ["r1", "r2"]}', "wrong_turns"), ('{"replies": []}', "wrong_turns"),
         ('{"replies": [" "]}', "empty_reply"),
     ],

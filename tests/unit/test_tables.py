@@ -97,7 +97,9 @@ def test_two_personas_with_one_id_are_told_apart():
 
 
 @settings(max_examples=30, deadline=None)
-@given(spills=st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), max_size=4), partitions=st.integers(1, 7))
+@given(
+    spills=st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), max_size=4), partitions=st.integers(1, 7)
+)
 def test_an_exchange_brings_equal_keys_together_and_loses_none(tmp_path_factory, spills, partitions):
     schema = pa.schema([("key", pa.int64()), ("spill", pa.int64())])
     exchange = Exchange(str(tmp_path_factory.mktemp("exchange")), partitions, schema)

@@ -1,0 +1,110 @@
+"""Memory and time of the whole way from file to profiles with the `scripted` engine.
+
+Peak memory is the proportional set size of the job and every process that it started, so that
+shared memory counts once.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+PROFILE = {
+    "name": "Ada Oduya",
+    "age": "34",
+    "gender": "female",
+    "race": "Black",
+    "birth_place": "Lagos",
+    "appearance": "Tall, with short hair and a flour-dusted apron. " * 3,
+    "experience": "Learned baking from an aunt and opened a shop of her own at thirty. " * 6,
+    "personality": "Patient and dry-humoured, talks in short sentences. " * 4,
+}
+"""A profile of the size that the paper's have."""
+
+
+def write_personas(path: Path, count: int) -> None:
+    """So many distinct personas of about 120 bytes."""
+    with path.open("w") as file:
+        for number in range(count):
+            sentence = f"A baker, the {number}th of a large family, who counts loaves aloud and never sells the last one."
+            file.write(json.dumps({"persona": sentence}) + "\n")
+
+
+def run(count: int) -> dict[str, float]:
+    """Seconds and peak bytes of one run over `count` personas."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "personas.jsonl"
+        write_personas(source, count)
+        config = Path(folder) / "run.json"
+        engine = {"kind": "scripted", "default": json.dumps(PROFILE)}
+        config.write_text(
+            json.dumps({"output": f"{folder}/run", "engine": engine, "personas": {"source": str(source)}})
+        )
+        job = Path(__file__).parents[2] / "jobs" / "synthesize.py"
+        start = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, job, "--config", config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        peak = watch(process)
+        output, _ = process.communicate()
+        seconds = time.monotonic() - start
+        if process.returncode:
+            raise SystemExit(output[-3000:])
+        manifest = json.loads((Path(folder) / "run/profiles/manifest.json").read_text())
+        assert manifest["ok"] == count
+        return {"seconds": seconds, "peak_bytes": peak()}
+
+
+def watch(process: subprocess.Popen):
+    """Sample the memory of a process and its descendants; call what is returned for the peak."""
+    peak = 0
+
+    def sample() -> None:
+        nonlocal peak
+        while process.poll() is None:
+            total = 0
+            for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+                try:
+                    total += one.memory_full_info().pss
+                except psutil.Error:
+                    continue
+            peak = max(peak, total)
+            time.sleep(0.5)
+
+    def guarded() -> None:
+        try:
+            sample()
+        except psutil.NoSuchProcess:
+            return
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+
+    def result() -> int:
+        thread.join()
+        return peak
+
+    return result
+
+
+def measure(small: int = 100_000, large: int = 1_000_000) -> dict[str, float]:
+    """Growth of time and memory from the small run to the large one."""
+    runs = {}
+    for count in (small, large):
+        runs[count] = run(count)
+        print(f"  {count:,} personas: {runs[count]['seconds']:.0f} s, {runs[count]['peak_bytes'] / 2**20:,.0f} MiB", flush=True)
+    return {
+        "time_growth": runs[large]["seconds"] / runs[small]["seconds"],
+        "memory_growth": runs[large]["peak_bytes"] / runs[small]["peak_bytes"],
+    }
+
+
+if __name__ == "__main__":
+    print(measure(*map(int, sys.argv[1:])))
+    os._exit(0)

@@ -1,0 +1,115 @@
+"""A killed run goes on: every row once, nothing finished done again."""
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+
+from factory import storage
+
+from .conftest import PROJECT
+
+TABLES = ("profiles", "dialogues/generate-samples", "dialogues/rewrite-samples")
+IDS = {"profiles": "character_id"}
+
+
+def settings() -> dict:
+    replies = [
+        {"contains": "number 7", "reply": "not json"},
+        {"contains": "number 11", "truncated": True},
+        {"contains": "assistant replies to rewrite", "reply": json.dumps({"replies": ["as Ada would say it"]})},
+    ]
+    profile = {"name": "Ada", "age": "34", "gender": "f", "race": "Black", "birth_place": "Lagos"}
+    profile |= {"appearance": "Tall.", "experience": "Bakes.", "personality": "Warm."}
+    return {
+        "engine": {"kind": "scripted", "replies": replies, "default": json.dumps(profile), "delay_s": 0.25},
+        "instructions": [{"corpus": "samples", "source": str(PROJECT / "data" / "instructions.jsonl")}],
+        "dialogues": {"strategies": ["generate", "rewrite"]},
+    }
+
+
+def ids(run, name: str) -> list[str]:
+    return sorted(row[IDS.get(name, "dialogue_id")] for row in run.rows(name))
+
+
+def finished_shards(run, name: str) -> dict[str, object]:
+    """The shards of a table that are there, with what tells whether they were written again."""
+    table = run.table(name)
+    fs, _ = storage.filesystem(table.path)
+    infos = {shard: fs.info(storage.filesystem(f"{table.path}/{shard}.parquet")[1]) for shard in table.shards()}
+    return {shard: info.get("LastModified") or info["mtime"] for shard, info in infos.items()}
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_a_driver_killed_at_three_moments_loses_and_repeats_nothing(place, make_run, request):
+    output = request.getfixturevalue("s3") if place == "s3" else None
+    calm = make_run("calm", 300, output, **settings())
+    calm.finish()
+    shaken = make_run("shaken", 300, output, **settings())
+    shaken.config["personas"] = calm.config["personas"]
+
+    survivors = {}
+    for name, shards in (("profiles", 2), ("profiles", 9), ("dialogues/rewrite-samples", 2)):
+        shaken.kill_when(lambda name=name, shards=shards: len(shaken.table(name).shards()) >= shards)
+        survivors = {table: finished_shards(shaken, table) for table in TABLES}
+    shaken.finish()
+
+    for name in TABLES:
+        assert ids(shaken, name) == ids(calm, name)
+        assert len(set(ids(shaken, name))) == len(ids(shaken, name))
+        assert shaken.reasons(name) == calm.reasons(name)
+        manifest = shaken.table(name).manifest()
+        assert manifest["rows_in"] == manifest["ok"] + sum(manifest["rejected"].values()) == len(ids(shaken, name))
+        after = finished_shards(shaken, name)
+        assert {shard: after[shard] for shard in survivors[name]} == survivors[name]
+    assert calm.reasons("profiles")["unparsable"] > 0
+    assert calm.reasons("profiles")["truncated"] > 0
+
+
+def test_a_killed_driver_leaves_no_process_behind(make_run):
+    run = make_run("orphans", 200, **settings())
+    children: list[psutil.Process] = []
+
+    def some_rows_are_there() -> bool:
+        children[:] = psutil.Process(run.processes[-1].pid).children(recursive=True)
+        return len(run.table("profiles").shards()) >= 2
+
+    run.kill_when(some_rows_are_there)
+    assert children
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert [process.name() for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_finished_run_is_skipped_and_a_changed_setting_starts_a_new_table(make_run):
+    run = make_run("again", 60, **settings())
+    run.config["engine"]["delay_s"] = 0
+    run.finish()
+    before = {name: finished_shards(run, name) for name in TABLES}
+    assert "skipped" in run.finish()
+    assert {name: finished_shards(run, name) for name in TABLES} == before
+
+    run.config["dialogues"]["sampling"] = {"temperature": 0.9}
+    run.finish()
+    assert finished_shards(run, "profiles") == before["profiles"]
+    assert set(ids(run, TABLES[1])).isdisjoint(superseded_ids(run))
+    assert len(ids(run, TABLES[1])) == len(superseded_ids(run)) == 60 * 3
+
+
+def superseded_ids(run) -> list[str]:
+    import pyarrow.parquet as pq
+
+    folders = Path(run.output, "superseded").glob("dialogues-generate-samples-*")
+    return [i for folder in folders for file in folder.glob("*.parquet") for i in pq.read_table(file)["dialogue_id"].to_pylist()]
+
+
+def test_the_same_personas_from_another_file_change_nothing(make_run):
+    run = make_run("moved", 40)
+    run.finish()
+    before = finished_shards(run, "profiles")
+    elsewhere = run.folder / "copy.jsonl"
+    lines = Path(run.config["personas"]["source"]).read_text().splitlines(keepends=True)
+    elsewhere.write_text("".join(lines))
+    run.config["personas"]["source"] = str(elsewhere)
+    run.finish()
+    assert finished_shards(run, "profiles") == before
