@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize submit check lint types test test-fast bench format
+.PHONY: help setup lock demo synthesize submit check lint types test test-fast bench prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
@@ -86,7 +86,10 @@ test-fast: $(STAMP)  ## the unit and golden tests alone
 	.venv/bin/python -m pytest tests/unit tests/golden $(ARGS)
 
 bench: $(STAMP)  ## the benchmarks
-	.venv/bin/python tests/benchmarks/run.py $(ARGS)
+	.venv/bin/python -m tests.benchmarks.run $(ARGS)
+
+prompts-lock: $(STAMP)  ## note the hashes of new prompt versions in prompts/versions.txt
+	.venv/bin/python prompts/lock.py
 
 format: $(STAMP)  ## format the code and fix what the linter can
 	.venv/bin/ruff format .

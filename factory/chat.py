@@ -8,7 +8,6 @@ For messages without such strings the ids are those of `apply_chat_template`.
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from factory.errors import ModelError
@@ -63,9 +62,3 @@ class ChatTokenizer:
             return []
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return list(encoded["input_ids"])
-
-
-@cache
-def chat_tokenizer(folder: str) -> ChatTokenizer:
-    """The tokenizer of a folder, loaded once a process."""
-    return ChatTokenizer(folder)

@@ -4,22 +4,49 @@ Validation errors name the key, the value and, for an unknown key, the nearest k
 """
 
 import difflib
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from factory.errors import ConfigError
 
 Strategy = Literal["generate", "rewrite"]
 
 
+def _one_path(value: str) -> str:
+    if not value.strip() or "\0" in value or value.endswith("://"):
+        raise ValueError("give a whole path")
+    return value
+
+
+def _paths(value: Any) -> Any:
+    many = [value] if isinstance(value, str) else value
+    if not isinstance(many, (list, tuple)) or not many or not all(isinstance(one, str) for one in many):
+        raise ValueError("give a file, a folder or a glob, or a list of them")
+    for one in many:
+        _one_path(one)
+    return value
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("name each once")
+    return values
+
+
+Place = Annotated[str, AfterValidator(_one_path)]
+Source = Annotated[str | tuple[str, ...], BeforeValidator(_paths)]
+"""One path or many: each a file, a folder or a glob; local, s3:// or hf://."""
+
+
 class Section(BaseModel):
     """A part of the tree: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Sampling(Section):
@@ -100,8 +127,8 @@ Engine = Annotated[VllmEngine | OpenAIEngine | ScriptedEngine, Field(discriminat
 class Personas(Section):
     """Where personas come from."""
 
-    source: str | tuple[str, ...]
-    """A file, folder or glob of JSONL, JSON, CSV, Parquet or text; local, s3:// or hf://."""
+    source: Source
+    """JSONL, JSON, CSV, Parquet or text."""
     column: str = "persona"
     limit: int | None = Field(None, ge=1)
     """Read only the first rows of the source."""
@@ -112,7 +139,7 @@ class Instructions(Section):
 
     corpus: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     """Its name in tables and folders, such as `lima`."""
-    source: str | tuple[str, ...]
+    source: Source
     format: Literal["auto", "lima", "alpaca", "ph-instruct", "messages"] = "auto"
     limit: int | None = Field(None, ge=1)
 
@@ -127,7 +154,7 @@ class Profiles(Section):
 class Dialogues(Section):
     """Which dialogues are made."""
 
-    strategies: tuple[Strategy, ...] = Field(("generate",), min_length=1)
+    strategies: Annotated[tuple[Strategy, ...], AfterValidator(_each_once)] = Field(("generate",), min_length=1)
     characters_per_instruction: int = Field(3, ge=1)
     """The paper's n."""
     sampling: Sampling = Sampling()
@@ -136,10 +163,10 @@ class Dialogues(Section):
 class RunConfig(Section):
     """The whole of a run's settings."""
 
-    output: str
+    output: Place
     """A local folder or s3://bucket/prefix."""
-    seed: int = 42
-    prompts_dir: str | None = None
+    seed: int = Field(42, ge=0, lt=2**32)
+    prompts_dir: Place | None = None
     """A folder of prompts that take the place of the built-in ones of the same name."""
     engine: Engine
     personas: Personas
@@ -185,6 +212,18 @@ class RunConfig(Section):
         )
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice; YAML would forget the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
+
+
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a YAML config and lay `section.key=value` overrides over it (values are YAML too).
 
@@ -192,13 +231,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: the file is missing or not YAML, or a key or value is wrong.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        tree = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as problem:
         raise ConfigError(f"config {path}: {problem.strerror}; give --config an existing YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"config {path}: not YAML: {' '.join(str(problem).split())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
+        raise ConfigError(f"config {path}: not YAML: {_told(problem)}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"config {path}: holds {type(tree).__name__}, not a mapping of sections")
+        held = "nothing" if tree is None else f"a {type(tree).__name__}"
+        raise ConfigError(f"config {path}: holds {held}, not a mapping of sections such as output, engine, personas")
     for override in overrides:
         _lay_over(tree, override)
     try:
@@ -223,6 +263,13 @@ def _lay_over(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override {override!r}: the value is not YAML; quote it") from None
 
 
+def _told(problem: Exception) -> str:
+    if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark:
+        mark = problem.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {problem.problem or problem.context}"
+    return " ".join(str(problem).split())
+
+
 def _explain(error: Any) -> str:
     # The tag of a discriminated union stands in pydantic's path but not in the file.
     where = ".".join(str(part) for part in error["loc"] if part not in ("vllm", "openai", "scripted"))
@@ -231,8 +278,25 @@ def _explain(error: Any) -> str:
         return f"config key {where!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else "")
     if error["type"] == "missing":
         return f"config key {where!r} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"config key {where!r} is {error['input']!r}: {message}" if where else f"config: {message}"
+    if error["type"] == "union_tag_not_found":
+        return f"config key '{where}.kind' is missing: give 'vllm', 'openai' or 'scripted'"
+    if error["type"] == "union_tag_invalid":
+        return f"config key '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
+    message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
+    value = textwrap.shorten(repr(error["input"]), 100, placeholder=" ...")
+    return f"config key {where!r} is {value}: {message}" if where else f"config: {message}"
+
+
+_WAYS_OUT = {
+    "dict_type": "give a section, which has keys of its own",
+    "model_type": "give a section, which has keys of its own",
+    "model_attributes_type": "give a section, which has keys of its own",
+    "tuple_type": "give a list, such as [a, b]",
+    "string_type": "give a text; quote what YAML takes for something else",
+    "string_pattern_mismatch": "give small letters, digits and hyphens",
+    "too_short": "give at least one",
+}
+"""For what pydantic tells in Python's words."""
 
 
 def _known_keys(section: type[BaseModel]) -> Iterator[str]:

@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 from factory import models, storage
 from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, load_config
-from factory.errors import FactoryError, UserError
+from factory.errors import ConfigError, FactoryError, UserError
 from factory.models import Located
 from factory.progress import Progress
 
@@ -52,24 +53,46 @@ def locate_model(config: RunConfig) -> Located:
     return models.locate(engine.model)
 
 
-def main(run: Callable[[Job], None], plan: Callable[[RunConfig, Progress], None], description: str | None) -> None:
-    """Run a job script and exit."""
-    arguments = _parse(description)
+def main(
+    run: Callable[[Job], None],
+    check: Callable[[RunConfig], None],
+    plan: Callable[[RunConfig, Progress], None],
+    description: str | None,
+) -> None:
+    """Run a job script and exit.
+
+    Args:
+        run: the job.
+        check: what can be told to be wrong before Ray takes its seconds to start.
+        plan: the dry run.
+        description: for `--help`.
+    """
     progress = Progress()
     try:
+        arguments = _parse(description)
         config = _config(arguments)
         with quiet(arguments.verbose):
             if arguments.dry_run:
                 plan(config, progress)
             else:
-                _run(run, config, progress, arguments.verbose)
+                _run(run, check, config, progress, arguments.verbose)
     except FactoryError as problem:
-        print(f"error: {problem}", file=sys.stderr, flush=True)
+        print(f"error: {_printable(str(problem))}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(problem, UserError) else 1)
 
 
+def _printable(text: str) -> str:
+    """One line that no path or column name in it can break or colour."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; --help shows what there is")
+
+
 def _parse(description: str | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, generate nothing")
     parser.add_argument(
@@ -77,7 +100,7 @@ def _parse(description: str | None) -> argparse.Namespace:
     )
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and the workers say")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings laid over the file's")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def _config(arguments: argparse.Namespace) -> RunConfig:
@@ -87,11 +110,14 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
     return config.with_paths(storage.input_path, storage.output_path)
 
 
-def _run(run: Callable[[Job], None], config: RunConfig, progress: Progress, verbose: bool) -> None:
+def _run(
+    run: Callable[[Job], None], check: Callable[[RunConfig], None], config: RunConfig, progress: Progress, verbose: bool
+) -> None:
     storage.check_writable(config.output)
+    check(config)
     storage.write_bytes(storage.join(config.output, "config.json"), (config.model_dump_json(indent=2) + "\n").encode())
     job = Job(config, progress)
-    job.model()  # before Ray takes its seconds to start
+    job.model()
     from factory import runtime
 
     runtime.start(verbose)

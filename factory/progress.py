@@ -21,7 +21,7 @@ class Progress:
     """Rows, tokens a second and time left of one step after another, and a summary of all."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, markup=False, emoji=False)  # a path may hold [brackets]
         if not self._console.is_terminal:
             self._console.width = PLAIN_WIDTH
         self._bar: Bar | None = None

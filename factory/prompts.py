@@ -46,6 +46,7 @@ class Prompt:
     """`id@version#hash`, as every row that it made carries it."""
     text: str
     """The whole file, for data set cards."""
+    inputs: tuple[str, ...]
     output: str
     parts: tuple[tuple[str, str], ...]
     """Role and Jinja source of each message."""
@@ -54,12 +55,12 @@ class Prompt:
         """Fill the inputs in.
 
         Raises:
-            PromptError: an input is missing.
+            PromptError: an input is missing, or an expression fails.
         """
         try:
             return tuple(Message(role, _compiled(body).render(inputs).strip()) for role, body in self.parts)
-        except jinja2.UndefinedError as problem:
-            raise PromptError(f"prompt {self.ref}: {problem.message}") from None
+        except Exception as problem:  # what the prompt's own expressions raise
+            raise PromptError(f"prompt {self.ref}: {' '.join(str(problem).split())}") from None
 
     @property
     def schema(self) -> str | None:
@@ -88,11 +89,18 @@ def load_prompt(prompt_id: str, prompts_dir: str | None = None) -> Prompt:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise PromptError(f"prompt {path}: {problem}") from None
+    prompt = _parse(path, text)
+    if path.parent != BUILT_IN and (BUILT_IN / name).exists():
+        _check_fits(path, prompt, load_prompt(prompt_id))
+    return prompt
+
+
+def _parse(path: Path, text: str) -> Prompt:
     try:
         _, front, body = text.split("---\n", 2)
         matter = FrontMatter.model_validate(yaml.safe_load(front))
     except ValueError as problem:  # pydantic's error is one too
-        reason = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else "no front matter"
+        reason = _explain(problem) if isinstance(problem, ValidationError) else "no front matter"
         raise PromptError(
             f"prompt {path}: {reason}; it needs id, version, inputs and output between --- lines"
         ) from None
@@ -101,7 +109,23 @@ def load_prompt(prompt_id: str, prompts_dir: str | None = None) -> Prompt:
     parts = _split_parts(path, body)
     _check(path, matter, parts)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return Prompt(ref=f"{matter.id}@{matter.version}#{digest}", text=text, output=matter.output, parts=parts)
+    return Prompt(
+        ref=f"{matter.id}@{matter.version}#{digest}", text=text, inputs=matter.inputs, output=matter.output, parts=parts
+    )
+
+
+def _explain(problem: ValidationError) -> str:
+    error = problem.errors()[0]
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+
+
+def _check_fits(path: Path, prompt: Prompt, built_in: Prompt) -> None:
+    """A user's prompt gets what the built-in one gets, and its replies are read in the same way."""
+    for name in prompt.inputs:
+        if name not in built_in.inputs:
+            raise PromptError(f"prompt {path}: its input {name!r} is never given; known are {list(built_in.inputs)}")
+    if prompt.output != built_in.output:
+        raise PromptError(f"prompt {path}: its output is {prompt.output!r}; it must be {built_in.output!r}")
 
 
 def _split_parts(path: Path, body: str) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,7 @@ request. S3 takes the usual AWS environment (AWS_ENDPOINT_URL included).
 """
 
 import errno
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from factory.errors import StorageError
 
 PROJECT = Path(__file__).parent.parent
+PROBE = ".writable-"
 
 
 def filesystem(path: str) -> tuple[Any, str]:
@@ -40,9 +42,13 @@ def input_path(path: str) -> str:
     """
     if "://" in path:
         return path
-    here = Path.cwd() / path
-    found = here.exists() or any(Path.cwd().glob(path)) if not Path(path).is_absolute() else True
-    return str(here if found else PROJECT / path)
+    path = os.path.expanduser(path)
+    here, shipped = (os.path.join(folder, path) for folder in (Path.cwd(), PROJECT))
+    return shipped if not _found(here) and _found(shipped) else here
+
+
+def _found(path: str) -> bool:
+    return os.path.exists(path) or any(True for _ in glob.iglob(path, recursive=True))
 
 
 def output_path(path: str) -> str:
@@ -54,7 +60,7 @@ def output_path(path: str) -> str:
     if "://" in path:
         return path
     submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    return str((Path.home() if submitted else Path.cwd()) / path)
+    return str((Path.home() if submitted else Path.cwd()) / os.path.expanduser(path))
 
 
 def exists(path: str) -> bool:
@@ -84,20 +90,24 @@ def write_bytes(path: str, data: bytes) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    fs, name = filesystem(path)
     with storage_errors(path):
-        if not isinstance(fs, LocalFileSystem):
-            fs.pipe_file(name, data)
-            return
-        os.makedirs(os.path.dirname(name), exist_ok=True)
-        draft = f"{name}.{uuid.uuid4().hex}.tmp"
-        try:
-            with open(draft, "wb") as file:
-                file.write(data)
-            os.replace(draft, name)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        _write(path, data)
+
+
+def _write(path: str, data: bytes) -> None:
+    fs, name = filesystem(path)
+    if not isinstance(fs, LocalFileSystem):
+        fs.pipe_file(name, data)
+        return
+    os.makedirs(os.path.dirname(name), exist_ok=True)
+    draft = f"{name}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(draft, "wb") as file:
+            file.write(data)
+        os.replace(draft, name)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
 
 
 def list_names(folder: str, suffix: str) -> list[str]:
@@ -136,11 +146,14 @@ def check_writable(folder: str) -> None:
     Raises:
         StorageError: the folder cannot be written, in words that say why.
     """
-    there = exists(folder)
-    probe = join(folder, f".writable-{uuid.uuid4().hex}")
-    write_bytes(probe, b"")
-    fs, name = filesystem(probe)
-    with storage_errors(folder):
+    probe = join(folder, f"{PROBE}{uuid.uuid4().hex}")
+    try:
+        fs, name = filesystem(probe)
+    except (ValueError, ImportError) as problem:  # what fsspec says of a protocol that it does not know
+        raise StorageError(f"output {folder}: {problem}; give a local folder or s3://bucket/prefix") from None
+    with storage_errors(f"output {folder}"):
+        there = fs.exists(filesystem(folder)[1])
+        _write(probe, b"")
         fs.rm(name)
     if not there:
         delete_folder(folder)
@@ -152,23 +165,31 @@ def storage_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise StorageError(f"{path}: {_reason(problem)}") from None
+        raise StorageError(f"{path}: {_reason(problem, path)}") from None
     except Exception as problem:  # botocore's errors share no base with OSError
-        if type(problem).__module__.partition(".")[0] not in ("botocore", "aiobotocore"):
+        told = "Invalid endpoint" in str(problem)
+        if not told and type(problem).__module__.partition(".")[0] not in ("botocore", "aiobotocore"):
             raise
-        raise StorageError(f"{path}: {_reason(problem)}") from None
+        raise StorageError(f"{path}: {_reason(problem, path)}") from None
 
 
-def _reason(problem: Exception) -> str:
+def _reason(problem: Exception, path: str) -> str:
     text = " ".join(str(problem).split()) or type(problem).__name__
+    if isinstance(problem, OSError) and problem.strerror:
+        other = str(problem.filename or "")
+        text = str(problem.strerror) if other in path or PROBE in other else f"{problem.strerror}: {other}"
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; free some space and run the same command again, it goes on where it stopped"
     if "NoCredentials" in type(problem).__name__ or "Unable to locate credentials" in text:
         return "no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
     if "bucket does not exist" in text or "NoSuchBucket" in text:
         return "the bucket does not exist; create it or name another"
+    if "endpoint" in text:
+        return f"{text}; check AWS_ENDPOINT_URL (http://host:port) and the network"
     if isinstance(problem, PermissionError):
         return f"no permission ({text}); choose another path or change its rights"
     if isinstance(problem, (NotADirectoryError, FileExistsError)):
         return "a file stands where a folder is needed; choose another path"
+    if isinstance(problem, OSError) and problem.errno in (errno.ENOENT, errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL):
+        return f"{text}; choose another path"
     return text

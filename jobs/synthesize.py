@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # also under `ray job sub
 
 from factory.job import Job, main
 from factory.synthesis import steps
-from factory.synthesis.plan import plan
+from factory.synthesis.plan import check, plan
 
 
 def synthesize(job: Job) -> None:
@@ -24,4 +24,4 @@ def synthesize(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    main(synthesize, plan, __doc__)
+    main(synthesize, check, plan, __doc__)

@@ -1,8 +1,8 @@
 """Text generation by any OpenAI-compatible endpoint: gpt-4o, or a fleet of one's own.
 
-The `openai` client retries 408, 409, 429, 5xx and time-outs with back-off and honours
-Retry-After. What is left after that is one row's failure, until many in a row say that the
-endpoint is gone: then the run stops, and the same command goes on later.
+The `openai` client retries 408, 409, 429, 5xx, time-outs and lost connections with back-off, and
+waits as long as Retry-After asks (up to two minutes). A request that fails all the same is a row's
+failure only if the endpoint answers others; else the run ends, and the same command goes on later.
 """
 
 import asyncio
@@ -11,7 +11,10 @@ import math
 import os
 import pickle
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -19,25 +22,17 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from factory.config import OpenAIEngine, Sampling
 from factory.engine.conversation import Reply, RowError, carry_on
-from factory.errors import ModelError, UnreachableError
+from factory.errors import ModelError, UnreachableError, UserError
 from factory.records import Completion, Message, Request
 
 REQUESTS_PER_ACTOR = 128
-GONE_AFTER = 32
-"""So many failed requests in a row, each retried already, mean that the endpoint is gone."""
-
-_CONTROL_TOKEN = re.compile(r"<(?=\|[^|<>]{1,40}\|>)")
+_SMALL = (Message("user", 'Answer with the JSON object {"ok": true} and nothing else.'),)
+_OBJECT = '{"type": "object"}'
+_CONTROL_TOKEN = re.compile(r"<(?=[|\uff5c][^|\uff5c<>]{1,40}[|\uff5c]>|/?s>|(start|end)_of_turn>)|\[(?=/?INST\])")
 
 
 class OpenAIGeneration:
-    """Answers shards of requests through an endpoint.
-
-    Args:
-        engine: the endpoint and how hard to press it.
-        sampling: how tokens are drawn.
-        seed: unused; endpoints do not promise the same reply for the same seed.
-        shard_rows: about how many requests a shard holds.
-    """
+    """Answers shards of requests through an endpoint, which promises nothing for a seed."""
 
     def __init__(self, engine: OpenAIEngine, sampling: Sampling, seed: int, shard_rows: int) -> None:
         self._engine = engine
@@ -51,7 +46,7 @@ class OpenAIGeneration:
 
     def __call__(self, shards: Dataset) -> Dataset:
         actors = math.ceil(self._engine.concurrency / REQUESTS_PER_ACTOR)
-        at_once = math.ceil(self._engine.concurrency / actors)
+        at_once = self._engine.concurrency // actors
         shards_at_once = 1 + math.ceil(1.25 * at_once / self._shard_rows)
         return shards.map_batches(
             ShardClient,
@@ -68,26 +63,18 @@ class ShardClient:
 
     def __init__(self, engine: OpenAIEngine, sampling: Sampling, at_once: int) -> None:
         self._engine = engine
-        self._sampling = sampling
-        self._at_once = at_once
-        self._failures_in_a_row = 0
+        self._sampling = {name: value for name, value in sampling if name != "frequency_penalty" or value}
+        self._places = asyncio.Semaphore(at_once)
+        self._in_doubt = asyncio.Lock()
+        self._answered_at = -math.inf
 
-    # Made on first use, inside the event loop that they belong to.
     @cached_property
     def _client(self) -> Any:
-        from openai import AsyncOpenAI
+        import openai  # not above: it takes a second, also where shards are only read
 
-        engine = self._engine
-        return AsyncOpenAI(
-            base_url=engine.base_url,
-            api_key=api_key(engine),
-            timeout=engine.timeout_s,
-            max_retries=engine.max_retries,
-        )
-
-    @cached_property
-    def _places(self) -> asyncio.Semaphore:
-        return asyncio.Semaphore(self._at_once)
+        timeout = openai.Timeout(self._engine.timeout_s, connect=min(10, self._engine.timeout_s))
+        client = openai.AsyncOpenAI(base_url=self._engine.base_url, api_key=api_key(self._engine), timeout=timeout)
+        return client.with_options(max_retries=self._engine.max_retries)
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         (requests,) = (pickle.loads(data) for data in batch["requests"])
@@ -95,77 +82,98 @@ class ShardClient:
         yield {**batch, "requests": [b""], "completions": [pickle.dumps(completions)]}
 
     async def _complete(self, request: Request) -> Completion:
-        async def ask(messages: list[Message]) -> Reply:
-            return await self._reply(messages, request.schema)
-
         async with self._places:
-            return await carry_on(request, ask)
+            return await carry_on(request, lambda messages: self._reply(messages, request.schema))
 
-    async def _reply(self, messages: list[Message], schema: str | None) -> Reply:
-        import openai
+    async def _reply(self, messages: Sequence[Message], schema: str | None) -> Reply:
+        from openai import APIError
 
-        try:
-            answer = await self._client.chat.completions.create(
-                model=self._engine.model,
-                messages=[{"role": m.role, "content": neutral(m.content)} for m in messages],
-                temperature=self._sampling.temperature,
-                top_p=self._sampling.top_p,
-                max_tokens=self._sampling.max_tokens,
-                **self._response_format(schema),
-            )
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as problem:
-            raise ModelError(
-                f"engine {self._engine.base_url} refuses model {self._engine.model!r} ({problem.status_code}): "
-                f"check engine.model, engine.base_url and ${self._engine.api_key_env}"
-            ) from None
-        except openai.BadRequestError as problem:
-            raise RowError("engine_error", problem.message) from None
-        except openai.OpenAIError as problem:
-            self._failures_in_a_row += 1
-            if self._failures_in_a_row >= GONE_AFTER:
-                raise UnreachableError(
-                    f"engine {self._engine.base_url}: {GONE_AFTER} requests in a row failed after "
-                    f"{self._engine.max_retries} retries each, the last with {type(problem).__name__}; run the same command again once it answers"
-                ) from None
-            raise RowError("engine_error", f"{type(problem).__name__}: {problem}") from None
-        self._failures_in_a_row = 0
-        return _read(answer)
+        failures = 0
+        while True:
+            try:
+                return await self._ask(self._client, messages, schema)
+            except APIError as problem:
+                failures += 1
+                await self._must_answer_others(schema)
+                if failures >= _rounds(problem):
+                    raise _row_error(self._engine, problem) from None
 
-    def _response_format(self, schema: str | None) -> dict[str, Any]:
-        if schema is None or self._engine.structured == "none":
-            return {}
-        if self._engine.structured == "json_object":
-            return {"response_format": {"type": "json_object"}}
-        named = {"name": "reply", "schema": json.loads(schema)}
-        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    async def _must_answer_others(self, schema: str | None) -> None:
+        """Return once the endpoint has answered another request, a small one of ours if need be; else end the run."""
+        from openai import APIError
+
+        failed_at = time.monotonic()
+        async with self._in_doubt:
+            try:
+                if self._answered_at <= failed_at:
+                    with suppress(RowError):  # that too is an answer
+                        await self._ask(self._client.with_options(max_retries=3), _SMALL, schema and _OBJECT)
+            except APIError as problem:
+                if self._answered_at <= failed_at:  # another may have been answered meanwhile
+                    raise _end_of_run(self._engine, problem) from None
+
+    async def _ask(self, client: Any, messages: Sequence[Message], schema: str | None) -> Reply:
+        from openai import APIResponseValidationError
+
+        asked = self._sampling | _response_format(self._engine.structured, schema) | {"model": self._engine.model}
+        asked["messages"] = [{"role": m.role, "content": neutral(m.content)} for m in messages]
+        answer = await client.chat.completions.with_raw_response.create(**asked)
+        try:  # the client itself checks nothing
+            reply = _read(json.loads(answer.content))
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+            raise APIResponseValidationError(answer.http_response, None) from None
+        self._answered_at = time.monotonic()
+        return reply
+
+
+def _response_format(structured: str, schema: str | None) -> dict[str, Any]:
+    if schema is None or structured == "none":
+        return {}
+    named = {"json_schema": {"name": "reply", "schema": json.loads(schema)}} if structured == "json_schema" else {}
+    return {"response_format": {"type": structured, **form}}
 
 
 def _read(answer: Any) -> Reply:
-    if not answer.choices:
-        raise RowError("engine_error", "the endpoint answered without choices")
-    (choice,) = answer.choices[:1]
-    if choice.finish_reason == "content_filter" or choice.message.content is None:
-        raise RowError("refused", choice.message.refusal or f"finish reason {choice.finish_reason}")
-    usage = answer.usage
-    details = usage and usage.prompt_tokens_details
-    return Reply(
-        text=choice.message.content,
-        prompt_tokens=usage.prompt_tokens if usage else 0,
-        output_tokens=usage.completion_tokens if usage else 0,
-        cached_tokens=(details and details.cached_tokens) or 0,
-        truncated=choice.finish_reason == "length",
-    )
+    choice, usage = answer["choices"][0], answer.get("usage") or {}
+    text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
+    refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
+    if refusal or (text is None and finish_reason != "length"):
+        raise RowError("refused" if refusal else "engine_error", str(refusal or f"no text: {json.dumps(choice)}"))
+    (text or "").encode()  # fails where it is no text, or has half characters
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    asked, said, cached = (int(n or 0) for n in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached))
+    return Reply(text or "", asked, said, cached, truncated=finish_reason == "length")
+
+
+def _rounds(problem: Any) -> int:
+    """How often a request may use up its retries: again where it was perhaps another that was at fault."""
+    status = getattr(problem, "status_code", 0)
+    return 10 if status == 429 else 1 if 400 <= status < 500 and status not in (408, 409) else 2
+
+
+def _row_error(engine: OpenAIEngine, problem: Any) -> RowError:
+    said = _told(engine, problem, problem.response.text if hasattr(problem, "response") else "")
+    kinds = {"context.length": "too_long", "content_(filter|policy)": "refused"} if _rounds(problem) == 1 else {}
+    return RowError(next((kinds[mark] for mark in kinds if re.search(mark, said)), "engine_error"), said)
+
+
+def _end_of_run(engine: OpenAIEngine, problem: Any) -> UserError:
+    place, told = f"engine.base_url {engine.base_url}", _told(engine, problem)[:300]
+    if _rounds(problem) > 1:
+        return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
+    check = f"check it, engine.model, engine.structured, sampling and ${engine.api_key_env}"
+    return ModelError(f"{place}: refuses {engine.model!r} ({told}); {check}")
+
+
+def _told(engine: OpenAIEngine, *words: object) -> str:
+    return " ".join(map(str, words)).strip().replace(api_key(engine), "***")  # some endpoints repeat the key
 
 
 def api_key(engine: OpenAIEngine) -> str:
-    """The key out of the environment.
-
-    Raises:
-        ModelError: it is not set here.
-    """
-    key = os.environ.get(engine.api_key_env)
-    if not key:
-        raise ModelError(f"engine.api_key_env: ${engine.api_key_env} is not set; export the key for {engine.base_url}")
+    """The key out of the environment; a ModelError where there is none."""
+    key = os.environ.get(engine.api_key_env, "").strip()
+    if not re.fullmatch("[!-~]+", key):
+        raise ModelError(f"engine.api_key_env: ${engine.api_key_env} is not set to a key; export it here")
     return key
 
 
@@ -180,23 +188,16 @@ def check_endpoint(engine: OpenAIEngine) -> None:
 
     client = openai.OpenAI(base_url=engine.base_url, api_key=api_key(engine), timeout=10, max_retries=2)
     try:
-        names = {model.id for model in client.models.list()}
-    except openai.NotFoundError:
-        return  # an endpoint without a list of models
-    except openai.APIConnectionError as problem:
-        raise UnreachableError(f"engine.base_url {engine.base_url}: does not answer ({problem})") from None
-    except openai.APIStatusError as problem:
-        raise ModelError(
-            f"engine.base_url {engine.base_url} answers {problem.status_code}; check it and ${engine.api_key_env}"
-        ) from None
+        names = {model.id.removeprefix("models/") for model in client.models.list()}
+    except (openai.NotFoundError, AttributeError, TypeError, ValueError):
+        return  # no list of models, or one in another shape
+    except openai.APIError as problem:
+        raise _end_of_run(engine, problem) from None
     if names and engine.model not in names:
-        known = ", ".join(sorted(names)[:8])
+        known = ", ".join(get_close_matches(engine.model, names, n=8, cutoff=0))
         raise ModelError(f"engine.model {engine.model!r}: {engine.base_url} does not have it; it has {known}")
 
 
 def neutral(text: str) -> str:
-    """Break control tokens such as `<|im_end|>` in data with a zero-width space.
-
-    A server tokenises the messages itself, and some turn such strings into the real thing.
-    """
-    return _CONTROL_TOKEN.sub("<\u200b", text)
+    """Break control tokens such as `<|im_end|>` in data by a zero-width space: some servers take them for real."""
+    return _CONTROL_TOKEN.sub("\\g<0>\u200b", text)

@@ -22,7 +22,7 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from factory import models
-from factory.chat import chat_tokenizer
+from factory.chat import ChatTokenizer
 from factory.config import Sampling
 from factory.engine.conversation import Reply, RowError, carry_on
 from factory.engine.quarantine import GUILTY, Quarantine
@@ -50,7 +50,7 @@ class ShardEngine:
             "log_engine_metrics": False,
         }
         self._sampling = sampling.model_dump()
-        self._tokenizer = chat_tokenizer(folder)
+        self._tokenizer = ChatTokenizer(folder)
         self._request_ids = itertools.count()
         self._llm = self._start()
         self._up_at = time.time()

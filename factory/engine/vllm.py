@@ -9,18 +9,19 @@ kills it found. Rendering and tokenising happen before, in the tasks that read t
 
 import math
 import pickle
+from functools import cache
 from typing import Any
 
 import numpy as np
 from ray.data import Dataset
 
 from factory import models
-from factory.chat import chat_tokenizer
+from factory.chat import ChatTokenizer
 from factory.config import Sampling, VllmEngine
 from factory.records import Request
 from factory.runtime import check_fits
 
-CPU_DEFAULTS = {"enforce_eager": True, "dtype": "bfloat16", "max_num_seqs": 64, "distributed_executor_backend": "uni"}
+CPU_DEFAULTS = {"enforce_eager": True, "dtype": "bfloat16", "max_num_seqs": 64, "distributed_executor_backend": "mp"}
 """Eager mode starts in half a minute; more sequences than 64 gain nothing on a few cores."""
 
 GPU_DEFAULTS = {"max_num_seqs": 256}
@@ -47,7 +48,7 @@ class VllmGeneration:
 
     def prepare(self, requests: list[Request]) -> dict[str, Any]:
         """Tokenise the opening of each request, away from the engine's event loop."""
-        tokenizer = chat_tokenizer(models.fetch(self.model, weights=False))
+        tokenizer = _tokenizer(self.model)
         prompts = [np.asarray(tokenizer.encode(request.messages), np.int32) for request in requests]
         return {"prompts": pickle.dumps(prompts)}
 
@@ -93,6 +94,12 @@ class VllmGeneration:
             detokenize_stage=False,
             **options,
         )
+
+
+@cache
+def _tokenizer(model: str) -> ChatTokenizer:
+    """A model's tokenizer, loaded once a process: the processes of tasks are used again."""
+    return ChatTokenizer(models.fetch(model, weights=False))
 
 
 def _torch_is_cpu_build() -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from factory.config import Strategy
 from factory.prompts import Prompt
 from factory.records import Completion, Dialogue, Message, Reject, Request, content_id
+from factory.synthesis.normalise import is_text
 from factory.tables import Row, messages_of
 
 SHORTEST_BOUND = 512
@@ -74,6 +75,8 @@ def parse_dialogue(style: Style, row: Row, completion: Completion) -> Dialogue |
     spoken = [reply.strip() for reply in replies]
     if not all(spoken):
         return Reject("empty_reply", "\n\n".join(replies))
+    if not all(map(is_text, spoken)):
+        return Reject("invalid_text", "\n\n".join(replies))
     (system,) = style.system.render(persona=row["persona"], profile=row["profile"])
     turns = (
         m
@@ -90,7 +93,7 @@ def _replies(style: Style, completion: Completion, turns: int) -> list[str] | Re
     (reply,) = completion.replies
     try:
         replies = json.loads(reply)["replies"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):  # a small model writes "[[[[..." to the limit
         return Reject("unparsable", reply)
     if not isinstance(replies, list) or not all(isinstance(text, str) for text in replies):
         return Reject("unparsable", reply)

@@ -14,6 +14,11 @@ _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL bytes, which end strings elsewhere, and lone surrogates, which are half a character."""
 
 
+def is_text(text: str) -> bool:
+    """Whether UTF-8 and what reads it can hold a text."""
+    return not _UNENCODABLE.search(text)
+
+
 def sentence(value: Any) -> str | Reject:
     """A single line of text, runs of whitespace made one space."""
     text = _text(value)
@@ -33,7 +38,7 @@ def _text(value: Any) -> str | Reject:
         return Reject("not_text", repr(value)[:2000])
     if len(value) > MAX_CHARACTERS:
         return Reject("too_long", f"{len(value)} characters: {value[:2000]}")
-    if _UNENCODABLE.search(value):
+    if not is_text(value):
         return Reject("invalid_text", value.replace("\x00", "\\x00")[:2000])
     text = unicodedata.normalize("NFC", value).strip()
     return text or Reject("empty", repr(value)[:2000])

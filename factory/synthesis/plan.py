@@ -17,7 +17,7 @@ from factory.records import Message, Reject
 from factory.synthesis.formats import RawRow
 from factory.synthesis.instructions import read_instruction
 from factory.synthesis.sources import read_rows
-from factory.synthesis.steps import dialogues_table, instruction_files, persona_files
+from factory.synthesis.steps import check_cast, dialogues_table, instruction_files, persona_files
 
 SAMPLE = 1000
 CHARACTERS_A_TOKEN = 4
@@ -43,6 +43,23 @@ class Sample:
         return f"{self.rows:,}" if self.exact else f"about {self.rows:,}"
 
 
+def check(config: RunConfig) -> None:
+    """Check prompts and inputs, as far as their first rows tell.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    _check_prompts(config)
+    persona_files(config)
+    for corpus in config.instructions:
+        instruction_files(config, corpus)
+
+
+def _check_prompts(config: RunConfig) -> None:
+    for name in ("profile", "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
+        load_prompt(name, config.prompts_dir)
+
+
 def plan(config: RunConfig, progress: Progress) -> None:
     """Check config, prompts, model, inputs and output, and print rows, calls and tokens.
 
@@ -52,8 +69,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         UserError: what a run would stop at.
     """
     notes: list[str] = []
-    for name in ("profile", "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
-        load_prompt(name, config.prompts_dir)
+    _check_prompts(config)
     storage.check_writable(config.output)
     model = f"{config.engine.model} (not checked)"
     if isinstance(config.engine, OpenAIEngine) and config.engine.api_key_env not in os.environ:
@@ -65,6 +81,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
         except UnreachableError as problem:
             notes.append(str(problem))
     personas = _sample_personas(config, notes)
+    if personas and personas.exact:
+        check_cast(config, personas.rows, "personas")
     corpora = [(corpus, _sample_instructions(config, index, notes)) for index, corpus in enumerate(config.instructions)]
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("table", "rows", "calls", "tokens in, about", "tokens out, about"):

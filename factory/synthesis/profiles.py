@@ -4,6 +4,7 @@ from pydantic import ValidationError
 
 from factory.prompts import Prompt
 from factory.records import Completion, Profile, ProfileFields, Reject, Request
+from factory.synthesis.normalise import is_text
 from factory.tables import Row
 
 LABELS = {
@@ -34,6 +35,8 @@ def parse_profile(language: str, row: Row, completion: Completion) -> Profile | 
     items = {name: " ".join(value.split()) for name, value in fields.model_dump().items()}
     if not all(items.values()):
         return Reject("empty_item", reply)
+    if not all(map(is_text, items.values())):
+        return Reject("invalid_text", reply)
     return Profile(
         character_id=row["character_id"],
         persona=row["persona"],

@@ -57,25 +57,30 @@ def find_files(source: str | Sequence[str]) -> list[str]:
     return sorted({path for each in sources for path in _files_of(each)})
 
 
-def check_column(path: str, column: str) -> None:
+def check_column(path: str, column: str, setting: str = "") -> None:
     """Check that a file has rows and, by the first one that can tell, that they have a column.
 
-    A text has no columns and passes, be it a line of a text file or a string in JSON.
+    A text has no columns and passes, be it a line of a text file or a string in JSON. `setting` is
+    the config key that names the column.
 
     Raises:
         InputError: there is no such column or no row at all; and as `read_rows`.
     """
-    passed = 0
+    passed, first = 0, ""
     for row in read_rows(path):
         if isinstance(row.value, dict) and column not in row.value:
             names = ", ".join(str(name) for name in row.value if name is not None)
             known = textwrap.shorten(names, 500, placeholder=" ...").encode("utf-8", "backslashreplace").decode()
-            raise InputError(f"{path}: no column {column!r}; it has: {known}")
+            named = f"{column!r} ({setting})" if setting else repr(column)
+            raise InputError(f"{path}: no column {named}; it has: {known}")
         if isinstance(row.value, (dict, str)):
             return
         passed += 1
+        first = first or (f"{row.error} in {row.detail}" if row.error else repr(row.value))
     if passed:
-        raise InputError(f"{path}: none of its {passed} rows is an object; write one a line or one array of them")
+        told = textwrap.shorten(first, 80, placeholder=" ...")
+        way_out = "write an object a line, or one array of them, in UTF-8"
+        raise InputError(f"{path}: none of its {passed} rows is an object (the first: {told}); {way_out}")
     raise InputError(f"{path}: holds no rows; fill it or leave it out")
 
 

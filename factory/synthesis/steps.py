@@ -49,6 +49,7 @@ def take_personas(config: RunConfig, progress: Progress) -> Table:
     table = Table(config.output, PERSONAS_TABLE)
     made = take_in(intake, files, config.personas.limit, table, {"column": column}, progress)
     _some(made, "personas.source")
+    check_cast(config, made["ok"], "distinct personas")
     return table
 
 
@@ -59,7 +60,7 @@ def _persona(column: str, raw: RawRow, source: int) -> Any:
 def persona_files(config: RunConfig) -> list[str]:
     """The files of personas, the first of which is known to have the column."""
     files = _not_empty(find_files(config.personas.source))
-    check_column(files[0], config.personas.column)
+    check_column(files[0], config.personas.column, "personas.column")
     return files
 
 
@@ -87,25 +88,22 @@ def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[str
     """The files of a corpus and their format.
 
     Raises:
-        InputError: the format cannot be told from the first rows.
+        InputError: the first rows are of no format, or not of the one that is named.
         ConfigError: responses are to be rewritten, and the format has none.
     """
     files = _not_empty(find_files(corpus.source))
-    form: str | None = corpus.format
-    if form == "auto":
-        readable = (raw.value for raw in read_rows(files[0]) if not raw.error)
-        form = format_of(next(readable, None))
-    if form is None:
-        keys = ", ".join(f"{key!r} ({name})" for name, key in FORMATS.items())
-        raise InputError(
-            f"{files[0]}: its first row has none of the keys {keys}; name the format in instructions.format"
-        )
+    first = next((raw.value for raw in read_rows(files[0]) if isinstance(raw.value, dict)), None)
+    form = format_of(first) if corpus.format == "auto" else corpus.format
+    if first is None or form is None:
+        known = ", ".join(f"{key} ({name})" for name, key in FORMATS.items())
+        check_column(files[0], known)
+        raise InputError(f"{files[0]}: plain text holds no instructions; give objects that have one of {known}")
     if form == WITHOUT_RESPONSES and "rewrite" in config.dialogues.strategies:
         raise ConfigError(
             f"dialogues.strategies has 'rewrite', but the corpus {corpus.corpus!r} ({form}) has no responses; "
             "set dialogues.strategies=[generate], or leave the corpus to a run of its own"
         )
-    check_column(files[0], FORMATS[form])
+    check_column(files[0], FORMATS[form], "instructions.format")
     return files, form
 
 
@@ -137,16 +135,28 @@ def _character_id(row: Any) -> dict[str, str]:
     return {"character_id": row["character_id"]}
 
 
+def check_cast(config: RunConfig, characters: int, what: str) -> None:
+    """Check that there are as many characters as an instruction asks for.
+
+    Raises:
+        ConfigError: there are fewer.
+    """
+    n = config.dialogues.characters_per_instruction
+    if config.instructions and n > characters:
+        raise ConfigError(
+            f"dialogues.characters_per_instruction is {n}, but there are {characters} {what}; "
+            "lower it or give more personas"
+        )
+
+
 def assign(config: RunConfig, instructions: Table, profiles: Table, progress: Progress) -> Table:
     """Every instruction with each of its characters.
 
     Raises:
         ConfigError: there are fewer characters than an instruction asks for.
     """
+    check_cast(config, (profiles.manifest() or {})["ok"], "accepted profiles")
     n = config.dialogues.characters_per_instruction
-    characters = (profiles.manifest() or {})["ok"]
-    if n > characters:
-        raise ConfigError(f"dialogues.characters_per_instruction is {n}, but there are {characters} accepted profiles")
     corpus = instructions.name.removeprefix("instructions/")
     table = Table(config.output, f"assignments/{corpus}")
     pair(instructions, profiles, table, n, config.seed, progress)

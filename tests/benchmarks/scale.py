@@ -32,7 +32,9 @@ def write_personas(path: Path, count: int) -> None:
     """So many distinct personas of about 120 bytes."""
     with path.open("w") as file:
         for number in range(count):
-            sentence = f"A baker, the {number}th of a large family, who counts loaves aloud and never sells the last one."
+            sentence = (
+                f"A baker, the {number}th of a large family, who counts loaves aloud and never sells the last one."
+            )
             file.write(json.dumps({"persona": sentence}) + "\n")
 
 
@@ -98,7 +100,10 @@ def measure(small: int = 100_000, large: int = 1_000_000) -> dict[str, float]:
     runs = {}
     for count in (small, large):
         runs[count] = run(count)
-        print(f"  {count:,} personas: {runs[count]['seconds']:.0f} s, {runs[count]['peak_bytes'] / 2**20:,.0f} MiB", flush=True)
+        print(
+            f"  {count:,} personas: {runs[count]['seconds']:.0f} s, {runs[count]['peak_bytes'] / 2**20:,.0f} MiB",
+            flush=True,
+        )
     return {
         "time_growth": runs[large]["seconds"] / runs[small]["seconds"],
         "memory_growth": runs[large]["peak_bytes"] / runs[small]["peak_bytes"],

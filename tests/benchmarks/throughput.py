@@ -13,6 +13,7 @@ import time
 from functools import partial
 
 MODEL_LEN, REPLY_TOKENS, SEQUENCES = 2048, 128, 64
+RESULT = "tokens a second:"
 SAMPLING = {"temperature": 0.6, "top_p": 1.0, "max_tokens": REPLY_TOKENS}
 
 
@@ -108,11 +109,11 @@ def measure(count: int = 512, rounds: int = 2) -> dict:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(done.stderr[-3000:])
-            found.append(float(done.stdout.split()[-1]))
+            found.append(float(done.stdout.rpartition(RESULT)[2].split()[0]))
             print(f"  {side}: {found[-1]:.0f} tokens/s", flush=True)
     medians = {side: statistics.median(found) for side, found in speeds.items()}
     return {**medians, "ratio": medians["job"] / medians["bare"]}
 
 
 if __name__ == "__main__":
-    print({"bare": bare, "job": job}[sys.argv[1]](int(sys.argv[2])))
+    print(RESULT, {"bare": bare, "job": job}[sys.argv[1]](int(sys.argv[2])), flush=True)

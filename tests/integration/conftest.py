@@ -1,27 +1,16 @@
-"""Real runs: the job in a process of its own, on local disk or on moto's S3 server."""
+"""Runs for tests, and moto's server as their S3."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 
 from factory import storage
-from factory.tables import Table
-
-PROJECT = Path(__file__).parents[2]
-GOOD_PROFILE = {
-    "name": "Ada Oduya", "age": "34", "gender": "female", "race": "Black", "birth_place": "Lagos",
-    "appearance": "Tall.", "experience": "Bakes.", "personality": "Warm.",
-}  # fmt: skip
+from tests.integration.runs import GOOD_PROFILE, Run
 
 
 @pytest.fixture(scope="session")
@@ -44,65 +33,6 @@ def s3() -> Iterator[str]:
     server.stop()
     for name, value in before.items():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@dataclass
-class Run:
-    """A config in a file, and the job run on it as often as a test likes."""
-
-    folder: Path
-    config: dict
-    processes: list[subprocess.Popen] = field(default_factory=list)
-
-    @property
-    def output(self) -> str:
-        """Where the tables are."""
-        return self.config["output"]
-
-    def start(self, *arguments: str) -> subprocess.Popen:
-        """Start the job and return its process."""
-        path = self.folder / "config.json"
-        path.write_text(json.dumps(self.config))
-        command = [sys.executable, PROJECT / "jobs" / "synthesize.py", "--config", path, *arguments]
-        log = (self.folder / f"log-{len(self.processes)}.txt").open("w")
-        process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        self.processes.append(process)
-        return process
-
-    def log(self) -> str:
-        """What the last process said."""
-        return (self.folder / f"log-{len(self.processes) - 1}.txt").read_text()
-
-    def finish(self, *arguments: str, timeout: float = 300) -> str:
-        """Run the job to its end and return what it said."""
-        code = self.start(*arguments).wait(timeout)
-        assert code == 0, self.log()
-        return self.log()
-
-    def kill_when(self, ready: Callable[[], bool]) -> None:
-        """Start the job, and kill -9 its driver as soon as something holds."""
-        process = self.start()
-        deadline = time.monotonic() + 120
-        while not ready():
-            assert process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-    def table(self, name: str) -> Table:
-        """A table of the run."""
-        return Table(self.output, name)
-
-    def rows(self, name: str) -> list[dict]:
-        """All rows of a table, rejected input included."""
-        table = self.table(name)
-        files = storage.list_names(table.path, ".parquet")
-        return [row for file in files for row in table.read(file.removesuffix(".parquet")).to_pylist()]
-
-    def reasons(self, name: str) -> dict[str, int]:
-        """How many rows a table has by reason; accepted ones count as `ok`."""
-        return dict(Counter(row["reason"] or row["status"] for row in self.rows(name)))
 
 
 @pytest.fixture

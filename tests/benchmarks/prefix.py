@@ -1,0 +1,100 @@
+"""Prefix-cache hits of generated dialogues, against what is possible, when the profiles exceed the cache.
+
+Possible is: all but the first of a character's dialogues find the whole blocks of their common
+opening in the cache. The cache is set to hold a fraction of the profiles.
+"""
+
+import json
+import tempfile
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+
+from tests.benchmarks.scale import PROFILE
+
+CHARACTERS, INSTRUCTIONS, EACH = 60, 120, 3
+BLOCK = 128
+"""Tokens of a block of vLLM's CPU cache: a prefix counts in whole ones."""
+BLOCKS = 100
+
+
+def make_tables(output: str):
+    """Profiles of the paper's size and the assignment of instructions to them, as the job makes it."""
+    from factory.config import Instructions, Personas, RunConfig, ScriptedEngine
+    from factory.progress import Progress
+    from factory.records import Profile, content_id
+    from factory.synthesis.pairing import pair
+    from factory.synthesis.profiles import profile_text
+    from factory.synthesis.steps import take_instructions
+    from factory.tables import PROFILES, Table, accepted
+
+    profiles = Table(output, "profiles")
+    rows = []
+    for number in range(CHARACTERS):
+        persona = f"A lighthouse keeper, the {number}th of the name, who writes the weather down by hand."
+        items = PROFILE | {"name": f"Keeper {number}"}
+        profile = Profile(content_id(persona), persona, **items, profile=profile_text(items), language="English")
+        rows.append(accepted(profile))
+    profiles.write("all", rows, PROFILES)
+    profiles.finish({"ok": CHARACTERS, "fingerprint": "bench", "finished": ""})
+
+    source = Path(output) / "instructions.jsonl"
+    with source.open("w") as file:
+        for number in range(INSTRUCTIONS):
+            question = f"In one sentence: what would you do on day {number} of a storm?"
+            file.write(json.dumps({"messages": [{"role": "user", "content": question}]}) + "\n")
+    corpus = Instructions(corpus="storm", source=str(source))
+    config = RunConfig(output=output, engine=ScriptedEngine(kind="scripted"), personas=Personas(source=""))
+    instructions = take_instructions(config, corpus, Progress())
+    work = Table(output, "assignments/storm")
+    pair(instructions, profiles, work, EACH, 42, Progress())
+    return work
+
+
+def possible_tokens(work, render, tokenizer) -> tuple[int, int]:
+    """Tokens that could come out of the cache, and blocks that all common openings take."""
+    openings: dict[str, list[list[int]]] = {}
+    for shard in work.shards():
+        for row in work.read(shard).to_pylist():
+            openings.setdefault(row["character_id"], []).append(tokenizer.encode(render(row).messages))
+    possible = blocks = 0
+    for prompts in openings.values():
+        same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))
+        common = sum(1 for _ in same) // BLOCK
+        possible += (len(prompts) - 1) * common * BLOCK
+        blocks += common
+    return possible, blocks
+
+
+def measure() -> dict[str, float]:
+    """The share of possible hits that happened, and how many times the openings exceed the cache."""
+    from factory import models, runtime
+    from factory.chat import ChatTokenizer
+    from factory.config import Sampling, VllmEngine
+    from factory.engine.steps import Engine, Lane, Step, run_lanes
+    from factory.progress import Progress
+    from factory.prompts import load_prompt
+    from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
+    from factory.tables import DIALOGUES, Table
+
+    with tempfile.TemporaryDirectory() as output:
+        runtime.start()
+        work = make_tables(output)
+        prompt, system = load_prompt("dialogue-generate"), load_prompt("training-system")
+        style = Style("generate", prompt, system, "bench")
+        tokenizer = ChatTokenizer(models.fetch("embedded"))
+        possible, blocks = possible_tokens(work, partial(render_dialogue, style), tokenizer)
+        stages = (partial(stage, style) for stage in (render_dialogue, parse_dialogue, dialogue_ids))
+        step = Step(DIALOGUES, prompt.ref, *stages)
+        small = {"max_model_len": 1024, "max_num_seqs": 8, "num_gpu_blocks_override": BLOCKS}
+        engine = VllmEngine(model="embedded", device="cpu", engine_kwargs=small)
+        sampling = Sampling(temperature=0.6, top_p=1.0, max_tokens=24)
+        table = Table(output, "dialogues/generate-storm")
+        run_lanes([Lane(step, work, table, {})], Engine(engine, sampling, 42, models.locate("embedded")), Progress())
+        manifest = table.manifest()
+        assert manifest
+        return {
+            "hits_of_possible": manifest["cached_tokens"] / possible,
+            "openings_over_cache": blocks / BLOCKS,
+            "hit_rate": manifest["cached_tokens"] / manifest["prompt_tokens"],
+        }

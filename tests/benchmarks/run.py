@@ -1,0 +1,33 @@
+"""The benchmarks: `make bench`, or some of them with ARGS="throughput scale prefix".
+
+Each figure is a ratio within one run, since absolute times mean little on a noisy machine.
+"""
+
+import sys
+
+from factory.job import quiet
+from tests.benchmarks import prefix, scale, throughput
+
+BENCHMARKS = {
+    "throughput": (throughput.measure, "the job's tokens a second over bare vLLM's; 0.95 or more is wanted"),
+    "scale": (scale.measure, "1,000,000 personas over 100,000; at most 11 and 1.3 are wanted"),
+    "prefix": (prefix.measure, "prefix-cache hits of what is possible; 0.9 or more is wanted"),
+}
+
+
+def main(names: list[str]) -> None:
+    """Run the named benchmarks, or all, and print their figures."""
+    unknown = sorted(set(names) - BENCHMARKS.keys())
+    if unknown:
+        raise SystemExit(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    for name in names or BENCHMARKS:
+        measure, title = BENCHMARKS[name]
+        print(f"{name}: {title}", flush=True)
+        with quiet(verbose=False):
+            figures = measure()
+        for figure, value in figures.items():
+            print(f"  {figure}: {value:,.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
