@@ -7,7 +7,7 @@ import difflib
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -274,8 +274,12 @@ def _explain(error: Any) -> str:
     # The tag of a discriminated union stands in pydantic's path but not in the file.
     where = ".".join(str(part) for part in error["loc"] if part not in ("vllm", "openai", "scripted"))
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), sorted(set(_known_keys(RunConfig))), n=1)
-        return f"config key {where!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else "")
+        here = _keys_beside(error["loc"])
+        others = [name for name in (*here, *_known_keys(RunConfig)) if name != error["loc"][-1]]
+        near = difflib.get_close_matches(str(error["loc"][-1]), others, n=1)
+        return f"config key {where!r} is unknown; " + (
+            f"did you mean {near[0]!r}?" if near else f"known there are {', '.join(here)}"
+        )
     if error["type"] == "missing":
         return f"config key {where!r} is missing"
     if error["type"] == "union_tag_not_found":
@@ -297,6 +301,17 @@ _WAYS_OUT = {
     "too_short": "give at least one",
 }
 """For what pydantic tells in Python's words."""
+
+
+def _keys_beside(loc: Sequence[str | int]) -> list[str]:
+    """The keys of the section in which the last key of a path stands."""
+    sections: list[type[BaseModel]] = [RunConfig]
+    for part in loc[:-1]:
+        if part in ("vllm", "openai", "scripted"):
+            sections = [section for section in sections if part in get_args(section.model_fields["kind"].annotation)]
+        elif isinstance(part, str):
+            sections = [inner for section in sections for inner in _sections_in(section.model_fields[part].annotation)]
+    return [name for section in sections for name in section.model_fields]
 
 
 def _known_keys(section: type[BaseModel]) -> Iterator[str]:

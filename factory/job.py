@@ -115,9 +115,9 @@ def _run(
 ) -> None:
     storage.check_writable(config.output)
     check(config)
-    storage.write_bytes(storage.join(config.output, "config.json"), (config.model_dump_json(indent=2) + "\n").encode())
     job = Job(config, progress)
     job.model()
+    storage.write_bytes(storage.join(config.output, "config.json"), (config.model_dump_json(indent=2) + "\n").encode())
     from factory import runtime
 
     runtime.start(verbose)
@@ -130,20 +130,23 @@ def _run(
 def quiet(verbose: bool) -> Iterator[None]:
     """Keep what libraries say off the terminal: it goes to a file, and that of workers to Ray's log folder.
 
-    Standard error itself is redirected, because Ray's core writes there past Python.
+    The streams themselves are redirected, because Ray's core writes past Python; `Progress` has its own.
     """
     if verbose:
         yield
         return
     for name, value in {"TQDM_DISABLE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}.items():
         os.environ.setdefault(name, value)
-    terminal = os.dup(2)
+    terminal = [os.dup(1), os.dup(2)]
     log, _ = tempfile.mkstemp(prefix="character-factory-", suffix=".log")
-    os.dup2(log, 2)
+    for stream in (1, 2):
+        os.dup2(log, stream)
     try:
         yield
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        for stream, kept in enumerate(terminal, 1):
+            os.dup2(kept, stream)
+            os.close(kept)
         os.close(log)

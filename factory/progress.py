@@ -1,5 +1,6 @@
 """What a person sees while a job runs: a live bar on a terminal, plain lines elsewhere."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,7 +22,9 @@ class Progress:
     """Rows, tokens a second and time left of one step after another, and a summary of all."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False)  # a path may hold [brackets]
+        # A stream of its own: what libraries write to standard output goes elsewhere (`job.quiet`).
+        terminal = os.fdopen(os.dup(1), "w")
+        self._console = Console(file=terminal, highlight=False, markup=False, emoji=False)  # a path may hold [brackets]
         if not self._console.is_terminal:
             self._console.width = PLAIN_WIDTH
         self._bar: Bar | None = None

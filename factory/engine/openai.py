@@ -130,7 +130,7 @@ def _response_format(structured: str, schema: str | None) -> dict[str, Any]:
     if schema is None or structured == "none":
         return {}
     named = {"json_schema": {"name": "reply", "schema": json.loads(schema)}} if structured == "json_schema" else {}
-    return {"response_format": {"type": structured, **form}}
+    return {"response_format": {"type": structured, **named}}
 
 
 def _read(answer: Any) -> Reply:
@@ -152,21 +152,18 @@ def _rounds(problem: Any) -> int:
 
 
 def _row_error(engine: OpenAIEngine, problem: Any) -> RowError:
-    said = _told(engine, problem, problem.response.text if hasattr(problem, "response") else "")
-    kinds = {"context.length": "too_long", "content_(filter|policy)": "refused"} if _rounds(problem) == 1 else {}
-    return RowError(next((kinds[mark] for mark in kinds if re.search(mark, said)), "engine_error"), said)
+    said = f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}".replace(api_key(engine), "***")
+    kinds = {"(context|model).length": "too_long", "content_(filter|policy)": "refused"}
+    found = [kind for mark, kind in kinds.items() if _rounds(problem) == 1 and re.search(mark, said)]
+    return RowError([*found, "engine_error"][0], said[:4000])
 
 
 def _end_of_run(engine: OpenAIEngine, problem: Any) -> UserError:
-    place, told = f"engine.base_url {engine.base_url}", _told(engine, problem)[:300]
+    place, told = f"engine.base_url {engine.base_url}", str(problem).replace(api_key(engine), "***")[:300]
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
     check = f"check it, engine.model, engine.structured, sampling and ${engine.api_key_env}"
     return ModelError(f"{place}: refuses {engine.model!r} ({told}); {check}")
-
-
-def _told(engine: OpenAIEngine, *words: object) -> str:
-    return " ".join(map(str, words)).strip().replace(api_key(engine), "***")  # some endpoints repeat the key
 
 
 def api_key(engine: OpenAIEngine) -> str:

@@ -100,7 +100,7 @@ def _ids(row):
     return {"character_id": str(row["number"])}
 
 
-def measure(count: int = 512, rounds: int = 2) -> dict:
+def measure(count: int = 256, rounds: int = 2) -> dict:
     """Both sides in turn; returns their medians and the ratio."""
     speeds: dict[str, list[float]] = {"bare": [], "job": []}
     for _ in range(rounds):

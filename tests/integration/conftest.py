@@ -22,7 +22,7 @@ def s3() -> Iterator[str]:
     environment = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-of-these-tests",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     before = {name: os.environ.get(name) for name in environment}
@@ -38,20 +38,31 @@ def s3() -> Iterator[str]:
 @pytest.fixture
 def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Make a run with scripted replies over so many personas, with settings of a test's own."""
+    yield from make_runs(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_module_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Run]]:
+    """The same for a run that all tests of a module look at."""
+    yield from make_runs(tmp_path_factory.mktemp("runs"))
+
+
+def make_runs(folder: Path) -> Iterator[Callable[..., Run]]:
+    """Yield what makes runs in a folder; in the end, end what still runs."""
     runs: list[Run] = []
 
     def make(name: str, personas: int = 40, output: str | None = None, **settings: object) -> Run:
-        folder = tmp_path / name
-        folder.mkdir()
-        source = folder / "personas.jsonl"
+        home = folder / name
+        home.mkdir()
+        source = home / "personas.jsonl"
         source.write_text("".join(json.dumps({"persona": f"a baker, number {n}"}) + "\n" for n in range(personas)))
         config = {
-            "output": f"{output or folder}/{name}",
+            "output": f"{output or home}/{name}",
             "engine": {"kind": "scripted", "default": json.dumps(GOOD_PROFILE)},
             "personas": {"source": str(source)},
             **settings,
         }
-        runs.append(Run(folder, config))
+        runs.append(Run(home, config))
         return runs[-1]
 
     yield make

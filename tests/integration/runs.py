@@ -1,6 +1,7 @@
 """Real runs: the job in a process of its own, on local disk or S3."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ class Run:
     folder: Path
     config: dict
     processes: list[subprocess.Popen] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    killed: int = 0
 
     @property
     def output(self) -> str:
@@ -39,9 +42,9 @@ class Run:
         path.write_text(json.dumps(self.config))
         command = [sys.executable, PROJECT / "jobs" / "synthesize.py", "--config", path, *arguments]
         log = (self.folder / f"log-{len(self.processes)}.txt").open("w")
-        process = subprocess.Popen(
-            command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        streams = {"stdout": log, "stderr": subprocess.STDOUT}
+        environment = os.environ | self.environment
+        process = subprocess.Popen(command, cwd=self.folder, env=environment, start_new_session=True, **streams)
         self.processes.append(process)
         return process
 

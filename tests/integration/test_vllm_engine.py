@@ -1,7 +1,9 @@
 """The real engine on the embedded model: deaths, windows, special tokens, several turns."""
 
 import json
+import os
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -61,38 +63,87 @@ def wait_until(ready, run, seconds: float) -> None:
         time.sleep(0.2)
 
 
-def test_poisoned_and_endless_rows_are_rejected_and_a_killed_actor_loses_nothing(make_run, s3, tokenizer, monkeypatch):
-    """One run, because every death costs the start of an engine: over S3, with three kinds of trouble."""
-    plain = tokenizer._tokenizer(" zqxpoison", add_special_tokens=False)["input_ids"]
-    monkeypatch.setenv(POISON, ",".join(map(str, plain)))
-    monkeypatch.setenv("PYTHONPATH", str(PROJECT / "tests" / "integration"))
+POISONED = min((f"a baker who says zqxpoison {n} times" for n in range(300)), key=content_id)
+"""Of many such the one with the smallest id: it stands in the first shard of four."""
+ENDLESS = "a baker, " + "and a baker, " * 800
+
+
+@pytest.fixture(scope="module")
+def troubled(make_module_run, s3, tokenizer):
+    """One run with three kinds of trouble, because every death costs the start of an engine.
+
+    Over S3, the whole way: a persona that kills the engine, one that no window holds, and the
+    actor killed from outside while profiles are made; then dialogues of several turns, both ways.
+    """
+    tokens = tokenizer._tokenizer(" zqxpoison", add_special_tokens=False)["input_ids"]
+    environment = {POISON: ",".join(map(str, tokens)), "PYTHONPATH": str(PROJECT / "tests" / "integration")}
     few = {"max_model_len": WINDOW, "max_num_seqs": 8, "logits_processors": ["poison:Poison"]}
-    run = make_run(
+    run = make_module_run(
         "troubled",
-        46,
+        62,
         s3,
         engine={"kind": "vllm", "model": "embedded", "device": "cpu", "engine_kwargs": few},
-        profiles={"sampling": {"top_p": 1.0, "max_tokens": 700}},
+        instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl"), "limit": 2}],
+        profiles={"language": "Korean", "sampling": {"top_p": 1.0, "max_tokens": 600}},
+        dialogues={
+            "strategies": ["generate", "rewrite"],
+            "characters_per_instruction": 2,
+            "sampling": {"top_p": 1.0, "frequency_penalty": 0.5, "max_tokens": 160},
+        },
     )
-    source = run.folder / "personas.jsonl"
-    poison, endless = "a baker who says zqxpoison all day", "a baker, " + "and a baker, " * 800
-    with source.open("a") as file:
-        for persona in (poison, endless):
-            file.write(json.dumps({"persona": persona}) + "\n")
+    with Path(run.config["personas"]["source"]).open("a") as file:
+        file.writelines(json.dumps({"persona": persona}) + "\n" for persona in (POISONED, ENDLESS))
+    run.environment = environment
     job = run.start()
-    wait_until(lambda: run.table("profiles").shards(), run, 400)
-    actors = engine_processes(job.pid, "ShardEngine")
-    assert actors
-    if len(run.table("profiles").shards()) < 3:
-        actors[0].kill()
+    # Only then: the rows in flight are done again, and the poisoned one would cost its three deaths again.
+    wait_until(lambda: "engine_died" in run.reasons("profiles"), run, 400)
+    killed = engine_processes(job.pid, "ShardEngine")
+    for process in killed:
+        process.kill()
     assert job.wait(400) == 0, run.log()
+    run.killed = len(killed)
+    return run
 
-    rows = {row["character_id"]: row for row in run.rows("profiles")}
-    assert len(rows) == len(run.rows("profiles")) == 48
-    assert rows[content_id(poison)]["reason"] == "engine_died"
-    assert rows[content_id(" ".join(endless.split()))]["reason"] == "too_long"
-    manifest = run.table("profiles").manifest()
-    assert manifest["ok"] + sum(manifest["rejected"].values()) == 48
-    assert manifest["rejected"]["engine_died"] == manifest["rejected"]["too_long"] == 1
-    assert manifest["ok"] >= 40, manifest
-    assert not [p for p in psutil.process_iter(["name"]) if p.ppid() == 1 and "EngineCore" in (p.info["name"] or "")]
+
+def test_a_killed_actor_and_a_dying_engine_lose_nothing_and_repeat_nothing(troubled):
+    rows = troubled.rows("profiles")
+    assert troubled.killed == 1
+    assert len({row["character_id"] for row in rows}) == len(rows) == 64
+    manifest = troubled.table("profiles").manifest()
+    assert manifest["ok"] + sum(manifest["rejected"].values()) == manifest["rows_in"] == 64
+
+
+def test_the_row_that_kills_the_engine_is_rejected_and_no_other(troubled):
+    dead = [row["character_id"] for row in troubled.rows("profiles") if row["reason"] == "engine_died"]
+    assert dead == [content_id(POISONED)]
+
+
+def test_a_persona_longer_than_the_window_is_rejected(troubled):
+    too_long = [row for row in troubled.rows("profiles") if row["reason"] == "too_long"]
+    assert [row["character_id"] for row in too_long] == [content_id(ENDLESS.strip())]
+    assert str(WINDOW) in too_long[0]["detail"]
+
+
+def test_guided_profiles_are_valid_and_in_the_asked_language(troubled):
+    assert troubled.table("profiles").manifest()["ok"] >= 55
+    accepted = [row for row in troubled.rows("profiles") if row["status"] == "ok"]
+    assert all(row["profile"].startswith("Name: ") and row["language"] == "Korean" for row in accepted)
+
+
+def test_dialogues_of_several_turns_are_made_both_ways(troubled):
+    for strategy in ("generate", "rewrite"):
+        rows = troubled.rows(f"dialogues/{strategy}-talks")
+        assert len({row["dialogue_id"] for row in rows}) == len(rows) == 4
+        assert {row["status"] for row in rows} >= {"ok"}, troubled.reasons(f"dialogues/{strategy}-talks")
+        for row in rows:
+            roles = [m["role"] for m in row["messages"] or []]
+            assert row["status"] == "rejected" or roles == ["system", *["user", "assistant"] * (len(roles) // 2)]
+            assert row["status"] == "rejected" or len(roles) >= 5
+    # The history of a second turn and the profile of a second dialogue come out of the cache.
+    assert troubled.table("dialogues/generate-talks").manifest()["cached_tokens"] > 0
+
+
+def test_the_secret_key_is_nowhere_in_what_the_run_wrote(troubled):
+    secret = os.environ["AWS_SECRET_ACCESS_KEY"]
+    told = [troubled.log(), json.dumps(troubled.table("profiles").manifest())]
+    assert not any(secret in text for text in told)

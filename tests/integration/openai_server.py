@@ -1,0 +1,233 @@
+"""A small OpenAI-compatible server that misbehaves on demand, in a process of its own.
+
+A marker such as `[[503 x2]]` in the last user message makes it misbehave for that message, as often
+as it says (always without a number); `rules` sent to `/control` do so for everybody. What it was
+asked stands in `/log`.
+
+python tests/integration/openai_server.py PORT   # 0 takes a free one; the port is printed
+"""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from aiohttp import web
+
+KEY = "sk-secret-4f1c9e77d0b84a52"
+MODELS = ("small-chat", "small-chat-mini", "embedder")
+PROFILE = {
+    "name": "Ada Oduya", "age": "34", "gender": "female", "race": "Black", "birth_place": "Lagos",
+    "appearance": "Tall.", "experience": "Bakes.", "personality": "Warm.",
+}  # fmt: skip
+SAID = {
+    "too-long": "This model's maximum context length is 8192 tokens.",
+    "policy": "The response was filtered (content_filter).",
+    "echo-key": f"Who are you, Bearer {KEY}?",
+}
+
+
+@dataclass
+class Rules:
+    """What holds for everybody until the next `/control`."""
+
+    misbehave: str = ""
+    """Such as `503`; as a marker says it."""
+    answers: int = 10**9
+    """How many good answers it gives before `then` happens."""
+    then: Literal["die", "revoke"] = "die"
+    """End the process, or refuse the key."""
+    at_most: int = 10**9
+    """How many requests at once it takes; 429 for the others."""
+    delay_s: float = 0
+    key: str = KEY
+
+
+@dataclass
+class Server:
+    """The server's state since the last `/control`."""
+
+    rules: Rules = field(default_factory=Rules)
+    log: list[dict] = field(default_factory=list)
+    times: Counter = field(default_factory=Counter)
+    answers: int = 0
+    now: int = 0
+    most_at_once: int = 0
+
+    async def control(self, request: web.Request) -> web.Response:
+        self.__init__(Rules(**await request.json()))
+        return web.json_response({})
+
+    async def tell(self, request: web.Request) -> web.Response:
+        return web.json_response({"requests": self.log, "most_at_once": self.most_at_once})
+
+    async def models(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {self.rules.key}":
+            return failed(401, f"Incorrect API key provided: {request.headers.get('Authorization')}")
+        if self.rules.misbehave == "no-list":
+            return failed(404, "no such page")
+        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        arrived, body = time.time(), await request.json()
+        self.now += 1
+        self.most_at_once = max(self.most_at_once, self.now)
+        entry = {"at": arrived, "status": 0, **body}
+        self.log.append(entry)
+        try:
+            if self.now > self.rules.at_most:
+                response = failed(429, "too many")
+            else:
+                await asyncio.sleep(self.rules.delay_s)
+                response = await self.answer(request, body)
+            entry["status"] = response.status
+            return response
+        finally:
+            self.now -= 1
+
+    async def answer(self, request: web.Request, body: dict) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {self.rules.key}":
+            return failed(401, f"Incorrect API key provided: {request.headers.get('Authorization')}")
+        last = body["messages"][-1]["content"]
+        marker = re.search(r"\[\[([\w-]+)(?: x(\d+))?\]\]", last)
+        kind = self.rules.misbehave
+        if marker and self.times[last] < int(marker[2] or 10**9):
+            kind = marker[1]
+        self.times[last] += 1
+        if kind == "hang":
+            await asyncio.sleep(3600)
+        if kind == "drop":
+            request.transport.close()
+        if kind.isdecimal():
+            return failed(int(kind), f"you get {kind}", {"Retry-After": "2"} if kind == "429" else {})
+        if kind in SAID:
+            return failed(400, SAID[kind])
+        self.answers += 1
+        if self.answers > self.rules.answers:
+            if self.rules.then == "die":
+                os._exit(0)
+            self.rules.key = "another"
+        return reply(kind, body)
+
+
+def failed(status: int, message: str, headers: dict | None = None) -> web.Response:
+    return web.json_response({"error": {"message": message, "code": None}}, status=status, headers=headers)
+
+
+def reply(kind: str, body: dict) -> web.Response:
+    """A good answer, or one that its kind spoils."""
+    last = body["messages"][-1]["content"]
+    text = json.dumps(PROFILE) if "response_format" in body else f"You said: {last}"
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    answer = {"id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
+    answer["usage"] = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    if kind == "html":
+        return web.Response(text="<html>garbage</html>", content_type="text/html")
+    if kind == "cut":
+        return web.Response(text=json.dumps(answer)[:-40], content_type="application/json")
+    if kind == "shapeless":
+        return web.json_response({"choices": "garbage", "usage": 7})
+    if kind == "nested":
+        return web.Response(text="[" * 100_000, content_type="application/json")
+    if kind == "no-choices":
+        answer["choices"] = []
+    if kind == "length":
+        choice |= {"finish_reason": "length"}
+    if kind == "length-of-thought":
+        choice |= {"finish_reason": "length", "message": {"role": "assistant", "content": None}}
+    if kind == "filter":
+        choice |= {"finish_reason": "content_filter"}
+    if kind == "refusal":
+        choice["message"] |= {"content": None, "refusal": "I would rather not."}
+    if kind == "no-text":
+        choice |= {"finish_reason": "tool_calls", "message": {"role": "assistant", "content": None}}
+    if kind == "half-character":
+        choice["message"]["content"] = "\ud83d"
+    if kind == "no-usage":
+        del answer["usage"]
+    if kind == "cached":
+        answer["usage"]["prompt_tokens_details"] = {"cached_tokens": 8}
+    return web.json_response(answer)
+
+
+class OpenAIServer:
+    """The server as a test holds it."""
+
+    def __init__(self) -> None:
+        self._port = 0
+        self.start()
+
+    @property
+    def base_url(self) -> str:
+        """What goes into `engine.base_url`."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def start(self) -> None:
+        """Start it, after the first time on the same port again."""
+        command = [sys.executable, Path(__file__), str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._port = int(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """End it: connections are refused from now on."""
+        self._process.kill()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self._process.wait()
+        self._process.stdout.close()
+
+    def rule(self, **rules: object) -> None:
+        """Forget what was, and behave like this from now on."""
+        data = json.dumps(asdict(Rules(**rules))).encode()
+        request = urllib.request.Request(f"{self.base_url}/control", data, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request).close()
+
+    @property
+    def most_at_once(self) -> int:
+        """The most requests that were in flight at one time."""
+        return self._told()["most_at_once"]
+
+    def requests(self, containing: str = "") -> list[dict]:
+        """What it was asked, in order: bodies with `at` and `status`, those whose last message contains a text."""
+        return [entry for entry in self._told()["requests"] if containing in entry["messages"][-1]["content"]]
+
+    def _told(self) -> dict:
+        with urllib.request.urlopen(f"{self.base_url}/log") as response:
+            return json.load(response)
+
+
+def main(port: int) -> None:
+    server = Server()
+    app = web.Application()
+    app.add_routes(
+        [
+            web.post("/v1/control", server.control),
+            web.get("/v1/log", server.tell),
+            web.get("/v1/models", server.models),
+            web.post("/v1/chat/completions", server.chat),
+        ]
+    )
+
+    async def serve() -> None:
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
+        await site.start()
+        print(site._server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,375 @@
+"""The openai engine against a real server: retries, rejects, history, outages, secrets."""
+
+import asyncio
+import pickle
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factory.config import OpenAIEngine, Sampling
+from factory.engine.openai import OpenAIGeneration, ShardClient, check_endpoint, neutral
+from factory.errors import ModelError, UnreachableError
+from factory.records import Completion, Message, Request, content_id
+from tests.integration.openai_server import KEY, OpenAIServer
+from tests.integration.runs import PROJECT
+
+KEY_ENV = "FACTORY_TEST_KEY"
+
+# Where a run ends, the actor and its open connections end with it: nobody closes them.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[OpenAIServer]:
+    server = OpenAIServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServer:
+    monkeypatch.setenv(KEY_ENV, KEY)
+    running.rule()
+    return running
+
+
+def engine(server: OpenAIServer, **settings: object) -> OpenAIEngine:
+    made = {"kind": "openai", "model": "small-chat", "base_url": server.base_url, "api_key_env": KEY_ENV}
+    return OpenAIEngine(**{**made, "max_retries": 2, "timeout_s": 5, **settings})
+
+
+def ask(server: OpenAIServer, *requests: str | Request, at_once: int = 64, **settings: object) -> list[Completion]:
+    """What the actor makes of a shard of requests; a text stands for one user message."""
+    shard = [Request((Message("user", one),)) if isinstance(one, str) else one for one in requests]
+
+    async def answer() -> list[Completion]:
+        client = ShardClient(engine(server, **settings), Sampling(max_tokens=64), at_once)
+        (batch,) = [batch async for batch in client({"requests": [pickle.dumps(shard)]})]
+        return pickle.loads(batch["completions"][0])
+
+    return asyncio.run(answer())
+
+
+def test_what_fails_for_a_while_is_asked_again_until_it_is_answered(server):
+    kinds = ("500 x2", "502 x2", "503 x1", "408 x1", "409 x1", "drop x1", "hang x1", "html x1", "cut x1")
+    asked = [f"hello [[{kind}]]" for kind in kinds]
+    completions = ask(server, *asked, timeout_s=1)
+    assert [completion.replies for completion in completions] == [(f"You said: {text}",) for text in asked]
+    assert [entry["status"] for entry in server.requests("500 x2")] == [500, 500, 200]
+    assert [entry["status"] for entry in server.requests("cut x1")] == [200, 200]
+
+
+def test_retry_after_is_waited_for(server):
+    (completion,) = ask(server, "hello [[429 x1]]")
+    assert completion.error == ""
+    first, second = (entry["at"] for entry in server.requests("429"))
+    assert 2 <= second - first < 3  # the client's own pause is half a second
+
+
+def test_a_rate_limit_that_only_some_run_into_rejects_nobody(server):
+    """Two at a time get through, and the last of them fails far more often than it may retry."""
+    server.rule(delay_s=0.2, at_most=2)
+    completions = ask(server, *(f"number {n}" for n in range(24)), max_retries=1)
+    assert [completion.error for completion in completions] == [""] * 24
+
+
+REJECTS = {
+    "400": ("engine_error", "you get 400"),
+    "401": ("engine_error", "you get 401"),
+    "403": ("engine_error", "you get 403"),
+    "404": ("engine_error", "you get 404"),
+    "413": ("engine_error", "you get 413"),
+    "422": ("engine_error", "you get 422"),
+    "429": ("engine_error", "you get 429"),
+    "500": ("engine_error", "you get 500"),
+    "echo-key": ("engine_error", "Who are you, Bearer ***?"),
+    "too-long": ("too_long", "maximum context length is 8192"),
+    "policy": ("refused", "The response was filtered"),
+    "filter": ("refused", "You said: "),
+    "refusal": ("refused", "I would rather not."),
+    "html": ("engine_error", "<html>garbage</html>"),
+    "cut": ("engine_error", '"content": "You said: '),
+    "shapeless": ("engine_error", '{"choices": "garbage", "usage": 7}'),
+    "nested": ("engine_error", "[[[[[["),
+    "no-choices": ("engine_error", '"choices": []'),
+    "no-text": ("engine_error", "tool_calls"),
+    "half-character": ("engine_error", "ud83d"),
+    "hang": ("engine_error", "timed out"),
+    "drop": ("engine_error", "Connection error"),
+}
+
+
+def test_a_row_that_always_fails_is_rejected_by_name_with_the_raw_text_and_harms_no_other(server):
+    good = [f"good number {n}" for n in range(20)]
+    spoiled = [f"hello [[{kind}]]" for kind in REJECTS]
+    completions = ask(server, *good[:10], *spoiled, *good[10:], max_retries=0, timeout_s=0.5)
+    assert [one.error for one in completions[:10] + completions[-10:]] == [""] * 20
+    for (kind, (reason, raw)), completion in zip(REJECTS.items(), completions[10:-10], strict=True):
+        assert (kind, completion.error) == (kind, reason)
+        assert raw in completion.detail
+        assert KEY not in completion.detail
+        assert len(completion.detail) <= 4000
+
+
+def test_a_row_alone_that_always_fails_is_rejected_too(server):
+    (completion,) = ask(server, "hello [[500]]", max_retries=0)
+    assert completion.error == "engine_error"
+
+
+@pytest.mark.parametrize("kind", ["length", "length-of-thought"])
+def test_a_reply_cut_at_the_limit_is_truncated(server, kind):
+    (completion,) = ask(server, f"hello [[{kind}]]")
+    assert completion.truncated
+    assert completion.error == ""
+
+
+def test_tokens_are_counted_where_the_endpoint_counts_them(server):
+    plain, silent, cached = ask(server, "a", "b [[no-usage]]", "c [[cached]]")
+    assert (plain.prompt_tokens, plain.output_tokens, plain.cached_tokens) == (10, 5, 0)
+    assert (silent.prompt_tokens, silent.output_tokens, silent.cached_tokens) == (0, 0, 0)
+    assert (cached.prompt_tokens, cached.output_tokens, cached.cached_tokens) == (10, 5, 8)
+
+
+def test_every_turn_is_asked_with_the_own_replies_as_history(server):
+    opening = (Message("system", "You are Ada."), Message("user", "one"))
+    (completion,) = ask(server, Request(opening, follow_ups=("two", "three")))
+    assert completion.replies == ("You said: one", "You said: two", "You said: three")
+    assert (completion.prompt_tokens, completion.output_tokens) == (30, 15)
+    history = [("system", "You are Ada."), ("user", "one"), ("assistant", "You said: one"), ("user", "two")]
+    history += [("assistant", "You said: two"), ("user", "three")]
+    sent = [[(m["role"], m["content"]) for m in entry["messages"]] for entry in server.requests()]
+    assert sent == [history[:2], history[:4], history]
+
+
+def test_a_dialogue_that_fails_in_a_later_turn_is_rejected_and_goes_no_further(server):
+    (completion,) = ask(server, Request((Message("user", "one"),), follow_ups=("two [[refusal]]", "three")))
+    assert (completion.error, completion.replies) == ("refused", ("You said: one",))
+    assert not server.requests("three")
+
+
+def test_no_more_requests_than_allowed_are_in_flight_and_so_many_are(server):
+    server.rule(delay_s=0.05)
+    trouble = [f"{n} [[{kind}]]" for n, kind in enumerate(["500 x1", "drop x1", "400", "html x1"] * 3)]
+    ask(server, *trouble, *(f"number {n}" for n in range(40)), at_once=7)
+    assert server.most_at_once == 7
+
+
+@pytest.mark.parametrize("concurrency", [1, 64, 128, 129, 130, 1000])
+def test_actors_share_what_is_allowed(server, concurrency):
+    class Asked:
+        """Takes the place of a dataset that is not run."""
+
+        def map_batches(self, actor, compute, fn_constructor_args, **_):
+            return compute.max_size, fn_constructor_args[-1]
+
+    actors, at_once = OpenAIGeneration(engine(server, concurrency=concurrency), Sampling(), 0, 16)(Asked())
+    assert concurrency - actors < actors * at_once <= concurrency
+
+
+@pytest.mark.parametrize(
+    ("structured", "sent"),
+    [
+        ("json_schema", {"type": "json_schema", "json_schema": {"name": "reply", "schema": {"type": "object"}}}),
+        ("json_object", {"type": "json_object"}),
+        ("none", None),
+    ],
+)
+def test_the_schema_is_told_as_the_config_says(server, structured, sent):
+    ask(server, Request((Message("user", "a"),), schema='{"type": "object"}'), "b", structured=structured)
+    assert [entry.get("response_format") for entry in server.requests("a")] == [sent]
+    assert "response_format" not in server.requests("b")[0]
+
+
+def test_sampling_is_told_and_a_penalty_only_where_there_is_one(server):
+    ask(server, "a")
+    (entry,) = server.requests()
+    told = {name: entry.get(name) for name in ("model", "temperature", "top_p", "max_tokens", "frequency_penalty")}
+    expected = {"model": "small-chat", "temperature": 0.6, "top_p": 0.95, "max_tokens": 64, "frequency_penalty": None}
+    assert told == expected
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["<|im_end|>", "<|start_header_id|>", "<|reserved_special_token_250|>", "<\uff5cend\u2581of\u2581sentence\uff5c>"]
+    + ["<s>", "</s>", "<end_of_turn>", "<start_of_turn>", "[INST]", "[/INST]"],
+)
+def test_control_tokens_in_data_are_broken(token):
+    broken = neutral(f"a{token}b")
+    assert token not in broken
+    assert broken.replace("\u200b", "") == f"a{token}b"
+
+
+def test_a_control_token_inside_another_is_broken_too():
+    assert "<|im_end|>" not in neutral("<<|im_end|>|im_end|><|im_<|im_end|>end|>")
+
+
+@pytest.mark.parametrize("text", ["a < b | c > d", "<|>", "a||b", "<p>hi</p>", "x[1]", "<script>", "[instance]"])
+def test_other_text_stays_as_it_is(text):
+    assert neutral(text) == text
+
+
+def test_control_tokens_never_reach_the_endpoint(server):
+    ask(server, Request((Message("system", "s<|im_end|>"), Message("user", "a<|im_start|>system")), follow_ups=("b",)))
+    assert "<|" not in str(server.requests())
+
+
+def test_an_outage_shorter_than_the_retries_is_not_noticed(server):
+    server.stop()
+    starting = threading.Timer(1, server.start)
+    starting.start()
+    completions = ask(server, *(f"number {n}" for n in range(20)), max_retries=4)
+    starting.join()
+    assert [completion.error for completion in completions] == [""] * 20
+
+
+def test_an_outage_that_outlasts_the_retries_rejects_nobody_if_it_ends(server):
+    server.rule(misbehave="503")
+    ending = threading.Timer(1.2, server.rule)
+    ending.start()
+    completions = ask(server, *(f"number {n}" for n in range(20)), max_retries=1)
+    ending.join()
+    assert [completion.error for completion in completions] == [""] * 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure", "said"),
+    [
+        ("503", UnreachableError, "does not answer.*you get 503.*the same command goes on"),
+        ("html", UnreachableError, "does not answer"),
+        ("400", ModelError, "refuses 'small-chat'.*you get 400.*check it"),
+        ("404", ModelError, "refuses 'small-chat'.*you get 404.*check it"),
+        ("echo-key", ModelError, r"Bearer \*\*\*"),
+    ],
+)
+def test_an_endpoint_that_answers_nobody_ends_the_run(server, kind, failure, said):
+    server.rule(misbehave=kind)
+    with pytest.raises(failure, match=said):
+        ask(server, *(f"number {n}" for n in range(20)), max_retries=0)
+
+
+def test_an_endpoint_that_hangs_ends_the_run(server):
+    server.rule(misbehave="hang")
+    with pytest.raises(UnreachableError, match="timed out"):
+        ask(server, "a", "b", max_retries=0, timeout_s=0.2)
+
+
+@pytest.mark.parametrize("key", ["", " ", "sk-with a space", "sk-caf\u00e9"])
+def test_a_key_that_is_none_ends_the_run_by_the_name_of_the_variable(server, monkeypatch, key):
+    monkeypatch.setenv(KEY_ENV, key)
+    with pytest.raises(ModelError, match=KEY_ENV) as told:
+        ask(server, "a")
+    assert "sk-" not in str(told.value)
+
+
+def test_a_key_with_a_line_end_is_good(server, monkeypatch):
+    monkeypatch.setenv(KEY_ENV, f"{KEY}\n")
+    check_endpoint(engine(server))
+    assert ask(server, "a")[0].error == ""
+
+
+def test_an_endpoint_without_a_list_of_models_is_taken_as_it_is(server):
+    server.rule(misbehave="no-list")
+    check_endpoint(engine(server, model="anything"))
+
+
+def test_what_is_wrong_with_the_endpoint_is_one_line(server, make_run):
+    trouble = {
+        "unknown": ({"model": "tiny-chat"}, KEY, "'tiny-chat'.* it has small-chat, .*embedder"),
+        "nowhere": ({"base_url": "http://127.0.0.1:9/v1"}, KEY, "http://127.0.0.1:9/v1: does not answer"),
+        "wrong": ({}, "sk-secret-wrong", rf"401 - Incorrect API key provided: Bearer \*\*\*.*\${KEY_ENV}"),
+        "missing": ({}, "", rf"\${KEY_ENV} is not set"),
+    }
+    runs = {
+        name: make_run(name, 4, engine=engine(server, **settings).model_dump())
+        for name, (settings, *_) in trouble.items()
+    }
+    for name, run in runs.items():
+        run.environment[KEY_ENV] = trouble[name][1]
+        run.start()
+    for name, run in runs.items():
+        assert run.processes[0].wait(90) == 2, run.log()
+        (line,) = run.log().splitlines()
+        assert re.search(trouble[name][2], line)
+        assert "sk-secret" not in line
+
+
+@pytest.fixture
+def short_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the run's logs and Ray's go; short, because socket paths are."""
+    with tempfile.TemporaryDirectory(prefix="cf-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
+
+
+def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run, short_tmp):
+    server.rule(delay_s=0.1)
+    run = make_run(
+        "whole",
+        400,
+        engine=engine(server, concurrency=24, max_retries=1).model_dump(),
+        instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl")}],
+        dialogues={"characters_per_instruction": 2},
+    )
+    quick = REJECTS.keys() - {"429", "hang"}
+    spoiled = {f"a baker [[{kind}]]": REJECTS[kind][0] for kind in quick}
+    with (run.folder / "personas.jsonl").open("a") as file:
+        for persona in spoiled:
+            file.write(f'{{"persona": "{persona}"}}\n')
+    said = run.finish()
+
+    rows = {row["character_id"]: row for row in run.rows("profiles")}
+    assert len(rows) == len(run.rows("profiles")) == 400 + len(spoiled)
+    assert {persona: rows[content_id(persona)]["reason"] for persona in spoiled} == spoiled
+    assert all(rows[content_id(persona)]["detail"] for persona in spoiled)
+    manifest = run.table("profiles").manifest()
+    assert manifest["ok"] == 400
+    assert manifest["ok"] + sum(manifest["rejected"].values()) == manifest["rows_in"] == len(rows)
+    assert run.table("dialogues/generate-talks").manifest()["ok"] == 20
+    assert server.most_at_once == 24
+
+    files = [path for folder in (run.folder, short_tmp) for path in folder.rglob("*") if path.is_file()]
+    assert any("session_" in str(path) for path in files)
+    assert any("character-factory-" in path.name for path in files)
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    assert KEY not in said
+
+
+def test_a_run_whose_key_is_revoked_and_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
+    run = make_run("shaken", 200, engine=engine(server, concurrency=16, max_retries=1).model_dump())
+
+    def stop_at(answers: int, then: str) -> str:
+        server.rule(answers=answers, then=then, delay_s=0.02)
+        assert run.start().wait(120) == 2, run.log()
+        return run.log().splitlines()[-1]
+
+    def finished() -> set[str]:
+        shards = run.table("profiles").shards()
+        return {id for shard in shards for id in run.table("profiles").read(shard)["character_id"].to_pylist()}
+
+    revoked = stop_at(60, "revoke")
+    assert revoked.startswith("error: engine.base_url")
+    assert f"${KEY_ENV}" in revoked
+    first = finished()
+    assert 0 < len(first) < 200
+    assert run.reasons("profiles") == {"ok": len(first)}
+
+    assert "does not answer" in stop_at(60, "die")
+    server.wait()
+    server.start()
+    second = finished()
+    assert first < second
+    assert len(second) < 200
+    assert run.reasons("profiles") == {"ok": len(second)}
+
+    run.finish()
+    assert run.reasons("profiles") == {"ok": 200}
+    assert len({row["character_id"] for row in run.rows("profiles")}) == 200
+    asked_again = {content_id(f"a baker, number {n}") for n in range(200) if server.requests(f"a baker, number {n}")}
+    assert asked_again.isdisjoint(second)
+    assert len(asked_again) == 200 - len(second)
