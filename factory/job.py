@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from factory import models, storage
-from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, load_config
+from factory.config import OpenAIEngine, RunConfig, ScriptedEngine
+from factory.config_file import load_config
 from factory.errors import ConfigError, FactoryError, UserError
 from factory.models import Located
 from factory.progress import Progress

@@ -64,7 +64,8 @@ def unwrapped() -> Iterator[None]:
     except RayTaskError as problem:
         cause: BaseException | None = problem
         while cause is not None:
-            if isinstance(cause, FactoryError):
+            # Ray raises an error that is of both classes and whose text is a traceback; ours is its cause.
+            if isinstance(cause, FactoryError) and not isinstance(cause, RayTaskError):
                 raise cause from None
             cause = getattr(cause, "cause", None) or cause.__cause__
         raise

@@ -26,8 +26,7 @@ from factory.errors import ModelError, UnreachableError, UserError
 from factory.records import Completion, Message, Request
 
 REQUESTS_PER_ACTOR = 128
-_SMALL = (Message("user", 'Answer with the JSON object {"ok": true} and nothing else.'),)
-_OBJECT = '{"type": "object"}'
+_PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
 _CONTROL_TOKEN = re.compile(r"<(?=[|\uff5c][^|\uff5c<>]{1,40}[|\uff5c]>|/?s>|(start|end)_of_turn>)|\[(?=/?INST\])")
 
 
@@ -102,12 +101,12 @@ class ShardClient:
         """Return once the endpoint has answered another request, a small one of ours if need be; else end the run."""
         from openai import APIError
 
-        failed_at = time.monotonic()
+        failed_at, client = time.monotonic(), self._client.with_options(max_retries=3)
         async with self._in_doubt:
             try:
                 if self._answered_at <= failed_at:
                     with suppress(RowError):  # that too is an answer
-                        await self._ask(self._client.with_options(max_retries=3), _SMALL, schema and _OBJECT)
+                        await self._ask(client, _PING.messages, schema and _PING.schema)
             except APIError as problem:
                 if self._answered_at <= failed_at:  # another may have been answered meanwhile
                     raise _end_of_run(self._engine, problem) from None

@@ -6,6 +6,7 @@ opening in the cache. The cache is set to hold a fraction of the profiles.
 
 import json
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -66,7 +67,7 @@ def possible_tokens(work, render, tokenizer) -> tuple[int, int]:
     return possible, blocks
 
 
-def measure() -> dict[str, float]:
+def measure(say: Callable[[str], None]) -> dict[str, float]:
     """The share of possible hits that happened, and how many times the openings exceed the cache."""
     from factory import models, runtime
     from factory.chat import ChatTokenizer

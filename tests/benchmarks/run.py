@@ -6,6 +6,7 @@ Each figure is a ratio within one run, since absolute times mean little on a noi
 import sys
 
 from factory.job import quiet
+from factory.progress import Progress
 from tests.benchmarks import prefix, scale, throughput
 
 BENCHMARKS = {
@@ -20,11 +21,12 @@ def main(names: list[str]) -> None:
     unknown = sorted(set(names) - BENCHMARKS.keys())
     if unknown:
         raise SystemExit(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     for name in names or BENCHMARKS:
         measure, title = BENCHMARKS[name]
         print(f"{name}: {title}", flush=True)
         with quiet(verbose=False):
-            figures = measure()
+            figures = measure(progress.say)
         for figure, value in figures.items():
             print(f"  {figure}: {value:,.2f}", flush=True)
 

@@ -5,12 +5,12 @@ shared memory counts once.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -95,21 +95,14 @@ def watch(process: subprocess.Popen):
     return result
 
 
-def measure(small: int = 100_000, large: int = 1_000_000) -> dict[str, float]:
+def measure(say: Callable[[str], None], small: int = 100_000, large: int = 1_000_000) -> dict[str, float]:
     """Growth of time and memory from the small run to the large one."""
     runs = {}
     for count in (small, large):
         runs[count] = run(count)
-        print(
-            f"  {count:,} personas: {runs[count]['seconds']:.0f} s, {runs[count]['peak_bytes'] / 2**20:,.0f} MiB",
-            flush=True,
-        )
+        made = runs[count]
+        say(f"  {count:,} personas: {made['seconds']:.0f} s, {made['peak_bytes'] / 2**20:,.0f} MiB")
     return {
         "time_growth": runs[large]["seconds"] / runs[small]["seconds"],
         "memory_growth": runs[large]["peak_bytes"] / runs[small]["peak_bytes"],
     }
-
-
-if __name__ == "__main__":
-    print(measure(*map(int, sys.argv[1:])))
-    os._exit(0)

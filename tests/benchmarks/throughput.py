@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 
 MODEL_LEN, REPLY_TOKENS, SEQUENCES = 2048, 128, 64
@@ -100,7 +101,7 @@ def _ids(row):
     return {"character_id": str(row["number"])}
 
 
-def measure(count: int = 256, rounds: int = 2) -> dict:
+def measure(say: Callable[[str], None], count: int = 256, rounds: int = 2) -> dict:
     """Both sides in turn; returns their medians and the ratio."""
     speeds: dict[str, list[float]] = {"bare": [], "job": []}
     for _ in range(rounds):
@@ -110,7 +111,7 @@ def measure(count: int = 256, rounds: int = 2) -> dict:
             if done.returncode:
                 raise SystemExit(done.stderr[-3000:])
             found.append(float(done.stdout.rpartition(RESULT)[2].split()[0]))
-            print(f"  {side}: {found[-1]:.0f} tokens/s", flush=True)
+            say(f"  {side}: {found[-1]:.0f} tokens/s")
     medians = {side: statistics.median(found) for side, found in speeds.items()}
     return {**medians, "ratio": medians["job"] / medians["bare"]}
 

@@ -9,7 +9,6 @@ python tests/integration/openai_server.py PORT   # 0 takes a free one; the port 
 
 import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import urllib.request
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from aiohttp import web
 
@@ -41,10 +39,6 @@ class Rules:
 
     misbehave: str = ""
     """Such as `503`; as a marker says it."""
-    answers: int = 10**9
-    """How many good answers it gives before `then` happens."""
-    then: Literal["die", "revoke"] = "die"
-    """End the process, or refuse the key."""
     at_most: int = 10**9
     """How many requests at once it takes; 429 for the others."""
     delay_s: float = 0
@@ -58,7 +52,6 @@ class Server:
     rules: Rules = field(default_factory=Rules)
     log: list[dict] = field(default_factory=list)
     times: Counter = field(default_factory=Counter)
-    answers: int = 0
     now: int = 0
     most_at_once: int = 0
 
@@ -110,11 +103,6 @@ class Server:
             return failed(int(kind), f"you get {kind}", {"Retry-After": "2"} if kind == "429" else {})
         if kind in SAID:
             return failed(400, SAID[kind])
-        self.answers += 1
-        if self.answers > self.rules.answers:
-            if self.rules.then == "die":
-                os._exit(0)
-            self.rules.key = "another"
         return reply(kind, body)
 
 
@@ -179,10 +167,6 @@ class OpenAIServer:
     def stop(self) -> None:
         """End it: connections are refused from now on."""
         self._process.kill()
-        self.wait()
-
-    def wait(self) -> None:
-        """Wait until it has ended."""
         self._process.wait()
         self._process.stdout.close()
 

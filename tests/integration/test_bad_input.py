@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -483,10 +484,10 @@ def test_every_bad_reply_in_a_dialogue_is_rejected(bad_rows):
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """A disk of 150 kB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", str(disk)]
     if not shutil.which("mount") or subprocess.run(mounting, capture_output=True, check=False).returncode:
         pytest.skip("a small disk cannot be mounted here: it takes root and the right to mount")
     yield disk
@@ -494,11 +495,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, small_disk):
-    noise = [os.urandom(250).hex() for _ in range(700)]
-    source = write(tmp_path / "noise.jsonl", "".join(json.dumps({"persona": text}) + "\n" for text in noise))
+    # Their 16 shards take 90 kB as personas and 130 kB more as profiles.
+    texts = [f"a baker, number {number}" for number in range(256)]
+    source = write(tmp_path / "personas.jsonl", "".join(json.dumps({"persona": text}) + "\n" for text in texts))
     run = Run(tmp_path, good(tmp_path, output=str(small_disk / "out"), personas={"source": source}))
     answer = ask("--config", write(tmp_path / "run.yaml", run.config), cwd=tmp_path)
-    assert_refused(answer, "the disk is full; free some space and run the same command again", str(small_disk))
+    assert_refused(answer)
+    way_out = "free some space and run the same command again, it goes on where it stopped"
+    assert re.fullmatch(rf"error: {small_disk}/out/profiles/[\d-]+\.parquet: the disk is full; {way_out}\n", answer.err)
     assert run.table("profiles").shards(), "the disk was to fill in the middle of a step"
     assert run.table("profiles").manifest() is None
     assert not list(small_disk.rglob("*.tmp"))
@@ -506,8 +510,8 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, small_disk):
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     assert "going on" in finish(tmp_path, run.config)
     assert_nothing_lost(run)
-    assert run.reasons("profiles") == {"ok": 700}
-    assert {row["persona"] for row in run.rows("profiles")} == set(noise)
+    assert run.reasons("profiles") == {"ok": 256}
+    assert {row["persona"] for row in run.rows("profiles")} == set(texts)
 
 
 # The rest of the command line.

@@ -6,7 +6,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -193,11 +193,11 @@ def test_sampling_is_told_and_a_penalty_only_where_there_is_one(server):
     assert told == expected
 
 
-@pytest.mark.parametrize(
-    "token",
-    ["<|im_end|>", "<|start_header_id|>", "<|reserved_special_token_250|>", "<\uff5cend\u2581of\u2581sentence\uff5c>"]
-    + ["<s>", "</s>", "<end_of_turn>", "<start_of_turn>", "[INST]", "[/INST]"],
-)
+TOKENS = """<|im_end|> <|start_header_id|> <|reserved_special_token_250|> <\uff5cend\u2581of\u2581sentence\uff5c>
+<s> </s> <start_of_turn> <end_of_turn> [INST] [/INST]"""
+
+
+@pytest.mark.parametrize("token", TOKENS.split())
 def test_control_tokens_in_data_are_broken(token):
     broken = neutral(f"a{token}b")
     assert token not in broken
@@ -341,35 +341,35 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
 
 
 def test_a_run_whose_key_is_revoked_and_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
-    run = make_run("shaken", 200, engine=engine(server, concurrency=16, max_retries=1).model_dump())
-
-    def stop_at(answers: int, then: str) -> str:
-        server.rule(answers=answers, then=then, delay_s=0.02)
-        assert run.start().wait(120) == 2, run.log()
-        return run.log().splitlines()[-1]
+    run = make_run("shaken", 400, engine=engine(server, concurrency=16, max_retries=1).model_dump())
 
     def finished() -> set[str]:
         shards = run.table("profiles").shards()
-        return {id for shard in shards for id in run.table("profiles").read(shard)["character_id"].to_pylist()}
+        return {one for shard in shards for one in run.table("profiles").read(shard)["character_id"].to_pylist()}
 
-    revoked = stop_at(60, "revoke")
-    assert revoked.startswith("error: engine.base_url")
-    assert f"${KEY_ENV}" in revoked
-    first = finished()
-    assert 0 < len(first) < 200
-    assert run.reasons("profiles") == {"ok": len(first)}
+    def stop_by(trouble: Callable[[], None]) -> tuple[str, set[str]]:
+        """Make trouble once more rows are finished; what the run says then, and what it leaves finished."""
+        before = len(finished())
+        server.rule(delay_s=0.5)
+        job = run.start()
+        while len(finished()) <= before:
+            assert job.poll() is None, run.log()
+            time.sleep(0.1)
+        trouble()
+        assert job.wait(120) == 2, run.log()
+        (error,) = [line for line in run.log().splitlines() if "rror" in line]
+        assert before < len(finished()) < 400
+        assert run.reasons("profiles") == {"ok": len(finished())}
+        return error, finished()
 
-    assert "does not answer" in stop_at(60, "die")
-    server.wait()
-    server.start()
-    second = finished()
+    revoked, first = stop_by(lambda: server.rule(key="another"))
+    assert re.fullmatch(rf"error: engine.base_url .*refuses 'small-chat' .*401.*and \${KEY_ENV}", revoked)
+    died, second = stop_by(server.stop)
+    assert re.fullmatch("error: engine.base_url .*does not answer .*the same command goes on", died)
     assert first < second
-    assert len(second) < 200
-    assert run.reasons("profiles") == {"ok": len(second)}
-
+    server.start()
     run.finish()
-    assert run.reasons("profiles") == {"ok": 200}
-    assert len({row["character_id"] for row in run.rows("profiles")}) == 200
-    asked_again = {content_id(f"a baker, number {n}") for n in range(200) if server.requests(f"a baker, number {n}")}
-    assert asked_again.isdisjoint(second)
-    assert len(asked_again) == 200 - len(second)
+    assert run.reasons("profiles") == {"ok": 400}
+    assert len(finished()) == 400
+    asked = [re.search(r"a baker, number \d+", entry["messages"][-1]["content"])[0] for entry in server.requests()]
+    assert sorted(map(content_id, asked)) == sorted(finished() - second)

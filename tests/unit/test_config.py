@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from factory.config import RunConfig, load_config
+from factory.config import RunConfig
+from factory.config_file import load_config
 from factory.errors import ConfigError
 
 GOOD = """
@@ -50,6 +51,39 @@ def test_a_wrong_type_names_key_and_value(config_file):
 
 def test_a_missing_key_is_named(config_file):
     assert "'personas'" in refusal(config_file("output: x\nengine: {kind: scripted}"))
+
+
+def test_an_unknown_key_that_is_near_none_is_answered_with_those_that_are(config_file):
+    message = refusal(config_file(GOOD), "profiles.sampling.heat=1")
+    assert message == (
+        "config key 'profiles.sampling.heat' is unknown; "
+        "known there are temperature, top_p, frequency_penalty, max_tokens"
+    )
+    assert "known there are kind, model, replies, default, delay_s" in refusal(config_file(GOOD), "engine.retry=1")
+    assert refusal(config_file(GOOD + "vllm: {}")).startswith("config key 'vllm' is unknown; known there are output")
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(config_file):
+    assert "line 5, column 1: 'output' stands twice" in refusal(config_file(GOOD + "output: y"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("output=", "'output' is None: give a text"), ("output=''", "'output' is '': give a whole path"),
+        ("output='s3://'", "'output' is 's3://': give a whole path"), ("output='a\0'", "not YAML"),
+        ("personas=x.jsonl", "'personas' is 'x.jsonl': give a section"),
+        ("personas.source=3", "'personas.source' is 3: give a file, a folder or a glob, or a list of them"),
+        ("personas.source=[]", "give a file, a folder or a glob"), ("personas.source=[a, '']", "give a whole path"),
+        ("instructions={corpus: a, source: b}", "give a list"),
+        ("dialogues.strategies=[rewrite, rewrite]", "name each once"),
+        ("dialogues.strategies=[]", "'dialogues.strategies' is []: give at least one"),
+        ("engine={model: x}", "'engine.kind' is missing: give one of 'vllm', 'openai', 'scripted'"),
+        ("seed=-1", "'seed' is -1"), ("profiles.sampling.temperature=.inf", "finite"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_with_the_way_out(config_file, override, said):
+    assert said in refusal(config_file(GOOD), override)
 
 
 def test_an_unknown_engine_names_the_known_ones(config_file):

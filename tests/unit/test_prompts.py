@@ -52,6 +52,26 @@ def test_a_wrong_prompt_file_is_refused_with_the_reason(prompts_dir, wrong, said
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("language]", "language, mood]", "its input 'mood' is never given; known are"),
+        ("ProfileFields", "text", "its output is 'text'; it must be 'ProfileFields'"),
+    ],
+)
+def test_a_users_prompt_must_fit_where_the_built_in_one_stands(tmp_path, old, new, said):
+    text = load_prompt("profile").text.replace(old, new).replace("{{ persona }}", "{{ persona }} {{ mood }}")
+    (tmp_path / "profile.md").write_text(text if "mood" in new else text.replace(" {{ mood }}", ""))
+    with pytest.raises(PromptError, match=said):
+        load_prompt("profile", str(tmp_path))
+
+
+def test_an_expression_that_fails_names_its_prompt(prompts_dir):
+    prompt = load_prompt("greet", prompts_dir(GOOD.replace("{{ name }}", "{{ 1 // name }}")))
+    with pytest.raises(PromptError, match=r"greet@1#.*zero"):
+        prompt.render(name=0)
+
+
 def test_a_missing_input_is_named(prompts_dir):
     with pytest.raises(PromptError, match="name"):
         load_prompt("greet", prompts_dir(GOOD)).render()

@@ -1,0 +1,129 @@
+"""A config file and overrides to the tree of settings, with errors that a person can act on.
+
+They name the key, the value and, for an unknown key, the nearest known one.
+"""
+
+import difflib
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from factory.config import RunConfig
+from factory.errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice; YAML would forget the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a YAML config and lay `section.key=value` overrides over it (values are YAML too).
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value is wrong.
+    """
+    try:
+        tree = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except OSError as problem:
+        raise ConfigError(f"config {path}: {problem.strerror}; give --config an existing YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
+        raise ConfigError(f"config {path}: not YAML: {_told(problem)}") from None
+    if not isinstance(tree, dict):
+        held = "nothing" if tree is None else f"a {type(tree).__name__}"
+        raise ConfigError(f"config {path}: holds {held}, not a mapping of sections such as output, engine, personas")
+    for override in overrides:
+        _lay_over(tree, override)
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as problem:
+        raise ConfigError("; ".join(_explain(error) for error in problem.errors())) from None
+
+
+def _lay_over(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r}: write it as section.key=value")
+    *sections, last = key.split(".")
+    node: Any = tree
+    try:
+        for section in sections:
+            node = node[int(section)] if isinstance(node, list) else node.setdefault(section, {})
+        node[int(last) if isinstance(node, list) else last] = yaml.safe_load(value)
+    except (TypeError, ValueError, IndexError, AttributeError):
+        raise ConfigError(f"override {override!r}: the config has nothing to set at {key!r}") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"override {override!r}: the value is not YAML; quote it") from None
+
+
+def _told(problem: Exception) -> str:
+    if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark:
+        mark = problem.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {problem.problem or problem.context}"
+    return " ".join(str(problem).split())
+
+
+def _explain(error: Any) -> str:
+    unknown = error["type"] == "extra_forbidden"
+    # The tag of a discriminated union stands in pydantic's path but not in the file.
+    path = [part for part in error["loc"][:-1] if part not in _TAGS]
+    path += [part for part in error["loc"][-1:] if part not in _TAGS or unknown]
+    where = ".".join(map(str, path))
+    if unknown:
+        here = _keys_beside(error["loc"])
+        near = difflib.get_close_matches(str(error["loc"][-1]), here, n=1)
+        return f"config key {where!r} is unknown; " + (
+            f"did you mean {near[0]!r}?" if near else f"known there are {', '.join(here)}"
+        )
+    if error["type"] == "missing":
+        return f"config key {where!r} is missing"
+    if error["type"] == "union_tag_not_found":
+        return f"config key '{where}.kind' is missing: give one of {', '.join(map(repr, _TAGS))}"
+    if error["type"] == "union_tag_invalid":
+        return f"config key '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
+    message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
+    value = textwrap.shorten(repr(error["input"]), 100, placeholder=" ...")
+    return f"config key {where!r} is {value}: {message}" if where else f"config: {message}"
+
+
+_TAGS = ("vllm", "openai", "scripted")
+
+_WAYS_OUT = {
+    "dict_type": "give a section, which has keys of its own",
+    "model_type": "give a section, which has keys of its own",
+    "model_attributes_type": "give a section, which has keys of its own",
+    "tuple_type": "give a list, such as [a, b]",
+    "string_type": "give a text; quote what YAML takes for something else",
+    "string_pattern_mismatch": "give small letters, digits and hyphens",
+    "too_short": "give at least one",
+}
+"""For what pydantic tells in Python's words."""
+
+
+def _keys_beside(loc: Sequence[str | int]) -> list[str]:
+    """The keys of the section in which the last key of a path stands."""
+    sections: list[type[BaseModel]] = [RunConfig]
+    for part in loc[:-1]:
+        if part in _TAGS:
+            sections = [section for section in sections if part in get_args(section.model_fields["kind"].annotation)]
+        elif isinstance(part, str):
+            sections = [inner for section in sections for inner in _sections_in(section.model_fields[part].annotation)]
+    return [name for section in sections for name in section.model_fields]
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _sections_in(inner)
