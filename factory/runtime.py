@@ -66,7 +66,8 @@ def unwrapped() -> Iterator[None]:
         while cause is not None:
             # Ray raises an error that is of both classes and whose text is a traceback; ours is its cause.
             if isinstance(cause, FactoryError) and not isinstance(cause, RayTaskError):
-                raise cause from None
+                message, _, _ = str(cause).partition("\nFailed to apply UDF")  # Ray adds advice on retries
+                raise type(cause)(message) from None
             cause = getattr(cause, "cause", None) or cause.__cause__
         raise
     except ActorDiedError as problem:

@@ -9,9 +9,9 @@ import glob
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -99,15 +99,24 @@ def _write(path: str, data: bytes) -> None:
     if not isinstance(fs, LocalFileSystem):
         fs.pipe_file(name, data)
         return
-    os.makedirs(os.path.dirname(name), exist_ok=True)
     draft = f"{name}.{uuid.uuid4().hex}.tmp"
     try:
-        with open(draft, "wb") as file:
+        with _created(draft) as file:
             file.write(data)
         os.replace(draft, name)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def _created(path: str) -> BinaryIO:
+    """Open a new file in a folder that another process may just be clearing away (`check_writable`)."""
+    while True:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            return open(path, "wb")
+        except FileNotFoundError:
+            continue
 
 
 def list_names(folder: str, suffix: str) -> list[str]:
@@ -152,11 +161,11 @@ def check_writable(folder: str) -> None:
     except (ValueError, ImportError) as problem:  # what fsspec says of a protocol that it does not know
         raise StorageError(f"output {folder}: {problem}; give a local folder or s3://bucket/prefix") from None
     with storage_errors(f"output {folder}"):
-        there = fs.exists(filesystem(folder)[1])
         _write(probe, b"")
         fs.rm(name)
-    if not there:
-        delete_folder(folder)
+    if isinstance(fs, LocalFileSystem):
+        with suppress(OSError):  # it holds something
+            os.rmdir(os.path.dirname(name))
 
 
 @contextmanager

@@ -67,9 +67,9 @@ def good(folder: Path, **settings: object) -> dict:
 def assert_refused(answer: Answer, *said: str) -> None:
     assert answer.status == 2, answer
     assert answer.err.startswith("error: ")
-    assert answer.err.endswith("\n")
-    assert answer.err.count("\n") == 1, answer.err
-    assert "Traceback" not in answer.out
+    assert answer.err.index("\n") == len(answer.err) - 1, answer.err
+    for noise in ("Traceback", "\\n", "\\x1b"):  # the last two as they are escaped to fit on one line
+        assert noise not in answer.out + answer.err
     for part in said:
         assert part in answer.err
 
@@ -118,7 +118,6 @@ def test_a_wrong_command_line_is_told(tmp_path):
         "no config": ([], ("--config", "--help")),
         "unknown option": (["--config", config, "--dryrun"], ("--dryrun", "--help")),
         "limit": (["--config", config, "--limit", "few"], ("--limit", "'few'")),
-        "limit 0": (["--config", config, "--limit", "0"], ("--limit is 0",)),
         "missing": (["--config", "nowhere.yaml"], ("nowhere.yaml", "No such file")),
         "override": (["--config", config, "profiles.sampling.temprature=1"], ("'temperature'?",)),
     }
@@ -131,10 +130,6 @@ def test_a_wrong_config_is_told(tmp_path):
         "type": (
             {"seed": "many", "personas": "good.jsonl", "profiles": {"sampling": {"temperature": []}}},
             ("'seed' is 'many'", "'personas' is 'good.jsonl': give a section", "profiles.sampling.temperature"),
-        ),
-        "paths": (
-            {"output": "", "personas": {"source": 7}},
-            ("'output' is '': give a whole path", "'personas.source' is 7: give a file, a folder or a glob"),
         ),
         "engine": ({"engine": {"kind": "vlm"}}, ("'engine.kind' is 'vlm'", "'vllm'")),
         "no-model": ({"engine": {"kind": "vllm", "model": "./nowhere"}}, ("'./nowhere'", "no such folder")),
@@ -171,7 +166,6 @@ def test_input_that_cannot_be_read_is_told(tmp_path):
         "utf16": (personas(source=files["utf16"]), ("none of its 2 rows is an object", "line 1", "UTF-8")),
         "prose": (corpus(source=files["prose"]), ("prose.txt: plain text holds no instructions", "messages")),
         "no-corpus": (corpus(source=files["column"]), ("column.csv: no column", "(alpaca)", "it has: name, about")),
-        "no-corpus-rows": (corpus(source=files["empty"]), ("empty.jsonl: holds no rows",)),
         "format": (corpus(source=files["alpaca"], format="lima"), ("no column 'conversations'", "instructions.format")),
         "ph-instruct": (
             corpus(("generate", "rewrite"), source=files["ph"]),
@@ -240,7 +234,8 @@ def test_a_missing_bucket_and_missing_credentials_are_told(tmp_path, s3):
 
 
 def test_a_run_from_s3_to_s3_has_every_row(tmp_path, s3):
-    lines = "".join(json.dumps({"persona": f"a baker, number {n}"}) + "\n" for n in range(40))
+    texts = [f"a baker, number {n}" for n in range(40)]
+    lines = "".join(json.dumps({"persona": text}) + "\n" for text in texts)
     storage.write_bytes(f"{s3}/input/personas.jsonl", lines.encode())
     storage.write_bytes(f"{s3}/input/corpus/a.jsonl", b'{"instruction": "bake", "output": "so"}\n{"instruction": 7}\n')
     settings = {
@@ -250,7 +245,7 @@ def test_a_run_from_s3_to_s3_has_every_row(tmp_path, s3):
     }
     run = Run(tmp_path, good(tmp_path, **settings))
     finish(tmp_path, run.config)
-    assert run.reasons("profiles") == {"ok": 40}
+    assert sorted(row["persona"] for row in run.rows("profiles")) == sorted(texts)
     assert run.reasons("instructions/mine") == {"ok": 1, "not_text": 1}
     assert run.reasons("dialogues/generate-mine") == {"ok": 1}
     assert run.table("profiles").manifest()["ok"] == 40
@@ -386,8 +381,8 @@ def put_corpus(path: Path) -> dict[int, str]:
             messages.append({"role": "assistant", "content": f"answer to {question}"})
         good_rows.append({"messages": messages})
     rows = [(row, "ok") for row in good_rows] + INSTRUCTION_ROWS + [(good_rows[0], "duplicate")]
-    lines = [json.dumps(row) for row, _ in rows] + ['{"messages": [', b'{"messages": "\xff"}'.decode("latin-1")]
-    write(path, "\n".join(lines).encode("latin-1", "backslashreplace"))
+    lines = [json.dumps(row).encode() for row, _ in rows] + [b'{"messages": [', b'{"messages": "\xff"}']
+    write(path, b"\n".join(lines))
     return dict(enumerate([fate for _, fate in rows] + ["invalid_json", "not_utf8"]))
 
 
@@ -511,7 +506,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, small_disk):
     assert "going on" in finish(tmp_path, run.config)
     assert_nothing_lost(run)
     assert run.reasons("profiles") == {"ok": 256}
-    assert {row["persona"] for row in run.rows("profiles")} == set(texts)
+    assert sorted(row["persona"] for row in run.rows("profiles")) == sorted(texts)
 
 
 # The rest of the command line.

@@ -341,7 +341,7 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
 
 
 def test_a_run_whose_key_is_revoked_and_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
-    run = make_run("shaken", 400, engine=engine(server, concurrency=16, max_retries=1).model_dump())
+    run = make_run("shaken", 160, engine=engine(server, concurrency=16, max_retries=1).model_dump())
 
     def finished() -> set[str]:
         shards = run.table("profiles").shards()
@@ -350,7 +350,7 @@ def test_a_run_whose_key_is_revoked_and_whose_endpoint_dies_goes_on_where_it_sto
     def stop_by(trouble: Callable[[], None]) -> tuple[str, set[str]]:
         """Make trouble once more rows are finished; what the run says then, and what it leaves finished."""
         before = len(finished())
-        server.rule(delay_s=0.5)
+        server.rule(delay_s=0.2)
         job = run.start()
         while len(finished()) <= before:
             assert job.poll() is None, run.log()
@@ -358,7 +358,7 @@ def test_a_run_whose_key_is_revoked_and_whose_endpoint_dies_goes_on_where_it_sto
         trouble()
         assert job.wait(120) == 2, run.log()
         (error,) = [line for line in run.log().splitlines() if "rror" in line]
-        assert before < len(finished()) < 400
+        assert before < len(finished()) < 160
         assert run.reasons("profiles") == {"ok": len(finished())}
         return error, finished()
 
@@ -369,7 +369,7 @@ def test_a_run_whose_key_is_revoked_and_whose_endpoint_dies_goes_on_where_it_sto
     assert first < second
     server.start()
     run.finish()
-    assert run.reasons("profiles") == {"ok": 400}
-    assert len(finished()) == 400
+    assert run.reasons("profiles") == {"ok": 160}
+    assert len(finished()) == 160
     asked = [re.search(r"a baker, number \d+", entry["messages"][-1]["content"])[0] for entry in server.requests()]
     assert sorted(map(content_id, asked)) == sorted(finished() - second)

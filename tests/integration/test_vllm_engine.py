@@ -64,7 +64,7 @@ def wait_until(ready, run, seconds: float) -> None:
 
 
 POISONED = min((f"a baker who says zqxpoison {n} times" for n in range(300)), key=content_id)
-"""Of many such the one with the smallest id: it stands in the first shard of four."""
+"""Of many such the one with the smallest id: it stands in the first shard of three."""
 ENDLESS = "a baker, " + "and a baker, " * 800
 
 
@@ -80,7 +80,7 @@ def troubled(make_module_run, s3, tokenizer):
     few = {"max_model_len": WINDOW, "max_num_seqs": 8, "logits_processors": ["poison:Poison"]}
     run = make_module_run(
         "troubled",
-        62,
+        46,
         s3,
         engine={"kind": "vllm", "model": "embedded", "device": "cpu", "engine_kwargs": few},
         instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl"), "limit": 2}],
@@ -108,9 +108,9 @@ def troubled(make_module_run, s3, tokenizer):
 def test_a_killed_actor_and_a_dying_engine_lose_nothing_and_repeat_nothing(troubled):
     rows = troubled.rows("profiles")
     assert troubled.killed == 1
-    assert len({row["character_id"] for row in rows}) == len(rows) == 64
+    assert len({row["character_id"] for row in rows}) == len(rows) == 48
     manifest = troubled.table("profiles").manifest()
-    assert manifest["ok"] + sum(manifest["rejected"].values()) == manifest["rows_in"] == 64
+    assert manifest["ok"] + sum(manifest["rejected"].values()) == manifest["rows_in"] == 48
 
 
 def test_the_row_that_kills_the_engine_is_rejected_and_no_other(troubled):
@@ -125,7 +125,7 @@ def test_a_persona_longer_than_the_window_is_rejected(troubled):
 
 
 def test_guided_profiles_are_valid_and_in_the_asked_language(troubled):
-    assert troubled.table("profiles").manifest()["ok"] >= 55
+    assert troubled.table("profiles").manifest()["ok"] >= 40
     accepted = [row for row in troubled.rows("profiles") if row["status"] == "ok"]
     assert all(row["profile"].startswith("Name: ") and row["language"] == "Korean" for row in accepted)
 
