@@ -33,6 +33,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     token.write_text("a-token-of-this-test")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+        "PATH": f"{RAY.parent}:{os.environ['PATH']}",  # `python` of a job is the one that its head finds
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",

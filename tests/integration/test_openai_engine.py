@@ -242,6 +242,7 @@ def test_an_outage_that_outlasts_the_retries_rejects_nobody_if_it_ends(server):
         ("503", UnreachableError, "does not answer.*you get 503.*the same command goes on"),
         ("html", UnreachableError, "does not answer"),
         ("400", ModelError, "refuses 'small-chat'.*you get 400.*check it"),
+        ("401", ModelError, rf"refuses 'small-chat'.*you get 401.*\${KEY_ENV}"),
         ("404", ModelError, "refuses 'small-chat'.*you get 404.*check it"),
         ("echo-key", ModelError, r"Bearer \*\*\*"),
     ],
@@ -308,10 +309,10 @@ def short_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run, short_tmp):
-    server.rule(delay_s=0.1)
+    server.rule(delay_s=0.2)
     run = make_run(
         "whole",
-        400,
+        200,
         engine=engine(server, concurrency=24, max_retries=1).model_dump(),
         instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl")}],
         dialogues={"characters_per_instruction": 2},
@@ -324,11 +325,11 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
     said = run.finish()
 
     rows = {row["character_id"]: row for row in run.rows("profiles")}
-    assert len(rows) == len(run.rows("profiles")) == 400 + len(spoiled)
+    assert len(rows) == len(run.rows("profiles")) == 200 + len(spoiled)
     assert {persona: rows[content_id(persona)]["reason"] for persona in spoiled} == spoiled
     assert all(rows[content_id(persona)]["detail"] for persona in spoiled)
     manifest = run.table("profiles").manifest()
-    assert manifest["ok"] == 400
+    assert manifest["ok"] == 200
     assert manifest["ok"] + sum(manifest["rejected"].values()) == manifest["rows_in"] == len(rows)
     assert run.table("dialogues/generate-talks").manifest()["ok"] == 20
     assert server.most_at_once == 24
@@ -340,36 +341,29 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
     assert KEY not in said
 
 
-def test_a_run_whose_key_is_revoked_and_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
+def test_a_run_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
     run = make_run("shaken", 160, engine=engine(server, concurrency=16, max_retries=1).model_dump())
 
     def finished() -> set[str]:
         shards = run.table("profiles").shards()
         return {one for shard in shards for one in run.table("profiles").read(shard)["character_id"].to_pylist()}
 
-    def stop_by(trouble: Callable[[], None]) -> tuple[str, set[str]]:
-        """Make trouble once more rows are finished; what the run says then, and what it leaves finished."""
-        before = len(finished())
-        server.rule(delay_s=0.2)
-        job = run.start()
-        while len(finished()) <= before:
-            assert job.poll() is None, run.log()
-            time.sleep(0.1)
-        trouble()
-        assert job.wait(120) == 2, run.log()
-        (error,) = [line for line in run.log().splitlines() if "rror" in line]
-        assert before < len(finished()) < 160
-        assert run.reasons("profiles") == {"ok": len(finished())}
-        return error, finished()
+    server.rule(delay_s=1)
+    job = run.start()
+    while not finished():
+        assert job.poll() is None, run.log()
+        time.sleep(0.1)
+    server.stop()
+    assert job.wait(120) == 2, run.log()
+    (error,) = [line for line in run.log().splitlines() if "rror" in line]
+    assert re.fullmatch("error: engine.base_url .*does not answer .*the same command goes on", error)
+    before = finished()
+    assert 0 < len(before) < 160
+    assert run.reasons("profiles") == {"ok": len(before)}
 
-    revoked, first = stop_by(lambda: server.rule(key="another"))
-    assert re.fullmatch(rf"error: engine.base_url .*refuses 'small-chat' .*401.*and \${KEY_ENV}", revoked)
-    died, second = stop_by(server.stop)
-    assert re.fullmatch("error: engine.base_url .*does not answer .*the same command goes on", died)
-    assert first < second
     server.start()
     run.finish()
     assert run.reasons("profiles") == {"ok": 160}
     assert len(finished()) == 160
     asked = [re.search(r"a baker, number \d+", entry["messages"][-1]["content"])[0] for entry in server.requests()]
-    assert sorted(map(content_id, asked)) == sorted(finished() - second)
+    assert sorted(map(content_id, asked)) == sorted(finished() - before)
