@@ -7,7 +7,7 @@ import numpy as np
 
 MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
-SHARDS = 2048
+SHARDS = 1024
 """About so many shards a table: enough to spread over a hundred engines, few enough to list."""
 
 
