@@ -73,7 +73,7 @@ def test_retry_after_is_waited_for(server):
 
 def test_a_rate_limit_that_only_some_run_into_rejects_nobody(server):
     """Two at a time get through, and the last of them fails far more often than it may retry."""
-    server.rule(delay_s=0.2, at_most=2)
+    server.rule(delay_s=0.1, at_most=2)
     completions = ask(server, *(f"number {n}" for n in range(24)), max_retries=1)
     assert [completion.error for completion in completions] == [""] * 24
 
@@ -313,7 +313,7 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
     run = make_run(
         "whole",
         200,
-        engine=engine(server, concurrency=24, max_retries=1).model_dump(),
+        engine=engine(server, concurrency=24, max_retries=0).model_dump(),
         instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl")}],
         dialogues={"characters_per_instruction": 2},
     )
@@ -342,13 +342,13 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
 
 
 def test_a_run_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
-    run = make_run("shaken", 160, engine=engine(server, concurrency=16, max_retries=1).model_dump())
+    run = make_run("shaken", 160, engine=engine(server, concurrency=16, max_retries=0).model_dump())
 
     def finished() -> set[str]:
         shards = run.table("profiles").shards()
         return {one for shard in shards for one in run.table("profiles").read(shard)["character_id"].to_pylist()}
 
-    server.rule(delay_s=1)
+    server.rule(delay_s=0.5)
     job = run.start()
     while not finished():
         assert job.poll() is None, run.log()
