@@ -7,11 +7,25 @@ For messages without such strings the ids are those of `apply_chat_template`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from factory.errors import ModelError
 from factory.records import Message
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A dialogue as tokens.
+
+    `mask[i]` says whether token i is one that the assistant writes: its text and the token that
+    ends its turn. `ends` has the number of tokens up to the end of each assistant turn.
+    """
+
+    ids: list[int]
+    mask: list[bool]
+    ends: list[int]
 
 
 class ChatTokenizer:
@@ -19,15 +33,18 @@ class ChatTokenizer:
 
     Args:
         folder: a local Hugging Face folder.
+        template: a Jinja chat template in place of the tokenizer's own.
 
     Raises:
         ModelError: it has no chat template.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, template: str | None = None) -> None:
         from transformers import AutoTokenizer
 
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        if template:
+            self._tokenizer.chat_template = template
         if not self._tokenizer.chat_template:
             raise ModelError(f"model {folder!r}: its tokenizer has no chat template; use an instruct model")
         special = sorted(map(str, self._tokenizer.all_special_tokens), key=len, reverse=True)
@@ -37,25 +54,87 @@ class ChatTokenizer:
 
     def encode(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> list[int]:
         """Token ids of a chat, with the opening of the next assistant turn behind it by default."""
-        # Private-use characters: no template writes them, and data never meets them.
-        marks = [f"\ue000{number}\ue001" for number in range(len(messages))]
-        chat = [{"role": m.role, "content": mark} for m, mark in zip(messages, marks, strict=True)]
-        frame = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt)
         ids: list[int] = []
         plain: list[str] = []
-        for piece in re.split("(\ue000[0-9]+\ue001)", frame):
-            if piece.startswith("\ue000"):
-                plain.append(messages[int(piece[1:-1])].content)
+        for piece in self._pieces(messages, add_generation_prompt):
+            if isinstance(piece, int):
+                ids += [*self._encode_plain("".join(plain)), piece]
+                plain.clear()
+            else:
+                plain.append(piece[1])
+        return ids + self._encode_plain("".join(plain))
+
+    def encode_dialogue(self, messages: Sequence[Message]) -> Encoded:
+        """Token ids of a finished dialogue, and which of them the assistant wrote.
+
+        An assistant's text is tokenised apart from what stands before it, as when it is generated.
+
+        Raises:
+            ModelError: the template leaves out a message, or ends a turn without a special token.
+        """
+        ids: list[int] = []
+        mask: list[bool] = []
+        ends: list[int] = []
+        shown: set[int] = set()
+        plain: list[str] = []
+        replied = False
+
+        def add(new: list[int], learned: bool) -> None:
+            ids.extend(new)
+            mask.extend([learned] * len(new))
+
+        for piece in self._pieces(messages, add_generation_prompt=False):
+            if isinstance(piece, int):
+                add(self._encode_plain("".join(plain)), False)
+                plain.clear()
+                add([piece], replied)
+                if replied:
+                    ends.append(len(ids))
+                replied = False
+                continue
+            number, text = piece
+            if replied:
+                raise ModelError("chat template: an assistant's turn ends without a special token; name another one")
+            shown.update([] if number is None else [number])
+            replied = number is not None and messages[number].role == "assistant"
+            if not replied:
+                plain.append(text)
+                continue
+            add(self._encode_plain("".join(plain)), False)
+            plain.clear()
+            add(self._encode_plain(text), True)
+        add(self._encode_plain("".join(plain)), False)
+        for number, message in enumerate(messages):
+            if number not in shown:
+                raise ModelError(f"chat template: it leaves out the {message.role} message; name another one")
+        return Encoded(ids, mask, ends)
+
+    def save(self, folder: str) -> None:
+        """Write tokenizer and chat template to a Hugging Face folder."""
+        self._tokenizer.save_pretrained(folder)
+
+    def _pieces(
+        self, messages: Sequence[Message], add_generation_prompt: bool
+    ) -> Iterator[int | tuple[int | None, str]]:
+        """The parts of a rendered chat: a special token's id, or text with the message that it is of."""
+        # Private-use characters: no template writes them, and data never meets them. The spaces
+        # tell whether the template trims what it is given (LLaMA-3's does).
+        chat = [{"role": m.role, "content": f" \ue000{number}\ue001 "} for number, m in enumerate(messages)]
+        frame = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt)
+        for piece in re.split("( ?\ue000[0-9]+\ue001 ?)", frame):
+            if "\ue000" in piece:
+                number = int(piece.strip()[1:-1])
+                content = messages[number].content
+                yield number, content if piece.startswith(" ") else content.strip()
                 continue
             start = 0
             for match in self._special.finditer(piece):
-                plain.append(piece[start : match.start()])
-                ids += self._encode_plain("".join(plain))
-                plain.clear()
-                ids.append(self._tokenizer.convert_tokens_to_ids(match.group()))
+                if match.start() > start:
+                    yield None, piece[start : match.start()]
+                yield self._tokenizer.convert_tokens_to_ids(match.group())
                 start = match.end()
-            plain.append(piece[start:])
-        return ids + self._encode_plain("".join(plain))
+            if start < len(piece):
+                yield None, piece[start:]
 
     def _encode_plain(self, text: str) -> list[int]:
         if not text:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from factory import storage
 
-BYTES_PER_PARTITION = 16 << 20
+BYTES_PER_PARTITION = 4 << 20
 MAX_PARTITIONS = 4096
 
 
@@ -33,8 +33,11 @@ class Exchange:
     partitions: int
     schema: pa.Schema
 
-    def spill(self, rows: pa.Table, keys: np.ndarray) -> str:
-        """Write rows to a new file by the partition of their int64 keys and return its name."""
+    def spill(self, rows: pa.Table, keys: np.ndarray, name: str = "") -> str:
+        """Write rows to a file by the partition of their int64 keys and return its name.
+
+        The file is a new one unless it is named; a named one is written whole over what was there.
+        """
         partition = keys.astype(np.uint64) % np.uint64(self.partitions)
         order = np.argsort(partition, kind="stable")
         borders = np.searchsorted(partition[order], np.arange(self.partitions + 1, dtype=np.uint64))
@@ -45,7 +48,7 @@ class Exchange:
                 part = rows.slice(start, end - start).combine_chunks()
                 batches = part.to_batches()
                 writer.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], self.schema))
-        name = f"{uuid.uuid4().hex}.arrow"
+        name = name or f"{uuid.uuid4().hex}.arrow"
         storage.write_bytes(storage.join(self.folder, name), buffer.getvalue())
         return name
 

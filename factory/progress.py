@@ -38,13 +38,14 @@ class Progress:
         """Print a table."""
         self._console.print(grid)
 
-    def begin(self, steps: Sequence[str], rows: int | None) -> None:
+    def begin(self, steps: Sequence[str], rows: int | None, unit: str = "rows") -> None:
         """Start the clock of steps that run together over so many rows, where that is known."""
         self._step, self._rows = _joined(steps), rows
         self._started, self._clock = datetime.now(UTC), time.monotonic()
         self._earlier = self._made = Counts()
         self._told_at = 0.0
         self._startup = 0.0
+        self._clock_at_resume = self._clock
         if self._console.is_terminal:
             columns = (
                 SpinnerColumn(),
@@ -56,7 +57,7 @@ class Progress:
             self._bar.start()
             self._task = self._bar.add_task(self._step, total=rows, told="starting")
         elif rows is not None:
-            self.say(f"{self._step}: {rows:,} rows to do")
+            self.say(f"{self._step}: {rows:,} {unit} to do")
 
     def resume(self, counts: Counts) -> None:
         """Account for rows that an earlier run finished."""
@@ -69,6 +70,24 @@ class Progress:
     def engine_up(self, at: float) -> None:
         """Note when (seconds since 1970) the first engine was up: speed counts from then."""
         self._startup = self._startup or max(0.0, at - self._started.timestamp())
+
+    def resume_at(self, done: int) -> None:
+        """Account for training steps that an earlier run finished."""
+        self._earlier, self._clock_at_resume = Counts(ok=done), time.monotonic()
+        if self._bar:
+            self._bar.update(self._task, completed=done)
+
+    def tell(self, done: int, told: str) -> None:
+        """Show how far training is, in steps, and what its last step told."""
+        now = time.monotonic()
+        rows, before = self._rows or done, self._earlier.ok
+        left = (rows - done) * (now - self._clock_at_resume) / max(done - before, 1)
+        told = f"step {done:,}/{rows:,}, {told}, {_duration(left)} left"
+        if self._bar:
+            self._bar.update(self._task, completed=done, told=told)
+        elif now - self._told_at >= PLAIN_LINE_EVERY_S or done == rows:
+            self._told_at = now
+            self.say(f"{self._step}: {told}")
 
     def advance(self, counts: Counts) -> None:
         """Account for rows that were just written."""

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import ActorDiedError, RayTaskError
@@ -35,6 +35,15 @@ def start(verbose: bool = False) -> None:
     context.raise_original_map_exception = True
     logging.getLogger("ray.data").setLevel(level)
     logging.getLogger("ray").setLevel(level)
+
+
+def on_gpu(device: Literal["auto", "cpu", "gpu"]) -> bool:
+    """Whether a config's `device` means GPUs; `auto` is what the installed torch was built for."""
+    if device != "auto":
+        return device == "gpu"
+    import torch
+
+    return torch.version.cuda is not None
 
 
 def check_fits(cpus: float, gpus: float, what: str) -> None:

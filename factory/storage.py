@@ -7,6 +7,7 @@ request. S3 takes the usual AWS environment (AWS_ENDPOINT_URL included).
 import errno
 import glob
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -127,6 +128,36 @@ def list_names(folder: str, suffix: str) -> list[str]:
             return []
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(name, detail=False))
         return sorted(entry for entry in names if entry.endswith(suffix))
+
+
+def put_file(local: str, path: str) -> None:
+    """Move a local file, of any size, to its place; on one disk it is renamed."""
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        if isinstance(fs, LocalFileSystem):
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+            shutil.move(local, name)
+        else:
+            fs.put_file(local, name)
+            os.unlink(local)
+
+
+def get_file(path: str, local: str) -> None:
+    """Bring a file, of any size, to this machine; one that is on it is linked where that can be."""
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        if isinstance(fs, LocalFileSystem):
+            with suppress(OSError):
+                os.link(name, local)
+                return
+        fs.get_file(name, local)
+
+
+def delete_file(path: str) -> None:
+    """Delete a file that is there."""
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        fs.rm(name)
 
 
 def move_folder(source: str, target: str) -> None:

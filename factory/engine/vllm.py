@@ -19,7 +19,7 @@ from factory import models
 from factory.chat import ChatTokenizer
 from factory.config import Sampling, VllmEngine
 from factory.records import Request
-from factory.runtime import check_fits
+from factory.runtime import check_fits, on_gpu
 
 CPU_DEFAULTS = {"enforce_eager": True, "dtype": "bfloat16", "max_num_seqs": 64, "distributed_executor_backend": "mp"}
 """Eager mode starts in half a minute; more sequences than 64 gain nothing on a few cores."""
@@ -41,7 +41,7 @@ class VllmGeneration:
         self._engine = engine
         self._sampling = sampling
         self._shard_rows = shard_rows
-        self._on_cpu = engine.device == "cpu" or (engine.device == "auto" and _torch_is_cpu_build())
+        self._on_cpu = not on_gpu(engine.device)
         defaults = CPU_DEFAULTS if self._on_cpu else GPU_DEFAULTS
         self._engine_kwargs = {**defaults, "seed": seed, "enable_prefix_caching": True, **engine.engine_kwargs}
         self.model = engine.model
@@ -100,9 +100,3 @@ class VllmGeneration:
 def _tokenizer(model: str) -> ChatTokenizer:
     """A model's tokenizer, loaded once a process: the processes of tasks are used again."""
     return ChatTokenizer(models.fetch(model, weights=False))
-
-
-def _torch_is_cpu_build() -> bool:
-    import torch
-
-    return torch.version.cuda is None

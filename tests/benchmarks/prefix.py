@@ -45,7 +45,7 @@ def make_tables(output: str):
             question = f"In one sentence: what would you do on day {number} of a storm?"
             file.write(json.dumps({"messages": [{"role": "user", "content": question}]}) + "\n")
     corpus = Instructions(corpus="storm", source=str(source))
-    config = RunConfig(output=output, engine=ScriptedEngine(kind="scripted"), personas=Personas(source=""))
+    config = RunConfig(output=output, engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none.jsonl"))
     instructions = take_instructions(config, corpus, Progress())
     work = Table(output, "assignments/storm")
     pair(instructions, profiles, work, EACH, 42, Progress())

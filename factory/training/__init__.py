@@ -1,0 +1,15 @@
+"""Curated dialogues to a role-playing model.
+
+curated/ ──tokenise, pack──► packed/ ──Ray Data──► workers of Ray Train, DeepSpeed ZeRO ──► checkpoints/ ──► model/
+
+dialogue       a dialogue to tokens and a loss mask                 (pure)
+packing        dialogues to sequences of a fixed size               (pure)
+order          which sequence is read at which step                 (pure)
+pack           the table of packed sequences                        (Ray Data)
+model          weights, adapters, and the loss of a packed sequence (torch)
+deepspeed      the DeepSpeed engine for a config
+checkpoints    folders of training state, whole or not at all
+worker         what each training process does                      (Ray Train)
+run            the driver: starts the workers, shows and records what they tell
+export         the Hugging Face folder
+"""

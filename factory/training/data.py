@@ -1,0 +1,67 @@
+"""What each worker reads: its sequences of the packed table, in order, from some step on (Ray Data)."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import ray.data
+
+from factory.tables import Table
+from factory.training import checkpoints
+from factory.training.order import Order, Visit
+from factory.training.pack import Packed
+
+
+def worker_datasets(
+    train: Packed, order: Order, workers: int, folder: str
+) -> dict[str, ray.data.Dataset | Callable[[], ray.data.Dataset]]:
+    """A dataset a worker, by name; Ray Train makes them anew for each group of workers that it starts.
+
+    They begin at the step of the newest checkpoint, which is where that group goes on.
+    """
+    return {name_of(rank): partial(_dataset, train.table, train.shards, order, rank, workers, folder)
+            for rank in range(workers)}  # fmt: skip
+
+
+def name_of(rank: int) -> str:
+    """The name of a worker's dataset."""
+    return f"train-{rank}"
+
+
+def _dataset(
+    table: Table, shards: dict[str, int], order: Order, rank: int, workers: int, folder: str
+) -> ray.data.Dataset:
+    found = checkpoints.newest(folder)
+    first_step = found.step if found else 0
+    first = first_step * order.batch
+    visits = [visit for visit in order.visits() if visit.start + order.rows[visit.shard] > first]
+    names = list(shards)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    if not visits:
+        return ray.data.range(0)
+    read = partial(_read, table, names, order, rank, workers, first_step)
+    return ray.data.range(len(visits), override_num_blocks=len(visits)).flat_map(
+        lambda row: read(visits[row["id"]]), num_cpus=0.1
+    )
+
+
+def _read(
+    table: Table, names: list[str], order: Order, rank: int, workers: int, first_step: int, visit: Visit
+) -> list[dict[str, Any]]:
+    rows = table.read(names[visit.shard])
+    places = list(order.places(visit, rank, workers, first_step))
+    chosen = rows.take([row for _, row in places]).to_pylist()
+    return [{"place": place, **row} for (place, _), row in zip(places, chosen, strict=True)]
+
+
+def validation_rows(validation: Packed, limit: int, rank: int, workers: int) -> Iterator[dict[str, Any]]:
+    """A worker's share of the first so many packed sequences of the validation split."""
+    number = 0
+    for name in validation.shards:
+        if number >= limit:
+            return
+        for row in validation.table.read(name).slice(0, limit - number).to_pylist():
+            if number % workers == rank:
+                yield row
+            number += 1

@@ -1,0 +1,86 @@
+"""A curated dialogue to the tokens that a model is trained on."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from factory import models
+from factory.chat import ChatTokenizer
+from factory.config import Training
+from factory.errors import ModelError
+from factory.records import Message, Reject
+from factory.tables import Row, messages_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+"""Chat templates by family, for Base models, which have none of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedDialogue:
+    """Tokens of a dialogue; `loss_mask` marks those that the assistant wrote."""
+
+    dialogue_id: str
+    input_ids: list[int]
+    loss_mask: list[bool]
+    cut: bool
+
+
+@cache
+def tokenizer_for(base_model: str, chat_template: str) -> ChatTokenizer:
+    """The tokenizer of a base model with the chat template that the config names, once a process.
+
+    Raises:
+        ModelError: the model has no chat template and the config names none.
+    """
+    folder = models.fetch(base_model, weights=False)
+    template = None if chat_template == "own" else (TEMPLATES / f"{chat_template}.jinja").read_text()
+    try:
+        return ChatTokenizer(folder, template)
+    except ModelError:
+        raise ModelError(
+            f"training.base_model {base_model!r}: its tokenizer has no chat template, as a Base model's has not; "
+            "name its family's: training.chat_template=llama-3 or chatml"
+        ) from None
+
+
+def check_template(training: Training) -> ChatTokenizer:
+    """Check that the chat template shows every message and marks the end of a turn.
+
+    Raises:
+        ModelError: it leaves out the system prompt, say, or has tokens that the tokenizer has not.
+    """
+    tokenizer = tokenizer_for(training.base_model, training.chat_template)
+    probe = [Message("system", "s"), Message("user", "u"), Message("assistant", "a")]
+    try:
+        encoded = tokenizer.encode_dialogue(probe)
+    except ModelError as problem:
+        raise ModelError(f"training.base_model {training.base_model!r}: {problem}") from None
+    if None in encoded.ids:
+        raise ModelError(
+            f"training.chat_template {training.chat_template!r}: its special tokens are not among those of "
+            f"{training.base_model!r}; name another one"
+        )
+    return tokenizer
+
+
+def tokenize(
+    tokenizer: ChatTokenizer, row: Row, max_tokens: int, too_long: Literal["cut", "reject"]
+) -> TokenizedDialogue | Reject:
+    """Tokenise one dialogue, cut at the end of a turn where it is too long.
+
+    Raises:
+        ModelError: none of its tokens would be learned.
+    """
+    encoded = tokenizer.encode_dialogue(messages_of(row))
+    if not any(encoded.mask):
+        raise ModelError(f"dialogue {row['dialogue_id']}: no token of it would be learned; check its chat template")
+    length = len(encoded.ids)
+    if length > max_tokens:
+        fitting = [end for end in encoded.ends if end <= max_tokens]
+        if too_long == "reject" or not fitting:
+            return Reject("too_long", f"{length} tokens, a sequence has {max_tokens}")
+        length = fitting[-1]
+    return TokenizedDialogue(
+        row["dialogue_id"], encoded.ids[:length], encoded.mask[:length], cut=length < len(encoded.ids)
+    )

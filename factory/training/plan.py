@@ -1,0 +1,88 @@
+"""What a training run would stop at, and what it would do."""
+
+from typing import Any
+
+from rich.table import Table as Grid
+
+from factory import models, storage
+from factory.config import RunConfig, Training
+from factory.errors import ConfigError, UnreachableError
+from factory.progress import Progress
+from factory.training import checkpoints
+from factory.training.dialogue import check_template
+from factory.training.pack import curated_manifest, curated_table
+
+TOKENS_A_DIALOGUE = 700
+"""With a profile of 1.7 kB before it; packing counts them exactly."""
+
+
+def check(config: RunConfig) -> None:
+    """Check the base model, its chat template and window, and that there is something to train on.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    for split in ("train", "validation"):
+        curated_manifest(curated_table(config, split))
+    models.locate(config.training.base_model)
+    check_template(config.training)
+    check_window(config.training)
+
+
+def check_window(training: Training) -> None:
+    """A dialogue must fit the window that the base model was made for.
+
+    Raises:
+        ConfigError: a sequence is longer.
+    """
+    window = _model_config(training.base_model).max_position_embeddings
+    if training.sequence_length > window:
+        raise ConfigError(
+            f"training.sequence_length is {training.sequence_length}, the window of {training.base_model!r} is "
+            f"{window}; lower it"
+        )
+
+
+def _model_config(base_model: str) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(models.fetch(base_model, weights=False))
+
+
+def plan(config: RunConfig, progress: Progress) -> None:
+    """Check everything that a run checks, and print what it would train on and for how long.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    training, notes = config.training, []
+    storage.check_writable(config.output)
+    grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("split", "dialogues", "tokens, about", "sequences, about", "steps, about"):
+        grid.add_column(column, justify="left" if column == "split" else "right")
+    for split in ("train", "validation"):
+        dialogues = curated_manifest(curated_table(config, split))["ok"]
+        tokens = dialogues * TOKENS_A_DIALOGUE
+        sequences = -(-tokens // training.sequence_length)
+        steps = -(-sequences * training.epochs // training.global_batch_size)
+        told = f"{steps:,}" if split == "train" else ""
+        grid.add_row(split, f"{dialogues:,}", f"{tokens:,}", f"{sequences:,}", told)
+    model = f"{training.base_model} (not checked)"
+    try:
+        located = models.locate(training.base_model)
+        model = f"{located.ref} (revision {located.revision})"
+        check_template(training)
+        check_window(training)
+    except UnreachableError as problem:
+        notes.append(str(problem))
+    progress.show(grid)
+    progress.say(f"Base model: {model}")
+    progress.say(
+        f"Workers: {training.num_workers}, ZeRO stage {training.zero_stage}, offload {training.offload}, "
+        f"{'LoRA' if training.lora else 'full fine-tuning'}, {training.precision}"
+    )
+    found = checkpoints.newest(storage.join(config.output, "checkpoints"))
+    progress.say(f"Checkpoint: step {found.step}" if found else "Checkpoint: none yet")
+    progress.say(f"Output: {config.output} (can be written)")
+    for note in notes:
+        progress.say(f"Note: {note}")

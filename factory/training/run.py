@@ -1,0 +1,248 @@
+"""The driver's part of training: it starts the workers, shows what they tell, and writes it down."""
+
+import tempfile
+import threading
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import ray
+import ray.data
+from ray.train import DataConfig, FailureConfig, ScalingConfig
+from ray.train import RunConfig as RayRunConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.queue import Empty, Queue
+
+from factory import storage
+from factory.config import RunConfig
+from factory.errors import FactoryError, TrainingError
+from factory.manifest import manifest_of
+from factory.models import Located
+from factory.progress import Progress
+from factory.records import Counts
+from factory.runtime import check_fits, on_gpu
+from factory.tables import Table, fingerprint_of
+from factory.training import checkpoints
+from factory.training.data import worker_datasets
+from factory.training.export import card_of, finished_fingerprint
+from factory.training.gain import Gain, gain
+from factory.training.history import History
+from factory.training.order import Order
+from factory.training.pack import pack_split
+from factory.training.worker import Setup, work
+
+CPUS_A_WORKER = 0.5
+"""A training process on the CPU asks Ray for so much, so that its data can be read beside it."""
+WRITE_EVERY_S = 10
+NOT_DECIDING = {
+    "num_workers", "offload", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
+    "evaluate_every", "validation_sequences", "checkpoint_every", "keep_checkpoints",
+}  # fmt: skip
+"""Settings that may change between a run and the one that goes on from its checkpoint."""
+
+
+def train(config: RunConfig, model: Located, progress: Progress) -> None:
+    """Curated dialogues to `packed/`, `checkpoints/` and `model/`, or what is missing of them.
+
+    Raises:
+        FactoryError: the run cannot go on; the same command goes on from the last checkpoint.
+    """
+    training = config.training
+    packed = {split: pack_split(config, model, split, progress) for split in ("train", "validation")}
+    table = Table(config.output, "checkpoints")
+    decided = {
+        "seed": config.seed,
+        "model": asdict(model),
+        "packed": [(one.manifest["fingerprint"], one.manifest["finished"]) for one in packed.values()],
+        **{name: value for name, value in training.model_dump().items() if name not in NOT_DECIDING},
+    }
+    fingerprint = fingerprint_of(decided)
+    table.begin(fingerprint, decided)
+    model_folder = storage.join(config.output, "model")
+    finished = table.manifest()
+    if finished and finished_fingerprint(model_folder) == fingerprint:
+        progress.done(finished, skipped=True)
+        return
+    gpu = on_gpu(training.device)
+    check_fits(
+        0 if gpu else training.num_workers * CPUS_A_WORKER, training.num_workers if gpu else 0, "training.num_workers"
+    )
+    order = Order(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
+    card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest)
+    setup = Setup(
+        training, config.seed, gpu, table.path, packed["train"], packed["validation"], order, model_folder, card,
+        fingerprint,
+    )  # fmt: skip
+    _tell_where(table, progress)
+    board = Board(History(table.path), progress, order.steps)
+    progress.begin(["training"], order.steps, "steps")
+    try:
+        _fit(setup, board)
+    finally:
+        progress.finish()
+        board.history.close()
+    _finish(table, model, setup, board, progress)
+
+
+def _tell_where(table: Table, progress: Progress) -> None:
+    """Check the newest checkpoint byte by byte, and say what was found."""
+    while found := checkpoints.newest(table.path):
+        if not ray.get(_changed_files.remote(found)):
+            break
+        checkpoints.mark_damaged(found)
+    for name in checkpoints.damaged(table.path):
+        progress.say(f"training: the checkpoint {name} is damaged; it is kept, and not used")
+    if found:
+        progress.say(f"training: going on from step {found.step}")
+
+
+@ray.remote(num_cpus=0.5)
+def _changed_files(checkpoint: checkpoints.Checkpoint) -> list[str]:
+    return checkpoints.changed_files(checkpoint)
+
+
+@dataclass
+class Board:
+    """Takes in what the workers tell."""
+
+    history: History
+    progress: Progress
+    steps: int
+    kind: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
+    _written: float = 0.0
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Show and keep one event."""
+        kind = event["kind"]
+        if kind == "started":
+            self.kind = {name: event[name] for name in ("engine", "optimizer", "zero_stage", "parameters", "workers")}
+            self.history.forget_after(event["step"])
+            self.progress.resume_at(event["step"])
+        elif kind == "step":
+            self.history.add(event)
+            mfu = f", {event['mfu']:.0%} MFU" if "mfu" in event else ""
+            self.progress.tell(
+                event["step"],
+                f"loss {event['loss']:.3f}, rate {event['learning_rate']:.2g}, "
+                f"{event['tokens_per_second']:,.0f} tokens/s{mfu}",
+            )
+        elif kind == "validation":
+            self.history.add(event)
+            self.progress.say(
+                f"training: step {event['step']}, validation loss {event['loss']:.4f} "
+                f"(perplexity {event['perplexity']:.2f}, {event['dialogues']:,} dialogues)"
+            )
+        elif kind == "failed":
+            self.failure = event["message"]
+        if kind == "saved" or time.monotonic() - self._written > WRITE_EVERY_S:
+            self.history.write()
+            self._written = time.monotonic()
+
+
+def _fit(setup: Setup, board: Board) -> None:
+    events = Queue(actor_options={"num_cpus": 0})
+    ended = threading.Event()
+
+    def listen() -> None:
+        while True:
+            try:
+                board.take(events.get(timeout=1))
+            except Empty:
+                if ended.is_set():
+                    return
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    workers = setup.training.num_workers
+    with tempfile.TemporaryDirectory(prefix="character-factory-") as scratch:
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"setup": setup, "events": events},
+            torch_config=TorchConfig(backend="nccl" if setup.on_gpu else "gloo"),
+            datasets=worker_datasets(setup.train, setup.order, workers, setup.checkpoints),
+            dataset_config=DataConfig(datasets_to_split=[], execution_options=_in_order()),
+            scaling_config=ScalingConfig(
+                num_workers=workers,
+                use_gpu=setup.on_gpu,
+                resources_per_worker={"CPU": CPUS_A_WORKER} | ({"GPU": 1} if setup.on_gpu else {}),
+            ),
+            # Checkpoints are ours: what Ray Train keeps of a run is its own small state.
+            run_config=RayRunConfig(
+                name=uuid.uuid4().hex,
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=setup.training.max_failures),
+            ),
+        )
+        try:
+            trainer.fit()
+        except TrainingFailedError as problem:
+            raise _told(problem, setup) from problem
+        finally:
+            ended.set()
+            listener.join()
+            events.shutdown()
+    if board.failure:
+        raise TrainingError(board.failure)
+
+
+def _in_order() -> Any:
+    options = ray.data.ExecutionOptions()
+    options.preserve_order = True
+    return options
+
+
+def _told(problem: TrainingFailedError, setup: Setup) -> FactoryError:
+    """What ended the workers, in one line."""
+    failures = list(getattr(problem, "worker_failures", {}).values()) or [problem]
+    for failure in failures:
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, FactoryError) and type(cause).__module__ == FactoryError.__module__:
+                return cause
+            cause = getattr(cause, "cause", None) or cause.__cause__
+    lines = [line.strip() for line in str(failures[0]).splitlines() if line.strip()]
+    found = checkpoints.newest(setup.checkpoints)
+    kept = f"the same command goes on from step {found.step}" if found else "no checkpoint was written yet"
+    return TrainingError(
+        f"training: the workers failed {setup.training.max_failures + 1} times, the last time with: "
+        f"{lines[-1][:300]}; {kept}; --verbose shows all that they said"
+    )
+
+
+def _finish(table: Table, model: Located, setup: Setup, board: Board, progress: Progress) -> None:
+    result = _gain(table, setup)
+    dialogues = Counts(ok=setup.train.manifest["ok"])
+    steps = board.history.rows("step")
+    last = steps[-1] if steps else {"loss": float("nan")}
+    manifest = manifest_of(
+        table.name,
+        dialogues.rows,
+        dialogues,
+        progress.timing(dialogues),
+        setup.fingerprint,
+        model=asdict(model),
+        steps=setup.order.steps,
+        epochs=setup.training.epochs,
+        tokens=sum(row["tokens"] for row in steps),
+        train_loss=last["loss"],
+        validation=asdict(result) | {"significant": result.significant},
+        trained_by=board.kind,
+    )
+    table.finish(manifest)
+    progress.done(manifest)
+    progress.say(
+        f"Validation loss {result.before:.4f} before, {result.after:.4f} after training: {result.change:+.4f} "
+        f"(95 % interval {result.low:+.4f} to {result.high:+.4f}, {result.dialogues:,} dialogues), "
+        + ("a significant gain" if result.significant else "no significant gain")
+    )
+
+
+def _gain(table: Table, setup: Setup) -> Gain:
+    validations = Table(table.path, "validation")
+    before, after = (validations.read(f"step-{step:08}").sort_by("dialogue_id") for step in (0, setup.order.steps))
+    assert before["dialogue_id"].equals(after["dialogue_id"])
+    losses = [part["loss"].to_numpy() for part in (before, after)]
+    return gain(losses[0], losses[1], before["tokens"].to_numpy(), setup.seed)

@@ -1,0 +1,291 @@
+"""What each training process does: Ray Train starts it, DeepSpeed parts the model among them."""
+
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.distributed as dist
+
+from factory import models, storage
+from factory.config import Training
+from factory.tables import Table
+from factory.training import checkpoints, data
+from factory.training.checkpoints import Checkpoint
+from factory.training.export import export_model
+from factory.training.model import FILLER, PackedLoss, batch_of, load_model
+from factory.training.order import Order
+from factory.training.pack import Packed
+from factory.training.zero import consolidated_weights, learning_rate, make_engine
+
+VALIDATION = pa.schema(
+    [pa.field("dialogue_id", pa.string()), pa.field("loss", pa.float64()), pa.field("tokens", pa.int64())]
+)
+"""A validation dialogue: its loss summed over its learned tokens (nats), and how many they are."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker is told."""
+
+    training: Training
+    seed: int
+    on_gpu: bool
+    checkpoints: str
+    train: Packed
+    validation: Packed
+    order: Order
+    model_folder: str
+    card: str
+    """The text of the exported model's README."""
+    fingerprint: str
+
+
+class Stop(Exception):  # noqa: N818
+    """Training ends here on every worker alike; the text says why and what to do."""
+
+
+def work(config: dict[str, Any]) -> None:
+    """Train from the newest checkpoint to the last step, and export the model."""
+    worker = Worker(config["setup"], config["events"])
+    try:
+        worker.train()
+    except Stop as reason:
+        worker.tell("failed", message=str(reason))
+
+
+class Worker:
+    """One rank of the group."""
+
+    def __init__(self, setup: Setup, events: Any) -> None:
+        import deepspeed
+        import ray.train.torch
+
+        self.setup, self.events = setup, events
+        self.training, self.order = setup.training, setup.order
+        context = ray.train.get_context()
+        self.rank, self.workers = context.get_world_rank(), context.get_world_size()
+        self.local_rank = context.get_local_rank()
+        if not setup.on_gpu:
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+        deepspeed.init_distributed(dist_backend="nccl" if setup.on_gpu else "gloo")
+        self.device = ray.train.torch.get_device() if setup.on_gpu else torch.device("cpu")
+        self.folder = models.fetch(self.training.base_model)
+        self.last = checkpoints.newest(setup.checkpoints)
+        self.engine, self.parameters = self._make_engine()
+
+    def train(self) -> None:
+        """All steps that are left."""
+        import ray.train
+
+        first = self.last.step if self.last else 0
+        self.validation = list(
+            data.validation_rows(self.setup.validation, self.training.validation_sequences, self.rank, self.workers)
+        )
+        self.tell("started", step=first, steps=self.order.steps, workers=self.workers, **self._engine_kind())
+        if first == 0:
+            self._validate(0)
+        shard = ray.train.get_dataset_shard(data.name_of(self.rank))
+        for step, rows in self.order.batches(shard.iter_rows(), first):
+            self._step(step, rows)
+            done = step + 1
+            last = done == self.order.steps
+            saving = last or done % self.training.checkpoint_every == 0
+            if saving or done % self.training.evaluate_every == 0:
+                loss = self._validate(done)
+            if saving:
+                self._save(done, loss)
+        weights = consolidated_weights(self.engine, trained_only=self.training.lora is not None)
+        if weights is not None:
+            export_model(weights, self.folder, self.setup)
+        dist.barrier()
+
+    def tell(self, kind: str, **told: Any) -> None:
+        """Let the driver know of something; rank 0 speaks for all."""
+        if self.rank == 0:
+            self.events.put({"kind": kind, **told})
+
+    def _make_engine(self) -> tuple[Any, int]:
+        torch.manual_seed(self.setup.seed)
+        model = load_model(self.folder, self.training, self.setup.seed, self.setup.on_gpu)
+        parameters = model.num_parameters()
+        other_workers = self.last is not None and self.last.workers != self.workers
+        engine = make_engine(PackedLoss(model), self.training, self.setup.on_gpu, universal=other_workers)
+        if self.last:
+            self._load(engine, self.last, other_workers)
+        torch.manual_seed(self.setup.seed + self.rank)
+        return engine, parameters
+
+    def _engine_kind(self) -> dict[str, Any]:
+        return {
+            "engine": type(self.engine).__name__,
+            "optimizer": type(self.engine.optimizer).__name__,
+            "zero_stage": self.engine.zero_optimization_stage(),
+            "parameters": self.parameters,
+        }
+
+    def _step(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        started = time.monotonic()
+        share = self.training.global_batch_size // self.workers
+        batches = [batch_of(dict(row), self.device)[0] for row in rows]
+        mine = [sum(len(b["labels"]) for b in batches), sum(b["input_ids"].numel() for b in batches)]
+        learned, tokens = self._sum(mine)
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = learning_rate(self.training, step, self.order.steps)
+        # The mean over the learned tokens of the whole batch: DeepSpeed takes the mean over
+        # micro-batches and workers, which have not the same number of them.
+        scale = share * self.workers / learned
+        filler = batch_of(FILLER, self.device)[0]
+        total = 0.0
+        for number in range(share):
+            losses = self.engine(**(batches[number] if number < len(batches) else filler))
+            weighted = losses.sum() * (scale if number < len(batches) else 0)
+            self.engine.backward(weighted)
+            self.engine.step()
+            total += float(losses.detach().sum()) if number < len(batches) else 0.0
+        loss = self._sum([total])[0] / learned
+        self._check_loss(step, loss)
+        seconds = time.monotonic() - started
+        self.tell(
+            "step",
+            step=step + 1,
+            loss=loss,
+            learning_rate=learning_rate(self.training, step, self.order.steps),
+            grad_norm=float(self.engine.get_global_grad_norm() or 0),
+            tokens=int(tokens),
+            seconds=seconds,
+            tokens_per_second=tokens / seconds,
+            **self._utilisation(tokens / seconds),
+        )
+
+    def _sum(self, numbers: Sequence[float]) -> list[float]:
+        values = torch.tensor(list(numbers), dtype=torch.float64, device=self.device)
+        dist.all_reduce(values)
+        return list(values.tolist())
+
+    def _check_loss(self, step: int, loss: float) -> None:
+        worst = math.log(self.engine.module.model.config.vocab_size) + 1
+        if loss <= worst:
+            return
+        what = "not a number" if math.isnan(loss) else f"{loss:.1f}, worse than guessing ({worst - 1:.1f})"
+        kept = f"the checkpoint of step {self.last.step} stays" if self.last else "there is no checkpoint yet"
+        raise Stop(
+            f"training: the loss of step {step + 1} is {what}; {kept}; "
+            f"lower training.learning_rate ({self.training.learning_rate:g}) or training.max_grad_norm"
+        )
+
+    def _utilisation(self, tokens_per_second: float) -> dict[str, float]:
+        """Model FLOPs utilisation: 6 floating-point operations a parameter and token, of what the GPUs could do."""
+        if not self.setup.on_gpu:
+            return {}
+        name = torch.cuda.get_device_name()
+        peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
+        return {"mfu": 6 * self.parameters * tokens_per_second / (peak * self.workers)} if peak else {}
+
+    def _validate(self, step: int) -> float:
+        """Validation loss a learned token; each dialogue's stands in a file beside the checkpoints."""
+        rounds = int(-(-min(self.training.validation_sequences, sum(self.setup.validation.shards.values()))
+                       // self.workers))  # fmt: skip
+        found: list[dict[str, Any]] = []
+        self.engine.eval()
+        with torch.no_grad():
+            for number in range(rounds):
+                row: dict[str, Any] = self.validation[number] if number < len(self.validation) else FILLER
+                batch, dialogue = batch_of(row, self.device)
+                losses = self.engine(**batch).double().cpu().numpy()
+                if row is not FILLER:
+                    count = len(row["lengths"])
+                    sums = np.bincount(dialogue, weights=losses, minlength=count)
+                    learned = np.bincount(dialogue, minlength=count)
+                    found += [
+                        {"dialogue_id": name, "loss": float(loss), "tokens": int(tokens)}
+                        for name, loss, tokens in zip(row["dialogue_ids"], sums, learned, strict=True)
+                    ]
+        self.engine.train()
+        parts: list[Any] = [None] * self.workers
+        dist.all_gather_object(parts, found)
+        rows = sorted((row for part in parts for row in part), key=lambda row: row["dialogue_id"])
+        mean = sum(row["loss"] for row in rows) / sum(row["tokens"] for row in rows)
+        if self.rank == 0:
+            losses_of_all = pa.Table.from_pylist(rows, schema=VALIDATION)
+            Table(self.setup.checkpoints, "validation").write_arrow(f"step-{step:08}", losses_of_all)
+        self.tell("validation", step=step, loss=mean, perplexity=math.exp(mean), dialogues=len(rows))
+        return float(mean)
+
+    def _save(self, step: int, validation_loss: float) -> None:
+        path = checkpoints.path_of(self.setup.checkpoints, step)
+        staged = _staging(self.setup.checkpoints, f"write-{self.rank}")
+        self._check_room(staged)
+        if self.rank == 0:
+            storage.delete_folder(path)  # what a killed run left of it
+        (staged / checkpoints.TAG).mkdir(parents=True)
+        dist.barrier()
+        self.engine.save_checkpoint(
+            str(staged),
+            tag=checkpoints.TAG,
+            save_latest=False,
+            exclude_frozen_parameters=self.training.lora is not None,
+        )
+        parts: list[Any] = [None] * self.workers
+        dist.all_gather_object(parts, checkpoints.put(staged / checkpoints.TAG, path))
+        shutil.rmtree(staged)
+        self.last = Checkpoint(path, step, self.workers, validation_loss, checkpoints.merged(parts))
+        if self.rank == 0:
+            checkpoints.complete(self.last)
+            checkpoints.drop_old(self.setup.checkpoints, self.training.keep_checkpoints)
+        dist.barrier()
+        self.tell("saved", step=step)
+
+    def _check_room(self, staged: Path) -> None:
+        """All workers stop together where the disk is too full for a checkpoint."""
+        trained = sum(getattr(p, "ds_numel", p.numel()) for p in self.engine.module.parameters() if p.requires_grad)
+        needed = checkpoints.needed_bytes(self.last, trained, self.parameters - trained)
+        free = shutil.disk_usage(staged.parent).free
+        if self._sum([float(free < needed)])[0]:
+            raise Stop(
+                f"{staged.parent}: {free / 2**30:.1f} GiB are free, a checkpoint takes about {needed / 2**30:.1f} GiB; "
+                "free some space and run the same command again, it goes on from the last checkpoint"
+            )
+
+    def _load(self, engine: Any, checkpoint: Checkpoint, convert: bool) -> None:
+        """Load training state; the first worker of each machine brings it there."""
+        import ray
+
+        folder = _staging(
+            self.setup.checkpoints, f"read-{ray.get_runtime_context().get_node_id()}", self.local_rank > 0
+        )
+        if self.local_rank == 0:
+            folder.mkdir(parents=True)
+            checkpoints.get(checkpoint, folder)
+            if convert:
+                checkpoints.for_other_workers(folder)
+        dist.barrier()
+        loaded, _ = engine.load_checkpoint(
+            str(folder), tag=checkpoints.TAG, load_module_strict=self.training.lora is None
+        )
+        assert loaded, f"{checkpoint.path} was not loaded"
+        dist.barrier()
+        if self.local_rank == 0:
+            shutil.rmtree(folder)
+
+
+def _staging(folder: str, name: str, there: bool = False) -> Path:
+    """A local folder to write to or read from: beside the checkpoints where they are local."""
+    base = Path(tempfile.gettempdir()) / "character-factory" if "://" in folder else Path(folder)
+    path = base / f".{name}"
+    base.mkdir(parents=True, exist_ok=True)
+    if not there:
+        shutil.rmtree(path, ignore_errors=True)
+    return path
+
+
+PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12}
+"""Dense bfloat16 operations a second, from the vendor's data sheets."""

@@ -1,0 +1,86 @@
+"""The DeepSpeed engine of a config: ZeRO 1 to 3, offload, precision, optimizer."""
+
+from typing import Any
+
+import torch
+
+from factory.config import Training
+
+
+def zero_config(training: Training, on_gpu: bool, universal: bool = False) -> dict[str, Any]:
+    """What DeepSpeed is told (https://www.deepspeed.ai/docs/config-json/).
+
+    Args:
+        training: the settings.
+        on_gpu: whether memory can be pinned.
+        universal: whether the checkpoint to load is one that was converted for another number of workers.
+    """
+    zero: dict[str, Any] = {"stage": training.zero_stage}
+    waiting = {"device": "cpu", "pin_memory": on_gpu}
+    if training.offload != "none":
+        zero["offload_optimizer"] = waiting
+    if training.offload == "all":
+        zero["offload_param"] = waiting
+    return {
+        "train_micro_batch_size_per_gpu": 1,  # a packed sequence
+        "gradient_accumulation_steps": training.global_batch_size // training.num_workers,
+        "gradient_clipping": training.max_grad_norm,
+        "bf16": {"enabled": training.precision == "bf16"},
+        "zero_optimization": zero,
+        # DeepSpeed's own CPU optimizer is compiled where it is used; a machine without GPU need not.
+        "zero_force_ds_cpu_optimizer": on_gpu,
+        "checkpoint": {"load_universal": universal},
+        "steps_per_print": 10**9,
+    }
+
+
+def optimizer_for(parameters: list[torch.nn.Parameter], training: Training, on_gpu: bool) -> Any:
+    """Adam with decoupled weight decay."""
+    settings: dict[str, Any] = {
+        "lr": training.learning_rate,
+        "betas": training.betas,
+        "weight_decay": training.weight_decay,
+    }
+    if training.offload != "none" and on_gpu:
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        return DeepSpeedCPUAdam(parameters, **settings)
+    return torch.optim.AdamW(parameters, fused=True, **settings)
+
+
+def make_engine(module: torch.nn.Module, training: Training, on_gpu: bool, universal: bool = False) -> Any:
+    """The engine that trains a module's parameters; it is checked to be of the ZeRO stage that was asked for."""
+    import deepspeed
+
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    engine, *_ = deepspeed.initialize(
+        model=module,
+        model_parameters=parameters,
+        optimizer=optimizer_for(parameters, training, on_gpu),
+        config=zero_config(training, on_gpu, universal),
+    )
+    assert isinstance(engine, deepspeed.DeepSpeedEngine)
+    assert engine.zero_optimization_stage() == training.zero_stage
+    return engine
+
+
+def learning_rate(training: Training, step: int, steps: int) -> float:
+    """The rate of a step (from 0): it falls linearly from the first step's to the last's."""
+    done = step / max(steps - 1, 1)
+    return training.learning_rate + (training.final_learning_rate - training.learning_rate) * done
+
+
+def consolidated_weights(engine: Any, trained_only: bool) -> dict[str, torch.Tensor] | None:
+    """All weights on rank 0's CPU, None elsewhere; every rank must call it.
+
+    Args:
+        engine: of any stage.
+        trained_only: leave frozen parameters out.
+    """
+    if engine.zero_optimization_stage() == 3:
+        state = engine._zero3_consolidated_16bit_state_dict(exclude_frozen_parameters=trained_only)
+    else:
+        state = engine.module_state_dict(exclude_frozen_parameters=trained_only)
+    if torch.distributed.get_rank() != 0:
+        return None
+    return {name.removeprefix("model."): tensor.detach().cpu().clone() for name, tensor in state.items()}
