@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize submit check lint types test test-fast bench prompts-lock format
+.PHONY: help setup lock demo synthesize curate train submit check lint types test test-fast bench prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
@@ -58,6 +58,12 @@ demo: synthesize  ## the factory in miniature, on this machine's CPU
 
 synthesize: needs-config $(STAMP)  ## personas to profiles and dialogues: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/synthesize.py --config $(CONFIG) $(ARGS)
+
+curate: needs-config $(STAMP)  ## dialogues to the training and validation sets: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/curate.py --config $(CONFIG) $(ARGS)
+
+train: needs-config $(STAMP)  ## curated dialogues to checkpoints and a model: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/train.py --config $(CONFIG) $(ARGS)
 
 submit: needs-job needs-config needs-address $(STAMP)  ## a job on a running cluster: JOB=synthesize CONFIG=FILE ADDRESS=http://HEAD:8265
 	.venv/bin/ray job submit --address $(ADDRESS) --working-dir . -- python jobs/$(JOB).py --config $(CONFIG) $(ARGS)

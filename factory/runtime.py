@@ -11,6 +11,9 @@ from ray.exceptions import ActorDiedError, RayTaskError
 
 from factory.errors import ConfigError, FactoryError, ModelError
 
+LOCAL_BLOCKS_BYTES = 256 << 20
+"""What the blocks of a pipeline may take on one machine: hundreds of shards."""
+
 
 def start(verbose: bool = False) -> None:
     """Join the cluster that RAY_ADDRESS names (it is set inside a submitted job), or start one here.
@@ -26,6 +29,9 @@ def start(verbose: bool = False) -> None:
         # `local`, because a killed head leaves an address behind that a plain init would try to join.
         # At least two CPUs in name, so that an engine and the stage that feeds it can run at once.
         ray.init(address="local", num_cpus=max(2, os.cpu_count() or 2), include_dashboard=False, **options)
+        # Without a limit, reading runs ahead of a slow engine until a quarter of the memory holds its blocks.
+        limits = ray.data.ExecutionResources(object_store_memory=LOCAL_BLOCKS_BYTES)
+        ray.data.DataContext.get_current().execution_options.resource_limits = limits
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
@@ -47,21 +53,20 @@ def on_gpu(device: Literal["auto", "cpu", "gpu"]) -> bool:
 
 
 def check_fits(cpus: float, gpus: float, what: str) -> None:
-    """Fail at once where this machine can never give what a step needs.
-
-    A cluster that was joined may still grow, so it is not judged here.
+    """Fail at once where this machine or cluster can never give what a step needs.
 
     Raises:
         ConfigError: with what was asked for and what there is.
     """
-    if os.environ.get("RAY_ADDRESS"):
-        return
     there = ray.cluster_resources()
+    # What an autoscaler may grow to; a cluster without one tells nothing and stays as it is.
+    grown = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    where = "the cluster can give" if os.environ.get("RAY_ADDRESS") else "this machine has"
     for name, asked in (("CPU", cpus), ("GPU", gpus)):
-        if asked > there.get(name, 0):
+        most = max(there.get(name, 0), grown.get(name, 0))
+        if asked > most:
             raise ConfigError(
-                f"{what} asks for {asked:g} {name}, this machine has {there.get(name, 0):g}; "
-                "lower it, or name a cluster in RAY_ADDRESS"
+                f"{what} asks for {asked:g} {name}, {where} {most:g}; lower it, or name a larger cluster in RAY_ADDRESS"
             )
 
 

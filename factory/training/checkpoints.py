@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -156,11 +155,6 @@ def needed_bytes(checkpoint: Checkpoint | None, trained: int, other: int) -> int
     A trained one takes 14 bytes (weight, master weight, two moments), another one 2.
     """
     return sum(size for size, _ in checkpoint.files.values()) if checkpoint else 14 * trained + 2 * other
-
-
-def merged(parts: Iterable[dict[str, tuple[int, str]]]) -> dict[str, tuple[int, str]]:
-    """The files of all workers."""
-    return {name: one for part in parts for name, one in part.items()}
 
 
 def _digest(file: IO[bytes]) -> str:

@@ -133,8 +133,8 @@ Supervised fine-tuning of {_named(training.base_model)} (revision `{revision}`),
 ## Licence
 
 The weights are subject to the licence of {_named(training.base_model)}; what they learned is subject to the
-licences of the personas and instructions named above and to the terms of the model that wrote the dialogues. Look them up
-before you hand this model on.
+licences of the personas and instructions named above, and to the terms of the model that wrote the dialogues.
+Look them up before you hand this model on.
 """
 
 

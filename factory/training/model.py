@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from factory.config import Lora, Training
-from factory.errors import ConfigError
 from factory.training.packing import position_ids, targets
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -60,15 +59,10 @@ FILLER: dict[str, Any] = {"input_ids": [0, 0], "loss_mask": [False, True], "leng
 """What a worker computes where the last batch has no sequence for it: its loss counts nothing."""
 
 
-def load_model(folder: str, training: Training, seed: int, on_gpu: bool) -> Any:
-    """The base model with what the config adds to it, on the CPU.
-
-    Raises:
-        ConfigError: it asks for what is not installed or not there.
-    """
+def load_model(folder: str, training: Training, seed: int) -> Any:
+    """The base model with what the config adds to it, on the CPU."""
     from transformers import AutoModelForCausalLM
 
-    _check_kernels(training, on_gpu)
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=DTYPES[training.precision], attn_implementation=training.attention
     )
@@ -101,14 +95,3 @@ def with_adapters(model: Any, lora: Lora) -> Any:
             target_modules="all-linear",
         ),
     )
-
-
-def _check_kernels(training: Training, on_gpu: bool) -> None:
-    from transformers.utils.import_utils import is_flash_attn_2_available
-
-    if training.attention == "flash_attention_2" and not is_flash_attn_2_available():
-        raise ConfigError(
-            "training.attention: flash_attention_2 needs a GPU and the package flash-attn; install it, or take sdpa"
-        )
-    if training.liger and not on_gpu:
-        raise ConfigError("training.liger: true needs a GPU; take false")

@@ -123,8 +123,8 @@ def curated_manifest(source: Table) -> dict[str, Any]:
         raise InputError(f"{source.path}: no finished table of dialogues; run jobs/curate.py with this config first")
     if not manifest["ok"]:
         raise InputError(
-            f"{source.path}: none of its {manifest['rows_in']:,} dialogues is accepted, so there is nothing to "
-            "train on; look at the reasons in its manifest.json"
+            f"{source.path}: none of its {manifest['rows_in']:,} dialogues is accepted, so there is nothing "
+            "to train on or to validate with; look at the reasons in its manifest.json"
         )
     return manifest
 

@@ -1,5 +1,6 @@
 """What a training run would stop at, and what it would do."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from rich.table import Table as Grid
@@ -8,6 +9,7 @@ from factory import models, storage
 from factory.config import RunConfig, Training
 from factory.errors import ConfigError, UnreachableError
 from factory.progress import Progress
+from factory.runtime import on_gpu
 from factory.training import checkpoints
 from factory.training.dialogue import check_template
 from factory.training.pack import curated_manifest, curated_table
@@ -27,6 +29,22 @@ def check(config: RunConfig) -> None:
     models.locate(config.training.base_model)
     check_template(config.training)
     check_window(config.training)
+    check_kernels(config.training)
+
+
+def check_kernels(training: Training) -> None:
+    """Check that what the config asks for is installed.
+
+    Raises:
+        ConfigError: it is not, or needs a GPU.
+    """
+    gpu = on_gpu(training.device)
+    if training.attention == "flash_attention_2" and not (gpu and find_spec("flash_attn")):
+        raise ConfigError(
+            "training.attention: flash_attention_2 needs GPUs and the package flash-attn; install it, or take sdpa"
+        )
+    if training.liger and not (gpu and find_spec("liger_kernel")):
+        raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; take false")
 
 
 def check_window(training: Training) -> None:
@@ -73,6 +91,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         model = f"{located.ref} (revision {located.revision})"
         check_template(training)
         check_window(training)
+        check_kernels(training)
     except UnreachableError as problem:
         notes.append(str(problem))
     progress.show(grid)

@@ -2,12 +2,9 @@
 
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +12,15 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
-from factory import models, storage
+from factory import models
 from factory.config import Training
 from factory.tables import Table
 from factory.training import checkpoints, data
-from factory.training.checkpoints import Checkpoint
 from factory.training.export import export_model
 from factory.training.model import FILLER, PackedLoss, batch_of, load_model
 from factory.training.order import Order
 from factory.training.pack import Packed
+from factory.training.saving import Saver, Stop
 from factory.training.zero import consolidated_weights, learning_rate, make_engine
 
 VALIDATION = pa.schema(
@@ -49,10 +46,6 @@ class Setup:
     fingerprint: str
 
 
-class Stop(Exception):  # noqa: N818
-    """Training ends here on every worker alike; the text says why and what to do."""
-
-
 def work(config: dict[str, Any]) -> None:
     """Train from the newest checkpoint to the last step, and export the model."""
     worker = Worker(config["setup"], config["events"])
@@ -73,11 +66,13 @@ class Worker:
         self.training, self.order = setup.training, setup.order
         context = ray.train.get_context()
         self.rank, self.workers = context.get_world_rank(), context.get_world_size()
-        self.local_rank = context.get_local_rank()
         if not setup.on_gpu:
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
         deepspeed.init_distributed(dist_backend="nccl" if setup.on_gpu else "gloo")
         self.device = ray.train.torch.get_device() if setup.on_gpu else torch.device("cpu")
+        if setup.on_gpu:
+            torch.cuda.set_device(self.device)
+        self.saver = Saver(setup.checkpoints, self.training, self.rank, self.workers, context.get_local_rank())
         self.folder = models.fetch(self.training.base_model)
         self.last = checkpoints.newest(setup.checkpoints)
         self.engine, self.parameters = self._make_engine()
@@ -102,7 +97,8 @@ class Worker:
             if saving or done % self.training.evaluate_every == 0:
                 loss = self._validate(done)
             if saving:
-                self._save(done, loss)
+                self.last = self.saver.save(self.engine, done, loss, self.last)
+                self.tell("saved", step=done)
         weights = consolidated_weights(self.engine, trained_only=self.training.lora is not None)
         if weights is not None:
             export_model(weights, self.folder, self.setup)
@@ -115,12 +111,12 @@ class Worker:
 
     def _make_engine(self) -> tuple[Any, int]:
         torch.manual_seed(self.setup.seed)
-        model = load_model(self.folder, self.training, self.setup.seed, self.setup.on_gpu)
+        model = load_model(self.folder, self.training, self.setup.seed)
         parameters = model.num_parameters()
         other_workers = self.last is not None and self.last.workers != self.workers
         engine = make_engine(PackedLoss(model), self.training, self.setup.on_gpu, universal=other_workers)
         if self.last:
-            self._load(engine, self.last, other_workers)
+            self.saver.load(engine, self.last, other_workers)
         torch.manual_seed(self.setup.seed + self.rank)
         return engine, parameters
 
@@ -152,14 +148,15 @@ class Worker:
             self.engine.step()
             total += float(losses.detach().sum()) if number < len(batches) else 0.0
         loss = self._sum([total])[0] / learned
-        self._check_loss(step, loss)
+        grad_norm = float(self.engine.get_global_grad_norm() or 0)
+        self._check(step, loss, grad_norm)
         seconds = time.monotonic() - started
         self.tell(
             "step",
             step=step + 1,
             loss=loss,
             learning_rate=learning_rate(self.training, step, self.order.steps),
-            grad_norm=float(self.engine.get_global_grad_norm() or 0),
+            grad_norm=grad_norm,
             tokens=int(tokens),
             seconds=seconds,
             tokens_per_second=tokens / seconds,
@@ -171,14 +168,16 @@ class Worker:
         dist.all_reduce(values)
         return list(values.tolist())
 
-    def _check_loss(self, step: int, loss: float) -> None:
-        worst = math.log(self.engine.module.model.config.vocab_size) + 1
-        if loss <= worst:
+    def _check(self, step: int, loss: float, grad_norm: float) -> None:
+        guessing = math.log(self.engine.module.model.config.vocab_size)
+        if loss <= guessing + 1 and math.isfinite(grad_norm):
             return
-        what = "not a number" if math.isnan(loss) else f"{loss:.1f}, worse than guessing ({worst - 1:.1f})"
+        what = (
+            f"loss is {loss:.1f}, where guessing has {guessing:.1f}" if loss > guessing + 1 else "gradient is no number"
+        )
         kept = f"the checkpoint of step {self.last.step} stays" if self.last else "there is no checkpoint yet"
         raise Stop(
-            f"training: the loss of step {step + 1} is {what}; {kept}; "
+            f"training: step {step + 1} went wrong, its {what if math.isfinite(loss) else 'loss is no number'}; {kept}; "
             f"lower training.learning_rate ({self.training.learning_rate:g}) or training.max_grad_norm"
         )
 
@@ -219,72 +218,6 @@ class Worker:
             Table(self.setup.checkpoints, "validation").write_arrow(f"step-{step:08}", losses_of_all)
         self.tell("validation", step=step, loss=mean, perplexity=math.exp(mean), dialogues=len(rows))
         return float(mean)
-
-    def _save(self, step: int, validation_loss: float) -> None:
-        path = checkpoints.path_of(self.setup.checkpoints, step)
-        staged = _staging(self.setup.checkpoints, f"write-{self.rank}")
-        self._check_room(staged)
-        if self.rank == 0:
-            storage.delete_folder(path)  # what a killed run left of it
-        (staged / checkpoints.TAG).mkdir(parents=True)
-        dist.barrier()
-        self.engine.save_checkpoint(
-            str(staged),
-            tag=checkpoints.TAG,
-            save_latest=False,
-            exclude_frozen_parameters=self.training.lora is not None,
-        )
-        parts: list[Any] = [None] * self.workers
-        dist.all_gather_object(parts, checkpoints.put(staged / checkpoints.TAG, path))
-        shutil.rmtree(staged)
-        self.last = Checkpoint(path, step, self.workers, validation_loss, checkpoints.merged(parts))
-        if self.rank == 0:
-            checkpoints.complete(self.last)
-            checkpoints.drop_old(self.setup.checkpoints, self.training.keep_checkpoints)
-        dist.barrier()
-        self.tell("saved", step=step)
-
-    def _check_room(self, staged: Path) -> None:
-        """All workers stop together where the disk is too full for a checkpoint."""
-        trained = sum(getattr(p, "ds_numel", p.numel()) for p in self.engine.module.parameters() if p.requires_grad)
-        needed = checkpoints.needed_bytes(self.last, trained, self.parameters - trained)
-        free = shutil.disk_usage(staged.parent).free
-        if self._sum([float(free < needed)])[0]:
-            raise Stop(
-                f"{staged.parent}: {free / 2**30:.1f} GiB are free, a checkpoint takes about {needed / 2**30:.1f} GiB; "
-                "free some space and run the same command again, it goes on from the last checkpoint"
-            )
-
-    def _load(self, engine: Any, checkpoint: Checkpoint, convert: bool) -> None:
-        """Load training state; the first worker of each machine brings it there."""
-        import ray
-
-        folder = _staging(
-            self.setup.checkpoints, f"read-{ray.get_runtime_context().get_node_id()}", self.local_rank > 0
-        )
-        if self.local_rank == 0:
-            folder.mkdir(parents=True)
-            checkpoints.get(checkpoint, folder)
-            if convert:
-                checkpoints.for_other_workers(folder)
-        dist.barrier()
-        loaded, _ = engine.load_checkpoint(
-            str(folder), tag=checkpoints.TAG, load_module_strict=self.training.lora is None
-        )
-        assert loaded, f"{checkpoint.path} was not loaded"
-        dist.barrier()
-        if self.local_rank == 0:
-            shutil.rmtree(folder)
-
-
-def _staging(folder: str, name: str, there: bool = False) -> Path:
-    """A local folder to write to or read from: beside the checkpoints where they are local."""
-    base = Path(tempfile.gettempdir()) / "character-factory" if "://" in folder else Path(folder)
-    path = base / f".{name}"
-    base.mkdir(parents=True, exist_ok=True)
-    if not there:
-        shutil.rmtree(path, ignore_errors=True)
-    return path
 
 
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12}

@@ -7,12 +7,14 @@ import sys
 
 from factory.job import quiet
 from factory.progress import Progress
-from tests.benchmarks import prefix, scale, throughput
+from tests.benchmarks import curation, prefix, scale, throughput, training
 
 BENCHMARKS = {
     "throughput": (throughput.measure, "the job's tokens a second over bare vLLM's; 0.95 or more is wanted"),
     "scale": (scale.measure, "1,000,000 personas over 100,000; at most 11 and 1.3 are wanted"),
     "prefix": (prefix.measure, "prefix-cache hits of what is possible; 0.9 or more is wanted"),
+    "curation": (curation.measure, "100,000 dialogues over 10,000; at most 11 and 1.3 are wanted"),
+    "training": (training.measure, "tokens a second: our loop over the transformers Trainer, 1.0 or more is wanted"),
 }
 
 

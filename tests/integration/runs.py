@@ -36,11 +36,11 @@ class Run:
         """Where the tables are."""
         return self.config["output"]
 
-    def start(self, *arguments: str) -> subprocess.Popen:
-        """Start the job and return its process."""
+    def start(self, *arguments: str, job: str = "synthesize") -> subprocess.Popen:
+        """Start a job and return its process."""
         path = self.folder / "config.json"
         path.write_text(json.dumps(self.config))
-        command = [sys.executable, PROJECT / "jobs" / "synthesize.py", "--config", path, *arguments]
+        command = [sys.executable, PROJECT / "jobs" / f"{job}.py", "--config", path, *arguments]
         log = (self.folder / f"log-{len(self.processes)}.txt").open("w")
         streams = {"stdout": log, "stderr": subprocess.STDOUT}
         environment = os.environ | self.environment
@@ -52,15 +52,15 @@ class Run:
         """What the last process said."""
         return (self.folder / f"log-{len(self.processes) - 1}.txt").read_text()
 
-    def finish(self, *arguments: str, timeout: float = 300) -> str:
-        """Run the job to its end and return what it said."""
-        code = self.start(*arguments).wait(timeout)
+    def finish(self, *arguments: str, job: str = "synthesize", timeout: float = 300) -> str:
+        """Run a job to its end and return what it said."""
+        code = self.start(*arguments, job=job).wait(timeout)
         assert code == 0, self.log()
         return self.log()
 
-    def kill_when(self, ready: Callable[[], bool]) -> None:
-        """Start the job, and kill -9 its driver as soon as something holds."""
-        process = self.start()
+    def kill_when(self, ready: Callable[[], bool], *arguments: str, job: str = "synthesize") -> None:
+        """Start a job, and kill -9 its driver as soon as something holds."""
+        process = self.start(*arguments, job=job)
         deadline = time.monotonic() + 120
         while not ready():
             assert process.poll() is None, self.log()

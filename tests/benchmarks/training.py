@@ -1,0 +1,180 @@
+"""Training speed: packed against padded sequences, and our loop against the transformers Trainer.
+
+The dialogues are the sample ones with a system prompt of the paper's size. All sides train the
+embedded model on one CPU worker with all cores and count real tokens, not padding.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from tests.benchmarks.scale import PROFILE
+
+SEQUENCE, BATCH, STEPS = 1024, 2, 8
+RESULT = "tokens a second:"
+
+
+def write_curated(output: str) -> None:
+    """Curated tables of the sample instructions, each with a persona and a profile."""
+    from factory.prompts import load_prompt
+    from factory.records import Dialogue, Message, content_id
+    from factory.storage import PROJECT
+    from factory.tables import DIALOGUES, Table, accepted
+
+    def samples(name: str) -> list[dict]:
+        return [json.loads(line) for line in (PROJECT / "data" / name).read_text().splitlines()]
+
+    system = load_prompt("training-system")
+    profile = "\n".join(f"{name}: {text}" for name, text in PROFILE.items())
+    personas = [row["persona"] for row in samples("personas.jsonl")]
+    rows = []
+    for number, sample in enumerate(samples("instructions.jsonl") + samples("conversations.jsonl")):
+        opening = system.render(persona=personas[number], profile=profile)
+        said = [*opening, *(Message(m["role"], m["content"]) for m in sample["messages"])]
+        rows.append(
+            accepted(Dialogue(content_id(str(number)), "rewrite", "bench", str(number), str(number), tuple(said)))
+        )
+    for split, part in (("train", rows), ("validation", rows[:4])):
+        table = Table(output, f"curated/{split}")
+        table.write("all", part, DIALOGUES)
+        table.finish({"step": table.name, "rows_in": len(part), "ok": len(part), "fingerprint": "b", "finished": ""})
+
+
+def settings(output: str, **training: object):
+    """A run over those dialogues."""
+    from factory.config import Personas, RunConfig, ScriptedEngine, Training
+
+    told = {"sequence_length": SEQUENCE, "global_batch_size": BATCH, "device": "cpu", **training}
+    return RunConfig(
+        output=output,
+        engine=ScriptedEngine(kind="scripted"),
+        personas=Personas(source="none.jsonl"),
+        training=Training(**told),
+    )
+
+
+def ours(output: str) -> float:
+    """Tokens a second of our job's steps, the first left out."""
+    from factory import models, runtime
+    from factory.progress import Progress
+    from factory.training.run import train
+
+    runtime.start()
+    config = settings(output, epochs=1, zero_stage=1, checkpoint_every=10**6, evaluate_every=10**6)
+    train(config, models.locate("embedded"), Progress())
+    with open(f"{output}/checkpoints/metrics.jsonl") as file:
+        steps = [row for row in map(json.loads, file) if row["kind"] == "step"][1 : STEPS + 1]
+    return sum(row["tokens"] for row in steps) / sum(row["seconds"] for row in steps)
+
+
+def trainer(output: str) -> float:
+    """Tokens a second of the transformers Trainer over the same packed sequences in the same batches."""
+    import torch
+    from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+
+    from factory import models
+    from factory.training.packing import position_ids
+
+    marks: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: object, **__: object) -> None:
+            marks.append(time.monotonic())
+
+    def example(row: dict) -> dict:
+        ids = torch.tensor(row["input_ids"])
+        starts = torch.zeros(len(ids), dtype=torch.bool)
+        starts[torch.tensor([0, *row["lengths"][:-1]]).cumsum(0)] = True
+        labels = torch.where(torch.tensor(row["loss_mask"]) & ~starts, ids, -100)
+        return {"input_ids": ids, "position_ids": torch.from_numpy(position_ids(row["lengths"])), "labels": labels}
+
+    rows = packed_rows(output)[: (STEPS + 1) * BATCH]
+    torch.set_num_threads(2)
+    model = AutoModelForCausalLM.from_pretrained(models.fetch("embedded"), dtype=torch.float32)
+    arguments = TrainingArguments(
+        output_dir=f"{output}/trainer", use_cpu=True, bf16=True, per_device_train_batch_size=1,
+        gradient_accumulation_steps=BATCH, max_steps=STEPS + 1, save_strategy="no", report_to=[], disable_tqdm=True,
+        adam_beta2=0.95, learning_rate=1e-5,
+    )  # fmt: skip
+    run = Trainer(model=model, args=arguments, train_dataset=[example(row) for row in rows], callbacks=[Clock()])
+    run.train()
+    return sum(len(row["input_ids"]) for row in rows[BATCH:]) / (marks[-1] - marks[0])
+
+
+def packed_rows(output: str) -> list[dict]:
+    """The packed sequences of the training split."""
+    from factory.tables import Table
+
+    table = Table(output, "packed/train")
+    return [row for shard in table.shards() for row in table.read(shard).to_pylist()]
+
+
+def padding(output: str) -> float:
+    """Packed over padded: real tokens a second of forward and backward passes over the same dialogues."""
+    import numpy as np
+    import torch
+
+    from factory import models
+    from factory.config import Training
+    from factory.training.model import PackedLoss, batch_of, load_model
+
+    torch.set_num_threads(2)
+    model = PackedLoss(load_model(models.fetch("embedded"), Training(), 0))
+    rows = packed_rows(output)[:8]
+
+    def packed(row: dict) -> None:
+        model(**batch_of(row, torch.device("cpu"))[0]).sum().backward()
+
+    def padded(rows: list[dict]) -> None:
+        """Dialogues in file order, as many at once as a packed sequence holds on average."""
+        width = max(len(row["input_ids"]) for row in rows)
+        ids, attention, labels = (np.full((len(rows), width), fill) for fill in (0, 0, -100))
+        for line, row in enumerate(rows):
+            size = len(row["input_ids"])
+            ids[line, :size], attention[line, :size] = row["input_ids"], 1
+            labels[line, :size] = np.where(row["loss_mask"], row["input_ids"], -100)
+        tensors = {"input_ids": ids, "attention_mask": attention, "labels": labels}
+        model.model(**{name: torch.from_numpy(array) for name, array in tensors.items()}).loss.backward()
+
+    alone = []
+    for row in rows:
+        start = 0
+        for length in row["lengths"]:
+            part = slice(start, start + length)
+            alone.append({"input_ids": row["input_ids"][part], "loss_mask": row["loss_mask"][part]})
+            start += length
+    alone.sort(key=lambda row: hash(tuple(row["input_ids"])))
+    at_once = max(1, round(len(alone) / len(rows)))
+    groups = [alone[n : n + at_once] for n in range(0, len(alone), at_once)]
+    packed(rows[0])
+    padded(groups[0])
+    seconds = {"packed": 0.0, "padded": 0.0}
+    for _ in range(2):
+        for name, run, work in (("packed", packed, rows), ("padded", padded, groups)):
+            start = time.monotonic()
+            for one in work:
+                run(one)
+            seconds[name] += time.monotonic() - start
+    return seconds["padded"] / seconds["packed"]
+
+
+def measure(say: Callable[[str], None]) -> dict[str, float]:
+    """Our loop over the Trainer's, and packed over padded, both in tokens a second."""
+    with tempfile.TemporaryDirectory() as output:
+        write_curated(output)
+        figures = {}
+        for name in ("ours", "trainer", "padding"):
+            command = [sys.executable, "-m", "tests.benchmarks.training", name, output]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if RESULT not in done.stdout:
+                raise SystemExit(f"{name}: {done.stdout[-1000:]} {done.stderr[-3000:]}")
+            figures[name] = float(done.stdout.split(RESULT)[1].split()[0])
+            say(f"  {name}: {figures[name]:,.1f}")
+    return {"ours_over_trainer": figures["ours"] / figures["trainer"], "packed_over_padded": figures["padding"]}
+
+
+if __name__ == "__main__":
+    print(RESULT, {"ours": ours, "trainer": trainer, "padding": padding}[sys.argv[1]](sys.argv[2]))

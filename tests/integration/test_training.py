@@ -1,0 +1,354 @@
+"""Training for real: Ray Train, DeepSpeed and a small LLaMA of random weights, on two CPU workers."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from factory import models, runtime, storage
+from factory.config import RunConfig
+from factory.config_file import load_config
+from factory.errors import TrainingError
+from factory.progress import Progress
+from factory.records import Dialogue, Message, content_id
+from factory.tables import DIALOGUES, Table, accepted
+from factory.training import checkpoints
+from factory.training.run import train
+from tests.integration.runs import Run
+
+WORDS = ["the", "baker", "counts", "warm", "loaves", "and", "hums", "while", "rain", "taps", "before", "dawn"]
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> str:
+    """A LLaMA of two layers with random weights and the embedded model's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = str(tmp_path_factory.mktemp("tiny"))
+    tokenizer = AutoTokenizer.from_pretrained(models.fetch("embedded"))
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
+        bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def write_dialogues(output: str, split: str, count: int, shards: int = 3) -> None:
+    """A finished table of curated dialogues."""
+    table, draw = Table(output, f"curated/{split}"), random.Random(split)
+
+    def dialogue(number: int) -> Dialogue:
+        said = [
+            Message(role, " ".join(draw.choices(WORDS, k=draw.randint(5, 30))))
+            for _ in range(draw.randint(1, 3))
+            for role in ("user", "assistant")
+        ]
+        name = content_id(split, str(number))
+        return Dialogue(
+            name, "generate", "talk", f"i{number}", f"{split}-{number % 9}", (Message("system", "x"), *said)
+        )
+
+    for shard in range(shards):
+        rows = [accepted(dialogue(number)) for number in range(shard, count, shards)]
+        table.write(f"{shard:04}", rows, DIALOGUES)
+    table.finish({"step": f"curated/{split}", "rows_in": count, "ok": count, "fingerprint": split, "finished": "today"})
+
+
+def settings_of(tiny: str, **training: object) -> dict:
+    """Settings that make twelve steps of 60 dialogues."""
+    return {
+        "base_model": tiny, "device": "cpu", "num_workers": 2, "sequence_length": 256, "global_batch_size": 4,
+        "epochs": 2, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "precision": "fp32", "checkpoint_every": 3,
+        "evaluate_every": 6, "max_failures": 1, **training,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def make_training(make_module_run, tiny):
+    """Make a run whose curated dialogues are there."""
+
+    def make(name: str, output: str | None = None, **training: object) -> Run:
+        run = make_module_run(name, output=output, training=settings_of(tiny, **training))
+        for split, count in (("train", 90), ("validation", 20)):
+            write_dialogues(run.output, split, count)
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make_training) -> Run:
+    run = make_training("undisturbed")
+    run.finish(job="train")
+    return run
+
+
+@pytest.fixture
+def session():
+    """A Ray of this process, for tests that need no job of their own."""
+    runtime.start()
+    yield
+    ray.shutdown()
+
+
+def config_of(run: Run) -> RunConfig:
+    path = run.folder / "config.json"
+    path.write_text(json.dumps(run.config))
+    return load_config(str(path), [])
+
+
+def fit(run: Run) -> None:
+    config = config_of(run)
+    train(config, models.locate(config.training.base_model), Progress())
+
+
+def curve(run: Run, kind: str = "step") -> dict[int, float]:
+    """The loss by step."""
+    rows = storage.read_bytes(storage.join(run.output, "checkpoints/metrics.jsonl")).decode().splitlines()
+    told = [row for row in map(json.loads, rows) if row["kind"] == kind]
+    assert len({row["step"] for row in told}) == len(told)
+    return {row["step"]: row["loss"] for row in told}
+
+
+def saved_steps(run: Run) -> list[int]:
+    return [one.step for one in checkpoints.whole_checkpoints(f"{run.output}/checkpoints")]
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """The training processes of a job."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "RayTrainWorker" in "".join(child.cmdline())]
+
+
+def test_a_deepspeed_engine_of_the_asked_stage_trains_and_learns(undisturbed):
+    manifest = undisturbed.table("checkpoints").manifest()
+    assert manifest["trained_by"]["engine"] == "DeepSpeedEngine"
+    assert manifest["trained_by"]["optimizer"] == "DeepSpeedZeroOptimizer_Stage3"
+    assert (manifest["trained_by"]["zero_stage"], manifest["trained_by"]["workers"]) == (3, 2)
+    assert manifest["validation"]["significant"]
+    assert list(curve(undisturbed)) == list(range(1, manifest["steps"] + 1))
+    assert list(curve(undisturbed, "validation")) == sorted({0, *range(3, manifest["steps"] + 1, 3), manifest["steps"]})
+    assert len(saved_steps(undisturbed)) <= 3
+
+
+def test_a_finished_run_is_skipped(undisturbed):
+    before = (Path(undisturbed.output) / "model/model.safetensors").stat().st_mtime_ns
+    start = time.monotonic()
+    assert "skipped" in undisturbed.finish(job="train")
+    assert time.monotonic() - start < 60
+    assert (Path(undisturbed.output) / "model/model.safetensors").stat().st_mtime_ns == before
+
+
+def reference_losses(run: Run, tiny: str) -> list[float]:
+    """The same batches by plain PyTorch in one process, each dialogue alone, no packing and no DeepSpeed."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from factory.training.order import Order
+    from factory.training.zero import learning_rate
+
+    config = config_of(run)
+    training = config.training
+    table = Table(run.output, "packed/train")
+    shards = [table.read(name).to_pylist() for name in table.shards()]
+    order = Order([len(shard) for shard in shards], training.epochs, training.global_batch_size, config.seed)
+    sequences = [shards[visit.shard][row] for visit in order.visits() for _, row in order.places(visit, 0, 1, 0)]
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=training.betas, weight_decay=0)
+    losses = []
+    for step in range(order.steps):
+        batch = sequences[step * order.batch : (step + 1) * order.batch]
+        total, learned = torch.zeros(()), 0
+        for sequence in batch:
+            start = 0
+            for length in sequence["lengths"]:
+                ids = torch.tensor(sequence["input_ids"][start : start + length])
+                mask = torch.tensor(sequence["loss_mask"][start : start + length])
+                labels = torch.where(mask, ids, -100)[1:]
+                logits = model(input_ids=ids[None]).logits[0, :-1]
+                total = total + torch.nn.functional.cross_entropy(logits, labels, reduction="sum", ignore_index=-100)
+                learned += int((labels != -100).sum())
+                start += length
+        loss = total / learned
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(training, step, order.steps)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.fixture(scope="module")
+def reference(undisturbed, tiny) -> list[float]:
+    return reference_losses(undisturbed, tiny)
+
+
+def test_zero_3_has_the_losses_of_plain_training_on_unpacked_dialogues(undisturbed, reference):
+    assert list(curve(undisturbed).values()) == pytest.approx(reference, abs=2e-4)
+
+
+def test_zero_2_has_them_too_and_all_of_it_works_on_s3(make_training, s3, session, reference):
+    run = make_training("bucket", output=s3, zero_stage=2)
+    fit(run)
+    assert list(curve(run).values()) == pytest.approx(reference, abs=2e-4)
+    assert run.table("checkpoints").manifest()["trained_by"]["optimizer"] == "DeepSpeedZeroOptimizer"
+    folder = models.fetch(f"{run.output}/model")
+    assert {"config.json", "model.safetensors", "README.md"} <= set(os.listdir(folder))
+    assert saved_steps(run)[0] == len(reference)
+
+
+def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(make_training, undisturbed):
+    """Two workers, then one, then two again; each driver is killed after a checkpoint."""
+    run = make_training("shaken")
+    for number, (workers, reached) in enumerate([(2, 3), (1, 6)]):
+        run.kill_when(
+            lambda reached=reached: reached in saved_steps(run), f"training.num_workers={workers}", job="train"
+        )
+        assert saved_steps(run)[0] < STEPS, number
+    log = run.finish("training.num_workers=2", job="train")
+    assert "going on from step" in log
+    assert curve(run) == pytest.approx(curve(undisturbed), abs=2e-3)
+    assert curve(run, "validation") == pytest.approx(curve(undisturbed, "validation"), abs=2e-3)
+
+
+def test_a_killed_worker_is_started_again_from_the_last_checkpoint(make_training, undisturbed):
+    run = make_training("wounded")
+    job = run.start(job="train")
+    while not saved_steps(run):
+        assert job.poll() is None, run.log()
+        time.sleep(0.1)
+    workers_of(job)[0].send_signal(signal.SIGKILL)
+    assert job.wait(300) == 0, run.log()
+    assert curve(run) == pytest.approx(curve(undisturbed), abs=1e-4)
+
+
+def unfinished_copy(undisturbed: Run, make_training, name: str, **training: object) -> Run:
+    """A run that stands where the undisturbed one stood before its manifest."""
+    run = make_training(name, **training)
+    shutil.rmtree(run.output)
+    shutil.copytree(undisturbed.output, run.output)
+    (Path(run.output) / "checkpoints/manifest.json").unlink()
+    shutil.rmtree(f"{run.output}/model")
+    return run
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(make_training, undisturbed, session):
+    run = unfinished_copy(undisturbed, make_training, "damaged")
+    newest, before = saved_steps(run)[:2]
+    file = next((Path(run.output) / f"checkpoints/step-{newest:08}/state").glob("*optim*"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    fit(run)
+    assert curve(run) == pytest.approx(curve(undisturbed), abs=1e-4)
+    assert checkpoints.damaged(f"{run.output}/checkpoints") == []  # written anew in its place
+    assert saved_steps(run)[:2] == [newest, before]
+
+
+def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_checkpoint(make_training, session):
+    run = make_training("exploding", learning_rate=1e4, max_grad_norm=1e9, checkpoint_every=1, epochs=1)
+    with pytest.raises(TrainingError, match=r"step .* went wrong.*lower training"):
+        fit(run)
+    assert saved_steps(run)
+    assert run.table("checkpoints").manifest() is None
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(make_training, session, tmp_path):
+    run = make_training("full", epochs=1)
+    small = tmp_path / "disk"
+    small.mkdir()
+    # Room for one checkpoint of 7 million parameters, not for two.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", small], check=True)
+    try:
+        shutil.copytree(run.output, small / "run")
+        run.config["output"] = str(small / "run")
+        with pytest.raises(TrainingError, match="GiB are free, a checkpoint takes about"):
+            fit(run)
+        assert saved_steps(run) == [3]
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_adapters_are_trained_alone_and_exported_merged_or_apart(make_training, session, tiny, merge):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    run = make_training(f"lora-{merge}", lora={"rank": 4, "merge": merge}, epochs=1, num_workers=1)
+    fit(run)
+    folder = f"{run.output}/model"
+    base = AutoModelForCausalLM.from_pretrained(tiny)
+    if merge:
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        changed = [n for n, p in model.named_parameters() if not torch.equal(p, base.get_parameter(n))]
+        assert changed
+        assert all("proj" in name for name in changed)
+    else:
+        assert not (Path(folder) / "model.safetensors").exists()
+        adapted = PeftModel.from_pretrained(base, folder)
+        assert any(p.abs().sum() > 0 for n, p in adapted.named_parameters() if "lora_B" in n)
+    losses = list(curve(run, "validation").values())
+    assert losses[-1] < losses[0]
+
+
+def test_the_exported_folder_answers_through_vllm(undisturbed, tmp_path):
+    """In a process of its own, whose end frees what vLLM holds."""
+    code = """
+import sys
+from vllm import LLM, SamplingParams
+if __name__ == "__main__":
+    engine = LLM(sys.argv[1], max_model_len=256, enforce_eager=True, dtype="bfloat16")
+    chat = [{"role": "system", "content": "x"}, {"role": "user", "content": "the baker"}]
+    [reply] = engine.chat(chat, SamplingParams(max_tokens=20, temperature=0))
+    print("REPLY", reply.outputs[0].text)
+"""
+    script = tmp_path / "ask.py"
+    script.write_text(code)
+    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    command = [sys.executable, script, f"{undisturbed.output}/model"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert "REPLY" in done.stdout, done.stderr[-2000:]
+    said = done.stdout.split("REPLY", 1)[1].split()
+    assert set(said) & set(WORDS)  # a model of random weights that has learned these words
+
+
+def test_packed_and_unpacked_dialogues_have_the_same_loss():
+    """On the real small model: what stands beside a dialogue in its sequence changes nothing."""
+    import numpy as np
+    import torch
+
+    from factory.config import Training
+    from factory.training.model import PackedLoss, batch_of, load_model
+
+    model = PackedLoss(load_model(models.fetch("embedded"), Training(precision="fp32"), 0)).eval()
+    draw = np.random.default_rng(0)
+    lengths = [40, 7, 90, 2, 33]
+    ids, mask = draw.integers(10, 40_000, sum(lengths)), draw.random(sum(lengths)) < 0.6
+    packed = {"input_ids": ids, "loss_mask": mask, "lengths": lengths}
+    cpu, start = torch.device("cpu"), 0
+    with torch.no_grad():
+        batch, dialogue = batch_of(packed, cpu)
+        together = model(**batch).numpy()
+        for number, length in enumerate(lengths):
+            part = slice(start, start + length)
+            alone, _ = batch_of({"input_ids": ids[part], "loss_mask": mask[part], "lengths": [length]}, cpu)
+            assert together[dialogue == number] == pytest.approx(model(**alone).numpy(), abs=2e-4)
+            start += length

@@ -1,0 +1,124 @@
+"""Packing and the order in which packed sequences are read."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factory.training.gain import gain
+from factory.training.order import Order
+from factory.training.packing import pack, position_ids, targets
+
+LENGTHS = st.lists(st.integers(2, 64), max_size=200)
+
+
+@given(LENGTHS)
+def test_every_item_stands_in_one_sequence_and_none_is_too_long(lengths):
+    sequences = pack(lengths, 64)
+    assert sorted(item for sequence in sequences for item in sequence) == list(range(len(lengths)))
+    assert all(sum(lengths[item] for item in sequence) <= 64 for sequence in sequences)
+
+
+@given(LENGTHS)
+def test_no_two_sequences_could_be_one(lengths):
+    sizes = sorted(sum(lengths[item] for item in sequence) for sequence in pack(lengths, 64))
+    assert len(sizes) < 2 or sizes[0] + sizes[1] > 64
+
+
+@pytest.mark.parametrize("middle", [150, 400, 900])
+def test_at_least_97_percent_of_the_tokens_are_real(middle):
+    """Lengths as dialogues have them: log-normal, a spread of two."""
+    lengths = np.random.default_rng(middle).lognormal(np.log(middle), 0.5, 3000).astype(int).clip(20, 4096).tolist()
+    assert sum(lengths) / (len(pack(lengths, 4096)) * 4096) >= 0.97
+
+
+def test_an_item_longer_than_a_sequence_is_refused():
+    with pytest.raises(ValueError, match="65 tokens does not fit a sequence of 64"):
+        pack([3, 65], 64)
+
+
+@given(st.lists(st.integers(2, 9), min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_no_target_lies_across_a_border(lengths, random):
+    ids = np.arange(sum(lengths))
+    mask = np.array([random.random() < 0.7 for _ in ids])
+    places, dialogue = targets(ids, mask, lengths)
+    starts = np.cumsum([0, *lengths])
+    for place, number in zip(places, dialogue, strict=True):
+        assert starts[number] <= place < place + 1 < starts[number + 1]
+    inner = [n for n in ids if n not in starts and mask[n]]
+    assert (places + 1).tolist() == inner
+    assert position_ids(lengths).tolist() == [n for length in lengths for n in range(length)]
+
+
+ORDERS = st.builds(
+    Order,
+    rows=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    epochs=st.integers(1, 3),
+    batch=st.sampled_from([4, 8, 12]),
+    seed=st.integers(0, 9),
+)
+
+
+def read(order: Order, workers: int, first_step: int = 0) -> dict[int, list[tuple[int, int, int]]]:
+    """What all workers read at each step: epoch, shard, row."""
+    steps: dict[int, list[tuple[int, int, int]]] = {}
+    for rank in range(workers):
+        rows = [
+            {"place": place, "what": (visit.epoch, visit.shard, row)}
+            for visit in order.visits()
+            for place, row in order.places(visit, rank, workers, first_step)
+        ]
+        for step, batch in order.batches(rows, first_step):
+            assert len(batch) <= order.batch // workers
+            steps.setdefault(step, []).extend(one["what"] for one in batch)
+    return {step: sorted(batch) for step, batch in steps.items()}
+
+
+@given(ORDERS)
+@settings(deadline=None)
+def test_every_sequence_is_read_once_an_epoch(order):
+    everything = sorted(one for batch in read(order, 2).values() for one in batch)
+    assert everything == [
+        (epoch, shard, row) for epoch in range(order.epochs) for shard, n in enumerate(order.rows) for row in range(n)
+    ]
+
+
+@given(ORDERS)
+@settings(deadline=None)
+def test_the_batches_do_not_depend_on_the_number_of_workers(order):
+    assert read(order, 1) == read(order, 2) == read(order, 4)
+
+
+@given(ORDERS, st.integers(0, 20))
+@settings(deadline=None)
+def test_a_run_that_goes_on_reads_what_the_undisturbed_one_reads(order, step):
+    step = min(step, order.steps)
+    whole = read(order, 2)
+    assert read(order, 4, step) == {number: batch for number, batch in whole.items() if number >= step}
+
+
+def test_epochs_differ_in_their_order():
+    order = Order([40], 2, 4, 0)
+    batches = [[row for _, _, row in batch] for batch in read(order, 1).values()]
+    assert batches[:10] != batches[10:]
+
+
+def test_a_gain_that_every_dialogue_has_is_significant():
+    before = np.random.default_rng(0).uniform(50, 150, 20)
+    found = gain(before, before * 0.9, [50] * 20, seed=1)
+    assert found.significant
+    assert found.low < found.change < found.high < 0
+    assert found.change == pytest.approx(found.after - found.before)
+
+
+def test_chance_is_no_gain():
+    draw = np.random.default_rng(0)
+    before = draw.uniform(50, 150, 20)
+    assert not gain(before, before + draw.normal(0, 5, 20), [50] * 20, seed=1).significant
+    assert not gain([90.0], [80.0], [50], seed=1).significant
+
+
+def test_long_dialogues_weigh_by_their_tokens():
+    found = gain([100, 10], [50, 20], [90, 10], seed=1)
+    assert found.before == pytest.approx(1.1)
+    assert found.change == pytest.approx(-0.4)

@@ -1,0 +1,124 @@
+"""Tokens and loss mask of a dialogue, on both chat formats, with a tokenizer of single bytes."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from factory.chat import ChatTokenizer
+from factory.errors import ModelError
+from factory.records import Message, Reject
+from factory.training.dialogue import TEMPLATES, tokenize
+
+SPECIAL = {
+    "chatml": ["<|im_start|>", "<|im_end|>"],
+    "llama-3": ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+}
+END = {"chatml": "<|im_end|>", "llama-3": "<|eot_id|>"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    """A tokenizer of bytes and of the special tokens of both formats, without a chat template."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([token for tokens in SPECIAL.values() for token in tokens])
+    path = str(tmp_path_factory.mktemp("bytes"))
+    PreTrainedTokenizerFast(tokenizer_object=core).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizers(folder) -> dict[str, ChatTokenizer]:
+    return {name: ChatTokenizer(folder, (TEMPLATES / f"{name}.jinja").read_text()) for name in SPECIAL}
+
+
+def decode(tokenizer: ChatTokenizer, ids: list[int]) -> str:
+    return tokenizer._tokenizer.decode(ids)
+
+
+def row(messages: list[Message]) -> dict:
+    return {"dialogue_id": "d", "messages": [{"role": m.role, "content": m.content} for m in messages]}
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Co", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=20)
+HOSTILE = st.sampled_from([*SPECIAL["chatml"], *SPECIAL["llama-3"], "{{ messages }}", "</s>"])
+DIALOGUES = st.lists(st.tuples(TEXT | HOSTILE, TEXT | HOSTILE), min_size=1, max_size=4)
+
+
+def chat(turns: list[tuple[str, str]]) -> list[Message]:
+    said = [Message(role, text) for turn in turns for role, text in zip(("user", "assistant"), turn, strict=True)]
+    return [Message("system", "Be someone."), *said]
+
+
+@pytest.mark.parametrize("format", SPECIAL)
+@given(turns=DIALOGUES)
+@settings(max_examples=25, deadline=None)
+def test_the_mask_holds_every_reply_with_its_end_and_nothing_else(tokenizers, format, turns):
+    encoded = tokenizers[format].encode_dialogue(chat(turns))
+    learned = [token for token, mask in zip(encoded.ids, encoded.mask, strict=True) if mask]
+    assert decode(tokenizers[format], learned) == "".join(reply + END[format] for _, reply in turns)
+    assert len(encoded.ends) == len(turns)
+
+
+@pytest.mark.parametrize("format", SPECIAL)
+@given(turns=DIALOGUES)
+@settings(max_examples=25, deadline=None)
+def test_what_stands_before_a_reply_is_what_a_model_is_asked_with(tokenizers, format, turns):
+    tokenizer, messages = tokenizers[format], chat(turns)
+    encoded = tokenizer.encode_dialogue(messages)
+    starts = [n for n, mask in enumerate(encoded.mask) if mask and not encoded.mask[n - 1]]
+    for number, start in enumerate(starts):
+        assert encoded.ids[:start] == tokenizer.encode(messages[: 2 + 2 * number])
+
+
+@pytest.mark.parametrize("format", SPECIAL)
+@given(turns=DIALOGUES)
+@settings(max_examples=25, deadline=None)
+def test_special_tokens_stand_where_the_template_has_them_and_nowhere_else(tokenizers, format, turns):
+    tokenizer = tokenizers[format]
+    special = set(tokenizer._tokenizer.all_special_ids) | set(tokenizer._tokenizer.added_tokens_decoder)
+    plain = tokenizer.encode_dialogue(chat([("a", "b")] * len(turns)))
+    given_ = tokenizer.encode_dialogue(chat(turns))
+    assert [t for t in given_.ids if t in special] == [t for t in plain.ids if t in special]
+
+
+@pytest.mark.parametrize("format", SPECIAL)
+def test_a_long_dialogue_ends_after_the_last_turn_that_fits(tokenizers, format):
+    tokenizer, messages = tokenizers[format], chat([("one", "two"), ("three", "four"), ("five", "six")])
+    ends = tokenizer.encode_dialogue(messages).ends
+    made = tokenize(tokenizer, row(messages), ends[1] + 3, "cut")
+    assert not isinstance(made, Reject)
+    assert made.cut
+    assert len(made.input_ids) == ends[1]
+    assert decode(tokenizer, made.input_ids).endswith("four" + END[format])
+    assert tokenize(tokenizer, row(messages), ends[1] + 3, "reject").reason == "too_long"
+    assert tokenize(tokenizer, row(messages), ends[0] - 1, "cut").reason == "too_long"
+
+
+def test_a_dialogue_of_which_nothing_would_be_learned_is_an_error(tokenizers):
+    with pytest.raises(ModelError, match="no token of it would be learned"):
+        tokenize(tokenizers["chatml"], row([Message("system", "s"), Message("user", "u")]), 100, "cut")
+
+
+def test_a_template_that_drops_the_system_prompt_is_an_error(folder):
+    template = (TEMPLATES / "chatml.jinja").read_text()
+    dropping = template.replace("for message in messages", "for message in messages if message['role'] != 'system'")
+    with pytest.raises(ModelError, match="leaves out the system message"):
+        ChatTokenizer(folder, dropping).encode_dialogue(chat([("a", "b")]))
+
+
+def test_a_template_whose_turns_end_in_plain_text_is_an_error(folder):
+    template = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
+    with pytest.raises(ModelError, match="ends without a special token"):
+        ChatTokenizer(folder, template).encode_dialogue(chat([("a", "b"), ("c", "d")]))
+
+
+def test_a_base_model_without_a_template_is_told_how_to_get_one(folder):
+    from factory.training.dialogue import tokenizer_for
+
+    with pytest.raises(ModelError, match="name its family"):
+        tokenizer_for(folder, "own")
