@@ -1,7 +1,8 @@
 """What a training run would stop at, and what it would do."""
 
+import json
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
 
 from rich.table import Table as Grid
 
@@ -53,18 +54,13 @@ def check_window(training: Training) -> None:
     Raises:
         ConfigError: a sequence is longer.
     """
-    window = _model_config(training.base_model).max_position_embeddings
-    if training.sequence_length > window:
+    config = json.loads((Path(models.fetch(training.base_model, weights=False)) / "config.json").read_text())
+    window = config.get("max_position_embeddings")
+    if window and training.sequence_length > window:
         raise ConfigError(
             f"training.sequence_length is {training.sequence_length}, the window of {training.base_model!r} is "
             f"{window}; lower it"
         )
-
-
-def _model_config(base_model: str) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(models.fetch(base_model, weights=False))
 
 
 def plan(config: RunConfig, progress: Progress) -> None:

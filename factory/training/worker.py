@@ -172,12 +172,12 @@ class Worker:
         guessing = math.log(self.engine.module.model.config.vocab_size)
         if loss <= guessing + 1 and math.isfinite(grad_norm):
             return
-        what = (
-            f"loss is {loss:.1f}, where guessing has {guessing:.1f}" if loss > guessing + 1 else "gradient is no number"
-        )
+        what = f"loss is {loss:.1f}, where guessing has {guessing:.1f}"
+        if not math.isfinite(loss + grad_norm):
+            what = "loss is NaN" if not math.isfinite(loss) else "gradient is NaN"
         kept = f"the checkpoint of step {self.last.step} stays" if self.last else "there is no checkpoint yet"
         raise Stop(
-            f"training: step {step + 1} went wrong, its {what if math.isfinite(loss) else 'loss is no number'}; {kept}; "
+            f"training: step {step + 1} went wrong, its {what}; {kept}; "
             f"lower training.learning_rate ({self.training.learning_rate:g}) or training.max_grad_norm"
         )
 
