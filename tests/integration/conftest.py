@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,3 +72,20 @@ def make_runs(folder: Path) -> Iterator[Callable[..., Run]]:
         for process in run.processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Make a disk of a size such as `150k`."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def make(size: str) -> Path:
+        mounting = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+        if not shutil.which("mount") or subprocess.run(mounting, capture_output=True, check=False).returncode:
+            pytest.skip("a small disk cannot be mounted here: it takes root and the right to mount")
+        return disk
+
+    yield make
+    if disk.is_mount():
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

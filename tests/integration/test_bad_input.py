@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -477,19 +476,8 @@ def test_every_bad_reply_in_a_dialogue_is_rejected(bad_rows):
 # A disk that fills.
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 150 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", str(disk)]
-    if not shutil.which("mount") or subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here: it takes root and the right to mount")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, small_disk):
+def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, make_disk):
+    small_disk = make_disk("150k")
     # Their 16 shards take 90 kB as personas and 130 kB more as profiles.
     texts = [f"a baker, number {number}" for number in range(256)]
     source = write(tmp_path / "personas.jsonl", "".join(json.dumps({"persona": text}) + "\n" for text in texts))

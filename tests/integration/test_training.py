@@ -204,6 +204,7 @@ def test_zero_3_has_the_losses_of_plain_training_on_unpacked_dialogues(undisturb
     assert list(curve(undisturbed).values()) == pytest.approx(reference, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_zero_2_has_them_too_and_all_of_it_works_on_s3(make_training, s3, session, reference):
     run = make_training("bucket", output=s3, zero_stage=2)
     fit(run)
@@ -214,6 +215,7 @@ def test_zero_2_has_them_too_and_all_of_it_works_on_s3(make_training, s3, sessio
     assert saved_steps(run)[0] == len(reference)
 
 
+@pytest.mark.slow
 def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(make_training, undisturbed):
     """Two workers, then one, then two again; each driver is killed after a checkpoint."""
     run = make_training("shaken")
@@ -249,6 +251,7 @@ def unfinished_copy(undisturbed: Run, make_training, name: str, **training: obje
     return run
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(make_training, undisturbed, session):
     run = unfinished_copy(undisturbed, make_training, "damaged")
     newest, before = saved_steps(run)[:2]
@@ -262,6 +265,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(make_training,
     assert saved_steps(run)[:2] == [newest, before]
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_checkpoint(make_training, session):
     run = make_training("exploding", learning_rate=1e4, max_grad_norm=1e9, checkpoint_every=1, epochs=1)
     with pytest.raises(TrainingError, match=r"step .* went wrong.*lower training"):
@@ -270,22 +274,18 @@ def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_checkpoint(make_tr
     assert run.table("checkpoints").manifest() is None
 
 
-def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(make_training, session, tmp_path):
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(make_training, session, make_disk):
     run = make_training("full", epochs=1)
-    small = tmp_path / "disk"
-    small.mkdir()
-    # Room for one checkpoint of 7 million parameters, not for two.
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", small], check=True)
-    try:
-        shutil.copytree(run.output, small / "run")
-        run.config["output"] = str(small / "run")
-        with pytest.raises(TrainingError, match="GiB are free, a checkpoint takes about"):
-            fit(run)
-        assert saved_steps(run) == [3]
-    finally:
-        subprocess.run(["umount", small], check=True)
+    small = make_disk("150m")  # room for one checkpoint of 7 million parameters, not for two
+    shutil.copytree(run.output, small / "run")
+    run.config["output"] = str(small / "run")
+    with pytest.raises(TrainingError, match="GiB are free, a checkpoint takes about"):
+        fit(run)
+    assert saved_steps(run) == [3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merge", [True, False])
 def test_adapters_are_trained_alone_and_exported_merged_or_apart(make_training, session, tiny, merge):
     import torch
