@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train submit check lint types test test-fast bench prompts-lock format
+.PHONY: help setup lock demo synthesize curate train submit check lint types test test-fast test-slow bench prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
@@ -75,7 +75,7 @@ needs-address: ; $(call need,ADDRESS)
 
 ##@ Check
 
-check: lint types test  ## what CI runs
+check: lint types test  ## lint, types and make test; CI runs make test-slow besides
 
 lint: $(STAMP)  ## format, lint rules and the direction of imports
 	.venv/bin/ruff format --check .
@@ -85,11 +85,14 @@ lint: $(STAMP)  ## format, lint rules and the direction of imports
 types: $(STAMP)  ## static types
 	.venv/bin/mypy
 
-test: $(STAMP)  ## all tests that need no GPU; ARGS="-k NAME" for some of them
+test: $(STAMP)  ## all tests that need no GPU, but the slow ones; ARGS="-k NAME" for some of them
 	.venv/bin/python -m pytest $(ARGS)
 
 test-fast: $(STAMP)  ## the unit and golden tests alone
 	.venv/bin/python -m pytest tests/unit tests/golden $(ARGS)
+
+test-slow: $(STAMP)  ## the long real runs that make test leaves out: kills, faults, adapters
+	.venv/bin/python -m pytest -m slow $(ARGS)
 
 bench: $(STAMP)  ## the benchmarks
 	.venv/bin/python -m tests.benchmarks.run $(ARGS)

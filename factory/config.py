@@ -7,6 +7,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from factory.errors import ConfigError
 
+EMBEDDED = "embedded"
+"""The name of the small model that comes with the project."""
+
 Strategy = Literal["generate", "rewrite"]
 
 
@@ -153,6 +156,150 @@ class Dialogues(Section):
     sampling: Sampling = Sampling()
 
 
+Rule = Literal[
+    "too_short",
+    "cut_off",
+    "repetition",
+    "breaks_character",
+    "leaked_prompt",
+    "speaks_for_user",
+    "copied_reference",
+    "wrong_language",
+]
+
+
+class Quality(Section):
+    """When a dialogue is left out for what its replies say; `curation/quality.py` has the rules."""
+
+    skip: Annotated[tuple[Rule, ...], AfterValidator(_each_once)] = ()
+    """Rules that are not asked."""
+    min_words: int = Field(3, ge=1)
+    """`too_short`: a reply has fewer words (characters, in scripts without spaces)."""
+    cut_off_words: int = Field(12, ge=1)
+    """`cut_off`: a last line of so many words must end as a sentence does; verses and signatures are shorter."""
+    max_repeated: float = Field(0.5, gt=0, le=1)
+    """`repetition`: the most of a reply that may have stood in it before. A song with a refrain has about 0.3."""
+    leaked_words: int = Field(12, ge=4)
+    """`leaked_prompt`: so many words in a row are those of the profile, the persona or a prompt."""
+    max_copied: float = Field(0.9, gt=0, le=1)
+    """`copied_reference`: how alike a rewritten reply and its reference may be (Jaccard, of three words in a row)."""
+    language_letters: int = Field(60, ge=1)
+    """`wrong_language`: replies with fewer letters are too short to tell."""
+    language_certainty: float = Field(0.9, ge=0, le=1)
+    """`wrong_language`: how likely the other language must be."""
+
+
+class MixtureSource(Section):
+    """One table of dialogues that goes into the training set."""
+
+    corpus: str
+    strategy: Strategy
+    weight: float | None = Field(None, gt=0)
+    """Its part of the training set, beside the others' weights; without weights all rows are taken."""
+
+
+class Curation(Section):
+    """What of the dialogues becomes the training set."""
+
+    limit: int | None = Field(None, ge=1)
+    """Read only the first dialogues of each table."""
+    mixture: tuple[MixtureSource, ...] = ()
+    """Without any, all dialogues of this config's corpora and strategies."""
+    quality: Quality = Quality()
+    similarity: float | None = Field(0.8, ge=0.5, le=0.99)
+    """Replies that are more alike than this (Jaccard, of three words in a row) are near-duplicates; null: all stay."""
+    benchmark: Place | None = None
+    """The evaluation, none of whose text may be in the set: a PersonaGym checkout; null: the built-in one."""
+    benchmark_words: int = Field(13, ge=8)
+    """So many words in a row of a benchmark's text are that text; 13 is GPT-3's."""
+    max_per_character: int | None = Field(None, ge=1)
+    """The most dialogues of one character."""
+    validation_fraction: float = Field(0.02, ge=0, lt=1)
+    """The part of the characters that is kept for validation; the paper does not say whether it has any."""
+
+    @model_validator(mode="after")
+    def _mixture_is_clear(self) -> Self:
+        names = [(source.strategy, source.corpus) for source in self.mixture]
+        if len(set(names)) < len(names):
+            raise ValueError("mixture names a corpus and strategy twice; give it once, with the sum of the weights")
+        if len({source.weight is None for source in self.mixture}) > 1:
+            raise ValueError("mixture has a weight for some sources alone; give each one or none")
+        return self
+
+
+class Lora(Section):
+    """Low-rank adapters in place of full fine-tuning."""
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    """Adapters are scaled by alpha / rank."""
+    dropout: float = Field(0, ge=0, lt=1)
+    merge: bool = True
+    """Fold the adapters into the exported weights; otherwise `model/` holds the adapters alone."""
+
+
+class Training(Section):
+    """Supervised fine-tuning. The paper does not publish epochs, batch size and sequence length."""
+
+    data: Place | None = None
+    """The output of the run whose curated dialogues are trained on; by default this run's own."""
+    base_model: str = EMBEDDED
+    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id."""
+    chat_template: Literal["own", "llama-3", "chatml"] = "own"
+    """`own` is the tokenizer's; a Base model has none and needs that of its family."""
+    lora: Lora | None = None
+    """Without it all weights are trained."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """`auto`: what the installed torch was built for."""
+    num_workers: int = Field(1, ge=1)
+    """Training processes: one a GPU, or a share of the CPU's cores."""
+    zero_stage: Literal[1, 2, 3] = 3
+    """What DeepSpeed parts among the workers: optimizer state; gradients too; parameters too."""
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What waits in CPU memory: the optimizer's state, or the parameters too (with `zero_stage: 3`)."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, a third more time."""
+    attention: Literal["sdpa", "flash_attention_2", "flex_attention"] = "sdpa"
+    liger: bool = False
+    """Liger's fused kernels, on GPUs."""
+    sequence_length: int = Field(4096, ge=16)
+    """Tokens of a packed sequence, and the most that a dialogue may have."""
+    too_long: Literal["cut", "reject"] = "cut"
+    """What happens to longer dialogues: they end after the last whole turn that fits, or are rejected."""
+    epochs: int = Field(3, ge=1)
+    global_batch_size: int = Field(64, ge=1)
+    """Packed sequences of one optimizer step, over all workers."""
+    learning_rate: float = Field(1e-5, gt=0)
+    final_learning_rate: float = Field(1e-6, ge=0)
+    """The learning rate falls linearly from the first step's to the last's."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    evaluate_every: int = Field(50, ge=1)
+    """Steps between two validations; there is one before and one after training besides."""
+    validation_sequences: int = Field(512, ge=1)
+    """The most packed sequences that a validation reads."""
+    checkpoint_every: int = Field(100, ge=1)
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """How many of the newest stay; the one with the lowest validation loss stays besides."""
+    max_failures: int = Field(3, ge=0)
+    """How often a group of workers that died is started again from the last checkpoint."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.global_batch_size % self.num_workers:
+            raise ValueError(
+                f"global_batch_size ({self.global_batch_size}) must be a multiple of num_workers ({self.num_workers})"
+            )
+        if self.offload == "all" and self.zero_stage != 3:
+            raise ValueError(f"offload: all needs zero_stage: 3, not {self.zero_stage}")
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError("final_learning_rate must not be above learning_rate")
+        return self
+
+
 class RunConfig(Section):
     """The whole of a run's settings."""
 
@@ -167,6 +314,8 @@ class RunConfig(Section):
     """Without any, profiles alone are made."""
     profiles: Profiles = Profiles()
     dialogues: Dialogues = Dialogues()
+    curation: Curation = Curation()
+    training: Training = Training()
 
     @model_validator(mode="after")
     def _corpora_differ(self) -> Self:
@@ -184,6 +333,7 @@ class RunConfig(Section):
             update={
                 "personas": self.personas.model_copy(update={"limit": rows}),
                 "instructions": tuple(corpus.model_copy(update={"limit": rows}) for corpus in self.instructions),
+                "curation": self.curation.model_copy(update={"limit": rows}),
             }
         )
 
@@ -200,6 +350,12 @@ class RunConfig(Section):
                 "output": output_path(self.output),
                 "prompts_dir": self.prompts_dir and input_path(self.prompts_dir),
                 "personas": sources(self.personas),
+                "training": self.training.model_copy(
+                    update={"data": self.training.data and output_path(self.training.data)}
+                ),
                 "instructions": tuple(map(sources, self.instructions)),
+                "curation": self.curation.model_copy(
+                    update={"benchmark": self.curation.benchmark and input_path(self.curation.benchmark)}
+                ),
             }
         )

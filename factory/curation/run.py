@@ -1,0 +1,158 @@
+"""One run of curation: its inputs cut into units, its tables, and where its intermediate files lie.
+
+A unit is a shard of dialogues, or some small ones in a row: read, judged and written in one task each.
+Ray moves names of units.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+
+from factory import storage
+from factory.config import RunConfig
+from factory.curation.case import Rulebook
+from factory.curation.inputs import Source, find_inputs
+from factory.curation.selection import SPLITS
+from factory.progress import Progress
+from factory.runtime import unwrapped
+from factory.tables import Row, Table, fingerprint_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every task knows of the run: names and settings alone."""
+
+    config: RunConfig
+    sources: tuple[Source, ...]
+    profiles: Table
+    book: Rulebook
+    benchmark: Any
+    """A reference to it in Ray's object store, since it has megabytes."""
+    against: dict[str, Any]
+    """What the manifest says of the benchmark."""
+    fingerprint: str
+
+    @property
+    def rows(self) -> int:
+        """The dialogues of all sources."""
+        return sum(source.rows for source in self.sources)
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The table of each split."""
+        return _tables(self.config)
+
+    @property
+    def scratch(self) -> str:
+        """The folder of the run's intermediate files."""
+        return storage.join(self.config.output, SCRATCH, self.fingerprint)
+
+    @property
+    def verdicts(self) -> Table:
+        """What the examination says of each dialogue, a shard a unit."""
+        return Table(self.scratch, "verdicts")
+
+    def name(self, unit: Row) -> str:
+        """The name of a unit's shards."""
+        return f"{self.sources[unit['source']].name}-{unit['shards'][0]}"
+
+    def dialogues(self, unit: Row) -> pa.Table:
+        """A unit's rows: the accepted dialogues of its shards, or the first of them."""
+        rows = _read(self.sources[unit["source"]].dialogues, unit)
+        return rows.filter(pc.equal(rows["status"], "ok")).slice(0, unit["rows"])
+
+    def assignments(self, unit: Row) -> pa.Table:
+        """The rows of work that a unit's dialogues were made of."""
+        return _read(self.sources[unit["source"]].assignments, unit)
+
+
+def _tables(config: RunConfig) -> dict[str, Table]:
+    return {split: Table(config.output, f"curated/{split}") for split in SPLITS}
+
+
+def _read(table: Table, unit: Row) -> pa.Table:
+    return pa.concat_tables([table.read(shard) for shard in unit["shards"]])
+
+
+SCRATCH = "_scratch/curated"
+ALL = 1 << 40
+"""More rows than a unit has."""
+UNIT_ROWS = 128
+"""About so many at least: a row takes about 3 ms, a task of Ray's 20 besides."""
+
+
+def begin(config: RunConfig, progress: Progress) -> Run | None:
+    """Open both tables, or note that they are finished and return None.
+
+    Raises:
+        UserError: an input is missing.
+    """
+    inputs = find_inputs(config)
+    fingerprint = fingerprint_of(inputs.settings)
+    tables = _tables(config).values()
+    for table in tables:
+        table.begin(fingerprint, inputs.settings)
+    finished = [table.manifest() for table in tables]
+    if all(finished):
+        for manifest in finished:
+            progress.done(manifest or {}, skipped=True)
+        return None
+    for other in storage.list_names(storage.join(config.output, SCRATCH), ""):
+        if other != fingerprint:
+            storage.delete_folder(storage.join(config.output, SCRATCH, other))
+    benchmark = inputs.benchmark
+    against = {"place": benchmark.place, "texts": benchmark.texts, "digest": benchmark.digest}
+    return Run(config, inputs.sources, inputs.profiles, inputs.book, ray.put(benchmark), against, fingerprint)
+
+
+@contextmanager
+def at_work(run: Run, progress: Progress) -> Iterator[None]:
+    """Show how far the run is; a failure in a task is told as itself."""
+    if not run.book.languages:
+        progress.say(language_note(run.config))
+    progress.begin([table.name for table in run.tables.values()], run.rows)
+    try:
+        with unwrapped():
+            yield
+    finally:
+        progress.finish()
+
+
+def language_note(config: RunConfig) -> str:
+    """Why replies may be in any language."""
+    return f"profiles.language is {config.profiles.language!r}, which the detector does not know: wrong_language is off"
+
+
+def each(rows: list[dict[str, Any]]) -> ray.data.Dataset:
+    """A dataset with a block for each of some rows, which are names and not data."""
+    return ray.data.range(len(rows), override_num_blocks=len(rows)).map(lambda row: rows[row["id"]], num_cpus=0.5)
+
+
+def units(run: Run) -> list[dict[str, Any]]:
+    """All units, in order; where there is a limit, the first of each source."""
+    found: list[dict[str, Any]] = []
+    for number, source in enumerate(run.sources):
+        shards = source.dialogues.shards()
+        size = 1 + UNIT_ROWS * len(shards) // ((source.dialogues.manifest() or {})["rows_in"] + 1)
+        cut = [shards[start : start + size] for start in range(0, len(shards), size)]
+        mine = [{"source": number, "shards": shards, "rows": ALL} for shards in cut]
+        found += _first(run, mine) if run.config.curation.limit else mine
+    return found
+
+
+def _first(run: Run, mine: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    counted = each(mine).map(lambda unit: {"name": run.name(unit), "rows": run.dialogues(unit).num_rows}, num_cpus=0.5)
+    there = {row["name"]: row["rows"] for row in counted.iter_rows()}
+    left, first = run.config.curation.limit or 0, []
+    for unit in mine:
+        rows = min(left, there[run.name(unit)])
+        first += [{**unit, "rows": rows}] if rows else []
+        left -= rows
+    return first

@@ -1,0 +1,94 @@
+"""Rules about who speaks: the character alone, not the model behind it, its prompt or the user."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from factory.curation import phrases
+from factory.curation.case import Case, Rulebook
+from factory.curation.words import contained, ngrams, shingles, word_hashes, words
+
+PROFILE_LINES = 2
+"""So many whole lines of the profile are a leak; one may be an answer."""
+ECHO_WORDS = 6
+"""A later turn of the user's with so many words does not stand in a reply by chance."""
+
+
+def breaks_character(case: Case, book: Rulebook) -> str | None:
+    """A reply speaks as the assistant behind the character, unless the character is such a machine."""
+    about = f"{case.persona}\n{case.profile}"
+    asked = "\n".join(case.users)
+    for reply in case.replies:
+        said = _unquoted(reply)
+        found = [phrases.MODEL.search(said)]
+        if not phrases.IS_MACHINE.search(about):
+            found.append(phrases.MACHINE.search(said))
+        for match in phrases.ASSISTANT.finditer(said):
+            name = match[1] or match[2]
+            found.append(None if name.casefold() in about.casefold() else match)
+        if not phrases.USER.search(f"{about}\n{asked}"):
+            found.append(phrases.ABOUT_USER.search(said))
+        for match in filter(None, found):
+            return match[0].strip()
+    return None
+
+
+def _unquoted(reply: str) -> str:
+    """What is left without the quotations, which tell of others; all of a reply that is mostly quoted."""
+    rest = phrases.QUOTED.sub(" ", reply)
+    return rest if len(rest.strip()) * 2 >= len(reply) else reply
+
+
+def leaked_prompt(case: Case, book: Rulebook) -> str | None:
+    """A reply holds a chat template's marks, or recites the prompt or the profile that it was given."""
+    asked = "\n".join(case.users)
+    own_lines = _lines(case.profile)
+    for reply, hashes in zip(case.replies, case.reply_hashes, strict=True):
+        for pattern in (phrases.TEMPLATE, phrases.HEADING):
+            match = pattern.search(reply)
+            if match and not pattern.search(asked):
+                return match[0].strip()
+        lines = [line.strip() for line in reply.splitlines() if " ".join(words(line)) in own_lines]
+        if len(lines) >= PROFILE_LINES:
+            return "; ".join(lines)
+        found = _recited(case, book, reply, hashes)
+        if found:
+            return found
+    return None
+
+
+def _recited(case: Case, book: Rulebook, reply: str, hashes: np.ndarray) -> str | None:
+    """Words in a row that stand in the profile, the persona or a prompt, and not in what was asked."""
+    n = book.quality.leaked_words
+    grams = ngrams(hashes, n)
+    for text in (case.profile, case.persona, *book.prompts):
+        for start in np.flatnonzero(contained(grams, _known(text, n))).tolist():
+            given = (_known(turn, n) for turn in case.users + case.references)
+            if not any(contained(grams[[start]], known).any() for known in given):
+                return " ".join(words(reply)[start : start + n])
+    return None
+
+
+@lru_cache(64)
+def _lines(profile: str) -> frozenset[str]:
+    return frozenset(" ".join(words(line)) for line in profile.splitlines()) - {""}
+
+
+@lru_cache(256)
+def _known(text: str, n: int) -> np.ndarray:
+    return np.unique(ngrams(word_hashes(text), n))
+
+
+def speaks_for_user(case: Case, book: Rulebook) -> str | None:
+    """A reply goes on with a turn of the user's."""
+    asked = "\n".join(case.users).casefold()
+    for number, (reply, hashes) in enumerate(zip(case.replies, case.reply_hashes, strict=True), 1):
+        match = phrases.OTHER_SPEAKER.search(reply)
+        if match and match[1].casefold() not in asked:
+            return match[0].strip()
+        for later in case.users[number:]:
+            turn = word_hashes(later)
+            said = np.sort(ngrams(hashes, len(turn)))
+            if len(turn) >= ECHO_WORDS and contained(shingles(turn, len(turn)), said).any():
+                return later[:200]
+    return None

@@ -1,0 +1,205 @@
+"""Rules about who speaks: the character, and not the model, the prompt or the user."""
+# ruff: noqa: RUF001 - texts of many scripts
+
+import time
+
+import pytest
+
+from factory.config import Quality, Rule
+from factory.curation.case import Case, Rulebook
+from factory.curation.quality import RULES, judge
+from factory.curation.voice import breaks_character, leaked_prompt, speaks_for_user
+from factory.prompts import load_prompt
+from factory.records import Message
+
+PROFILE = """Name: Ada Oduya
+Age: 34
+Gender: female
+Race: Black
+Birth Place: Lagos
+Appearance: Tall, with short hair and an apron that is never quite free of flour, whatever she does.
+General Experience: She learned baking from an aunt and opened a shop of her own at thirty, on a street by the water.
+Personality: Patient and dry-humoured. She talks in short sentences."""
+PERSONA = "a baker who counts her loaves aloud every morning and never sells the last one to anybody"
+ROBOT = "Name: Bolt\nAge: 7\nGender: none\nPersonality: A robot that cleans a station and likes jokes."
+BOOK = Rulebook(Quality(), prompts=tuple(body for _, body in load_prompt("training-system").parts))
+
+
+def case(*turns: str, persona: str = PERSONA, profile: str = PROFILE) -> Case:
+    """A dialogue of user and assistant in turn."""
+    roles = ("user", "assistant")
+    messages = (Message("system", "x"), *(Message(roles[n % 2], turn) for n, turn in enumerate(turns)))
+    return Case(messages, persona, profile)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "As an AI language model, I cannot bake.",
+        "I'm just a large language model and have no hands.",
+        "As a language model trained on text I know many breads.",
+        "As an AI, I do not eat.",
+        "I am an artificial intelligence created to help.",
+        "I’m a helpful AI assistant. How can I help?",
+        "Being a chatbot, I have no oven.",
+        "My training data does not reach that far.",
+        "I am a helpful assistant named SmolLM, trained by Hugging Face.",
+        "My name is ChatGPT.",
+        "Sorry, but as an AI I cannot eat it.",
+        "I, as an AI assistant, have no oven.",
+        "Unfortunately I am AI.",
+        "I'm Claude, how can I help you with your bread?",
+        "I was developed by OpenAI.",
+        "The user asks how bread is made.",
+        "The user's message has been rewritten.",
+        "Als KI-Sprachmodell kann ich nicht backen.",
+        "Ich bin ein Sprachmodell.",
+        "Como modelo de lenguaje, no tengo horno.",
+        "En tant que modèle de langage, je ne mange pas.",
+        "Come modello linguistico non ho un forno.",
+        "Как языковая модель, я не ем хлеб.",
+        "作为一个AI语言模型，我不会烤面包。",
+        "AI言語モデルとして、パンは焼けません。",
+        "저는 AI 언어 모델로서 빵을 구울 수 없습니다.",
+        '"As an AI language model, I cannot bake."',
+    ],
+)
+def test_a_reply_of_the_assistant_behind_it_breaks_the_character(text):
+    assert breaks_character(case("How do I bake bread?", text), BOOK)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am a baker, and as a woman of few words I say: flour, water, salt.",
+        "As an AI researcher would tell you, bread is older than computers.",
+        "I asked one of those machines once and it said: “As an AI language model, I cannot taste.” Poor thing.",
+        "My nephew trains a language model at the university; I train apprentices.",
+        "They use an AI for the orders now. I use a pencil.",
+        "ChatGPT, made by OpenAI, told my nephew to put glue on it. I would not.",
+        "I am Claudette's aunt, I'm a Gemini and I was trained by my own aunt.",
+        "I read about things such as AI, robots and such as a language model, and I went back to my oven.",
+        "He is as clever as an AI, that boy, and people talk of being an AI, but who would bake?",
+        "I am an AI-hater and an AI engineer's wife.",
+        "As a model citizen I speak every language of the street.",
+    ],
+)
+def test_a_character_may_talk_of_machines(text):
+    assert breaks_character(case("How do I bake bread?", text), BOOK) is None
+
+
+def test_a_character_that_is_a_machine_may_say_so():
+    for said in ("Beep! I am an AI, and I clean.", "As a robot I do not eat.", "My training data has no jokes in it."):
+        assert breaks_character(case("Who are you?", said, persona="a cleaning robot", profile=ROBOT), BOOK) is None
+    said = "As an AI language model, I cannot clean."
+    assert breaks_character(case("Who are you?", said, persona="a cleaning robot", profile=ROBOT), BOOK)
+
+
+def test_a_name_that_an_assistant_has_too_may_be_the_characters():
+    claude = PROFILE.replace("Ada Oduya", "Claude Moreau")
+    assert breaks_character(case("Who are you?", "I'm Claude, from Lyon.", profile=claude), BOOK) is None
+    designer = "a designer who watches users struggle with ticket machines"
+    assert breaks_character(case("Well?", "The user asks for a button.", persona=designer), BOOK) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Well.<|im_end|>\n<|im_start|>user",
+        "[INST] How do I bake bread? [/INST]",
+        "# Character Profile\nI am a baker.",
+        "Name: Ada Oduya\nAge: 34\nHow can I help?",
+        "**Gender:** female\n**Birth place:** Lagos",
+        "She learned baking from an aunt and opened a shop of her own at thirty, on a street by the water.",
+        "I am a baker who counts her loaves aloud every morning and never sells the last one to anybody.",
+        "I stay in character in everything that you say, true to both the persona and the profile.",
+    ],
+)
+def test_what_was_given_to_the_model_does_not_come_out_of_it(text):
+    assert leaked_prompt(case("Tell me about yourself.", text), BOOK)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I learned it from my aunt. I opened my own shop at thirty, by the water. Never looked back.",
+        "I count my loaves aloud every morning, and the last one is not for sale.",
+        "Lagos. Born there, by the water.",
+        "Name: Ada Oduya\nOccupation: baker\nThere, that's your form.",
+        "What a character she was! Her profile on the coin is fine.",
+    ],
+)
+def test_a_character_may_tell_of_itself_in_its_own_words(text):
+    assert leaked_prompt(case("Tell me about yourself.", text), BOOK) is None
+
+
+def test_what_the_user_said_is_no_leak():
+    assert leaked_prompt(case(f"Are you {PERSONA}?", f"Yes, I am {PERSONA}."), BOOK) is None
+    assert leaked_prompt(case("What does <|im_end|> mean?", "<|im_end|> ends a turn."), BOOK) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Knead it well.\n\nUser: And then?\nAssistant: Bake it.",
+        "Human: How do I bake bread?",
+        "Knead it.\n[user]: And then?",
+        "Knead it.\n**User:** and then?",
+        "Amásalo.\nUsuario: ¿y después?",
+        "揉面。\n用户：然后呢？",
+        "반죽하세요.\n사용자: 그다음은요?",
+    ],
+)
+def test_a_reply_does_not_go_on_for_the_user(text):
+    assert speaks_for_user(case("How do I bake bread?", text), BOOK)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'As one customer of mine put it: "How do I bake bread?" Well, like this.',
+        "A user: that is what they call a customer now.",
+        "- User: the one who eats\n- Baker: the one who bakes",
+        "You ask me how? I ask you: do you have an oven?",
+        "Human beings like us: we eat bread.",
+    ],
+)
+def test_a_chef_may_quote_a_customer(text):
+    assert speaks_for_user(case("How do I bake bread?", text), BOOK) is None
+
+
+def test_a_dialogue_that_was_asked_for_may_have_a_user():
+    asked = "Write a chat between a user and a shop."
+    assert speaks_for_user(case(asked, "User: Bread?\nShop: Sold out, love."), BOOK) is None
+
+
+def test_a_reply_does_not_foresee_the_users_next_turn():
+    later = "And how long does it stay in the oven?"
+    assert speaks_for_user(case("How?", f"Knead it. {later} An hour.", later, "I told you."), BOOK) == later
+    assert speaks_for_user(case("How?", "Knead it.", later, f"{later} An hour, love."), BOOK) is None
+
+
+def test_the_first_broken_rule_gives_the_reason_and_a_rule_may_be_skipped():
+    broken = case("How?", "No.", "And then?", "As an AI, I do not know that.")
+    told = judge(broken, BOOK)
+    assert told
+    assert (told.reason, told.detail) == ("too_short", "reply 1 has 1 words")
+    skipped = judge(broken, Rulebook(Quality(skip=("too_short",))))
+    assert skipped
+    assert skipped.reason == "breaks_character"
+    assert judge(case("How?", "Flour, water and salt, love."), BOOK) is None
+
+
+@pytest.mark.parametrize(
+    "odd", ["\n", " ", "a", "$", "\\(", '"', "-\n", "面", "я ", "as ", "user", "1. ", "`", "#", "\u0301", "\x00"]
+)
+def test_no_reply_takes_long(odd):
+    start = time.monotonic()
+    spoken = case("How?", odd * (50_000 // len(odd)) + " the end")
+    for _, rule in RULES:
+        rule(spoken, BOOK)
+    assert time.monotonic() - start < 2
+
+
+def test_every_rule_has_its_name_in_the_config():
+    assert [name for name, _ in RULES] == list(Rule.__args__)
