@@ -53,8 +53,12 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet
 
 ##@ Run
 
-demo: CONFIG = jobs/configs/demo.yaml
-demo: synthesize  ## the factory in miniature, on this machine's CPU
+DEMO := jobs/configs/demo.yaml
+
+demo: $(STAMP)  ## the factory in miniature, on this machine's CPU: personas to a trained model
+	.venv/bin/python jobs/synthesize.py --config $(DEMO) $(ARGS)
+	.venv/bin/python jobs/curate.py --config $(DEMO) $(ARGS)
+	.venv/bin/python jobs/train.py --config $(DEMO) $(ARGS)
 
 synthesize: needs-config $(STAMP)  ## personas to profiles and dialogues: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/synthesize.py --config $(CONFIG) $(ARGS)
