@@ -130,14 +130,14 @@ def wrong_language(case: Case, book: Rulebook) -> str | None:
 
 
 def _has_cause(language: str, case: Case, book: Rulebook) -> bool:
-    asked = "\n".join(case.users)
-    if with_likes(frozenset({language})) & languages_named(asked):
+    asked, likes = "\n".join(case.users), with_likes(frozenset({language}))
+    if likes & languages_named(asked):
         return True
     # By itself a turn of a word or two may be in many languages.
     long = [text for text in case.users + case.references if _letters(text) >= TELLING_LETTERS]
     for text in [asked, *long]:
-        others = book.languages | {language_of(text, book) or language}
-        if likelihood(prose(text), language, others) >= CAUSE:
+        told = language_of(text, book)
+        if told in likes or likelihood(prose(text), language, book.languages | {told or language}) >= CAUSE:
             return True
     return False
 

@@ -141,8 +141,8 @@ def units(run: Run) -> list[dict[str, Any]]:
     for number, source in enumerate(run.sources):
         shards = source.dialogues.shards()
         size = 1 + UNIT_ROWS * len(shards) // ((source.dialogues.manifest() or {})["rows_in"] + 1)
-        cut = [shards[start : start + size] for start in range(0, len(shards), size)]
-        mine = [{"source": number, "shards": shards, "rows": ALL} for shards in cut]
+        starts = range(0, len(shards), size)
+        mine = [{"source": number, "shards": shards[start : start + size], "rows": ALL} for start in starts]
         found += _first(run, mine) if run.config.curation.limit else mine
     return found
 

@@ -1,7 +1,8 @@
 """Good, distinct dialogues to those that are taken: by the mixture's weights, then a character's limit.
 
-verdicts ──► a draw a dialogue ──a task a source──► the draw below which its part lies
-verdicts, profiles ──spilled by character──► a partition: who is over the limit; who is in the cast
+A weighted source keeps its lowest draws; a task a source finds out where the last of them lies. Then
+dialogues and profiles are spilled by character, and each partition tells who is over the limit and
+who is in the cast.
 """
 
 import pickle

@@ -36,7 +36,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-@lru_cache(512)  # a reply is asked for by most rules, a character's profile by each of its dialogues
+@lru_cache(128)  # a reply is asked for by most rules, a character's profile by each of its dialogues
 def word_hashes(text: str) -> np.ndarray:
     """A 64-bit number for each word of a text."""
     hashes = np.array([_word_hash(word) for word in words(text)], np.uint64)

@@ -198,6 +198,13 @@ def test_a_word_or_two_of_the_users_excuse_no_language():
     assert wrong_language(case("How do I bake bread?", BREAD, "Und wie lange bleibt es im Ofen?", GERMAN), BOOK) is None
 
 
+def test_languages_that_are_hard_to_tell_apart_excuse_one_another():
+    asked = "Hvordan baker jeg et godt brød hjemme når jeg ikke har noen ovn, og hvor lenge skal deigen heve?"
+    told = "Du skal bruge mel, vand og salt, og så skal dejen hæve i en time, før du bager brødet i en varm ovn."
+    assert wrong_language(reply(told, asked), BOOK) is None
+    assert wrong_language(reply(told), BOOK)
+
+
 def test_characters_may_speak_their_own_language():
     assert wrong_language(reply(KOREAN), Rulebook(Quality(), frozenset({"KOREAN"}))) is None
     assert wrong_language(reply(KOREAN), Rulebook(Quality())) is None, "a language that the detector does not know"
