@@ -6,7 +6,6 @@ import torch
 
 from factory.config import Training
 
-
 CPU_BUCKET = 1 << 24
 """Gradients that are reduced at once; DeepSpeed's 500 million take 1 GB in each worker, on a GPU well spent."""
 
