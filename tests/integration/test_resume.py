@@ -51,7 +51,7 @@ def calm(make_module_run):
     return run
 
 
-@pytest.mark.parametrize("place", ["local", "s3"])
+@pytest.mark.parametrize("place", ["local", pytest.param("s3", marks=pytest.mark.slow)])
 def test_a_driver_killed_at_three_moments_loses_and_repeats_nothing(place, calm, make_run, request):
     output = request.getfixturevalue("s3") if place == "s3" else None
     shaken = make_run("shaken", PERSONAS, output, **settings())

@@ -230,6 +230,7 @@ def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(ma
     assert curve(run, "validation") == pytest.approx(curve(undisturbed, "validation"), abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again_from_the_last_checkpoint(make_training, undisturbed):
     run = make_training("wounded")
     job = run.start(job="train")

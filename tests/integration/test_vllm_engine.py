@@ -12,7 +12,7 @@ from factory import models
 from factory.chat import ChatTokenizer
 from factory.records import Message, content_id
 from tests.integration.poison import POISON
-from tests.integration.runs import PROJECT
+from tests.integration.runs import PROJECT, Run
 
 WINDOW = 2560
 
@@ -68,32 +68,48 @@ POISONED = min((f"a baker who says zqxpoison {n} times" for n in range(300)), ke
 ENDLESS = "a baker, " + "and a baker, " * 800
 
 
-@pytest.fixture(scope="module")
-def troubled(make_module_run, s3, tokenizer):
-    """One run with three kinds of trouble, because every death costs the start of an engine.
+FEW = {"max_model_len": WINDOW, "max_num_seqs": 8}
 
-    Over S3, the whole way: a persona that kills the engine, one that no window holds, and the
-    actor killed from outside while profiles are made; then dialogues of several turns, both ways.
-    """
-    tokens = tokenizer._tokenizer(" zqxpoison", add_special_tokens=False)["input_ids"]
-    environment = {POISON: ",".join(map(str, tokens)), "PYTHONPATH": str(PROJECT / "tests" / "integration")}
-    few = {"max_model_len": WINDOW, "max_num_seqs": 8, "logits_processors": ["poison:Poison"]}
-    run = make_module_run(
-        "troubled",
-        46,
-        s3,
-        engine={"kind": "vllm", "model": "embedded", "device": "cpu", "engine_kwargs": few},
+
+def vllm_run(make_run, name: str, output: str, personas: int, more: list[str], engine_kwargs: dict, **settings) -> Run:
+    """A run of the embedded model over bakers and some more personas."""
+    engine = {"kind": "vllm", "model": "embedded", "device": "cpu", "engine_kwargs": engine_kwargs}
+    profiles = {"language": "Korean", "sampling": {"top_p": 1.0, "max_tokens": 600}}
+    run = make_run(name, personas, output, engine=engine, profiles=profiles, **settings)
+    with Path(run.config["personas"]["source"]).open("a") as file:
+        file.writelines(json.dumps({"persona": persona}) + "\n" for persona in more)
+    return run
+
+
+@pytest.fixture(scope="module")
+def calm(make_module_run, s3):
+    """A run over S3, the whole way: with a persona that no window holds, and dialogues of several turns, both ways."""
+    run = vllm_run(
+        make_module_run, "calm", s3, 15, [ENDLESS], FEW,
         instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl"), "limit": 2}],
-        profiles={"language": "Korean", "sampling": {"top_p": 1.0, "max_tokens": 600}},
         dialogues={
             "strategies": ["generate", "rewrite"],
             "characters_per_instruction": 2,
             "sampling": {"top_p": 1.0, "frequency_penalty": 0.8, "max_tokens": 400},
         },
-    )
-    with Path(run.config["personas"]["source"]).open("a") as file:
-        file.writelines(json.dumps({"persona": persona}) + "\n" for persona in (POISONED, ENDLESS))
-    run.environment = environment
+    )  # fmt: skip
+    run.finish(timeout=500)
+    return run
+
+
+@pytest.fixture(scope="module")
+def troubled(make_module_run, s3, tokenizer):
+    """Two kinds of trouble in one run, because every death costs the start of an engine.
+
+    A persona that kills the engine, and the actor killed from outside.
+    """
+    tokens = tokenizer._tokenizer(" zqxpoison", add_special_tokens=False)["input_ids"]
+    poisonable = {**FEW, "logits_processors": ["poison:Poison"]}
+    run = vllm_run(make_module_run, "troubled", s3, 47, [POISONED], poisonable)
+    run.environment = {
+        POISON: ",".join(map(str, tokens)),
+        "PYTHONPATH": str(PROJECT / "tests" / "integration"),
+    }
     job = run.start()
     # Only then: the rows in flight are done again, and the poisoned one would cost its three deaths again.
     wait_until(lambda: "engine_died" in run.reasons("profiles"), run, 400)
@@ -105,6 +121,7 @@ def troubled(make_module_run, s3, tokenizer):
     return run
 
 
+@pytest.mark.slow
 def test_a_killed_actor_and_a_dying_engine_lose_nothing_and_repeat_nothing(troubled):
     rows = troubled.rows("profiles")
     assert troubled.killed == 1
@@ -113,27 +130,28 @@ def test_a_killed_actor_and_a_dying_engine_lose_nothing_and_repeat_nothing(troub
     assert manifest["ok"] + sum(manifest["rejected"].values()) == manifest["rows_in"] == 48
 
 
+@pytest.mark.slow
 def test_the_row_that_kills_the_engine_is_rejected_and_no_other(troubled):
     dead = [row["character_id"] for row in troubled.rows("profiles") if row["reason"] == "engine_died"]
     assert dead == [content_id(POISONED)]
 
 
-def test_a_persona_longer_than_the_window_is_rejected(troubled):
-    too_long = [row for row in troubled.rows("profiles") if row["reason"] == "too_long"]
+def test_a_persona_longer_than_the_window_is_rejected(calm):
+    too_long = [row for row in calm.rows("profiles") if row["reason"] == "too_long"]
     assert [row["character_id"] for row in too_long] == [content_id(ENDLESS.strip())]
     assert str(WINDOW) in too_long[0]["detail"]
 
 
-def test_guided_profiles_are_valid_and_in_the_asked_language(troubled):
-    assert troubled.table("profiles").manifest()["ok"] >= 40
-    accepted = [row for row in troubled.rows("profiles") if row["status"] == "ok"]
+def test_guided_profiles_are_valid_and_in_the_asked_language(calm):
+    assert calm.table("profiles").manifest()["ok"] >= 13
+    accepted = [row for row in calm.rows("profiles") if row["status"] == "ok"]
     assert all(row["profile"].startswith("Name: ") and row["language"] == "Korean" for row in accepted)
 
 
-def test_dialogues_of_several_turns_are_made_both_ways(troubled):
+def test_dialogues_of_several_turns_are_made_both_ways(calm):
     accepted: list[dict] = []
     for strategy in ("generate", "rewrite"):
-        rows = troubled.rows(f"dialogues/{strategy}-talks")
+        rows = calm.rows(f"dialogues/{strategy}-talks")
         assert len({row["dialogue_id"] for row in rows}) == len(rows) == 4
         accepted += [row for row in rows if row["status"] == "ok"]
         for row in rows:
@@ -143,12 +161,12 @@ def test_dialogues_of_several_turns_are_made_both_ways(troubled):
     assert accepted  # a model this small runs into the token limit more often than not
 
 
-def test_the_common_opening_of_prompts_comes_out_of_the_cache(troubled):
-    manifest = troubled.table("profiles").manifest()
+def test_the_common_opening_of_prompts_comes_out_of_the_cache(calm):
+    manifest = calm.table("profiles").manifest()
     assert 0.2 < manifest["cached_tokens"] / manifest["prompt_tokens"] < 1
 
 
-def test_the_secret_key_is_nowhere_in_what_the_run_wrote(troubled):
+def test_the_secret_key_is_nowhere_in_what_the_run_wrote(calm):
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
-    told = [troubled.log(), json.dumps(troubled.table("profiles").manifest())]
+    told = [calm.log(), json.dumps(calm.table("profiles").manifest())]
     assert not any(secret in text for text in told)
