@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,16 @@ from factory import storage
 METRICS = "metrics.jsonl"
 CURVE = "loss.svg"
 BOARD = "tensorboard"
+PARTS = "history"
+
+
+def keep_part(folder: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write what was told up to a checkpoint since the one before."""
+    storage.write_bytes(storage.join(folder, PARTS, f"step-{step:08}.jsonl"), _lines(rows))
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 class History:
@@ -27,10 +37,12 @@ class History:
 
         self._folder = folder
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
-        path = storage.join(folder, METRICS)
-        if storage.exists(path):
-            for line in storage.read_bytes(path).decode().splitlines():
-                self._keep(json.loads(line))
+        parts = storage.join(folder, PARTS)
+        paths = [storage.join(parts, name) for name in storage.list_names(parts, ".jsonl")]
+        for path in [*paths, storage.join(folder, METRICS)]:
+            if storage.exists(path):
+                for line in storage.read_bytes(path).decode().splitlines():
+                    self._keep(json.loads(line))
         self._board = Path(tempfile.mkdtemp(prefix="character-factory-")) if "://" in folder else Path(folder, BOARD)
         self._writer = SummaryWriter(str(self._board))
 
@@ -56,8 +68,7 @@ class History:
     def write(self) -> None:
         """Write the JSONL, and TensorBoard's files where they live elsewhere."""
         rows = sorted(self._rows.values(), key=lambda row: (row["step"], row["kind"]))
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        storage.write_bytes(storage.join(self._folder, METRICS), text.encode())
+        storage.write_bytes(storage.join(self._folder, METRICS), _lines(rows))
         self._writer.flush()
         if "://" in self._folder:
             for file in self._board.iterdir():

@@ -17,6 +17,7 @@ from factory.config import Training
 from factory.tables import Table
 from factory.training import checkpoints, data
 from factory.training.export import export_model
+from factory.training.history import keep_part
 from factory.training.model import FILLER, PackedLoss, batch_of, load_model
 from factory.training.order import Order
 from factory.training.pack import Packed
@@ -63,6 +64,7 @@ class Worker:
         import ray.train.torch
 
         self.setup, self.events = setup, events
+        self.told: list[dict[str, Any]] = []
         self.training, self.order = setup.training, setup.order
         context = ray.train.get_context()
         self.rank, self.workers = context.get_world_rank(), context.get_world_size()
@@ -97,6 +99,10 @@ class Worker:
             if saving or done % self.training.evaluate_every == 0:
                 loss = self._validate(done)
             if saving:
+                if self.rank == 0:
+                    # Before the checkpoint: a killed driver may not have written what it was told.
+                    keep_part(self.setup.checkpoints, done, self.told)
+                    self.told.clear()
                 self.last = self.saver.save(self.engine, done, loss, self.last)
                 self.tell("saved", step=done)
         weights = consolidated_weights(self.engine, trained_only=self.training.lora is not None)
@@ -108,6 +114,8 @@ class Worker:
         """Let the driver know of something; rank 0 speaks for all."""
         if self.rank == 0:
             self.events.put({"kind": kind, **told})
+            if kind in ("step", "validation"):
+                self.told.append({"kind": kind, **told})
 
     def _make_engine(self) -> tuple[Any, int]:
         torch.manual_seed(self.setup.seed)

@@ -26,7 +26,7 @@ from factory.training.run import train
 from tests.integration.runs import Run
 
 WORDS = ["the", "baker", "counts", "warm", "loaves", "and", "hums", "while", "rain", "taps", "before", "dawn"]
-STEPS = 12
+STEPS = 11
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def write_dialogues(output: str, split: str, count: int, shards: int = 3) -> Non
 
 
 def settings_of(tiny: str, **training: object) -> dict:
-    """Settings that make twelve steps of 60 dialogues."""
+    """Settings that make eleven steps of 90 dialogues."""
     return {
         "base_model": tiny, "device": "cpu", "num_workers": 2, "sequence_length": 256, "global_batch_size": 4,
-        "epochs": 2, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "precision": "fp32", "checkpoint_every": 3,
+        "epochs": 1, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "precision": "fp32", "checkpoint_every": 3,
         "evaluate_every": 6, "max_failures": 1, **training,
     }  # fmt: skip
 
@@ -268,7 +268,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(make_training,
 
 @pytest.mark.slow
 def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_checkpoint(make_training, session):
-    run = make_training("exploding", learning_rate=1e4, max_grad_norm=1e9, checkpoint_every=1, epochs=1)
+    run = make_training("exploding", learning_rate=1e4, max_grad_norm=1e9, checkpoint_every=1)
     with pytest.raises(TrainingError, match=r"step .* went wrong.*lower training"):
         fit(run)
     assert saved_steps(run)
@@ -277,7 +277,7 @@ def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_checkpoint(make_tr
 
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(make_training, session, make_disk):
-    run = make_training("full", epochs=1)
+    run = make_training("full")
     small = make_disk("150m")  # room for one checkpoint of 7 million parameters, not for two
     shutil.copytree(run.output, small / "run")
     run.config["output"] = str(small / "run")
@@ -293,7 +293,7 @@ def test_adapters_are_trained_alone_and_exported_merged_or_apart(make_training, 
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    run = make_training(f"lora-{merge}", lora={"rank": 4, "merge": merge}, epochs=1, num_workers=1)
+    run = make_training(f"lora-{merge}", lora={"rank": 4, "merge": merge}, num_workers=1)
     fit(run)
     folder = f"{run.output}/model"
     base = AutoModelForCausalLM.from_pretrained(tiny)
