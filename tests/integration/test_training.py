@@ -310,6 +310,7 @@ def test_adapters_are_trained_alone_and_exported_merged_or_apart(make_training, 
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_the_exported_folder_answers_through_vllm(undisturbed, tmp_path):
     """In a process of its own, whose end frees what vLLM holds."""
     code = """
