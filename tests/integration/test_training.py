@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -152,6 +153,20 @@ def test_a_finished_run_is_skipped(undisturbed):
     assert "skipped" in undisturbed.finish(job="train")
     assert time.monotonic() - start < 60
     assert (Path(undisturbed.output) / "model/model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("training.sequence_length=1000", "the window of '.*' is 512; lower it"),
+        ("training.liger=true", "needs GPUs and the package liger-kernel"),
+        ("training.data=nowhere", "no finished table of dialogues; run jobs/curate.py"),
+        ("training.num_workers=3", r"global_batch_size \(4\) must be a multiple of num_workers \(3\)"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_one_line(undisturbed, override, told):
+    assert undisturbed.start(override, job="train").wait(120) == 2
+    assert re.fullmatch(rf"error: .*{told}.*\n", undisturbed.log())
 
 
 def reference_losses(run: Run, tiny: str) -> list[float]:
