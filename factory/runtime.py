@@ -70,6 +70,11 @@ def check_fits(cpus: float, gpus: float, what: str) -> None:
             )
 
 
+def each(rows: list[dict[str, Any]]) -> ray.data.Dataset:
+    """A dataset with a block for each of some rows, which are names and not data."""
+    return ray.data.range(len(rows), override_num_blocks=len(rows)).map(lambda row: rows[row["id"]], num_cpus=0.5)
+
+
 @contextmanager
 def unwrapped() -> Iterator[None]:
     """Raise a failure of ours that happened in a Ray task as itself."""

@@ -23,11 +23,12 @@ from factory.curation.decontamination import Benchmark, benchmark_text
 from factory.curation.form import language_of
 from factory.curation.near_duplicates import PERMUTATIONS, band_keys, banding_for, signature
 from factory.curation.quality import judge
-from factory.curation.run import Run, each, units
+from factory.curation.run import Run, units
 from factory.curation.selection import SPLITS, in_validation
 from factory.exchange import Exchange
 from factory.progress import Progress
 from factory.records import Counts, Reject
+from factory.runtime import each
 from factory.tables import Row
 
 VERDICTS = pa.schema(

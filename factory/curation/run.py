@@ -21,7 +21,7 @@ from factory.curation.case import Rulebook
 from factory.curation.inputs import Source, find_inputs
 from factory.curation.selection import SPLITS
 from factory.progress import Progress
-from factory.runtime import unwrapped
+from factory.runtime import each, unwrapped
 from factory.tables import Row, Table, fingerprint_of
 
 
@@ -128,11 +128,6 @@ def at_work(run: Run, progress: Progress) -> Iterator[None]:
 def language_note(config: RunConfig) -> str:
     """Why replies may be in any language."""
     return f"profiles.language is {config.profiles.language!r}, which the detector does not know: wrong_language is off"
-
-
-def each(rows: list[dict[str, Any]]) -> ray.data.Dataset:
-    """A dataset with a block for each of some rows, which are names and not data."""
-    return ray.data.range(len(rows), override_num_blocks=len(rows)).map(lambda row: rows[row["id"]], num_cpus=0.5)
 
 
 def units(run: Run) -> list[dict[str, Any]]:

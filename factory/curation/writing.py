@@ -15,7 +15,7 @@ from factory import storage
 from factory.curation.examining import Examined
 from factory.curation.figures import Figures
 from factory.curation.near_duplicates import banding_for
-from factory.curation.run import SCRATCH, Run, each
+from factory.curation.run import SCRATCH, Run
 from factory.curation.selecting import Selected, within
 from factory.curation.selection import SPLITS, in_validation
 from factory.curation.words import contained, word_hashes
@@ -23,6 +23,7 @@ from factory.errors import InputError
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts
+from factory.runtime import each
 from factory.tables import EXAMPLES, Row
 
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import ray.data
 
 from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
 from factory.engine import Generation, generation
@@ -21,7 +20,7 @@ from factory.manifest import Timing, manifest_of
 from factory.models import Located
 from factory.progress import Progress
 from factory.records import Completion, Counts, Reject, Request
-from factory.runtime import unwrapped
+from factory.runtime import each, unwrapped
 from factory.tables import Row, Table, accepted, count, fingerprint_of, rejected
 
 
@@ -145,7 +144,7 @@ def _finish(one: Open, engine: Engine, counts: Counts, timing: Timing, progress:
 def _count_shards(one: Open) -> Counts:
     if not one.done:
         return Counts()
-    counted = _each([{"shard": name} for name in one.done]).map(partial(_count_shard, one.lane.table), num_cpus=0.5)
+    counted = each([{"shard": name} for name in one.done]).map(partial(_count_shard, one.lane.table), num_cpus=0.5)
     return sum(map(_counts_of, counted.iter_rows()), Counts())
 
 
@@ -159,15 +158,10 @@ def _generate(opened: Sequence[Open], engine: Engine) -> Iterator[tuple[int, Cou
     answer = generation(engine.config, engine.sampling, engine.seed, shard_rows)
     lanes = [one.lane for one in opened]
     # One block a shard from the read on: nothing between here and the write merges or cuts blocks.
-    read = _each(shards).map(partial(_read_and_render, lanes, answer), num_cpus=0.5)
+    read = each(shards).map(partial(_read_and_render, lanes, answer), num_cpus=0.5)
     written = answer(read).map(partial(_parse_and_write, lanes, answer.model), num_cpus=0.5)
     for row in written.iter_rows():
         yield row["lane"], _counts_of(row), row["engine_up"]
-
-
-def _each(rows: list[dict[str, Any]]) -> ray.data.Dataset:
-    """A dataset with a block for each of some rows, which are names and not data."""
-    return ray.data.range(len(rows), override_num_blocks=len(rows)).map(lambda row: rows[row["id"]], num_cpus=0.5)
 
 
 def _read_and_render(lanes: Sequence[Lane], answer: Generation, shard: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from factory.manifest import manifest_of
 from factory.models import Located
 from factory.progress import Progress
 from factory.records import Counts, Reject, content_id, key_of
-from factory.runtime import unwrapped
+from factory.runtime import each, unwrapped
 from factory.tables import COMMON_COLUMNS, REJECTED, Table, count, fingerprint_of, rejected
 from factory.training.dialogue import tokenize, tokenizer_for
 from factory.training.packing import pack
@@ -136,8 +136,8 @@ def _pack_all(
     exchange = Exchange(folder, partitions_for(rows * BYTES_A_DIALOGUE), _TOKENIZED)
     exchange.delete()
     names = source.shards()
-    tokenized = ray.data.range(len(names), override_num_blocks=len(names)).map(
-        lambda row: _tokenize_shard(source, names[row["id"]], training, exchange), num_cpus=0.5
+    tokenized = each([{"shard": name} for name in names]).map(
+        lambda row: _tokenize_shard(source, row["shard"], training, exchange), num_cpus=0.5
     )
     files = sorted(row["file"] for row in tokenized.iter_rows())
     packed = ray.data.range(exchange.partitions, override_num_blocks=exchange.partitions).map(

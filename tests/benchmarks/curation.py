@@ -6,10 +6,7 @@ another one, and every character has ten dialogues.
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +19,7 @@ from factory.prompts import load_prompt
 from factory.records import Assignment, Counts, Dialogue, Message, Profile, content_id
 from factory.synthesis.assignment import shard_rows_for
 from factory.tables import ASSIGNMENTS, DIALOGUES, PROFILES, Table, accepted
-from tests.benchmarks.scale import PROFILE, watch
+from tests.benchmarks.scale import PROFILE, run_job
 
 EACH = 10
 REPLY_WORDS = 220
@@ -92,23 +89,13 @@ def run(rows: int) -> dict[str, float]:
             "instructions": [{"corpus": "bread", "source": "none.jsonl"}],
         }
         config.write_text(json.dumps(settings))
-        job = Path(__file__).parents[2] / "jobs" / "curate.py"
-        start = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, job, "--config", config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        peak = watch(process)
-        output, _ = process.communicate()
-        seconds = time.monotonic() - start
-        if process.returncode:
-            raise SystemExit(output[-3000:])
+        figures = run_job("curate", config)
         made = [Table(f"{folder}/run", f"curated/{split}").manifest() or {} for split in ("train", "validation")]
         assert sum(manifest["rows_in"] for manifest in made) == rows
         return {
-            "seconds": seconds,
+            **figures,
             "rows_per_second": made[0]["rows_per_second"],
             "near_duplicates": sum(manifest["rejected"].get("near_duplicate", 0) for manifest in made),
-            "peak_bytes": peak(),
         }
 
 

@@ -48,19 +48,25 @@ def run(count: int) -> dict[str, float]:
         config.write_text(
             json.dumps({"output": f"{folder}/run", "engine": engine, "personas": {"source": str(source)}})
         )
-        job = Path(__file__).parents[2] / "jobs" / "synthesize.py"
-        start = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, job, "--config", config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        peak = watch(process)
-        output, _ = process.communicate()
-        seconds = time.monotonic() - start
-        if process.returncode:
-            raise SystemExit(output[-3000:])
+        figures = run_job("synthesize", config)
         manifest = json.loads((Path(folder) / "run/profiles/manifest.json").read_text())
         assert manifest["ok"] == count
-        return {"seconds": seconds, "peak_bytes": peak()}
+        return figures
+
+
+def run_job(name: str, config: Path) -> dict[str, float]:
+    """Seconds and peak bytes of a job in a process of its own; its end is ours where it fails."""
+    job = Path(__file__).parents[2] / "jobs" / f"{name}.py"
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, job, "--config", config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    peak = watch(process)
+    output, _ = process.communicate()
+    seconds = time.monotonic() - start
+    if process.returncode:
+        raise SystemExit(output[-3000:])
+    return {"seconds": seconds, "peak_bytes": peak()}
 
 
 def watch(process: subprocess.Popen):
