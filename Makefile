@@ -21,10 +21,10 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train submit check lint types test test-fast test-slow bench prompts-lock format
+.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan submit dashboards check lint types test test-fast test-slow bench prompts-lock format
 
 help:
-	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
+	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
 		$(MAKEFILE_LIST)
 	@printf '\nGive variables after the target: make setup ACCELERATOR=gpu\n'
 
@@ -55,10 +55,11 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet
 
 DEMO := jobs/configs/demo.yaml
 
-demo: $(STAMP)  ## the factory in miniature, on this machine's CPU: personas to a trained model
+demo: $(STAMP)  ## the factory in miniature, on this machine's CPU: personas to a trained model and its score
 	.venv/bin/python jobs/synthesize.py --config $(DEMO) $(ARGS)
 	.venv/bin/python jobs/curate.py --config $(DEMO) $(ARGS)
 	.venv/bin/python jobs/train.py --config $(DEMO) $(ARGS)
+	.venv/bin/python jobs/evaluate.py --config $(DEMO) $(ARGS)
 
 synthesize: needs-config $(STAMP)  ## personas to profiles and dialogues: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/synthesize.py --config $(CONFIG) $(ARGS)
@@ -69,22 +70,79 @@ curate: needs-config $(STAMP)  ## dialogues to the training and validation sets:
 train: needs-config $(STAMP)  ## curated dialogues to checkpoints and a model: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/train.py --config $(CONFIG) $(ARGS)
 
-submit: needs-job needs-config needs-address $(STAMP)  ## a job on a running cluster: JOB=synthesize CONFIG=FILE ADDRESS=http://HEAD:8265
-	.venv/bin/ray job submit --address $(ADDRESS) --working-dir . -- python jobs/$(JOB).py --config $(CONFIG) $(ARGS)
+benchmark: needs-config $(STAMP)  ## personas to a new benchmark of role-playing: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/benchmark.py --config $(CONFIG) $(ARGS)
 
-.PHONY: needs-job needs-config needs-address
-needs-job: ; $(call need,JOB)
+eval: needs-config $(STAMP)  ## candidates to their PersonaGym scores: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/evaluate.py --config $(CONFIG) $(ARGS)
+
+judge-check: needs-config $(STAMP)  ## what each judge is worth: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/judge_check.py --config $(CONFIG) $(ARGS)
+
+judges-up: needs-config $(STAMP)  ## a fleet of judges that stays until make judges-down: CONFIG=FILE
+	.venv/bin/python jobs/judges_up.py --config $(CONFIG) $(ARGS)
+
+judges-down: $(STAMP)  ## end the fleet of judges that make judges-up left
+	.venv/bin/python jobs/judges_down.py
+
+plan: needs-config $(STAMP)  ## what a run will take, before it runs: CONFIG=FILE ARGS="--pilot FOLDER key=value ..."
+	.venv/bin/python jobs/plan.py --config $(CONFIG) $(ARGS)
+
+PROMETHEUS_PORT ?= 9090
+GRAFANA_PORT ?= 3000
+
+dashboards: $(STAMP)  ## Prometheus and Grafana on this machine, over its Ray or over ADDRESS=http://HEAD:8265
+	.venv/bin/python cluster/dashboards/show.py --prometheus-port $(PROMETHEUS_PORT) --grafana-port $(GRAFANA_PORT) \
+		$(addprefix --address ,$(ADDRESS)) $(addprefix --grafana ,$(GRAFANA)) $(ARGS)
+
+.PHONY: needs-config
 needs-config: ; $(call need,CONFIG)
-needs-address: ; $(call need,ADDRESS)
+
+##@ Cluster
+
+cluster-up: $(STAMP)  ## a cluster of this machine's, with a real autoscaler; CLOUD=aws|gcp|kubernetes VARIABLES=FILE elsewhere
+	$(if $(CLOUD),$(MAKE) --no-print-directory cluster-files && $(UP_$(CLOUD)),.venv/bin/python cluster/local.py up $(ARGS))
+
+cluster-status: $(STAMP)  ## its workers over time, and its jobs; ADDRESS=http://HEAD:8265 for another cluster
+	.venv/bin/python cluster/local.py status $(addprefix --address ,$(ADDRESS))
+
+cluster-down: $(STAMP)  ## end it, with all its workers; CLOUD=... elsewhere
+	$(if $(CLOUD),$(DOWN_$(CLOUD)),.venv/bin/python cluster/local.py down)
+
+submit: needs-job needs-config $(STAMP)  ## send it a job and follow it: JOB=synthesize CONFIG=FILE; ADDRESS=http://HEAD:8265 for another cluster
+	.venv/bin/python cluster/job.py submit $(JOB) --config $(CONFIG) $(addprefix --address ,$(ADDRESS)) $(ARGS)
+
+logs: needs-job-id $(STAMP)  ## follow a job: JOB_ID=...
+	.venv/bin/python cluster/job.py logs $(JOB_ID) $(addprefix --address ,$(ADDRESS))
+
+stop: needs-job-id $(STAMP)  ## let a job finish what is in flight and end; a second time ends it at once: JOB_ID=...
+	.venv/bin/python cluster/job.py stop $(JOB_ID) $(addprefix --address ,$(ADDRESS))
+
+cluster-files: needs-cloud $(STAMP)  ## the files of a cluster elsewhere alone: CLOUD=aws|gcp|kubernetes VARIABLES=FILE
+	.venv/bin/python cluster/render.py $(CLOUD) $(if $(VARIABLES),--variables $(VARIABLES))
+
+UP_aws = .venv/bin/ray up --yes runs/cluster/aws.yaml
+UP_gcp = .venv/bin/ray up --yes runs/cluster/gcp.yaml
+DOWN_aws = .venv/bin/ray down --yes runs/cluster/aws.yaml
+DOWN_gcp = .venv/bin/ray down --yes runs/cluster/gcp.yaml
+STANDING := $(addprefix -f runs/cluster/kubernetes/,access.yaml network.yaml raycluster.yaml)
+UP_kubernetes = kubectl apply $(STANDING)
+DOWN_kubernetes = kubectl delete -f runs/cluster/kubernetes/raycluster.yaml
+
+.PHONY: cluster-up cluster-status cluster-down logs stop cluster-files needs-cloud needs-job needs-job-id
+needs-cloud: ; $(call need,CLOUD)
+needs-job: ; $(call need,JOB)
+needs-job-id: ; $(call need,JOB_ID)
 
 ##@ Check
 
 check: lint types test  ## lint, types and make test; CI runs make test-slow besides
 
-lint: $(STAMP)  ## format, lint rules and the direction of imports
+lint: $(STAMP)  ## format, lint rules, the direction of imports, Dockerfiles
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/hadolint cluster/Dockerfile.*
 
 types: $(STAMP)  ## static types
 	.venv/bin/mypy

@@ -1,6 +1,7 @@
 """One frozen tree of settings. Every default of the factory stands here."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -35,6 +36,8 @@ def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Place = Annotated[str, AfterValidator(_one_path)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+"""Of a corpus, a candidate or a judge: it names tables and folders too."""
 Source = Annotated[str | tuple[str, ...], BeforeValidator(_paths)]
 """One path or many: each a file, a folder or a glob; local, s3:// or hf://."""
 
@@ -73,9 +76,13 @@ class VllmEngine(Section):
 
     @model_validator(mode="after")
     def _replicas_in_order(self) -> Self:
-        if not 1 <= self.replicas[0] <= self.replicas[1]:
-            raise ValueError(f"replicas must be [fewest, most] with 1 <= fewest <= most, not {list(self.replicas)}")
+        _check_order(self.replicas)
         return self
+
+
+def _check_order(replicas: tuple[int, int]) -> None:
+    if not 1 <= replicas[0] <= replicas[1]:
+        raise ValueError(f"replicas must be [fewest, most] with 1 <= fewest <= most, not {list(replicas)}")
 
 
 class OpenAIEngine(Section):
@@ -84,8 +91,8 @@ class OpenAIEngine(Section):
     kind: Literal["openai"]
     model: str
     base_url: str = "https://api.openai.com/v1"
-    api_key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key; the key itself never stands in a config."""
+    api_key_env: str | None = "OPENAI_API_KEY"
+    """The environment variable that holds the key (never the key itself); null for an endpoint that wants none."""
     concurrency: int = Field(64, ge=1)
     """Requests in flight at once."""
     timeout_s: float = Field(300, gt=0)
@@ -93,6 +100,8 @@ class OpenAIEngine(Section):
     """Retries with back-off on 408, 409, 429, 5xx and time-outs; Retry-After is honoured."""
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     """How the endpoint is told to answer in JSON; gpt-4o-2024-05-13 knows `json_object` alone."""
+    logprobs: bool = True
+    """Whether judges are asked for log-probabilities; some endpoints refuse a request that asks."""
 
 
 class ScriptedReply(Section):
@@ -133,7 +142,7 @@ class Personas(Section):
 class Instructions(Section):
     """One corpus of instructions."""
 
-    corpus: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    corpus: Name
     """Its name in tables and folders, such as `lima`."""
     source: Source
     format: Literal["auto", "lima", "alpaca", "ph-instruct", "messages"] = "auto"
@@ -253,6 +262,8 @@ class Training(Section):
     """`auto`: what the installed torch was built for."""
     num_workers: int = Field(1, ge=1)
     """Training processes: one a GPU, or a share of the CPU's cores."""
+    pool: Name | None = None
+    """Train on nodes with this value of the label `pool` alone, as `cluster/` gives it to them; null: on any."""
     zero_stage: Literal[1, 2, 3] = 3
     """What DeepSpeed parts among the workers: optimizer state; gradients too; parameters too."""
     offload: Literal["none", "optimizer", "all"] = "none"
@@ -300,6 +311,201 @@ class Training(Section):
         return self
 
 
+class AnswerSampling(Sampling):
+    """How candidates answer: the paper's values."""
+
+    temperature: float = Field(0.9, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(1024, ge=1)
+    """An answer that is cut there is judged as it stands, and counted."""
+
+
+class JudgeSampling(Sampling):
+    """How judges write: the paper's temperature; another attempt is drawn at 0.5 or more, or it would be the same."""
+
+    temperature: float = Field(0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(1024, ge=1)
+
+
+class Candidate(Section):
+    """A model that is to be scored."""
+
+    name: Name
+    condition: Literal["persona", "profile"] = "persona"
+    """What it is told of its role: the persona's sentence, or a profile that is synthesised first besides."""
+
+
+class VllmCandidate(Candidate, VllmEngine):
+    """A candidate that vLLM actors serve; `model` may be a folder that this factory trained."""
+
+
+class OpenAICandidate(Candidate, OpenAIEngine):
+    """A candidate behind an endpoint."""
+
+
+class ScriptedCandidate(Candidate, ScriptedEngine):
+    """A candidate whose answers are given as data."""
+
+
+class FleetJudge(Section):
+    """A judge of our own: a Ray Serve LLM deployment that comes up for the run, or stays (`make judges-up`)."""
+
+    kind: Literal["fleet"] = "fleet"
+    name: Name
+    model: str
+    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    replicas: tuple[int, int] = (1, 1)
+    """The fewest and the most replicas; Serve adds one where those there have more to do than `at_once`."""
+    at_once: int = Field(64, ge=1)
+    """Requests that one replica works on at a time."""
+    engine_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len."""
+
+    @model_validator(mode="after")
+    def _replicas_in_order(self) -> Self:
+        _check_order(self.replicas)
+        return self
+
+
+class EndpointJudge(OpenAIEngine):
+    """A judge behind an OpenAI-compatible endpoint: gpt-4o, or a fleet that runs already."""
+
+    name: Name
+
+
+class ScriptedJudge(ScriptedEngine):
+    """A judge whose verdicts are given as data."""
+
+    name: Name
+
+
+def _with_kind(value: Any, kind: str) -> Any:
+    return {"kind": kind, **value} if isinstance(value, dict) and "kind" not in value else value
+
+
+def _candidate_kind(value: Any) -> Any:
+    return _with_kind(value, "vllm")
+
+
+def _judge_kind(value: Any) -> Any:
+    return _with_kind(value, "openai" if isinstance(value, dict) and "base_url" in value else "fleet")
+
+
+AnyCandidate = Annotated[
+    Annotated[VllmCandidate | OpenAICandidate | ScriptedCandidate, Field(discriminator="kind")],
+    BeforeValidator(_candidate_kind),
+]
+"""`kind` is vllm where it is left out."""
+AnyJudge = Annotated[
+    Annotated[FleetJudge | EndpointJudge | ScriptedJudge, Field(discriminator="kind")], BeforeValidator(_judge_kind)
+]
+"""`kind` is fleet where it is left out, or openai where there is a `base_url`."""
+
+
+class Fleet(Section):
+    """Where the fleet of judges listens."""
+
+    host: str = "127.0.0.1"
+    """Another than loopback opens the fleet to the network, and then it wants a key."""
+    port: int = Field(8800, ge=0, le=65535)
+    """0 takes a free one."""
+    api_key_env: str = "JUDGES_API_KEY"
+    """The environment variable that holds the key; on loopback none is needed."""
+    start_timeout_s: float = Field(1800, gt=0)
+    """How long the judges may take to load."""
+
+
+class Evaluation(Section):
+    """How candidates answer a benchmark, and who scores them."""
+
+    benchmark: Place | None = None
+    """A PersonaGym checkout, or a folder that `make benchmark` wrote; null: the built-in one."""
+    protocol: Literal["light", "full"] = "full"
+    """PersonaGym-Light is the first question of each task."""
+    limit: int | None = Field(None, ge=1)
+    """Only the benchmark's first personas."""
+    candidates: tuple[AnyCandidate, ...] = ()
+    judges: tuple[AnyJudge, ...] = ()
+    """At least two that are related to neither candidate nor teacher are advised; each is shown by itself."""
+    sampling: AnswerSampling = AnswerSampling()
+    judging: JudgeSampling = JudgeSampling()
+    examples: Sampling = Sampling()
+    """How the example replies of each score are written."""
+    examples_by: Name | None = None
+    """The judge that writes them, once for all candidates and judges; null: the first one."""
+    parity: Literal["opencharacter"] | None = None
+    """`opencharacter` judges in free text that ends in "the final score is N", as the paper does."""
+    attempts: int = Field(3, ge=1)
+    """How often a judge is asked until its reply can be read."""
+    max_judge_failures: float = Field(0.05, ge=0, le=1)
+    """A score with more failed judgements than this part is marked."""
+    general: bool = True
+    """Whether candidates are asked plain instructions too, to see whether tuning cost them their general ability."""
+    fleet: Fleet = Fleet()
+
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> Self:
+        for what, members in (("candidates", self.candidates), ("judges", self.judges)):
+            names = [member.name for member in members]
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"{what} names {name!r} twice; give each its own name")
+        if any(candidate.name == "benchmark" for candidate in self.candidates):
+            raise ValueError("candidates: the name 'benchmark' is taken by the benchmark's own tables; take another")
+        names = [judge.name for judge in self.judges]
+        if self.examples_by and self.examples_by not in names:
+            raise ValueError(f"examples_by is {self.examples_by!r}, which is none of the judges {names}")
+        return self
+
+
+class BenchmarkMaking(Section):
+    """How a new benchmark is made of `personas` by the config's engine (`make benchmark`)."""
+
+    settings_a_persona: int = Field(5, ge=1)
+    """Places and occasions that the questions play in."""
+    questions_a_task: int = Field(10, ge=1)
+    sampling: AnswerSampling = AnswerSampling()
+
+
+class StageFigures(Section):
+    """What a row of one kind of table takes, told to `make plan` in place of a pilot."""
+
+    prompt_tokens: float | None = Field(None, gt=0)
+    output_tokens: float | None = Field(None, gt=0)
+    tokens_a_second: float | None = Field(None, gt=0)
+    """Generated by one replica that has all its places taken."""
+
+
+class Planning(Section):
+    """What `make plan` is told rather than measures; no run reads it."""
+
+    profiles: StageFigures = StageFigures()
+    generate: StageFigures = StageFigures()
+    rewrite: StageFigures = StageFigures()
+    answers: StageFigures = StageFigures()
+    general: StageFigures = StageFigures()
+    examples: StageFigures = StageFigures()
+    judgements: StageFigures = StageFigures()
+    tokens_a_second: float | None = Field(None, gt=0)
+    """Of one replica of `engine`, for the tables that it fills."""
+    startup_seconds: float | None = Field(None, ge=0)
+    """Until an engine is up; null: as in the pilot."""
+    dialogue_tokens: float | None = Field(None, gt=0)
+    """A dialogue as it is trained on."""
+    training_tokens_a_second: float | None = Field(None, gt=0)
+    """Of one training process; null: as in the pilot, or by the model's size, `mfu` and the GPU's speed."""
+    mfu: float = Field(0.4, gt=0, le=1)
+    """The part of a GPU's speed that training gets out of it."""
+    gpu: str = "h100"
+    """The kind of GPU, as the price table names it."""
+    prices: Place | None = None
+    """The price table; null: `cluster/prices.yaml`."""
+    cpus: int | None = Field(None, ge=1)
+    """CPU cores that read and curate; null: those that come with the GPUs, or this machine's."""
+
+
 class RunConfig(Section):
     """The whole of a run's settings."""
 
@@ -316,6 +522,9 @@ class RunConfig(Section):
     dialogues: Dialogues = Dialogues()
     curation: Curation = Curation()
     training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    benchmark: BenchmarkMaking = BenchmarkMaking()
+    planning: Planning = Planning()
 
     @model_validator(mode="after")
     def _corpora_differ(self) -> Self:
@@ -334,11 +543,17 @@ class RunConfig(Section):
                 "personas": self.personas.model_copy(update={"limit": rows}),
                 "instructions": tuple(corpus.model_copy(update={"limit": rows}) for corpus in self.instructions),
                 "curation": self.curation.model_copy(update={"limit": rows}),
+                "evaluation": self.evaluation.model_copy(update={"limit": rows}),
             }
         )
 
     def with_paths(self, input_path: Callable[[str], str], output_path: Callable[[str], str]) -> "RunConfig":
         """The same run with its paths made absolute."""
+
+        def model(member: Any) -> Any:
+            # A model that this factory trained stands where outputs are; any other name stays as it is.
+            folder = output_path(member.model)
+            return member.model_copy(update={"model": folder if Path(folder).is_dir() else member.model})
 
         def sources(section: Section) -> Any:
             source = section.source  # type: ignore[attr-defined]
@@ -354,8 +569,18 @@ class RunConfig(Section):
                     update={"data": self.training.data and output_path(self.training.data)}
                 ),
                 "instructions": tuple(map(sources, self.instructions)),
+                "planning": self.planning.model_copy(
+                    update={"prices": self.planning.prices and input_path(self.planning.prices)}
+                ),
                 "curation": self.curation.model_copy(
                     update={"benchmark": self.curation.benchmark and input_path(self.curation.benchmark)}
+                ),
+                "evaluation": self.evaluation.model_copy(
+                    update={
+                        "benchmark": self.evaluation.benchmark and input_path(self.evaluation.benchmark),
+                        "candidates": tuple(map(model, self.evaluation.candidates)),
+                        "judges": tuple(map(model, self.evaluation.judges)),
+                    }
                 ),
             }
         )

@@ -7,7 +7,7 @@ import difflib
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -34,21 +34,53 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file is missing or not YAML, or a key or value is wrong.
     """
+    tree = read_mapping(path, "config", "output, engine, personas")
+    for override in overrides:
+        _lay_over(tree, override)
+    return checked(RunConfig, tree, "config key")
+
+
+def read_mapping(path: str | Path, option: str, such_as: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Args:
+        path: the file.
+        option: the command line's name for it, without the hyphens.
+        such_as: some of the keys that belong into it.
+
+    Raises:
+        ConfigError: it is missing, not YAML, or holds something else.
+    """
     try:
         tree = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as problem:
-        raise ConfigError(f"config {path}: {problem.strerror}; give --config an existing YAML file") from None
+        raise ConfigError(f"{option} {path}: {problem.strerror}; give --{option} an existing YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
-        raise ConfigError(f"config {path}: not YAML: {_told(problem)}") from None
+        raise ConfigError(f"{option} {path}: not YAML: {_told(problem)}") from None
     if not isinstance(tree, dict):
         held = "nothing" if tree is None else f"a {type(tree).__name__}"
-        raise ConfigError(f"config {path}: holds {held}, not a mapping of sections such as output, engine, personas")
-    for override in overrides:
-        _lay_over(tree, override)
+        raise ConfigError(f"{option} {path}: holds {held}, not a mapping of keys such as {such_as}")
+    return tree
+
+
+Tree = TypeVar("Tree", bound=BaseModel)
+
+
+def checked(model: type[Tree], tree: dict[str, Any], noun: str) -> Tree:
+    """A mapping as a tree of settings.
+
+    Args:
+        model: the tree's root.
+        tree: what a file holds.
+        noun: what one of its keys is called, such as "config key".
+
+    Raises:
+        ConfigError: a key or value is wrong.
+    """
     try:
-        return RunConfig.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as problem:
-        raise ConfigError("; ".join(_explain(error) for error in problem.errors())) from None
+        raise ConfigError("; ".join(_explain(error, model, noun) for error in problem.errors())) from None
 
 
 def _lay_over(tree: dict[str, Any], override: str) -> None:
@@ -74,30 +106,30 @@ def _told(problem: Exception) -> str:
     return " ".join(str(problem).split())
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
     unknown = error["type"] == "extra_forbidden"
     # The tag of a discriminated union stands in pydantic's path but not in the file.
     path = [part for part in error["loc"][:-1] if part not in _TAGS]
     path += [part for part in error["loc"][-1:] if part not in _TAGS or unknown]
     where = ".".join(map(str, path))
     if unknown:
-        here = _keys_beside(error["loc"])
+        here = _keys_beside(error["loc"], root)
         near = difflib.get_close_matches(str(error["loc"][-1]), here, n=1)
-        return f"config key {where!r} is unknown; " + (
+        return f"{noun} {where!r} is unknown; " + (
             f"did you mean {near[0]!r}?" if near else f"known there are {', '.join(here)}"
         )
     if error["type"] == "missing":
-        return f"config key {where!r} is missing"
+        return f"{noun} {where!r} is missing"
     if error["type"] == "union_tag_not_found":
-        return f"config key '{where}.kind' is missing: give one of {', '.join(map(repr, _TAGS))}"
+        return f"{noun} '{where}.kind' is missing: give one of {', '.join(map(repr, _TAGS))}"
     if error["type"] == "union_tag_invalid":
-        return f"config key '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
+        return f"{noun} '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
     message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
     value = textwrap.shorten(repr(error["input"]), 100, placeholder=" ...")
-    return f"config key {where!r} is {value}: {message}" if where else f"config: {message}"
+    return f"{noun} {where!r} is {value}: {message}" if where else f"{noun.split()[0]}: {message}"
 
 
-_TAGS = ("vllm", "openai", "scripted")
+_TAGS = ("vllm", "openai", "scripted", "fleet")
 
 _WAYS_OUT = {
     "dict_type": "give a section, which has keys of its own",
@@ -111,9 +143,9 @@ _WAYS_OUT = {
 """For what pydantic tells in Python's words."""
 
 
-def _keys_beside(loc: Sequence[str | int]) -> list[str]:
+def _keys_beside(loc: Sequence[str | int], root: type[BaseModel]) -> list[str]:
     """The keys of the section in which the last key of a path stands."""
-    sections: list[type[BaseModel]] = [RunConfig]
+    sections: list[type[BaseModel]] = [root]
     for part in loc[:-1]:
         if part in _TAGS:
             sections = [section for section in sections if part in get_args(section.model_fields["kind"].annotation)]

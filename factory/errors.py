@@ -8,6 +8,7 @@ FactoryError            the run stops; exit status 1 unless below
 │   ├── ModelError      weights, a tokenizer or an endpoint that cannot be had
 │   ├── UnreachableError  a remote place that does not answer: a dry run notes it and goes on
 │   └── StorageError    a path that cannot be read or written, a bucket, credentials, a full disk
+├── Stopped             the run was asked to end (SIGTERM), wrote what was in flight, and did
 ├── TrainingError       training cannot go on: a loss that is not a number, workers that died again and again
 └── TableError          a table that contradicts its own accounts: a defect of ours
 """
@@ -43,6 +44,10 @@ class UnreachableError(UserError):
 
 class StorageError(UserError):
     """A path cannot be read or written."""
+
+
+class Stopped(FactoryError):  # noqa: N818
+    """The run was asked to end, and did; the same command goes on."""
 
 
 class TrainingError(FactoryError):

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
-from factory import models, storage
-from factory.config import OpenAIEngine, RunConfig, ScriptedEngine
+from factory import lease, models, storage
+from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
-from factory.errors import ConfigError, FactoryError, UserError
+from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.models import Located
 from factory.progress import Progress
 
@@ -33,17 +33,16 @@ class Job:
         Raises:
             ModelError: it cannot be had.
         """
-        return locate_model(self.config)
+        return locate_model(self.config.engine)
 
 
-def locate_model(config: RunConfig) -> Located:
-    """Find the engine's model without loading it; an endpoint is asked whether it answers.
+def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
+    """Find an engine's model without loading it; an endpoint is asked whether it answers.
 
     Raises:
         ModelError: it cannot be had.
         UnreachableError: its place does not answer.
     """
-    engine = config.engine
     if isinstance(engine, ScriptedEngine):
         return Located(engine.model, "scripted")
     if isinstance(engine, OpenAIEngine):
@@ -59,6 +58,7 @@ def main(
     check: Callable[[RunConfig], None],
     plan: Callable[[RunConfig, Progress], None],
     description: str | None,
+    local_cpus: Callable[[RunConfig], int] | None = None,
 ) -> None:
     """Run a job script and exit.
 
@@ -67,18 +67,29 @@ def main(
         check: what can be told to be wrong before Ray takes its seconds to start, missing models included.
         plan: the dry run.
         description: for `--help`.
+        local_cpus: the CPUs that a Ray of this machine's own offers, in name; by default its cores.
     """
-    progress = Progress()
-    try:
+
+    def job() -> None:
+        progress = Progress()
         arguments = _parse(description)
         config = _config(arguments)
         with quiet(arguments.verbose):
             if arguments.dry_run:
                 plan(config, progress)
             else:
-                _run(run, check, config, progress, arguments.verbose)
+                _run(run, check, config, progress, arguments.verbose, local_cpus(config) if local_cpus else 0)
+
+    told(job)
+
+
+def told(job: Callable[[], None]) -> None:
+    """Run something; a failure of ours is told in one line and by the exit status."""
+    try:
+        job()
     except FactoryError as problem:
-        print(f"error: {_printable(str(problem))}", file=sys.stderr, flush=True)
+        kind = "stopped" if isinstance(problem, Stopped) else "error"
+        print(f"{kind}: {_printable(str(problem))}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(problem, UserError) else 1)
 
 
@@ -87,13 +98,15 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes are told as all others are."""
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; --help shows what there is")
 
 
 def _parse(description: str | None) -> argparse.Namespace:
-    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, generate nothing")
     parser.add_argument("--limit", type=int, metavar="N", help="read the first N rows of each source")
@@ -110,17 +123,24 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
 
 
 def _run(
-    run: Callable[[Job], None], check: Callable[[RunConfig], None], config: RunConfig, progress: Progress, verbose: bool
+    run: Callable[[Job], None],
+    check: Callable[[RunConfig], None],
+    config: RunConfig,
+    progress: Progress,
+    verbose: bool,
+    local_cpus: int,
 ) -> None:
     storage.check_writable(config.output)
     check(config)
-    job = Job(config, progress)
-    storage.write_bytes(storage.join(config.output, "config.json"), (config.model_dump_json(indent=2) + "\n").encode())
-    from factory import runtime
+    settings = (config.model_dump_json(indent=2) + "\n").encode()
+    with lease.held(config.output):
+        storage.write_bytes(storage.join(config.output, "config.json"), settings)
+        from factory import runtime, stopping
 
-    runtime.start(verbose)
-    run(job)
-    progress.summary()
+        runtime.start(verbose, local_cpus)
+        stopping.listen(progress.say)
+        run(Job(config, progress))
+        progress.summary()
     progress.say(f"Output: {config.output}")
 
 

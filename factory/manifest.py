@@ -36,6 +36,10 @@ class Timing:
     made: Counts
     startup_seconds: float = 0
     """How much of `seconds` passed before the first engine was up."""
+    engines: int = 0
+    """Replicas that made rows; 0 where they do not tell when they came up."""
+    engine_seconds: float = 0
+    """How long they were up, all together."""
 
 
 def manifest_of(
@@ -62,6 +66,8 @@ def manifest_of(
         "cached_tokens": counts.cached_tokens,
         "seconds": round(timing.seconds, 1),
         "startup_seconds": round(timing.startup_seconds, 1),
+        "engines": timing.engines,
+        "engine_seconds": round(timing.engine_seconds, 1),
         "rows_this_run": timing.made.rows,
         "rows_per_second": round(timing.made.rows * per_second, 2),
         "output_tokens_per_second": round(timing.made.output_tokens * per_second, 1),

@@ -1,4 +1,4 @@
-"""Where weights come from: `embedded`, a local folder, `s3://...`, or a Hugging Face id.
+"""Where weights come from: `embedded`, a local folder, `s3://...`, `gs://...`, or a Hugging Face id.
 
 `locate` says before a run whether a model can be had and which revision it is; `fetch` brings it
 to the machine that it is called on, once, and returns a local folder.
@@ -49,7 +49,7 @@ def locate(ref: str) -> Located:
     """
     if ref == EMBEDDED:
         return Located(ref, _gguf_digest())
-    if ref.startswith("s3://"):
+    if ref.startswith(storage.BUCKETS):
         return _locate_in_bucket(ref)
     if Path(ref).is_dir():
         return _locate_in_folder(ref)
@@ -72,8 +72,8 @@ def fetch(ref: str, weights: bool = True) -> str:
     """
     if ref == EMBEDDED:
         return _fetch_once(f"smollm2-135m-instruct-{_gguf_digest()}", _convert_gguf)
-    if ref.startswith("s3://"):
-        name = f"s3-{_locate_in_bucket(ref).revision}" + ("" if weights else "-tokenizer")
+    if ref.startswith(storage.BUCKETS):
+        name = f"bucket-{_locate_in_bucket(ref).revision}" + ("" if weights else "-tokenizer")
         return _fetch_once(name, lambda folder: _download(ref, folder, weights))
     if Path(ref).is_dir():
         return ref
@@ -152,7 +152,7 @@ def _locate_in_bucket(ref: str) -> Located:
     names = {entry["name"].rsplit("/", 1)[-1] for entry in entries}
     if "config.json" not in names or not any(entry.endswith(".safetensors") for entry in names):
         raise ModelError(f"model {ref!r}: holds no Hugging Face model (config.json and *.safetensors)")
-    tags = sorted(f"{entry['name']} {entry.get('ETag')} {entry['size']}" for entry in entries)
+    tags = sorted(f"{entry['name']} {entry.get('ETag') or entry.get('etag')} {entry['size']}" for entry in entries)
     return Located(ref, hashlib.sha256("\n".join(tags).encode()).hexdigest()[:12])
 
 

@@ -45,6 +45,7 @@ class Progress:
         self._earlier = self._made = Counts()
         self._told_at = 0.0
         self._startup = 0.0
+        self._engines: set[float] = set()
         self._clock_at_resume = self._clock
         if self._console.is_terminal:
             columns = (
@@ -68,8 +69,10 @@ class Progress:
             self._bar.update(self._task, completed=counts.rows)
 
     def engine_up(self, at: float) -> None:
-        """Note when (seconds since 1970) the first engine was up: speed counts from then."""
+        """Note when (seconds since 1970) an engine was up, 0 where it does not tell; speed counts from the first."""
         self._startup = self._startup or max(0.0, at - self._started.timestamp())
+        if at:
+            self._engines.add(at)
 
     def resume_at(self, done: int) -> None:
         """Account for training steps that an earlier run finished."""
@@ -116,7 +119,8 @@ class Progress:
 
     def timing(self, made: Counts) -> Timing:
         """The clock as it stands, for a table of which this run made so much."""
-        return Timing(self._started, time.monotonic() - self._clock, made, self._startup)
+        up = sum(max(0.0, time.time() - at) for at in self._engines)
+        return Timing(self._started, time.monotonic() - self._clock, made, self._startup, len(self._engines), up)
 
     def finish(self) -> None:
         """Stop the clock."""

@@ -4,6 +4,7 @@ The body is cut into parts at the lines `# system` and `# user` before anything 
 values are put in as text, so no data can add a part, a statement or a variable to a prompt.
 """
 
+import difflib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ def load_prompt(prompt_id: str, prompts_dir: str | None = None) -> Prompt:
     """
     name = f"{prompt_id}.md"
     path = Path(prompts_dir) / name if prompts_dir and (Path(prompts_dir) / name).exists() else BUILT_IN / name
-    if prompts_dir and not Path(prompts_dir).is_dir():
-        raise PromptError(f"prompts_dir {prompts_dir}: no such folder")
+    if prompts_dir:
+        _check_folder(Path(prompts_dir), prompt_id)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
@@ -93,6 +94,19 @@ def load_prompt(prompt_id: str, prompts_dir: str | None = None) -> Prompt:
     if path.parent != BUILT_IN and (BUILT_IN / name).exists():
         _check_fits(path, prompt, load_prompt(prompt_id))
     return prompt
+
+
+def _check_folder(folder: Path, asked_for: str) -> None:
+    """A user's file that no step asks for by its name would be ignored in silence."""
+    if not folder.is_dir():
+        raise PromptError(f"prompts_dir {folder}: no such folder")
+    known = sorted(path.stem for path in BUILT_IN.glob("*.md") if path.stem != "README")
+    for path in sorted(folder.glob("*.md")):
+        if path.stem in (*known, asked_for, "README"):
+            continue
+        near = difflib.get_close_matches(path.stem.lower(), known, n=1)
+        way_out = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise PromptError(f"prompt {path}: no prompt is called {path.stem!r}; {way_out}")
 
 
 def _parse(path: Path, text: str) -> Prompt:

@@ -6,6 +6,15 @@
     Assignment   synthesis.assignment   -> synthesis.dialogues
     Dialogue     synthesis.dialogues    -> curation
     Example      curation.writing       -> training
+    PersonaSettings   evaluation.making -> evaluation.making
+    PersonaQuestions  evaluation.making -> evaluation.made_benchmark
+    Question     evaluation.benchmark   -> evaluation.answers
+    Answer       evaluation.answers     -> evaluation.judging
+    Yardstick    evaluation.yardsticks  -> evaluation.judging
+    Judgement    evaluation.judging     -> evaluation.scores
+    Preference   evaluation.judge_check_steps -> evaluation.judge_check_steps
+    GeneralItem       evaluation.general -> evaluation.general
+    GeneralResult     evaluation.general -> evaluation.general_scores
 
     Request      a step's `render`      -> engine
     Completion   engine                 -> a step's `parse`
@@ -16,7 +25,9 @@ sorted and partitioned by the same number as an int64 (`key_of`).
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal, NewType
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -149,16 +160,195 @@ class Example:
     split: str
 
 
+class ChosenSettings(BaseModel):
+    """What a model answers when it picks settings for a persona of a new benchmark."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaSettings:
+    """The places and occasions that a persona's questions play in."""
+
+    persona_id: str
+    persona: str
+    settings: tuple[str, ...]
+
+
+class TaskQuestions(BaseModel):
+    """What a model answers when it writes the questions of one task for a persona."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    questions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaQuestions:
+    """The questions of one task for a persona of a new benchmark."""
+
+    persona_id: str
+    persona: str
+    task: str
+    questions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of the benchmark, put to a persona for one task."""
+
+    question_id: str
+    persona_id: str
+    persona: str
+    task: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a candidate says to a question in the persona's role; `truncated` where `max_tokens` cut it."""
+
+    candidate: str
+    persona_id: str
+    persona: str
+    task: str
+    question_id: str
+    question: str
+    answer: str
+    truncated: bool
+
+
+class ScoreExamples(BaseModel):
+    """What a model answers when it writes an example reply for each score of a rubric."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    score_1: str = Field(min_length=1, max_length=800)
+    score_2: str = Field(min_length=1, max_length=800)
+    score_3: str = Field(min_length=1, max_length=800)
+    score_4: str = Field(min_length=1, max_length=800)
+    score_5: str = Field(min_length=1, max_length=800)
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """An example reply for each of the scores 1 to 5, in this order, to one question."""
+
+    question_id: str
+    persona_id: str
+    task: str
+    examples: tuple[str, ...]
+
+
+class Verdict(BaseModel):
+    """What a judge answers: the reasoning comes before the score, or it would be written to fit it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reasoning: str = Field(max_length=1200)
+    score: Literal[1, 2, 3, 4, 5]
+
+
+class PairVerdict(BaseModel):
+    """What a judge answers to two replies."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reasoning: str = Field(max_length=1200)
+    preferred: Literal["A", "B"]
+
+
+Score = NewType("Score", int)
+"""1 to 5; 5 is best in every task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One judge's score of one answer.
+
+    `expected_score` is the mean of the scores by the probabilities that the judge gave them, None
+    where it tells none.
+    """
+
+    candidate: str
+    judge: str
+    persona_id: str
+    task: str
+    question_id: str
+    score: Score
+    expected_score: float | None
+    reasoning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One judge's choice between the answers of a built-in pair.
+
+    `order` says which answer stood first, `preferred` which one it took, whatever its letter.
+    """
+
+    judge: str
+    pair_id: str
+    order: str
+    preferred: str
+    reasoning: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralItem:
+    """An instruction without a role: `plain` with the reply to it, or `verifiable` with none."""
+
+    item_id: str
+    kind: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralResult:
+    """What a candidate makes of an instruction without a role.
+
+    To a `verifiable` one there is its answer, and whether it holds to all that is asked for; of a
+    `plain` one's reply there is how likely the candidate finds it, in nats over its tokens.
+    """
+
+    candidate: str
+    item_id: str
+    kind: str
+    answer: str | None
+    followed: bool | None
+    log_likelihood: float | None
+    tokens: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the engine is asked: opening messages, then one user turn after each reply.
 
-    `schema` is a JSON schema that every reply must follow, or None.
+    `schema` is a JSON schema that every reply must follow, or None. A reply that `readable` (a
+    function of a module) calls False is asked for again, `attempts` times in all; then the last
+    one stands. `logprobs` asks for the most likely tokens at each place, which only endpoints tell.
+    `temperature` takes the place of the sampling's. With `weigh`, nothing is written: the messages
+    hold the replies, and the engine tells how likely they are (vLLM alone does).
     """
 
     messages: tuple[Message, ...]
     follow_ups: tuple[str, ...] = ()
     schema: str | None = None
+    readable: Callable[[str], bool] | None = None
+    attempts: int = 1
+    logprobs: int = 0
+    temperature: float | None = None
+    weigh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChoice:
+    """A token of a reply, and the natural logarithm of the probability of each likely token at its place."""
+
+    token: str
+    likely: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +356,10 @@ class Completion:
     """What any engine gives back for one request.
 
     `replies` has one text a turn unless `error` is set or the last one is cut (`truncated`).
-    Token counts are summed over the turns; `cached_tokens` were served from the prefix cache.
+    Token counts are summed over the turns and attempts; `cached_tokens` were served from the prefix cache.
     `error` is a reason of a reject (`engine_error`, `engine_died`, `too_long`), `detail` its text.
+    `ending` has the last tokens of the last reply where log-probabilities were asked for and told.
+    `log_likelihood` (nats, over `output_tokens`) is that of the replies that were to be weighed.
     """
 
     replies: tuple[str, ...] = ()
@@ -177,6 +369,8 @@ class Completion:
     truncated: bool = False
     error: str = ""
     detail: str = ""
+    ending: tuple[TokenChoice, ...] = ()
+    log_likelihood: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,51 @@
 """The Ray that a job runs on: a cluster where there is one, this machine otherwise."""
 
+import json
 import logging
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
+import psutil
 import ray
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTaskError
 
-from factory.errors import ConfigError, FactoryError, ModelError
+from factory import stopping
+from factory.errors import ConfigError, FactoryError, ModelError, UnreachableError
 
 LOCAL_BLOCKS_BYTES = 256 << 20
 """What the blocks of a pipeline may take on one machine: hundreds of shards."""
+KNOCK_S = 10
+START_WAIT_S = 60
+"""How long Ray waits for each of its own processes; by itself 30 s, which a very busy machine exceeds."""
+STARTS = 3
+"""Its node dies where an agent takes more than 15 s, which cannot be set (ray-project/ray#65983)."""
 
 
-def start(verbose: bool = False) -> None:
+def start(verbose: bool = False, local_cpus: int = 0) -> None:
     """Join the cluster that RAY_ADDRESS names (it is set inside a submitted job), or start one here.
 
+    One started here has at least `local_cpus` CPUs in name, for actors that share the real ones.
+
     Workers' own chatter stays in Ray's log files unless `verbose`.
+
+    Raises:
+        UnreachableError: the cluster cannot be joined.
+        FactoryError: Ray cannot start here.
     """
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     level = logging.INFO if verbose else logging.ERROR
     options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level, "configure_logging": True}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**options)
+    if address := os.environ.get("RAY_ADDRESS"):
+        _join(address, options)
     else:
-        # `local`, because a killed head leaves an address behind that a plain init would try to join.
         # At least two CPUs in name, so that an engine and the stage that feeds it can run at once.
-        ray.init(address="local", num_cpus=max(2, os.cpu_count() or 2), include_dashboard=False, **options)
+        _start_here(max(2, os.cpu_count() or 2, local_cpus), options)
+        _tell_prometheus()
         # Without a limit, reading runs ahead of a slow engine until a quarter of the memory holds its blocks.
         limits = ray.data.ExecutionResources(object_store_memory=LOCAL_BLOCKS_BYTES)
         ray.data.DataContext.get_current().execution_options.resource_limits = limits
@@ -41,6 +58,83 @@ def start(verbose: bool = False) -> None:
     context.raise_original_map_exception = True
     logging.getLogger("ray.data").setLevel(level)
     logging.getLogger("ray").setLevel(level)
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    # One try: it waits 40 s for a head that does not answer, and Ray makes 20 of them.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+    try:
+        _knock(address)
+        ray.init(**options)
+    except (OSError, RuntimeError, ValueError, RayError) as problem:
+        raise UnreachableError(f"RAY_ADDRESS {address}: {_why_not_joined(problem)}") from problem
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits 40 s for an address at which nothing listens."""
+    place = urlsplit(address if "://" in address else f"//{address}")
+    if place.scheme in ("", "ray") and place.port:
+        socket.create_connection((place.hostname, place.port), timeout=KNOCK_S).close()
+
+
+def _why_not_joined(problem: BaseException) -> str:
+    told = [str(problem)]
+    cause = problem.__cause__
+    while cause is not None:
+        told.append(str(cause))
+        cause = cause.__cause__
+    if isinstance(problem, AuthenticationError) or "InvalidAuthToken" in "".join(told):
+        return (
+            "the cluster's token is missing here, or is another one; set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN_PATH to a file that holds the token of its head"
+        )
+    if isinstance(problem, ValueError):
+        return (
+            "is no address that a job can join; give host:port of the cluster's head (http:// is for "
+            "`ray job submit`), or unset it to use this machine"
+        )
+    if isinstance(problem, OSError) and len(told) == 1:
+        return f"nothing answers there ({problem}); start a head there, or unset it to use this machine"
+    return (
+        f"cannot be joined ({told[0].splitlines()[0]}); a head of the same Ray must run there, "
+        "and this machine must be a part of its cluster"
+    )
+
+
+def _start_here(cpus: int, options: dict[str, Any]) -> None:
+    for name in ("RAY_gcs_server_port_wait_time_s", "RAY_raylet_start_wait_time_s"):
+        os.environ.setdefault(name, str(START_WAIT_S))
+    for left in reversed(range(STARTS)):
+        others = psutil.Process().children(recursive=True)
+        try:
+            # `local`, because a killed head leaves an address behind that a plain init would try to join.
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+            return
+        except Exception as problem:  # Ray raises no narrower one
+            reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+            if left and "timed out" in reason.lower():
+                _end([child for child in psutil.Process().children(recursive=True) if child not in others])
+                continue
+            raise FactoryError(
+                f"Ray cannot start on this machine: {reason}; where that is very busy, run the same command again; "
+                f"Ray's logs are in {os.environ.get('RAY_TMPDIR', '/tmp')}/ray/session_latest/logs"
+            ) from problem
+
+
+def _tell_prometheus() -> None:
+    """Note where this Ray's metrics are, in the file in which a Ray with a dashboard does it."""
+    node: Any = ray._private.worker._global_node
+    agents = [f"{one['NodeManagerAddress']}:{one['MetricsExportPort']}" for one in ray.nodes()]
+    found = Path(node.get_session_dir_path()) / ray._private.ray_constants.PROMETHEUS_SERVICE_DISCOVERY_FILE
+    found.write_text(json.dumps([{"labels": {"job": "ray"}, "targets": agents}]))
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """What is left of a Ray that did not come up."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
 
 
 def on_gpu(device: Literal["auto", "cpu", "gpu"]) -> bool:
@@ -68,6 +162,17 @@ def check_fits(cpus: float, gpus: float, what: str) -> None:
             raise ConfigError(
                 f"{what} asks for {asked:g} {name}, {where} {most:g}; lower it, or name a larger cluster in RAY_ADDRESS"
             )
+
+
+def rows_of(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
+    """What a dataset gives, row by row, until the run is asked to stop.
+
+    Raises:
+        Stopped: it was; what is in flight is dropped.
+    """
+    for row in dataset.iter_rows():
+        stopping.check()
+        yield row
 
 
 def each(rows: list[dict[str, Any]]) -> ray.data.Dataset:

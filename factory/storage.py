@@ -1,7 +1,7 @@
-"""Files on local disk, S3 and whatever else fsspec knows: whole files in, whole files out.
+"""Files on local disk, S3, Google Cloud Storage and whatever else fsspec knows: whole files in, whole files out.
 
 A file is there whole or not at all: local files are renamed into place, objects are put in one
-request. S3 takes the usual AWS environment (AWS_ENDPOINT_URL included).
+request. S3 takes the usual AWS environment (AWS_ENDPOINT_URL included), Google's the machine's account.
 """
 
 import errno
@@ -21,12 +21,15 @@ from factory.errors import StorageError
 
 PROJECT = Path(__file__).parent.parent
 PROBE = ".writable-"
+BUCKETS = ("s3://", "gs://")
+CLIENTS = ("botocore", "aiobotocore", "gcsfs", "google")
+"""The packages whose errors tell of storage."""
 
 
 def filesystem(path: str) -> tuple[Any, str]:
     """The fsspec file system of a path and the path as that system names it."""
     # Other processes write what we list, so a listing must never come out of a cache.
-    options = {"use_listings_cache": False} if path.startswith("s3://") else {}
+    options = {"use_listings_cache": False} if path.startswith(BUCKETS) else {}
     fs, name = fsspec.core.url_to_fs(path, **options)
     return fs, str(name)
 
@@ -56,12 +59,13 @@ def output_path(path: str) -> str:
     """Make a local output path absolute.
 
     A submitted job runs in a copy of the project that is thrown away, so a relative output goes to
-    the home folder of the machine that the job runs on.
+    the folder in FACTORY_OUTPUTS, else to the home folder of the machine that the job runs on.
     """
     if "://" in path:
         return path
     submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    return str((Path.home() if submitted else Path.cwd()) / os.path.expanduser(path))
+    folder = os.environ.get("FACTORY_OUTPUTS") or (Path.home() if submitted else Path.cwd())
+    return str(Path(folder) / os.path.expanduser(path))
 
 
 def exists(path: str) -> bool:
@@ -78,11 +82,27 @@ def size(path: str) -> int:
         return int(fs.info(name)["size"] or 0)
 
 
+def sizes(folder: str) -> dict[str, int]:
+    """Bytes of every file in a folder and below it, by its path from there; on S3 one listing."""
+    fs, name = filesystem(folder)
+    with storage_errors(folder):
+        found = fs.find(name, detail=True)
+    return {path[len(name.rstrip("/")) + 1 :]: int(info["size"] or 0) for path, info in sorted(found.items())}
+
+
 def read_bytes(path: str) -> bytes:
     """The whole of a file."""
     fs, name = filesystem(path)
     with storage_errors(path):
         return bytes(fs.cat_file(name))
+
+
+def read_if_there(path: str) -> bytes | None:
+    """The whole of a file that others may delete; None where there is none."""
+    fs, name = filesystem(path)
+    with storage_errors(path), suppress(FileNotFoundError):
+        return bytes(fs.cat_file(name))
+    return None
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -108,6 +128,25 @@ def _write(path: str, data: bytes) -> None:
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def create_bytes(path: str, data: bytes) -> bool:
+    """Write a whole file where there is none; of several writers, one is told that it did.
+
+    Local disk is not asked for this: it has locks.
+    """
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        try:
+            fs.pipe_file(name, data, mode="create")
+        except OSError as problem:
+            if problem.errno == errno.ENOSYS:
+                fs.pipe_file(name, data)  # a store that knows no conditional writes
+            elif fs.exists(name):  # stores tell of it in various ways
+                return False
+            else:
+                raise
+    return True
 
 
 def _created(path: str) -> BinaryIO:
@@ -154,9 +193,9 @@ def get_file(path: str, local: str) -> None:
 
 
 def delete_file(path: str) -> None:
-    """Delete a file that is there."""
+    """Delete a file; none there is fine."""
     fs, name = filesystem(path)
-    with storage_errors(path):
+    with storage_errors(path), suppress(FileNotFoundError):
         fs.rm(name)
 
 
@@ -169,7 +208,10 @@ def move_folder(source: str, target: str) -> None:
             os.makedirs(os.path.dirname(target_name), exist_ok=True)
             os.replace(name, target_name)
         else:
-            fs.mv(name, target_name, recursive=True)
+            # Not `mv`: of a folder it copies the key of the folder itself too, which is not there.
+            names = fs.find(name)
+            fs.copy(names, [target_name + path.removeprefix(name) for path in names])
+            fs.rm(names)
 
 
 def delete_folder(folder: str) -> None:
@@ -190,7 +232,7 @@ def check_writable(folder: str) -> None:
     try:
         fs, name = filesystem(probe)
     except (ValueError, ImportError) as problem:  # what fsspec says of a protocol that it does not know
-        raise StorageError(f"output {folder}: {problem}; give a local folder or s3://bucket/prefix") from None
+        raise StorageError(f"output {folder}: {problem}; give a local folder, s3:// or gs://bucket/prefix") from None
     with storage_errors(f"output {folder}"):
         _write(probe, b"")
         fs.rm(name)
@@ -206,9 +248,9 @@ def storage_errors(path: str) -> Iterator[None]:
         yield
     except OSError as problem:
         raise StorageError(f"{path}: {_reason(problem, path)}") from None
-    except Exception as problem:  # botocore's errors share no base with OSError
+    except Exception as problem:  # the errors of object stores' clients share no base with OSError
         told = "Invalid endpoint" in str(problem)
-        if not told and type(problem).__module__.partition(".")[0] not in ("botocore", "aiobotocore"):
+        if not told and type(problem).__module__.partition(".")[0] not in CLIENTS:
             raise
         raise StorageError(f"{path}: {_reason(problem, path)}") from None
 

@@ -17,21 +17,32 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from factory import storage
 from factory.errors import TableError
 from factory.records import (
+    Answer,
     Assignment,
     Completion,
     Counts,
     Dialogue,
     Example,
+    GeneralItem,
+    GeneralResult,
     Instruction,
+    Judgement,
     Message,
     Persona,
+    PersonaQuestions,
+    PersonaSettings,
+    Preference,
     Profile,
+    Question,
     Reject,
+    Score,
+    Yardstick,
 )
 
 Row = Mapping[str, Any]
@@ -41,10 +52,21 @@ SETTINGS = "_settings.json"
 SUFFIX = ".parquet"
 REJECTED = "rejected-"
 """How shards begin in which input stands that was refused on reading."""
+MIN_SHARD_ROWS = 16
+MAX_SHARD_ROWS = 4096
+SHARDS = 1024
+"""About so many shards a table: enough to spread over a hundred engines, few enough to list."""
 
 _ARROW_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
+    bool: pa.bool_(),
+    Score: pa.int8(),
+    str | None: pa.string(),
+    bool | None: pa.bool_(),
+    int | None: pa.int32(),
+    float | None: pa.float64(),
+    tuple[str, ...]: pa.list_(pa.string()),
     tuple[Message, ...]: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
 }
 
@@ -78,6 +100,16 @@ ASSIGNMENTS = schema_of(Assignment)
 PROFILES = with_common_columns(schema_of(Profile))
 DIALOGUES = with_common_columns(schema_of(Dialogue))
 EXAMPLES = with_common_columns(schema_of(Example))
+PERSONA_SETTINGS = with_common_columns(schema_of(PersonaSettings))
+PERSONA_TASKS = pa.schema([*schema_of(PersonaSettings), pa.field("task", pa.string())])
+PERSONA_QUESTIONS = with_common_columns(schema_of(PersonaQuestions))
+QUESTIONS = with_common_columns(schema_of(Question))
+ANSWERS = with_common_columns(schema_of(Answer))
+YARDSTICKS = with_common_columns(schema_of(Yardstick))
+JUDGEMENTS = with_common_columns(schema_of(Judgement))
+PREFERENCES = with_common_columns(schema_of(Preference))
+GENERAL_ITEMS = with_common_columns(schema_of(GeneralItem))
+GENERAL_RESULTS = with_common_columns(schema_of(GeneralResult))
 
 
 def accepted(record: Any, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
@@ -123,6 +155,11 @@ def count(table: pa.Table) -> Counts:
 def fingerprint_of(settings: Mapping[str, Any]) -> str:
     """A hash of settings, the same for the same settings whatever their order."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def shard_rows_for(rows: int) -> int:
+    """How many rows a shard should hold in a table of so many."""
+    return min(max(rows // SHARDS, MIN_SHARD_ROWS), MAX_SHARD_ROWS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +242,45 @@ class Table:
                 f"{self.path}: {rows_in} rows went in, "
                 f"{counts.ok} accepted and {counts.rows - counts.ok} rejected came out"
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside(Table):
+    """A finished table of work, read with a column of another one that has the same shards.
+
+    A row finds the other table's accepted row whose `other_key` is its `key`; where there is none
+    the column is null. Rows are sorted by `order` where it is named.
+    """
+
+    other: Table
+    key: str
+    other_key: str
+    column: str
+    order: str
+
+    @classmethod
+    def of(
+        cls, table: Table, other: Table, key: str, column: str, other_key: str | None = None, order: str = ""
+    ) -> "Beside":
+        """Put another table's column beside a table's."""
+        return cls(table.output, table.name, other, key, other_key or key, column, order)
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The table's own, with a fingerprint of both: what was sampled anew under the same settings is another."""
+        both = [super().manifest(), self.other.manifest()]
+        if None in both:
+            return None
+        made = [[one["fingerprint"], one["finished"]] for one in both if one]
+        return (both[0] or {}) | {"fingerprint": fingerprint_of({"made": made})}
+
+    def read(self, shard: str, columns: list[str] | None = None) -> pa.Table:
+        """The rows of a shard, all columns of the table and the one of the other."""
+        rows = super().read(shard)
+        there = self.other.read(shard, [self.other_key, "status", self.column])
+        there = there.filter(pa.compute.equal(there["status"], "ok")).combine_chunks()
+        found = pa.compute.index_in(rows[self.key], there[self.other_key])
+        rows = rows.append_column(there.schema.field(self.column), there[self.column].take(found))
+        return rows.sort_by(self.order) if self.order else rows
 
 
 def _pretty(document: Mapping[str, Any]) -> bytes:

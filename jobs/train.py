@@ -11,11 +11,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # also under `ray job sub
 from factory import models
 from factory.job import Job, main
 from factory.training.plan import check, plan
-from factory.training.run import train
 
 
 def run(job: Job) -> None:
     """Pack, train, export."""
+    from factory.training.run import train  # torch takes seconds: what is wrong is told before
+
     train(job.config, models.locate(job.config.training.base_model), job.progress)
 
 

@@ -1,6 +1,5 @@
 """Dialogues to the curated training set: what is left out, why, and who is kept for validation.
 
-Everything that judges a dialogue is pure (`quality`, `language`, `decontamination`,
-`near_duplicates`, `selection`, `figures`); `examining`, `matching`, `selecting` and `writing`
-let Ray move the rows.
+Everything that judges a dialogue is pure (`quality`, `decontamination`, `near_duplicates`,
+`selection`, `figures`); `examining`, `matching`, `selecting` and `writing` let Ray move the rows.
 """

@@ -1,26 +1,18 @@
-"""No text of the benchmark in the training set: its personas and questions, by n words in a row.
-
-A benchmark is a folder as PersonaGym's checkout has it: `personas.json`, a list of sentences, and
-`questions/<set>/<persona>.json`, each `{task: [question, ...]}`.
-"""
+"""No text of the benchmark in the training set: its personas and questions, by n words in a row."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from factory import storage
+from factory.benchmark import BUILT_IN, question_sets, read_tasks, read_texts
 from factory.curation.words import contained, ngrams, word_hashes, words
-from factory.errors import InputError
 from factory.records import Message
 
-BUILT_IN = storage.join(str(storage.PROJECT), "data", "benchmark")
 SHORTEST = 5
 """Shorter texts, such as `Who are you?`, are found as whole lines alone: anyone may say them."""
-_LAYOUT = "give curation.benchmark a PersonaGym checkout (personas.json, questions/<set>/<persona>.json) or null"
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ def read_benchmark(place: str | None, n: int) -> Benchmark:
         InputError: a file is missing, is no JSON or holds something else.
     """
     place = place or BUILT_IN
-    texts = {" ".join(words(text)) for text in [*_personas(place), *_questions(place)]} - {""}
+    texts = {" ".join(words(text)) for text in _texts(place)} - {""}
     grams: dict[int, list[np.ndarray]] = {}
     lines = [np.zeros(0, np.uint64)]
     for text in texts:
@@ -64,46 +56,13 @@ def read_benchmark(place: str | None, n: int) -> Benchmark:
     return Benchmark(place, len(texts), by_length, np.unique(np.concatenate(lines)))
 
 
-def _personas(place: str) -> list[str]:
-    path = storage.join(place, "personas.json")
-    return _texts(path, _json(path))
-
-
-def _questions(place: str) -> Iterator[str]:
-    folder = storage.join(place, "questions")
-    paths = [
-        storage.join(folder, name, file)
-        for name in storage.list_names(folder, "")
-        for file in _files(storage.join(folder, name))
-    ]
-    if not paths:
-        raise InputError(f"benchmark {folder}: holds no <set>/<persona>.json; {_LAYOUT}")
-    for path in paths:
-        tasks = _json(path)
-        if not isinstance(tasks, dict):
-            raise InputError(f"benchmark {path}: holds no tasks with their questions; {_LAYOUT}")
-        for questions in tasks.values():
-            yield from _texts(path, questions)
-
-
-def _files(folder: str) -> list[str]:
-    fs, name = storage.filesystem(folder)
-    return storage.list_names(folder, ".json") if fs.isdir(name) else []
-
-
-def _json(path: str) -> Any:
-    if not storage.exists(path):
-        raise InputError(f"benchmark {path}: no such file; {_LAYOUT}")
-    try:
-        return json.loads(storage.read_bytes(path))
-    except ValueError as problem:
-        raise InputError(f"benchmark {path}: not JSON ({problem}); {_LAYOUT}") from None
-
-
-def _texts(path: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
-        raise InputError(f"benchmark {path}: holds no list of texts; {_LAYOUT}")
-    return value
+def _texts(place: str) -> Iterator[str]:
+    """The personas, and the questions of all sets, whatever their tasks are called."""
+    yield from read_texts(storage.join(place, "personas.json"))
+    for name, files in question_sets(place).items():
+        for file in files:
+            for questions in read_tasks(storage.join(place, "questions", name, file)).values():
+                yield from questions
 
 
 def benchmark_text(messages: tuple[Message, ...], benchmark: Benchmark) -> str | None:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from factory import storage
+from factory import metrics, storage
 from factory.curation.case import Case
 from factory.curation.decontamination import Benchmark, benchmark_text
 from factory.curation.form import language_of
@@ -28,7 +28,7 @@ from factory.curation.selection import SPLITS, in_validation
 from factory.exchange import Exchange
 from factory.progress import Progress
 from factory.records import Counts, Reject
-from factory.runtime import each
+from factory.runtime import each, rows_of
 from factory.tables import Row
 
 VERDICTS = pa.schema(
@@ -41,6 +41,8 @@ VERDICTS = pa.schema(
     ]
 )
 BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
+EXAMINED = "curated/examined"
+"""The step that a dashboard sees while dialogues are judged."""
 BYTES_A_BAND = 16
 BYTES_A_PARTITION = 32 << 20
 """Of the numbers that are brought together here; a task holds them about four times."""
@@ -67,12 +69,18 @@ def examine(run: Run, progress: Progress) -> Examined:
     entered: Counter[str] = Counter()
     earlier = Counts()
     if done:
-        for row in each(done).map(partial(_recount, run), num_cpus=0.5).iter_rows():
+        for row in rows_of(each(done).map(partial(_recount, run), num_cpus=0.5)):
             earlier += _told(row, entered)
     progress.resume(earlier)
+    rows = earlier.rows
     if left:
-        for row in each(left).map(partial(_examine, run, bands), num_cpus=1).iter_rows():
-            progress.advance(_told(row, entered))
+        for row in rows_of(each(left).map(partial(_examine, run, bands), num_cpus=1)):
+            judged = _told(row, entered)
+            progress.advance(judged)
+            rows += judged.rows
+            # Without the reasons: those stand in the curated tables, and are counted as these are written.
+            metrics.count(EXAMINED, Counts(ok=judged.rows))
+            metrics.left(EXAMINED, run.rows - rows)
     return Examined(work, dict(entered), bands)
 
 

@@ -6,8 +6,8 @@ import re
 import numpy as np
 
 from factory.curation.case import Case, Rulebook
-from factory.curation.language import detect, languages_named, likelihood, prose, with_likes
 from factory.curation.words import ngrams, shingles, word_hashes, words
+from factory.language import detect, languages_named, likelihood, prose, with_likes
 
 REPEATED_NGRAM = 6
 """Words in a row that a reply says twice by its own doing, not by the language's."""

@@ -7,8 +7,8 @@ from typing import Any
 from factory.config import MixtureSource, RunConfig
 from factory.curation.case import Rulebook
 from factory.curation.decontamination import Benchmark, read_benchmark
-from factory.curation.language import languages_named
 from factory.errors import ConfigError, InputError
+from factory.language import languages_named
 from factory.prompts import load_prompt
 from factory.tables import Table
 

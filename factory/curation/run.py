@@ -21,7 +21,7 @@ from factory.curation.case import Rulebook
 from factory.curation.inputs import Source, find_inputs
 from factory.curation.selection import SPLITS
 from factory.progress import Progress
-from factory.runtime import each, unwrapped
+from factory.runtime import each, rows_of, unwrapped
 from factory.tables import Row, Table, fingerprint_of
 
 
@@ -144,7 +144,7 @@ def units(run: Run) -> list[dict[str, Any]]:
 
 def _first(run: Run, mine: list[dict[str, Any]]) -> list[dict[str, Any]]:
     counted = each(mine).map(lambda unit: {"name": run.name(unit), "rows": run.dialogues(unit).num_rows}, num_cpus=0.5)
-    there = {row["name"]: row["rows"] for row in counted.iter_rows()}
+    there = {row["name"]: row["rows"] for row in rows_of(counted)}
     left, first = run.config.curation.limit or 0, []
     for unit in mine:
         rows = min(left, there[run.name(unit)])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from factory import storage
+from factory import metrics, storage
 from factory.curation.examining import Examined
 from factory.curation.figures import Figures
 from factory.curation.near_duplicates import banding_for
@@ -23,7 +23,7 @@ from factory.errors import InputError
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts
-from factory.runtime import each
+from factory.runtime import each, rows_of
 from factory.tables import EXAMPLES, Row
 
 
@@ -48,9 +48,10 @@ def write(run: Run, examined: Examined, twins: Any, selected: Selected, progress
     """
     written = {split: Written() for split in SPLITS}
     parts = each(examined.units).map(partial(_write, run, twins, selected.cutoffs, selected.over), num_cpus=0.5)
-    for row in parts.iter_rows():
+    for row in rows_of(parts):
         for split, part in pickle.loads(row["written"]).items():
             written[split] += part
+            metrics.count(run.tables[split].name, part.counts)
     _check_some(run, written)
     everything = sum((part.counts for part in written.values()), Counts())
     manifests = []

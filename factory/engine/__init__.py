@@ -6,12 +6,13 @@ An engine takes a Ray dataset in which one row is one shard of work, `requests` 
 together in a shard, meet in one engine replica, and its profile is computed once.
 """
 
-from typing import Any, Protocol
-
-from ray.data import Dataset
+from typing import TYPE_CHECKING, Any, Protocol
 
 from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
 from factory.records import Request
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
 
 class Generation(Protocol):
@@ -22,7 +23,7 @@ class Generation(Protocol):
     def prepare(self, requests: list[Request]) -> dict[str, Any]:
         """Columns that the engine wants beside `requests`; runs where shards are read."""
 
-    def __call__(self, shards: Dataset) -> Dataset:
+    def __call__(self, shards: "Dataset") -> "Dataset":
         """Add the column `completions`."""
 
 

@@ -1,9 +1,19 @@
 """Carrying a dialogue on, turn by turn, whatever answers: the part that all engines share."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Protocol
 
-from factory.records import Completion, Message, Request
+from factory.records import Completion, Message, Request, TokenChoice
+
+AGAIN_TEMPERATURE = 0.5
+"""The least temperature of another attempt: at 0 the same reply would come again."""
+
+
+def temperature_of(request: Request, sampled: float, again: bool) -> float:
+    """The temperature of one attempt at a request, where `sampled` is the engine's own."""
+    own = sampled if request.temperature is None else request.temperature
+    return max(own, AGAIN_TEMPERATURE) if again else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +25,7 @@ class Reply:
     output_tokens: int = 0
     cached_tokens: int = 0
     truncated: bool = False
+    ending: tuple[TokenChoice, ...] = ()
 
 
 class RowError(Exception):
@@ -31,26 +42,39 @@ class RowError(Exception):
         self.detail = detail
 
 
-async def carry_on(request: Request, ask: Callable[[list[Message]], Awaitable[Reply]]) -> Completion:
+class Ask(Protocol):
+    """What an engine gives: the next reply to some messages."""
+
+    def __call__(self, messages: list[Message], again: bool) -> Awaitable[Reply]:
+        """`again`: an earlier reply to them could not be read."""
+
+
+async def carry_on(request: Request, ask: Ask) -> Completion:
     """Ask for one reply a turn, each with the earlier ones as history; stop where one is cut."""
     messages = list(request.messages)
+    asked: list[Reply] = []
     turns: list[Reply] = []
     error = detail = ""
     try:
         for turn in range(1 + len(request.follow_ups)):
             if turn:
                 messages += [Message("assistant", turns[-1].text), Message("user", request.follow_ups[turn - 1])]
-            turns.append(await ask(messages))
+            for attempt in range(request.attempts):
+                asked.append(await ask(messages, attempt > 0))
+                if request.readable is None or request.readable(asked[-1].text):
+                    break
+            turns.append(asked[-1])
             if turns[-1].truncated:
                 break
     except RowError as problem:
         error, detail = problem.reason, problem.detail
     return Completion(
         replies=tuple(turn.text for turn in turns),
-        prompt_tokens=sum(turn.prompt_tokens for turn in turns),
-        output_tokens=sum(turn.output_tokens for turn in turns),
-        cached_tokens=sum(turn.cached_tokens for turn in turns),
+        prompt_tokens=sum(reply.prompt_tokens for reply in asked),
+        output_tokens=sum(reply.output_tokens for reply in asked),
+        cached_tokens=sum(reply.cached_tokens for reply in asked),
         truncated=bool(turns) and turns[-1].truncated,
         error=error,
         detail=detail,
+        ending=turns[-1].ending if turns else (),
     )

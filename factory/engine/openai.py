@@ -17,15 +17,23 @@ from contextlib import suppress
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
+import ray
 from ray.data import ActorPoolStrategy, Dataset
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import OpenAIEngine, Sampling
-from factory.engine.conversation import Reply, RowError, carry_on
+from factory.engine.conversation import Reply, RowError, carry_on, temperature_of
+from factory.engine.watching import Requests, watch
 from factory.errors import ModelError, UnreachableError, UserError
-from factory.records import Completion, Message, Request
+from factory.records import Completion, Message, Request, TokenChoice
 
 REQUESTS_PER_ACTOR = 128
+ENDING_TOKENS = 12
+"""So many tokens from the end hold a verdict's score."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Such an endpoint is on the machine that the job was started on, so its clients are too."""
 _PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
 _CONTROL_TOKEN = re.compile(r"<(?=[|\uff5c][^|\uff5c<>]{1,40}[|\uff5c]>|/?s>|(start|end)_of_turn>)|\[(?=/?INST\])")
 
@@ -47,13 +55,17 @@ class OpenAIGeneration:
         actors = math.ceil(self._engine.concurrency / REQUESTS_PER_ACTOR)
         at_once = self._engine.concurrency // actors
         shards_at_once = 1 + math.ceil(1.25 * at_once / self._shard_rows)
+        where: dict[str, Any] = {"num_cpus": 0.1}  # it waits for others
+        if urlsplit(self._engine.base_url).hostname in LOOPBACK:
+            here = ray.get_runtime_context().get_node_id()
+            where = {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
         return shards.map_batches(
             ShardClient,
             fn_constructor_args=(self._engine, self._sampling, at_once),
             batch_size=1,
             compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=shards_at_once + 1),
             max_concurrency=shards_at_once,
-            num_cpus=0.1,  # it waits for others
+            **where,
         )
 
 
@@ -64,6 +76,7 @@ class ShardClient:
         self._engine = engine
         self._sampling = {name: value for name, value in sampling if name != "frequency_penalty" or value}
         self._places = asyncio.Semaphore(at_once)
+        self._requests = Requests(at_once)
         self._in_doubt = asyncio.Lock()
         self._answered_at = -math.inf
 
@@ -75,25 +88,36 @@ class ShardClient:
         client = openai.AsyncOpenAI(base_url=self._engine.base_url, api_key=api_key(self._engine), timeout=timeout)
         return client.with_options(max_retries=self._engine.max_retries)
 
+    @cached_property
+    def _watching(self) -> "asyncio.Task[None]":
+        return watch(self._engine.model, self._requests.state)
+
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        _ = self._watching
         (requests,) = (pickle.loads(data) for data in batch["requests"])
+        self._requests.open += len(requests)
         completions = await asyncio.gather(*map(self._complete, requests))
         yield {**batch, "requests": [b""], "completions": [pickle.dumps(completions)]}
 
     async def _complete(self, request: Request) -> Completion:
-        async with self._places:
-            return await carry_on(request, lambda messages: self._reply(messages, request.schema))
+        try:
+            if request.weigh:
+                return Completion(error="engine_error", detail="an endpoint does not tell how likely a given reply is")
+            async with self._places:
+                return await carry_on(request, lambda messages, again: self._reply(messages, request, again))
+        finally:
+            self._requests.open -= 1
 
-    async def _reply(self, messages: Sequence[Message], schema: str | None) -> Reply:
+    async def _reply(self, messages: Sequence[Message], request: Request, again: bool) -> Reply:
         from openai import APIError
 
         failures = 0
         while True:
             try:
-                return await self._ask(self._client, messages, schema)
+                return await self._ask(self._client, messages, request, again)
             except APIError as problem:
                 failures += 1
-                await self._must_answer_others(schema)
+                await self._must_answer_others(request.schema)
                 if failures >= _rounds(problem):
                     raise _row_error(self._engine, problem) from None
 
@@ -106,15 +130,21 @@ class ShardClient:
             try:
                 if self._answered_at <= failed_at:
                     with suppress(RowError):  # that too is an answer
-                        await self._ask(client, _PING.messages, schema and _PING.schema)
+                        await self._ask(client, _PING.messages, Request((), schema=schema and _PING.schema))
             except APIError as problem:
                 if self._answered_at <= failed_at:  # another may have been answered meanwhile
                     raise _end_of_run(self._engine, problem) from None
 
-    async def _ask(self, client: Any, messages: Sequence[Message], schema: str | None) -> Reply:
+    async def _ask(self, client: Any, messages: Sequence[Message], request: Request, again: bool = False) -> Reply:
         from openai import APIResponseValidationError
 
-        asked = self._sampling | _response_format(self._engine.structured, schema) | {"model": self._engine.model}
+        asked = self._sampling | _response_format(self._engine.structured, request.schema)
+        asked |= {
+            "model": self._engine.model,
+            "temperature": temperature_of(request, self._sampling["temperature"], again),
+        }
+        if request.logprobs and self._engine.logprobs:
+            asked |= {"logprobs": True, "top_logprobs": request.logprobs}
         asked["messages"] = [{"role": m.role, "content": neutral(m.content)} for m in messages]
         answer = await client.chat.completions.with_raw_response.create(**asked)
         try:  # the client itself checks nothing
@@ -141,7 +171,16 @@ def _read(answer: Any) -> Reply:
     (text or "").encode()  # fails where it is no text, or has half characters
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     asked, said, cached = (int(n or 0) for n in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached))
-    return Reply(text or "", asked, said, cached, truncated=finish_reason == "length")
+    ending = _ending(choice.get("logprobs"))
+    return Reply(text or "", asked, said, cached, truncated=finish_reason == "length", ending=ending)
+
+
+def _ending(logprobs: Any) -> tuple[TokenChoice, ...]:
+    """The last tokens of a reply; all of them, with twenty others each, would be a thousand times the text."""
+    return tuple(
+        TokenChoice(place["token"], {likely["token"]: float(likely["logprob"]) for likely in place["top_logprobs"]})
+        for place in ((logprobs or {}).get("content") or [])[-ENDING_TOKENS:]
+    )
 
 
 def _rounds(problem: Any) -> int:
@@ -158,18 +197,27 @@ def _row_error(engine: OpenAIEngine, problem: Any) -> RowError:
 
 
 def _end_of_run(engine: OpenAIEngine, problem: Any) -> UserError:
-    place, told = f"engine.base_url {engine.base_url}", str(problem).replace(api_key(engine), "***")[:300]
+    where, told = _place(engine), str(problem).replace(api_key(engine), "***")[:300]
+    place = f"{where}.base_url {engine.base_url}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
-    check = f"check it, engine.model, engine.structured, sampling and ${engine.api_key_env}"
+    check = f"check it, {where}.model, {where}.structured, sampling and ${engine.api_key_env}"
     return ModelError(f"{place}: refuses {engine.model!r} ({told}); {check}")
+
+
+def _place(engine: OpenAIEngine) -> str:
+    """Where an endpoint stands in the config: candidates and judges have names."""
+    name = getattr(engine, "name", None)
+    return f"evaluation ({name})" if name else "engine"
 
 
 def api_key(engine: OpenAIEngine) -> str:
     """The key out of the environment; a ModelError where there is none."""
+    if engine.api_key_env is None:
+        return "none"
     key = os.environ.get(engine.api_key_env, "").strip()
     if not re.fullmatch("[!-~]+", key):
-        raise ModelError(f"engine.api_key_env: ${engine.api_key_env} is not set to a key; export it here")
+        raise ModelError(f"{_place(engine)}.api_key_env: ${engine.api_key_env} is not set to a key; export it here")
     return key
 
 
@@ -191,7 +239,7 @@ def check_endpoint(engine: OpenAIEngine) -> None:
         raise _end_of_run(engine, problem) from None
     if names and engine.model not in names:
         known = ", ".join(get_close_matches(engine.model, names, n=8, cutoff=0))
-        raise ModelError(f"engine.model {engine.model!r}: {engine.base_url} does not have it; it has {known}")
+        raise ModelError(f"{_place(engine)}.model {engine.model!r}: {engine.base_url} does not have it; it has {known}")
 
 
 def neutral(text: str) -> str:

@@ -12,7 +12,7 @@ from ray.data import Dataset
 
 from factory.config import ScriptedEngine
 from factory.engine.conversation import Reply, RowError, carry_on
-from factory.records import Message, Request
+from factory.records import Completion, Message, Request
 
 
 class ScriptedGeneration:
@@ -34,15 +34,21 @@ class ScriptedGeneration:
         return shard | {"completions": pickle.dumps(asyncio.run(self._answer_all(pickle.loads(shard["requests"]))))}
 
     async def _answer_all(self, requests: list[Request]) -> list[Any]:
-        return [await carry_on(request, self._ask) for request in requests]
+        return [_weighed(request) if request.weigh else await carry_on(request, self._ask) for request in requests]
 
-    async def _ask(self, messages: list[Message]) -> Reply:
+    async def _ask(self, messages: list[Message], again: bool) -> Reply:
         for scripted in self._engine.replies:
             if scripted.contains in messages[-1].content:
                 if scripted.error:
                     raise RowError("engine_error", scripted.error)
                 return _reply(messages, scripted.reply, scripted.truncated)
         return _reply(messages, self._engine.default)
+
+
+def _weighed(request: Request) -> Completion:
+    """A nat a word."""
+    words = len(request.messages[-1].content.split())
+    return Completion(output_tokens=words, log_likelihood=-float(words))
 
 
 def _reply(messages: list[Message], text: str, truncated: bool = False) -> Reply:

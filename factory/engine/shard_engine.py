@@ -24,9 +24,19 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from factory import models
 from factory.chat import ChatTokenizer
 from factory.config import Sampling
-from factory.engine.conversation import Reply, RowError, carry_on
+from factory.engine.conversation import Reply, RowError, carry_on, temperature_of
 from factory.engine.quarantine import GUILTY, Quarantine
+from factory.engine.watching import vllm_state, watch
+from factory.errors import ModelError
 from factory.records import Completion, Message, Request
+
+_WHOLE = RequestOutputKind.FINAL_ONLY
+
+
+def _guide(request: Request) -> dict[str, Any]:
+    if not request.schema:
+        return {}
+    return {"structured_outputs": StructuredOutputsParams(json=request.schema)}
 
 
 class ShardEngine:
@@ -41,6 +51,7 @@ class ShardEngine:
     def __init__(self, model: str, engine_kwargs: dict[str, Any], sampling: Sampling) -> None:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB; unset, vLLM takes half of the machine's memory
         folder = models.fetch(model)
+        self._model = model
         self._wrapper_kwargs = {
             **engine_kwargs,
             "model": folder,
@@ -65,33 +76,61 @@ class ShardEngine:
     def _reviving(self) -> asyncio.Lock:
         return asyncio.Lock()
 
+    @cached_property
+    def _watching(self) -> "asyncio.Task[None]":
+        return watch(self._model, vllm_state)
+
     def _start(self) -> Any:
         return vLLMEngineWrapper(**self._wrapper_kwargs)
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        _ = self._watching
         (requests,), (prompts,) = (map(pickle.loads, batch[column]) for column in ("requests", "prompts"))
         completions = await asyncio.gather(*map(self._complete, requests, prompts))
         told = {"completions": [pickle.dumps(completions)], "engine_up": [self._up_at]}
         yield {**batch, "requests": [b""], "prompts": [b""], **told}
 
     async def _complete(self, request: Request, prompt: np.ndarray) -> Completion:
-        schema = request.schema
+        if request.weigh:
+            return await self._weigh(request.messages)
         opening: list[list[int]] = [prompt.tolist()]
 
-        async def ask(messages: list[Message]) -> Reply:
+        async def ask(messages: list[Message], again: bool) -> Reply:
             tokens = opening.pop() if opening else self._tokenizer.encode(messages)
-            return await self._reply(tokens, schema)
+            temperature = temperature_of(request, self._sampling["temperature"], again)
+            answer = await self._answer(tokens, **self._sampling | {"temperature": temperature}, **_guide(request))
+            return Reply(
+                text=answer.outputs[0].text,
+                prompt_tokens=len(tokens),
+                output_tokens=len(answer.outputs[0].token_ids),
+                cached_tokens=answer.num_cached_tokens or 0,
+                truncated=answer.outputs[0].finish_reason == "length",
+            )
 
         return await carry_on(request, ask)
 
-    async def _reply(self, tokens: list[int], schema: str | None) -> Reply:
+    async def _weigh(self, messages: tuple[Message, ...]) -> Completion:
+        """How likely the assistant's replies are, each after what stands before it."""
+        try:
+            encoded = self._tokenizer.encode_dialogue(messages)
+            answer = await self._answer(encoded.ids, max_tokens=1, temperature=0, prompt_logprobs=0)
+        except RowError as problem:
+            return Completion(error=problem.reason, detail=problem.detail)
+        except ModelError as problem:  # a chat template that replies cannot be told apart in
+            return Completion(error="engine_error", detail=str(problem))
+        places = [place for place, learned in enumerate(encoded.mask) if learned]
+        likelihood = sum(answer.prompt_logprobs[place][encoded.ids[place]].logprob for place in places)
+        return Completion((), len(encoded.ids), len(places), log_likelihood=likelihood)
+
+    async def _answer(self, tokens: list[int], **sampling: Any) -> Any:
+        """The output of vLLM for a prompt, whatever it takes."""
         if len(tokens) >= self._window:
             raise RowError("too_long", f"the prompt has {len(tokens)} tokens, the model's window {self._window}")
         for deaths in range(GUILTY):
             async with self._quarantine.admitted(deaths):
                 llm = self._llm
                 try:
-                    return await self._generate(llm, tokens, schema)
+                    return await self._generate(llm, tokens, SamplingParams(**sampling, output_kind=_WHOLE))
                 except EngineDeadError as problem:
                     last = problem
                     await self._revive(llm)
@@ -99,21 +138,12 @@ class ShardEngine:
                     raise RowError("engine_error", str(problem)) from None
         raise RowError("engine_died", f"{type(last).__name__}: {last}")
 
-    async def _generate(self, llm: Any, tokens: list[int], schema: str | None) -> Reply:
-        guide = StructuredOutputsParams(json=schema, disable_any_whitespace=True) if schema else None
-        params = SamplingParams(**self._sampling, structured_outputs=guide, output_kind=RequestOutputKind.FINAL_ONLY)
+    async def _generate(self, llm: Any, tokens: list[int], params: SamplingParams) -> Any:
         async with llm.semaphore:
             prompt = TokensPrompt(prompt_token_ids=tokens)
             async for output in llm.engine.generate(prompt, params, str(next(self._request_ids))):
                 if output.finished:
-                    answer = output.outputs[0]
-                    return Reply(
-                        text=answer.text,
-                        prompt_tokens=len(tokens),
-                        output_tokens=len(answer.token_ids),
-                        cached_tokens=output.num_cached_tokens or 0,
-                        truncated=answer.finish_reason == "length",
-                    )
+                    return output
         raise RowError("engine_error", "the engine ended the request without an answer")
 
     async def _revive(self, dead: Any) -> None:

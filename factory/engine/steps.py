@@ -13,14 +13,18 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+from ray.data import Dataset
 
+from factory import metrics, stopping
 from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
 from factory.engine import Generation, generation
+from factory.errors import Stopped
 from factory.manifest import Timing, manifest_of
 from factory.models import Located
 from factory.progress import Progress
 from factory.records import Completion, Counts, Reject, Request
-from factory.runtime import each, unwrapped
+from factory.runtime import each, rows_of, unwrapped
+from factory.stopping import Gate
 from factory.tables import Row, Table, accepted, count, fingerprint_of, rejected
 
 
@@ -35,6 +39,10 @@ class Step:
     parse: Callable[[Row, Completion], Any | Reject]
     ids: Callable[[Row], dict[str, str]]
     """The columns that a rejected row keeps."""
+    keep_truncated: bool = False
+    """Whether `parse` gets replies that were cut at `max_tokens` too; otherwise they are rejected."""
+    one_reason: str = ""
+    """The reason of every reject, with its own one before the detail; by default each has its own."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Lane:
     work: Table
     table: Table
     settings: Mapping[str, Any]
+    engine: Engine
 
 
 @dataclass(frozen=True)
@@ -85,42 +94,68 @@ class Open:
     pending: list[str]
 
 
-def run_lanes(lanes: Sequence[Lane], engine: Engine, progress: Progress) -> None:
-    """Make the tables of all lanes, or what is missing of them, in one run of the engine.
+def run_lanes(lanes: Sequence[Lane], progress: Progress) -> None:
+    """Make the tables of all lanes, or what is missing of them, in one run.
 
-    Together, because starting an engine costs a minute on a laptop and more for a large model.
+    Lanes of one engine share it, because starting one costs a minute on a laptop and more for a
+    large model; lanes of several engines run at the same time.
 
     Raises:
+        Stopped: the run was asked to end; what was in flight is written.
         FactoryError: the run cannot go on; what is written stays, and the same command goes on.
     """
-    opened = [one for lane in lanes if (one := _open(lane, engine, progress))]
+    opened = [one for lane in lanes if (one := _open(lane, progress))]
     if not opened:
         return
     progress.begin([one.lane.table.name for one in opened], sum(one.rows_in for one in opened))
     try:
-        with unwrapped():
+        with unwrapped(), stopping.gate(opened[0].lane.table.output) as gate:
             accounts = [_count_shards(one) for one in opened]
             left = [len(one.pending) for one in opened]
             progress.resume(sum(accounts, Counts()))
             made = [Counts() for _ in opened]
             for number in [n for n, shards in enumerate(left) if not shards]:
-                _finish(opened[number], engine, accounts[number], progress.timing(made[number]), progress)
-            for number, new, engine_up in _generate(opened, engine):
+                _finish(opened[number], accounts[number], progress.timing(made[number]), progress)
+            for number, new, engine_up in _generate(opened, gate):
                 progress.engine_up(engine_up)
                 progress.advance(new)
                 made[number] += new
                 accounts[number] += new
+                _tell(opened[number], new, accounts[number])
                 left[number] -= 1
                 if not left[number]:
-                    _finish(opened[number], engine, accounts[number], progress.timing(made[number]), progress)
+                    _finish(opened[number], accounts[number], progress.timing(made[number]), progress)
+            if any(left):
+                written = sum(accounts, Counts()).rows
+                raise Stopped(
+                    f"{written:,} rows of {_told(opened)} are written; the same command goes on with the rest"
+                )
     finally:
         progress.finish()
 
 
-def _open(lane: Lane, engine: Engine, progress: Progress) -> Open | None:
+def _tell(one: Open, new: Counts, all_there: Counts) -> None:
+    name = one.lane.table.name
+    metrics.count(name, new, one.lane.engine.model.ref)
+    metrics.left(name, one.rows_in - all_there.rows)
+
+
+def is_finished(lane: Lane) -> bool:
+    """Whether a lane's table is whole, with the lane's own settings and work."""
+    finished = lane.table.manifest()
+    if finished is None or lane.work.manifest() is None:
+        return False
+    return bool(finished["fingerprint"] == fingerprint_of(_decided(lane)))
+
+
+def _decided(lane: Lane) -> dict[str, Any]:
     work = lane.work.manifest()
     assert work is not None, f"{lane.work.path} is not finished"
-    decided = {**lane.settings, "prompt": lane.step.prompt, **engine.settings(), "work": work["fingerprint"]}
+    return {**lane.settings, "prompt": lane.step.prompt, **lane.engine.settings(), "work": work["fingerprint"]}
+
+
+def _open(lane: Lane, progress: Progress) -> Open | None:
+    decided = _decided(lane)
     fingerprint = fingerprint_of(decided)
     lane.table.begin(fingerprint, decided)
     finished = lane.table.manifest()
@@ -129,11 +164,12 @@ def _open(lane: Lane, engine: Engine, progress: Progress) -> Open | None:
         return None
     names, there = lane.work.shards(), set(lane.table.shards())
     done, pending = ([n for n in names if (n in there) is wanted] for wanted in (True, False))
-    return Open(lane, fingerprint, work["ok"], done, pending)
+    return Open(lane, fingerprint, (lane.work.manifest() or {})["ok"], done, pending)
 
 
-def _finish(one: Open, engine: Engine, counts: Counts, timing: Timing, progress: Progress) -> None:
+def _finish(one: Open, counts: Counts, timing: Timing, progress: Progress) -> None:
     one.lane.table.check_complete(counts, one.rows_in)
+    engine = one.lane.engine
     made_with = {"prompts": [one.lane.step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
     name = one.lane.table.name
     manifest = manifest_of(name, one.rows_in, counts, timing, one.fingerprint, **made_with)
@@ -145,53 +181,79 @@ def _count_shards(one: Open) -> Counts:
     if not one.done:
         return Counts()
     counted = each([{"shard": name} for name in one.done]).map(partial(_count_shard, one.lane.table), num_cpus=0.5)
-    return sum(map(_counts_of, counted.iter_rows()), Counts())
+    return sum(map(_counts_of, rows_of(counted)), Counts())
 
 
-def _generate(opened: Sequence[Open], engine: Engine) -> Iterator[tuple[int, Counts, float]]:
-    """Answer all pending shards; for each that is written, its lane, its counts, when its engine was up."""
-    shards = [{"lane": number, "shard": name} for number, one in enumerate(opened) for name in one.pending]
-    if not shards:
+def _told(opened: Sequence[Open]) -> str:
+    return f"{sum(one.rows_in for one in opened):,} of {', '.join(one.lane.table.name for one in opened)}"
+
+
+def _generate(opened: Sequence[Open], gate: Gate) -> Iterator[tuple[int, Counts, float]]:
+    """Answer the pending shards; for each that is written, its lane, its counts, when its engine was up.
+
+    Where the run is asked to stop, those that were read by then.
+    """
+    engines: list[Engine] = []
+    for one in opened:
+        if one.pending and one.lane.engine not in engines:
+            engines.append(one.lane.engine)
+    if not engines:
         return
-    everything = sum(len(one.pending) + len(one.done) for one in opened)
-    shard_rows = max(1, sum(one.rows_in for one in opened) // everything)
-    answer = generation(engine.config, engine.sampling, engine.seed, shard_rows)
-    lanes = [one.lane for one in opened]
-    # One block a shard from the read on: nothing between here and the write merges or cuts blocks.
-    read = each(shards).map(partial(_read_and_render, lanes, answer), num_cpus=0.5)
-    written = answer(read).map(partial(_parse_and_write, lanes, answer.model), num_cpus=0.5)
+    first, *others = [_answered(opened, engine, gate) for engine in engines]
+    answered = first.union(*others) if others else first
+    # One block a shard from the read on: nothing between there and here merges or cuts blocks.
+    written = answered.map(partial(_parse_and_write, [one.lane for one in opened]), num_cpus=0.5)
     for row in written.iter_rows():
-        yield row["lane"], _counts_of(row), row["engine_up"]
+        if row["passed"]:
+            yield row["lane"], _counts_of(row), row["engine_up"]
 
 
-def _read_and_render(lanes: Sequence[Lane], answer: Generation, shard: dict[str, Any]) -> dict[str, Any]:
+def _answered(opened: Sequence[Open], engine: Engine, gate: Gate) -> Dataset:
+    """The pending shards of an engine's lanes, answered; Ray names the columns of all engines alike."""
+    mine = [(number, one) for number, one in enumerate(opened) if one.lane.engine == engine]
+    shards = [{"lane": number, "shard": name} for number, one in mine for name in one.pending]
+    everything = sum(len(one.pending) + len(one.done) for _, one in mine)
+    shard_rows = max(1, sum(one.rows_in for _, one in mine) // everything)
+    answer = generation(engine.config, engine.sampling, engine.seed, shard_rows)
+    read = each(shards).map(partial(_read_and_render, [one.lane for one in opened], answer, gate), num_cpus=0.5)
+    return answer(read)
+
+
+def _read_and_render(lanes: Sequence[Lane], answer: Generation, gate: Gate, shard: dict[str, Any]) -> dict[str, Any]:
     lane = lanes[shard["lane"]]
-    rows = [row for row in lane.work.read(shard["shard"]).to_pylist() if row.get("status", "ok") == "ok"]
+    passed = gate.is_open()
+    found = lane.work.read(shard["shard"]).to_pylist() if passed else []
+    rows = [row for row in found if row.get("status", "ok") == "ok"]
     rendered = [lane.step.render(row) for row in rows]
     requests = [request for request in rendered if isinstance(request, Request)]
     refusals = [one if isinstance(one, Reject) else None for one in rendered]
     return {
         **shard,
+        "passed": passed,
         "work": pickle.dumps(list(zip(rows, refusals, strict=True))),
         "requests": pickle.dumps(requests),
         **answer.prepare(requests),
     }
 
 
-def _parse_and_write(lanes: Sequence[Lane], model: str, shard: dict[str, Any]) -> dict[str, Any]:
+def _parse_and_write(lanes: Sequence[Lane], shard: dict[str, Any]) -> dict[str, Any]:
+    if not shard["passed"]:
+        return {"lane": shard["lane"], "passed": False, "engine_up": 0.0, **_as_row(Counts())}
     lane = lanes[shard["lane"]]
     completions = iter(pickle.loads(shard["completions"]))
-    made_with = {"prompt": lane.step.prompt, "model": model}
+    made_with = {"prompt": lane.step.prompt, "model": lane.engine.model.ref}
     rows = []
     for row, refusal in pickle.loads(shard["work"]):
         completion = Completion() if refusal else next(completions)
         made = refusal or _parse(lane.step, row, completion)
         if isinstance(made, Reject):
+            if lane.step.one_reason:
+                made = Reject(lane.step.one_reason, f"{made.reason}: {made.detail}")
             rows.append(rejected(made, lane.step.ids(row), completion, **made_with))
         else:
             rows.append(accepted(made, completion, **made_with))
     counts = lane.table.write(shard["shard"], rows, lane.step.schema)
-    return {"lane": shard["lane"], "engine_up": shard.get("engine_up", 0.0), **_as_row(counts)}
+    return {"lane": shard["lane"], "passed": True, "engine_up": shard.get("engine_up", 0.0), **_as_row(counts)}
 
 
 def _parse(step: Step, row: Row, completion: Completion) -> Any | Reject:
@@ -199,7 +261,7 @@ def _parse(step: Step, row: Row, completion: Completion) -> Any | Reject:
     raw = "\n\n".join(completion.replies)
     if completion.error:
         return Reject(completion.error, completion.detail or raw)
-    if completion.truncated:
+    if completion.truncated and not step.keep_truncated:
         return Reject("truncated", raw)
     return step.parse(row, completion)
 

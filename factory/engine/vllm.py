@@ -21,6 +21,10 @@ from factory.config import Sampling, VllmEngine
 from factory.records import Request
 from factory.runtime import check_fits, on_gpu
 
+GUIDE = {"backend": "guidance", "disable_any_whitespace": True}
+"""xgrammar, vLLM's own choice, lets a string with a `maxLength` hold no quotation mark, backslash or line break, so
+that no code or paragraphs could be written; with escapes in its grammar a mask takes 0.8 s in place of 40 µs."""
+
 CPU_DEFAULTS = {"enforce_eager": True, "dtype": "bfloat16", "max_num_seqs": 64, "distributed_executor_backend": "mp"}
 """Eager mode starts in half a minute; more sequences than 64 gain nothing on a few cores."""
 
@@ -43,13 +47,15 @@ class VllmGeneration:
         self._shard_rows = shard_rows
         self._on_cpu = not on_gpu(engine.device)
         defaults = CPU_DEFAULTS if self._on_cpu else GPU_DEFAULTS
-        self._engine_kwargs = {**defaults, "seed": seed, "enable_prefix_caching": True, **engine.engine_kwargs}
+        own = {"seed": seed, "enable_prefix_caching": True, "structured_outputs_config": GUIDE}
+        self._engine_kwargs = {**defaults, **own, **engine.engine_kwargs}
         self.model = engine.model
 
     def prepare(self, requests: list[Request]) -> dict[str, Any]:
         """Tokenise the opening of each request, away from the engine's event loop."""
         tokenizer = _tokenizer(self.model)
-        prompts = [np.asarray(tokenizer.encode(request.messages), np.int32) for request in requests]
+        # A reply that is weighed is part of the prompt, and its engine tokenises it again to know where it stands.
+        prompts = [np.asarray([] if r.weigh else tokenizer.encode(r.messages), np.int32) for r in requests]
         return {"prompts": pickle.dumps(prompts)}
 
     def __call__(self, shards: Dataset) -> Dataset:

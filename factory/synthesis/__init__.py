@@ -1,7 +1,6 @@
 """Personas in, profiles and character-driven dialogues out.
 
     sources       any file to raw rows
-    normalise     raw values to clean text
     personas      a raw row to a Persona
     instructions  a raw row to an Instruction
     profiles      a Persona to a Profile

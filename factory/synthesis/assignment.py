@@ -5,10 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-MIN_SHARD_ROWS = 16
-MAX_SHARD_ROWS = 4096
-SHARDS = 1024
-"""About so many shards a table: enough to spread over a hundred engines, few enough to list."""
+from factory.tables import MAX_SHARD_ROWS
 
 
 def draw_characters(instructions: int, characters: int, n: int, seed: int) -> np.ndarray:
@@ -25,11 +22,6 @@ def draw_characters(instructions: int, characters: int, n: int, seed: int) -> np
     for number in range(instructions):
         draws[number] = drawing.sample(positions, n)
     return draws
-
-
-def shard_rows_for(rows: int) -> int:
-    """How many rows a shard should hold in a table of so many."""
-    return min(max(rows // SHARDS, MIN_SHARD_ROWS), MAX_SHARD_ROWS)
 
 
 def cut_at_characters(keys: np.ndarray, shard_rows: int) -> Iterator[tuple[int, int]]:

@@ -8,9 +8,9 @@ import json
 from dataclasses import dataclass
 
 from factory.config import Strategy
+from factory.normalise import is_text
 from factory.prompts import Prompt
 from factory.records import Completion, Dialogue, Message, Reject, Request, content_id
-from factory.synthesis.normalise import is_text
 from factory.tables import Row, messages_of
 
 SHORTEST_BOUND = 512

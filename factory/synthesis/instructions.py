@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from factory.normalise import paragraphs
 from factory.records import Instruction, Message, Reject, content_id
-from factory.synthesis.normalise import paragraphs
 
 FORMATS = {"lima": "conversations", "alpaca": "instruction", "ph-instruct": "synthesized text", "messages": "messages"}
 """Each format by the key that gives it away."""

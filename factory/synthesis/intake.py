@@ -15,19 +15,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray.data
 
-from factory import storage
+from factory import metrics, storage
 from factory.exchange import Exchange, partitions_for
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts, Reject, content_id, key_of
-from factory.runtime import unwrapped
-from factory.synthesis.assignment import shard_rows_for
+from factory.runtime import rows_of, unwrapped
+from factory.synthesis.duplicates import drop_duplicates
 from factory.synthesis.formats import RawRow
 from factory.synthesis.sources import read_rows
-from factory.tables import REJECTED, Table, accepted, count, fingerprint_of, rejected
+from factory.tables import REJECTED, Table, accepted, count, fingerprint_of, rejected, shard_rows_for
 
 ROWS_A_SPILL = 50_000
 COMPRESSION = 5
@@ -106,7 +105,7 @@ def _spill_all(
     work = ray.data.range(len(tasks), override_num_blocks=len(tasks))
     spilled = work.flat_map(lambda row: _spill(intake, tasks[row["id"]], limit, exchange), num_cpus=0.5)
     spills, source_rows = [], [0] * len(files)
-    for spill in spilled.iter_rows():
+    for spill in rows_of(spilled):
         spills.append(spill)
         for source, rows in zip(spill["sources"], spill["source_rows"], strict=True):
             source_rows[source] = max(source_rows[source], rows)
@@ -164,11 +163,12 @@ def _settle_all(
     work = ray.data.range(exchange.partitions, override_num_blocks=exchange.partitions)
     settled = work.map(partial(_settle, intake, exchange, files, table, shard_rows), num_cpus=0.5)
     counts, digests = Counts(), {}
-    for row in settled.iter_rows():
+    for row in rows_of(settled):
         part = Counts(**json.loads(row["counts"]))
         counts += part
         digests[row["partition"]] = row["digest"]
         progress.advance(part)
+        metrics.count(table.name, part)
     return counts, hashlib.sha256("".join(digests[p] for p in sorted(digests)).encode()).hexdigest()[:16]
 
 
@@ -188,42 +188,3 @@ def _settle(
         "counts": json.dumps(asdict(count(kept) + count(refused))),
         "digest": hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16],
     }
-
-
-def drop_duplicates(rows: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table]:
-    """Of equal accepted rows keep the one that was read first; reject the others.
-
-    Returns:
-        The kept rows sorted by id, and the rejected ones.
-    """
-    refused = rows.filter(pc.not_equal(rows["status"], "ok"))
-    clean = rows.filter(pc.equal(rows["status"], "ok")).sort_by(
-        [(id_column, "ascending"), ("source", "ascending"), ("row", "ascending")]
-    )
-    ids = clean[id_column].to_numpy()
-    first = np.ones(len(ids), bool)
-    first[1:] = ids[1:] != ids[:-1]
-    kept = clean.filter(pa.array(first))
-    again = clean.filter(pa.array(~first))
-    if again.num_rows:
-        holder = np.flatnonzero(first)[np.cumsum(first) - 1][~first]
-        again = _as_duplicates(again, clean.take(holder))
-    return kept, pa.concat_tables([refused, again])
-
-
-def _as_duplicates(rows: pa.Table, holders: pa.Table) -> pa.Table:
-    """Reject rows that have the id of a kept one; null all but their place."""
-    names = [n for n in rows.schema.names if n not in ("source", "row", "status", "reason", "detail")]
-    same = np.array(
-        [a == b for a, b in zip(rows.select(names).to_pylist(), holders.select(names).to_pylist(), strict=True)]
-    )
-    places = zip(holders["source"].to_pylist(), holders["row"].to_pylist(), strict=True)
-    told = {
-        "source": rows["source"],
-        "row": rows["row"],
-        "status": pa.array(["rejected"] * rows.num_rows),
-        "reason": pa.array(np.where(same, "duplicate", "id_collision").tolist()),
-        "detail": pa.array([f"same as row {row} of file {source}" for source, row in places]),
-    }
-    columns = [told.get(field.name, pa.nulls(rows.num_rows, field.type)) for field in rows.schema]
-    return pa.table(columns, schema=rows.schema)

@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
-from factory import storage
+from factory import metrics, storage
 from factory.exchange import Exchange, partitions_for
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts
-from factory.runtime import unwrapped
-from factory.synthesis.assignment import cut_at_characters, draw_characters, shard_rows_for
-from factory.tables import ASSIGNMENTS, Table, fingerprint_of
+from factory.runtime import rows_of, unwrapped
+from factory.synthesis.assignment import cut_at_characters, draw_characters
+from factory.tables import ASSIGNMENTS, Table, fingerprint_of, shard_rows_for
 
 BYTES_A_ROW = 4096
 """About what an instruction and a profile take, to choose how many partitions there are."""
@@ -92,9 +92,11 @@ def _pair_all(
         partial(_join, asked, asked_files, speakers, speaker_files, table, shard_rows_for(rows)), num_cpus=0.5
     )
     counts = Counts()
-    for row in joined.iter_rows():
-        counts += Counts(ok=row["rows"])
-        progress.advance(Counts(ok=row["rows"]))
+    for row in rows_of(joined):
+        part = Counts(ok=row["rows"])
+        counts += part
+        progress.advance(part)
+        metrics.count(table.name, part)
     storage.delete_folder(folder)
     return counts
 
@@ -103,7 +105,7 @@ def _run(shards: list[str], spill: Any) -> list[str]:
     named = ray.data.range(len(shards), override_num_blocks=len(shards)).map(
         lambda row: {"shard": shards[row["id"]]}, num_cpus=0.5
     )
-    return sorted(row["file"] for row in named.map(spill, num_cpus=0.5).iter_rows())
+    return sorted(row["file"] for row in rows_of(named.map(spill, num_cpus=0.5)))
 
 
 @ray.remote(num_cpus=0.5)

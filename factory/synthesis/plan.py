@@ -53,7 +53,7 @@ def check(config: RunConfig) -> None:
     persona_files(config)
     for corpus in config.instructions:
         instruction_files(config, corpus)
-    locate_model(config)
+    locate_model(config.engine)
 
 
 def _check_prompts(config: RunConfig) -> None:
@@ -72,19 +72,11 @@ def plan(config: RunConfig, progress: Progress) -> None:
     notes: list[str] = []
     _check_prompts(config)
     storage.check_writable(config.output)
-    model = f"{config.engine.model} (not checked)"
-    if isinstance(config.engine, OpenAIEngine) and config.engine.api_key_env not in os.environ:
-        notes.append(f"model {config.engine.model!r}: a run needs ${config.engine.api_key_env}, which is not set")
-    else:
-        try:
-            located = locate_model(config)
-            model = f"{located.ref} (revision {located.revision})"
-        except UnreachableError as problem:
-            notes.append(str(problem))
-    personas = _sample_personas(config, notes)
+    model = model_told(config, notes)
+    personas = sample_personas(config, notes)
     if personas and personas.exact:
         check_cast(config, personas.rows, "personas")
-    corpora = [(corpus, _sample_instructions(config, index, notes)) for index, corpus in enumerate(config.instructions)]
+    corpora = [(corpus, sample_instructions(config, index, notes)) for index, corpus in enumerate(config.instructions)]
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("table", "rows", "calls", "tokens in, about", "tokens out, about"):
         grid.add_column(column, justify="left" if column == "table" else "right")
@@ -113,6 +105,23 @@ def plan(config: RunConfig, progress: Progress) -> None:
         progress.say(f"Not checked from here: {note}")
 
 
+def model_told(config: RunConfig, notes: list[str]) -> str:
+    """The engine's model in words; what could not be reached is added to the notes.
+
+    Raises:
+        ModelError: it cannot be had.
+    """
+    if isinstance(config.engine, OpenAIEngine) and config.engine.api_key_env not in os.environ:
+        notes.append(f"model {config.engine.model!r}: a run needs ${config.engine.api_key_env}, which is not set")
+    else:
+        try:
+            located = locate_model(config.engine)
+            return f"{located.ref} (revision {located.revision})"
+        except UnreachableError as problem:
+            notes.append(str(problem))
+    return f"{config.engine.model} (not checked)"
+
+
 def _add(
     grid: Grid,
     name: str,
@@ -132,7 +141,8 @@ def _add(
     grid.add_row(name, rows.shown(), f"{calls:,}", f"{tokens_in:,}", f"{calls * min(out, sampling.max_tokens):,}")
 
 
-def _sample_personas(config: RunConfig, notes: list[str]) -> Sample | None:
+def sample_personas(config: RunConfig, notes: list[str]) -> Sample | None:
+    """The first personas of the source; what could not be reached is added to the notes."""
     try:
         files = persona_files(config)
     except UnreachableError as problem:
@@ -144,7 +154,8 @@ def _sample_personas(config: RunConfig, notes: list[str]) -> Sample | None:
     return Sample(rows[0], rows[1], characters)
 
 
-def _sample_instructions(config: RunConfig, index: int, notes: list[str]) -> Sample | None:
+def sample_instructions(config: RunConfig, index: int, notes: list[str]) -> Sample | None:
+    """The first instructions of a corpus; what could not be reached is added to the notes."""
     corpus = config.instructions[index]
     try:
         files, form = instruction_files(config, corpus)

@@ -2,9 +2,9 @@
 
 from pydantic import ValidationError
 
+from factory.normalise import is_text
 from factory.prompts import Prompt
 from factory.records import Completion, Profile, ProfileFields, Reject, Request
-from factory.synthesis.normalise import is_text
 from factory.tables import Row
 
 LABELS = {

@@ -114,8 +114,10 @@ def _some(manifest: dict[str, Any], source: str) -> None:
         )
 
 
-def make_profiles(config: RunConfig, model: Located, personas: Table, progress: Progress) -> Table:
-    """Every persona to a profile or a reject."""
+def make_profiles(
+    config: RunConfig, model: Located, personas: Table, progress: Progress, name: str = PROFILES_TABLE
+) -> Table:
+    """Every persona to a profile or a reject, in the table of that name."""
     prompt = load_prompt("profile", config.prompts_dir)
     language = config.profiles.language
     step = Step(
@@ -126,8 +128,8 @@ def make_profiles(config: RunConfig, model: Located, personas: Table, progress: 
         ids=_character_id,
     )
     engine = Engine(config.engine, config.profiles.sampling, config.seed, model)
-    table = Table(config.output, PROFILES_TABLE)
-    run_lanes([Lane(step, personas, table, {"language": language})], engine, progress)
+    table = Table(config.output, name)
+    run_lanes([Lane(step, personas, table, {"language": language}, engine)], progress)
     return table
 
 
@@ -169,7 +171,7 @@ def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Tabl
     lanes = [
         _dialogues(config, engine, strategy, work) for work in assignments for strategy in config.dialogues.strategies
     ]
-    run_lanes(lanes, engine, progress)
+    run_lanes(lanes, progress)
 
 
 def _dialogues(config: RunConfig, engine: Engine, strategy: Strategy, assignments: Table) -> Lane:
@@ -184,4 +186,4 @@ def _dialogues(config: RunConfig, engine: Engine, strategy: Strategy, assignment
         ids=partial(dialogue_ids, style),
     )
     table = Table(config.output, dialogues_table(strategy, assignments.name.removeprefix("assignments/")))
-    return Lane(step, assignments, table, {"system": system.ref})
+    return Lane(step, assignments, table, {"system": system.ref}, engine)

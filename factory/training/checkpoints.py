@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -41,46 +42,58 @@ def path_of(folder: str, step: int) -> str:
 
 
 def whole_checkpoints(folder: str) -> list[Checkpoint]:
-    """The checkpoints that have a manifest, newest first."""
-    found = []
-    for name in storage.list_names(folder, ""):
-        manifest = storage.join(folder, name, MANIFEST)
-        if name.startswith("step-") and storage.exists(manifest):
-            content = json.loads(storage.read_bytes(manifest))
-            files = {file: (size, digest) for file, (size, digest) in content.pop("files").items()}
-            found.append(Checkpoint(path=storage.join(folder, name), files=files, **content))
-    return sorted(found, key=lambda one: -one.step)
+    """The checkpoints whose files are all there in their sizes, newest first."""
+    return list(_whole(folder))
 
 
 def newest(folder: str) -> Checkpoint | None:
-    """The checkpoint to go on from: the newest whose files are there in their sizes.
+    """The checkpoint to go on from.
 
-    One that lacks something is marked as damaged on the way.
+    Every worker asks, and all must hear the same: this only reads, and one listing of the folder decides.
     """
-    for checkpoint in whole_checkpoints(folder):
-        if all(_size(checkpoint, name) == size for name, (size, _) in checkpoint.files.items()):
-            return checkpoint
-        mark_damaged(checkpoint)
-    return None
+    return next(_whole(folder), None)
 
 
-def _size(checkpoint: Checkpoint, name: str) -> int | None:
-    path = storage.join(checkpoint.path, TAG, name)
-    return storage.size(path) if storage.exists(path) else None
+def _whole(folder: str) -> Iterator[Checkpoint]:
+    sizes = storage.sizes(folder)
+    for name in _with(MANIFEST, sizes):
+        checkpoint = _read(folder, name)
+        there = {file: sizes.get(f"{name}/{TAG}/{file}") for file in checkpoint.files}
+        if there == {file: size for file, (size, _) in checkpoint.files.items()}:
+            yield checkpoint
+
+
+def _with(document: str, files: Iterable[str]) -> list[str]:
+    """The names of checkpoints that have a document, newest first."""
+    names = {name for name, _, file in (path.partition("/") for path in files) if file == document}
+    return sorted((name for name in names if name.startswith("step-")), reverse=True)
+
+
+def _read(folder: str, name: str) -> Checkpoint:
+    content = json.loads(storage.read_bytes(storage.join(folder, name, MANIFEST)))
+    files = {file: (size, digest) for file, (size, digest) in content.pop("files").items()}
+    return Checkpoint(path=storage.join(folder, name), files=files, **content)
+
+
+def finished_checkpoints(folder: str) -> list[Checkpoint]:
+    """The checkpoints that have a manifest, whatever became of their files since; newest first."""
+    return [_read(folder, name) for name in _with(MANIFEST, storage.sizes(folder))]
 
 
 def mark_damaged(checkpoint: Checkpoint) -> None:
-    """Keep a damaged checkpoint from being used, and what is left of it from being lost."""
+    """Keep a damaged checkpoint from being used, and what is left of it from being lost.
+
+    Marking one twice, or from two processes at once, is the same as once.
+    """
     manifest = storage.join(checkpoint.path, MANIFEST)
     if storage.exists(manifest):
-        storage.write_bytes(storage.join(checkpoint.path, DAMAGED), storage.read_bytes(manifest))
+        storage.write_bytes(storage.join(checkpoint.path, DAMAGED), _document(checkpoint))
         storage.delete_file(manifest)
 
 
 def damaged(folder: str) -> list[str]:
     """The names of checkpoints that were found damaged."""
-    names = storage.list_names(folder, "")
-    return [name for name in names if storage.exists(storage.join(folder, name, DAMAGED))]
+    return sorted(_with(DAMAGED, storage.sizes(folder)))
 
 
 def put(staged: Path, path: str) -> dict[str, tuple[int, str]]:
@@ -95,9 +108,13 @@ def put(staged: Path, path: str) -> dict[str, tuple[int, str]]:
 
 def complete(checkpoint: Checkpoint) -> None:
     """Write the manifest: from now on the checkpoint counts."""
+    storage.write_bytes(storage.join(checkpoint.path, MANIFEST), _document(checkpoint))
+
+
+def _document(checkpoint: Checkpoint) -> bytes:
     content = asdict(checkpoint)
     del content["path"]
-    storage.write_bytes(storage.join(checkpoint.path, MANIFEST), (json.dumps(content, indent=2) + "\n").encode())
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def get(checkpoint: Checkpoint, folder: Path) -> None:
@@ -108,14 +125,20 @@ def get(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def changed_files(checkpoint: Checkpoint) -> list[str]:
-    """The names of the files that are not what was written, byte by byte."""
-    changed = []
-    for name, (_, digest) in checkpoint.files.items():
-        fs, path = storage.filesystem(storage.join(checkpoint.path, TAG, name))
-        with storage.storage_errors(path), fs.open(path, "rb") as file:
-            if _digest(file) != digest:
-                changed.append(name)
-    return changed
+    """The names of the files that are gone, or not what was written, byte by byte."""
+    folder = storage.join(checkpoint.path, TAG)
+    sizes = storage.sizes(folder)
+
+    def changed(name: str, size: int, digest: str) -> bool:
+        return sizes.get(name) != size or _digest_of(storage.join(folder, name)) != digest
+
+    return [name for name, (size, digest) in checkpoint.files.items() if changed(name, size, digest)]
+
+
+def _digest_of(path: str) -> str:
+    fs, name = storage.filesystem(path)
+    with storage.storage_errors(path), fs.open(name, "rb") as file:
+        return _digest(file)
 
 
 def for_other_workers(folder: Path) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import pyarrow as pa
+import scipy  # its parts load when they are used
 
 RESAMPLES = 10_000
 
@@ -29,6 +30,16 @@ class Gain:
         return self.high < 0
 
 
+def in_both(before: pa.Table, after: pa.Table) -> pa.Table:
+    """The dialogues that two validations have in common, with `loss`, `tokens` and `loss_after`.
+
+    `training.validation_sequences` may change before a run goes on, since it decides nothing of the model; the
+    validations then have other dialogues, and only those in both can be compared.
+    """
+    both = before.join(after.select(["dialogue_id", "loss"]), "dialogue_id", join_type="inner", right_suffix="_after")
+    return both.sort_by("dialogue_id")
+
+
 def gain(before: Sequence[float], after: Sequence[float], tokens: Sequence[int], seed: int) -> Gain:
     """Compare the losses of the same dialogues before and after training.
 
@@ -45,7 +56,7 @@ def gain(before: Sequence[float], after: Sequence[float], tokens: Sequence[int],
 
     low, high = np.nan, np.nan
     if len(old) > 1:
-        interval = stats.bootstrap(
+        interval = scipy.stats.bootstrap(
             (new - old, weights),
             change,
             paired=True,

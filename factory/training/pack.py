@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from factory import storage
+from factory import metrics, storage
 from factory.config import RunConfig, Training
 from factory.errors import InputError
 from factory.exchange import Exchange, partitions_for
@@ -22,7 +22,7 @@ from factory.manifest import manifest_of
 from factory.models import Located
 from factory.progress import Progress
 from factory.records import Counts, Reject, content_id, key_of
-from factory.runtime import each, unwrapped
+from factory.runtime import each, rows_of, unwrapped
 from factory.tables import COMMON_COLUMNS, REJECTED, Table, count, fingerprint_of, rejected
 from factory.training.dialogue import tokenize, tokenizer_for
 from factory.training.packing import pack
@@ -139,16 +139,17 @@ def _pack_all(
     tokenized = each([{"shard": name} for name in names]).map(
         lambda row: _tokenize_shard(source, row["shard"], training, exchange), num_cpus=0.5
     )
-    files = sorted(row["file"] for row in tokenized.iter_rows())
+    files = sorted(row["file"] for row in rows_of(tokenized))
     packed = ray.data.range(exchange.partitions, override_num_blocks=exchange.partitions).map(
         partial(_pack_partition, exchange, files, table, training.sequence_length), num_cpus=0.5
     )
     counts, shards = Counts(), {}
     tokens = {"tokens": 0, "learned_tokens": 0, "cut_dialogues": 0}
-    for row in packed.iter_rows():
+    for row in rows_of(packed):
         made = Counts(ok=row["ok"], rejected={"too_long": row["too_long"]} if row["too_long"] else {})
         counts += made
         progress.advance(made)
+        metrics.count(table.name, made)
         tokens = {name: number + row[name] for name, number in tokens.items()}
         if row["sequences"]:
             shards[row["shard"]] = row["sequences"]

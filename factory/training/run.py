@@ -15,9 +15,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Empty, Queue
 
-from factory import storage
+from factory import metrics, stopping, storage
 from factory.config import RunConfig
-from factory.errors import FactoryError, TrainingError
+from factory.errors import FactoryError, Stopped, TrainingError
 from factory.manifest import manifest_of
 from factory.models import Located
 from factory.progress import Progress
@@ -27,7 +27,7 @@ from factory.tables import Table, fingerprint_of
 from factory.training import checkpoints
 from factory.training.data import worker_datasets
 from factory.training.export import card_of, finished_fingerprint, set_aside
-from factory.training.gain import Gain, gain
+from factory.training.gain import Gain, gain, in_both
 from factory.training.history import History
 from factory.training.order import Order
 from factory.training.pack import pack_split
@@ -37,7 +37,7 @@ CPUS_A_WORKER = 0.5
 """A training process on the CPU asks Ray for so much, so that its data can be read beside it."""
 WRITE_EVERY_S = 10
 NOT_DECIDING = {
-    "num_workers", "offload", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
+    "num_workers", "pool", "offload", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
     "evaluate_every", "validation_sequences", "checkpoint_every", "keep_checkpoints",
 }  # fmt: skip
 """Settings that may change between a run and the one that goes on from its checkpoint."""
@@ -47,6 +47,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     """Curated dialogues to `packed/`, `checkpoints/` and `model/`, or what is missing of them.
 
     Raises:
+        Stopped: the run was asked to end, and left a checkpoint.
         FactoryError: the run cannot go on; the same command goes on from the last checkpoint.
     """
     training = config.training
@@ -88,14 +89,14 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
 
 
 def _tell_where(table: Table, progress: Progress) -> None:
-    """Check the newest checkpoint byte by byte, and say what was found."""
-    while found := checkpoints.newest(table.path):
-        if not ray.get(_changed_files.remote(found)):
+    """Check the newest checkpoint byte by byte, mark what is damaged, and say what was found."""
+    for checkpoint in checkpoints.finished_checkpoints(table.path):
+        if not ray.get(_changed_files.remote(checkpoint)):
             break
-        checkpoints.mark_damaged(found)
+        checkpoints.mark_damaged(checkpoint)
     for name in checkpoints.damaged(table.path):
         progress.say(f"training: the checkpoint {name} is damaged; it is kept, and not used")
-    if found:
+    if found := checkpoints.newest(table.path):
         progress.say(f"training: going on from step {found.step}")
 
 
@@ -113,6 +114,8 @@ class Board:
     steps: int
     kind: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
+    stopped_after: int | None = None
+    """The step after which the workers ended because they were asked to."""
     _written: float = 0.0
 
     def take(self, event: dict[str, Any]) -> None:
@@ -124,6 +127,8 @@ class Board:
             self.progress.resume_at(event["step"])
         elif kind == "step":
             self.history.add(event)
+            metrics.count_trained(event["tokens"])
+            metrics.left("training", self.steps - event["step"])
             mfu = f", {event['mfu']:.0%} MFU" if "mfu" in event else ""
             self.progress.tell(
                 event["step"],
@@ -138,6 +143,8 @@ class Board:
             )
         elif kind == "failed":
             self.failure = event["message"]
+        elif kind == "stopped":
+            self.stopped_after = event["step"]
         if kind == "saved" or time.monotonic() - self._written > WRITE_EVERY_S:
             self.history.write()
             self._written = time.monotonic()
@@ -158,17 +165,18 @@ def _fit(setup: Setup, board: Board) -> None:
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     workers = setup.training.num_workers
-    with tempfile.TemporaryDirectory(prefix="character-factory-") as scratch:
+    with stopping.gate(setup.checkpoints) as gate, tempfile.TemporaryDirectory(prefix="character-factory-") as scratch:
         trainer = TorchTrainer(
             work,
-            train_loop_config={"setup": setup, "events": events},
+            train_loop_config={"setup": setup, "events": events, "gate": gate},
             torch_config=TorchConfig(backend="nccl" if setup.on_gpu else "gloo"),
             datasets=worker_datasets(setup.train, setup.order, workers, setup.checkpoints),
             dataset_config=DataConfig(datasets_to_split=[], execution_options=_in_order()),
-            scaling_config=ScalingConfig(
+            scaling_config=ScalingConfig(  # type: ignore[call-arg]  # mypy sees the class of Ray Train's first version
                 num_workers=workers,
                 use_gpu=setup.on_gpu,
                 resources_per_worker={"CPU": CPUS_A_WORKER} | ({"GPU": 1} if setup.on_gpu else {}),
+                label_selector={"pool": setup.training.pool} if setup.training.pool else None,
             ),
             # Checkpoints are ours: what Ray Train keeps of a run is its own small state.
             run_config=RayRunConfig(
@@ -187,6 +195,8 @@ def _fit(setup: Setup, board: Board) -> None:
             events.shutdown()
     if board.failure:
         raise TrainingError(board.failure)
+    if board.stopped_after is not None:
+        raise Stopped(f"training: step {board.stopped_after:,} of {board.steps:,} is done; the same command goes on")
 
 
 def _in_order() -> Any:
@@ -229,21 +239,28 @@ def _finish(table: Table, model: Located, setup: Setup, board: Board, progress: 
         epochs=setup.training.epochs,
         tokens=sum(row["tokens"] for row in steps),
         train_loss=last["loss"],
-        validation=asdict(result) | {"significant": result.significant},
+        validation=result and asdict(result) | {"significant": result.significant},
         trained_by=board.kind,
     )
     table.finish(manifest)
     progress.done(manifest)
-    progress.say(
-        f"Validation loss {result.before:.4f} before, {result.after:.4f} after training: {result.change:+.4f} "
-        f"(95 % interval {result.low:+.4f} to {result.high:+.4f}, {result.dialogues:,} dialogues), "
-        + ("a significant gain" if result.significant else "no significant gain")
-    )
+    progress.say(_told_gain(result))
 
 
-def _gain(table: Table, setup: Setup) -> Gain:
+def _gain(table: Table, setup: Setup) -> Gain | None:
     validations = Table(table.path, "validation")
-    before, after = (validations.read(f"step-{step:08}").sort_by("dialogue_id") for step in (0, setup.order.steps))
-    assert before["dialogue_id"].equals(after["dialogue_id"])
-    losses = [part["loss"].to_numpy() for part in (before, after)]
-    return gain(losses[0], losses[1], before["tokens"].to_numpy(), setup.seed)
+    both = in_both(*(validations.read(f"step-{step:08}") for step in (0, setup.order.steps)))
+    if not both.num_rows:
+        return None
+    before, after, tokens = (both[name].to_numpy() for name in ("loss", "loss_after", "tokens"))
+    return gain(before, after, tokens, setup.seed)
+
+
+def _told_gain(found: Gain | None) -> str:
+    if found is None:
+        return "No gain is told: the validations before and after training have no dialogue in common"
+    return (
+        f"Validation loss {found.before:.4f} before, {found.after:.4f} after training: {found.change:+.4f} "
+        f"(95 % interval {found.low:+.4f} to {found.high:+.4f}, {found.dialogues:,} dialogues), "
+        + ("a significant gain" if found.significant else "no significant gain")
+    )

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from factory import models
 from factory.config import Training
+from factory.stopping import Gate
 from factory.tables import Table
 from factory.training import checkpoints, data
 from factory.training.export import export_model
@@ -49,7 +50,7 @@ class Setup:
 
 def work(config: dict[str, Any]) -> None:
     """Train from the newest checkpoint to the last step, and export the model."""
-    worker = Worker(config["setup"], config["events"])
+    worker = Worker(config["setup"], config["events"], config["gate"])
     try:
         worker.train()
     except Stop as reason:
@@ -59,11 +60,11 @@ def work(config: dict[str, Any]) -> None:
 class Worker:
     """One rank of the group."""
 
-    def __init__(self, setup: Setup, events: Any) -> None:
+    def __init__(self, setup: Setup, events: Any, gate: Gate) -> None:
         import deepspeed
         import ray.train.torch
 
-        self.setup, self.events = setup, events
+        self.setup, self.events, self.gate = setup, events, gate
         self.told: list[dict[str, Any]] = []
         self.training, self.order = setup.training, setup.order
         context = ray.train.get_context()
@@ -92,23 +93,37 @@ class Worker:
             self._validate(0)
         shard = ray.train.get_dataset_shard(data.name_of(self.rank))
         for step, rows in self.order.batches(shard.iter_rows(), first):
+            if self._is_asked_to_stop():
+                self._stop(step)
+                return
             self._step(step, rows)
             done = step + 1
-            last = done == self.order.steps
-            saving = last or done % self.training.checkpoint_every == 0
-            if saving or done % self.training.evaluate_every == 0:
-                loss = self._validate(done)
-            if saving:
-                if self.rank == 0:
-                    # Before the checkpoint: a killed driver may not have written what it was told.
-                    keep_part(self.setup.checkpoints, done, self.told)
-                    self.told.clear()
-                self.last = self.saver.save(self.engine, done, loss, self.last)
-                self.tell("saved", step=done)
+            if done == self.order.steps or done % self.training.checkpoint_every == 0:
+                self._save(done, self._validate(done))
+            elif done % self.training.evaluate_every == 0:
+                self._validate(done)
         weights = consolidated_weights(self.engine, trained_only=self.training.lora is not None)
         if weights is not None:
             export_model(weights, self.folder, self.setup)
         dist.barrier()
+
+    def _is_asked_to_stop(self) -> bool:
+        """The same on all ranks: the first one asks."""
+        return self._sum([float(self.rank == 0 and not self.gate.is_open())])[0] > 0
+
+    def _stop(self, done: int) -> None:
+        """Leave a checkpoint of what is done, for the same command to go on from."""
+        if done > (self.last.step if self.last else 0):
+            self._save(done, self._validate(done))
+        self.tell("stopped", step=done)
+
+    def _save(self, done: int, validation_loss: float) -> None:
+        if self.rank == 0:
+            # Before the checkpoint: a killed driver may not have written what it was told.
+            keep_part(self.setup.checkpoints, done, self.told)
+            self.told.clear()
+        self.last = self.saver.save(self.engine, done, validation_loss, self.last)
+        self.tell("saved", step=done)
 
     def tell(self, kind: str, **told: Any) -> None:
         """Let the driver know of something; rank 0 speaks for all."""

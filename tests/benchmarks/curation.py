@@ -17,8 +17,7 @@ from factory.curation.words import words
 from factory.manifest import Timing, manifest_of
 from factory.prompts import load_prompt
 from factory.records import Assignment, Counts, Dialogue, Message, Profile, content_id
-from factory.synthesis.assignment import shard_rows_for
-from factory.tables import ASSIGNMENTS, DIALOGUES, PROFILES, Table, accepted
+from factory.tables import ASSIGNMENTS, DIALOGUES, PROFILES, Table, accepted, shard_rows_for
 from tests.benchmarks.scale import PROFILE, run_job
 
 EACH = 10

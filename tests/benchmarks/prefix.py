@@ -91,7 +91,8 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
         engine = VllmEngine(model="embedded", device="cpu", engine_kwargs=small)
         sampling = Sampling(temperature=0.6, top_p=1.0, max_tokens=24)
         table = Table(output, "dialogues/generate-storm")
-        run_lanes([Lane(step, work, table, {})], Engine(engine, sampling, 42, models.locate("embedded")), Progress())
+        how = Engine(engine, sampling, 42, models.locate("embedded"))
+        run_lanes([Lane(step, work, table, {}, how)], Progress())
         manifest = table.manifest()
         assert manifest
         return {

@@ -63,8 +63,7 @@ def job(count: int) -> float:
     from factory.config import Sampling, VllmEngine
     from factory.engine.steps import Engine, Lane, Step, run_lanes
     from factory.progress import Progress
-    from factory.synthesis.assignment import shard_rows_for
-    from factory.tables import PERSONAS, Table
+    from factory.tables import PERSONAS, Table, shard_rows_for
 
     with tempfile.TemporaryDirectory() as output:
         work = Table(output, "work")
@@ -78,7 +77,7 @@ def job(count: int) -> float:
         runtime.start()
         table = Table(output, "made")
         how = Engine(engine, Sampling(**SAMPLING), 42, models.locate("embedded"))
-        run_lanes([Lane(step, work, table, {})], how, Progress())
+        run_lanes([Lane(step, work, table, {}, how)], Progress())
         manifest = table.manifest()
         assert manifest
         assert manifest["rows_in"] == count

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -40,24 +39,29 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     }
     command = [RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}"]
     command += ["--num-cpus=2", f"--temp-dir={folder}", "--object-store-memory=200000000", "--disable-usage-stats"]
+    command += ["--dashboard-agent-listen-port=0"]  # by default a fixed one, which another Ray here may have
     log = (tmp_path_factory.mktemp("head") / "log.txt").open("w")
     starting = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
     process = subprocess.Popen(command, env=starting, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-    wait_for(dashboard)
-    yield environment
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(60)
-    subprocess.run(["rm", "-rf", folder], check=False)
+    try:
+        wait_until_it_takes_jobs(environment)
+        yield environment
+    finally:
+        process.terminate()  # it ends its own processes; told all at once, they wait for one another
+        process.wait(60)
+        subprocess.run(["rm", "-rf", folder], check=False)
 
 
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.5)
-    raise AssertionError("the head did not come up")
+def wait_until_it_takes_jobs(environment: dict[str, str]) -> None:
+    """The port of a head opens before its agent is there: until then a submitted job is refused with status 500."""
+    deadline = time.monotonic() + 180
+    command = [RAY, "job", "submit", "--", "true"]
+    while True:
+        tried = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        if tried.returncode == 0:
+            return
+        assert time.monotonic() < deadline, tried.stdout + tried.stderr
+        time.sleep(1)
 
 
 def submit(head: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:

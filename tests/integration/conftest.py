@@ -1,4 +1,4 @@
-"""Runs for tests, and moto's server as their S3."""
+"""Runs for tests, a Ray that they share, and moto's server as their S3."""
 
 import json
 import os
@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from factory import storage
+from factory import head, storage
+from tests.integration.openai_server import KEY
 from tests.integration.runs import GOOD_PROFILE, Run
+
+KEYS = ("JUDGE_KEY", "FACTORY_TEST_KEY")
+"""Where the runs have the key of `OpenAIServer`."""
 
 
 @pytest.fixture(scope="session")
@@ -37,19 +41,35 @@ def s3() -> Iterator[str]:
         os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+@pytest.fixture(scope="session")
+def shared_ray(s3: str) -> Iterator[dict[str, str]]:
+    """The environment in which a job joins a Ray that stands here: one of its own costs it half of 22 s.
+
+    Its workers have the environment that it started in: the bucket, and the key of the tests' servers.
+    """
+    free = {"RAY_AUTH_MODE": "disabled"}
+    options = ["--port=0", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=500000000"]
+    standing = head.start(options, {**free, **dict.fromkeys(KEYS, KEY)})
+    yield {**free, "RAY_ADDRESS": standing.address}
+    head.end(standing)
+    shutil.rmtree(standing.folder, ignore_errors=True)
+
+
 @pytest.fixture
-def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+def make_run(tmp_path: Path, shared_ray: dict[str, str]) -> Iterator[Callable[..., Run]]:
     """Make a run with scripted replies over so many personas, with settings of a test's own."""
-    yield from make_runs(tmp_path)
+    yield from make_runs(tmp_path, shared_ray)
 
 
 @pytest.fixture(scope="module")
-def make_module_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Run]]:
+def make_module_run(
+    tmp_path_factory: pytest.TempPathFactory, shared_ray: dict[str, str]
+) -> Iterator[Callable[..., Run]]:
     """The same for a run that all tests of a module look at."""
-    yield from make_runs(tmp_path_factory.mktemp("runs"))
+    yield from make_runs(tmp_path_factory.mktemp("runs"), shared_ray)
 
 
-def make_runs(folder: Path) -> Iterator[Callable[..., Run]]:
+def make_runs(folder: Path, environment: dict[str, str]) -> Iterator[Callable[..., Run]]:
     """Yield what makes runs in a folder; in the end, end what still runs."""
     runs: list[Run] = []
 
@@ -64,7 +84,7 @@ def make_runs(folder: Path) -> Iterator[Callable[..., Run]]:
             "personas": {"source": str(source)},
             **settings,
         }
-        runs.append(Run(home, config))
+        runs.append(Run(home, config, environment=dict(environment)))
         return runs[-1]
 
     yield make

@@ -9,6 +9,7 @@ python tests/integration/openai_server.py PORT   # 0 takes a free one; the port 
 
 import asyncio
 import json
+import math
 import re
 import subprocess
 import sys
@@ -103,6 +104,8 @@ class Server:
             return failed(int(kind), f"you get {kind}", {"Retry-After": "2"} if kind == "429" else {})
         if kind in SAID:
             return failed(400, SAID[kind])
+        if kind == "refuse-logprobs" and "logprobs" in body:
+            return failed(400, "logprobs is not supported by this model")
         return reply(kind, body)
 
 
@@ -113,8 +116,14 @@ def failed(status: int, message: str, headers: dict | None = None) -> web.Respon
 def reply(kind: str, body: dict) -> web.Response:
     """A good answer, or one that its kind spoils."""
     last = body["messages"][-1]["content"]
-    text = json.dumps(PROFILE) if "response_format" in body else f"You said: {last}"
+    text = json.dumps(_shaped(body)) if "response_format" in body else f"You said: {last}"
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    if kind == "no-json":
+        choice["message"]["content"] = "I would say that it is worth a four."
+    if kind == "half-score":
+        choice["message"]["content"] = json.dumps({"reasoning": "between two", "score": 4.5})
+    if body.get("logprobs") and kind != "no-logprobs":
+        choice["logprobs"] = {"content": _score_tokens()}
     answer = {"id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
     answer["usage"] = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     if kind == "html":
@@ -144,6 +153,29 @@ def reply(kind: str, body: dict) -> web.Response:
     if kind == "cached":
         answer["usage"]["prompt_tokens_details"] = {"cached_tokens": 8}
     return web.json_response(answer)
+
+
+def _shaped(body: dict) -> dict:
+    """An object of the shape that was asked for: a verdict, example replies, or a profile."""
+    asked = body["response_format"].get("json_schema", {}).get("schema", {}).get("properties", {})
+    if "score" in asked:
+        return {"reasoning": "It says what such a person would say.", "score": 4}
+    if "score_1" in asked:
+        return {f"score_{score}": f"an answer worth {score}" for score in range(1, 6)}
+    return PROFILE
+
+
+def _score_tokens() -> list[dict]:
+    """The last tokens of a verdict: three in four for a 4, one in four for a 2."""
+    likely = [("4", 0.75), ("2", 0.25), ("}", 1e-9)]
+    scores = [{"token": token, "logprob": math.log(part)} for token, part in likely]
+    return [
+        {"token": token, "logprob": 0.0, "top_logprobs": [{"token": token, "logprob": 0.0}]}
+        for token in ('"score":', " ")
+    ] + [
+        {"token": "4", "logprob": scores[0]["logprob"], "top_logprobs": scores},
+        {"token": "}", "logprob": 0.0, "top_logprobs": [{"token": "}", "logprob": 0.0}]},
+    ]
 
 
 class OpenAIServer:

@@ -36,6 +36,12 @@ class Run:
         """Where the tables are."""
         return self.config["output"]
 
+    def alone(self) -> "Run":
+        """The same with a Ray of its own, whose processes are below the job's and end with it."""
+        for name in ("RAY_ADDRESS", "RAY_AUTH_MODE"):
+            self.environment.pop(name, None)
+        return self
+
     def start(self, *arguments: str, job: str = "synthesize") -> subprocess.Popen:
         """Start a job and return its process."""
         path = self.folder / "config.json"
@@ -58,14 +64,19 @@ class Run:
         assert code == 0, self.log()
         return self.log()
 
-    def kill_when(self, ready: Callable[[], bool], *arguments: str, job: str = "synthesize") -> None:
-        """Start a job, and kill -9 its driver as soon as something holds."""
+    def start_until(self, ready: Callable[[], object], *arguments: str, job: str = "synthesize") -> subprocess.Popen:
+        """Start a job, and return its process as soon as something holds."""
         process = self.start(*arguments, job=job)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not ready():
             assert process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
+        return process
+
+    def kill_when(self, ready: Callable[[], bool], *arguments: str, job: str = "synthesize") -> None:
+        """Start a job, and kill -9 its driver as soon as something holds."""
+        process = self.start_until(ready, *arguments, job=job)
         process.send_signal(signal.SIGKILL)
         process.wait()
 

@@ -476,6 +476,7 @@ def test_every_bad_reply_in_a_dialogue_is_rejected(bad_rows):
 # A disk that fills.
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, make_disk):
     small_disk = make_disk("150k")
     # Their 16 shards take 90 kB as personas and 130 kB more as profiles.

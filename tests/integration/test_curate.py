@@ -94,10 +94,10 @@ def settings(folder: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, shared_ray):
     """Dialogues, not curated."""
     folder = tmp_path_factory.mktemp("made")
-    for make in make_runs(folder):
+    for make in make_runs(folder, shared_ray):
         run = make("dialogues", PERSONAS, **settings(folder))
         run.finish()
         yield run
@@ -114,7 +114,7 @@ def curated(made, tmp_path_factory):
 def copied(run: Run, folder: Path) -> Run:
     """The same tables in a place of their own."""
     shutil.copytree(run.output, folder / "run")
-    return Run(folder, run.config | {"output": str(folder / "run")})
+    return Run(folder, run.config | {"output": str(folder / "run")}, environment=run.environment)
 
 
 def rows(run: Run) -> list[dict]:
@@ -202,6 +202,7 @@ def test_the_manifests_tell_the_accounts_and_figures_of_the_rows(curated):
     assert not list(Path(curated.output, SCRATCH).glob("*"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_on_s3_goes_on_and_a_finished_one_is_skipped(made, curated, s3, tmp_path):
     place = f"{s3}/curate"
     fs, name = storage.filesystem(place)
@@ -226,6 +227,7 @@ def files(run: Run, folder: str, part: str) -> dict[str, object]:
     return {path: info["LastModified"] for path, info in found.items() if part in path}
 
 
+@pytest.mark.slow
 def test_a_run_without_a_good_dialogue_says_so_and_the_old_tables_are_kept(curated, tmp_path):
     run = copied(curated, tmp_path)
     code = run.start("--limit", "5", "curation.quality.min_words=10000", "curation.mixture=[]", job="curate").wait(120)
@@ -240,7 +242,7 @@ def test_a_run_without_a_good_dialogue_says_so_and_the_old_tables_are_kept(curat
 def test_what_is_missing_is_told_before_anything_runs(made, tmp_path):
     run = copied(made, tmp_path)
     assert run.start("curation.benchmark=/nowhere", job="curate").wait(60) == 2, run.log()
-    assert run.log().startswith("error: benchmark /nowhere/personas.json: no such file; give curation.benchmark a ")
+    assert run.log().startswith("error: benchmark /nowhere/personas.json: no such file; curation.benchmark ")
     assert run.log().count("\n") == 1
 
     def told(**curation: object) -> str:

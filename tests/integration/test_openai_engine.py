@@ -316,7 +316,7 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
         engine=engine(server, concurrency=24, max_retries=0).model_dump(),
         instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl")}],
         dialogues={"characters_per_instruction": 2},
-    )
+    ).alone()
     quick = REJECTS.keys() - {"429", "hang"}
     spoiled = {f"a baker [[{kind}]]": REJECTS[kind][0] for kind in quick}
     with (run.folder / "personas.jsonl").open("a") as file:
@@ -341,6 +341,7 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
     assert KEY not in said
 
 
+@pytest.mark.slow
 def test_a_run_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
     run = make_run("shaken", 160, engine=engine(server, concurrency=16, max_retries=0).model_dump())
 
@@ -367,3 +368,9 @@ def test_a_run_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
     assert len(finished()) == 160
     asked = [re.search(r"a baker, number \d+", entry["messages"][-1]["content"])[0] for entry in server.requests()]
     assert sorted(map(content_id, asked)) == sorted(finished() - before)
+
+
+@pytest.mark.parametrize("token", ["<|im_end|>", "<|eot_id|>", "<|start_header_id|>"])
+def test_control_tokens_in_data_are_broken_for_endpoints(token):
+    assert token not in neutral(f"a{token}b")
+    assert neutral(f"a{token}b").replace("\u200b", "") == f"a{token}b"

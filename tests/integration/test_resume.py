@@ -51,12 +51,22 @@ def calm(make_module_run):
     return run
 
 
-@pytest.mark.parametrize("place", ["local", pytest.param("s3", marks=pytest.mark.slow)])
-def test_a_driver_killed_at_three_moments_loses_and_repeats_nothing(place, calm, make_run, request):
+MOMENTS = (("profiles", 2), ("profiles", 7), ("dialogues/rewrite-samples", 2))
+
+
+@pytest.mark.parametrize(
+    ("place", "moments"),
+    [
+        ("local", MOMENTS[1:2]),
+        pytest.param("local", MOMENTS, marks=pytest.mark.slow),
+        pytest.param("s3", MOMENTS, marks=pytest.mark.slow),
+    ],
+)
+def test_a_driver_killed_at_some_moments_loses_and_repeats_nothing(place, moments, calm, make_run, request):
     output = request.getfixturevalue("s3") if place == "s3" else None
-    shaken = make_run("shaken", PERSONAS, output, **settings())
+    shaken = make_run("shaken", PERSONAS, output, **settings()).alone()
     survivors, children = {}, set()
-    for name, shards in (("profiles", 2), ("profiles", 7), ("dialogues/rewrite-samples", 2)):
+    for name, shards in moments:
 
         def ready(name: str = name, shards: int = shards) -> bool:
             children.update(descendants(shaken.processes[-1].pid))
@@ -101,6 +111,7 @@ def running_name(process: psutil.Process) -> str | None:
         return None
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_skipped_and_a_changed_setting_starts_a_new_table(make_run):
     run = make_run("again", 60, **settings())
     run.config["engine"]["delay_s"] = 0

@@ -100,8 +100,10 @@ def undisturbed(make_training) -> Run:
 
 
 @pytest.fixture
-def session():
-    """A Ray of this process, for tests that need no job of their own."""
+def session(shared_ray, monkeypatch):
+    """Ray joined by this process, for tests that need no job of their own."""
+    for name, value in shared_ray.items():
+        monkeypatch.setenv(name, value)
     runtime.start()
     yield
     ray.shutdown()
@@ -147,6 +149,7 @@ def test_a_deepspeed_engine_of_the_asked_stage_trains_and_learns(undisturbed):
     assert len(saved_steps(undisturbed)) <= 3
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_skipped(undisturbed):
     before = (Path(undisturbed.output) / "model/model.safetensors").stat().st_mtime_ns
     start = time.monotonic()
@@ -233,7 +236,7 @@ def test_zero_2_has_them_too_and_all_of_it_works_on_s3(make_training, s3, sessio
 @pytest.mark.slow
 def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(make_training, undisturbed):
     """Two workers, then one, then two again; each driver is killed after a checkpoint."""
-    run = make_training("shaken")
+    run = make_training("shaken").alone()
     for number, (workers, reached) in enumerate([(2, 3), (1, 6)]):
         run.kill_when(
             lambda reached=reached: reached in saved_steps(run), f"training.num_workers={workers}", job="train"
@@ -247,13 +250,25 @@ def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(ma
 
 @pytest.mark.slow
 def test_a_killed_worker_is_started_again_from_the_last_checkpoint(make_training, undisturbed):
-    run = make_training("wounded")
+    run = make_training("wounded").alone()
     job = run.start(job="train")
     while not saved_steps(run):
         assert job.poll() is None, run.log()
         time.sleep(0.1)
     workers_of(job)[0].send_signal(signal.SIGKILL)
     assert job.wait(300) == 0, run.log()
+    assert curve(run) == pytest.approx(curve(undisturbed), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_of_its_last_step(make_training, undisturbed):
+    run = make_training("asked", checkpoint_every=100).alone()
+    job = run.start_until(lambda: "training: step 1/" in run.log(), job="train")  # the first one is told at once
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(120) == 1, run.log()
+    (stopped,) = re.findall(rf"stopped: training: step (\d+) of {STEPS} is done; the same command goes on", run.log())
+    assert saved_steps(run) == [int(stopped)]
+    assert f"going on from step {stopped}" in run.finish(job="train")
     assert curve(run) == pytest.approx(curve(undisturbed), abs=1e-4)
 
 
@@ -279,6 +294,15 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(make_training,
     assert curve(run) == pytest.approx(curve(undisturbed), abs=1e-4)
     assert checkpoints.damaged(f"{run.output}/checkpoints") == []  # written anew in its place
     assert saved_steps(run)[:2] == [newest, before]
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_with_fewer_validation_sequences_is_judged_by_those(make_training, undisturbed, session):
+    run = unfinished_copy(undisturbed, make_training, "shorter-look", validation_sequences=1)
+    shutil.rmtree(f"{run.output}/checkpoints/step-{saved_steps(run)[0]:08}")
+    fit(run)
+    before = undisturbed.table("checkpoints").manifest()["validation"]["dialogues"]
+    assert 0 < run.table("checkpoints").manifest()["validation"]["dialogues"] < before
 
 
 @pytest.mark.slow

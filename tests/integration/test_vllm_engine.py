@@ -85,12 +85,12 @@ def vllm_run(make_run, name: str, output: str, personas: int, more: list[str], e
 def calm(make_module_run, s3):
     """A run over S3, the whole way: with a persona that no window holds, and dialogues of several turns, both ways."""
     run = vllm_run(
-        make_module_run, "calm", s3, 15, [ENDLESS], FEW,
+        make_module_run, "calm", s3, 7, [ENDLESS], FEW,
         instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl"), "limit": 2}],
         dialogues={
             "strategies": ["generate", "rewrite"],
             "characters_per_instruction": 2,
-            "sampling": {"top_p": 1.0, "frequency_penalty": 0.8, "max_tokens": 400},
+            "sampling": {"top_p": 1.0, "frequency_penalty": 0.8, "max_tokens": 120},
         },
     )  # fmt: skip
     run.finish(timeout=500)
@@ -143,7 +143,7 @@ def test_a_persona_longer_than_the_window_is_rejected(calm):
 
 
 def test_guided_profiles_are_valid_and_in_the_asked_language(calm):
-    assert calm.table("profiles").manifest()["ok"] >= 13
+    assert calm.table("profiles").manifest()["ok"] >= 6
     accepted = [row for row in calm.rows("profiles") if row["status"] == "ok"]
     assert all(row["profile"].startswith("Name: ") and row["language"] == "Korean" for row in accepted)
 

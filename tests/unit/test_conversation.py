@@ -2,12 +2,10 @@
 
 import asyncio
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.engine.conversation import Reply, RowError, carry_on
-from factory.engine.openai import neutral
 from factory.engine.quarantine import GUILTY, LIMITS, Quarantine
 from factory.records import Message, Request
 
@@ -17,7 +15,7 @@ REQUEST = Request((Message("system", "s"), Message("user", "u1")), follow_ups=("
 def test_each_turn_sees_the_replies_before_it():
     seen = []
 
-    async def ask(messages):
+    async def ask(messages, again):
         seen.append([m.content for m in messages])
         return Reply(f"r{len(seen)}", prompt_tokens=10, output_tokens=2, cached_tokens=1)
 
@@ -28,7 +26,7 @@ def test_each_turn_sees_the_replies_before_it():
 
 
 def test_a_cut_reply_ends_the_dialogue():
-    async def ask(messages):
+    async def ask(messages, again):
         return Reply("half a", output_tokens=9, truncated=True)
 
     done = asyncio.run(carry_on(REQUEST, ask))
@@ -36,7 +34,7 @@ def test_a_cut_reply_ends_the_dialogue():
 
 
 def test_an_error_keeps_the_tokens_that_were_spent():
-    async def ask(messages):
+    async def ask(messages, again):
         if len(messages) > 2:
             raise RowError("engine_error", "no")
         return Reply("r1", output_tokens=4)
@@ -97,9 +95,3 @@ def test_without_a_death_nothing_waits():
     engine = FragileEngine(set())
     asyncio.run(answer_all(engine, range(100)))
     assert engine.most_inside == 100 > LIMITS[1]
-
-
-@pytest.mark.parametrize("token", ["<|im_end|>", "<|eot_id|>", "<|start_header_id|>"])
-def test_control_tokens_in_data_are_broken_for_endpoints(token):
-    assert token not in neutral(f"a{token}b")
-    assert neutral(f"a{token}b").replace("\u200b", "") == f"a{token}b"

@@ -1,11 +1,12 @@
 """Packing and the order in which packed sequences are read."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.training.gain import gain
+from factory.training.gain import gain, in_both
 from factory.training.order import Order
 from factory.training.packing import pack, position_ids, targets
 
@@ -116,6 +117,18 @@ def test_chance_is_no_gain():
     before = draw.uniform(50, 150, 20)
     assert not gain(before, before + draw.normal(0, 5, 20), [50] * 20, seed=1).significant
     assert not gain([90.0], [80.0], [50], seed=1).significant
+
+
+def validation(**losses: float) -> pa.Table:
+    return pa.table({"dialogue_id": list(losses), "loss": list(losses.values()), "tokens": [10] * len(losses)})
+
+
+def test_validations_of_other_sets_are_compared_on_the_dialogues_of_both():
+    both = in_both(validation(d=4.0, a=1.0, b=2.0), validation(b=1.0, c=9.0, d=3.0))
+    assert both.select(["dialogue_id", "loss", "loss_after", "tokens"]).to_pydict() == {
+        "dialogue_id": ["b", "d"], "loss": [2.0, 4.0], "loss_after": [1.0, 3.0], "tokens": [10, 10],
+    }  # fmt: skip
+    assert in_both(validation(a=1.0), validation(b=1.0)).num_rows == 0
 
 
 def test_long_dialogues_weigh_by_their_tokens():

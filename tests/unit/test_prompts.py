@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +12,8 @@ GOOD = "---\nid: greet\nversion: 1\ninputs: [name]\noutput: text\n---\n# system\
 
 @pytest.fixture
 def prompts_dir(tmp_path):
-    def write(text: str) -> str:
-        (tmp_path / "greet.md").write_text(text)
+    def write(text: str, name: str = "greet.md") -> str:
+        (tmp_path / name).write_text(text)
         return str(tmp_path)
 
     return write
@@ -78,8 +80,29 @@ def test_a_missing_input_is_named(prompts_dir):
 
 
 def test_a_users_folder_takes_precedence_and_falls_back(prompts_dir):
-    folder = prompts_dir(GOOD)
-    assert load_prompt("greet", folder).render(name="Ada")[1].content == "Hello Ada"
+    mine = load_prompt("profile").text.replace("version: ", "version: 9")
+    folder = prompts_dir(mine, "profile.md")
+    assert load_prompt("profile", folder).text == mine
+    assert load_prompt("training-system", folder).ref == load_prompt("training-system").ref
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("dialog-generate.md", "did you mean 'dialogue-generate'"),
+        ("Profile.md", "did you mean 'profile'"),
+        ("xyz.md", "known are .*dialogue-generate"),
+    ],
+)
+def test_a_file_that_no_step_would_ever_read_is_refused(prompts_dir, name, said):
+    folder = prompts_dir("whatever it holds", name)
+    with pytest.raises(PromptError, match=f"{re.escape(folder)}/{name}: .*{said}"):
+        load_prompt("profile", folder)
+
+
+def test_what_is_no_prompt_may_stand_beside_the_prompts(prompts_dir):
+    for name in ("README.md", "notes.txt", "dialogue-generate.md.bak"):
+        folder = prompts_dir("whatever it holds", name)
     assert load_prompt("profile", folder).ref == load_prompt("profile").ref
 
 

@@ -11,7 +11,7 @@ from factory.errors import StorageError, TableError
 from factory.exchange import Exchange
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, key_of
 from factory.storage import check_writable, write_bytes
-from factory.synthesis.intake import drop_duplicates
+from factory.synthesis.duplicates import drop_duplicates
 from factory.tables import DIALOGUES, PERSONAS, Table, accepted, fingerprint_of, rejected
 
 

@@ -1,0 +1,160 @@
+"""The fleet: one Ray Serve LLM deployment a judge, behind one OpenAI-compatible door.
+
+    clients ──HTTP──► ingress (key) ──prefix-aware router, bounded queue──► replicas of each judge
+
+It comes up for a run and goes away after it; one that runs already (`make judges-up`) is used and
+left. A judge's name on the wire carries a hash of its model and settings, so that a fleet of other
+settings is never taken for this one.
+"""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import ray
+
+from factory.config import Fleet, FleetJudge
+from factory.engine.openai import LOOPBACK
+from factory.errors import ConfigError, ModelError
+from factory.evaluation.deployment import INGRESS_CPUS, application, key_of, wire_name, workers
+from factory.head import free_port
+from factory.progress import Progress
+from factory.runtime import check_fits, on_gpu
+
+APP = "judges"
+
+
+def check_fleet(fleet: Fleet) -> None:
+    """Check that a fleet that others can reach has a key.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if fleet.host not in LOOPBACK and not key_of(fleet):
+        raise ConfigError(
+            f"evaluation.fleet.host is {fleet.host!r}, which others can reach, and ${fleet.api_key_env} holds no key; "
+            "export one, or take 127.0.0.1"
+        )
+
+
+def cpus_of(judges: Sequence[FleetJudge]) -> float:
+    """The CPUs that Ray needs for the judges that run on them: one a worker of a replica."""
+    on_cpus = [judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device)]
+    return sum(on_cpus) + INGRESS_CPUS if judges else 0
+
+
+@contextmanager
+def standing(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> Iterator[str]:
+    """The base URL of a fleet with these judges, which is there as long as the block runs.
+
+    Raises:
+        ConfigError: another server has the port, or the cluster cannot hold the judges.
+        ModelError: a judge does not start.
+    """
+    if not judges:
+        yield ""
+        return
+    check_fleet(fleet)
+    if url := running(fleet, judges):
+        progress.say(f"judges: using the fleet at {url}")
+        yield url
+        return
+    url = bring_up(fleet, judges, progress)
+    try:
+        yield url
+    finally:
+        take_down()
+
+
+def running(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
+    """The base URL of a fleet that runs already and has these judges, or None where nothing listens.
+
+    Raises:
+        ConfigError: something else listens there.
+    """
+    if not fleet.port:
+        return None
+    url = _url(fleet.host, fleet.port)
+    request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {key_of(fleet)}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            there = {model["id"] for model in json.load(answer)["data"]}
+    except urllib.error.HTTPError as problem:
+        raise ConfigError(f"evaluation.fleet.port {fleet.port}: what listens there says {problem}; {_OTHER}") from None
+    except OSError:
+        return None
+    except (ValueError, LookupError, TypeError):
+        raise ConfigError(f"evaluation.fleet.port {fleet.port}: what listens there is no fleet; {_OTHER}") from None
+    missing = [judge.name for judge in judges if wire_name(judge) not in there]
+    if missing:
+        raise ConfigError(
+            f"evaluation.fleet.port {fleet.port}: the fleet there has no {missing[0]!r} with this config's model and "
+            f"settings (it has {', '.join(sorted(there))}); {_OTHER}"
+        )
+    return url
+
+
+_OTHER = "take another port, or `make judges-down` first"
+
+
+def bring_up(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> str:
+    """Deploy the judges on the Ray that this process is joined to, and return their base URL.
+
+    Raises:
+        ConfigError: the cluster can never hold them.
+        ModelError: one does not start, or not in time.
+    """
+    fewest = [(judge, judge.replicas[0] * workers(judge)) for judge in judges]
+    cpus = sum(number for judge, number in fewest if not on_gpu(judge.device))
+    gpus = sum(number for judge, number in fewest if on_gpu(judge.device))
+    check_fits(cpus + INGRESS_CPUS, gpus, "evaluation.judges")
+    port = fleet.port or free_port(fleet.host)
+    progress.say(f"judges: starting {', '.join(judge.name for judge in judges)}")
+    from ray import serve
+
+    # One proxy, where the driver and its clients are; replicas stand anywhere in the cluster.
+    serve.start(http_options={"host": fleet.host, "port": port, "location": "HeadOnly"})
+    failure: list[BaseException] = []
+
+    def deploy() -> None:
+        try:
+            serve.run(application(fleet, judges), name=APP, route_prefix="/")
+        except BaseException as problem:
+            failure.append(problem)
+
+    starting = threading.Thread(target=deploy, daemon=True)
+    starting.start()
+    starting.join(fleet.start_timeout_s)
+    if starting.is_alive() or failure:
+        said = _last_line(failure[0]) if failure else f"not up after {fleet.start_timeout_s:g} s"
+        take_down()
+        raise ModelError(f"evaluation.judges: cannot start: {said}; --verbose shows all that they said")
+    return _url(fleet.host, port)
+
+
+def take_down() -> None:
+    """Remove the judges, and Serve with them where nothing else is on it."""
+    from ray import serve
+
+    if set(serve.status().applications) <= {APP}:
+        serve.shutdown()
+    else:
+        serve.delete(APP)
+
+
+def fleet_key_env(fleet: Fleet) -> str | None:
+    """The environment variable that holds the fleet's key; None where it has none."""
+    return fleet.api_key_env if key_of(fleet) else None
+
+
+def _url(host: str, port: int) -> str:
+    reached = host if host in LOOPBACK else ray.util.get_node_ip_address() if ray.is_initialized() else "127.0.0.1"
+    return f"http://[{reached}]:{port}/v1" if ":" in reached else f"http://{reached}:{port}/v1"
+
+
+def _last_line(problem: BaseException) -> str:
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return lines[-1][:500] if lines else type(problem).__name__

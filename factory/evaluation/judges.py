@@ -1,0 +1,94 @@
+"""Judges as their clients see them: each an OpenAI-compatible endpoint, whoever stands behind it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from factory import models
+from factory.config import EndpointJudge, FleetJudge, RunConfig, Sampling, ScriptedJudge
+from factory.engine.openai import api_key
+from factory.engine.steps import Engine
+from factory.evaluation.deployment import LOGPROBS, wire_name
+from factory.evaluation.fleet import fleet_key_env
+from factory.job import locate_model
+from factory.models import Located
+from factory.progress import Progress
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A judge that can be asked.
+
+    `settings` decide its verdicts beside model, prompt and sampling.
+    """
+
+    name: str
+    kind: str
+    model: Located
+    config: EndpointJudge | ScriptedJudge
+    settings: dict[str, Any]
+
+    def engine(self, sampling: Sampling, seed: int) -> Engine:
+        """The engine of a step that asks this judge."""
+        return Engine(self.config, sampling, seed, self.model)
+
+
+def fleet_judges(config: RunConfig) -> list[FleetJudge]:
+    """The judges that this factory serves itself."""
+    return [judge for judge in config.evaluation.judges if isinstance(judge, FleetJudge)]
+
+
+def open_judges(config: RunConfig, fleet_url: str) -> list[Judge]:
+    """All judges of a config; those of the fleet are reached at its URL."""
+    return [_open(config, judge, fleet_url) for judge in config.evaluation.judges]
+
+
+def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
+    if not isinstance(judge, FleetJudge):
+        logprobs = isinstance(judge, EndpointJudge) and judge.logprobs
+        return Judge(judge.name, judge.kind, locate_model(judge), judge, {"logprobs": logprobs})
+    endpoint = EndpointJudge(
+        kind="openai",
+        name=judge.name,
+        model=wire_name(judge),
+        base_url=fleet_url or "http://127.0.0.1",
+        api_key_env=fleet_key_env(config.evaluation.fleet),
+        concurrency=judge.replicas[1] * judge.at_once * 5 // 4,  # a full queue is what makes Serve add a replica
+        timeout_s=600,
+        max_retries=20,
+    )
+    passed = {name: judge.engine_kwargs.get(name) for name in ("max_model_len", "quantization", "dtype")}
+    return Judge(judge.name, judge.kind, models.locate(judge.model), endpoint, {"logprobs": True, **passed})
+
+
+def probed(judges: Sequence[Judge], progress: Progress) -> list[Judge]:
+    """The judges, those that tell no log-probabilities known as such.
+
+    An endpoint may refuse a request that asks for them, or leave them out in silence.
+    """
+    return [judge if _tells_logprobs(judge) else _without_logprobs(judge, progress) for judge in judges]
+
+
+def _without_logprobs(judge: Judge, progress: Progress) -> Judge:
+    if not isinstance(judge.config, EndpointJudge):
+        return judge
+    progress.say(f"judges: {judge.name} tells no log-probabilities, so its expected scores stay empty")
+    return Judge(
+        judge.name, judge.kind, judge.model, judge.config.model_copy(update={"logprobs": False}), judge.settings
+    )
+
+
+def _tells_logprobs(judge: Judge) -> bool:
+    if not isinstance(judge.config, EndpointJudge) or not judge.config.logprobs:
+        return False
+    import openai
+
+    client = openai.OpenAI(base_url=judge.config.base_url, api_key=api_key(judge.config), timeout=60, max_retries=5)
+    asked: dict[str, Any] = {"model": judge.config.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
+    asked["messages"] = [{"role": "user", "content": "Say yes."}]
+    try:
+        answer = client.chat.completions.with_raw_response.create(**asked)
+        return bool((json.loads(answer.content)["choices"][0].get("logprobs") or {}).get("content"))
+    except (openai.APIError, AttributeError, LookupError, TypeError, ValueError):
+        return False  # what else is wrong with it, the judging itself will tell

@@ -1,0 +1,81 @@
+"""An answer to one judge's score: a request has one answer in it, and its reply makes one row.
+
+guided    the prompt `judge.md`; the reply is a JSON object, the reasoning first
+parity    the rubric file filled in, as one user message; free text that ends in "the final score is N"
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from factory.evaluation.rubric import Rubric, fill
+from factory.evaluation.verdict import (
+    expected_score,
+    parse_final_score,
+    parse_verdict,
+    readable_final_score,
+    readable_verdict,
+)
+from factory.prompts import Prompt
+from factory.records import Completion, Judgement, Message, Reject, Request, Score
+from factory.tables import Row
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one judge is asked."""
+
+    judge: str
+    rubrics: Mapping[str, Rubric]
+    prompt: Prompt | None
+    """None is `parity`."""
+    attempts: int
+    logprobs: int
+    """How many likely tokens the judge is asked to tell at each place."""
+
+
+def render_judgement(protocol: Protocol, row: Row) -> Request:
+    """Ask for the score of an answer (its columns, and `examples`: the replies of each score, or None)."""
+    assert row["answer"].strip(), f"{row['question_id']} has no answer that could be judged"
+    rubric, examples = protocol.rubrics[row["task"]], list(row["examples"] or ())
+    persona, question, response = row["persona"], row["question"], row["answer"]
+    if protocol.prompt is None:
+        messages: tuple[Message, ...] = (Message("user", fill(rubric, persona, question, response, examples)),)
+    else:
+        about = {"persona": persona, "question": question, "examples": examples, "response": response}
+        messages = protocol.prompt.render(criteria=rubric.criteria, task=rubric.task, **about)
+    return Request(
+        messages,
+        schema=protocol.prompt.schema if protocol.prompt else None,
+        readable=readable_verdict if protocol.prompt else readable_final_score,
+        attempts=protocol.attempts,
+        logprobs=protocol.logprobs,
+    )
+
+
+def parse_judgement(protocol: Protocol, row: Row, completion: Completion) -> Judgement | Reject:
+    """Read the score, or reject the row: a judge that fails is not a bad score."""
+    reply = completion.replies[-1]
+    score, reasoning = _read(protocol, reply, completion.truncated)
+    if score is None:
+        return Reject("judge_failed", reply)
+    expected = expected_score(completion.ending)
+    ids = judgement_ids(protocol, row)
+    return Judgement(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
+
+
+def _read(protocol: Protocol, reply: str, truncated: bool) -> tuple[int | None, str]:
+    if protocol.prompt is None:  # where free text is cut, its last statement may be missing or half there
+        return None if truncated else parse_final_score(reply), reply
+    verdict = parse_verdict(reply)
+    return (verdict.score, verdict.reasoning) if verdict else (None, reply)
+
+
+def judgement_ids(protocol: Protocol, row: Row) -> dict[str, str]:
+    """The columns that a judgement and its reject share."""
+    return {
+        "candidate": row["candidate"],
+        "judge": protocol.judge,
+        "persona_id": row["persona_id"],
+        "task": row["task"],
+        "question_id": row["question_id"],
+    }

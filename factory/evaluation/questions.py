@@ -1,0 +1,96 @@
+"""A benchmark's files to the table of questions, and the places of all that is made of them.
+
+All tables of an evaluation have the shards of the questions, which hold whole personas, so that a
+row of one finds its question's rows in the others without a shuffle.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from factory.benchmark import Benchmark, all_questions, digest_of
+from factory.config import RunConfig
+from factory.manifest import manifest_of
+from factory.progress import Progress
+from factory.records import Counts, Persona, Question, content_id
+from factory.tables import PERSONAS, QUESTIONS, Table, accepted, fingerprint_of, shard_rows_for
+
+FOLDER = "evaluation"
+CAST = f"{FOLDER}/benchmark/personas"
+PROFILES = f"{FOLDER}/benchmark/profiles"
+
+
+def questions_table(config: RunConfig) -> Table:
+    """The benchmark's questions."""
+    return Table(config.output, f"{FOLDER}/benchmark/questions")
+
+
+def examples_table(config: RunConfig) -> Table:
+    """The example replies of each score."""
+    return Table(config.output, f"{FOLDER}/benchmark/examples")
+
+
+def answers_table(config: RunConfig, candidate: str) -> Table:
+    """A candidate's answers."""
+    return Table(config.output, f"{FOLDER}/{candidate}/answers")
+
+
+def judgements_table(config: RunConfig, candidate: str, judge: str) -> Table:
+    """A judge's scores of a candidate's answers."""
+    return Table(config.output, f"{FOLDER}/{candidate}/judgements/{judge}")
+
+
+def questions_a_task(config: RunConfig) -> int | None:
+    """How many of a task's questions are asked; None for all."""
+    return 1 if config.evaluation.protocol == "light" else None
+
+
+def take_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) -> tuple[Table, Table]:
+    """A benchmark's files to its tables of personas and of questions, with the same shards."""
+    per_task, limit = questions_a_task(config), config.evaluation.limit
+    decided = {"benchmark": digest_of(benchmark, per_task, limit)}
+    fingerprint = fingerprint_of(decided)
+    cast, questions = Table(config.output, CAST), questions_table(config)
+    for table in (cast, questions):
+        table.begin(fingerprint, decided)
+    if finished := questions.manifest():
+        progress.done(finished, skipped=True)
+        return cast, questions
+    progress.begin([questions.name], None)
+    asked = told = Counts()
+    for number, group in enumerate(_groups(benchmark, per_task, limit)):
+        shard = f"{number:05}"
+        told += cast.write(shard, [_persona_row(persona, n) for n, persona, _ in group], PERSONAS)
+        asked += questions.write(shard, [accepted(one) for _, _, many in group for one in many], QUESTIONS)
+    progress.finish()
+    for table, counts in ((cast, told), (questions, asked)):
+        manifest = manifest_of(table.name, counts.rows, counts, progress.timing(counts), fingerprint)
+        table.finish(manifest)
+    progress.done(manifest)
+    return cast, questions
+
+
+def _groups(
+    benchmark: Benchmark, per_task: int | None, limit: int | None
+) -> Iterator[list[tuple[int, str, list[Question]]]]:
+    """Personas with their questions, as many as make a shard."""
+    every = all_questions(benchmark, per_task, limit)
+    numbered = ((number, persona, _questions(persona, tasks)) for number, (persona, tasks) in enumerate(every))
+    first = next(numbered)
+    a_persona = len(first[2])
+    in_a_shard = max(1, shard_rows_for(a_persona * len(benchmark.personas[:limit])) // a_persona)
+    rows = itertools.chain([first], numbered)
+    while group := list(itertools.islice(rows, in_a_shard)):
+        yield group
+
+
+def _questions(persona: str, tasks: Mapping[str, Sequence[str]]) -> list[Question]:
+    return [
+        Question(content_id(persona, task, question), content_id(persona), persona, task, question)
+        for task, questions in tasks.items()
+        for question in questions
+    ]
+
+
+def _persona_row(persona: str, number: int) -> dict[str, Any]:
+    return accepted(Persona(content_id(persona), persona)) | {"source": 0, "row": number}

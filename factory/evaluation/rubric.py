@@ -1,0 +1,48 @@
+"""A task's rubric file: the judge's whole prompt with places to fill, and the criteria that stand in it.
+
+PersonaGym's files and those of the built-in benchmark have the same four places. `parity` sends the
+filled file; the guided protocol takes the criteria alone.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SLOT = re.compile(r"\{(persona|question|response|score_example)\}")
+_HEADING = re.compile(r"^Evaluation Task:", re.MULTILINE)
+_SEPARATOR = re.compile(r"^-{5,}\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """How one task is judged."""
+
+    task: str
+    template: str
+    """The file as it is, with `{persona}`, `{question}`, `{response}` and `{score_example}`."""
+    criteria: str
+    """What is judged and what each score means."""
+
+
+def read_rubric(task: str, template: str) -> Rubric:
+    """Find the criteria in a rubric file.
+
+    They go from the heading "Evaluation Task:" to the line that parts them from what is filled in;
+    a file without that heading is taken from its start.
+    """
+    heading = _HEADING.search(template)
+    start = heading.start() if heading else 0
+    ends = (_SEPARATOR, _SLOT) if heading else (_SLOT,)
+    found = [match.start() for end in ends if (match := end.search(template, start))]
+    return Rubric(task, template, template[start : min(found, default=len(template))].strip())
+
+
+def fill(rubric: Rubric, persona: str, question: str, response: str, examples: Sequence[str]) -> str:
+    """Put data into the file's places, all at once: a `{response}` in a persona stays text, as do other braces."""
+    values = {
+        "persona": persona,
+        "question": question,
+        "response": response,
+        "score_example": "\n\n".join(f"Score {score}: {example}" for score, example in enumerate(examples, 1)),
+    }
+    return _SLOT.sub(lambda slot: values[slot[1]], rubric.template)

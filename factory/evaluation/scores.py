@@ -1,0 +1,266 @@
+"""Judgements to scores: all tables of an evaluation to `scores.json` and `leaderboard.md`.
+
+    items            (questions,)              which persona and task
+    per candidate    (questions,)              words of the answer
+    per judge        (candidates, questions)   score and expected score, NaN where there is none
+
+These arrays live in one Ray task, some bytes a judgement; the driver sees the finished document.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import ray
+
+from factory import storage
+from factory.benchmark import TASKS, Benchmark
+from factory.config import RunConfig
+from factory.evaluation import document
+from factory.evaluation.families import family_of, related
+from factory.evaluation.general_scores import general_change, general_of
+from factory.evaluation.general_steps import read_results
+from factory.evaluation.leaderboard import grid, leaderboard, notes
+from factory.evaluation.questions import FOLDER, answers_table, judgements_table, questions_table
+from factory.evaluation.statistics import agreement, compare_all, length_correlation, persona_scores, summary
+from factory.progress import Progress
+from factory.runtime import unwrapped
+from factory.tables import Row, Table
+
+TASK_NAMES = list(TASKS)
+
+
+@dataclass(frozen=True)
+class Items:
+    """All questions in the order of their shards, and what was answered and judged of them."""
+
+    persona: np.ndarray
+    """int32 (questions,): places in the order in which the personas come."""
+    task: np.ndarray
+    """int8 (questions,): places in `TASK_NAMES`."""
+    personas: int
+    words: np.ndarray
+    """float32 (candidates, questions): of each answer, NaN where there is none."""
+    truncated: np.ndarray
+    """int64 (candidates,)."""
+    scores: np.ndarray
+    """float32 (candidates, judges, questions), NaN where there is none."""
+    expected: np.ndarray
+    """The same shape."""
+
+
+def score(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
+    """Write `scores.json` and `leaderboard.md`, and show them."""
+    with unwrapped():
+        found = document.ScoresDocument.model_validate(ray.get(_score.remote(config, benchmark)))
+    folder = storage.join(config.output, FOLDER)
+    storage.write_bytes(storage.join(folder, "leaderboard.md"), leaderboard(found).encode())
+    storage.write_bytes(storage.join(folder, "scores.json"), (found.model_dump_json(indent=2) + "\n").encode())
+    progress.show(grid(found))
+    for note in notes(found):
+        progress.say(note)
+    progress.say(f"Scores: {storage.join(folder, 'leaderboard.md')}")
+
+
+@ray.remote(num_cpus=0.5)
+def _score(config: RunConfig, benchmark: Benchmark) -> dict[str, Any]:
+    return scores_of(config, benchmark, read_items(config), read_results(config)).model_dump()
+
+
+def read_items(config: RunConfig) -> Items:
+    """Read the tables, shard by shard."""
+    candidates = [candidate.name for candidate in config.evaluation.candidates]
+    judges = [judge.name for judge in config.evaluation.judges]
+    questions, personas = questions_table(config), dict[str, int]()
+    parts: list[list[np.ndarray]] = []
+    truncated = np.zeros(len(candidates), np.int64)
+    for shard in questions.shards():
+        asked = questions.read(shard, ["question_id", "persona_id", "task"]).to_pydict()
+        places = {question: place for place, question in enumerate(asked["question_id"])}
+        owners = [personas.setdefault(known, len(personas)) for known in asked["persona_id"]]
+        words = np.full((len(candidates), len(places)), np.nan, np.float32)
+        scores = np.full((len(candidates), len(judges), len(places)), np.nan, np.float32)
+        expected = scores.copy()
+        for number, candidate in enumerate(candidates):
+            truncated[number] += _take_answers(answers_table(config, candidate), shard, places, words[number])
+            for place, judge in enumerate(judges):
+                table = judgements_table(config, candidate, judge)
+                _take_judgements(table, shard, places, scores[number, place], expected[number, place])
+        tasks = np.array([TASK_NAMES.index(name) for name in asked["task"]], np.int8)
+        parts.append([np.array(owners, np.int32), tasks, words, scores, expected])
+    persona, task, words, scores, expected = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    return Items(persona, task, len(personas), words, truncated, scores, expected)
+
+
+def _take_answers(table: Table, shard: str, places: Mapping[str, int], words: np.ndarray) -> int:
+    rows = table.read(shard, ["question_id", "status", "answer", "truncated"]).to_pylist()
+    accepted = [row for row in rows if row["status"] == "ok"]
+    for row in accepted:
+        words[places[row["question_id"]]] = len(row["answer"].split())
+    return sum(row["truncated"] for row in accepted)
+
+
+def _take_judgements(
+    table: Table, shard: str, places: Mapping[str, int], scores: np.ndarray, expected: np.ndarray
+) -> None:
+    for row in table.read(shard, ["question_id", "status", "score", "expected_score"]).to_pylist():
+        if row["status"] == "ok":
+            scores[places[row["question_id"]]] = row["score"]
+            if row["expected_score"] is not None:
+                expected[places[row["question_id"]]] = row["expected_score"]
+
+
+def scores_of(
+    config: RunConfig, benchmark: Benchmark, items: Items, general: Sequence[Sequence[Row]]
+) -> document.ScoresDocument:
+    """All figures of an evaluation; `general` holds the results of each candidate, or nothing."""
+    evaluation = config.evaluation
+    candidates, judges = evaluation.candidates, evaluation.judges
+    questions = questions_table(config)
+    scored = [_candidate(config, items, number) for number in range(len(candidates))]
+    if general:
+        told = map(general_of, general)
+        scored = [one.model_copy(update={"general": of}) for one, of in zip(scored, told, strict=True)]
+    warnings = related(
+        {judge.name: judge.model for judge in judges},
+        {candidate.name: candidate.model for candidate in candidates},
+        config.engine.model if config.instructions else None,
+    )
+    return document.ScoresDocument(
+        protocol=evaluation.protocol,
+        parity=evaluation.parity,
+        benchmark=document.Benchmark(
+            place=benchmark.place,
+            name=benchmark.name,
+            digest=(questions.settings() or {})["benchmark"],
+            personas=items.personas,
+            questions=len(items.task),
+        ),
+        tasks=TASK_NAMES,
+        candidates=scored,
+        judges=[
+            document.Judge(name=judge.name, model=judge.model, kind=judge.kind, family=family_of(judge.model))
+            for judge in judges
+        ],
+        agreement=_agreement(items),
+        comparisons=[
+            comparison
+            for b, a in itertools.combinations(range(len(candidates)), 2)
+            for comparison in _comparisons(config, items, a, b)
+        ],
+        general_changes=[
+            general_change(candidates[a].name, candidates[b].name, general[a], general[b], config.seed)
+            for b, a in itertools.combinations(range(len(general)), 2)
+        ],
+        warnings=warnings,
+        published=benchmark.official,
+    )
+
+
+def _candidate(config: RunConfig, items: Items, number: int) -> document.CandidateScores:
+    candidate = config.evaluation.candidates[number]
+    manifest = answers_table(config, candidate.name).manifest() or {}
+    words = items.words[number]
+    by_judge = {
+        judge.name: _judge_scores(config, items, number, items.scores[number, place], items.expected[number, place])
+        for place, judge in enumerate(config.evaluation.judges)
+    }
+    over_judges = _judge_scores(config, items, number, _mean(items.scores[number]), _mean(items.expected[number]))
+    marked = any(scores.marked for scores in by_judge.values())
+    return document.CandidateScores(
+        name=candidate.name,
+        model=candidate.model,
+        revision=manifest["model"]["revision"],
+        condition=candidate.condition,
+        questions=len(items.task),
+        answered=manifest["ok"],
+        answers_rejected=manifest["rejected"],
+        answers_truncated=int(items.truncated[number]),
+        answer_words_mean=float(np.nanmean(words)) if manifest["ok"] else None,
+        scores=over_judges.model_copy(update={"marked": marked}),
+        by_judge=by_judge,
+    )
+
+
+def _judge_scores(
+    config: RunConfig, items: Items, number: int, scores: np.ndarray, expected: np.ndarray
+) -> document.JudgeScores:
+    answered, judged = ~np.isnan(items.words[number]), ~np.isnan(scores)
+    failed = int((answered & ~judged).sum())
+    share = failed / max(1, int(answered.sum()))
+    tasks, pscore = _summaries(config, items, scores)
+    told = not np.isnan(expected).all()
+    expected_tasks, expected_pscore = _summaries(config, items, expected) if told else (None, None)
+    correlation = length_correlation(items.words[number].tolist(), scores.tolist())
+    return document.JudgeScores(
+        judged=int(judged.sum()),
+        failed=failed,
+        failure_share=share,
+        marked=share > config.evaluation.max_judge_failures,
+        tasks=tasks,
+        pscore=pscore,
+        expected=expected_tasks,
+        expected_pscore=expected_pscore,
+        length_correlation=document.LengthCorrelation.model_validate(correlation) if correlation else None,
+    )
+
+
+def _summaries(
+    config: RunConfig, items: Items, scores: np.ndarray
+) -> tuple[dict[str, document.TaskScore], document.TaskScore]:
+    cells = _cells(items, scores)
+    tasks = {
+        task: document.TaskScore.model_validate(summary(cells[:, place], config.seed))
+        for place, task in enumerate(TASK_NAMES)
+    }
+    return tasks, document.TaskScore.model_validate(summary(persona_scores(cells), config.seed))
+
+
+def _cells(items: Items, scores: np.ndarray) -> np.ndarray:
+    """The mean score of each persona in each task (personas, tasks); NaN where nothing was scored."""
+    there = ~np.isnan(scores)
+    place = items.persona.astype(np.int64) * len(TASK_NAMES) + items.task
+    size = items.personas * len(TASK_NAMES)
+    number = np.bincount(place[there], minlength=size)
+    total = np.bincount(place[there], scores[there], minlength=size)
+    means = np.divide(total, number, out=np.full(size, np.nan), where=number > 0)
+    return np.asarray(means.reshape(items.personas, len(TASK_NAMES)))
+
+
+def _mean(by_judge: np.ndarray) -> np.ndarray:
+    """The mean over the judges that gave a score (judges, questions)."""
+    there = ~np.isnan(by_judge)
+    number = there.sum(axis=0)
+    total = np.where(there, by_judge, 0).sum(axis=0)
+    return np.asarray(np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0))
+
+
+def _agreement(items: Items) -> dict[str, float | None]:
+    if items.scores.shape[1] < 2:
+        return {}
+    by_judge = items.scores.swapaxes(0, 1)
+    found: dict[str, float | None] = {}
+    for place, task in enumerate(TASK_NAMES):
+        found[task] = agreement(by_judge[:, :, items.task == place].reshape(len(by_judge), -1))
+    return found | {document.MEAN: agreement(by_judge.reshape(len(by_judge), -1))}
+
+
+def _comparisons(config: RunConfig, items: Items, a: int, b: int) -> list[document.CandidateComparison]:
+    judges = [judge.name for judge in config.evaluation.judges]
+    views = {name: (items.scores[a, place], items.scores[b, place]) for place, name in enumerate(judges)}
+    views[document.MEAN] = (_mean(items.scores[a]), _mean(items.scores[b]))
+    names = [candidate.name for candidate in config.evaluation.candidates]
+    return [
+        document.CandidateComparison(
+            a=names[a],
+            b=names[b],
+            judge=judge,
+            results=[
+                document.Difference.model_validate(asdict(one))
+                for one in compare_all(_cells(items, of_a), _cells(items, of_b), TASK_NAMES, config.seed)
+            ],
+        )
+        for judge, (of_a, of_b) in views.items()
+    ]

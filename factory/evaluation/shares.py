@@ -1,0 +1,64 @@
+"""Shares of yes among yes and no: their intervals, and their change from one model to another."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy  # its parts load when they are used
+
+
+@dataclass(frozen=True)
+class Share:
+    """Hits among a number of trials, with a 95 % Wilson interval; all but the counts is NaN without a trial."""
+
+    hits: float
+    of: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedChange:
+    """What became of the same trials under another model: after minus before.
+
+    `gained` are the trials that failed before and succeed after, `lost` the other way round. `p` is
+    McNemar's exact two-sided p: how likely a split as uneven as this one is where nothing changed.
+    """
+
+    before: Share
+    after: Share
+    change: float
+    gained: int
+    lost: int
+    p: float
+
+
+def share(outcomes: Sequence[float]) -> Share:
+    """Count hits.
+
+    Args:
+        outcomes: True, False or, for a tie, a half. A half that is left over widens the interval: it
+            spans those of the whole numbers on both sides.
+    """
+    hits, of = float(sum(outcomes)), len(outcomes)
+    if not of:
+        return Share(hits, of, np.nan, np.nan, np.nan)
+    low = _wilson(math.floor(hits), of).low
+    high = _wilson(math.ceil(hits), of).high
+    return Share(hits, of, hits / of, float(low), float(high))
+
+
+def paired_change(before: Sequence[bool], after: Sequence[bool]) -> PairedChange:
+    """Compare two models on the same trials, in the same order."""
+    gained = sum(new and not old for old, new in zip(before, after, strict=True))
+    lost = sum(old and not new for old, new in zip(before, after, strict=True))
+    p = float(scipy.stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    old, new = share(before), share(after)
+    return PairedChange(old, new, new.value - old.value, gained, lost, p)
+
+
+def _wilson(hits: int, of: int) -> Any:
+    return scipy.stats.binomtest(hits, of).proportion_ci(method="wilson")

@@ -1,0 +1,185 @@
+"""The steps of evaluation as the job runs them, each from finished tables to the next.
+
+take_questions ──► answer (a table a candidate) ───┐
+              └──► write_examples (once for all) ──┴─► judge (a table a candidate and judge)
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from factory.benchmark import Benchmark
+from factory.config import RunConfig
+from factory.engine.steps import Engine, Lane, Step, is_finished, run_lanes
+from factory.errors import InputError
+from factory.evaluation.answers import answer_ids, parse_answer, render_answer
+from factory.evaluation.deployment import LOGPROBS
+from factory.evaluation.fleet import standing
+from factory.evaluation.general_steps import general_lanes
+from factory.evaluation.judges import Judge, fleet_judges, open_judges, probed
+from factory.evaluation.judging import Protocol, judgement_ids, parse_judgement, render_judgement
+from factory.evaluation.questions import answers_table, examples_table, judgements_table, questions_table
+from factory.evaluation.rubric import Rubric, read_rubric
+from factory.evaluation.yardsticks import parse_yardstick, render_yardstick, yardstick_ids
+from factory.job import locate_model
+from factory.progress import Progress
+from factory.prompts import load_prompt
+from factory.tables import ANSWERS, JUDGEMENTS, YARDSTICKS, Beside, Table, fingerprint_of
+
+FREE_FORM = "opencharacter-rubric"
+"""In place of a prompt where judges get the benchmark's rubric files as they are (`parity`)."""
+
+
+def answer(config: RunConfig, questions: Table, profiles: Table | None, progress: Progress) -> None:
+    """All that candidates are asked; those of one model share its engine."""
+    lanes = [_answers(config, candidate, questions, profiles) for candidate in config.evaluation.candidates]
+    lanes += general_lanes(config, [lane.engine for lane in lanes], progress)
+    run_lanes([lane for lane in lanes if lane.engine.config.kind != "vllm"], progress)
+    here = [lane for lane in lanes if lane.engine.config.kind == "vllm"]
+    while here:
+        # One engine after the other: each may need all of the machine.
+        first = here[0].engine
+        run_lanes([lane for lane in here if lane.engine == first], progress)
+        here = [lane for lane in here if lane.engine != first]
+
+
+def _answers(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> Lane:
+    with_profile = candidate.condition == "profile"
+    prompt = load_prompt("answer-profile" if with_profile else "answer", config.prompts_dir)
+    step = Step(
+        schema=ANSWERS,
+        prompt=prompt.ref,
+        render=partial(render_answer, prompt),
+        parse=partial(parse_answer, candidate.name),
+        ids=partial(answer_ids, candidate.name),
+        keep_truncated=True,
+    )
+    work = questions
+    if with_profile:
+        assert profiles is not None
+        work = Beside.of(questions, profiles, "persona_id", "profile", other_key="character_id")
+    engine = Engine(_plain(candidate), config.evaluation.sampling, config.seed, locate_model(candidate))
+    return Lane(step, work, answers_table(config, candidate.name), {"candidate": candidate.name}, engine)
+
+
+def _plain(candidate: Any) -> Any:
+    """The engine of a candidate; without name and condition for vLLM, so that two of one model share it."""
+    return candidate.model_copy(update={"name": "", "condition": "persona"}) if candidate.kind == "vllm" else candidate
+
+
+def rubrics_of(benchmark: Benchmark) -> dict[str, Rubric]:
+    """What each task is judged by."""
+    return {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
+
+
+def examples_lane(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> Lane:
+    """Example replies of each score to every question: written once, by one judge, for all."""
+    writer = next(judge for judge in judges if judge.name == (config.evaluation.examples_by or judges[0].name))
+    prompt = load_prompt("score-examples", config.prompts_dir)
+    rubrics = rubrics_of(benchmark)
+    step = Step(
+        schema=YARDSTICKS,
+        prompt=prompt.ref,
+        render=partial(render_yardstick, prompt, rubrics),
+        parse=parse_yardstick,
+        ids=yardstick_ids,
+    )
+    engine = writer.engine(config.evaluation.examples, config.seed)
+    return Lane(step, questions_table(config), examples_table(config), _rubric_settings(rubrics), engine)
+
+
+def judgement_lanes(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> list[Lane]:
+    """Every accepted answer of each candidate to a score of each judge; all at the same time."""
+    rubrics = rubrics_of(benchmark)
+    return [
+        _judgements(config, rubrics, candidate.name, judge)
+        for judge in judges
+        for candidate in config.evaluation.candidates
+    ]
+
+
+def _judgements(config: RunConfig, rubrics: Mapping[str, Rubric], candidate: str, judge: Judge) -> Lane:
+    work = Beside.of(answers_table(config, candidate), examples_table(config), "question_id", "examples", order="task")
+    return judgement_lane(config, rubrics, judge, work, judgements_table(config, candidate, judge.name))
+
+
+def protocol_of(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> Protocol:
+    """How a judge is asked for a score."""
+    prompt = None if config.evaluation.parity else load_prompt("judge", config.prompts_dir)
+    return Protocol(judge, rubrics, prompt, config.evaluation.attempts, LOGPROBS)
+
+
+def judgement_lane(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, work: Table, table: Table) -> Lane:
+    """Answers, each with its `examples`, to a judge's scores of them."""
+    protocol = protocol_of(config, rubrics, judge.name)
+    step = Step(
+        schema=JUDGEMENTS,
+        prompt=protocol.prompt.ref if protocol.prompt else FREE_FORM,
+        render=partial(render_judgement, protocol),
+        parse=partial(parse_judgement, protocol),
+        ids=partial(judgement_ids, protocol),
+        keep_truncated=True,
+        one_reason="judge_failed",
+    )
+    return lane_of_judge(config, rubrics, judge, step, work, table)
+
+
+def lane_of_judge(
+    config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, step: Step, work: Table, table: Table
+) -> Lane:
+    """A lane in which a judge goes by the rubrics; those of one judge share its engine."""
+    evaluation = config.evaluation
+    settings = {"judge": judge.name, "attempts": evaluation.attempts, **judge.settings, **_rubric_settings(rubrics)}
+    return Lane(step, work, table, settings, judge.engine(evaluation.judging, config.seed))
+
+
+def _rubric_settings(rubrics: Mapping[str, Rubric]) -> dict[str, Any]:
+    return {"rubrics": fingerprint_of({task: rubric.template for task, rubric in rubrics.items()})}
+
+
+def judge(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
+    """Every accepted answer to a score of each judge.
+
+    Raises:
+        InputError: a candidate gave no answer at all.
+    """
+    for candidate in config.evaluation.candidates:
+        _some_answers(config, candidate.name)
+
+    def examples(judges: Sequence[Judge]) -> list[Lane]:
+        return [examples_lane(config, benchmark, judges)]
+
+    ask_judges(config, [examples, partial(judgement_lanes, config, benchmark)], progress)
+
+
+def ask_judges(
+    config: RunConfig, rounds: Sequence[Callable[[Sequence[Judge]], Sequence[Lane]]], progress: Progress
+) -> None:
+    """Make the lanes of each round, one round after the other.
+
+    The fleet stands only as long as there is work for it.
+
+    Args:
+        config: the run's settings.
+        rounds: functions from the judges to their lanes.
+        progress: where it is told.
+    """
+    lanes = [lane for lanes_of in rounds for lane in lanes_of(open_judges(config, ""))]
+    if all(map(is_finished, lanes)):
+        run_lanes(lanes, progress)  # tells that they were finished before
+        return
+    with standing(config.evaluation.fleet, fleet_judges(config), progress) as url:
+        judges = probed(open_judges(config, url), progress)
+        for lanes_of in rounds:
+            run_lanes(lanes_of(judges), progress)
+
+
+def _some_answers(config: RunConfig, candidate: str) -> None:
+    manifest = answers_table(config, candidate).manifest()
+    assert manifest is not None
+    if not manifest["ok"]:
+        raise InputError(
+            f"evaluation.candidates ({candidate}): none of {manifest['rows_in']} answers can be used: "
+            f"{json.dumps(manifest['rejected'])}"
+        )

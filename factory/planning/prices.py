@@ -1,0 +1,74 @@
+"""The price table: a YAML file with a date, to be checked by whoever relies on it."""
+
+import datetime
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError
+
+from factory.config import Section
+from factory.errors import ConfigError
+from factory.storage import PROJECT, join
+
+TABLE = join(str(PROJECT), "cluster", "prices.yaml")
+
+
+class GpuPrice(Section):
+    """One GPU for an hour, with its share of the machine, and how fast it is."""
+
+    on_demand: float = Field(ge=0)
+    spot: float | None = Field(None, ge=0)
+    bf16_tflops: float = Field(gt=0)
+    """Dense bfloat16 operations a second, in 10^12."""
+
+
+class TokenPrice(Section):
+    """A million tokens of an endpoint."""
+
+    prompt: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Prices(Section):
+    """What things cost, in one currency."""
+
+    date: datetime.date
+    note: str
+    currency: str = "USD"
+    gpu_hours: dict[str, GpuPrice] = Field(min_length=1)
+    million_tokens: dict[str, TokenPrice] = Field(default_factory=dict)
+    storage_gib_month: float = Field(ge=0)
+
+    def gpu(self, kind: str) -> GpuPrice:
+        """The price of a kind of GPU.
+
+        Raises:
+            ConfigError: the table does not have it.
+        """
+        if kind not in self.gpu_hours:
+            known = ", ".join(self.gpu_hours)
+            raise ConfigError(f"planning.gpu is {kind!r}: the price table has {known}; name one of them, or add it")
+        return self.gpu_hours[kind]
+
+
+def read_prices(path: str | None) -> Prices:
+    """Read a price table; None is the one that the project has.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it is wrong.
+    """
+    path = path or TABLE
+    try:
+        return Prices.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except OSError as problem:
+        raise ConfigError(f"planning.prices {path}: {problem.strerror}; name a price table (YAML)") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        told = " ".join(str(problem).split())
+        raise ConfigError(f"planning.prices {path}: not YAML: {told}") from None
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        said = first["msg"][0].lower() + first["msg"][1:]
+        raise ConfigError(
+            f"planning.prices {path}: {where}: {said}; cluster/prices.yaml shows how it is written"
+        ) from None

@@ -1,0 +1,208 @@
+"""Judgements a second through the fleet against bare vLLM, against one call after the other, and by prompt order.
+
+The prompts are those of the built-in benchmark's questions, with answers and example replies of a
+usual length. Each side runs in a process of its own with the same engine settings, and is measured
+from the moment that the engine is up and has answered once.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+WINDOW, REPLY_TOKENS, AT_ONCE = 4096, 96, 64
+RESULT = "calls a second:"
+ENGINE = {"max_model_len": WINDOW, "seed": 42}
+
+
+def settings():
+    """A config with one judge on the fleet."""
+    from factory.config import Evaluation, FleetJudge, Personas, RunConfig, ScriptedEngine
+
+    judge = FleetJudge(name="judge", model="embedded", device="cpu", at_once=AT_ONCE, engine_kwargs=ENGINE)
+    evaluation = Evaluation(judges=(judge,), attempts=1, judging={"max_tokens": REPLY_TOKENS})
+    return RunConfig(
+        output="unused", engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none"), evaluation=evaluation
+    )
+
+
+def rows(count: int) -> list[dict]:
+    """Answered questions, as a judge is asked about them: a rubric's together, as the job has them."""
+    from factory.benchmark import all_questions, open_benchmark
+    from factory.storage import PROJECT
+
+    samples = [json.loads(line) for line in (PROJECT / "data" / "instructions.jsonl").read_text().splitlines()]
+    texts = [" ".join(sample["messages"][1]["content"].split()[:80]) for sample in samples]
+    asked = [
+        {"persona": persona, "task": task, "question": question}
+        for persona, tasks in all_questions(open_benchmark(None))
+        for task, questions in tasks.items()
+        for question in questions
+    ]
+    made = [
+        asked[n % len(asked)]
+        | {"question_id": str(n), "persona_id": "p", "candidate": "c", "answer": texts[n % len(texts)]}
+        | {"examples": [" ".join(texts[(n + k) % len(texts)].split()[:40]) for k in range(5)]}
+        for n in range(count)
+    ]
+    return sorted(made, key=lambda row: row["task"])
+
+
+def requests(count: int) -> list:
+    """What the judge is asked about each of them."""
+    from factory.benchmark import open_benchmark
+    from factory.evaluation.judging import Protocol, render_judgement
+    from factory.evaluation.steps import rubrics_of
+    from factory.prompts import load_prompt
+
+    protocol = Protocol("judge", rubrics_of(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
+    return [render_judgement(protocol, row) for row in rows(count)]
+
+
+def last_first(request):
+    """The same request with the material before the rubric, as the published runner has it in part."""
+    system, user = request.messages
+    return replace(request, messages=(replace(user, content=f"{user.content}\n\n{system.content}"),))
+
+
+def bare(count: int, shape: Callable = lambda request: request) -> float:
+    """Calls a second of `LLM.chat` on the fleet's own engine settings."""
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+    from vllm import LLM, SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    from factory import models
+    from factory.engine.vllm import CPU_DEFAULTS
+
+    asked = [shape(request) for request in requests(count)]
+    chats = [[{"role": m.role, "content": m.content} for m in request.messages] for request in asked]
+    guide = StructuredOutputsParams(json=asked[0].schema, disable_any_whitespace=True)
+    sampling = SamplingParams(temperature=0, max_tokens=REPLY_TOKENS, logprobs=20, structured_outputs=guide)
+    kwargs = CPU_DEFAULTS | ENGINE | {"max_num_seqs": AT_ONCE}
+    llm = LLM(models.fetch("embedded"), enable_prefix_caching=True, **kwargs)
+    llm.chat([[{"role": "user", "content": "Hello."}]], sampling, use_tqdm=False)
+    start = time.monotonic()
+    llm.chat(chats, sampling, use_tqdm=False)
+    return count / (time.monotonic() - start)
+
+
+def fleet(count: int, in_turn: bool = False) -> float:
+    """Calls a second of the judging step, or of one call after the other, through the fleet."""
+    from factory import runtime
+    from factory.evaluation.fleet import standing
+    from factory.evaluation.judges import open_judges
+    from factory.progress import Progress
+
+    config = settings()
+    runtime.start(local_cpus=4)
+    with standing(config.evaluation.fleet.model_copy(update={"port": 0}), config.evaluation.judges, Progress()) as url:
+        (judge,) = open_judges(config, url)
+        if in_turn:
+            return sequential(judge, config, count)
+        _judge(config, judge, 4)  # a pipeline's start is not what is measured
+        return _judge(config, judge, count)
+
+
+def _judge(config, judge, count: int) -> float:
+    import pyarrow as pa
+
+    from factory.engine.steps import Lane, Step, run_lanes
+    from factory.progress import Progress
+    from factory.tables import PERSONAS, Table, shard_rows_for
+
+    with tempfile.TemporaryDirectory() as output:
+        work = Table(output, "work")
+        size = shard_rows_for(count)
+        for start in range(0, count, size):
+            numbers = list(range(start, min(start + size, count)))
+            work.write_arrow(f"{start:06}", pa.table({"number": numbers, "status": ["ok"] * len(numbers)}))
+        work.finish({"ok": count, "fingerprint": "bench"})
+        step = Step(PERSONAS, "bench@1", partial(_request, requests(count)), _parse, _ids, keep_truncated=True)
+        table = Table(output, "made")
+        lane = Lane(step, work, table, {}, judge.engine(config.evaluation.judging, 42))
+        run_lanes([lane], Progress())
+        manifest = table.manifest()
+        assert manifest
+        assert manifest["ok"] == count, manifest["rejected"]
+        return manifest["rows_per_second"]
+
+
+def sequential(judge, config, count: int) -> float:
+    """One call, and the next when it is answered."""
+    import openai
+
+    client = openai.OpenAI(base_url=judge.config.base_url, api_key="none")
+    asked = requests(count)
+
+    def ask(request) -> None:
+        schema = {"name": "reply", "schema": json.loads(request.schema)}
+        client.chat.completions.create(
+            model=judge.config.model,
+            messages=[{"role": m.role, "content": m.content} for m in request.messages],
+            temperature=0,
+            max_tokens=REPLY_TOKENS,
+            logprobs=True,
+            top_logprobs=20,
+            response_format={"type": "json_schema", "json_schema": schema},
+        )
+
+    ask(asked[0])
+    start = time.monotonic()
+    for request in asked:
+        ask(request)
+    return count / (time.monotonic() - start)
+
+
+def _request(asked, row):
+    return asked[row["number"]]
+
+
+def _parse(row, completion):
+    from factory.records import Persona
+
+    return Persona(str(row["number"]), completion.replies[0])
+
+
+def _ids(row):
+    return {"character_id": str(row["number"])}
+
+
+SIDES = {
+    "bare": bare,
+    "fleet": fleet,
+    "material first": partial(bare, shape=last_first),
+    "one after another": partial(fleet, in_turn=True),
+}
+
+
+def measure(say: Callable[[str], None], count: int = 160, rounds: int = 1) -> dict:
+    """All sides in turn; returns their medians and the ratios."""
+    speeds: dict[str, list[float]] = {side: [] for side in SIDES}
+    for _ in range(rounds):
+        for side, found in speeds.items():
+            calls = count // 8 if side == "one after another" else count
+            done = subprocess.run(
+                [sys.executable, __file__, side, str(calls)], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise SystemExit(done.stderr[-3000:])
+            found.append(float(done.stdout.rpartition(RESULT)[2].split()[0]))
+            say(f"  {side}: {found[-1]:.2f} judgements/s")
+    medians = {side: statistics.median(found) for side, found in speeds.items()}
+    return {
+        **medians,
+        "fleet over bare": medians["fleet"] / medians["bare"],
+        "rubric first over material first": medians["bare"] / medians["material first"],
+        "fleet over one after another": medians["fleet"] / medians["one after another"],
+    }
+
+
+if __name__ == "__main__":
+    print(RESULT, SIDES[sys.argv[1]](int(sys.argv[2])), flush=True)

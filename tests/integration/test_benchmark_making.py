@@ -1,0 +1,147 @@
+"""The real job, from personas to a benchmark that opens like PersonaGym; and benchmarks on S3."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from factory import storage
+from factory.benchmark import BUILT_IN, TASKS, all_questions, digest_of, open_benchmark
+from factory.evaluation.making_steps import TABLES, settings_on_offer
+from factory.records import content_id
+from tests.integration.runs import Run
+
+GOOD = [f"a baker/confectioner, number {n}" for n in range(40)]
+UNSETTLED, WORDY, ECHOING = "a tailor from Turin", "a glazier from Gdansk", "a cooper from Cork"
+KOREAN = "목포 여객선 매표소에서 서른 해째 일하며 섬 이름을 노래하듯 외우는 쉰여섯 살 매표원"
+PERSONAS = [*GOOD, UNSETTLED, WORDY, ECHOING, KOREAN]
+SHORT = ["Who?", "Why?"]
+"""Too short to be of any language."""
+
+
+def asked(task: str) -> list[str]:
+    if task == "Toxicity":
+        return SHORT
+    return [
+        f"The oven has gone cold in front of {n} hungry people, and {task} is what they want. And you?" for n in "48"
+    ]
+
+
+def reply(contains: str, **said: object) -> dict[str, str]:
+    return {"contains": contains, "reply": json.dumps(said)}
+
+
+@pytest.fixture(scope="module")
+def made(make_module_run) -> Run:
+    offered = settings_on_offer()
+    run = make_module_run(
+        "made",
+        engine={
+            "kind": "scripted",
+            "replies": [
+                reply(UNSETTLED, settings=offered[:2]),
+                reply(f"{WORDY}\n\nThe settings", questions=[*SHORT, "How?"]),
+                reply(f"{ECHOING}\n\nThe settings", questions=["Who are you?", "WHO are you"]),
+                *(reply(f"Write 2 questions for {task}.", questions=asked(task)) for task in TASKS),
+            ],
+            "default": json.dumps({"settings": offered[:3]}),
+        },
+        benchmark={"settings_a_persona": 3, "questions_a_task": 2},
+        instructions=[{"corpus": "lima", "source": "nowhere.jsonl"}],
+    )
+    lines = [json.dumps({"persona": persona}) + "\n" for persona in PERSONAS]
+    (run.folder / "personas.jsonl").write_text("".join(lines))
+    run.finish(job="benchmark")
+    return run
+
+
+def manifest(run: Run, name: str) -> dict:
+    found = run.table(name).manifest()
+    assert found
+    return found
+
+
+def test_the_folder_is_a_benchmark_of_the_complete_personas(made):
+    benchmark = open_benchmark(f"{made.output}/benchmark")
+    assert (benchmark.name, benchmark.official) == ("made-v1", False)
+    assert sorted(benchmark.personas) == sorted(GOOD)
+    assert dict(all_questions(benchmark)) == {p: {t: asked(t) for t in TASKS} for p in benchmark.personas}
+    names = storage.list_names(f"{made.output}/benchmark/questions/made-v1", "")
+    assert names == sorted(f"{content_id(persona)}.json" for persona in GOOD)
+    built_in = open_benchmark(None)
+    assert benchmark.rubrics == built_in.rubrics
+    assert json.loads(storage.read_bytes(f"{made.output}/benchmark/settings.json")) == settings_on_offer()
+
+
+def test_every_persona_and_task_has_a_row_with_its_reason(made):
+    assert made.reasons(f"{TABLES}/settings") == {"ok": len(PERSONAS) - 1, "wrong_count": 1}
+    assert made.reasons(f"{TABLES}/questions") == {
+        "ok": len(GOOD) * len(TASKS) + 1,
+        "wrong_count": len(TASKS),
+        "duplicate_question": len(TASKS),
+        "wrong_language": len(TASKS) - 1,
+    }
+    rows = made.rows(f"{TABLES}/questions")
+    assert len({(row["persona_id"], row["task"]) for row in rows}) == len(rows) == (len(PERSONAS) - 1) * len(TASKS)
+    assert {row["prompt"].partition("@")[0] for row in rows} == {"benchmark-questions"}
+    assert manifest(made, "benchmark")["rejected"] == {"incomplete": 4}
+
+
+def test_the_readme_says_how_it_was_made(made):
+    readme = storage.read_bytes(f"{made.output}/benchmark/README.md").decode()
+    for told in (
+        "40 personas with 2 questions for each of the five tasks",
+        "Model: scripted (revision scripted)",
+        "benchmark-settings@1#",
+        "44 of ",
+        "4 are left out",
+        "settings wrong_count 1, questions duplicate_question 5, wrong_count 5, wrong_language 4",
+        "Licences: ",
+    ):
+        assert told in " ".join(readme.split()), told
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_goes_on_with_what_is_missing(made):
+    questions = made.table(f"{TABLES}/questions")
+    cut, *others = questions.shards()
+    assert others
+    for path in (f"{questions.path}/{cut}.parquet", f"{questions.path}/manifest.json"):
+        storage.delete_file(path)
+    before = manifest(made, "benchmark")
+    said = made.finish(job="benchmark")
+    assert f"{TABLES}/settings: was finished before" in said
+    assert "going on" in said
+    assert sorted(open_benchmark(f"{made.output}/benchmark").personas) == sorted(GOOD)
+    # Some questions are written anew, so it is another benchmark, and the one before stays.
+    assert len(open_benchmark(f"{made.output}/superseded/benchmark-{before['fingerprint']}").personas) == len(GOOD)
+
+
+def test_the_dry_run_tells_personas_calls_and_model(made):
+    said = made.finish("--dry-run", job="benchmark")
+    lines = [line.split() for line in said.splitlines()]
+    assert ["settings", "44", "44", "3", "of", "38", "settings"] in lines
+    assert ["questions", "44", "220", "2", "for", "each", "of", "5", "tasks"] in lines
+    assert "model scripted" in said
+
+
+def test_more_settings_than_there_are_is_told(made):
+    assert made.start("--dry-run", "benchmark.settings_a_persona=99", job="benchmark").wait(60) == 2
+    assert "benchmark.settings_a_persona is 99, but there are 38 settings" in made.log()
+
+
+@pytest.mark.slow
+def test_a_model_that_writes_nothing_whole_is_told_and_nothing_else_is_made_again(made):
+    before = manifest(made, "benchmark")["fingerprint"]
+    assert made.start("benchmark.questions_a_task=7", job="benchmark").wait(300) == 2
+    assert f"{TABLES}/tasks: was finished before" in made.log()
+    assert "wrote questions for all tasks for none of 44 personas" in made.log()
+    assert not storage.exists(f"{made.output}/benchmark/personas.json")
+    assert len(open_benchmark(f"{made.output}/superseded/benchmark-{before}").personas) == len(GOOD)
+
+
+@pytest.mark.slow
+def test_a_benchmark_on_s3_is_the_same(s3):
+    for path in Path(BUILT_IN).rglob("*.*"):
+        storage.write_bytes(f"{s3}/gym/{path.relative_to(BUILT_IN)}", path.read_bytes())
+    assert digest_of(open_benchmark(f"{s3}/gym")) == digest_of(open_benchmark(None))

@@ -1,0 +1,426 @@
+"""What launches a cluster is what Ray, KubeRay and Kubernetes take, and says what the README says of it."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.serve.schema import ServeDeploySchema
+
+from factory.cluster.rendering import JOBS, POOLS, render
+from factory.cluster.variables import CLOUDS, SHIPPED, load_variables
+from factory.config_file import load_config
+from factory.errors import ConfigError
+from factory.evaluation.service import Arguments, judges
+from factory.storage import PROJECT
+
+CRDS = PROJECT.parent / "shared" / "data" / "kuberay_crd"
+OWN = """
+image: registry.example.com/factory:0.1
+bucket: s3://my-bucket/opencharacter
+aws: {head_profile: factory-head, worker_profile: factory-worker}
+gcp: {project: my-project, head_account: head@example.com, worker_account: worker@example.com}
+kubernetes: {config: jobs/configs/cluster.yaml}
+"""
+KUBERNETES = "1.33"
+"""The version that core objects are checked against; what they use is older."""
+
+
+@pytest.fixture
+def own(tmp_path):
+    def write(more: str = "", text: str = OWN) -> Path:
+        tree = yaml.safe_load(text)
+        for key, value in (yaml.safe_load(more) or {}).items():
+            tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
+        path = tmp_path / "own.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def files(own):
+    def rendered(cloud: str, more: str = "") -> dict[str, str]:
+        return render(cloud, load_variables(cloud, own(more)))
+
+    return rendered
+
+
+def parsed(text: str) -> list[Any]:
+    """The documents of a YAML file; in C, because CRDs are long."""
+    return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def ray_up(files: dict[str, str], cloud: str) -> dict[str, Any]:
+    (config,) = parsed(files[f"{cloud}.yaml"])
+    return config
+
+
+def objects(files: dict[str, str]) -> list[dict[str, Any]]:
+    return [one for text in files.values() for one in parsed(text)]
+
+
+def of_kind(files: dict[str, str], kind: str) -> list[dict[str, Any]]:
+    return [one for one in objects(files) if one["kind"] == kind]
+
+
+def ray_specs(files: dict[str, str]) -> list[dict[str, Any]]:
+    """The spec of every Ray cluster in a folder of manifests."""
+    specs = [one["spec"] for one in objects(files) if one["apiVersion"] == "ray.io/v1"]
+    return [spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec for spec in specs]
+
+
+def pods(files: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        group["template"]["spec"]
+        for spec in ray_specs(files)
+        for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"])
+    ]
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+@pytest.mark.parametrize(
+    "more", ["", "aws: {private: true, security_groups: [sg-1], subnets: [subnet-1]}\ngcp: {private: true}"]
+)
+def test_ray_takes_its_cluster_files(files, cloud, more):
+    config = prepare_config(ray_up(files(cloud, more), cloud))
+    validate_config(config)
+    assert set(config["available_node_types"]) == {"head", *POOLS}
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_head_does_no_work_and_every_pool_starts_at_none(files, cloud):
+    config = ray_up(files(cloud), cloud)
+    types = config["available_node_types"]
+    assert types["head"]["resources"] == {"CPU": 0}
+    assert [types[pool]["min_workers"] for pool in POOLS] == [0, 0, 0, 0]
+    assert config["max_workers"] == sum(types[pool]["max_workers"] for pool in POOLS)
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_a_70b_model_fits_a_node_of_its_pool(files, cloud):
+    asked = load_config(PROJECT / "jobs" / "configs" / "cluster.yaml").engine.engine_kwargs["tensor_parallel_size"]
+    assert asked == 8 == ray_up(files(cloud), cloud)["available_node_types"]["synthesis"]["resources"]["GPU"]
+    for spec in ray_specs(files("kubernetes")):
+        for group in spec["workerGroupSpecs"]:
+            if group["labels"]["pool"] == "synthesis":
+                limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+                assert limits["nvidia.com/gpu"] == "8"
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_only_the_pools_that_say_so_are_spot(files, cloud):
+    types = ray_up(files(cloud), cloud)["available_node_types"]
+    spot = [name for name, one in types.items() if "spot" in json.dumps(one["node_config"]).lower()]
+    assert spot == ["cpu", "synthesis", "judges"]
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_dashboard_listens_on_the_heads_loopback_and_ray_wants_its_token(files, cloud):
+    config = ray_up(files(cloud), cloud)
+    (start,) = (command for command in config["head_start_ray_commands"] if "--head" in command)
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "--env RAY_AUTH_MODE=token" in config["docker"]["run_options"]
+    assert "IpPermissions" not in config["provider"].get("security_group", {})
+    assert "8265" not in json.dumps(config)
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_what_runs_on_a_host_is_shell(files, cloud):
+    for command in ray_up(files(cloud), cloud)["initialization_commands"]:
+        subprocess.run(["bash", "-n", "-c", f"({command})"], check=True)  # as Ray wraps it
+
+
+@pytest.mark.parametrize(
+    ("mounted", "done"),
+    [
+        ("", ["mkdir -p /mnt/factory"]),
+        ("/opt/dlami/nvme", ["mkdir -p /mnt/factory", "mount --bind /opt/dlami/nvme /mnt/factory"]),
+        ("/mnt/factory", []),  # the second time, as after `ray up` again
+    ],
+)
+def test_the_cache_lies_on_what_disks_the_machine_has(files, tmp_path, mounted, done):
+    stand_ins = {"sudo": 'echo "$@"', "mountpoint": f'[ "$2" = "{mounted}" ]'}
+    for name, body in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    script = ray_up(files("aws"), "aws")["initialization_commands"][-1]
+    ran = subprocess.run(
+        ["bash", "-c", f"({script})"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines() == [*done, "install -d -o 1000 -g 1000 /mnt/factory/cache"]
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_no_file_holds_a_key(files, cloud):
+    texts = [*files(cloud).values(), *(path.read_text() for path in SHIPPED.parent.rglob("*") if path.is_file())]
+    for text in texts:
+        assert not re.search(r"AKIA|aws_secret|SECRET_ACCESS_KEY|BEGIN [A-Z ]*PRIVATE|hf_[A-Za-z]{20}", text)
+        assert not re.search(r"(?i)(password|auth_token|api_key)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9]{8}", text)
+
+
+def test_secrets_on_kubernetes_are_named_not_written(files):
+    manifests = files("kubernetes")
+    assert not of_kind(manifests, "Secret")
+    for pod in pods(manifests):
+        for variable in pod["containers"][0]["env"]:
+            if re.search("TOKEN|KEY", variable["name"]):
+                assert set(variable) == {"name", "valueFrom"}
+    assert all(spec["authOptions"] == {"mode": "token", "secretName": "ray-token"} for spec in ray_specs(manifests))
+
+
+def test_access_to_aws_is_by_role(files):
+    rendered = files("aws")
+    for name, one in ray_up(rendered, "aws")["available_node_types"].items():
+        profile = "factory-head" if name == "head" else "factory-worker"
+        assert one["node_config"]["IamInstanceProfile"] == {"Name": profile}
+    worker, head = (json.loads(rendered[f"aws-{who}-policy.json"])["Statement"] for who in ("worker", "head"))
+    assert {action.split(":")[0] for statement in worker for action in statement["Action"]} == {"s3"}
+    assert worker == head[-2:]
+    assert worker[1]["Resource"] == "arn:aws:s3:::my-bucket/opencharacter/*"
+
+
+def closed(schema: Any) -> Any:
+    """A schema that refuses what it does not name; of `metadata`, which is Kubernetes' own, a CRD names nothing."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    shut = {key: closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
+        shut["additionalProperties"] = False
+    return shut
+
+
+def crd_check(kind: str) -> jsonschema.Draft202012Validator:
+    (crd,) = parsed((CRDS / f"ray.io_{kind.lower()}s.yaml").read_text())
+    (v1,) = (version for version in crd["spec"]["versions"] if version["name"] == "v1")
+    return jsonschema.Draft202012Validator(closed(v1["schema"]["openAPIV3Schema"]))
+
+
+@pytest.mark.skipif(not CRDS.is_dir(), reason="KubeRay's CRDs are not beside the project (../shared/data/kuberay_crd)")
+@pytest.mark.parametrize(("kind", "many"), [("RayCluster", 1), ("RayJob", 4), ("RayService", 1)])
+def test_kuberay_takes_its_manifests_and_no_key_is_unknown_to_it(files, kind, many):
+    check = crd_check(kind)
+    manifests = of_kind(files("kubernetes"), kind)
+    assert len(manifests) == many
+    for manifest in manifests:
+        check.validate(manifest)
+    text = yaml.safe_dump(manifests[0])
+    for key in ("rayVersion", "maxReplicas", "nodeSelector", "secretKeyRef", "dashboard-host"):
+        (wrong,) = parsed(text.replace(f"{key}:", f"{key}s:"))
+        assert check.is_valid(wrong) == (key == "dashboard-host")  # Ray's own parameters are free
+
+
+def test_kubernetes_takes_its_own_objects(files):
+    core = [one for one in objects(files("kubernetes")) if not one["apiVersion"].startswith("ray.io/")]
+    assert sorted({one["kind"] for one in core}) == ["ConfigMap", "Namespace", "NetworkPolicy", "ServiceAccount"]
+    for one in core:
+        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+
+
+def test_kubernetes_takes_the_pods(files):
+    rendered = files("kubernetes")
+    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    for spec in [*pods(rendered), *submitters]:
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+
+
+def test_no_pod_has_more_rights_than_the_namespace_gives(files):
+    rendered = files("kubernetes")
+    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    for pod in [*pods(rendered), *submitters]:
+        assert pod["securityContext"]["runAsNonRoot"]
+        (container,) = pod["containers"]
+        locked = container["securityContext"]
+        assert locked["capabilities"] == {"drop": ["ALL"]}
+        assert not locked["allowPrivilegeEscalation"]
+        assert locked["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_rays_autoscaler_reads_the_manifests(files):
+    for spec in ray_specs(files("kubernetes")):
+        cluster = {"metadata": {"name": "x", "namespace": "x"}, "spec": spec}
+        types = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]
+        assert types.pop("headgroup")["resources"]["CPU"] == 0
+        assert {one["min_workers"] for one in types.values()} == {0}
+        for name, one in types.items():
+            assert one.get("priority", 0) == (10 if name.endswith("-spot") else 0)
+        assert spec["autoscalerOptions"]["version"] == "v2"
+
+
+def test_a_pool_has_on_demand_nodes_besides_its_spot_ones_of_the_same_size(files):
+    (cluster,) = (one["spec"] for one in of_kind(files("kubernetes"), "RayCluster"))
+    groups = {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
+    assert sorted(groups) == [
+        "cpu", "cpu-spot", "judges", "judges-spot", "synthesis", "synthesis-spot", "training",
+    ]  # fmt: skip
+    for pool in ("cpu", "judges", "synthesis"):
+        spot, other = (groups[name]["template"]["spec"] for name in (f"{pool}-spot", pool))
+        assert spot["containers"] == other["containers"]  # or they would not score alike
+        assert "cloud.google.com/gke-spot" in spot["nodeSelector"]
+        assert "cloud.google.com/gke-spot" not in other.get("nodeSelector", {})
+
+
+def test_gpu_pods_alone_may_stand_on_gpu_nodes(files):
+    for spec in ray_specs(files("kubernetes")):
+        for group in spec["workerGroupSpecs"]:
+            pod = group["template"]["spec"]
+            gpus = "nvidia.com/gpu" in pod["containers"][0]["resources"]["limits"]
+            tolerated = [one["key"] for one in pod.get("tolerations", [])]
+            assert ("nvidia.com/gpu" in tolerated) == gpus == (group["labels"]["pool"] != "cpu")
+
+
+def test_the_dashboard_and_the_gcs_are_closed_to_all_but_the_cluster_submitters_and_operator(files):
+    rendered = files("kubernetes")
+    (policy,) = (one["spec"] for one in of_kind(rendered, "NetworkPolicy"))
+    ours = {"app.kubernetes.io/part-of": "character-factory"}
+    assert policy["podSelector"]["matchLabels"] == ours
+    assert policy["policyTypes"] == ["Ingress"]
+    within, *others = policy["ingress"]
+    assert within == {"from": [{"podSelector": {"matchLabels": ours}}]}
+    assert [[port["port"] for port in rule["ports"]] for rule in others] == [[8265], [8000]]
+    sources = [source for rule in others for source in rule["from"]]
+    assert all(source["podSelector"]["matchLabels"] for source in sources)
+    assert not any("ipBlock" in source for source in sources)
+    for spec in ray_specs(rendered):
+        assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+        for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+            assert ours.items() <= group["template"]["metadata"]["labels"].items()
+    assert not {"Ingress", "Service"} & {one["kind"] for one in objects(rendered)}
+
+
+def test_every_rayjob_runs_a_script_that_there_is_on_the_config_that_is_mounted(files):
+    rendered = files("kubernetes")
+    (config,) = of_kind(rendered, "ConfigMap")
+    assert config["data"]["run.yaml"] == (PROJECT / "jobs" / "configs" / "cluster.yaml").read_text()
+    scripts = []
+    for job in of_kind(rendered, "RayJob"):
+        python, script, option, path = job["spec"]["entrypoint"].split()
+        assert (python, option, path) == ("python", "--config", "/etc/factory/run.yaml")
+        assert (PROJECT / Path(script).relative_to("/factory")).is_file()
+        scripts.append(Path(script).stem)
+        assert job["spec"]["submitterPodTemplate"]["metadata"]["labels"] == {"factory/role": "submitter"}
+    assert scripts == list(JOBS)
+    for pod in pods(rendered):
+        mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        named = {volume["name"]: volume for volume in pod["volumes"]}
+        assert set(mounted) == set(named)
+        assert mounted["run"] == "/etc/factory"
+        assert named["run"]["configMap"] == {"name": config["metadata"]["name"]}
+
+
+def test_every_pod_is_an_account_that_there_is(files):
+    rendered = files("kubernetes", "kubernetes: {worker_account_annotations: {iam.gke.io/gcp-service-account: w@x}}")
+    accounts = {one["metadata"]["name"]: one for one in of_kind(rendered, "ServiceAccount")}
+    assert {pod["serviceAccountName"] for pod in pods(rendered)} == set(accounts)
+    worker = accounts["character-factory-worker"]
+    assert worker["metadata"]["annotations"] == {"iam.gke.io/gcp-service-account": "w@x"}
+    assert worker["automountServiceAccountToken"] is False
+
+
+def test_serve_takes_the_fleet_and_finds_its_application(files, tmp_path, monkeypatch):
+    (service,) = of_kind(files("kubernetes"), "RayService")
+    served = ServeDeploySchema.model_validate(yaml.safe_load(service["spec"]["serveConfigV2"]))
+    (application,) = served.applications
+    module, name = application.import_path.split(":")
+    assert getattr(import_module(module), name) is judges
+    assert Arguments.model_validate(application.args).config == "/etc/factory/run.yaml"
+
+
+def test_a_fleet_without_a_key_or_without_judges_is_refused(monkeypatch):
+    monkeypatch.delenv("JUDGES_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match=r"JUDGES_API_KEY holds no key"):
+        judges(Arguments(config=str(PROJECT / "jobs" / "configs" / "cluster.yaml")))
+    with pytest.raises(ConfigError, match="none of kind fleet"):
+        judges(Arguments(config=str(PROJECT / "jobs" / "configs" / "opencharacter.yaml")))
+
+
+def test_the_images_are_of_the_user_that_the_manifests_name_and_take_what_the_locks_pin(files):
+    for accelerator in ("cpu", "gpu"):
+        image = (PROJECT / "cluster" / f"Dockerfile.{accelerator}").read_text()
+        assert "USER 1000:1000" in image
+        assert f"--constraint locks/{accelerator}.txt" in image
+        assert "ENV HOME=/home/ray HF_HOME=/cache/huggingface FACTORY_CACHE=/cache/models" in image
+        assert image.index("COPY locks") < image.index("COPY . .")
+    assert {pod["securityContext"]["runAsUser"] for pod in pods(files("kubernetes"))} == {1000}
+
+
+def test_the_image_holds_no_more_than_a_run_needs():
+    let_in = [line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert let_in == ["pyproject.toml", "README.md", "LICENSE", "locks", "factory", "jobs", "prompts", "data"]
+    assert all((PROJECT / name).exists() for name in let_in)
+
+
+def refusal(cloud: str, path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        render(cloud, load_variables(cloud, path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("buckets: s3://x", "variable 'buckets' is unknown; did you mean 'bucket'?"),
+        ("pools: {judge: {most: 1, spot: true}}", "variable 'pools.judge' is unknown; did you mean 'judges'?"),
+        ("pools: {cpu: {max: 3}}", "variable 'pools.cpu.max' is unknown; "),
+        ("pools: {cpu: {most: -1}}", "variable 'pools.cpu.most' is -1: "),
+        ("pools: 3", "variable 'pools' is 3: give a section"),
+        ("bucket: my-bucket", "variable 'bucket' is 'my-bucket': "),
+        ("bucket: 's3:///x'", "variable 'bucket' is 's3:///x': "),
+        ("bucket: gs://x", "variable 'bucket' is 'gs://x': on aws give s3://bucket/prefix"),
+        ("name: My_Cluster", "variable 'name' is 'My_Cluster': give small letters, digits and hyphens"),
+        ("image: null", "variables that aws needs are not given: image; "),
+        ("aws: {worker_profile: null}", "not given: aws.worker_profile; "),
+    ],
+)
+def test_a_wrong_variable_is_one_line_with_the_way_out(own, more, said):
+    assert said in refusal("aws", own(more))
+
+
+def test_what_one_cloud_needs_no_other_asks_for(own):
+    path = own("aws: {head_profile: null}\nkubernetes: {config: null}\ngcp: {project: null}")
+    assert "aws.head_profile; " in refusal("aws", path)
+    assert "kubernetes.config; " in refusal("kubernetes", path)
+    assert "gcp.project; " in refusal("gcp", path)
+
+
+def test_a_config_that_is_not_there_or_writes_elsewhere_is_refused(own):
+    assert "'kubernetes.config' is 'none.yaml': there is no such file" in refusal(
+        "kubernetes", own("kubernetes: {config: none.yaml}")
+    )
+    assert "output is 's3://my-bucket/opencharacter', which is not in the variable 'bucket' (s3://other)" in refusal(
+        "kubernetes", own("bucket: s3://other")
+    )
+
+
+def test_a_users_own_file_takes_the_place_of_single_values_and_of_whole_labels(own):
+    more = "pools: {cpu: {most: 3}}\nkubernetes: {config: jobs/configs/cluster.yaml, spot_selector: {mine: spot}}"
+    variables = load_variables("kubernetes", own(more))
+    assert (variables.pools.cpu.most, variables.pools.cpu.spot) == (3, True)
+    assert variables.kubernetes.spot_selector == {"mine": "spot"}
+
+
+def test_the_command_writes_the_files_and_exits_with_2_on_a_mistake(own, tmp_path):
+    command = [sys.executable, PROJECT / "cluster" / "render.py", "gcp", "--variables", own(), "--output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path / 'gcp.yaml'}\n"
+    wrong = subprocess.run([*command[:3]], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: variables that gcp needs are not given: image, bucket, gcp.project")

@@ -1,0 +1,221 @@
+"""Which nodes Ray's own autoscaler would start for what the jobs ask, and how they come where spot has none."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from ray.autoscaler._private.aws.utils import resource_cache
+from ray.autoscaler._private.commands import _bootstrap_config
+from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.utils import ResourceRequestUtil
+from ray.core.generated.autoscaler_pb2 import GangResourceRequest
+from ray.core.generated.common_pb2 import LabelSelectorOperator
+from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
+
+from factory.cluster.aws import SpotFirst
+from factory.cluster.rendering import render
+from factory.cluster.variables import load_variables
+
+OWN = """
+image: registry.example.com/factory:0.1
+bucket: s3://my-bucket
+aws: {head_profile: factory-head, worker_profile: factory-worker}
+gcp: {project: my-project, head_account: head@example.com, worker_account: worker@example.com}
+kubernetes: {config: jobs/configs/cluster.yaml}
+"""
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    own = tmp_path_factory.mktemp("own") / "own.yaml"
+    own.write_text(OWN)
+    return lambda cloud: render(cloud, load_variables(cloud, own))
+
+
+@pytest.fixture
+def types(rendered):
+    def of(cloud: str) -> dict[str, Any]:
+        if cloud == "kubernetes":
+            cluster = yaml.safe_load(rendered(cloud)["kubernetes/raycluster.yaml"])
+            config = _derive_autoscaling_config_from_ray_cr(cluster)
+        else:
+            config = yaml.safe_load(rendered(cloud)[f"{cloud}.yaml"])
+        return AutoscalingConfig(config, skip_content_hash=True).get_node_type_configs()
+
+    return of
+
+
+HEADS = ("head", "headgroup")
+REPLICA_70B = [{"CPU": 1, "GPU": 1}] * 8
+JUDGE = [{"GPU": 1}] * 4
+TRAINING = [{"CPU": 0.5, "GPU": 1}] * 8
+ONE_NODE = {"constraints": [(ResourceRequestUtil.PlacementConstraintType.AFFINITY, "group", "1")]}
+"""How Ray asks for a placement group with STRICT_PACK."""
+TRAINING_POOL = {"label_selectors": [[("pool", LabelSelectorOperator.LABEL_OPERATOR_IN, ["training"])]]}
+
+
+def started(types: dict[str, Any], bundles: list[dict], how: dict | None = None, **more: Any) -> dict[str, int]:
+    """The nodes that the autoscaler starts on an empty cluster, by type; with `how` the bundles are one group."""
+    requests = [ResourceRequestUtil.make(bundle, **(how or {})) for bundle in bundles]
+    asked: dict[str, Any] = {"resource_requests": ResourceRequestUtil.group_by_count(requests)}
+    if how is not None:
+        asked = {"gang_resource_requests": [GangResourceRequest(requests=requests)]}
+    reply = ResourceDemandScheduler().schedule(
+        SchedulingRequest(node_type_configs=types, disable_launch_config_check=True, max_num_nodes=50, **asked, **more)
+    )
+    return {launch.instance_type: launch.count for launch in reply.to_launch if launch.instance_type not in HEADS}
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_each_phase_starts_nodes_of_its_pool(types, cloud):
+    there = types(cloud)
+    assert started(there, [{"CPU": 0.5}] * 8) == {"cpu": 1}
+    assert started(there, REPLICA_70B, ONE_NODE) == {"synthesis": 1}
+    assert started(there, JUDGE, ONE_NODE) == {"judges": 1}
+    assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
+    assert started(there, TRAINING, {}) == {"judges": 2}  # what `training.pool` is for
+
+
+def test_a_model_that_no_node_can_hold_starts_none(types):
+    assert started(types("aws"), [{"CPU": 1, "GPU": 1}] * 16, ONE_NODE) == {}
+
+
+def test_spot_pods_are_asked_for_first_and_on_demand_ones_where_those_did_not_come(types):
+    there = types("kubernetes")
+    assert started(there, REPLICA_70B, ONE_NODE) == {"synthesis-spot": 1}
+    assert started(there, JUDGE, ONE_NODE) == {"judges-spot": 1}
+    assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
+    lately = {"recoverable_resource_availabilities": {"judges-spot": 0.5, "cpu-spot": 0.0}}
+    assert started(there, JUDGE, ONE_NODE, **lately) == {"judges": 1}
+    assert started(there, [{"CPU": 1}] * 30, **lately) == {"cpu": 1}
+
+
+def test_ray_forgets_a_launch_that_failed_at_once_which_is_why_the_provider_falls_back():
+    monitor = CloudResourceMonitor()
+
+    def tell(status: int) -> dict[str, float]:
+        monitor.notify([InstanceUpdateEvent(instance_type="judges", new_instance_status=status)])
+        return monitor.get_recoverable_resource_availabilities()
+
+    assert tell(Instance.ALLOCATION_FAILED) == {}
+    assert tell(Instance.ALLOCATION_TIMEOUT) == {"judges": 0.0}
+
+
+@pytest.fixture(scope="module")
+def aws(rendered, tmp_path_factory):
+    """The cluster file, bootstrapped by Ray on an EC2 that moto plays."""
+    playing = mock_aws()
+    playing.start(reset=False)  # the bucket of the other tests is played by moto too: neither start nor stop may wipe it
+    with pytest.MonkeyPatch.context() as environment, ExitStack() as ending:
+        ending.callback(playing.stop, remove_data=False)
+        environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # Ray makes an SSH key there
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "testing")
+        resource_cache.cache_clear()
+        for profile in ("factory-head", "factory-worker"):
+            boto3.client("iam", "us-east-1").create_instance_profile(InstanceProfileName=profile)
+        yield _bootstrap_config(yaml.safe_load(rendered("aws")["aws.yaml"]), no_config_cache=True)
+    resource_cache.cache_clear()
+
+
+def test_ray_bootstraps_the_cluster_and_opens_nothing_but_ssh(aws):
+    assert Path(aws["auth"]["ssh_private_key"]).is_file()
+    for one in aws["available_node_types"].values():
+        assert one["node_config"]["SubnetIds"]
+    assert aws["available_node_types"]["synthesis"]["resources"].items() >= {"CPU": 192, "GPU": 8}.items()
+    (groups,) = {tuple(one["node_config"]["SecurityGroupIds"]) for one in aws["available_node_types"].values()}
+    (group,) = boto3.client("ec2", "us-east-1").describe_security_groups(GroupIds=groups)["SecurityGroups"]
+    open_to_all = [rule for rule in group["IpPermissions"] if rule["IpRanges"]]
+    assert [(rule["FromPort"], rule["ToPort"]) for rule in open_to_all] == [(22, 22)]
+    (inside,) = (rule for rule in group["IpPermissions"] if not rule["IpRanges"])
+    assert [pair["GroupId"] for pair in inside["UserIdGroupPairs"]] == [group["GroupId"]]
+
+
+def no_spot(params: dict[str, Any], **_: Any) -> None:
+    if "InstanceMarketOptions" in params:
+        raise ClientError({"Error": {"Code": "InsufficientInstanceCapacity", "Message": "none"}}, "RunInstances")
+
+
+def launched(config: dict[str, Any], pool: str, answer: Any = lambda **_: None) -> list[str | None]:
+    """How the nodes that were launched are paid for."""
+    provider = SpotFirst(config["provider"], config["cluster_name"])
+    events = provider.ec2_fail_fast.meta.client.meta.events
+    events.register("provide-client-params.ec2.RunInstances", answer)
+    tags = {"ray-node-kind": "worker", "ray-user-node-type": pool}
+    try:
+        nodes = provider.create_node(config["available_node_types"][pool]["node_config"], tags, 1)
+    finally:
+        events.unregister("provide-client-params.ec2.RunInstances", answer)
+    assert set(nodes) <= set(provider.non_terminated_nodes({}))
+    return [node.instance_lifecycle for node in nodes.values()]
+
+
+def test_a_node_is_spot_where_there_is_one(aws):
+    assert launched(aws, "judges") == ["spot"]
+
+
+def test_a_node_comes_on_demand_where_there_is_no_spot(aws):
+    assert launched(aws, "judges", no_spot) == [None]
+
+
+def test_a_pool_that_is_not_spot_never_is(aws):
+    assert launched(aws, "training", no_spot) == [None]
+
+
+def test_another_failure_to_launch_is_rays_to_tell(aws):
+    def refuses(params: dict[str, Any], **_: Any) -> None:
+        raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "RunInstances")
+
+    with pytest.raises(Exception, match="UnauthorizedOperation"):
+        launched(aws, "judges", refuses)
+
+
+class ZoneOfGcp:
+    """Compute Engine as Ray's provider calls it, with so many spot machines to give."""
+
+    def __init__(self, spot: int, error: str = "ZONE_RESOURCE_POOL_EXHAUSTED") -> None:
+        self.spot, self.error, self.made = spot, error, []
+
+    def create_instances(self, config: dict[str, Any], labels: dict[str, str], count: int) -> list[tuple[dict, str]]:
+        for _ in range(count):
+            spot = config["scheduling"].get("provisioningModel") == "SPOT"
+            if spot and self.spot == 0:
+                raise Exception({"errors": [{"code": self.error}]})
+            self.spot -= spot
+            self.made.append((spot, config["scheduling"]))
+        return [({}, f"node-{len(self.made) - one}") for one in range(count)]
+
+
+def on_gcp(rendered: Any, pool: str, zone: ZoneOfGcp, count: int) -> dict[str, Any]:
+    pytest.importorskip("googleapiclient", reason="google-api-python-client is not installed")
+    from ray.autoscaler._private.gcp.node import GCPNodeType
+
+    from factory.cluster.gcp import SpotFirst
+
+    class Offline(SpotFirst):
+        def _construct_clients(self) -> None:
+            self.resources = {GCPNodeType.COMPUTE: zone}
+
+    config = yaml.safe_load(rendered("gcp")["gcp.yaml"])
+    provider = Offline(config["provider"], config["cluster_name"])
+    return provider.create_node(config["available_node_types"][pool]["node_config"], {}, count)
+
+
+def test_gcp_gives_the_spot_machines_that_it_has_and_the_rest_on_demand(rendered):
+    zone = ZoneOfGcp(spot=2)
+    assert len(on_gcp(rendered, "judges", zone, 3)) == 3
+    assert [spot for spot, _ in zone.made] == [True, True, False]
+    assert zone.made[-1][1] == {"automaticRestart": False, "onHostMaintenance": "TERMINATE"}
+
+
+def test_another_failure_of_gcp_is_rays_to_tell(rendered):
+    with pytest.raises(Exception, match="PERMISSION_DENIED"):
+        on_gcp(rendered, "judges", ZoneOfGcp(spot=0, error="PERMISSION_DENIED"), 1)

@@ -1,0 +1,51 @@
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from factory.config import Fleet, FleetJudge
+from factory.errors import ConfigError
+from factory.evaluation.deployment import KeyCheck, _digest, wire_name
+from factory.evaluation.fleet import check_fleet, fleet_key_env
+
+
+@pytest.fixture
+def client():
+    door = FastAPI()
+    door.add_middleware(KeyCheck, digest=_digest("sesame"))
+
+    @door.get("/v1/models")
+    def models() -> dict:
+        return {"data": []}
+
+    return TestClient(door)
+
+
+@pytest.mark.parametrize("said", [{}, {"Authorization": "Bearer open"}, {"Authorization": "Bearer "}])
+def test_without_the_key_the_door_is_shut(client, said):
+    assert client.get("/v1/models", headers=said).status_code == 401
+
+
+def test_with_the_key_it_is_open(client):
+    assert client.get("/v1/models", headers={"Authorization": "Bearer sesame"}).status_code == 200
+
+
+def test_the_door_does_not_know_the_key_itself():
+    assert "sesame" not in str(vars(KeyCheck(None, _digest("sesame"))))
+
+
+def test_a_fleet_that_others_can_reach_must_have_a_key(monkeypatch):
+    monkeypatch.delenv("JUDGES_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="holds no key"):
+        check_fleet(Fleet(host="0.0.0.0"))
+    check_fleet(Fleet())
+    assert fleet_key_env(Fleet()) is None
+    monkeypatch.setenv("JUDGES_API_KEY", "sesame")
+    check_fleet(Fleet(host="0.0.0.0"))
+    assert fleet_key_env(Fleet()) == "JUDGES_API_KEY"
+
+
+def test_another_model_or_setting_is_another_name_on_the_wire():
+    judge = FleetJudge(name="a", model="embedded")
+    assert wire_name(judge) == wire_name(judge.model_copy(update={"replicas": (1, 9)}))
+    assert wire_name(judge) != wire_name(judge.model_copy(update={"engine_kwargs": {"max_model_len": 512}}))
+    assert wire_name(judge).startswith("a-")

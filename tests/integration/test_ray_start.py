@@ -1,0 +1,66 @@
+"""A Ray that cannot be joined or started: the job's last line, and its exit status."""
+
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import psutil
+import pytest
+
+
+@pytest.fixture
+def listener():
+    """A port at which something listens that never says a word."""
+    with socket.socket() as open_port:
+        open_port.bind(("127.0.0.1", 0))
+        open_port.listen()
+        yield open_port.getsockname()[1]
+
+
+def test_a_cluster_whose_token_is_missing_here_is_the_users_to_mend(make_run, listener, tmp_path):
+    run = make_run("tokenless", 2)
+    run.environment = {
+        "RAY_ADDRESS": f"127.0.0.1:{listener}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(tmp_path / "none"),
+    }
+    assert run.start().wait(60) == 2
+    assert re.fullmatch(r"error: RAY_ADDRESS .*token is missing here.*RAY_AUTH_TOKEN_PATH.*\n", run.log())
+
+
+@pytest.mark.slow
+def test_a_port_that_is_no_head_is_told_within_a_minute(make_run, listener):
+    run = make_run("no-head", 2)
+    run.environment = {"RAY_ADDRESS": f"127.0.0.1:{listener}"}
+    assert run.start().wait(90) == 2
+    assert re.fullmatch(r"error: RAY_ADDRESS .*cannot be joined.*a head of the same Ray must run there.*\n", run.log())
+
+
+def test_a_ray_that_does_not_start_is_one_line_and_not_the_users_mistake(make_run):
+    run = make_run("no-patience", 2)
+    run.environment = {"RAY_gcs_server_port_wait_time_s": "0"}
+    assert run.start().wait(60) == 1
+    assert re.fullmatch(r"error: Ray cannot start on this machine: .*run the same command again.*\n", run.log())
+
+
+@pytest.mark.slow
+def test_a_ray_whose_agent_is_too_slow_is_started_again(make_run):
+    run = make_run("slow-agent", 2).alone()
+    job = run.start()
+    agent_of(job).send_signal(signal.SIGSTOP)
+    assert job.wait(240) == 0, run.log()
+
+
+def agent_of(job: subprocess.Popen) -> psutil.Process:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in psutil.Process(job.pid).children(recursive=True):
+            try:
+                if any(part.endswith("dashboard/agent.py") for part in child.cmdline()):
+                    return child
+            except psutil.NoSuchProcess:
+                continue
+        time.sleep(0.02)
+    raise AssertionError("Ray started no agent")

@@ -1,0 +1,37 @@
+"""A cluster that cannot be joined is told in one line, and at once."""
+
+import socket
+import time
+
+import pytest
+
+from factory import runtime
+from factory.errors import UnreachableError
+
+
+def unused_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("127.0.0.1:{port}", "nothing answers there .*; start a head there, or unset it"),
+        ("ray://127.0.0.1:{port}", "nothing answers there"),
+        ("no-such-host.invalid:6379", "nothing answers there"),
+        ("nonsense", "no address that a job can join; give host:port"),
+        ("head:port", "no address that a job can join"),
+        ("http://127.0.0.1:{port}", "http:// is for `ray job submit`"),
+    ],
+)
+def test_a_wrong_ray_address_is_one_line_at_once(monkeypatch, address, told):
+    address = address.format(port=unused_port())
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    start = time.monotonic()
+    with pytest.raises(UnreachableError, match=told) as caught:
+        runtime.start()
+    assert f"RAY_ADDRESS {address}: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - start < 20

@@ -1,0 +1,76 @@
+"""Which checkpoint counts: on local disk and in an object store (fsspec's in memory)."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from factory import storage
+from factory.training import checkpoints
+from factory.training.checkpoints import DAMAGED, MANIFEST, TAG, Checkpoint
+
+
+@pytest.fixture(params=["local", "memory"])
+def folder(request, tmp_path) -> str:
+    """A folder of three checkpoints, of steps 3, 6 and 9, beside a table of validations."""
+    folder = str(tmp_path / "checkpoints") if request.param == "local" else f"memory://{uuid.uuid4().hex}/checkpoints"
+    for step in (3, 6, 9):
+        save(folder, step, tmp_path / "staged")
+    storage.write_bytes(f"{folder}/validation/step-00000009.parquet", b"rows")
+    storage.write_bytes(f"{folder}/step-00000012/{TAG}/model", b"a kill left this without a manifest")
+    return folder
+
+
+def save(folder: str, step: int, staged: Path) -> None:
+    staged.mkdir(exist_ok=True)
+    for name in ("model", "optimizer"):
+        (staged / name).write_bytes(f"{name} of step {step:02}".encode())
+    path = checkpoints.path_of(folder, step)
+    checkpoints.complete(Checkpoint(path, step, 2, 1.5, checkpoints.put(staged, path)))
+
+
+def steps(found: list[Checkpoint]) -> list[int]:
+    return [one.step for one in found]
+
+
+def test_the_newest_whole_checkpoint_is_taken_and_nothing_is_written_by_looking(folder):
+    assert steps(checkpoints.whole_checkpoints(folder)) == [9, 6, 3]
+    storage.delete_file(f"{folder}/step-00000009/{TAG}/model")
+    storage.write_bytes(f"{folder}/step-00000006/{TAG}/model", b"of another size")
+    before = storage.sizes(folder)
+    assert checkpoints.newest(folder).step == 3
+    assert steps(checkpoints.whole_checkpoints(folder)) == [3]
+    assert steps(checkpoints.finished_checkpoints(folder)) == [9, 6, 3]
+    assert storage.sizes(folder) == before
+
+
+def test_where_there_is_no_checkpoint_there_is_no_newest(folder):
+    assert checkpoints.newest(f"{folder}/elsewhere") is None
+
+
+def test_a_file_that_is_gone_short_or_other_is_found_byte_by_byte(folder):
+    newest = checkpoints.newest(folder)
+    assert checkpoints.changed_files(newest) == []
+    storage.write_bytes(f"{newest.path}/{TAG}/model", b"model of step 08")
+    assert checkpoints.changed_files(newest) == ["model"]
+    storage.delete_file(f"{newest.path}/{TAG}/optimizer")
+    assert checkpoints.changed_files(newest) == ["model", "optimizer"]
+
+
+def test_a_checkpoint_is_marked_by_many_at_once_as_by_one(folder):
+    newest = checkpoints.newest(folder)
+    manifest = storage.read_bytes(f"{newest.path}/{MANIFEST}")
+    with ThreadPoolExecutor(8) as workers:
+        list(workers.map(checkpoints.mark_damaged, [newest] * 32))
+    checkpoints.mark_damaged(newest)
+    assert checkpoints.damaged(folder) == ["step-00000009"]
+    assert checkpoints.newest(folder).step == 6
+    assert storage.read_bytes(f"{newest.path}/{DAMAGED}") == manifest
+    assert not storage.exists(f"{newest.path}/{MANIFEST}")
+
+
+def test_a_checkpoint_that_lacks_a_file_does_not_push_a_whole_one_out(folder):
+    storage.delete_file(f"{folder}/step-00000009/{TAG}/model")
+    checkpoints.drop_old(folder, keep=1)
+    assert steps(checkpoints.whole_checkpoints(folder)) == [6, 3]  # of equal losses the first is the best

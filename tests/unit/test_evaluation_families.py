@@ -1,0 +1,120 @@
+"""Who a model is related to, by its names."""
+
+import json
+
+import pytest
+
+from factory.config import EMBEDDED, RunConfig
+from factory.evaluation.families import family_of, related
+from factory.training.export import card_of
+
+
+def folder(path, card: str = "", **config: str) -> str:
+    path.mkdir(parents=True)
+    if card:
+        (path / "README.md").write_text(card)
+    if config:
+        (path / "config.json").write_text(json.dumps(config))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("ref", "family"),
+    [
+        (EMBEDDED, "smollm"),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", "smollm"),
+        ("meta-llama/Meta-Llama-3-70B-Instruct", "llama"),
+        ("TinyLlama/TinyLlama-1.1B", "llama"),
+        ("gpt-4o-2024-08-06", "gpt"),
+        ("openai/gpt-oss-20b", "gpt"),
+        ("o3-mini", "gpt"),
+        ("anthropic/claude-3.5-sonnet", "claude"),
+        ("google/gemma-2-9b-it", "gemini"),
+        ("gemini-2.5-pro", "gemini"),
+        ("Qwen/QwQ-32B", "qwen"),
+        ("mistralai/Mixtral-8x7B-v0.1", "mistral"),
+        ("microsoft/phi-4", "phi"),
+        ("01-ai/Yi-34B", "yi"),
+        ("CohereForAI/c4ai-command-r-v01", "command"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "deepseek"),
+        ("NousResearch/Hermes-3-Llama-3.1-8B", "llama"),
+        ("meta-llama/a-name", "llama"),
+        ("ollama/phi3", "phi"),
+        ("ollama/a-name", None),
+        ("EleutherAI/gpt-neox-20b", None),
+        ("cognitivecomputations/dolphin-x", None),
+        ("studying/playing", None),
+        ("my-o1", None),
+        ("runs/llama/model", None),
+    ],
+)
+def test_a_name_tells_the_family(ref, family):
+    assert family_of(ref) == family
+
+
+def test_a_folder_is_named_by_its_last_part_alone(tmp_path):
+    assert family_of(folder(tmp_path / "llama" / "model")) is None
+    assert family_of(folder(tmp_path / "gpt" / "qwen2.5-7b") + "/") == "qwen"
+
+
+def test_the_card_that_training_writes_tells_the_base(tmp_path):
+    config = RunConfig.model_validate(
+        {
+            "output": "x",
+            "engine": {"kind": "scripted", "model": "m"},
+            "personas": {"source": "p.jsonl"},
+            "training": {"base_model": "embedded"},
+        }
+    )
+    counts = dict.fromkeys(("ok", "tokens", "learned_tokens", "sequences"), 1)
+    model = folder(tmp_path / "model", card_of(config, "0", counts, counts), model_type="llama")
+    assert family_of(model) == "smollm"
+
+
+def test_a_card_is_followed_from_model_to_model(tmp_path):
+    first = folder(tmp_path / "first", "---\nbase_model: mistralai/Mistral-7B\n---\n", model_type="llama")
+    second = folder(tmp_path / "second", f"---\r\ntags: [x]\r\nbase_model:\r\n- {first}\r\n---\r\n")
+    third = folder(tmp_path / "third", f"---\nbase_model: {second}\n---\n")
+    assert family_of(third) == "mistral"
+
+
+def test_the_config_tells_where_the_card_does_not(tmp_path):
+    assert family_of(folder(tmp_path / "a", "# No front matter", model_type="qwen2")) == "qwen"
+    assert family_of(folder(tmp_path / "b", "---\nbase_model: a-name\n---\n", model_type="phi3")) == "phi"
+    assert family_of(folder(tmp_path / "c", "---\n: [\n---\n", model_type="llama")) == "llama"
+    assert family_of(folder(tmp_path / "d", "---\nbase_model: 3\n---\n", model_type="gpt_neox")) is None
+
+
+def test_cards_that_name_each_other_end(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    folder(one, f"---\nbase_model: {other}\n---\n")
+    folder(other, f"---\nbase_model: {one}\n---\n", model_type="gemma2")
+    assert family_of(str(one)) == "gemini"
+    assert family_of(folder(tmp_path / "self", f"---\nbase_model: {tmp_path / 'self'}\n---\n")) is None
+
+
+def test_files_that_are_broken_tell_nothing(tmp_path):
+    path = tmp_path / "model"
+    folder(path)
+    (path / "README.md").write_bytes(b"---\n\xff\xfe\n---\n")
+    (path / "config.json").write_text("[")
+    assert family_of(str(path)) is None
+
+
+def test_each_related_judge_is_warned_of_once():
+    warnings = related(
+        {"small": EMBEDDED, "large": "gpt-4o", "other": "Qwen/Qwen3-8B"},
+        {"base": EMBEDDED, "tuned": "HuggingFaceTB/SmolLM2-1.7B", "odd": "a-name"},
+        teacher="gpt-4o-2024-05-13",
+    )
+    assert len(warnings) == 2
+    assert warnings[0].startswith(
+        "judge 'small' (embedded) shares the family smollm with candidate 'base' and candidate 'tuned': "
+    )
+    assert "with the teacher (gpt-4o-2024-05-13, which wrote the training dialogues):" in warnings[1]
+    assert all("judges favour their own family's text" in warning for warning in warnings)
+
+
+def test_models_of_unknown_family_are_related_to_themselves_alone():
+    assert related({"judge": "a-name"}, {"one": "another-name"}, teacher=None) == []
+    assert "is the same model as candidate 'one'" in related({"judge": "a-name"}, {"one": "a-name"}, teacher=None)[0]

@@ -1,0 +1,158 @@
+"""What tuning may cost: instructions without a role, and the figures of them."""
+
+import math
+
+import pytest
+
+from factory.evaluation.general import general_ids, general_items, instructions_by_id, parse_general, render_general
+from factory.evaluation.general_scores import general_change, general_of
+from factory.records import Completion, GeneralResult, Message, Reject
+from factory.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, accepted, rejected
+
+BANK = instructions_by_id()
+ROWS = [accepted(item) for item in general_items()]
+PLAIN = next(row for row in ROWS if row["kind"] == "plain")
+THERMOSTAT = next(row for row in ROWS if "thermostat does" in row["messages"][0]["content"])
+
+
+def answered(key: str, followed: bool) -> dict:
+    return {"item_id": key, "followed": followed, "log_likelihood": None, "tokens": None}
+
+
+def weighed(key: str, likelihood: float, tokens: int) -> dict:
+    return {"item_id": key, "followed": None, "log_likelihood": likelihood, "tokens": tokens}
+
+
+def test_each_instruction_is_there_once_and_the_ids_lead_to_the_checks():
+    ids = [row["item_id"] for row in ROWS]
+    assert len(ids) == len(set(ids)) == 88
+    assert {row["item_id"] for row in ROWS if row["kind"] == "verifiable"} == set(BANK)
+    assert all(
+        BANK[row["item_id"]].instruction == row["messages"][0]["content"] for row in ROWS if row["item_id"] in BANK
+    )
+    assert {tuple(m["role"] for m in row["messages"]) for row in ROWS} == {("user", "assistant"), ("user",)}
+
+
+def test_an_item_is_one_of_its_text_and_of_its_checks(tmp_path):
+    file = tmp_path / "one.jsonl"
+    ids = set()
+    for count in (3, 4):
+        file.write_text(f'{{"id": "a", "instruction": "Go.", "checks": [{{"kind": "max_words", "count": {count}}}]}}\n')
+        ids |= set(instructions_by_id(str(file)))
+    assert len(ids) == 2
+
+
+def test_a_plain_reply_is_weighed_and_a_verifiable_instruction_answered_without_chance():
+    request = render_general(PLAIN)
+    assert request.weigh
+    assert [message.role for message in request.messages] == ["user", "assistant"]
+    request = render_general(THERMOSTAT)
+    assert request.messages == (Message("user", THERMOSTAT["messages"][0]["content"]),)
+    assert (request.weigh, request.temperature) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "followed"),
+    [(" It keeps a room warm. ", True), ("word " * 21, False), ("", False)],
+)
+def test_a_reply_is_checked_as_it_stands(reply, followed):
+    made = parse_general("ours", BANK, THERMOSTAT, Completion((reply,), truncated=True, output_tokens=3))
+    expected = {"answer": reply.strip(), "followed": followed, "log_likelihood": None, "tokens": None}
+    assert made == GeneralResult(**general_ids("ours", THERMOSTAT), **expected)
+
+
+def test_a_reply_that_no_table_can_hold_is_rejected():
+    made = parse_general("ours", BANK, THERMOSTAT, Completion(("a\ud800",)))
+    assert isinstance(made, Reject)
+    assert made.reason == "invalid_text"
+
+
+def test_a_likelihood_is_taken_with_its_tokens():
+    made = parse_general("ours", BANK, PLAIN, Completion(output_tokens=40, log_likelihood=-55.5))
+    assert isinstance(made, GeneralResult)
+    assert (made.log_likelihood, made.tokens, made.answer, made.followed) == (-55.5, 40, None, None)
+
+
+@pytest.mark.parametrize("likelihood", [None, math.nan, -math.inf])
+def test_a_likelihood_that_is_no_number_is_rejected(likelihood):
+    made = parse_general("ours", BANK, PLAIN, Completion(output_tokens=40, log_likelihood=likelihood))
+    assert isinstance(made, Reject)
+    assert made.reason == "engine_error"
+
+
+def test_results_and_rejects_fit_one_table(tmp_path):
+    table = Table(str(tmp_path), "general")
+    results = [
+        parse_general("ours", BANK, PLAIN, Completion(output_tokens=40, log_likelihood=-55.5)),
+        parse_general("ours", BANK, THERMOSTAT, Completion(("Heat.",))),
+    ]
+    refused = rejected(Reject("engine_error", "an endpoint"), general_ids("ours", PLAIN))
+    assert table.write("00000", [*map(accepted, results), refused], GENERAL_RESULTS).rows == 3
+    rows = table.read("00000").to_pylist()
+    assert [row["followed"] for row in rows] == [None, True, None]
+    assert [row["tokens"] for row in rows] == [40, None, None]
+    assert Table(str(tmp_path), "items").write("00000", ROWS, GENERAL_ITEMS).ok == 88
+
+
+def test_perplexity_is_over_tokens_and_the_share_has_its_interval():
+    found = general_of([answered("a", True), answered("b", False), weighed("c", -2.0, 1), weighed("d", -1.0, 5)])
+    assert found.perplexity == pytest.approx(math.exp(0.5))  # 3 nats over 6 tokens, not the mean of 2 and 0.2
+    assert (found.followed, found.of, found.items) == (0.5, 2, 2)
+    assert (found.low, found.high) == (pytest.approx(0.0945, abs=1e-4), pytest.approx(0.9055, abs=1e-4))
+
+
+def test_what_an_endpoint_does_not_tell_is_null():
+    found = general_of([answered("a", True)])
+    assert (found.perplexity, found.items) == (None, 0)
+    found = general_of([])
+    assert (found.followed, found.low, found.perplexity) == (None, None, None)
+    change = general_change("tuned", "base", [answered("a", True)], [answered("a", True), weighed("c", -1.0, 1)], 1)
+    assert (change.followed, change.of, change.perplexity_b, change.log_loss, change.items) == (0.0, 1, None, None, 0)
+    nothing = general_change("tuned", "base", [], [], 1)
+    assert (nothing.followed, nothing.p, nothing.log_loss, nothing.significant_loss) == (None, None, None, False)
+
+
+def test_a_change_is_over_the_items_of_both_whatever_their_order():
+    before = [
+        answered("a", True),
+        answered("b", True),
+        answered("c", False),
+        weighed("x", -2.0, 2),
+        weighed("y", -3.0, 8),
+    ]
+    after = [
+        weighed("y", -4.0, 8),
+        weighed("z", -99.0, 1),
+        weighed("x", -2.5, 2),
+        answered("b", False),
+        answered("a", True),
+    ]
+    change = general_change("tuned", "base", after, before, seed=1)
+    assert (change.followed, change.gained, change.lost, change.p, change.of) == (-0.5, 0, 1, 1.0, 2)
+    assert change.perplexity_b == pytest.approx(math.exp(0.5))
+    assert change.perplexity_a == pytest.approx(math.exp(0.65))
+    assert change.log_loss == pytest.approx(0.15)  # 1.5 nats over 10 tokens
+    # Two items: every resample is one of them twice, or both: 1 / 8, 1.5 / 10 or 0.5 / 2 nats a token.
+    assert (change.log_loss_low, change.log_loss_high) == (pytest.approx(0.125), pytest.approx(0.25))
+    assert change.items == 2
+
+
+def test_a_loss_is_significant_where_either_is():
+    def of(followed: int, likelihood: float) -> list[dict]:
+        return [answered(f"v{n}", n < followed) for n in range(20)] + [
+            weighed(f"p{n}", likelihood, 4) for n in range(9)
+        ]
+
+    base = of(15, -8)
+    assert not general_change("a", "b", base, base, 1).significant_loss
+    assert not general_change("a", "b", of(12, -8), base, 1).significant_loss  # p is 0.25
+    assert general_change("a", "b", of(5, -8), base, 1).significant_loss
+    assert not general_change("a", "b", base, of(5, -8), 1).significant_loss  # a gain
+    assert general_change("a", "b", of(15, -9), base, 1).significant_loss
+    assert not general_change("a", "b", of(15, -7), base, 1).significant_loss
+
+
+def test_losses_over_other_tokens_do_not_compare():
+    change = general_change("ours", "theirs", [weighed("x", -9.0, 9)], [weighed("x", -5.0, 4)], 1)
+    assert (change.log_loss, change.significant_loss) == (None, False)
+    assert (change.perplexity_a, change.perplexity_b) == (pytest.approx(math.e), pytest.approx(math.exp(1.25)))

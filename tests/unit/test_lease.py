@@ -1,0 +1,172 @@
+"""One run at a time on one output, on local disk and in an object store (fsspec's in memory)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from factory import lease, storage
+from factory.errors import UserError
+from factory.lease import LEASE, STALE_S, Holder, held
+
+HOLD = """
+import sys, time
+from factory.lease import held
+with held(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def place() -> str:
+    return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def elsewhere() -> Holder:
+    """A run that was just heard of, on another machine."""
+    return Holder("other", "gpu-7", "another boot", 4242, "1", time.time())
+
+
+def leave(place: str, holder: Holder) -> None:
+    storage.write_bytes(f"{place}/{LEASE}", json.dumps(asdict(holder)).encode())
+
+
+def left(place: str) -> dict:
+    return json.loads(storage.read_bytes(f"{place}/{LEASE}"))
+
+
+def mine() -> Holder:
+    return Holder("mine", "here", lease._machine(), os.getpid(), lease._born(os.getpid()), time.time())
+
+
+@pytest.mark.parametrize("where", ["local", "memory"])
+def test_a_second_run_is_refused_in_one_line_until_the_first_ends(where, tmp_path, place):
+    output = str(tmp_path / "run") if where == "local" else place
+    with held(output), pytest.raises(UserError, match="another run") as told, held(output):
+        pass
+    assert output in str(told.value)
+    assert "choose another output" in str(told.value)
+    assert "\n" not in str(told.value)
+    with held(output):
+        pass
+
+
+def test_a_run_that_fails_lets_go(place):
+    with pytest.raises(ZeroDivisionError), held(place):
+        raise ZeroDivisionError
+    assert not storage.exists(f"{place}/{LEASE}")
+
+
+def test_a_killed_process_leaves_a_local_output_free(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match="another run works on it"), held(str(tmp_path)):
+        pass
+    process.kill()
+    process.wait()
+    with held(str(tmp_path)):
+        pass
+
+
+def test_an_output_below_a_file_is_told_as_such(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="a file stands where a folder is needed"), held(str(tmp_path / "file" / "run")):
+        pass
+
+
+def test_a_run_elsewhere_is_named_with_when_it_counts_no_more_and_how_to_override_it(place, elsewhere):
+    leave(place, replace(elsewhere, heard=time.time() - 30))
+    with pytest.raises(UserError, match="host gpu-7, process 4242") as told, held(place):
+        pass
+    for part in ("last heard of 30 s ago", f"free in {STALE_S - 30:.0f} s", f"delete {place}/{LEASE}"):
+        assert part in str(told.value)
+    assert left(place)["run"] == "other"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"heard": 0.0},
+        {"pid": 2**22 + 1, "machine": "here"},
+        {"born": "another process had this number", "machine": "here", "pid": os.getpid()},
+    ],
+)
+def test_a_stale_lease_and_that_of_a_dead_process_of_this_machine_are_taken_over(place, elsewhere, changed):
+    if "machine" in changed:
+        changed["machine"] = lease._machine()
+    leave(place, replace(elsewhere, **changed))
+    with held(place):
+        assert left(place)["pid"] == os.getpid()
+        assert left(place)["run"] != "other"
+    assert not storage.exists(f"{place}/{LEASE}")
+
+
+def test_a_living_process_of_this_machine_is_not_taken_over(place):
+    leave(place, mine())
+    with pytest.raises(UserError, match="another run"), held(place):
+        pass
+
+
+def test_a_process_that_was_killed_and_not_yet_reaped_is_dead(elsewhere):
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    running = replace(elsewhere, machine=lease._machine(), pid=process.pid, born=lease._born(process.pid))
+    assert not running.is_dead()
+    process.kill()
+    deadline = time.monotonic() + 10
+    while not running.is_dead():
+        assert time.monotonic() < deadline
+    process.wait()
+    assert running.is_dead()
+
+
+def test_what_is_no_lease_holds_nothing(place):
+    storage.write_bytes(f"{place}/{LEASE}", b"{}")
+    with held(place):
+        pass
+
+
+def test_a_held_lease_is_renewed(place):
+    with held(place, beat_s=0.01):
+        first = left(place)
+        deadline = time.monotonic() + 10
+        while left(place) == first:
+            assert time.monotonic() < deadline
+        assert left(place) == first | {"heard": left(place)["heard"]}
+
+
+def test_a_run_that_was_taken_over_ends_with_one_line_and_leaves_the_others_lease(place, elsewhere):
+    def lose_it() -> None:
+        with held(place, beat_s=0.01):
+            leave(place, elsewhere)
+            time.sleep(10)
+
+    with pytest.raises(UserError, match=r"host gpu-7, process 4242\) has taken it over"):
+        lose_it()
+    assert left(place)["run"] == "other"
+
+
+def test_an_interrupt_by_hand_stays_one(place):
+    with pytest.raises(KeyboardInterrupt), held(place):
+        signal.raise_signal(signal.SIGINT)
+    assert not storage.exists(f"{place}/{LEASE}")
+
+
+def test_a_file_is_created_by_one_writer_alone(place):
+    assert storage.create_bytes(f"{place}/x", b"1")
+    assert not storage.create_bytes(f"{place}/x", b"2")
+    assert storage.read_if_there(f"{place}/x") == b"1"
+    assert storage.read_if_there(f"{place}/y") is None
+
+
+def test_the_lock_file_stays_out_of_the_way_of_the_tables(tmp_path):
+    with held(str(tmp_path)):
+        assert [path.name for path in Path(tmp_path).iterdir()] == [lease.LOCK]
