@@ -113,7 +113,7 @@ def test_ray_forgets_a_launch_that_failed_at_once_which_is_why_the_provider_fall
 def aws(rendered, tmp_path_factory):
     """The cluster file, bootstrapped by Ray on an EC2 that moto plays."""
     playing = mock_aws()
-    playing.start(reset=False)  # the bucket of the other tests is played by moto too: neither start nor stop may wipe it
+    playing.start(reset=False)  # moto plays the other tests' bucket too: neither start nor stop may wipe it
     with pytest.MonkeyPatch.context() as environment, ExitStack() as ending:
         ending.callback(playing.stop, remove_data=False)
         environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # Ray makes an SSH key there
