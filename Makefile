@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan submit dashboards check lint types test test-fast test-slow bench prompts-lock format
+.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -136,7 +136,7 @@ needs-job-id: ; $(call need,JOB_ID)
 
 ##@ Check
 
-check: lint types test  ## lint, types and make test; CI runs make test-slow besides
+check: lint types test  ## lint, types and make test: what CI runs
 
 lint: $(STAMP)  ## format, lint rules, the direction of imports, Dockerfiles
 	.venv/bin/ruff format --check .
@@ -158,6 +158,9 @@ test-slow: $(STAMP)  ## the long real runs that make test leaves out: kills, fau
 
 bench: $(STAMP)  ## the benchmarks
 	.venv/bin/python -m tests.benchmarks.run $(ARGS)
+
+chaos: $(STAMP)  ## faults at random moments, and what they cost: ARGS="--seed 7 --faults 20 --acts synthesis engine training judging"
+	.venv/bin/python -m tests.chaos.run $(ARGS)
 
 prompts-lock: $(STAMP)  ## note the hashes of new prompt versions in prompts/versions.txt
 	.venv/bin/python prompts/lock.py

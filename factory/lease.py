@@ -30,6 +30,8 @@ LOCK = ".running.lock"
 LEASE = "_running.json"
 BEAT_S = 20.0
 STALE_S = 90.0
+TAKEN = signal.SIGUSR2
+"""Interrupts the main thread of a run that was taken over: a shell's background jobs ignore SIGINT."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def _leased(output: str, beat_s: float) -> Iterator[None]:
     path = storage.join(output, LEASE)
     me = Holder(uuid.uuid4().hex, socket.gethostname(), _machine(), os.getpid(), _born(os.getpid()) or "", time.time())
     _take(output, path, me)
+    before = signal.signal(TAKEN, signal.default_int_handler)
     beat = _Beat(path, me, beat_s)
     beat.start()
     try:
@@ -110,6 +113,7 @@ def _leased(output: str, beat_s: float) -> Iterator[None]:
             raise
     finally:
         beat.end()
+        signal.signal(TAKEN, before)
     if beat.taken_by:
         raise UserError(
             f"output {output}: {_told(beat.taken_by)} has taken it over, since this one was not heard of for "
@@ -174,7 +178,7 @@ class _Beat(threading.Thread):
                 other = _holder(self._path)
                 if other and other.run != self._me.run:
                     self.taken_by = other
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    signal.pthread_kill(threading.main_thread().ident or 0, TAKEN)
                     return
                 storage.write_bytes(self._path, _document(replace(self._me, heard=time.time())))
 

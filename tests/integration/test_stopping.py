@@ -8,7 +8,7 @@ from tests.integration.test_resume import finished_shards
 
 def started(make_run, delay_s: float):
     """A run of 160 personas, as soon as its first shard is written."""
-    run = make_run("asked", 160).alone()
+    run = make_run("asked", 160)
     run.config["engine"]["delay_s"] = delay_s
     return run, run.start_until(run.table("profiles").shards)
 
@@ -34,7 +34,7 @@ def test_sigterm_leaves_what_was_in_flight_written_and_the_same_command_does_the
 
 
 def test_a_second_sigterm_ends_the_run_at_once(make_run):
-    run, process = started(make_run, 5)
+    run, process = started(make_run, 3)
     process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + 20
     while "Stopping" not in run.log():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -15,68 +14,25 @@ import psutil
 import pytest
 import ray
 
-from factory import models, runtime, storage
+from factory import models, runtime
 from factory.config import RunConfig
 from factory.config_file import load_config
 from factory.errors import TrainingError
 from factory.progress import Progress
-from factory.records import Dialogue, Message, content_id
-from factory.tables import DIALOGUES, Table, accepted
+from factory.tables import Table
 from factory.training import checkpoints
 from factory.training.run import train
 from tests.integration.runs import Run
+from tests.integration.small_training import WORDS, curve, save_tiny, settings_of, write_dialogues
 
-WORDS = ["the", "baker", "counts", "warm", "loaves", "and", "hums", "while", "rain", "taps", "before", "dawn"]
 STEPS = 11
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> str:
-    """A LLaMA of two layers with random weights and the embedded model's tokenizer."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
     folder = str(tmp_path_factory.mktemp("tiny"))
-    tokenizer = AutoTokenizer.from_pretrained(models.fetch("embedded"))
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
-        bos_token_id=1, eos_token_id=2, pad_token_id=2,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    save_tiny(folder)
     return folder
-
-
-def write_dialogues(output: str, split: str, count: int, shards: int = 3) -> None:
-    """A finished table of curated dialogues."""
-    table, draw = Table(output, f"curated/{split}"), random.Random(split)
-
-    def dialogue(number: int) -> Dialogue:
-        said = [
-            Message(role, " ".join(draw.choices(WORDS, k=draw.randint(5, 30))))
-            for _ in range(draw.randint(1, 3))
-            for role in ("user", "assistant")
-        ]
-        name = content_id(split, str(number))
-        return Dialogue(
-            name, "generate", "talk", f"i{number}", f"{split}-{number % 9}", (Message("system", "x"), *said)
-        )
-
-    for shard in range(shards):
-        rows = [accepted(dialogue(number)) for number in range(shard, count, shards)]
-        table.write(f"{shard:04}", rows, DIALOGUES)
-    table.finish({"step": f"curated/{split}", "rows_in": count, "ok": count, "fingerprint": split, "finished": "today"})
-
-
-def settings_of(tiny: str, **training: object) -> dict:
-    """Settings that make eleven steps of 90 dialogues."""
-    return {
-        "base_model": tiny, "device": "cpu", "num_workers": 2, "sequence_length": 256, "global_batch_size": 4,
-        "epochs": 1, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "precision": "fp32", "checkpoint_every": 3,
-        "evaluate_every": 6, "max_failures": 1, **training,
-    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +74,6 @@ def config_of(run: Run) -> RunConfig:
 def fit(run: Run) -> None:
     config = config_of(run)
     train(config, models.locate(config.training.base_model), Progress())
-
-
-def curve(run: Run, kind: str = "step") -> dict[int, float]:
-    """The loss by step."""
-    rows = storage.read_bytes(storage.join(run.output, "checkpoints/metrics.jsonl")).decode().splitlines()
-    told = [row for row in map(json.loads, rows) if row["kind"] == kind]
-    assert len({row["step"] for row in told}) == len(told)
-    return {row["step"]: row["loss"] for row in told}
 
 
 def saved_steps(run: Run) -> list[int]:

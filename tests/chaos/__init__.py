@@ -1,0 +1,1 @@
+"""Faults at seeded random moments, and whether anything is lost: `make chaos`."""

@@ -1,0 +1,130 @@
+"""What the faults are done to: an S3 server, a Ray head, worker nodes, a server of an API. All are this process's."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+from moto.server import ThreadedMotoServer
+
+from factory import head, storage
+from tests.integration.openai_server import KEY, OpenAIServer
+
+BUCKET = "s3://chaos"
+NODES = 2
+NODE_CPUS = 4
+"""In name: the actors of a judge fleet, of an engine and of a training share the real ones."""
+
+
+class Stage:
+    """A small cluster over S3, with a door for each fault."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._port = head.free_port()
+        self._bucket: ThreadedMotoServer | None = None
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "RAY_AUTH_MODE": "disabled",
+            "FACTORY_TEST_KEY": KEY,
+        }
+        os.environ.update(self.environment)  # this process looks into the bucket too
+        self.open_bucket()
+        storage.filesystem(BUCKET)[0].mkdir(BUCKET.removeprefix("s3://"))
+        self.api = OpenAIServer()
+        options = ["--port=0", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=500000000"]
+        self._head = head.start(options, self.environment)
+        self.environment["RAY_ADDRESS"] = self._head.address
+        self._nodes = [self._start_node() for _ in range(NODES)]
+
+    def close(self) -> None:
+        """End all that was started."""
+        for node in self._nodes:
+            for process in [*_below(node.pid), psutil.Process(node.pid)]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            node.wait()
+        head.end(self._head)
+        shutil.rmtree(self._head.folder, ignore_errors=True)
+        self.api.stop()
+        self.close_bucket()
+
+    def _start_node(self) -> subprocess.Popen[bytes]:
+        command = [
+            head.ray_command(), "start", "--block", f"--address={self._head.address}", f"--num-cpus={NODE_CPUS}",
+            "--disable-usage-stats", "--dashboard-agent-listen-port=0", "--object-store-memory=500000000",
+        ]  # fmt: skip
+        # A node of its own session: what a terminal sends this process does not reach it.
+        with (self.folder / "nodes.log").open("a") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def open_bucket(self) -> None:
+        """Start the S3 server; what it held is still there."""
+        self._bucket = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._bucket.start()
+
+    def close_bucket(self) -> None:
+        """Stop it: connections are refused."""
+        if self._bucket:
+            self._bucket.stop()
+            self._bucket = None
+
+    def kill_node(self, draw: random.Random) -> str:
+        """Kill a worker node's raylet, with which all its workers go, and have a new node come."""
+        number = draw.randrange(len(self._nodes))
+        raylets = [process for process in _below(self._nodes[number].pid) if process.name() == "raylet"]
+        raylets[0].kill()
+        self._nodes[number].wait(60)
+        self._nodes[number] = self._start_node()
+        return f"pid {raylets[0].pid}"
+
+    def kill(self, draw: random.Random, name: str) -> str | None:
+        """Kill one of the processes whose command has a name in it; None where there is none now."""
+        roots = [self._head.pid, *(node.pid for node in self._nodes)]
+        found = [process for root in roots for process in _below(root) if name in _command(process)]
+        if not found:
+            return None
+        chosen = draw.choice(sorted(found, key=lambda process: process.pid))
+        chosen.send_signal(signal.SIGKILL)
+        return f"pid {chosen.pid}"
+
+    def stop_bucket(self, seconds: float) -> str:
+        """Take the S3 server away for a while."""
+        self.close_bucket()
+        time.sleep(seconds)
+        self.open_bucket()
+        return f"{seconds:.0f} s"
+
+
+def _below(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def _command(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return " ".join([process.name(), *process.cmdline()])
+    return ""
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Stage]:
+    """A stage for as long as it is wanted."""
+    before = dict(os.environ)
+    stage = Stage(folder)
+    try:
+        yield stage
+    finally:
+        stage.close()
+        os.environ.clear()
+        os.environ.update(before)
