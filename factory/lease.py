@@ -133,6 +133,8 @@ def _take(output: str, path: str, me: Holder) -> None:
         other = _holder(path)
         if other is None:
             continue
+        if other.run == me.run:  # the answer to the first request was lost on the way
+            return
         free_in = other.heard + STALE_S - time.time()
         if free_in > 0 and not other.is_dead():
             silent = max(0, time.time() - other.heard)

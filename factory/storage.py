@@ -24,12 +24,21 @@ PROBE = ".writable-"
 BUCKETS = ("s3://", "gs://")
 CLIENTS = ("botocore", "aiobotocore", "gcsfs", "google")
 """The packages whose errors tell of storage."""
+ATTEMPTS = 9
+"""At a request of S3, with up to 1, 2, 4 and so on to 20 s between them: most outages of half a minute pass."""
 
 
-def filesystem(path: str) -> tuple[Any, str]:
-    """The fsspec file system of a path and the path as that system names it."""
+def filesystem(path: str, attempts: int = ATTEMPTS) -> tuple[Any, str]:
+    """The fsspec file system of a path and the path as that system names it.
+
+    Args:
+        path: local or with a protocol.
+        attempts: how often S3 is asked, where AWS_MAX_ATTEMPTS does not say.
+    """
     # Other processes write what we list, so a listing must never come out of a cache.
-    options = {"use_listings_cache": False} if path.startswith(BUCKETS) else {}
+    options: dict[str, Any] = {"use_listings_cache": False} if path.startswith(BUCKETS) else {}
+    if path.startswith("s3://") and "AWS_MAX_ATTEMPTS" not in os.environ:
+        options["config_kwargs"] = {"retries": {"mode": "standard", "total_max_attempts": attempts}}
     fs, name = fsspec.core.url_to_fs(path, **options)
     return fs, str(name)
 
@@ -230,7 +239,7 @@ def check_writable(folder: str) -> None:
     """
     probe = join(folder, f"{PROBE}{uuid.uuid4().hex}")
     try:
-        fs, name = filesystem(probe)
+        fs, name = filesystem(probe, attempts=3)  # who has mistyped an address need not wait
     except (ValueError, ImportError) as problem:  # what fsspec says of a protocol that it does not know
         raise StorageError(f"output {folder}: {problem}; give a local folder, s3:// or gs://bucket/prefix") from None
     with storage_errors(f"output {folder}"):

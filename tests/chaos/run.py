@@ -63,7 +63,7 @@ def play(act: Act, stage: Stage, name: str, wanted: int, draw: random.Random, co
     played = Played(act.make(stage, name))
     process = played.run.start(job=act.job)
     quiet_s = act.calm_s / (2 * max(1, wanted))
-    mark = -1  # any headway will do at first
+    mark = 1  # the lease is not headway
     while True:
         now = _wait_for_headway(played, process, mark)
         if now is None:
@@ -137,7 +137,9 @@ def _files(run: Run) -> tuple[int, dict[str, object]]:
     with storage.storage_errors(run.output):
         found = fs.find(name, detail=True)
     settled = {
-        path: info.get("ETag") or info["mtime"] for path, info in found.items() if "/_" not in path.removeprefix(name)
+        path: info.get("ETag") or info.get("mtime")
+        for path, info in found.items()
+        if "/_" not in path.removeprefix(name)
     }
     return len(found), {path: tag for path, tag in settled.items() if path.endswith(SETTLED)}
 
@@ -192,9 +194,9 @@ def main() -> None:
     parser.add_argument("--acts", nargs="+", choices=[act.name for act in ACTS], default=[act.name for act in ACTS])
     asked = parser.parse_args()
     console = Console(width=120)
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        faults = chaos(Path(folder), asked.seed, asked.faults, asked.acts, console)
-    console.print(shown(faults))
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    console.print(f"Logs in {folder}")
+    console.print(shown(chaos(folder, asked.seed, asked.faults, asked.acts, console)))
 
 
 if __name__ == "__main__":

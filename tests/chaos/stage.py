@@ -1,5 +1,6 @@
 """What the faults are done to: an S3 server, a Ray head, worker nodes, a server of an API. All are this process's."""
 
+import logging
 import os
 import random
 import shutil
@@ -26,6 +27,7 @@ class Stage:
     """A small cluster over S3, with a door for each fault."""
 
     def __init__(self, folder: Path) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.folder = folder
         self._port = head.free_port()
         self._bucket: ThreadedMotoServer | None = None
@@ -81,7 +83,12 @@ class Stage:
     def kill_node(self, draw: random.Random) -> str:
         """Kill a worker node's raylet, with which all its workers go, and have a new node come."""
         number = draw.randrange(len(self._nodes))
-        raylets = [process for process in _below(self._nodes[number].pid) if process.name() == "raylet"]
+        deadline = time.monotonic() + 180
+        while not (raylets := [one for one in _below(self._nodes[number].pid) if _command(one).startswith("raylet")]):
+            assert time.monotonic() < deadline, f"no node has come up; see {self.folder}/nodes.log"
+            if self._nodes[number].poll() is not None:  # its agent was slow to start, see `factory.runtime`
+                self._nodes[number] = self._start_node()
+            time.sleep(0.2)
         raylets[0].kill()
         self._nodes[number].wait(60)
         self._nodes[number] = self._start_node()
