@@ -26,7 +26,7 @@ from factory.report.lineage_tables import Place, Tables
 
 TRAIN = "curated/train"
 FEATURES = 2**18
-SAMPLE_SHARDS, SAMPLE_ROWS = 64, 64
+SAMPLE_SHARDS, SAMPLE_ROWS = 64, 4096
 """Dialogues that tell how common words are: the first of some shards; their ids are hashes, so this is chance."""
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Scripts without spaces between words: a character is a word there."""
@@ -185,8 +185,8 @@ def _low(tables: Tables, candidate: str, judged: list[str], scored: _Scored) -> 
         for row in tables[name].find(where, 1).rows
     ]
     expected = scored.expected if any(one["expected_score"] is not None for one in given) else None
-    texts = {name: str(answer.get(name, "")) for name in ("persona_id", "persona", "question", "answer")}
-    return Low(scored.question_id, **texts, score=scored.score, expected_score=expected, judgements=given)
+    texts = [str(answer.get(name, "")) for name in ("persona_id", "persona", "question", "answer")]
+    return Low(scored.question_id, *texts, scored.score, expected, given)
 
 
 def _nearest(
@@ -222,9 +222,9 @@ def _examples(place: Place, shards: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _sample(place: Place) -> Iterator[dict[str, Any]]:
-    stride = -(-len(place.shards) // SAMPLE_SHARDS)
-    for shard in place.shards[::stride]:
-        left = SAMPLE_ROWS
+    shards = place.shards[:: -(-len(place.shards) // SAMPLE_SHARDS)]
+    for shard in shards:
+        left = -(-SAMPLE_ROWS // len(shards))
         for batch in _examples(place, [shard]):
             yield from batch.slice(0, left).to_pylist()
             left = max(0, left - batch.num_rows)

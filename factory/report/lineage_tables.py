@@ -144,9 +144,11 @@ class _Ranges(pafs.FSSpecHandler):  # type: ignore[misc]
         self.sizes = sizes
 
     def open_input_file(self, path: str) -> pa.PythonFile:
-        """Open a file whose size the listing told, so that none is asked for it again."""
+        """Open a file; what the listing told of it saves a request."""
         size = self.sizes[path.rpartition("/")[2]]
-        return pa.PythonFile(self.fs.open(path, "rb", cache_type="none", size=size), mode="r")
+        file = self.fs.open(path, "rb", cache_type="none", size=size)
+        file.details = {"name": path, "size": size}
+        return pa.PythonFile(file, mode="r")
 
 
 @contextmanager

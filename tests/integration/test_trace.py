@@ -32,7 +32,8 @@ def test_an_id_is_followed_wherever_the_tables_are(job):
     assert steps["checkpoints"]["rows"][0]["status"] == "trained on"
     blamed = job("--blame", "Linguistic Habits", "--json")
     assert (blamed.returncode, blamed.stderr) == (0, "")
-    assert json.loads(blamed.stdout)["worst"][0]["nearest"][0]["dialogue_id"] == dialogue(ADA, ASKED[0])
+    nearest = json.loads(blamed.stdout)["worst"][0]["nearest"]
+    assert dialogue(ADA, ASKED[0]) in [one["dialogue_id"] for one in nearest]
 
 
 def test_what_is_not_there_is_one_line_and_status_2(job):
