@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -20,6 +21,8 @@ PLAIN_WIDTH = 140
 """Columns where there is no terminal that has a width."""
 MAX_TEXT = 6000
 """Characters of a text that are shown; a profile has about 2,000."""
+MAX_CELL = 24
+"""Columns that a cell before the last has for certain; an id takes 16."""
 INDENT = 4
 _JOINERS = "\u200c\u200d"
 """Invisible, but part of how Persian and emoji are written."""
@@ -57,6 +60,8 @@ _MADE = (
     "learning_rate", "global_batch_size", "zero_stage", "lora",
 )  # fmt: skip
 """The settings that are shown, in this order."""
+_NAMES = {"ref": "model", "messages": "said", "rule": "by"}
+"""What a column or setting is called where its own name tells a person little."""
 
 
 def terminal() -> Console:
@@ -125,7 +130,11 @@ def _body(step: Step, subject: str) -> Iterator[RenderableType]:
 
 def made(step: Step) -> str:
     """How a table was made: its prompt, model and settings, and when."""
-    told = [f"{name} {_told(step.settings[name])}" for name in _MADE if step.settings.get(name) not in (None, {}, [])]
+    told = [
+        f"{_NAMES.get(name, name)} {_told(step.settings[name])}"
+        for name in _MADE
+        if step.settings.get(name) not in (None, {}, [])
+    ]
     when = step.manifest.get("finished")
     return " · ".join([*told, *([f"finished {when}"] if when else [])]) or "how it was made is not noted"
 
@@ -171,18 +180,16 @@ def _grid(step: Step, subject: str) -> Grid:
         for name in _COLUMNS[step.step]
         if name in ("status", "messages", "rule") or any(row.get(name) not in (None, subject) for row in step.rows)
     ]
-    return grid([_heads.get(name, name) for name in names], [[_cell(name, row) for name in names] for row in step.rows])
-
-
-_heads = {"messages": "said", "rule": "by"}
+    return grid([_NAMES.get(name, name) for name in names], [[_cell(name, row) for name in names] for row in step.rows])
 
 
 def grid(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
     """A table whose ids are whole and whose last column takes the place that is left."""
     made = Grid(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    for number, name in enumerate(names):
-        last = number == len(names) - 1
-        made.add_column(name, no_wrap=True, overflow="ellipsis" if last else "fold", ratio=1 if last else None)
+    for number, name in enumerate(names[:-1]):
+        widest = max(cell_len(cell) for cell in (name, *(row[number] for row in rows)))
+        made.add_column(name, no_wrap=True, overflow="ellipsis", min_width=min(widest, MAX_CELL))
+    made.add_column(names[-1], no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     return made

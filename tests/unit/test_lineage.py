@@ -286,11 +286,14 @@ def test_a_person_is_shown_each_step(command):
     assert "Tell me of rain." in told
 
 
-def test_lines_fit_a_narrow_terminal(command, monkeypatch):
-    monkeypatch.setattr("factory.report.lineage_rendering.PLAIN_WIDTH", 60)
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_lines_fit_the_terminal_and_ids_stay_whole(command, monkeypatch, width):
+    monkeypatch.setattr("factory.report.lineage_rendering.PLAIN_WIDTH", width)
     told = command("--id", instruction(ASKED[0]))
-    assert max(map(len, told.splitlines())) <= 60
-    assert dialogue(ADA, ASKED[0]) in told
+    assert max(map(len, told.splitlines())) <= width
+    made_of = told.split("dialogues/generate-lima")[1].split("dialogues/rewrite-lima")[0]
+    for id_ in (dialogue(ADA, ASKED[0]), character(ADA), dialogue(BEN, ASKED[0]), character(BEN)):
+        assert id_ in made_of
 
 
 def test_json_has_all_of_it(command):
