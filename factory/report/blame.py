@@ -185,8 +185,16 @@ def _low(tables: Tables, candidate: str, judged: list[str], scored: _Scored) -> 
         for row in tables[name].find(where, 1).rows
     ]
     expected = scored.expected if any(one["expected_score"] is not None for one in given) else None
-    texts = [str(answer.get(name, "")) for name in ("persona_id", "persona", "question", "answer")]
-    return Low(scored.question_id, *texts, scored.score, expected, given)
+    return Low(
+        question_id=scored.question_id,
+        persona_id=str(answer.get("persona_id", "")),
+        persona=str(answer.get("persona", "")),
+        question=str(answer.get("question", "")),
+        answer=str(answer.get("answer", "")),
+        score=scored.score,
+        expected_score=expected,
+        judgements=given,
+    )
 
 
 def _nearest(
