@@ -506,6 +506,17 @@ class Planning(Section):
     """CPU cores that read and curate; null: those that come with the GPUs, or this machine's."""
 
 
+class Trace(Section):
+    """What `make trace` shows; no run reads it."""
+
+    rows: int = Field(20, ge=1)
+    """The most rows of a table."""
+    worst: int = Field(3, ge=1)
+    """How many of a task's lowest-scoring answers."""
+    nearest: int = Field(5, ge=1)
+    """How many training examples of each."""
+
+
 class RunConfig(Section):
     """The whole of a run's settings."""
 
@@ -525,6 +536,7 @@ class RunConfig(Section):
     evaluation: Evaluation = Evaluation()
     benchmark: BenchmarkMaking = BenchmarkMaking()
     planning: Planning = Planning()
+    trace: Trace = Trace()
 
     @model_validator(mode="after")
     def _corpora_differ(self) -> Self:

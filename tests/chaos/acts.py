@@ -153,7 +153,7 @@ def _judged(stage: Stage, run: Run) -> dict[str, int]:
 
 ACTS = (
     Act("synthesis", "synthesize", ("node", "driver", "S3 away"), _synthesis, _synthesised, 25),
-    Act("engine", "synthesize", ("vLLM engine", "driver"), _engine, _generated, 40),
+    Act("engine", "synthesize", ("vLLM engine", "node", "driver"), _engine, _generated, 40),
     Act("training", "train", ("training worker", "driver", "S3 away"), _training, _trained, 60),
     Act("judging", "evaluate", ("Serve replica", "vLLM engine", "driver"), _judging, _judged, 40),
 )

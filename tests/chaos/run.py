@@ -74,7 +74,8 @@ def play(act: Act, stage: Stage, name: str, wanted: int, draw: random.Random, co
                 raise AssertionError(f"{act.name} fails by itself:\n{played.run.log()}")
             if played.faults[-1].how == "run again":
                 raise AssertionError(f"{act.name} cannot be run again:\n{played.run.log()}")
-            played.faults[-1].how = "run again"
+            played.faults[-1].how, played.faults[-1].back_s = "run again", None
+            mark = _files(played.run)[0]
             process = played.run.start(job=act.job)
             continue
         _note_recovery(played, console)

@@ -1,0 +1,1 @@
+"""What people look at, hand on and play with after a run."""

@@ -1,0 +1,45 @@
+"""The job as its user meets it, on local disk and on S3."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from factory.records import content_id
+from factory.storage import PROJECT
+from tests.small_run import ADA, ASKED, character, dialogue, whole_run
+
+
+@pytest.fixture(params=["disk", "s3"])
+def job(request, tmp_path, s3):
+    run = whole_run(str(tmp_path / "run") if request.param == "disk" else f"{s3}/trace")
+    path = tmp_path / "run.json"
+    path.write_text(run.config().model_dump_json())
+
+    def job(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, PROJECT / "jobs/trace.py", "--config", path, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return job
+
+
+def test_an_id_is_followed_wherever_the_tables_are(job):
+    done = job("--id", dialogue(ADA, ASKED[0])[:8], "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = {step["table"]: step for step in json.loads(done.stdout)["steps"]}
+    assert steps["personas"]["rows"][0]["persona"] == ADA
+    assert steps["checkpoints"]["rows"][0]["status"] == "trained on"
+    blamed = job("--blame", "Linguistic Habits", "--json")
+    assert (blamed.returncode, blamed.stderr) == (0, "")
+    nearest = json.loads(blamed.stdout)["worst"][0]["nearest"]
+    assert dialogue(ADA, ASKED[0]) in [one["dialogue_id"] for one in nearest]
+
+
+def test_what_is_not_there_is_one_line_and_status_2(job):
+    done = job("--id", content_id("nobody"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --id ")
+    assert done.stderr.count("\n") == 1
+    missing = job("--id", character(ADA), "output=s3://no-such-bucket/run")
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)

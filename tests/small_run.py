@@ -1,0 +1,276 @@
+"""The tables of a small run, written as the factory writes them, without an engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from factory.config import RunConfig
+from factory.manifest import Timing, manifest_of
+from factory.records import (
+    Answer,
+    Completion,
+    Dialogue,
+    Example,
+    Instruction,
+    Judgement,
+    Message,
+    Persona,
+    Profile,
+    Question,
+    Reject,
+    Score,
+    Yardstick,
+    content_id,
+)
+from factory.tables import (
+    ANSWERS,
+    COMMON_COLUMNS,
+    DIALOGUES,
+    EXAMPLES,
+    INSTRUCTIONS,
+    JUDGEMENTS,
+    PERSONAS,
+    PROFILES,
+    QUESTIONS,
+    REJECTED,
+    YARDSTICKS,
+    Row,
+    Table,
+    accepted,
+    count,
+    rejected,
+)
+
+ADA = "a baker who [red]sings[/red] \x1b[31m<b>at dawn</b>"
+BEN = "a lock keeper on a quiet canal"
+CYN = "a clerk whose profile was cut"
+PILOT = "a pilot of small planes"
+CAST = (ADA, BEN, CYN)
+ASKED = ("What do you bake?", "Tell me of rain.")
+PACKED = pa.schema(
+    [
+        pa.field("input_ids", pa.list_(pa.int32())),
+        pa.field("loss_mask", pa.list_(pa.bool_())),
+        pa.field("lengths", pa.list_(pa.int32())),
+        pa.field("dialogue_ids", pa.list_(pa.string())),
+    ]
+)
+ENGINE = {
+    "engine": "vllm", "ref": "org/teacher", "revision": "0123", "max_model_len": None, "seed": 7,
+    "sampling": {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512},
+}  # fmt: skip
+QUALITY = {"skip": [], "min_words": 3, "cut_off_words": 12}
+
+
+def character(persona: str) -> str:
+    """The id of a persona."""
+    return content_id(persona)
+
+
+def instruction(asked: str) -> str:
+    """The id of an instruction of the corpus `lima`."""
+    return content_id("lima", asked)
+
+
+def dialogue(persona: str, asked: str, strategy: str = "generate") -> str:
+    """The id of a dialogue."""
+    return content_id(character(persona), instruction(asked), strategy)
+
+
+def question(persona: str, task: str) -> str:
+    """The id of the question of a task."""
+    return content_id(persona, task, f"{task}?")
+
+
+@dataclass
+class SmallRun:
+    """Writes tables one by one, so that a test may leave some out."""
+
+    output: str
+
+    def config(self, **settings: object) -> RunConfig:
+        """The settings that the tables fit."""
+        return RunConfig.model_validate(
+            {
+                "output": self.output,
+                "engine": {"kind": "scripted"},
+                "personas": {"source": "personas.jsonl"},
+                "instructions": [{"corpus": "lima", "source": "lima.jsonl"}],
+                "evaluation": {
+                    "candidates": [
+                        {"name": "base", "kind": "scripted"},
+                        {"name": "tuned", "kind": "scripted", "model": f"{self.output}/model"},
+                    ],
+                    "judges": [{"name": "strict", "kind": "scripted"}, {"name": "mild", "kind": "scripted"}],
+                },
+                **settings,
+            }
+        )
+
+    def write(
+        self,
+        name: str,
+        shards: dict[str, list[Row]],
+        schema: pa.Schema,
+        settings: Row | None = None,
+        finished: bool = True,
+    ) -> Table:
+        """A table with its settings and, where it is finished, its manifest."""
+        table = Table(self.output, name)
+        table.begin(f"made-{name}", settings or {})
+        counts = [table.write(shard, rows, schema) for shard, rows in shards.items()]
+        if finished:
+            everything = sum(counts[1:], counts[0])
+            timing = Timing(datetime(2026, 1, 2, tzinfo=UTC), 1, everything)
+            table.finish(manifest_of(name, everything.rows, everything, timing, f"made-{name}"))
+        return table
+
+    def made(self, name: str) -> list[str]:
+        """What tables that are made of this one note of it."""
+        manifest = Table(self.output, name).manifest()
+        assert manifest is not None
+        return [manifest["fingerprint"], manifest["finished"]]
+
+    def synthesis(self) -> None:
+        """Personas, instructions, profiles and dialogues."""
+        files = {"column": "persona", "files": [{"path": "in/personas.jsonl", "size": 1, "changed": "x"}]}
+        personas = [accepted(Persona(character(one), one)) | {"source": 0, "row": n} for n, one in enumerate(CAST)]
+        refused = rejected(Reject("empty", "null"), {"source": 0, "row": 9})
+        self.write("personas", {"0000-00000": personas, f"{REJECTED}0000": [refused]}, PERSONAS, files)
+        told = [
+            accepted(Instruction(instruction(one), "lima", (Message("user", one), Message("assistant", "No.")), 0, n))
+            for n, one in enumerate(ASKED)
+        ]
+        self.write("instructions/lima", {"0000-00000": told}, INSTRUCTIONS, {"corpus": "lima", "format": "lima"})
+        by = {"prompt": "profile@1#aa", "model": "org/teacher"}
+        used = Completion(prompt_tokens=50, output_tokens=40)
+        profiles = [accepted(_profile(one), used, **by) for one in (ADA, BEN)]
+        profiles.append(rejected(Reject("truncated", "Name: Cy"), {"character_id": character(CYN)}, used, **by))
+        settings = {**ENGINE, "prompt": "profile@1#aa", "language": "English", "work": "made-personas"}
+        self.write("profiles", {"0000-00000": profiles}, PROFILES, settings)
+        for strategy in ("generate", "rewrite"):
+            self.dialogues(strategy)
+
+    def dialogues(self, strategy: str) -> None:
+        """The dialogues of a strategy, one of them rejected."""
+        by = {"prompt": f"dialogue-{strategy}@2#bb", "model": "org/teacher"}
+        rows = [
+            accepted(_dialogue(one, asked, strategy), Completion(prompt_tokens=90, output_tokens=20), **by)
+            for one, asked in ((ADA, ASKED[0]), (ADA, ASKED[1]), (BEN, ASKED[0]))
+        ]
+        ids = {name: getattr(_dialogue(BEN, ASKED[1], strategy), name) for name in list(Dialogue.__slots__)[:-1]}
+        rows.append(rejected(Reject("truncated", "It rains and rai"), ids, **by))
+        settings = {**ENGINE, "prompt": f"dialogue-{strategy}@2#bb", "system": "training-system@1#cc", "work": "x"}
+        self.write(f"dialogues/{strategy}-lima", {"0000-00000": rows[:2], "0000-00001": rows[2:]}, DIALOGUES, settings)
+
+    def curation(self) -> None:
+        """The curated tables: one dialogue to train on, one rejected, one for validation, of each strategy."""
+        sources = [[f"{one}-lima", None, *self.made(f"dialogues/{one}-lima")] for one in ("generate", "rewrite")]
+        settings = {"quality": QUALITY, "similarity": 0.8, "seed": 7, "sources": sources}
+        train, validation = {}, {}
+        for strategy in ("generate", "rewrite"):
+            good = accepted(_example(ADA, ASKED[0], strategy, "train"))
+            bad = accepted(_example(ADA, ASKED[1], strategy, "train")) | {"messages": None}
+            bad |= {"status": "rejected", "reason": "too_short", "detail": "1 word\n\nWet."}
+            train[f"{strategy}-lima-0000-00000"] = [good, bad]
+            kept = accepted(_example(BEN, ASKED[0], strategy, "validation"))
+            validation[f"{strategy}-lima-0000-00001"] = [kept]
+        self.write("curated/train", train, EXAMPLES, settings)
+        self.write("curated/validation", validation, EXAMPLES, settings)
+
+    def training(self, finished: bool = True) -> None:
+        """Packed sequences, the rewritten dialogue too long for one, and a training of them."""
+        for split, who in (("train", ADA), ("validation", BEN)):
+            settings = {"curated": self.made(f"curated/{split}"), "sequence_length": 64}
+            table = Table(self.output, f"packed/{split}")
+            table.begin(f"made-{split}", settings)
+            packed = {
+                "input_ids": [1] * 9, "loss_mask": [True] * 9, "lengths": [5, 4],
+                "dialogue_ids": ["ffffffffffffffff", dialogue(who, ASKED[0])],
+            }  # fmt: skip
+            table.write_arrow("00000", pa.Table.from_pylist([packed], schema=PACKED))
+            long = rejected(Reject("too_long", "99 tokens"), {"dialogue_id": dialogue(who, ASKED[0], "rewrite")})
+            schema = pa.schema([DIALOGUES.field("dialogue_id"), *COMMON_COLUMNS])
+            refused = pa.Table.from_pylist([long], schema=schema)
+            table.write_arrow(f"{REJECTED}00000", refused)
+            timing = Timing(datetime(2026, 1, 2, tzinfo=UTC), 1, count(refused))
+            table.finish(manifest_of(table.name, 2, count(refused), timing, f"made-{split}"))
+        checkpoints = Table(self.output, "checkpoints")
+        both = [self.made(f"packed/{split}") for split in ("train", "validation")]
+        checkpoints.begin("made-checkpoints", {"packed": both, "model": {"ref": "org/base"}, "epochs": 3})
+        if finished:
+            checkpoints.finish({"fingerprint": "made-checkpoints", "finished": "2026-01-03T00:00:00+00:00"})
+
+    def evaluation(self, candidates: Sequence[str] = ("base", "tuned")) -> None:
+        """A benchmark of two personas, one of which is a character of the run, and its judged answers."""
+        tasks = ("Toxicity", "Linguistic Habits")
+        cast = [accepted(Persona(character(one), one)) | {"source": 0, "row": n} for n, one in enumerate((ADA, PILOT))]
+        self.write("evaluation/benchmark/personas", {"00000": cast[:1], "00001": cast[1:]}, PERSONAS)
+        asked = {shard: [_question(one, t) for t in tasks] for shard, one in (("00000", ADA), ("00001", PILOT))}
+        questions = {shard: [accepted(one) for one in many] for shard, many in asked.items()}
+        self.write("evaluation/benchmark/questions", questions, QUESTIONS)
+        examples = {
+            shard: [accepted(Yardstick(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
+            for shard, many in asked.items()
+        }
+        self.write("evaluation/benchmark/examples", examples, YARDSTICKS, {**ENGINE, "prompt": "score-examples@1#dd"})
+        for name in candidates:
+            answers = {shard: [accepted(_answer(name, q)) for q in many] for shard, many in asked.items()}
+            settings = {**ENGINE, "prompt": "answer@1#ee", "candidate": name}
+            self.write(f"evaluation/{name}/answers", answers, ANSWERS, settings)
+            for judge in ("strict", "mild"):
+                rows = {shard: [_judged(name, judge, q) for q in many] for shard, many in asked.items()}
+                told = {**ENGINE, "prompt": "judge@1#ff", "judge": judge, "attempts": 3}
+                self.write(f"evaluation/{name}/judgements/{judge}", rows, JUDGEMENTS, told)
+
+
+def whole_run(output: str) -> SmallRun:
+    """A run all of whose steps are finished."""
+    run = SmallRun(output)
+    run.synthesis()
+    run.curation()
+    run.training()
+    run.evaluation()
+    return run
+
+
+def _profile(persona: str) -> Profile:
+    name = "Ada Oduya" if persona == ADA else "Ben Lock"
+    items = ("34", "female", "Black", "Lagos", "Tall.", "Bakes.", "Warm.")
+    return Profile(character(persona), persona, name, *items, f"Name: {name}\nAge: 34", "English")
+
+
+def _messages(persona: str, asked: str) -> tuple[Message, ...]:
+    reply = "Bread of rye and honey, every dawn." if persona == ADA else "Nothing but the canal and its boats."
+    return (Message("system", f"You are {persona}"), Message("user", asked), Message("assistant", reply))
+
+
+def _dialogue(persona: str, asked: str, strategy: str) -> Dialogue:
+    ids = (dialogue(persona, asked, strategy), strategy, "lima", instruction(asked), character(persona))
+    return Dialogue(*ids, _messages(persona, asked))
+
+
+def _example(persona: str, asked: str, strategy: str, split: str) -> Example:
+    ids = (dialogue(persona, asked, strategy), character(persona), instruction(asked), "lima", strategy)
+    return Example(*ids, _messages(persona, asked), split)
+
+
+def _question(persona: str, task: str) -> Question:
+    return Question(question(persona, task), character(persona), persona, task, f"{task}?")
+
+
+def _answer(candidate: str, asked: Question) -> Answer:
+    said = "I bake bread of rye at dawn." if asked.persona == ADA else "We fly over the quiet canal."
+    ids = (candidate, asked.persona_id, asked.persona, asked.task, asked.question_id, asked.question)
+    return Answer(*ids, f"{candidate}: {said}", False)
+
+
+def _judged(candidate: str, judge: str, asked: Question) -> dict:
+    ids = {"candidate": candidate, "judge": judge, "persona_id": asked.persona_id, "task": asked.task}
+    ids["question_id"] = asked.question_id
+    if (judge, asked.persona, asked.task) == ("mild", PILOT, "Toxicity"):
+        return rejected(Reject("judge_failed", "I cannot say"), ids)
+    score = (2 if asked.persona == ADA else 4) - (judge == "strict")
+    return accepted(Judgement(**ids, score=Score(score), expected_score=score + 0.25, reasoning=f"{judge} says so"))

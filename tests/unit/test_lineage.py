@@ -1,0 +1,320 @@
+"""Ids followed through the tables of a small run."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from factory.errors import ConfigError, InputError
+from factory.records import content_id
+from factory.report.lineage import follow
+from factory.report.lineage_command import trace
+from factory.report.lineage_rendering import plain
+from factory.report.lineage_search import subject_of
+from factory.report.lineage_steps import Lineage, Step
+from factory.report.lineage_tables import Tables
+from factory.storage import PROJECT
+from tests.small_run import ADA, ASKED, BEN, CYN, PILOT, SmallRun, character, dialogue, instruction, question, whole_run
+
+
+def lineage(run: SmallRun, id_: str, **settings: object) -> Lineage:
+    config = run.config(**settings)
+    tables = Tables.of(config)
+    return follow(config, tables, subject_of(tables, id_))
+
+
+def step(found: Lineage, table: str) -> Step:
+    (one,) = [one for one in found.steps if one.table == table]
+    return one
+
+
+def statuses(one: Step) -> dict[str, str]:
+    return {row["dialogue_id"]: row.get("reason") or row["status"] for row in one.rows}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return whole_run(str(tmp_path_factory.mktemp("run")))
+
+
+def test_a_character_is_followed_to_what_was_trained_on(whole):
+    found = lineage(whole, character(BEN))
+    assert found.kinds == ("character_id",)
+    assert step(found, "personas").rows[0]["persona"] == BEN
+    assert step(found, "profiles").rows[0]["name"] == "Ben Lock"
+    dialogues = step(found, "dialogues/generate-lima")
+    assert statuses(dialogues) == {dialogue(BEN, ASKED[0]): "ok", dialogue(BEN, ASKED[1]): "truncated"}
+    assert step(found, "curated/validation").reasons == {"ok": 2}
+    assert step(found, "curated/train").total == 0
+    packed = step(found, "packed/validation")
+    assert statuses(packed) == {
+        dialogue(BEN, ASKED[0]): "ok", dialogue(BEN, ASKED[0], "rewrite"): "too_long",
+    }  # fmt: skip
+    assert not [one for one in found.steps if one.table == "checkpoints"]  # validation is not trained on
+
+
+def test_each_step_tells_how_it_was_made(whole):
+    found = lineage(whole, dialogue(ADA, ASKED[0]))
+    made = step(found, "dialogues/generate-lima")
+    assert (made.settings["prompt"], made.settings["ref"]) == ("dialogue-generate@2#bb", "org/teacher")
+    assert made.settings["sampling"]["temperature"] == 0.6
+    assert made.rows[0]["prompt"] == "dialogue-generate@2#bb"
+    assert made.manifest["ok"] == 3
+    assert step(found, "personas").settings["files"][0]["path"] == "in/personas.jsonl"
+    assert step(found, "checkpoints").settings["epochs"] == 3
+
+
+def test_a_dialogue_is_followed_to_both_of_its_parents(whole):
+    found = lineage(whole, dialogue(ADA, ASKED[0]))
+    assert found.kinds == ("dialogue_id",)
+    assert step(found, "personas").rows[0]["persona"] == ADA
+    assert step(found, "profiles").rows[0]["name"] == "Ada Oduya"
+    assert step(found, "instructions/lima").rows[0]["instruction_id"] == instruction(ASKED[0])
+    assert [one.table for one in found.steps if one.step == "dialogues"] == ["dialogues/generate-lima"]
+    assert step(found, "curated/train").rows[0]["status"] == "ok"
+    assert step(found, "packed/train").rows == [
+        {"dialogue_id": dialogue(ADA, ASKED[0]), "status": "ok", "tokens": 4}
+    ]  # fmt: skip
+    assert step(found, "checkpoints").rows[0]["status"] == "trained on"
+
+
+def test_a_dialogue_that_no_sequence_holds_was_not_trained_on(whole):
+    found = lineage(whole, dialogue(ADA, ASKED[0], "rewrite"))
+    assert step(found, "packed/train").reasons == {"too_long": 1}
+    assert step(found, "checkpoints").rows[0]["status"] == "not trained on"
+
+
+def test_a_curated_reject_tells_its_rule(whole):
+    found = lineage(whole, dialogue(ADA, ASKED[1]))
+    (row,) = step(found, "curated/train").rows
+    assert (row["status"], row["reason"], row["detail"]) == ("rejected", "too_short", "1 word\n\nWet.")
+    assert row["rule"] == {"curation.quality.min_words": 3}
+    assert not [one for one in found.steps if one.step in ("packed", "training")]
+
+
+def test_a_dialogue_that_was_rejected_is_told_with_its_reason(whole):
+    found = lineage(whole, dialogue(BEN, ASKED[1]))
+    (row,) = step(found, "dialogues/generate-lima").rows
+    assert (row["reason"], row["detail"]) == ("truncated", "It rains and rai")
+    assert step(found, "personas").rows[0]["persona"] == BEN
+
+
+def test_a_character_without_a_profile_has_the_reason(whole):
+    found = lineage(whole, character(CYN))
+    assert step(found, "profiles").rows[0]["reason"] == "truncated"
+    assert [one.total for one in found.steps if one.step == "dialogues"] == [0, 0]
+
+
+def test_an_instruction_is_followed_to_its_characters(whole):
+    found = lineage(whole, instruction(ASKED[0]))
+    assert found.kinds == ("instruction_id",)
+    assert sorted(row["name"] for row in step(found, "profiles").rows) == ["Ada Oduya", "Ben Lock"]
+    assert step(found, "dialogues/rewrite-lima").total == 2
+    assert step(found, "curated/train").reasons == {"ok": 2}
+    assert step(found, "checkpoints").reasons == {"trained on": 1, "not trained on": 1}
+
+
+def test_a_question_is_followed_to_answers_and_judgements(whole):
+    found = lineage(whole, question(PILOT, "Toxicity"))
+    assert found.kinds == ("question_id",)
+    assert step(found, "evaluation/benchmark/personas").rows[0]["persona"] == PILOT
+    assert step(found, "evaluation/benchmark/examples").rows[0]["examples"] == list("abcde")
+    assert step(found, "evaluation/base/answers").rows[0]["answer"].startswith("base:")
+    strict, mild = (step(found, f"evaluation/tuned/judgements/{judge}").rows[0] for judge in ("strict", "mild"))
+    assert (strict["score"], strict["reasoning"]) == (3, "strict says so")
+    assert (mild["reason"], mild["detail"]) == ("judge_failed", "I cannot say")
+    assert step(found, "evaluation/tuned/answers").notes == ["by the model that this run trained"]
+
+
+def test_a_persona_of_the_evaluation_is_followed_to_its_questions(whole):
+    found = lineage(whole, character(PILOT))
+    assert found.kinds == ("persona_id",)
+    assert step(found, "evaluation/benchmark/questions").total == 2
+    assert step(found, "evaluation/base/judgements/strict").reasons == {"ok": 2}
+
+
+def test_a_persona_that_is_also_a_character_is_followed_as_both(whole):
+    found = lineage(whole, character(ADA))
+    assert set(found.kinds) == {"persona_id", "character_id"}
+    assert step(found, "dialogues/generate-lima").total == 2
+    assert step(found, "evaluation/benchmark/questions").total == 2
+
+
+@pytest.mark.parametrize("length", [6, 9, 16])
+def test_the_beginning_of_an_id_is_enough(whole, length):
+    for id_ in (character(BEN), instruction(ASKED[1]), dialogue(ADA, ASKED[1]), question(ADA, "Toxicity")):
+        assert lineage(whole, id_[:length].upper()).id == id_
+
+
+def test_a_beginning_that_several_ids_share_is_answered_with_them(tmp_path):
+    run = SmallRun(str(tmp_path))
+    run.synthesis()
+    from factory.records import Persona
+    from factory.tables import PERSONAS, accepted
+
+    ids = [f"abcdef000000000{n:x}" for n in range(10)]
+    rows = [accepted(Persona(id_, "x")) | {"source": 0, "row": n} for n, id_ in enumerate(ids)]
+    run.write("personas", {"0": rows}, PERSONAS)
+    with pytest.raises(InputError) as caught:
+        lineage(run, "abcdef")
+    assert "10 ids begin so: abcdef0000000000 (character_id), abcdef0000000001" in str(caught.value)
+    assert "and 2 more; give more of it" in str(caught.value)
+    assert lineage(run, ids[3]).id == ids[3]
+
+
+@pytest.mark.parametrize("id_", ["xyz", "abcde", "0123456789abcdef0", "", "../../etc", "%s%s%s%s"])
+def test_what_cannot_be_an_id_is_refused(whole, id_):
+    with pytest.raises(ConfigError, match="give 6 to 16 of the digits"):
+        lineage(whole, id_)
+
+
+def test_an_id_that_is_nowhere_is_a_line(whole):
+    with pytest.raises(InputError, match="no id of this run begins so"):
+        lineage(whole, content_id("nobody"))
+
+
+def test_steps_that_were_not_run_are_named(tmp_path):
+    run = SmallRun(str(tmp_path))
+    run.synthesis()
+    found = lineage(run, character(ADA))
+    assert {one.table: one.state for one in found.steps} == {
+        "personas": "finished", "profiles": "finished",
+        "dialogues/generate-lima": "finished", "dialogues/rewrite-lima": "finished",
+        "curated/train": "not run", "curated/validation": "not run",
+    }  # fmt: skip
+
+
+def test_a_step_that_is_half_done_shows_what_there_is(tmp_path):
+    run = whole_run(str(tmp_path))
+    (tmp_path / "dialogues/generate-lima/manifest.json").unlink()
+    (tmp_path / "checkpoints/manifest.json").unlink()
+    found = lineage(run, dialogue(ADA, ASKED[0]))
+    made = step(found, "dialogues/generate-lima")
+    assert (made.state, made.total) == ("half done", 1)
+    training = step(found, "checkpoints")
+    assert (training.state, training.rows[0]["status"]) == ("half done", "not known")
+
+
+def test_training_on_an_earlier_packing_is_told(tmp_path):
+    run = whole_run(str(tmp_path))
+    manifest = tmp_path / "packed/train/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fingerprint": "another"}))
+    training = step(lineage(run, dialogue(ADA, ASKED[0])), "checkpoints")
+    assert training.notes == ["it was made of an earlier packed/train than is there now"]
+    assert training.rows[0]["status"] == "not known"
+
+
+def test_an_id_that_only_the_curated_set_still_has_is_found(tmp_path):
+    run = whole_run(str(tmp_path))
+    (tmp_path / "superseded").mkdir()
+    (tmp_path / "dialogues").rename(tmp_path / "superseded/dialogues")
+    found = lineage(run, dialogue(ADA, ASKED[0]))
+    assert step(found, "personas").rows[0]["persona"] == ADA
+    assert [one.state for one in found.steps if one.step == "dialogues"] == ["not run"]
+    assert step(found, "checkpoints").rows[0]["status"] == "trained on"
+
+
+def test_no_more_rows_are_shown_than_asked_for_and_all_are_counted(whole):
+    found = lineage(whole, instruction(ASKED[0]), trace={"rows": 1})
+    for table in ("dialogues/generate-lima", "dialogues/rewrite-lima", "curated/train"):
+        assert (step(found, table).total, len(step(found, table).rows) <= 2) == (2, True)
+    assert len(step(found, "dialogues/generate-lima").rows) == 1
+    # What became of the shown ones is told, not of any others.
+    shown = {row["dialogue_id"] for one in found.steps if one.step == "dialogues" for row in one.rows}
+    assert {row["dialogue_id"] for row in step(found, "curated/train").rows} <= shown
+
+
+def test_a_run_may_train_on_another_runs_data(tmp_path):
+    other = SmallRun(str(tmp_path / "other"))
+    other.synthesis()
+    other.curation()
+    run = SmallRun(str(tmp_path / "run"))
+    run.evaluation()
+    found = lineage(run, dialogue(ADA, ASKED[0]), training={"data": other.output})
+    assert step(found, "curated/train").rows[0]["status"] == "ok"
+    assert step(found, "packed/train").state == "not run"
+
+
+def test_a_file_that_is_no_table_is_a_line(tmp_path):
+    run = SmallRun(str(tmp_path))
+    run.synthesis()
+    (tmp_path / "profiles/0000-00000.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(InputError, match="profiles: a file of it cannot be read"):
+        lineage(run, character(ADA))
+
+
+def test_there_is_no_run(tmp_path):
+    with pytest.raises(InputError, match="there is no run"):
+        lineage(SmallRun(f"{tmp_path}/nothing"), character(ADA))
+
+
+def test_control_characters_are_escaped_and_letters_stay():
+    assert plain("a\x1b[2Jb\r\x07\u202ec\u0085") == "a\\x1b[2Jb\\r\\x07\\u202ec\\x85"
+    whole = "한국어 日本語 العربية 👩‍🚀 [red] <b>\nline"
+    assert plain(whole) == whole
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, whole, tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text(whole.config().model_dump_json())
+
+    def command(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["trace.py", "--config", str(path), *arguments])
+        trace("Trace.")
+        return capsys.readouterr().out
+
+    return command
+
+
+def test_markup_and_control_characters_are_printed_as_text(command):
+    told = command("--id", character(ADA))
+    assert "a baker who [red]sings[/red] \\x1b[31m<b>at dawn</b>" in told
+    assert "\x1b" not in told
+    assert "Name: Ada Oduya" in told
+
+
+def test_a_person_is_shown_each_step(command):
+    told = command("--id", dialogue(ADA, ASKED[1]))
+    assert "dialogue-generate@2#bb" in told
+    assert "temperature 0.6" in told
+    assert "too_short" in told
+    assert "by curation.quality.min_words 3" in told
+    assert "from row 1 of in/personas.jsonl" in told
+    assert "What do you bake?" not in told  # that is another dialogue's
+    assert "Tell me of rain." in told
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_lines_fit_the_terminal_and_ids_stay_whole(command, monkeypatch, width):
+    monkeypatch.setattr("factory.report.lineage_rendering.PLAIN_WIDTH", width)
+    told = command("--id", instruction(ASKED[0]))
+    assert max(map(len, told.splitlines())) <= width
+    made_of = told.split("dialogues/generate-lima")[1].split("dialogues/rewrite-lima")[0]
+    for id_ in (dialogue(ADA, ASKED[0]), character(ADA), dialogue(BEN, ASKED[0]), character(BEN)):
+        assert id_ in made_of
+
+
+def test_json_has_all_of_it(command):
+    document = json.loads(command("--id", question(PILOT, "Toxicity")[:8], "--json"))
+    assert document["kinds"] == ["question_id"]
+    assert document["steps"][0]["rows"][0]["persona"] == PILOT
+    assert {"step", "table", "state", "total", "reasons", "rows", "settings", "manifest", "notes"} == set(
+        document["steps"][0]
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["--id", "abcdef", "--blame", "TC"]])
+def test_an_id_or_a_task_is_asked_for(command, arguments):
+    with pytest.raises(ConfigError, match=r"--id|--blame"):
+        command(*arguments)
+
+
+def test_neither_ray_nor_scikit_learn_is_imported_for_an_id():
+    code = (
+        "import sys; import factory.report.lineage_command; "
+        "print([m for m in ('ray', 'torch', 'vllm', 'transformers', 'sklearn') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
