@@ -63,7 +63,7 @@ def play(act: Act, stage: Stage, name: str, wanted: int, draw: random.Random, co
     played = Played(act.make(stage, name))
     process = played.run.start(job=act.job)
     quiet_s = act.calm_s / (2 * max(1, wanted))
-    mark = 1  # the lease is not headway
+    mark = 0
     while True:
         now = _wait_for_headway(played, process, mark)
         if now is None:
@@ -137,12 +137,9 @@ def _files(run: Run) -> tuple[int, dict[str, object]]:
     fs, name = storage.filesystem(run.output)
     with storage.storage_errors(run.output):
         found = fs.find(name, detail=True)
-    settled = {
-        path: info.get("ETag") or info.get("mtime")
-        for path, info in found.items()
-        if "/_" not in path.removeprefix(name)
-    }
-    return len(found), {path: tag for path, tag in settled.items() if path.endswith(SETTLED)}
+    own = {path: info for path, info in found.items() if "/_" not in path.removeprefix(name)}  # no lease, no scratch
+    settled = {path: info.get("ETag") or info.get("mtime") for path, info in own.items() if path.endswith(SETTLED)}
+    return len(own), settled
 
 
 def check(act: Act, stage: Stage, played: Played) -> dict[str, int]:
