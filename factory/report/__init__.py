@@ -1,0 +1,1 @@
+"""What people look at and hand on: exports of the dialogues."""
