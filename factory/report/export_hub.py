@@ -4,15 +4,15 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
-import httpx
 from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from factory import storage
-from factory.errors import ConfigError, UnreachableError, UserError
+from factory.errors import ConfigError, FactoryError, UnreachableError, UserError
 from factory.report.export import CARD
 from factory.report.export_sources import CHARACTERS_PART, SPLITS
 
@@ -53,29 +53,35 @@ def publish(folder: str, repo: str, private: bool) -> str:
     """
     api = HfApi(token=os.environ[TOKEN])
     try:
-        # Without --private the owner's own default holds, which may be private.
-        url = api.create_repo(repo, repo_type=REPO_TYPE, private=private or None, exist_ok=True)
-        if private and not api.repo_info(repo, repo_type=REPO_TYPE).private:
-            raise UserError(
-                f"--push-to-hub {repo}: is there already, and public; make it private in its settings, "
-                "name another one, or leave --private out"
-            )
-        with _here(folder) as local:
-            api.upload_folder(
-                repo_id=repo,
-                repo_type=REPO_TYPE,
-                folder_path=local,
-                allow_patterns=[CARD, *FILES],
-                delete_patterns=FILES,
-                commit_message="Export of the character factory",
-            )
+        return _publish(api, folder, repo, private)
+    except FactoryError:
+        raise
     except HfHubHTTPError as problem:
         raise UserError(f"--push-to-hub {repo}: {_told(problem)}") from None
-    except (httpx.HTTPError, OfflineModeIsEnabled, TimeoutError) as problem:
+    except Exception as problem:  # the hub's client raises its transports' own errors
         raise UnreachableError(
-            f"--push-to-hub {repo}: {api.endpoint} does not answer ({_one_line(problem)}); "
+            f"--push-to-hub {repo}: {api.endpoint} does not answer ({type(problem).__name__}: {_one_line(problem)}); "
             "the export is finished, so the same command only uploads it"
         ) from None
+
+
+def _publish(api: HfApi, folder: str, repo: str, private: bool) -> str:
+    # Without --private the owner's own default holds, which may be private.
+    url = api.create_repo(repo, repo_type=REPO_TYPE, private=private or None, exist_ok=True)
+    if private and not api.repo_info(repo, repo_type=REPO_TYPE).private:
+        raise UserError(
+            f"--push-to-hub {repo}: is there already, and public; make it private in its settings, "
+            "name another one, or leave --private out"
+        )
+    with _here(folder) as local:
+        api.upload_folder(
+            repo_id=repo,
+            repo_type=REPO_TYPE,
+            folder_path=local,
+            allow_patterns=[CARD, *FILES],
+            delete_patterns=FILES,
+            commit_message="Export of the character factory",
+        )
     return str(url)
 
 
@@ -93,9 +99,9 @@ def _here(folder: str) -> Iterator[str]:
 
 def _told(problem: HfHubHTTPError) -> str:
     status = problem.response.status_code
-    if status == httpx.codes.UNAUTHORIZED:
+    if status == HTTPStatus.UNAUTHORIZED:
         return f"the Hub refuses the token in {TOKEN} (401); make a new one with the right to write"
-    if status == httpx.codes.FORBIDDEN:
+    if status == HTTPStatus.FORBIDDEN:
         return f"the token in {TOKEN} may not write there (403); give it that right, or name another OWNER"
     return f"the Hub refuses it ({status}): {_one_line(problem.server_message or problem)}"
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow.json import read_json
 
@@ -28,6 +28,7 @@ from tests.made_tables import FINISHED, make_tables
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
 
+@settings(deadline=None)
 @given(rows=st.integers(0, 10**8), size=st.floats(1, 10**5), shard=st.integers(1, 10**9))
 def test_files_are_as_alike_as_can_be_and_hold_all_rows(rows, size, shard):
     if rows * size / shard > 10**4:
@@ -59,6 +60,7 @@ def test_row_groups_are_neither_tiny_nor_whole_files(tmp_path):
     assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [4096, 4096, 1808]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*HARD, "`" * 3, "`" * 9, "~~~", "\n", "    "])).map("".join))
 def test_a_block_ends_where_it_is_meant_to(text):
     first, *body, last = fenced(text, "json").split("\n")
@@ -68,6 +70,7 @@ def test_a_block_ends_where_it_is_meant_to(text):
     assert "\n".join(body) == text.rstrip("\n")
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.sampled_from(HARD)))
 def test_a_cell_is_one_line_without_markup(text):
     made = cell(text)

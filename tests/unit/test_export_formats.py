@@ -4,7 +4,7 @@ import json
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.normalise import is_text
@@ -46,6 +46,7 @@ BACK = {
 
 
 @pytest.mark.parametrize("name", SHAPES)
+@settings(deadline=None)
 @given(row=dialogues())
 def test_every_message_comes_back_in_its_order_and_role(name, row):
     made = SHAPES[name].convert(row)
@@ -56,6 +57,7 @@ def test_every_message_comes_back_in_its_order_and_role(name, row):
 
 
 @pytest.mark.parametrize("name", SHAPES)
+@settings(deadline=None)
 @given(row=dialogues())
 def test_a_row_is_the_same_after_a_line_of_json_and_after_arrow(name, row):
     shape = SHAPES[name]
