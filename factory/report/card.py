@@ -38,7 +38,7 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
     steps = steps_of(sources)
     inputs, models = inputs_of(sources, steps), models_of(steps)
     languages = _languages(sources, steps)
-    licence = on_the_hub([one.licence for one in (*inputs, *models)])
+    licence = on_the_hub([*(one.licence for one in inputs), *(one.licence for one in models)])
     front = _front_matter(sources, file_type, manifest, licence, _codes(languages))
     return (
         _environment()

@@ -85,6 +85,7 @@ def find_sources(config: RunConfig, what: What, form: Format, file_type: FileTyp
         ConfigError: one is not there, or not finished.
         InputError: they hold no row, or do not belong together.
     """
+    tables: dict[str, tuple[Table, ...]]
     if what == "curated":
         tables = {split: (Table(config.output, f"curated/{split}"),) for split in SPLITS}
         dialogues = _behind_curated(config, tables["train"][0])

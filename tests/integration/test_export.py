@@ -311,7 +311,7 @@ def test_the_card_tells_what_the_jobs_before_it_did(make_module_run, tmp_path):
         "| personas | personas.jsonl | unknown | unknown | unknown |",
         "| instructions, corpus `bread` | bread.jsonl | unknown |",
         "| dialogues/generate-bread | scripted | scripted | scripted | 0.6 | 0.95 |",
-        "english 100.0 %",
+        "Languages (as detected in the longest reply):\nenglish ",
         "- gender: female ",
         "`training-system@1#",
         "{{ persona }}",

@@ -17,6 +17,7 @@ from factory.progress import Progress
 from factory.report.card import cell, fenced
 from factory.report.export import check_folder, export, folder_of
 from factory.report.export_figures import Figures
+from factory.report.export_history import Input, Step, inputs_of, models_of, public_name, steps_of
 from factory.report.export_licences import Licence, licence_of_input, licence_of_model, on_the_hub
 from factory.report.export_shards import cut, write_shards
 from factory.report.export_sources import find_sources
@@ -267,3 +268,26 @@ def test_a_finished_manifest_tells_each_file(tmp_path):
     files = manifest["parts"]["train"]["files"]
     assert len(files) > 1
     assert all(5_000 < size < 11_000 for size in files.values())
+
+
+def test_a_card_names_no_folder_bucket_or_endpoint_of_those_who_made_it():
+    assert (
+        public_name("/home/me/secret/personas.jsonl") == public_name("s3://secret/personas.jsonl") == "personas.jsonl"
+    )
+    assert public_name("embedded") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert public_name("hf://datasets/GAIR/lima/train.jsonl") == "hf://datasets/GAIR/lima/train.jsonl"
+    settings = {"engine": "openai", "ref": "gpt-4o", "seed": 1, "sampling": {}}
+    accounts = {"prompt_tokens": 1, "output_tokens": 2}
+
+    def revision(url: str) -> str:
+        return models_of([Step("profiles", accounts, settings | {"revision": url})])[0].revision
+
+    assert revision("https://api.openai.com/v1") == "api.openai.com"
+    assert "secret" not in revision("http://secret.internal:8000/v1")
+
+
+def test_an_input_that_is_not_there_any_more_has_no_known_licence(tmp_path):
+    sources = sources_of(make_tables(tmp_path, [[("a", "b")]] * 4))
+    (personas, instructions) = inputs_of(sources, steps_of(sources))
+    assert personas == Input("personas", (), 0, None)
+    assert (instructions.what, instructions.licence) == ("instructions, corpus `samples`", None)
