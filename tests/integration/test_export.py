@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from factory import models, storage
+from factory.config import RunConfig
+from factory.config_file import checked
+from factory.progress import Progress
+from factory.report.export import export
 from factory.report.export_formats import SHAPES
+from factory.report.export_sources import find_sources
 from factory.tables import Table
 from tests.hard_texts import HARD
 from tests.integration.hub_server import OWNER, TOKEN, hub_server
@@ -59,7 +64,9 @@ def test_datasets_loads_both_splits_with_every_row_as_it_was(made, tmp_path, for
     from datasets import Features
 
     folder = tmp_path / "out"
-    made.finish("--format", form, "--file-type", file_type, "--output", str(folder), job="export")
+    # In this process: its job is that of the tests below, and eight of them take seconds each.
+    config = checked(RunConfig, made.config, "config key")
+    export(find_sources(config, "curated", form, file_type), str(folder), file_type, Progress())
     found = loaded(folder, tmp_path / "cache")
     assert set(found) == {"train", "validation"}
     for split in found:
@@ -112,6 +119,7 @@ def files_of(folder: str) -> dict[str, bytes]:
     return {name: storage.read_bytes(storage.join(folder, name)) for name in names}
 
 
+@pytest.mark.slow
 def test_killed_half_way_it_starts_again_and_when_finished_it_is_skipped(tmp_path):
     many = [[("What do you bake?", f"Loaf {n}. " + "Bread, and more bread. " * 200)] for n in range(8_000)]
     run = Run(tmp_path, make_tables(tmp_path / "run", many, validation=100))
@@ -275,6 +283,7 @@ def test_trl_trains_on_it(made, tmp_path):
     assert trainer.train().training_loss > 0
 
 
+@pytest.mark.slow
 def test_the_card_tells_what_the_jobs_before_it_did(make_module_run, tmp_path):
     corpus = tmp_path / "bread.jsonl"
     with corpus.open("w") as file:

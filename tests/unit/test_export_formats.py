@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from factory.normalise import is_text
 from factory.report.export_formats import IDS, SHAPES, to_character
 from factory.report.export_shards import json_line
+from factory.tables import DIALOGUES, Table
 from tests.hard_texts import HARD
 
 IDENTITY = {name: f"the {name}" for name in IDS}
-texts = st.one_of(st.text(), st.sampled_from(HARD)).filter(is_text)
+texts = st.one_of(st.text(), st.sampled_from(HARD))
 
 
 @st.composite
@@ -91,6 +92,15 @@ def test_what_is_no_dialogue_is_not_exported_as_one(roles):
     for name in ("alpaca", "opencharacter"):
         with pytest.raises((AssertionError, ValueError)):
             SHAPES[name].convert(row)
+
+
+def test_half_a_character_comes_into_no_table_and_so_into_no_export(tmp_path):
+    assert not is_text("half: \ud800")
+    with pytest.raises(UnicodeEncodeError):
+        Table(str(tmp_path), "dialogues/x").write(
+            "1", [{"messages": [{"role": "user", "content": "\ud800"}]}], DIALOGUES
+        )
+    assert not list(tmp_path.glob("**/*.parquet"))
 
 
 def test_a_character_has_the_fields_of_the_published_set():
