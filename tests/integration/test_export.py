@@ -185,12 +185,8 @@ def test_mistakes_are_one_line_and_leave_nothing(made, tmp_path):
         return run.log()
 
     assert "invalid choice: 'csv'" in told("--format", "csv")
-    assert "--format" in told()
     assert "curated/train: there is no finished table; run `make" in told("--format", "messages")
-    assert "give --push-to-hub" in told("--format", "messages", "--private")
     push = ("--format", "messages", "--what", "dialogues", "--push-to-hub")
-    assert "give it as OWNER/NAME" in told(*push, "dialogues")
-    assert "give it as OWNER/NAME" in told(*push, "baker/../x")
     assert "HF_TOKEN is not set" in told(*push, "baker/dialogues")
     assert "HF_HUB_OFFLINE is set" in told(*push, "baker/dialogues", HF_HUB_OFFLINE="1", HF_TOKEN=TOKEN)
     assert not (Path(run.output) / "export").exists(), "nothing is written before it is known to be right"

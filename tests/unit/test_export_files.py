@@ -18,6 +18,7 @@ from factory.report.card import cell, fenced
 from factory.report.export import check_folder, export, folder_of
 from factory.report.export_figures import Figures
 from factory.report.export_history import Input, Step, inputs_of, models_of, public_name, steps_of
+from factory.report.export_hub import check_access
 from factory.report.export_licences import Licence, licence_of_input, licence_of_model, on_the_hub
 from factory.report.export_shards import cut, write_shards
 from factory.report.export_sources import find_sources
@@ -291,3 +292,9 @@ def test_an_input_that_is_not_there_any_more_has_no_known_licence(tmp_path):
     (personas, instructions) = inputs_of(sources, steps_of(sources))
     assert personas == Input("personas", (), 0, None)
     assert (instructions.what, instructions.licence) == ("instructions, corpus `samples`", None)
+
+
+@pytest.mark.parametrize("repo", ["dialogues", "baker/../x", "a/b/c", "/x", "baker/", "baker/a b", "-/-", ""])
+def test_a_repository_that_can_be_none_is_told_before_anything_is_written(repo):
+    with pytest.raises(ConfigError, match="give it as OWNER/NAME"):
+        check_access(repo)
