@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace export submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -91,6 +91,9 @@ plan: needs-config $(STAMP)  ## what a run will take, before it runs: CONFIG=FIL
 trace: needs-config $(STAMP)  ## where a row comes from and went: CONFIG=FILE ID=... or BLAME=TASK ARGS="--json key=value ..."
 	.venv/bin/python jobs/trace.py --config $(CONFIG) $(addprefix --id ,$(ID)) $(if $(BLAME),--blame "$(BLAME)") $(ARGS)
 
+export: needs-config needs-format $(STAMP)  ## curated dialogues to files for other tools, with a card: CONFIG=FILE FORMAT=messages|sharegpt|alpaca|opencharacter
+	.venv/bin/python jobs/export.py --config $(CONFIG) --format $(FORMAT) $(ARGS)
+
 PROMETHEUS_PORT ?= 9090
 GRAFANA_PORT ?= 3000
 
@@ -98,8 +101,9 @@ dashboards: $(STAMP)  ## Prometheus and Grafana on this machine, over its Ray or
 	.venv/bin/python cluster/dashboards/show.py --prometheus-port $(PROMETHEUS_PORT) --grafana-port $(GRAFANA_PORT) \
 		$(addprefix --address ,$(ADDRESS)) $(addprefix --grafana ,$(GRAFANA)) $(ARGS)
 
-.PHONY: needs-config
+.PHONY: needs-config needs-format
 needs-config: ; $(call need,CONFIG)
+needs-format: ; $(call need,FORMAT)
 
 ##@ Cluster
 

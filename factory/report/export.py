@@ -1,0 +1,157 @@
+"""Dialogues to files that others read, with a card: streamed by one process, without Ray.
+
+    <folder>/_settings.json                        what it is made of; written first
+    <folder>/train-00000-of-00004.jsonl ...        whole files, a split each name
+    <folder>/README.md                             the data set's card
+    <folder>/manifest.json                         written last: no manifest, not finished
+
+An export that was interrupted starts again, and one whose sources changed is made anew.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from factory import lease, storage
+from factory.errors import StorageError, TableError
+from factory.manifest import manifest_of
+from factory.progress import Progress
+from factory.records import Counts
+from factory.report.export_figures import Figures
+from factory.report.export_shards import DRAFT, SHARD_BYTES, FileType, Written, cut, json_line, write_shards
+from factory.report.export_sources import CHARACTERS_PART, Part, Sources
+from factory.storage import join
+from factory.tables import MANIFEST, SETTINGS, Row, fingerprint_of
+
+CARD = "README.md"
+FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
+_OURS = re.compile(
+    rf"{FILES}({re.escape(DRAFT)})?|(README\.md|manifest\.json|_settings\.json)(\.[0-9a-f]{{32}}\.tmp)?"
+    rf"|{re.escape(lease.LOCK)}|{re.escape(lease.LEASE)}|{re.escape(storage.PROBE)}[0-9a-f]{{32}}"
+)
+EXAMPLE_BYTES = 4000
+"""The card's example is the first row that takes less, or else the shortest of the first ones."""
+EXAMPLES = 256
+"""So many rows are looked at for it."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A part as it was written."""
+
+    part: Part
+    written: Written
+    figures: Figures
+    example: Row
+
+
+def folder_of(sources: Sources) -> str:
+    """Where an export lies unless told otherwise."""
+    name = sources.format if sources.what == "curated" else f"{sources.what}-{sources.format}"
+    return join(sources.config.output, "export", name)
+
+
+def check_folder(folder: str) -> None:
+    """Check that a folder can be written, and holds nothing but an earlier export.
+
+    Raises:
+        StorageError: it holds something else, which would be deleted or published with it.
+    """
+    there = storage.sizes(folder) if storage.exists(folder) else {}
+    foreign = [name for name in there if not _OURS.fullmatch(name)]
+    if foreign or (set(there) - {lease.LOCK, lease.LEASE} and SETTINGS not in there):
+        held = foreign[0] if foreign else next(name for name in there if name != lease.LOCK)
+        raise StorageError(f"output {folder}: holds {held}, which no export wrote; give --output an empty folder")
+    storage.check_writable(folder)
+
+
+def export(
+    sources: Sources, folder: str, file_type: FileType, progress: Progress, shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Write an export, unless the same one is there.
+
+    Raises:
+        TableError: other rows came out than the tables' manifests say.
+    """
+    fingerprint = fingerprint_of(sources.settings)
+    name = folder.rstrip("/").rsplit("/", 1)[-1]
+    finished = _begin(folder, fingerprint, sources.settings)
+    if finished:
+        progress.done(finished, skipped=True)
+        return
+    rows = sum(part.rows for part in sources.parts)
+    progress.begin([f"export/{name}"], rows)
+    try:
+        made = [_write(part, folder, file_type, progress, shard_bytes) for part in sources.parts]
+    finally:
+        progress.finish()
+    counts = Counts(ok=sum(one.written.rows for one in made))
+    told = {one.part.name: {"rows": one.written.rows, "files": one.written.files} for one in made}
+    figures = {one.part.name: one.figures.told() for one in made if one.part.name != CHARACTERS_PART}
+    manifest = manifest_of(
+        f"export/{name}", rows, counts, progress.timing(counts), fingerprint, parts=told, figures=figures
+    )
+    # Jinja and the languages' detector take a second, which an export that is there need not wait for.
+    from factory.report.card import card
+
+    examples = {one.part.name: one.example for one in made}
+    storage.write_bytes(join(folder, CARD), card(sources, file_type, manifest, examples).encode())
+    storage.write_bytes(join(folder, MANIFEST), _pretty(manifest))
+    progress.done(manifest)
+
+
+def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of the export that is there; where it is none or another one, the folder is cleared for it."""
+    begun, there = (storage.read_if_there(join(folder, name)) for name in (SETTINGS, MANIFEST))
+    if begun and there and json.loads(begun)["fingerprint"] == fingerprint:
+        finished: dict[str, Any] = json.loads(there)
+        return finished
+    # The manifest goes first: whatever a kill leaves here is not taken for a finished export.
+    for name in sorted(storage.sizes(folder), key=lambda name: (name != MANIFEST, name == SETTINGS)):
+        if name not in (lease.LOCK, lease.LEASE):
+            storage.delete_file(join(folder, name))
+    storage.write_bytes(join(folder, SETTINGS), _pretty({"fingerprint": fingerprint, "settings": settings}))
+    return None
+
+
+def _write(part: Part, folder: str, file_type: FileType, progress: Progress, shard_bytes: int) -> Exported:
+    figures, shortest = Figures(), _Shortest()
+
+    def passing(rows: pa.Table) -> None:
+        if part.name != CHARACTERS_PART:
+            figures.add(rows)
+        progress.advance(Counts(ok=rows.num_rows))
+
+    rows = shortest.watching(part.read(passing))
+    sizes = cut(part.rows, part.bytes_a_row(file_type), shard_bytes)
+    written = write_shards(rows, part.shape.schema, part.name, sizes, folder, file_type)
+    left = sum(1 for _ in rows)
+    if written.rows != part.rows or left:
+        paths = ", ".join(table.path for table in part.tables)
+        raise TableError(f"{paths}: {part.rows} accepted rows by the manifest, but {written.rows + left} are there")
+    return Exported(part, written, figures, shortest.row)
+
+
+def _pretty(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+class _Shortest:
+    """Keeps an example of the rows that pass."""
+
+    def __init__(self) -> None:
+        self.row: Row = {}
+        self._bytes = self._seen = 0
+
+    def watching(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            if self._seen < EXAMPLES and not 0 < self._bytes <= EXAMPLE_BYTES:
+                size = len(json_line(row))
+                if not self._bytes or size < self._bytes:
+                    self.row, self._bytes = row, size
+                self._seen += 1
+            yield row

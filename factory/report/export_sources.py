@@ -1,0 +1,158 @@
+"""What an export is made of: finished tables, part by part, and what tells them from others."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory.config import RunConfig
+from factory.errors import ConfigError, InputError
+from factory.report.export_formats import CHARACTERS, SHAPES, Format, Shape
+from factory.report.export_shards import FileType, size_of
+from factory.tables import Row, Table
+
+What = Literal["curated", "dialogues"]
+
+SPLITS = ("train", "validation")
+CHARACTERS_PART = "characters"
+SLICE_ROWS = 256
+SAMPLED_SHARDS = 8
+COUNTED = ("corpus", "strategy", "messages", "output_tokens")
+"""What the figures are counted from."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are exported to files of one name: a split, or the characters."""
+
+    name: str
+    tables: tuple[Table, ...]
+    shape: Shape
+    rows: int
+    """Accepted rows of the tables, as their manifests say."""
+    columns: tuple[str, ...]
+
+    def read(self, passing: Callable[[pa.Table], None]) -> Iterator[Row]:
+        """The exported rows, in the order of tables and shards; `passing` sees the rows that they are made of."""
+        for table in self.tables:
+            for shard in table.shards():
+                rows = table.read(shard, list(self.columns))
+                rows = rows.filter(pc.equal(rows["status"], "ok"))
+                for start in range(0, rows.num_rows, SLICE_ROWS):
+                    some = rows.slice(start, SLICE_ROWS)
+                    passing(some)
+                    yield from map(self.shape.convert, some.to_pylist())
+
+    def bytes_a_row(self, file_type: FileType) -> float:
+        """About what a row takes in a file, from the first rows of some shards all over the tables."""
+        shards = [(table, shard) for table in self.tables for shard in table.shards()]
+        total = rows = 0
+        for table, shard in shards[:: -(-len(shards) // SAMPLED_SHARDS)] if shards else []:
+            some = table.read(shard, list(self.columns))
+            some = some.filter(pc.equal(some["status"], "ok")).slice(0, SLICE_ROWS)
+            made = list(map(self.shape.convert, some.to_pylist()))
+            total += size_of(made, self.shape.schema, file_type)
+            rows += len(made)
+        return total / max(1, rows)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All that one export reads."""
+
+    config: RunConfig
+    format: Format
+    what: What
+    parts: tuple[Part, ...]
+    """The splits, and the characters where the format has them."""
+    dialogues: tuple[Table, ...]
+    """The tables of dialogues that the rows come from, for the card."""
+    settings: dict[str, Any]
+    """What tells this export from another one."""
+
+    @property
+    def splits(self) -> tuple[Part, ...]:
+        """The parts that are dialogues."""
+        return tuple(part for part in self.parts if part.name != CHARACTERS_PART)
+
+
+def find_sources(config: RunConfig, what: What, form: Format, file_type: FileType) -> Sources:
+    """The finished tables of a run that an export reads.
+
+    Raises:
+        ConfigError: one is not there, or not finished.
+        InputError: they hold no row, or do not belong together.
+    """
+    tables: dict[str, tuple[Table, ...]]
+    if what == "curated":
+        tables = {split: (Table(config.output, f"curated/{split}"),) for split in SPLITS}
+        dialogues = _behind_curated(config, tables["train"][0])
+    else:
+        dialogues = _all_dialogues(config)
+        tables = {"train": dialogues}
+    made = {name: [_made(table, what) for table in some] for name, some in tables.items()}
+    columns = ("status", *COUNTED, *SHAPES[form].reads)
+    parts = [
+        Part(
+            name, some, SHAPES[form], sum(_finished(table, what)["ok"] for table in some), tuple(dict.fromkeys(columns))
+        )
+        for name, some in tables.items()
+    ]
+    if not any(part.rows for part in parts):
+        raise InputError(f"{parts[0].tables[0].path}: no row was accepted; see `rejected` in its manifest.json for why")
+    if form == "opencharacter":
+        parts.append(_characters(config, dialogues, what))
+        made[CHARACTERS_PART] = [_made(table, what) for table in parts[-1].tables]
+    settings = {"what": what, "format": form, "file_type": file_type, "made_of": made}
+    return Sources(config, form, what, tuple(part for part in parts if part.rows), dialogues, settings)
+
+
+def _behind_curated(config: RunConfig, train: Table) -> tuple[Table, ...]:
+    _finished(train, "curated")
+    names = [source[0] for source in (train.settings() or {})["sources"]]
+    return tuple(Table(config.output, f"dialogues/{name}") for name in names)
+
+
+def _all_dialogues(config: RunConfig) -> tuple[Table, ...]:
+    names = [f"{source.strategy}-{source.corpus}" for source in config.curation.mixture]
+    names += [f"{strategy}-{one.corpus}" for one in config.instructions for strategy in config.dialogues.strategies]
+    if not names:
+        raise ConfigError("instructions: the config names no corpus, so there are no dialogues; give one")
+    return tuple(Table(config.output, f"dialogues/{name}") for name in dict.fromkeys(names))
+
+
+def _characters(config: RunConfig, dialogues: tuple[Table, ...], what: What) -> Part:
+    """The accepted profiles, known to be those that the dialogues were made of."""
+    profiles = Table(config.output, "profiles")
+    made = _made(profiles, "dialogues")
+    for table in dialogues:
+        work = Table(config.output, f"assignments/{table.name.partition('-')[2]}")
+        assigned, told = work.manifest(), table.settings() or {}
+        if assigned is None or assigned["fingerprint"] != told.get("work"):
+            raise InputError(f"{table.path}: was made of other assignments than are there; {_AGAIN[what]} first")
+        if (work.settings() or {})["profiles"] != made:
+            raise InputError(f"{profiles.path}: was made anew after {table.path}; {_AGAIN[what]} first")
+    columns = ("status", *CHARACTERS.reads)
+    return Part(CHARACTERS_PART, (profiles,), CHARACTERS, _finished(profiles, "dialogues")["ok"], columns)
+
+
+_AGAIN = {
+    "curated": "run `make synthesize` and `make curate` with this config",
+    "dialogues": "run `make synthesize` with this config",
+}
+
+
+def _finished(table: Table, what: What) -> dict[str, Any]:
+    manifest = table.manifest()
+    if manifest is None:
+        other = ", or give --what dialogues" if what == "curated" else ""
+        raise ConfigError(f"{table.path}: there is no finished table; {_AGAIN[what]} first{other}")
+    return manifest
+
+
+def _made(table: Table, what: What) -> list[str]:
+    """What tells a table from another: replies are sampled, so the same settings make other ones again."""
+    manifest = _finished(table, what)
+    return [manifest["fingerprint"], manifest["finished"]]

@@ -1,0 +1,123 @@
+"""The tables of a run as its jobs leave them, written without the jobs: for tests of what reads them."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from factory.manifest import Timing, manifest_of
+from factory.prompts import load_prompt
+from factory.records import Counts, Dialogue, Example, Message, Profile, Reject, content_id
+from factory.tables import DIALOGUES, EXAMPLES, PROFILES, Table, accepted, rejected
+
+SAMPLING = {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512}
+CORPUS, STRATEGY = "samples", "generate"
+ASKED = "What do you bake today?"
+
+
+def make_tables(
+    folder: str | Path,
+    replies: list[list[tuple[str, str]]],
+    validation: int = 0,
+    shard_rows: int = 1000,
+    **config: object,
+) -> dict:
+    """Write a finished run of so many dialogues, each given by what is asked and answered; returns its config.
+
+    The last `validation` of them are the validation split. One dialogue and one profile besides are rejected.
+    """
+    output = str(folder)
+    profiles = _profiles(output, min(20, len(replies)))
+    rows = [_dialogue(number, turns, profiles[number % len(profiles)]) for number, turns in enumerate(replies)]
+    refs = {"prompt": load_prompt("dialogue-generate").ref, "system": load_prompt("training-system").ref}
+    _assignments(output, len(rows))
+    name = f"dialogues/{STRATEGY}-{CORPUS}"
+    made = _engine() | refs | {"work": "assigned"}
+    refused = rejected(Reject("truncated", "And then I"), {"dialogue_id": "0" * 16, "corpus": CORPUS})
+    dialogues = [accepted(row, prompt=refs["prompt"], model="scripted") | {"output_tokens": 7} for row in rows]
+    _write(Table(output, name), DIALOGUES, [*dialogues, refused], made, "spoken", shard_rows)
+    cut = len(rows) - validation
+    settings = {
+        "similarity": 0.8,
+        "seed": 42,
+        "language": "English",
+        "quality": {"min_words": 3},
+        "profiles": ["cast", FINISHED],
+        "sources": [[f"{STRATEGY}-{CORPUS}", None, "spoken", FINISHED]],
+    }
+    for split, some in (("train", rows[:cut]), ("validation", rows[cut:])):
+        examples = [
+            Example(r.dialogue_id, r.character_id, r.instruction_id, r.corpus, r.strategy, r.messages, split)
+            for r in some
+        ]
+        written = [
+            accepted(example, prompt=refs["prompt"], model="scripted") | {"output_tokens": 7} for example in examples
+        ]
+        refused = rejected(Reject("too_short", "Oh."), {"dialogue_id": "1" * 16, "corpus": CORPUS, "split": split})
+        figures = {"languages": {"english": len(some)}, "demographics": {"gender": {"a|b <script>*": len(some)}}}
+        _write(
+            Table(output, f"curated/{split}"), EXAMPLES, [*written, refused], settings, "chosen", shard_rows, figures
+        )
+    return {
+        "output": output,
+        "engine": {"kind": "scripted"},
+        "personas": {"source": "personas.jsonl"},
+        "instructions": [{"corpus": CORPUS, "source": "instructions.jsonl"}],
+        **config,
+    }
+
+
+FINISHED = "2026-01-01T00:00:00+00:00"
+
+
+def _engine() -> dict:
+    return {"engine": "scripted", "ref": "scripted", "revision": "scripted", "seed": 42, "sampling": SAMPLING}
+
+
+def _write(
+    table: Table, schema, rows: list[dict], settings: dict, fingerprint: str, shard_rows: int, figures=None
+) -> None:
+    table.begin(fingerprint, settings)
+    parts = [
+        table.write(f"{start:09}", rows[start : start + shard_rows], schema)
+        for start in range(0, len(rows), shard_rows)
+    ]
+    _finish(table, sum(parts, Counts()), fingerprint, **({"figures": figures} if figures else {}))
+
+
+def _finish(table: Table, counts: Counts, fingerprint: str, **told: object) -> None:
+    timing = Timing(datetime.now(UTC), 1.0, counts)
+    table.finish(manifest_of(table.name, counts.rows, counts, timing, fingerprint, **told) | {"finished": FINISHED})
+
+
+def _profiles(output: str, many: int) -> list[Profile]:
+    cast = []
+    for number in range(many):
+        persona = f"a baker, number {number}"
+        cast.append(
+            Profile(
+                content_id(persona), persona, "Ada", "34", "female", "Black", "Lagos", "Tall.", "Bakes.", "Warm.",
+                f"Name: Ada {number}\nAge: 34", "English",
+            )
+        )  # fmt: skip
+    prompt = load_prompt("profile").ref
+    rows = [accepted(one, prompt=prompt) for one in cast]
+    rows.append(rejected(Reject("unparsable", "not json"), {"character_id": "f" * 16}))
+    _write(
+        Table(output, "profiles"), PROFILES, rows, _engine() | {"prompt": prompt, "language": "English"}, "cast", 1000
+    )
+    return cast
+
+
+def _assignments(output: str, many: int) -> None:
+    table = Table(output, f"assignments/{CORPUS}")
+    settings = {"profiles": ["cast", FINISHED], "characters_per_instruction": 1, "seed": 42}
+    table.begin("assigned", settings)
+    _finish(table, Counts(ok=many), "assigned")
+
+
+def _dialogue(number: int, turns: list[tuple[str, str]], profile: Profile) -> Dialogue:
+    (system,) = load_prompt("training-system").render(persona=profile.persona, profile=profile.profile)
+    said = [Message(role, text) for turn in turns for role, text in zip(("user", "assistant"), turn, strict=True)]
+    instruction = content_id(CORPUS, json.dumps(turns), str(number))
+    ids = content_id(profile.character_id, instruction, STRATEGY)
+    return Dialogue(ids, STRATEGY, CORPUS, instruction, profile.character_id, (system, *said))

@@ -1,0 +1,300 @@
+"""Rows to files of about a size, and a card that no text breaks."""
+
+import re
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow.json import read_json
+
+from factory.config import RunConfig
+from factory.config_file import checked
+from factory.errors import ConfigError, InputError, StorageError, TableError
+from factory.progress import Progress
+from factory.report.card import cell, fenced
+from factory.report.export import check_folder, export, folder_of
+from factory.report.export_figures import Figures
+from factory.report.export_history import Input, Step, inputs_of, models_of, public_name, steps_of
+from factory.report.export_hub import check_access
+from factory.report.export_licences import Licence, licence_of_input, licence_of_model, on_the_hub
+from factory.report.export_shards import cut, write_shards
+from factory.report.export_sources import find_sources
+from factory.storage import PROJECT
+from factory.tables import Table
+from tests.hard_texts import HARD
+from tests.made_tables import FINISHED, make_tables
+
+SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
+
+
+@settings(deadline=None)
+@given(rows=st.integers(0, 10**8), size=st.floats(1, 10**5), shard=st.integers(1, 10**9))
+def test_files_are_as_alike_as_can_be_and_hold_all_rows(rows, size, shard):
+    if rows * size / shard > 10**4:
+        return
+    sizes = cut(rows, size, shard)
+    assert sum(sizes) == rows
+    assert not sizes or max(sizes) - min(sizes) <= 1
+    assert len(sizes) <= rows
+    assert all(one * size <= shard + size for one in sizes)
+
+
+@pytest.mark.parametrize("file_type", ["jsonl", "parquet"])
+def test_files_hold_the_rows_in_order_under_names_that_tell_how_many_there_are(tmp_path, file_type):
+    rows = [{"n": n, "text": text} for n, text in enumerate(HARD * 40)]
+    sizes = cut(len(rows), 100, 30_000)
+    assert len(sizes) == 3
+    written = write_shards(iter(rows), SCHEMA, "train", sizes, str(tmp_path), file_type)
+    names = [f"train-0000{n}-of-00003.{file_type}" for n in range(3)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names == list(written.files)
+    assert written.files == {name: (tmp_path / name).stat().st_size for name in names}
+    read = {"jsonl": read_json, "parquet": pq.read_table}[file_type]
+    assert [row for name in names for row in read(tmp_path / name).to_pylist()] == rows
+
+
+def test_row_groups_are_neither_tiny_nor_whole_files(tmp_path):
+    rows = ({"n": n, "text": "x" * 100} for n in range(10_000))
+    write_shards(rows, SCHEMA, "train", [10_000], str(tmp_path), "parquet")
+    groups = pq.ParquetFile(tmp_path / "train-00000-of-00001.parquet").metadata
+    assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [4096, 4096, 1808]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([*HARD, "`" * 3, "`" * 9, "~~~", "\n", "    "])).map("".join))
+def test_a_block_ends_where_it_is_meant_to(text):
+    first, *body, last = fenced(text, "json").split("\n")
+    assert re.fullmatch("`{3,}json", first)
+    assert last == first.removesuffix("json")
+    assert not [line for line in body if re.match(rf"\s*{last}", line)]
+    assert "\n".join(body) == text.rstrip("\n")
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.sampled_from(HARD)))
+def test_a_cell_is_one_line_without_markup(text):
+    made = cell(text)
+    assert made.isprintable()
+    assert not re.search(r"(?<!\\)(\\\\)*[|<`*_\[]", made)
+
+
+def row(number: int, replies: list[str]) -> dict:
+    messages = [{"role": "system", "content": "s" * 100}]
+    for reply in replies:
+        messages += [{"role": "user", "content": "u"}, {"role": "assistant", "content": reply}]
+    ids = {"character_id": f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}", "corpus": "lima", "strategy": "generate"}
+    return {**ids, "messages": messages, "output_tokens": None if number % 2 else 5}
+
+
+def test_figures_count_what_passes_in_any_pieces():
+    rows = [row(number // 2, ["x" * (number + 1)] * (number % 12 + 1)) for number in range(600)]
+    table = pa.Table.from_pylist(rows)
+    figures = Figures()
+    for start in range(0, 600, 70):
+        figures.add(table.slice(start, 70))
+    told = figures.told()
+    assert told["dialogues"] == 600
+    assert told["characters"] == 300
+    assert told["kinds"] == [["lima", "generate", 600]]
+    assert told["turns"] == {**{str(n): 50 for n in range(1, 8)}, "8": 250}
+    assert told["reply_tokens"] == 5 * 300
+    assert told["lengths"]["system"] == {
+        "messages": 600, "mean": 100.0, "p10": pytest.approx(100, rel=0.02), "p50": pytest.approx(100, rel=0.02),
+        "p90": pytest.approx(100, rel=0.02), "longest": 100,
+    }  # fmt: skip
+    lengths = sorted(len(m["content"]) for row in rows for m in row["messages"] if m["role"] == "assistant")
+    replies = told["lengths"]["assistant"]
+    assert (replies["messages"], replies["longest"]) == (len(lengths), 600)
+    assert replies["mean"] == pytest.approx(sum(lengths) / len(lengths), abs=0.1)
+    for name, share in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
+        assert replies[name] == pytest.approx(lengths[int(share * len(lengths))], rel=0.03)
+
+
+def test_licences_are_told_by_names_and_the_unknown_is_unknown():
+    def named(name: str, path: str) -> str | None:
+        licence = licence_of_input(name, path, 1)
+        return licence and licence.hub
+
+    assert named("personas", "hf://datasets/proj-persona/PersonaHub/persona.jsonl") == "cc-by-nc-sa-4.0"
+    assert named("ph-instruct", "/data/instruction.jsonl") == "cc-by-nc-sa-4.0"
+    assert named("lima", "train.jsonl") == named("x", "hf://datasets/GAIR/lima/train.jsonl") == "other"
+    assert named("alpaca", "s3://bucket/a.parquet") == "cc-by-nc-4.0"
+    assert named("alpaca-gpt4", "/data/climate.jsonl") is None
+    assert named("personas", "hf://datasets/nvidia/Nemotron-Personas/x.parquet") == "cc-by-4.0"
+    shipped = PROJECT / "data" / "personas.jsonl"
+    assert licence_of_input("personas", "/elsewhere/personas.jsonl", shipped.stat().st_size).licence == "Apache-2.0"
+    assert licence_of_input("personas", "/elsewhere/personas.jsonl", 1) is None
+    models = {
+        "HuggingFaceTB/SmolLM2-135M-Instruct": "SmolLM2",
+        "meta-llama/Meta-Llama-3-70B-Instruct": "Meta Llama 3",
+        "meta-llama/Llama-3.1-8B": "Llama 3.1 and later",
+        "gpt-4o-2024-05-13": "a model of OpenAI's",
+        "openai/gpt-oss-20b": None,
+        "scripted": None,
+    }
+    assert {name: (found := licence_of_model(name)) and found.name for name in models} == models
+
+
+def test_one_licence_stands_in_front_only_where_all_are_known_and_it_is_the_only_one():
+    def licence(hub: str | None) -> Licence:
+        return Licence(match="", name="", licence="", hub=hub, asks="", link="")
+
+    free, ours, theirs = licence(None), licence("apache-2.0"), licence("cc-by-nc-sa-4.0")
+    assert on_the_hub([ours, ours, free]) == "apache-2.0"
+    assert on_the_hub([theirs, free]) == "cc-by-nc-sa-4.0"
+    assert on_the_hub([ours, theirs]) == "other"
+    assert on_the_hub([ours, None]) == "other"
+    assert on_the_hub([free]) == on_the_hub([]) == "other"
+
+
+def sources_of(config: dict, what: str = "curated", form: str = "messages", file_type: str = "jsonl"):
+    return find_sources(checked(RunConfig, config, "config key"), what, form, file_type)
+
+
+def test_what_is_missing_or_does_not_belong_together_is_one_line(tmp_path):
+    config = make_tables(tmp_path, [[("a", "b")]] * 4)
+    (tmp_path / "curated/validation/manifest.json").unlink()
+    with pytest.raises(
+        ConfigError, match=r"curated/validation: there is no finished table; run `make synth.* --what dia"
+    ):
+        sources_of(config)
+    assert sources_of(config, "dialogues").splits[0].rows == 4
+    with pytest.raises(ConfigError, match="generate-cake: there is no finished table"):
+        sources_of({**config, "instructions": [{"corpus": "cake", "source": "x"}]}, "dialogues")
+    with pytest.raises(ConfigError, match="names no corpus"):
+        sources_of({**config, "instructions": []}, "dialogues")
+    profiles = Table(str(tmp_path), "profiles")
+    manifest = profiles.manifest()
+    profiles.finish(manifest | {"finished": FINISHED.replace("2026", "2027")})
+    assert sources_of(config, "dialogues").splits
+    with pytest.raises(InputError, match=r"profiles: was made anew after .*; run `make synthesize`"):
+        sources_of(config, "dialogues", "opencharacter")
+
+
+def test_a_table_that_holds_other_rows_than_it_says_is_not_finished(tmp_path):
+    config = make_tables(tmp_path, [[("a", "b")]] * 4)
+    table = Table(str(tmp_path), "curated/train")
+    for ok in (3, 5):
+        manifest = table.manifest()
+        table.finish(manifest | {"ok": ok, "finished": str(ok)})
+        sources = sources_of(config)
+        with pytest.raises(TableError, match=f"{ok} accepted rows by the manifest, but 4 are there"):
+            export(sources, str(tmp_path / "out"), "jsonl", Progress())
+        assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
+    check_folder(str(tmp_path / "new"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(StorageError, match=r"holds README.md, which no export wrote; give --output an empty folder"):
+        check_folder(str(folder))
+    config = make_tables(tmp_path / "run", [[("a", "b")]] * 4)
+    sources = sources_of(config)
+    target = folder_of(sources)
+    export(sources, target, "jsonl", Progress())
+    check_folder(target)
+    (tmp_path / "run/export/messages/secret.txt").write_text("mine")
+    with pytest.raises(StorageError, match=r"holds secret\.txt"):
+        check_folder(target)
+
+
+def front_matter(card: str) -> dict:
+    assert card.startswith("---\n")
+    return yaml.safe_load(card.split("\n---\n", 1)[0].removeprefix("---\n"))
+
+
+@pytest.mark.parametrize("form", ["messages", "sharegpt", "alpaca", "opencharacter"])
+def test_the_card_stays_whole_whatever_the_example_says(tmp_path, form):
+    for number, text in enumerate(HARD):
+        config = make_tables(tmp_path / str(number), [[(text, text), ("Go on", text)]] * 3, validation=1)
+        sources = sources_of(config, form=form)
+        export(sources, folder_of(sources), "jsonl", Progress())
+        card = (tmp_path / str(number) / "export" / form / "README.md").read_text()
+        front = front_matter(card)
+        assert front["license"] == "other"
+        assert front["language"] == ["en"]
+        assert front["size_categories"] == ["n<1K"]
+        assert [one["split"] for one in front["configs"][0]["data_files"]] == ["train", "validation"]
+        outside = without_blocks(card)
+        headings = re.findall(r"^## (.*)$", outside, re.MULTILINE)
+        assert headings == [
+            "How many", "Fields", "How it was made", "Statistics", "Known limits", "Licences", "How to cite",
+        ]  # fmt: skip
+        assert "<" not in re.sub(r"\\<|<br>", "", outside)
+        columns = [len(re.findall(r"(?<!\\)\|", line)) for line in outside.splitlines() if line.startswith("|")]
+        assert all(columns)
+
+
+def without_blocks(card: str) -> str:
+    """A card without its code blocks, by CommonMark's rule for their ends."""
+    kept, fence = [], ""
+    for line in card.split("\n---\n", 1)[1].split("\n"):
+        run = re.match(r"`{3,}", line)
+        if not fence and run:
+            fence = run[0]
+        elif fence and re.fullmatch(r"`{3,}\s*", line) and len(line.strip()) >= len(fence):
+            fence = ""
+        elif not fence:
+            kept.append(line)
+    assert not fence, "a block is open"
+    return "\n".join(kept)
+
+
+def test_a_prompt_of_another_version_is_said_not_to_be_at_hand(tmp_path):
+    config = make_tables(tmp_path, [[("a", "b")]] * 4)
+    profiles = Table(str(tmp_path), "profiles")
+    settings = profiles.settings()
+    manifest = profiles.manifest()
+    profiles.begin("other", settings | {"prompt": "profile@0#deadbeef"})
+    profiles.finish(manifest)
+    sources = sources_of(config)
+    export(sources, folder_of(sources), "jsonl", Progress())
+    card = (tmp_path / "export/messages/README.md").read_text()
+    assert "`profile@0#deadbeef`\n\nThe text of this version is not at hand any more" in card
+    for part in ("# Character Profile", "dialogue-generate@1#", "training-system@1#"):
+        assert part in card
+
+
+def test_a_finished_manifest_tells_each_file(tmp_path):
+    config = make_tables(tmp_path, [[("a", "b" * 100)]] * 50, validation=10)
+    sources = sources_of(config)
+    export(sources, folder_of(sources), "jsonl", Progress(), shard_bytes=10_000)
+    manifest = Table(str(tmp_path), "export/messages").manifest()
+    assert manifest["ok"] == manifest["rows_in"] == 50
+    assert manifest["parts"]["train"]["rows"] == 40
+    files = manifest["parts"]["train"]["files"]
+    assert len(files) > 1
+    assert all(5_000 < size < 11_000 for size in files.values())
+
+
+def test_a_card_names_no_folder_bucket_or_endpoint_of_those_who_made_it():
+    assert (
+        public_name("/home/me/secret/personas.jsonl") == public_name("s3://secret/personas.jsonl") == "personas.jsonl"
+    )
+    assert public_name("embedded") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert public_name("hf://datasets/GAIR/lima/train.jsonl") == "hf://datasets/GAIR/lima/train.jsonl"
+    settings = {"engine": "openai", "ref": "gpt-4o", "seed": 1, "sampling": {}}
+    accounts = {"prompt_tokens": 1, "output_tokens": 2}
+
+    def revision(url: str) -> str:
+        return models_of([Step("profiles", accounts, settings | {"revision": url})])[0].revision
+
+    assert revision("https://api.openai.com/v1") == "api.openai.com"
+    assert "secret" not in revision("http://secret.internal:8000/v1")
+
+
+def test_an_input_that_is_not_there_any_more_has_no_known_licence(tmp_path):
+    sources = sources_of(make_tables(tmp_path, [[("a", "b")]] * 4))
+    (personas, instructions) = inputs_of(sources, steps_of(sources))
+    assert personas == Input("personas", (), 0, None)
+    assert (instructions.what, instructions.licence) == ("instructions, corpus `samples`", None)
+
+
+@pytest.mark.parametrize("repo", ["dialogues", "baker/../x", "a/b/c", "/x", "baker/", "baker/a b", "-/-", ""])
+def test_a_repository_that_can_be_none_is_told_before_anything_is_written(repo):
+    with pytest.raises(ConfigError, match="give it as OWNER/NAME"):
+        check_access(repo)
