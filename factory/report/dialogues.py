@@ -38,7 +38,6 @@ def _case(sample: Sample, case: Case, places: Mapping[str, int], language_of: Ca
         "reference": _said(reference["messages"], "assistant") if reference else [],
         "sides": sides,
         "language": language_of("\n".join(spoken)) if spoken else "",
-        "statuses": sorted({status for side in sides.values() for status in side["statuses"]}),
     }
 
 

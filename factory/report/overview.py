@@ -87,14 +87,22 @@ def flow(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if len(mine) > MOST_NODES:
             nodes = [_joined(f"{len(mine)} tables", mine)]
         else:
-            nodes = [_joined(row["table"].removeprefix("evaluation/"), [row]) for row in mine]
+            nodes = [_joined(_title(row["table"]), [row]) for row in mine]
         drawn.append({"title": title, "nodes": nodes})
     return drawn
 
 
+def _title(table: str) -> str:
+    """A table's name without what its stage says already."""
+    kind, _, rest = table.partition("/")
+    if kind == "evaluation":
+        return rest.replace("/answers", "").replace("/judgements/", " by ")
+    return f"pairs: {rest}" if kind == "assignments" else rest or kind
+
+
 def _joined(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
-        "title": title.replace("/answers", "").replace("/judgements/", " by "),
+        "title": title,
         "rows": sum(row["rows"] or 0 for row in rows),
         "ok": sum(row["ok"] or 0 for row in rows),
         "rejected": sum(sum(row["rejected"].values()) for row in rows),

@@ -126,7 +126,8 @@ def _reduced(weights: Any, seed: int) -> np.ndarray:
     components = min(50, min(weights.shape) - 1)
     if components < 2:
         return np.asarray(np.pad(weights.toarray(), ((0, 0), (0, 2)))[:, :2], float)
-    return np.asarray(TruncatedSVD(components, random_state=seed).fit_transform(weights))
+    with np.errstate(divide="ignore", invalid="ignore"):  # texts that are all alike have no variance to explain
+        return np.asarray(TruncatedSVD(components, random_state=seed).fit_transform(weights))
 
 
 def _clusters(reduced: np.ndarray, seed: int) -> np.ndarray:

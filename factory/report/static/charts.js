@@ -3,7 +3,8 @@ function bars(label, rows, of) {
   const most = Math.max(1, ...rows.map((row) => row[1]));
   const told = `${label}: ${rows.map(([name, number]) => `${visible(name)} ${count(number)}`).join(", ")}`;
   return drawn({}, (width) => {
-    const names = Math.min(150, width * 0.38), numbers = of ? 92 : 56, room = Math.max(20, width - names - numbers - 12);
+    const longest = Math.max(...rows.map((row) => visible(row[0]).length));
+    const names = Math.min(longest * 6.9 + 12, width * 0.45), numbers = of ? 92 : 56, room = Math.max(20, width - names - numbers - 12);
     const picture = draw("svg", { width, height: rows.length * 23 + 2, role: "img", "aria-label": told });
     rows.forEach(([name, number], place) => {
       const y = place * 23, shown = visible(name), letters = Math.floor(names / 6.6);
@@ -19,7 +20,7 @@ function bars(label, rows, of) {
   });
 }
 
-const barPanel = (title, rows, of) => make("div", { class: "panel" }, make("h4", {}, title),
+const barPanel = (title, rows, of) => make("div", { class: "panel" }, make("h3", { class: "title" }, title),
   rows.length ? bars(title, rows, of) : make("p", { class: "empty" }, "Nothing to count."));
 
 function ticks(low, high, many = 5) {
@@ -33,7 +34,7 @@ function ticks(low, high, many = 5) {
 const tick = (value) => (value !== 0 && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e5) ? value.toExponential(0) : +value.toPrecision(6));
 
 /** Lines over steps: `series` are { name, points: [[x, y], ...], dots }. */
-function lines(label, unit, series) {
+function lines(label, series) {
   const points = series.flatMap((one) => one.points).filter((point) => point.every(isNumber));
   if (!points.length) return make("p", { class: "empty" }, `${label}: nothing was told.`);
   let [low, high] = [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))];
@@ -54,7 +55,7 @@ function lines(label, unit, series) {
     for (const at of ticks(first, last, width < 500 ? 3 : 6).filter(Number.isInteger)) {
       sheet.append(draw("text", { class: "faint", x: x(at), y: height - 16, "text-anchor": "middle" }, count(at)));
     }
-    sheet.append(draw("text", { class: "faint", x: width - right, y: height - 2, "text-anchor": "end" }, `step · ${unit}`));
+    sheet.append(draw("text", { class: "faint", x: width - right, y: height - 2, "text-anchor": "end" }, "step"));
     series.forEach((one, place) => {
       const kind = `t${place % 8}`;
       const there = one.points.filter((point) => point.every(isNumber));
@@ -68,7 +69,7 @@ function lines(label, unit, series) {
     });
     return sheet;
   });
-  return make("div", { class: "panel" }, make("h4", {}, label), series.length > 1 ? legend(series.map((one) => one.name)) : null, picture);
+  return make("div", { class: "panel" }, make("h3", { class: "title" }, label), series.length > 1 ? legend(series.map((one) => one.name)) : null, picture);
 }
 
 /** Means with intervals from 1 to 5: `groups` are { name, rows: [{ name, mean, low, high }] }, one row a series. */
@@ -96,5 +97,5 @@ function intervals(label, names, groups) {
     }
     return sheet;
   });
-  return make("div", { class: "panel" }, make("h4", {}, label), legend(names), picture);
+  return make("div", { class: "panel" }, make("h3", { class: "title" }, label), legend(names), picture);
 }

@@ -16,11 +16,11 @@ function showDialogues({ sample, cases, curated }, characters) {
       { id: "corpus", label: "Corpus", of: (one) => one.corpus },
       { id: "strategy", label: "Strategy", of: (one) => Object.keys(one.sides), name: (value) => SIDES[value] ?? value },
       { id: "language", label: "Language", of: (one) => one.language },
-      { id: "status", label: "Status", of: (one) => one.statuses },
+      { id: "status", label: "Status", of: (one, chosen) => sidesOf(one, chosen).flatMap(([, side]) => side.statuses) },
     ],
     words: (one) => [nameOf(one), one.id, ...one.users, ...one.reference, one.character === null ? "" : characters[one.character].persona,
       ...Object.values(one.sides).flatMap((side) => [side.id, side.reason, side.curation_reason, side.raw, ...side.replies])].join(" "),
-    show: (one) => showCase(one, characters, nameOf),
+    show: (one, chosen) => showCase(one, sidesOf(one, chosen), characters, nameOf),
   }));
   const told = Object.entries(curated).filter(([, figures]) => figures?.distinct_ngrams);
   if (told.length) body.append(make("h3", {}, "The curated set"), table("Curated set", ["split", "turns", "reply words", "characters", "distinct words", "distinct pairs", "distinct triples", "languages"],
@@ -29,8 +29,10 @@ function showDialogues({ sample, cases, curated }, characters) {
       Object.entries(one.languages ?? {}).slice(0, 4).map(([language, rows]) => `${language} ${count(rows)}`).join(", ")])));
 }
 
-function showCase(one, characters, nameOf) {
-  const sides = Object.entries(one.sides);
+/** The strategies of a case, or the one that is asked for. */
+const sidesOf = (one, { strategy }) => Object.entries(one.sides).filter(([name]) => !strategy || name === strategy);
+
+function showCase(one, sides, characters, nameOf) {
   const who = one.character === null ? make("p", { class: "muted" }, "The character's profile is not there.")
     : make("div", { class: "who" }, make("h3", {}, characters[one.character].name ?? absent), profile(characters[one.character]));
   const turns = Math.max(one.users.length, ...sides.map(([, side]) => side.replies.length), 1);
@@ -69,7 +71,7 @@ function showRejected(rejected, reasons) {
     id: "rejects", label: "Rejected rows", rows: rejected, noun: "rejected rows",
     filters: [{ id: "table", label: "Table", of: (row) => row.table }, { id: "reason", label: "Reason", of: (row) => row.reason }],
     words: (row) => [row.table, row.reason, row.id, row.raw].join(" "),
-    show: (row, place) => make("li", { class: "panel" }, make("div", { class: "tags" }, tag(row.reason, "bad"), tag(row.table), row.id ? tag(row.id) : null, row.model ? tag(row.model) : null),
-      raw(row.raw, `Raw text, row ${place + 1}`)),
+    show: (row) => make("li", { class: "panel" }, make("div", { class: "tags" }, tag(row.reason, "bad"), tag(row.table), row.id ? tag(row.id) : null, row.model ? tag(row.model) : null),
+      raw(row.raw, `Raw text of ${row.id ?? "a row"} in ${row.table}`)),
   }));
 }

@@ -71,7 +71,7 @@ function drawn(attributes, picture) {
   let before = 0;
   new ResizeObserver(() => {
     const width = Math.floor(box.clientWidth);
-    if (width && width !== before) {
+    if (width > 80 && width !== before) {
       before = width;
       box.replaceChildren(picture(width));
     }

@@ -28,7 +28,7 @@ function showScores(body, scores) {
     ? make("p", { class: "muted small" }, "Rows marked (paper) are OpenCharacter's; their judge is gpt-4o-2024-08-06, and numbers of other judges do not compare with them.")
     : make("details", {}, make("summary", {}, "The paper's scores, which do not compare: they are of PersonaGym, by gpt-4o-2024-08-06"), table("The paper's scores", head.slice(0, -2), paper.map((one) => one.slice(0, -2)), 2)));
   body.append(make("h3", {}, "By judge"));
-  for (const judge of scores.judges) body.append(make("h4", {}, judge.name), table(`Scores by ${judge.name}`, head, scores.candidates.filter((one) => one.by[judge.name]).map((one) => row(one, judge.name)), 2));
+  for (const judge of scores.judges) body.append(make("h4", { class: "apart" }, judge.name), table(`Scores by ${judge.name}`, head, scores.candidates.filter((one) => one.by[judge.name]).map((one) => row(one, judge.name)), 2));
   body.append(make("h3", {}, "Agreement of the judges"), scores.agreement.length
     ? table("Krippendorff's ordinal alpha", ["Krippendorff's alpha", ...scores.agreement.map(([task]) => task)], [["1 perfect, 0 chance", ...scores.agreement.map(([, alpha]) => fixed(alpha))]])
     : make("p", { class: "empty" }, "There is one judge, so nothing tells how far another would agree."));

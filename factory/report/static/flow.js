@@ -3,7 +3,7 @@ function flow(stages) {
   const told = `The way of the data. ${stages.map((stage) => `${stage.title}: ${stage.nodes.length
     ? stage.nodes.map((node) => `${node.title} ${count(node.ok)} of ${count(node.rows)}${node.finished ? "" : ", not finished"}`).join(", ")
     : "not there"}`).join(". ")}`;
-  return drawn({ class: "panel" }, (box) => (box - 34 >= 860 ? across : down)(stages, box - 34, told));
+  return drawn({ class: "panel", id: "flow" }, (box) => (box - 34 >= 860 ? across : down)(stages, box - 34, told));
 }
 
 const NODE = 66;

@@ -17,9 +17,9 @@ function showTraining(training) {
     [["nats a token", fixed(gain.before, 4), fixed(gain.after, 4), signed(gain.change, 4), `${signed(gain.low, 4)} to ${signed(gain.high, 4)}`, count(gain.dialogues),
       gain.significant ? tag("a significant gain", "good") : tag("no significant gain")]]));
   body.append(make("h3", {}, "Curves"), make("div", { class: "grid" },
-    lines("Loss", "nats a token", [{ name: "training", points: curve.map((p) => [p[0], p[1]]) }, { name: "validation", points: validations.map((p) => [p[0], p[1]]), dots: true }]),
-    lines("Learning rate", "a step", [{ name: "learning rate", points: curve.map((p) => [p[0], p[2]]) }]),
-    lines("Speed", "tokens a second", [{ name: "tokens a second", points: curve.map((p) => [p[0], p[3]]) }])));
+    lines("Loss, nats a token", [{ name: "training", points: curve.map((p) => [p[0], p[1]]) }, { name: "validation", points: validations.map((p) => [p[0], p[1]]), dots: true }]),
+    lines("Learning rate", [{ name: "learning rate", points: curve.map((p) => [p[0], p[2]]) }]),
+    lines("Speed, tokens a second", [{ name: "tokens a second", points: curve.map((p) => [p[0], p[3]]) }])));
   if (training.a_point > 1) body.append(make("p", { class: "muted small" }, `A point is the mean of ${count(training.a_point)} steps.`));
   if (validations.length) body.append(make("details", {}, make("summary", {}, "Validations as numbers"), table("Validations", ["step", "loss", "dialogues"],
     validations.map(([step, loss, dialogues]) => [count(step), fixed(loss, 4), count(dialogues)]), 0)));
