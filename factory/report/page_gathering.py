@@ -55,7 +55,7 @@ class Case:
     character: str
     corpus: str
     instruction: str
-    dialogues: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    dialogues: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Rows by strategy; the texts are cut to size."""
 
 
