@@ -40,18 +40,28 @@ def report(description: str | None, known: Known) -> None:
     Raises:
         UserError: the config is wrong, or there is nothing of a run.
     """
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings laid over the file's")
-    arguments = parser.parse_intermixed_args()
+    arguments = _parse(description)
     config = load_config(arguments.config, arguments.overrides).with_paths(storage.input_path, storage.output_path)
     command = " ".join([f"make {{target}} CONFIG={arguments.config}", *_as_make(arguments.overrides)])
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
-    with quiet(verbose=False):
+    path = storage.join(config.output, PLACE)
+    with quiet(arguments.verbose):
         page = render(collect(config, command, known))
-        path = storage.join(config.output, PLACE)
-        storage.write_bytes(path, page)
-    progress.say(f"Report: {path} ({len(page) / 1e6:,.1f} MB)")
+        if not arguments.dry_run:
+            storage.write_bytes(path, page)
+    done = "would be written" if arguments.dry_run else f"{len(page) / 1e6:,.1f} MB"
+    progress.say(f"Report: {path} ({done})")
+
+
+def _parse(description: str | None) -> argparse.Namespace:
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
+    parser.add_argument("--dry-run", action="store_true", help="read everything, write nothing")
+    # `make demo` gives all its jobs the same arguments.
+    parser.add_argument("--limit", type=int, metavar="N", help="changes nothing: all that the run left is read")
+    parser.add_argument("--verbose", action="store_true", help="show what the libraries say")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings laid over the file's")
+    return parser.parse_intermixed_args()
 
 
 def _as_make(overrides: list[str]) -> list[str]:
