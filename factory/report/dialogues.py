@@ -42,7 +42,7 @@ def _case(sample: Sample, case: Case, places: Mapping[str, int], language_of: Ca
 
 
 def _said(messages: Any, role: str) -> list[str]:
-    return [one["content"] for one in messages or [] if one and one.get("role") == role and one.get("content")]
+    return [one["content"] for one in messages or [] if one.get("role") == role and one.get("content")]
 
 
 def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def steps(tables: Mapping[str, Found], tallies: Mapping[str, Tally]) -> list[dic
 
 
 def _step(found: Found, read: Tally | None) -> dict[str, Any]:
-    told, model = found.manifest, found.manifest.get("model")
+    told, model, prompts = found.manifest, found.manifest.get("model"), found.manifest.get("prompts")
     rejected = found.rejected if found.finished else dict(sorted((read or Tally()).rejected.items()))
     return {
         "table": found.name,
@@ -63,7 +63,7 @@ def _step(found: Found, read: Tally | None) -> dict[str, Any]:
         "engine_seconds": _number(told.get("engine_seconds")),
         "model": _text(model.get("ref") if isinstance(model, dict) else model),
         "revision": _text(model.get("revision") if isinstance(model, dict) else None),
-        "prompts": [str(one) for one in told.get("prompts") or []],
+        "prompts": [str(one) for one in prompts] if isinstance(prompts, list) else [],
         "fingerprint": _text(told.get("fingerprint")),
         "started": _text(told.get("started")),
         "ended": _text(told.get("finished")),

@@ -24,7 +24,7 @@ from factory.report.sampling import (
 )
 
 ATTRIBUTES = ("age", "gender", "race", "birth_place", "language")
-ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personality", "profile", "model", "prompt")
+ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personality")
 SPOKEN = [
     "dialogue_id", "messages", "status", "reason", "detail", "model", "prompt", "prompt_tokens", "output_tokens",
 ]  # fmt: skip
@@ -34,8 +34,8 @@ OTHERS = "others"
 TOKEN_BIN = 25
 TEXT = 4000
 """The most characters that are shown of one text."""
-BUDGET = 9_000_000
-"""About the most characters of all dialogues together."""
+BUDGET = 10_000_000
+"""About the most bytes of all dialogues together, their instructions and references included."""
 
 
 @dataclass
@@ -88,8 +88,8 @@ def gather(folder: Folder) -> Sample:
     sample, refused = Sample(), Refused()
     speakers = _scan_dialogues(folder, sample, refused)
     _take_cast(folder, sample, speakers, refused)
+    _take_references(folder, sample, speakers)
     _take_cases(folder, sample, speakers)
-    _take_references(folder, sample)
     _take_verdicts(folder, sample, refused)
     for found in folder.like("personas|instructions/.*"):
         input_refused(folder, found, refused)
@@ -168,7 +168,8 @@ def _take_cases(folder: Folder, sample: Sample, speakers: Speakers) -> None:
         _, corpus, instruction = case
         places = [place for place in speakers.kept[character][case] if place in rows]
         strategies = {place.table.partition("/")[2].partition("-")[0]: rows[place] for place in places}
-        size += sum(_size(row) for row in strategies.values())
+        reference = sample.references.get((corpus, instruction))
+        size += sum(map(_size, strategies.values())) + (_size(reference) if reference else 0)
         good = {name: row for name, row in strategies.items() if row["status"] != "ok" or readable(row["messages"])}
         sample.unreadable += len(strategies) - len(good)
         if size > BUDGET:
@@ -179,19 +180,21 @@ def _take_cases(folder: Folder, sample: Sample, speakers: Speakers) -> None:
 
 def readable(messages: Any) -> bool:
     """Whether messages are what a dialogue is made of, a user's turn among them."""
-    if not isinstance(messages, list) or not all(one and one.get("role") and one.get("content") for one in messages):
+    if not messages or not all(one.get("role") and one.get("content") for one in messages):
         return False
     return any(one["role"] == "user" for one in messages)
 
 
 def _size(row: Mapping[str, Any]) -> int:
-    return len(row["detail"] or "") + sum(len((one or {}).get("content") or "") for one in row["messages"] or [])
+    texts = [row.get("detail"), *(one.get("content") for one in row["messages"] or [] if one.get("role") != "system")]
+    return sum(len(text.encode()) for text in texts if text)
 
 
-def _take_references(folder: Folder, sample: Sample) -> None:
+def _take_references(folder: Folder, sample: Sample, speakers: Speakers) -> None:
     wanted: dict[str, set[str]] = {}
-    for case in sample.cases:
-        wanted.setdefault(case.corpus, set()).add(case.instruction)
+    for cases in speakers.kept.values():
+        for _, corpus, instruction in cases:
+            wanted.setdefault(corpus, set()).add(instruction)
     for corpus, ids in wanted.items():
         found = folder.tables.get(f"instructions/{corpus}")
         for name, row in (matching(folder, found, "instruction_id", ids, ["messages"]) if found else {}).items():
@@ -225,10 +228,10 @@ def _identity(table: str) -> list[str]:
 def _cut(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with its texts cut to what is shown."""
     cut = {name: clipped(value) if isinstance(value, str) else value for name, value in row.items()}
-    if isinstance(messages := row.get("messages"), list):
+    if row.get("messages"):
+        turns = [one if isinstance(one, dict) else {} for one in row["messages"]]
         cut["messages"] = [
-            {"role": one.get("role"), "content": clipped(one["content"])} if one and one.get("content") else one
-            for one in messages
+            {name: clipped(str(one[name])) for name in ("role", "content") if one.get(name)} for one in turns
         ]
     return cut
 

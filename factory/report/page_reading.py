@@ -29,7 +29,9 @@ TABLES = (
 READERS = 4
 """Files that are read at a time: on S3 each is a round trip."""
 BATCH_ROWS = 1024
-STATES = ("status", "reason")
+NUMBERS = ("score", "prompt_tokens", "output_tokens")
+LISTS = ("messages",)
+"""The columns that hold no text."""
 NEEDED = ("rows_in", "ok")
 """What makes a document a manifest."""
 
@@ -195,17 +197,32 @@ def _rows(path: str, columns: Sequence[str], places: Sequence[int] | None) -> pa
             file = pq.ParquetFile(io.BytesIO(storage.read_bytes(path)))
         else:
             file = pq.ParquetFile(path, memory_map=True)
-        schema = file.schema_arrow
-        for name in columns:
-            if name not in schema.names:
-                return f"has no column {name!r}"
-            if (name in STATES or name.endswith("_id")) and not pa.types.is_string(schema.field(name).type):
-                return f"has numbers or lists in its column {name!r}"
+        wrong = next(filter(None, (_wrong(file.schema_arrow, name) for name in columns)), None)
+        if wrong:
+            return wrong
         table = file.read(list(columns)) if places is None else _taken(file, columns, places)
+        table = table.cast(pa.schema([_plain(one) for one in table.schema]))
         table.validate(full=True)  # texts are UTF-8
     except (pa.ArrowException, OSError, StorageError) as problem:
         return f"cannot be read ({' '.join(str(problem).split())[:200]})"
     return table
+
+
+def _wrong(schema: pa.Schema, name: str) -> str | None:
+    """What is wrong with a column, if anything."""
+    if name not in schema.names:
+        return f"has no column {name!r}"
+    kind = _plain(schema.field(name)).type
+    right = pa.types.is_list if name in LISTS else pa.types.is_integer if name in NUMBERS else pa.types.is_string
+    return None if right(kind) or pa.types.is_null(kind) else f"has {kind} in its column {name!r}"
+
+
+def _plain(one: pa.Field) -> pa.Field:
+    """A column as the factory writes it; other writers know more kinds of text, and of nothing."""
+    kind = one.type.value_type if pa.types.is_dictionary(one.type) else one.type
+    if pa.types.is_null(kind) and one.name not in LISTS:
+        kind = pa.int32() if one.name in NUMBERS else pa.string()
+    return pa.field(one.name, pa.string() if pa.types.is_large_string(kind) else kind)
 
 
 def _taken(file: pq.ParquetFile, columns: Sequence[str], places: Sequence[int]) -> pa.Table:

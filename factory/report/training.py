@@ -32,7 +32,8 @@ class Curve:
         self._last = row["step"]
         self.steps += 1
         self.tokens += whole(row.get("tokens"))
-        self._group.append([row["step"], row["loss"], row.get("learning_rate") or 0, row.get("tokens_per_second") or 0])
+        others = [row.get(name) for name in ("learning_rate", "tokens_per_second")]
+        self._group.append([row["step"], row["loss"], *(one if isinstance(one, (int, float)) else 0 for one in others)])
         if len(self._group) == self.a_point:
             self.points.append(_mean(self._group))
             self._group = []

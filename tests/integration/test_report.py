@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -100,6 +102,7 @@ def open_page(browser, page_file):
 @pytest.mark.parametrize("width", [1280, 360])
 def test_nothing_serious_stands_in_anyones_way(open_page, scheme, width):
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    assert "cannot be drawn" not in page.inner_text("main")
     for details in page.query_selector_all("details"):
         details.evaluate("element => { element.open = true; }")
     found = Axe().run(page).response["violations"]
@@ -251,11 +254,33 @@ def test_what_cannot_be_read_is_counted_and_told(tmp_path, make_report):
     assert shown["dialogues"]["cases"]
 
 
+@pytest.mark.parametrize("column", ["status", "character_id", "output_tokens", "age", "persona"])
+def test_a_column_of_another_kind_is_told(tmp_path, make_report, column):
+    output = make_run(str(tmp_path / "run"))
+    path = Path(output, "profiles/00000.parquet")
+    rows = pq.read_table(path)
+    strange = pa.array([[1]] * rows.num_rows)
+    pq.write_table(rows.set_column(rows.schema.get_field_index(column), column, strange), path)
+    _, shown = make_report(output)
+    assert f"in its column '{column}'" in shown["problems"][0]
+    assert shown["characters"]
+
+
+def test_what_other_writers_make_of_text_is_read(tmp_path, make_report):
+    output = make_run(str(tmp_path / "run"))
+    before = make_report(output)[1]
+    for path in Path(output, "profiles").glob("*.parquet"):
+        rows = pq.read_table(path)
+        kinds = {"character_id": pa.large_string(), "gender": pa.dictionary(pa.int32(), pa.string())}
+        fields = [pa.field(one.name, kinds.get(one.name, one.type)) for one in rows.schema]
+        pq.write_table(rows.cast(pa.schema(fields)), path)
+    after = make_report(output)[1]
+    assert after["characters"] == before["characters"]
+    assert not after["problems"]
+
+
 def break_rows(path: Path) -> None:
     """Take the status of one row and the id of another."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows = pq.read_table(path)
     good = [n for n, status in enumerate(rows["status"].to_pylist()) if status == "ok"]
     for name, place in (("status", good[0]), ("dialogue_id", good[1])):

@@ -21,15 +21,24 @@ function followSections() {
   document.querySelectorAll("main > section").forEach((section) => watcher.observe(section));
 }
 
+/** Draw a section; one that cannot be drawn does not take the others with it. */
+function attempt(id, show) {
+  try {
+    show();
+  } catch (problem) {
+    bodyOf(id).append(make("p", { class: "note" }, `This section cannot be drawn: ${problem.message}`));
+  }
+}
+
 document.title = `Run report: ${visible(data.title)}`;
 document.getElementById("title").textContent = visible(data.title);
 document.getElementById("made").textContent = `${visible(data.output)} · report made ${when(data.made)}`;
 switchTheme();
 showNotes(data.missing, data.problems);
-showOverview(data.overview);
-showProfiles(data.profiles, data.characters);
-showDialogues(data.dialogues, data.characters);
-showRejected(data.dialogues.rejected, data.overview.reasons);
-showTraining(data.training);
-showEvaluation(data.evaluation);
+attempt("overview", () => showOverview(data.overview));
+attempt("profiles", () => showProfiles(data.profiles, data.characters));
+attempt("dialogues", () => showDialogues(data.dialogues, data.characters));
+attempt("rejected", () => showRejected(data.dialogues.rejected, data.overview.reasons));
+attempt("training", () => showTraining(data.training));
+attempt("evaluation", () => showEvaluation(data.evaluation));
 followSections();
