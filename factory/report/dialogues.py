@@ -67,7 +67,7 @@ def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> 
 
 def shown_rejects(rejected: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Rejected rows of all tables, each with its reason and raw text."""
-    ids = ("character_id", "dialogue_id", "question_id")
+    ids = ("character_id", "dialogue_id", "question_id", "item_id")
     return [
         {
             "table": table,

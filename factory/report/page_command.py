@@ -128,9 +128,9 @@ def _overview(config: RunConfig, folder: Folder, rows: list[dict[str, Any]], kno
 
 def _missing(config: RunConfig, data: dict[str, Any], rows: list[dict[str, Any]], command: str) -> list[dict[str, str]]:
     evaluated = bool(config.evaluation.candidates and config.evaluation.judges)
-    own_data = bool(config.instructions) and config.training.data is None
+    spoken, elsewhere = bool(config.instructions), config.training.data is not None
     wanted = {
-        "Dialogues": bool(config.instructions), "Curated": own_data, "Trained": own_data,
+        "Dialogues": spoken, "Curated": spoken and not elsewhere, "Trained": spoken or elsewhere,
         "Answers": evaluated, "Judgements": evaluated,
     }  # fmt: skip
     notes = overview.missing(rows, command, wanted)

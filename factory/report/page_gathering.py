@@ -93,7 +93,7 @@ def gather(folder: Folder) -> Sample:
     _take_verdicts(folder, sample, refused)
     for found in folder.like("personas|instructions/.*"):
         input_refused(folder, found, refused)
-    for found in folder.like("evaluation/.*/(answers|judgements/.*|profiles)"):
+    for found in folder.like("evaluation/.*/(answers|general|judgements/.*|profiles|examples)"):
         if found.rejected or not found.finished:
             for shard, rows in folder.read(found, ["status", "reason"]):
                 refused.offer(found.name, shard, rows)
@@ -221,6 +221,8 @@ def _identity(table: str) -> list[str]:
     """The column that says whose row was rejected; input that could not be read has none."""
     if table.endswith("profiles"):
         return ["character_id"]
+    if table.endswith("general"):
+        return ["item_id"]
     kind = table.partition("/")[0]
     return {"dialogues": ["dialogue_id"], "curated": ["dialogue_id"], "evaluation": ["question_id"]}.get(kind, [])
 
