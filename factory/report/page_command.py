@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,7 +66,7 @@ def _parse(description: str | None) -> argparse.Namespace:
 
 
 def _as_make(overrides: list[str]) -> list[str]:
-    return [f'ARGS="{" ".join(overrides)}"'] if overrides else []
+    return [f'ARGS="{shlex.join(overrides)}"'] if overrides else []
 
 
 def collect(config: RunConfig, command: str, known: Known) -> dict[str, Any]:

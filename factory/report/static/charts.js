@@ -31,7 +31,7 @@ function ticks(low, high, many = 5) {
   return found;
 }
 
-const tick = (value) => (value !== 0 && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e5) ? value.toExponential(0) : +value.toPrecision(6));
+const tick = (value) => (value !== 0 && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e5) ? Number(value.toPrecision(3)).toExponential() : +value.toPrecision(6));
 
 /** Lines over steps: `series` are { name, points: [[x, y], ...], dots }. */
 function lines(label, series) {
