@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace export submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace export report submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -55,11 +55,12 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet
 
 DEMO := jobs/configs/demo.yaml
 
-demo: $(STAMP)  ## the factory in miniature, on this machine's CPU: personas to a trained model and its score
+demo: $(STAMP)  ## the factory in miniature, on this machine's CPU: personas to a trained model, its score and a report
 	.venv/bin/python jobs/synthesize.py --config $(DEMO) $(ARGS)
 	.venv/bin/python jobs/curate.py --config $(DEMO) $(ARGS)
 	.venv/bin/python jobs/train.py --config $(DEMO) $(ARGS)
 	.venv/bin/python jobs/evaluate.py --config $(DEMO) $(ARGS)
+	.venv/bin/python jobs/report.py --config $(DEMO) $(ARGS)
 
 synthesize: needs-config $(STAMP)  ## personas to profiles and dialogues: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/synthesize.py --config $(CONFIG) $(ARGS)
@@ -75,6 +76,9 @@ benchmark: needs-config $(STAMP)  ## personas to a new benchmark of role-playing
 
 eval: needs-config $(STAMP)  ## candidates to their PersonaGym scores: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/evaluate.py --config $(CONFIG) $(ARGS)
+
+report: needs-config $(STAMP)  ## a run to a page that shows it, report/index.html: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/report.py --config $(CONFIG) $(ARGS)
 
 judge-check: needs-config $(STAMP)  ## what each judge is worth: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/judge_check.py --config $(CONFIG) $(ARGS)

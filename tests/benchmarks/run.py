@@ -7,7 +7,7 @@ import sys
 
 from factory.job import quiet
 from factory.progress import Progress
-from tests.benchmarks import curation, judging, planner, prefix, scale, throughput, training
+from tests.benchmarks import curation, judging, planner, prefix, report, scale, throughput, training
 
 BENCHMARKS = {
     "throughput": (throughput.measure, "the job's tokens a second over bare vLLM's; 0.95 or more is wanted"),
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "curation": (curation.measure, "100,000 dialogues over 10,000; at most 11 and 1.3 are wanted"),
     "judging": (judging.measure, "judgements a second through the fleet over bare vLLM's; 0.85 or more is wanted"),
     "planner": (planner.measure, "measured time over predicted, three configs; each within 0.25 of 1 is wanted"),
+    "report": (report.measure, "1,000,000 rows over 100,000; at most 11, 1.3 and 20 MB are wanted"),
     "training": (training.measure, "tokens a second: our loop over the transformers Trainer, 1.0 or more is wanted"),
 }
 

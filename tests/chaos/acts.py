@@ -41,7 +41,8 @@ def _run(stage: Stage, name: str, personas: int, **settings: object) -> Run:
         for n in range(personas)
     )
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    config = {"output": f"{BUCKET}/{name}", "personas": {"source": str(source)}, **settings}
+    base = {"output": f"{BUCKET}/{name}", "personas": {"source": str(source)}, "engine": {"kind": "scripted"}}
+    config = {**base, **settings}
     return Run(folder, config, environment=dict(stage.environment))
 
 

@@ -1,0 +1,181 @@
+"""What a run did, from its manifests: the way of the data, rejects, tokens, time, cost, models, settings."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from factory.report.page_reading import Found, whole
+from factory.report.sampling import Tally
+
+STAGES = (
+    ("Input", "personas|instructions/.*", "synthesize"),
+    ("Profiles and pairs", "profiles|assignments/.*", "synthesize"),
+    ("Dialogues", "dialogues/.*", "synthesize"),
+    ("Curated", "curated/.*", "curate"),
+    ("Trained", "checkpoints", "train"),
+    ("Answers", "evaluation/[^/]+/answers", "eval"),
+    ("Judgements", "evaluation/[^/]+/judgements/.*", "eval"),
+)
+"""The way of the data: each stage with its tables and the target of `make` that fills them."""
+MOST_NODES = 6
+"""More tables of one stage are drawn as one."""
+_CREDENTIALS = re.compile(r"://[^/@\s\"]+@")
+
+
+class TokenPrice(Protocol):
+    """A million tokens of an endpoint."""
+
+    @property
+    def prompt(self) -> float: ...
+    @property
+    def output(self) -> float: ...
+
+
+class PriceTable(Protocol):
+    """What endpoints cost."""
+
+    @property
+    def currency(self) -> str: ...
+    @property
+    def date(self) -> Any: ...
+    @property
+    def million_tokens(self) -> Mapping[str, TokenPrice]: ...
+
+
+def steps(tables: Mapping[str, Found], tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
+    """A row a table, in the order of the data: its accounts, speed, and what made it."""
+    return [_step(found, tallies.get(name)) for name, found in tables.items()]
+
+
+def _step(found: Found, read: Tally | None) -> dict[str, Any]:
+    told, model, prompts = found.manifest, found.manifest.get("model"), found.manifest.get("prompts")
+    rejected = found.rejected if found.finished else dict(sorted((read or Tally()).rejected.items()))
+    return {
+        "table": found.name,
+        "finished": found.finished,
+        "rows": whole(told["rows_in"]) if found.finished else (read.rows if read else None),
+        "ok": whole(told["ok"]) if found.finished else (read.ok if read else None),
+        "rejected": rejected,
+        "malformed": read.malformed if read else 0,
+        **{name: whole(told.get(name)) for name in ("prompt_tokens", "output_tokens", "cached_tokens")},
+        **{name: _number(told.get(name)) for name in ("seconds", "rows_per_second", "output_tokens_per_second")},
+        "engine": _text(told.get("engine")),
+        "engine_seconds": _number(told.get("engine_seconds")),
+        "model": _text(model.get("ref") if isinstance(model, dict) else model),
+        "revision": _text(model.get("revision") if isinstance(model, dict) else None),
+        "prompts": [str(one) for one in prompts] if isinstance(prompts, list) else [],
+        "fingerprint": _text(told.get("fingerprint")),
+        "started": _text(told.get("started")),
+        "ended": _text(told.get("finished")),
+        "commit": _text(told.get("git_commit")),
+    }
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def flow(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The stages of the way, each with its nodes; a stage that is not there has none."""
+    drawn = []
+    for title, pattern, _ in STAGES:
+        mine = [row for row in rows if re.fullmatch(pattern, row["table"])]
+        if len(mine) > MOST_NODES:
+            nodes = [_joined(f"{len(mine)} tables", mine)]
+        else:
+            nodes = [_joined(_title(row["table"]), [row]) for row in mine]
+        drawn.append({"title": title, "nodes": nodes})
+    return drawn
+
+
+def _title(table: str) -> str:
+    """A table's name without what its stage says already."""
+    kind, _, rest = table.partition("/")
+    if kind == "evaluation":
+        return rest.replace("/answers", "").replace("/judgements/", " by ")
+    return f"pairs: {rest}" if kind == "assignments" else rest or kind
+
+
+def _joined(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "title": title,
+        "rows": sum(row["rows"] or 0 for row in rows),
+        "ok": sum(row["ok"] or 0 for row in rows),
+        "rejected": sum(sum(row["rejected"].values()) for row in rows),
+        "finished": all(row["finished"] for row in rows),
+        "tables": [row["table"] for row in rows],
+    }
+
+
+def missing(rows: Sequence[Mapping[str, Any]], command: str, wanted: Mapping[str, bool]) -> list[dict[str, str]]:
+    """The stages that are not there or not finished, with the command that makes them.
+
+    Args:
+        rows: the steps.
+        command: `make {target} ...`, to be filled in.
+        wanted: by stage, whether the config asks for it.
+    """
+    notes = []
+    for title, pattern, target in STAGES:
+        mine = [row for row in rows if re.fullmatch(pattern, row["table"])]
+        open_ones = [row["table"] for row in mine if not row["finished"]]
+        if not mine and wanted.get(title, True):
+            notes.append({"text": f"{title}: not made yet.", "command": command.format(target=target)})
+        elif open_ones:
+            told = f"{title}: not finished: {', '.join(open_ones)}. The same command goes on where it stopped."
+            notes.append({"text": told, "command": command.format(target=target)})
+    return notes
+
+
+def totals(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sums over all steps."""
+    names = ("prompt_tokens", "cached_tokens", "output_tokens", "seconds", "engine_seconds")
+    return {name: sum(row[name] or 0 for row in rows) for name in names} | {"engine_calls": sum(
+        row["rows"] or 0 for row in rows if row["output_tokens"])}  # fmt: skip
+
+
+def reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rejected rows by table and reason, the most first."""
+    found = [
+        {"table": row["table"], "reason": reason, "rows": number}
+        for row in rows
+        for reason, number in row["rejected"].items()
+        if number
+    ]
+    return sorted(found, key=lambda one: (-one["rows"], one["table"], one["reason"]))
+
+
+def costs(rows: Sequence[Mapping[str, Any]], prices: PriceTable) -> dict[str, Any] | None:
+    """What the tokens of endpoints cost by the price table; None where it has none of their models.
+
+    Cached tokens are reckoned at the full price, and time on machines of one's own at none.
+    """
+    found = []
+    for row in rows:
+        price = prices.million_tokens.get(row["model"] or "")
+        if price and row["engine"] == "openai":
+            money = row["prompt_tokens"] * price.prompt + row["output_tokens"] * price.output
+            found.append({"table": row["table"], "model": row["model"], "cost": money / 1e6})
+    if not found:
+        return None
+    whole_cost = sum(one["cost"] for one in found)
+    return {"rows": found, "total": whole_cost, "currency": prices.currency, "date": str(prices.date)}
+
+
+def versions(tables: Mapping[str, Found]) -> dict[str, list[str]]:
+    """The versions of the libraries that made the tables; more than one where they differ."""
+    found: dict[str, set[str]] = {}
+    for one in tables.values():
+        told = one.manifest.get("versions")
+        for name, version in (told if isinstance(told, dict) else {}).items():
+            found.setdefault(str(name), set()).add(str(version))
+    return {name: sorted(numbers) for name, numbers in sorted(found.items())}
+
+
+def shown_settings(text: str) -> str:
+    """Settings without the credentials that a URL may hold."""
+    return _CREDENTIALS.sub("://…@", text)

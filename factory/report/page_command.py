@@ -1,0 +1,182 @@
+"""The command line of the report, and its sections put together."""
+
+import argparse
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from factory import storage
+from factory.config import RunConfig
+from factory.config_file import load_config
+from factory.job import Parser, quiet
+from factory.progress import Progress
+from factory.report import dialogues, evaluation, overview, profiles, training
+from factory.report.page import render
+from factory.report.page_gathering import Sample, gather
+from factory.report.page_reading import Folder, open_folder
+
+PLACE = "report/index.html"
+CONFIG = "config.json"
+SCORES = "evaluation/scores.json"
+LANGUAGE_LETTERS = 20
+"""Shorter replies do not tell their language."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the report takes from elsewhere."""
+
+    prices: Callable[[str | None], overview.PriceTable]
+    """Reads a price table; None is the project's own."""
+    published: evaluation.Published
+    """The paper's scores."""
+
+
+def report(description: str | None, known: Known) -> None:
+    """Read the command line, write the page, and say where it is.
+
+    Raises:
+        UserError: the config is wrong, or there is nothing of a run.
+    """
+    arguments = _parse(description)
+    config = load_config(arguments.config, arguments.overrides).with_paths(storage.input_path, storage.output_path)
+    command = " ".join([f"make {{target}} CONFIG={arguments.config}", *_as_make(arguments.overrides)])
+    progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
+    path = storage.join(config.output, PLACE)
+    with quiet(arguments.verbose):
+        page = render(collect(config, command, known))
+        if not arguments.dry_run:
+            storage.write_bytes(path, page)
+    done = "would be written" if arguments.dry_run else f"{len(page) / 1e6:,.1f} MB"
+    progress.say(f"Report: {path} ({done})")
+
+
+def _parse(description: str | None) -> argparse.Namespace:
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
+    parser.add_argument("--dry-run", action="store_true", help="read everything, write nothing")
+    # `make demo` gives all its jobs the same arguments.
+    parser.add_argument("--limit", type=int, metavar="N", help="changes nothing: all that the run left is read")
+    parser.add_argument("--verbose", action="store_true", help="show what the libraries say")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings laid over the file's")
+    return parser.parse_intermixed_args()
+
+
+def _as_make(overrides: list[str]) -> list[str]:
+    return [f'ARGS="{shlex.join(overrides)}"'] if overrides else []
+
+
+def collect(config: RunConfig, command: str, known: Known) -> dict[str, Any]:
+    """All that the page shows.
+
+    Args:
+        config: the run's settings.
+        command: `make {target} ...`, to be filled in.
+        known: what is not in the run's folder.
+
+    Raises:
+        InputError: there is nothing of a run.
+    """
+    folder = open_folder(config.output, command.format(target="synthesize"))
+    sample = gather(folder)
+    rows = overview.steps(folder.tables, sample.tallies)
+    characters = list(sample.characters.values())
+    data = {
+        "title": config.output.rstrip("/").rpartition("/")[2],
+        "output": config.output,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "overview": _overview(config, folder, rows, known),
+        "characters": characters,
+        "profiles": {
+            "sample": _told_sample(folder, sample),
+            "distributions": profiles.distributions(sample.profiles) if sample.profiles.tally.ok else [],
+            "accepted": sample.profiles.tally.ok,
+            "words": profiles.common_words(characters) if characters else [],
+            "map": profiles.topics(characters, config.seed),
+        },
+        "dialogues": {
+            "sample": _told_sample(folder, sample),
+            "cases": dialogues.shown_cases(sample, language_of),
+            "rejected": dialogues.shown_rejects(sample.rejected),
+            "curated": {one.name: one.manifest.get("figures") for one in folder.like("curated/.*") if one.finished},
+        },
+        "training": training.shown_training(folder),
+        "evaluation": {
+            "scores": evaluation.shown_scores(folder.document(SCORES), known.published, folder.note),
+            "answers": evaluation.shown_answers(folder),
+        },
+    }
+    data["missing"] = _missing(config, data, rows, command)
+    data["problems"] = _problems(folder, sample)
+    return data
+
+
+def _overview(config: RunConfig, folder: Folder, rows: list[dict[str, Any]], known: Known) -> dict[str, Any]:
+    settings = folder.document(CONFIG)
+    return {
+        "flow": overview.flow(rows),
+        "steps": rows,
+        "totals": overview.totals(rows),
+        "reasons": overview.reasons(rows),
+        "costs": overview.costs(rows, known.prices(config.planning.prices)),
+        "versions": overview.versions(folder.tables),
+        "settings": overview.shown_settings(json.dumps(settings, indent=2, ensure_ascii=False)) if settings else "",
+    }
+
+
+def _missing(config: RunConfig, data: dict[str, Any], rows: list[dict[str, Any]], command: str) -> list[dict[str, str]]:
+    evaluated = bool(config.evaluation.candidates and config.evaluation.judges)
+    spoken, elsewhere = bool(config.instructions), config.training.data is not None
+    wanted = {
+        "Dialogues": spoken, "Curated": spoken and not elsewhere, "Trained": spoken or elsewhere,
+        "Answers": evaluated, "Judgements": evaluated,
+    }  # fmt: skip
+    notes = overview.missing(rows, command, wanted)
+    if evaluated and data["evaluation"]["answers"] and not data["evaluation"]["scores"]:
+        notes.append({"text": "Scores: not worked out yet.", "command": command.format(target="eval")})
+    return notes
+
+
+def _problems(folder: Folder, sample: Sample) -> list[str]:
+    malformed = [
+        f"{name}: {tally.malformed:,} malformed rows (no status that is known, or no id) are left out"
+        for name, tally in sample.tallies.items()
+        if tally.malformed
+    ]
+    if sample.unreadable:
+        malformed.append(f"dialogues: {sample.unreadable:,} sampled rows have no messages that can be read")
+    if sample.left_out:
+        malformed.append(f"dialogues: {sample.left_out:,} sampled ones are left out to keep this page small")
+    return [*folder.problems, *malformed]
+
+
+def _told_sample(folder: Folder, sample: Sample) -> dict[str, int]:
+    """How much is shown of how much: exact where a manifest tells, else as many as were read."""
+    accepted = sum(
+        int(found.manifest["ok"]) if found.finished else sample.tallies[found.name].ok
+        for found in folder.like("profiles")
+    )
+    spoken = sum(
+        int(found.manifest["rows_in"]) if found.finished else sample.tallies[found.name].rows
+        for found in folder.like("dialogues/.*")
+    )
+    return {
+        "characters": len(sample.characters),
+        "speakers": sample.speakers,
+        "of_characters": accepted,
+        "dialogues": sum(len(case.dialogues) for case in sample.cases),
+        "of_dialogues": spoken,
+    }
+
+
+def language_of(text: str) -> str:
+    """The language of a text, in words; empty where it is too short to tell."""
+    from factory.language import detect, prose
+
+    if sum(map(str.isalpha, text[:200])) < LANGUAGE_LETTERS:
+        return ""
+    found = detect(prose(text))
+    return found[0].capitalize() if found else ""

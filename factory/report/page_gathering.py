@@ -1,0 +1,243 @@
+"""A run's tables to what the report shows of them: exact counts in passing, and the sampled rows."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory.report.page_reading import Folder
+from factory.report.sampling import (
+    CHARACTERS,
+    Lowest,
+    Place,
+    Refused,
+    Speakers,
+    Tally,
+    fetch,
+    input_refused,
+    matching,
+    tally,
+)
+
+ATTRIBUTES = ("age", "gender", "race", "birth_place", "language")
+ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personality")
+SPOKEN = [
+    "dialogue_id", "messages", "status", "reason", "detail", "model", "prompt", "prompt_tokens", "output_tokens",
+]  # fmt: skip
+KEPT = 1000
+"""How many values of an attribute are counted apart; what is rarer is counted together."""
+OTHERS = "others"
+TOKEN_BIN = 25
+TEXT = 4000
+"""The most characters that are shown of one text."""
+BUDGET = 10_000_000
+"""About the most bytes of all dialogues together, their instructions and references included."""
+
+
+@dataclass
+class ProfileCounts:
+    """Of all profiles."""
+
+    tally: Tally = field(default_factory=Tally)
+    values: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in ATTRIBUTES})
+    tokens: Counter[int] = field(default_factory=Counter)
+    """Output tokens, by the start of their bin."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A character with an instruction, and the dialogue of each strategy."""
+
+    character: str
+    corpus: str
+    instruction: str
+    dialogues: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Rows by strategy; the texts are cut to size."""
+
+
+@dataclass
+class Sample:
+    """What was read of a run's rows."""
+
+    profiles: ProfileCounts = field(default_factory=ProfileCounts)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    """Of the tables that were read from end to end."""
+    characters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Profiles by id."""
+    cases: list[Case] = field(default_factory=list)
+    speakers: int = 0
+    """How many of the characters were taken because they speak."""
+    left_out: int = 0
+    """Cases that would have made the page too large."""
+    unreadable: int = 0
+    """Sampled dialogues whose messages are none."""
+    references: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """Instructions by corpus and id."""
+    verdicts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What curation made of the dialogues, by their ids."""
+    rejected: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    """Rejected rows with their tables."""
+
+
+def gather(folder: Folder) -> Sample:
+    """Read the tables of a run, each once by its narrow columns and then the chosen rows."""
+    sample, refused = Sample(), Refused()
+    speakers = _scan_dialogues(folder, sample, refused)
+    _take_cast(folder, sample, speakers, refused)
+    _take_references(folder, sample, speakers)
+    _take_cases(folder, sample, speakers)
+    _take_verdicts(folder, sample, refused)
+    for found in folder.like("personas|instructions/.*"):
+        input_refused(folder, found, refused)
+    for found in folder.like("evaluation/.*/(answers|general|judgements/.*|profiles|examples)"):
+        if found.rejected or not found.finished:
+            for shard, rows in folder.read(found, ["status", "reason"]):
+                refused.offer(found.name, shard, rows)
+    _take_rejected(folder, sample, refused)
+    return sample
+
+
+def _scan_dialogues(folder: Folder, sample: Sample, refused: Refused) -> Speakers:
+    speakers = Speakers()
+    for found in folder.like("dialogues/.*"):
+        counts = sample.tallies.setdefault(found.name, Tally())
+        corpus = found.name.partition("/")[2].partition("-")[2]
+        columns = ["dialogue_id", "character_id", "instruction_id", "status", "reason"]
+        for shard, rows in folder.read(found, columns):
+            tally(rows, "dialogue_id", counts)
+            refused.offer(found.name, shard, rows)
+            speakers.offer(corpus, found.name, shard, rows)
+    return speakers
+
+
+def _take_cast(folder: Folder, sample: Sample, speakers: Speakers, refused: Refused) -> None:
+    """The characters that speak, and others up to the limit."""
+    spoken, lowest, places = pa.array(list(speakers.kept), pa.string()), Lowest(CHARACTERS), dict[str, Place]()
+    found = folder.tables.get("profiles")
+    if found is None:
+        return
+    counts = sample.profiles
+    sample.tallies[found.name] = counts.tally
+    for shard, rows in folder.read(found, ["character_id", "status", "reason", "output_tokens", *ATTRIBUTES]):
+        good = tally(rows, "character_id", counts.tally)
+        refused.offer(found.name, shard, rows)
+        _count_values(counts, rows.filter(pa.array(good)))
+        ids = rows["character_id"].to_pylist()
+        for row in np.flatnonzero(good).tolist():
+            lowest.offer(ids[row], Place(found.name, shard, row))
+        for row in np.flatnonzero(good & pc.is_in(rows["character_id"], spoken).to_numpy(zero_copy_only=False)):
+            places[ids[row]] = Place(found.name, shard, int(row))
+    sample.speakers = len(places)
+    for character, place in lowest.places().items():
+        if len(places) < CHARACTERS:
+            places.setdefault(character, place)
+    profiles = {row["character_id"]: _cut(row) for _, row in fetch(
+        folder, {found.name: found}, places.values(), ["character_id", *ITEMS])}  # fmt: skip
+    sample.characters = {character: profiles[character] for character in sorted(places) if character in profiles}
+
+
+def _count_values(counts: ProfileCounts, rows: pa.Table) -> None:
+    for name in ATTRIBUTES:
+        counted = Counter[str]()
+        for pair in pc.value_counts(rows[name]).to_pylist():
+            counted[str(pair["values"] if pair["values"] is not None else "nothing")] += pair["counts"]
+        counts.values[name] = most(counts.values[name] + counted, KEPT)
+    tokens = rows["output_tokens"].drop_null().to_numpy()
+    starts, many = np.unique(tokens // TOKEN_BIN * TOKEN_BIN, return_counts=True)
+    counts.tokens.update(dict(zip(starts.tolist(), many.tolist(), strict=True)))
+
+
+def most(counter: Counter[str], many: int) -> Counter[str]:
+    """The commonest values, and the sum of the others under a name of its own."""
+    named = Counter({value: number for value, number in counter.items() if value != OTHERS})
+    top = Counter(dict(sorted(named.items(), key=lambda item: (-item[1], item[0]))[:many]))
+    rest = counter.total() - top.total()
+    return top + Counter({OTHERS: rest})
+
+
+def _take_cases(folder: Folder, sample: Sample, speakers: Speakers) -> None:
+    every = [place for cases in speakers.kept.values() for places in cases.values() for place in places]
+    rows = {place: _cut(row) for place, row in fetch(folder, folder.tables, every, SPOKEN)}
+    size = 0
+    order = [(case, character) for character, cases in speakers.kept.items() for case in cases]
+    for case, character in sorted(order):
+        _, corpus, instruction = case
+        places = [place for place in speakers.kept[character][case] if place in rows]
+        strategies = {place.table.partition("/")[2].partition("-")[0]: rows[place] for place in places}
+        reference = sample.references.get((corpus, instruction))
+        size += sum(map(_size, strategies.values())) + (_size(reference) if reference else 0)
+        good = {name: row for name, row in strategies.items() if row["status"] != "ok" or readable(row["messages"])}
+        sample.unreadable += len(strategies) - len(good)
+        if size > BUDGET:
+            sample.left_out += 1
+        elif good:
+            sample.cases.append(Case(character, corpus, instruction, good))
+
+
+def readable(messages: Any) -> bool:
+    """Whether messages are what a dialogue is made of, a user's turn among them."""
+    if not messages or not all(one.get("role") and one.get("content") for one in messages):
+        return False
+    return any(one["role"] == "user" for one in messages)
+
+
+def _size(row: Mapping[str, Any]) -> int:
+    texts = [row.get("detail"), *(one.get("content") for one in row["messages"] or [] if one.get("role") != "system")]
+    return sum(len(text.encode()) for text in texts if text)
+
+
+def _take_references(folder: Folder, sample: Sample, speakers: Speakers) -> None:
+    wanted: dict[str, set[str]] = {}
+    for cases in speakers.kept.values():
+        for _, corpus, instruction in cases:
+            wanted.setdefault(corpus, set()).add(instruction)
+    for corpus, ids in wanted.items():
+        found = folder.tables.get(f"instructions/{corpus}")
+        for name, row in (matching(folder, found, "instruction_id", ids, ["messages"]) if found else {}).items():
+            sample.references[corpus, name] = _cut(row)
+
+
+def _take_verdicts(folder: Folder, sample: Sample, refused: Refused) -> None:
+    ids = {row["dialogue_id"] for case in sample.cases for row in case.dialogues.values() if row["dialogue_id"]}
+    for found in folder.like("curated/.*"):
+        rows = matching(folder, found, "dialogue_id", ids, ["status", "reason", "split"], refused)
+        sample.verdicts.update(rows)
+
+
+def _take_rejected(folder: Folder, sample: Sample, refused: Refused) -> None:
+    by_table: dict[str, list[Place]] = {}
+    for place in refused.places():
+        by_table.setdefault(place.table, []).append(place)
+    for table, places in sorted(by_table.items(), key=lambda item: list(folder.tables).index(item[0])):
+        columns = ["reason", "detail", "model", *_identity(table)]
+        sample.rejected += [(table, _cut(row)) for _, row in fetch(folder, folder.tables, places, columns)]
+
+
+def _identity(table: str) -> list[str]:
+    """The column that says whose row was rejected; input that could not be read has none."""
+    if table.endswith("profiles"):
+        return ["character_id"]
+    if table.endswith("general"):
+        return ["item_id"]
+    kind = table.partition("/")[0]
+    return {"dialogues": ["dialogue_id"], "curated": ["dialogue_id"], "evaluation": ["question_id"]}.get(kind, [])
+
+
+def _cut(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its texts cut to what is shown."""
+    cut = {name: clipped(value) if isinstance(value, str) else value for name, value in row.items()}
+    if row.get("messages"):
+        turns = [one if isinstance(one, dict) else {} for one in row["messages"]]
+        cut["messages"] = [
+            {name: clipped(str(one[name])) for name in ("role", "content") if one.get(name)} for one in turns
+        ]
+    return cut
+
+
+def clipped(text: str) -> str:
+    """The beginning of a text, and how much more there is of it."""
+    return text if len(text) <= TEXT else f"{text[:TEXT]} … [{len(text) - TEXT:,} more characters are in the table]"

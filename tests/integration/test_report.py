@@ -1,0 +1,307 @@
+"""The report as its reader meets it: the command, and the page in headless Chromium."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from factory import storage
+from factory.errors import InputError
+from factory.evaluation.published import published
+from factory.planning.prices import read_prices
+from factory.report.page_command import Known, report
+from factory.storage import PROJECT
+from tests.made_run import HOSTILE, make_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
+MEMBERS = [{"name": name, "kind": "scripted"} for name in ("one", "two")]
+SECTIONS = ("overview", "profiles", "dialogues", "rejected", "training", "evaluation")
+
+
+def write_config(folder: Path, output: str, **more: object) -> str:
+    config = folder / "config.yaml"
+    settings = {
+        "output": output, "engine": {"kind": "scripted"}, "personas": {"source": "data/personas.jsonl"},
+        "instructions": [{"corpus": "samples", "source": "data/instructions.jsonl"}],
+        "evaluation": {"candidates": MEMBERS, "judges": MEMBERS}, **more,
+    }  # fmt: skip
+    config.write_text(json.dumps(settings))
+    return str(config)
+
+
+@pytest.fixture
+def make_report(monkeypatch, capfd, tmp_path):
+    """Write the report of an output in this process, and return what was printed and the page's data."""
+
+    def make_it(output: str, *overrides: str) -> tuple[str, dict]:
+        monkeypatch.setattr(sys, "argv", ["report.py", "--config", write_config(tmp_path, output), *overrides])
+        report("A report.", Known(read_prices, published))
+        page = storage.read_bytes(f"{output}/report/index.html").decode()
+        found = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
+        return capfd.readouterr().out, json.loads(found)
+
+    return make_it
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory) -> Path:
+    """The page of a whole run, written by the job."""
+    folder = tmp_path_factory.mktemp("report")
+    output = make_run(str(folder / "run"), characters=60)
+    command = [sys.executable, f"{PROJECT}/jobs/report.py"]
+    done = subprocess.run(
+        [*command, "--config", write_config(folder, output)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    path = folder / "run/report/index.html"
+    assert done.stdout.strip() == f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)"
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser, page_file):
+    """Open the page; in the end, nothing went wrong and nothing was asked for."""
+    pages, said, asked = [], [], []
+
+    def open_it(**context: object) -> Page:
+        page = browser.new_context(**context).new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda problem: said.append(str(problem)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(page_file.as_uri())
+        page.wait_for_selector("#flow svg")
+        pages.append(page)
+        return page
+
+    yield open_it
+    assert not said
+    assert set(asked) == {page_file.as_uri()}
+    for page in pages:
+        page.context.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_nothing_serious_stands_in_anyones_way(open_page, scheme, width):
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    assert "cannot be drawn" not in page.inner_text("main")
+    for details in page.query_selector_all("details"):
+        details.evaluate("element => { element.open = true; }")
+    found = Axe().run(page).response["violations"]
+    assert not [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@needs_chromium
+@pytest.mark.parametrize("kind", ["cases", "rejects", "answers"])
+def test_every_filter_changes_the_list(open_page, kind):
+    page = open_page()
+    everything, before = (page.inner_text(f"#{kind}-{part}") for part in ("found", "rows"))
+    selects = page.query_selector_all(f"select[id^={kind}-]")
+    assert len(selects) == {"cases": 5, "rejects": 2, "answers": 3}[kind]
+    for select in selects:
+        values = [option.get_attribute("value") for option in select.query_selector_all("option")]
+        assert len(values) > 2, f"{select.get_attribute('id')} has nothing to choose from"
+        for value in values[1:]:
+            select.select_option(value)
+            found = page.inner_text(f"#{kind}-found")
+            assert " of " in found, f"{select.get_attribute('id')} {value}: {found}"
+            assert not found.startswith("0 "), f"{select.get_attribute('id')} {value} finds nothing"
+            fewer = found.split()[0] != everything.split()[0]
+            changed = fewer or page.inner_text(f"#{kind}-rows") != before
+            assert changed, f"{select.get_attribute('id')} {value} changes nothing"
+        select.select_option("")
+        assert page.inner_text(f"#{kind}-found") == everything
+    page.fill(f"#{kind}-search", "no text has this")
+    expect(page.locator(f"#{kind}-found")).to_contain_text("0 of ")
+    assert page.query_selector(f"#{kind}-rows > li") is None
+    page.fill(f"#{kind}-search", "")
+    expect(page.locator(f"#{kind}-found")).to_have_text(everything)
+    assert page.inner_text(f"#{kind}-rows") == before
+
+
+@needs_chromium
+def test_search_and_filters_find_what_they_say(open_page):
+    page = open_page()
+    page.fill("#cases-search", "alimenta")
+    expect(page.locator("#cases-found")).to_contain_text(" of ")
+    shown = page.query_selector_all("#cases-rows > li")
+    assert shown
+    assert all("Alimenta" in row.inner_text() for row in shown)
+    page.fill("#cases-search", "")
+    page.select_option("#cases-status", label="rejected")
+    assert all("rejected: " in row.inner_text() for row in page.query_selector_all("#cases-rows > li"))
+    assert all("raw of" in row.inner_text() for row in page.query_selector_all("#cases-rows > li"))
+
+
+@needs_chromium
+def test_pages_turn_by_keyboard(open_page):
+    page = open_page()
+    first = page.inner_text("#cases-rows")
+    assert page.is_disabled("#cases-previous")
+    page.focus("#cases-next")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#cases-page").startswith("Page 2 of")
+    assert page.inner_text("#cases-rows") != first
+
+
+@needs_chromium
+def test_the_map_goes_by_arrow_keys_and_by_topic(open_page):
+    page = open_page()
+    page.focus("#map")
+    page.keyboard.press("ArrowRight")
+    first = page.inner_text("#chosen")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#chosen") != first
+    assert len(page.query_selector_all("#map circle.chosen")) == 1
+    page.click("#profiles .legend button")
+    assert page.query_selector_all("#map circle.dim")
+
+
+@needs_chromium
+def test_html_in_a_persona_is_text(open_page):
+    page = open_page()
+    page.fill("#cases-search", "onerror")
+    expect(page.locator("#cases-found")).to_contain_text(" of ")
+    shown = page.inner_text("#cases-rows")
+    assert "<img src=x onerror=document.title='owned'></script>" in shown
+    assert "\0" in HOSTILE
+    assert "\u2400" in shown
+    assert page.title().startswith("Run report")
+    assert page.query_selector("img") is None
+    assert len(page.query_selector_all("script")) == 2
+
+
+@needs_chromium
+def test_the_switch_goes_from_light_to_dark_and_back(open_page):
+    page = open_page(color_scheme="light")
+
+    def ground() -> str:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = ground()
+    page.click("#theme")
+    assert ground() != light
+    page.click("#theme")
+    assert ground() == light
+
+
+def test_a_run_with_nothing_is_one_line(tmp_path, make_report):
+    with pytest.raises(InputError, match=r"holds nothing of a run yet; make synthesize CONFIG="):
+        make_report(str(tmp_path / "nothing"))
+    config = write_config(tmp_path, str(tmp_path / "nothing"))
+    job = [sys.executable, f"{PROJECT}/jobs/report.py", "--config", config]
+    done = subprocess.run(job, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: output ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_missing_and_unfinished_steps_are_told_with_their_commands(tmp_path, make_report):
+    output = make_run(str(tmp_path / "run"))
+    for name in ("curated", "checkpoints", "packed", "evaluation/tuned"):
+        shutil.rmtree(f"{output}/{name}")
+    Path(output, "dialogues/generate-samples/manifest.json").unlink()
+    Path(output, "evaluation/scores.json").unlink()
+    _, shown = make_report(output, "seed=7")
+    told = {note["text"].partition(":")[0]: note for note in shown["missing"]}
+    assert told.keys() == {"Dialogues", "Curated", "Trained", "Scores"}
+    assert "generate-samples" in told["Dialogues"]["text"]
+    assert told["Trained"]["command"].startswith("make train CONFIG=")
+    assert told["Trained"]["command"].endswith('ARGS="seed=7"')
+    (step,) = [row for row in shown["overview"]["steps"] if row["table"] == "dialogues/generate-samples"]
+    assert (step["finished"], step["rows"]) == (False, 30)
+    assert shown["training"] == {}
+    assert shown["evaluation"]["answers"][0]["answers"]
+
+
+def test_what_cannot_be_read_is_counted_and_told(tmp_path, make_report):
+    output = make_run(str(tmp_path / "run"))
+    Path(output, "profiles/00001.parquet").write_bytes(b"PAR1 not a table")
+    Path(output, "curated/train/manifest.json").write_text("[]")
+    Path(output, "evaluation/scores.json").write_text("{")
+    with Path(output, "checkpoints/metrics.jsonl").open("a") as metrics:
+        metrics.write('half a line\n{"kind": "step"}\n')
+    break_rows(Path(output, "dialogues/rewrite-talks/00000.parquet"))
+    _, shown = make_report(output)
+    told = "\n".join(shown["problems"])
+    assert "profiles/00001.parquet: cannot be read" in told
+    assert "curated/train/manifest.json: is no JSON object" in told
+    assert "evaluation/scores.json: is no JSON object" in told
+    assert "metrics.jsonl: 1 lines are no JSON objects" in told
+    assert "metrics.jsonl: 1 lines tell of no step" in told
+    assert "dialogues/rewrite-talks: 2 malformed rows" in told
+    assert shown["characters"]
+    assert shown["dialogues"]["cases"]
+
+
+@pytest.mark.parametrize("column", ["status", "character_id", "output_tokens", "age", "persona"])
+def test_a_column_of_another_kind_is_told(tmp_path, make_report, column):
+    output = make_run(str(tmp_path / "run"))
+    path = Path(output, "profiles/00000.parquet")
+    rows = pq.read_table(path)
+    strange = pa.array([[1]] * rows.num_rows)
+    pq.write_table(rows.set_column(rows.schema.get_field_index(column), column, strange), path)
+    _, shown = make_report(output)
+    assert f"in its column '{column}'" in shown["problems"][0]
+    assert shown["characters"]
+
+
+def test_what_other_writers_make_of_text_is_read(tmp_path, make_report):
+    output = make_run(str(tmp_path / "run"))
+    before = make_report(output)[1]
+    for path in Path(output, "profiles").glob("*.parquet"):
+        rows = pq.read_table(path)
+        kinds = {"character_id": pa.large_string(), "gender": pa.dictionary(pa.int32(), pa.string())}
+        fields = [pa.field(one.name, kinds.get(one.name, one.type)) for one in rows.schema]
+        pq.write_table(rows.cast(pa.schema(fields)), path)
+    after = make_report(output)[1]
+    assert after["characters"] == before["characters"]
+    assert not after["problems"]
+
+
+def break_rows(path: Path) -> None:
+    """Take the status of one row and the id of another."""
+    rows = pq.read_table(path)
+    good = [n for n, status in enumerate(rows["status"].to_pylist()) if status == "ok"]
+    for name, place in (("status", good[0]), ("dialogue_id", good[1])):
+        values = rows[name].to_pylist()
+        values[place] = None
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values, pa.string()))
+    pq.write_table(rows, path)
+
+
+def test_a_run_on_s3_is_read_and_written_there(s3, make_report):
+    output = make_run(f"{s3}/reported")
+    said, shown = make_report(output)
+    assert said.startswith(f"Report: {output}/report/index.html (")
+    assert len(shown["characters"]) == 37
+    assert not shown["problems"]
+
+
+def test_the_same_run_has_the_same_sample(tmp_path, make_report):
+    output = make_run(str(tmp_path / "run"))
+    one, other = make_report(output)[1], make_report(output)[1]
+    assert {key: value for key, value in one.items() if key != "made"} == {
+        key: value for key, value in other.items() if key != "made"
+    }
+    assert set(SECTIONS) - {"rejected"} <= one.keys()

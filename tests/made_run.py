@@ -1,0 +1,286 @@
+"""A small finished run, written by the factory's own writers without an engine: what a report is made of."""
+
+import json
+import random
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+from factory import storage
+from factory.benchmark import TASKS
+from factory.manifest import Timing, manifest_of
+from factory.records import (
+    Answer,
+    Completion,
+    Counts,
+    Dialogue,
+    Example,
+    Instruction,
+    Judgement,
+    Message,
+    Persona,
+    Profile,
+    Reject,
+    Score,
+    content_id,
+)
+from factory.tables import (
+    ANSWERS,
+    DIALOGUES,
+    EXAMPLES,
+    INSTRUCTIONS,
+    JUDGEMENTS,
+    PERSONAS,
+    PROFILES,
+    Table,
+    accepted,
+    rejected,
+)
+from tests.made_scores import scores_of
+
+HOSTILE = (
+    "<img src=x onerror=document.title='owned'></script><script>document.title='owned'</script> "
+    "& a \u2028 line, a NUL \0 and \u202e other ways"
+)
+"""Text that would do something if it were read as HTML."""
+JOBS = [
+    "a baker in {} who counts loaves aloud", "a piano tuner from {} who hears wrong notes everywhere",
+    "a lock keeper near {} who knows every boat", "a bee keeper of {} who sings to the hives",
+    "a tram driver in {} who writes short poems", "a chess coach from {} who never castles",
+]  # fmt: skip
+PLACES = ["Lagos", "Tbilisi", "Turin", "Busan", "Oslo", "Quito"]
+NAMES = ["Ada Oduya", "Nino Beridze", "Carla Conti", "Kim Minseo", "Ola Lien", "Rosa Vega"]
+SPLIT = 5
+"""Every so many characters one is kept for validation."""
+
+
+def make_run(
+    output: str,
+    characters: int = 40,
+    hostile: bool = True,
+    seed: int = 1,
+    engine: str = "scripted",
+    model: str = "gpt-4o-mini",
+) -> str:
+    """Write all tables of a run and return its folder."""
+    draw = random.Random(seed)
+    made = {"engine": engine, "model": {"ref": model, "revision": "r1"}}
+    people = [persona_of(number, hostile) for number in range(characters)]
+    _finish(
+        Table(output, "personas"), [accepted(one) | {"source": 0, "row": n} for n, one in enumerate(people)], PERSONAS
+    )
+    profiles = [_profile(one, number, draw) for number, one in enumerate(people)]
+    _finish(
+        Table(output, "profiles"), [_row(one, draw) for one in profiles], PROFILES, prompts=["profile@1#abc"], **made
+    )
+    cast = [one for one in profiles if isinstance(one, Profile)]
+    for corpus, turns in (("samples", 1), ("talks", 2)):
+        _dialogues(output, corpus, turns, cast, draw, made)
+    _curated(output)
+    _training(output)
+    _evaluation(output, cast[:8], draw, made)
+    engine_settings = {"base_url": "https://somebody:secret-word@host/v1", "half": "\ud800"}
+    settings = {"output": output, "engine": engine_settings, "seed": seed}
+    storage.write_bytes(storage.join(output, "config.json"), json.dumps(settings).encode())
+    return output
+
+
+def persona_of(number: int, hostile: bool) -> Persona:
+    """A persona of its own; the first one is HTML where `hostile` is set."""
+    text = HOSTILE if hostile and not number else f"{JOBS[number % 6].format(PLACES[number // 6 % 6])}, {number}"
+    return Persona(content_id(text), text)
+
+
+def _profile(one: Persona, number: int, draw: random.Random) -> Profile | tuple[Persona, Reject]:
+    if number % 13 == 7:
+        return one, Reject("unparsable", f"not JSON <b>{number}</b> at all")
+    place = PLACES[number // 6 % 6]
+    items = {
+        "name": NAMES[number % 6], "age": f"{draw.randint(18, 90)} years",
+        "gender": draw.choice(["female", "male", "non-binary"]), "race": draw.choice(["Black", "Georgian", "White"]),
+        "birth_place": place, "appearance": "Tall, with quick hands.",
+        "experience": f"{one.persona[:60]} since school, then a shop of their own in {place}.",
+        "personality": draw.choice(["Warm and patient.", "Dry, exact and loyal.", "Loud, generous, forgetful."]),
+    }  # fmt: skip
+    text = "\n".join(f"{name.replace('_', ' ').capitalize()}: {value}" for name, value in items.items())
+    return Profile(one.character_id, one.persona, **items, profile=text, language="English")
+
+
+def _row(one: object, draw: random.Random) -> dict:
+    tokens = Completion(prompt_tokens=180, output_tokens=draw.randint(90, 380), cached_tokens=64)
+    made_with = {"prompt": "profile@1#abc", "model": "gpt-4o-mini"}
+    if isinstance(one, tuple):
+        return rejected(one[1], {"character_id": one[0].character_id}, tokens, **made_with)
+    return accepted(one, tokens, **made_with)
+
+
+def _dialogues(output: str, corpus: str, turns: int, cast: list[Profile], draw: random.Random, made: dict) -> None:
+    instructions, rows = [], {"generate": [], "rewrite": []}
+    for number in range(10):
+        asked = [f"How do I keep {thing} {number}?" for thing in ("a sourdough starter", "a promise")[:turns]]
+        said = [
+            Message(role, content)
+            for one in asked
+            for role, content in (("user", one), ("assistant", f"Reference: {one} Feed it."))
+        ]
+        instruction = content_id(corpus, str(number))
+        instructions.append(Instruction(instruction, corpus, tuple(said), 0, number))
+        for character in draw.sample(cast, 3):
+            for strategy, kept in rows.items():
+                kept.append(_dialogue(strategy, corpus, instruction, character, asked, draw))
+    _finish(Table(output, f"instructions/{corpus}"), [accepted(one) for one in instructions], INSTRUCTIONS)
+    _manifest(Table(output, f"assignments/{corpus}"), Counts(ok=len(rows["generate"])))
+    for strategy, kept in rows.items():
+        table = Table(output, f"dialogues/{strategy}-{corpus}")
+        _finish(table, kept, DIALOGUES, prompts=[f"dialogue-{strategy}@1#def"], **made)
+
+
+def _dialogue(
+    strategy: str, corpus: str, instruction: str, character: Profile, asked: list[str], draw: random.Random
+) -> dict:
+    ids = {
+        "dialogue_id": content_id(strategy, corpus, instruction, character.character_id), "strategy": strategy,
+        "corpus": corpus, "instruction_id": instruction, "character_id": character.character_id,
+    }  # fmt: skip
+    tokens = Completion(prompt_tokens=400, output_tokens=draw.randint(20, 200), cached_tokens=256)
+    made_with = {"prompt": f"dialogue-{strategy}@1#def", "model": "gpt-4o-mini"}
+    if draw.random() < 0.12:
+        return rejected(
+            Reject(draw.choice(["truncated", "empty_reply"]), f"raw of {instruction}"), ids, tokens, **made_with
+        )
+    reply = (
+        "Alimenta la massa ogni mattina, poi aspetta con pazienza."
+        if draw.random() < 0.3
+        else "Feed it every morning, and then wait as my aunt taught me to wait."
+    )
+    spoken = [
+        Message(role, content)
+        for one in asked
+        for role, content in (("user", one), ("assistant", f"{reply} ({strategy}, {character.name})"))
+    ]
+    return accepted(Dialogue(**ids, messages=(Message("system", character.profile), *spoken)), tokens, **made_with)
+
+
+def _curated(output: str) -> None:
+    rows = {"train": [], "validation": []}
+    for name in storage.list_names(f"{output}/dialogues", ""):
+        table = Table(output, f"dialogues/{name}")
+        for shard in table.shards():
+            for row in table.read(shard).to_pylist():
+                if row["status"] == "ok":
+                    split = "validation" if int(row["character_id"], 16) % SPLIT == 0 else "train"
+                    rows[split].append(_example(row, split))
+    figures = {
+        "turns": 90, "reply_words": 2000, "reply_tokens": 3000, "languages": {"ENGLISH": 70, "ITALIAN": 20},
+        "distinct_ngrams": {str(n): {"distinct": 100 * n, "of": 1000, "share": 0.1 * n} for n in (1, 2, 3)},
+        "characters": 30,
+    }  # fmt: skip
+    for split, kept in rows.items():
+        _finish(Table(output, f"curated/{split}"), kept, EXAMPLES, figures=figures)
+
+
+def _example(row: dict, split: str) -> dict:
+    ids = {name: row[name] for name in ("dialogue_id", "character_id", "instruction_id", "corpus", "strategy")} | {
+        "split": split
+    }
+    if int(row["dialogue_id"], 16) % 7 == 0:
+        return rejected(Reject("near_duplicate", f"near 0123\n\n{row['messages'][2]['content']}"), ids)
+    return accepted(Example(**ids, messages=tuple(Message(m["role"], m["content"]) for m in row["messages"])))
+
+
+def _training(output: str, steps: int = 40) -> None:
+    rows = []
+    for step in range(steps + 1):
+        if step % 10 == 0:
+            rows.append(
+                {"kind": "validation", "step": step, "loss": 2.4 - 0.01 * step, "perplexity": 9.0, "dialogues": 20}
+            )
+        if step:
+            rate = 1e-4 - (1e-4 - 1e-5) * (step - 1) / (steps - 1)
+            rows.append(
+                {
+                    "kind": "step",
+                    "step": step,
+                    "loss": 2.5 - 0.015 * step,
+                    "learning_rate": rate,
+                    "tokens": 4000,
+                    "tokens_per_second": 70.0 + step,
+                }
+            )
+    storage.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    gain = {
+        "before": 2.4,
+        "after": 2.0,
+        "change": -0.4,
+        "low": -0.5,
+        "high": -0.3,
+        "dialogues": 20,
+        "significant": True,
+    }
+    by = {"engine": "DeepSpeedEngine", "optimizer": "x", "zero_stage": 3, "parameters": 135_000_000, "workers": 2}
+    told = {
+        "steps": steps,
+        "epochs": 2,
+        "tokens": 4000 * steps,
+        "train_loss": rows[-1]["loss"],
+        "validation": gain,
+        "trained_by": by,
+    }
+    _manifest(Table(output, "checkpoints"), Counts(ok=80), **told)
+    _manifest(
+        Table(output, "packed/train"), Counts(ok=80), tokens=80_000, learned_tokens=30_000, sequences=90, fill=0.93
+    )
+
+
+def _evaluation(output: str, cast: list[Profile], draw: random.Random, made: dict) -> None:
+    for candidate, level in (("base", 2), ("tuned", 4)):
+        answers, judged = [], {"judge-a": [], "judge-b": []}
+        for one in cast:
+            for task in TASKS:
+                question = content_id(one.character_id, task)
+                ids = {"candidate": candidate, "persona_id": one.character_id, "task": task, "question_id": question}
+                answer = Answer(
+                    **ids,
+                    persona=one.persona,
+                    question=f"What about {task}?",
+                    answer=f"I, {one.name}, say so.",
+                    truncated=False,
+                )
+                answers.append(accepted(answer, prompt="answer@1#x", model="m"))
+                for judge, kept in judged.items():
+                    score = Score(max(1, min(5, level + draw.randint(-1, 1))))
+                    verdict = Judgement(
+                        **ids,
+                        judge=judge,
+                        score=score,
+                        expected_score=None,
+                        reasoning=f"It is a {score} <i>for</i> {one.name}.",
+                    )
+                    failed = rejected(Reject("judge_failed", "no score"), ids | {"judge": judge})
+                    kept.append(failed if draw.random() < 0.05 else accepted(verdict))
+        _finish(Table(output, f"evaluation/{candidate}/answers"), answers, ANSWERS, **made)
+        for judge, kept in judged.items():
+            _finish(Table(output, f"evaluation/{candidate}/judgements/{judge}"), kept, JUDGEMENTS, **made)
+    storage.write_bytes(f"{output}/evaluation/scores.json", json.dumps(scores_of(len(cast))).encode())
+
+
+def _finish(table: Table, rows: list[dict], schema: object, **told: object) -> None:
+    """Write rows as two shards, and a manifest."""
+    half = -(-len(rows) // 2)
+    counts = sum(
+        (table.write(f"{n:05}", part, schema) for n, part in enumerate((rows[:half], rows[half:])) if part), Counts()
+    )
+    assert counts.rows == len(rows), Counter(row["status"] for row in rows)
+    _manifest(table, counts, **told)
+
+
+def _manifest(table: Table, counts: Counts, **told: object) -> None:
+    timing = Timing(datetime.now(UTC), 42.0, counts, 2.0, 1, 40.0)
+    table.begin("0123456789abcdef", {})
+    table.finish(manifest_of(table.name, counts.rows, counts, timing, "0123456789abcdef", **told))
+
+
+if __name__ == "__main__":
+    import sys
+
+    make_run(str(Path(sys.argv[1]).resolve()), int(sys.argv[2]) if len(sys.argv) > 2 else 40)
