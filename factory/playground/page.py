@@ -21,6 +21,15 @@ THEME = gr.themes.Base(
     neutral_hue="stone",
     font=["system-ui", "sans-serif"],  # gradio's own would be fetched from Google
     font_mono=["ui-monospace", "monospace"],
+).set(  # darker than gradio's, which is hard to read
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_800",
+    body_text_color_subdued="*neutral_600",
+    block_title_text_color="*neutral_700",
+    input_placeholder_color="*neutral_500",
+    input_placeholder_color_dark="*neutral_400",
 )
 STYLE = (Path(__file__).parent / "page.css").read_text()
 SAVE = """(text) => {
@@ -37,46 +46,44 @@ EXAMPLE = "a lock keeper on a quiet canal who knows every boat by the sound of i
 
 def page(stage: Stage) -> gr.Blocks:
     """The page of a stage."""
-    with gr.Blocks(title="Character playground", analytics_enabled=False) as blocks:
+    blocks = gr.Blocks(title="Character playground", analytics_enabled=False)
+    with blocks:
         allowance, conversation = gr.State(Allowance()), gr.State(None)
         gr.HTML(_heading(stage), elem_id="heading")
-        with gr.Row(equal_height=True):
-            persona = gr.Textbox(
-                label="Who is the character?",
-                info="One sentence.",
-                placeholder=EXAMPLE,
-                lines=2,
-                max_lines=6,
-                max_length=stage.config.chat.persona_characters,
-                elem_id="persona",
-                scale=4,
-            )
-            describe = gr.Button("Write the profile", variant="primary", elem_id="describe", scale=1, min_width=160)
-        note = gr.HTML(_note(""), elem_id="note")
+        persona = gr.Textbox(
+            label="Who is the character? One sentence.",
+            placeholder=EXAMPLE,
+            lines=1,
+            max_lines=6,
+            max_length=stage.config.chat.persona_characters,
+            elem_id="persona",
+        )
+        describe = gr.Button("Write the profile", variant="primary", elem_id="describe")
+        note = gr.HTML(_note(""), elem_id="note", elem_classes="note", padding=False)
         with gr.Accordion("Profile", open=True, visible=False, elem_id="profile") as form:
             items = _items()
             begin = gr.Button("Talk to this character", variant="primary", elem_id="begin")
         with gr.Column(visible=False, elem_id="talk") as talk:
             with gr.Row():
-                chats = {name: _chat(name, len(stage.speakers)) for name in stage.speakers}
+                chats = {name: _chat(name) for name in stage.speakers}
             message = gr.Textbox(
+                label="Your message",
                 show_label=False,
-                placeholder="Say something; Enter sends, Shift+Enter begins a new line",
+                placeholder="Say something",
                 lines=1,
                 max_lines=8,
                 max_length=stage.config.chat.message_characters,
                 submit_btn=True,
                 elem_id="message",
-                html_attributes=gr.InputHTMLAttributes(aria_label="Your message")
-                if hasattr(gr, "InputHTMLAttributes")
-                else None,
             )
-            with gr.Row():
-                save = gr.Button("Save the conversation", elem_id="save", size="sm")
+            talk_note = gr.HTML(_note(""), elem_id="talk-note", elem_classes="note", padding=False)
+            save = gr.Button("Save the conversation", elem_id="save", size="sm")
             saved = gr.Textbox(visible="hidden", elem_id="saved")
         _wire_profile(stage, persona, items, allowance, describe, form, note)
-        _wire_talk(stage, (persona, *items), (begin, message), (allowance, conversation), (form, talk, note), chats)
-        save.click(_saved, [conversation], [saved, note], api_name="save").then(None, [saved], None, js=SAVE)
+        _wire_talk(
+            stage, (persona, *items), (begin, message), (allowance, conversation), (form, talk, note, talk_note), chats
+        )
+        save.click(_saved, [conversation], [saved, talk_note], api_name="save").then(None, [saved], None, js=SAVE)
     blocks.queue(default_concurrency_limit=None)  # `limits` has ours
     return blocks
 
@@ -92,20 +99,27 @@ def _items() -> list[gr.Textbox]:
     return [made[name] for name in LABELS]
 
 
-def _chat(name: str, number: int) -> gr.Chatbot:
-    return gr.Chatbot(
-        label=name,
-        elem_id=f"chat-{name}",
-        height="55vh" if number == 1 else "50vh",
-        min_width=300,
-        render_markdown=False,  # what people and models write is shown as it is, tags and all
-        sanitize_html=True,
-        latex_delimiters=[],
-        buttons=["copy"],
-        feedback_options=("Like", "Dislike"),
-        allow_file_downloads=False,
-        placeholder="Say hello.",
-    )
+def _chat(name: str) -> gr.Chatbot:
+    with gr.Column(min_width=300):
+        gr.HTML(f"<h2>{escape(name)}</h2>", padding=False)
+        return gr.Chatbot(
+            label=name,
+            show_label=False,
+            elem_id=f"chat-{name}",
+            height="50vh",
+            render_markdown=False,
+            sanitize_html=True,
+            latex_delimiters=[],
+            buttons=[],  # what a button copies would have its tags escaped
+            feedback_options=("Like", "Dislike"),
+            allow_file_downloads=False,
+            placeholder="Say hello.",
+        )
+
+
+def _side(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Messages for gradio, which takes a text's tags for real even where it renders no Markdown."""
+    return [{"role": message["role"], "content": escape(message["content"], quote=False)} for message in messages]
 
 
 def _wire_profile(
@@ -139,10 +153,10 @@ def _wire_talk(
     written: tuple[gr.Textbox, ...],
     doing: tuple[gr.Button, gr.Textbox],
     states: tuple[gr.State, gr.State],
-    places: tuple[gr.Accordion, gr.Column, gr.HTML],
+    places: tuple[gr.Accordion, gr.Column, gr.HTML, gr.HTML],
     chats: dict[str, gr.Chatbot],
 ) -> None:
-    (begin, message), (allowance, conversation), (form, talk, note) = doing, states, places
+    (begin, message), (allowance, conversation), (form, talk, note, talk_note) = doing, states, places
 
     def beginning(description: str, *profile: str) -> list[Any]:
         made, said = stage.begin(description, profile)
@@ -156,13 +170,13 @@ def _wire_talk(
             if isinstance(scene, str):
                 yield [gr.skip(), gr.skip(), _note(scene), *([gr.skip()] * len(chats))]
                 return
-            yield [scene.conversation, box, _note(scene.note), *(scene.sides[name] for name in chats)]
+            yield [scene.conversation, box, _note(scene.note), *(_side(scene.sides[name]) for name in chats)]
             box = gr.skip()
 
     sent = message.submit(
         talking,
         [message, conversation, allowance],
-        [conversation, message, note, *chats.values()],
+        [conversation, message, talk_note, *chats.values()],
         api_name="talk",
         show_progress="hidden",
         concurrency_limit=None,
@@ -177,7 +191,7 @@ def _wire_talk(
     )
     for name, chat in chats.items():
         chat.like(
-            _voting(stage, name), [conversation], [note], api_name=f"vote-{name}", show_progress="hidden",
+            _voting(stage, name), [conversation], [talk_note], api_name=f"vote-{name}", show_progress="hidden",
             concurrency_limit=None, trigger_mode="multiple",
         )  # fmt: skip
 

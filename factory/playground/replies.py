@@ -101,16 +101,21 @@ async def side_by_side(
     """
     news = asyncio.Event()
     replies = {name: Reply() for name in writers}
+
+    def ended(_: object) -> None:
+        done()
+        news.set()
+
     tasks = [asyncio.ensure_future(write(replies[name], news.set)) for name, write in writers.items()]
     for task in tasks:
-        task.add_done_callback(lambda _: (done(), news.set()))
+        task.add_done_callback(ended)
     try:
         while True:
             await news.wait()
             news.clear()
-            ended = all(task.done() for task in tasks)
+            last = all(task.done() for task in tasks)
             yield replies
-            if ended:
+            if last:
                 return
             await asyncio.sleep(SHOW_EVERY_S)
     finally:
