@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan submit dashboards check lint types test test-fast test-slow bench prompts-lock format
+.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan chat submit dashboards check lint types test test-fast test-slow bench prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -87,6 +87,9 @@ judges-down: $(STAMP)  ## end the fleet of judges that make judges-up left
 
 plan: needs-config $(STAMP)  ## what a run will take, before it runs: CONFIG=FILE ARGS="--pilot FOLDER key=value ..."
 	.venv/bin/python jobs/plan.py --config $(CONFIG) $(ARGS)
+
+chat: $(STAMP)  ## a page to make characters and talk to them: CONFIG=FILE, by default the demo's; ARGS="key=value ..."
+	.venv/bin/python jobs/chat.py --config $(or $(CONFIG),$(DEMO)) $(ARGS)
 
 PROMETHEUS_PORT ?= 9090
 GRAFANA_PORT ?= 3000

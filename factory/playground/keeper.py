@@ -6,6 +6,7 @@ from typing import Any
 import ray
 from ray import serve
 
+from factory.errors import FactoryError
 from factory.playground.votes import Vote, keep, open_table
 
 APP = "feedback"
@@ -32,10 +33,17 @@ class Keeper:
 
 
 def bring_up(output: str) -> Any:
-    """Deploy the keeper on this machine, where a local output and its lease are, and return its handle."""
+    """Deploy the keeper on this machine, where a local output and its lease are, and return its handle.
+
+    Raises:
+        FactoryError: it does not start.
+    """
     here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
     keeper = Keeper.options(ray_actor_options={"num_cpus": 0, "resources": here})  # type: ignore[attr-defined]
-    return serve.run(keeper.bind(output), name=APP, route_prefix=None)
+    try:
+        return serve.run(keeper.bind(output), name=APP, route_prefix=None)
+    except RuntimeError as problem:  # Serve's, which names the deployment alone
+        raise FactoryError(f"feedback: the keeper of votes cannot start ({problem}); see Ray's logs") from problem
 
 
 async def tell(keeper: Any, vote: Vote) -> bool:

@@ -152,6 +152,7 @@ class Stage:
         if wait_s := allowance.wait_s(now, chat.requests_a_minute):
             raise Refused(f"{chat.requests_a_minute} requests a minute are the most; try again in {wait_s} seconds.")
         if not self._places.take(now, texts):
+            allowance.asked.pop()  # it was not answered
             raise Refused(f"Busy: others are being answered; try again in {self._places.wait_s(now)} seconds.")
         return now
 
