@@ -6,8 +6,11 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import psutil
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from starlette.testclient import TestClient
@@ -163,6 +166,35 @@ def test_sessions_at_once_do_not_see_each_other_and_no_vote_is_lost(url, run, se
         number = int(row["persona"][-3:-1])
         assert row["vote"] == ("up" if number % 2 == 1 else "down")  # the last one
         assert len(set(re.findall(r"mark-\d\d-", json.dumps(row["messages"])))) == 1
+
+
+def keepers_below(address: str) -> Iterator[psutil.Process]:
+    """The keepers of votes of one Ray, whose node names its address."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "ServeReplica:feedback" in " ".join(process.cmdline()) and any(
+                address in word for word in process.parent().cmdline()
+            ):
+                yield process
+
+
+@pytest.mark.slow
+def test_votes_that_meet_a_killed_keeper_are_kept_once(url, run, server, shared_ray):
+    server.rule()
+    session = Session(url)
+    session.call("begin", "a sailor killed-", *["x"] * 8)
+    for turn in range(8):
+        session.call("talk", f"turn {turn}", None, None)
+    keepers = list(keepers_below(shared_ray["RAY_ADDRESS"]))
+    told = []
+    for turn in range(8):
+        if turn == 3:
+            for keeper in keepers:
+                keeper.kill()
+        told += session.call("vote-base", None, event={"index": 2 * turn + 1, "value": "", "liked": True})
+    assert keepers
+    assert all("Kept" in text for text in told), told
+    assert sorted(row["turn"] for row in run.rows("feedback") if "killed-" in row["persona"]) == list(range(8))
 
 
 def test_a_session_that_asks_too_much_is_told_when_it_may_again(url, server):
