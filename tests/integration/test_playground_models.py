@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import time
 import urllib.request
 
 import pytest
@@ -11,7 +12,7 @@ from factory import models
 from factory.synthesis.profiles import LABELS
 from tests.integration.page_session import Session
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # two engines take minutes to load on two cores
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # two engines take minutes to load on two cores
 
 
 def settings(**chat: object) -> dict:
@@ -29,7 +30,12 @@ def test_a_trained_model_speaks_beside_its_base_and_programs_may_ask_them_too(ma
     folder = run.folder / "real" / "model"
     folder.parent.mkdir()
     folder.symlink_to(models.fetch("embedded"))
-    process = run.start_until(lambda: "ready at" in run.log(), job="chat")
+    process = run.start(job="chat")
+    deadline = time.monotonic() + 900
+    while "ready at" not in run.log():
+        assert process.poll() is None, run.log()
+        assert time.monotonic() < deadline, run.log()
+        time.sleep(0.5)
     session = Session(re.search(r"ready at (http\S+);", run.log())[1])
     output = session.call("describe", "a lock keeper on a quiet canal", None)
     profile = output[: len(LABELS)]
