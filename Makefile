@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace export report submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -97,6 +97,9 @@ trace: needs-config $(STAMP)  ## where a row comes from and went: CONFIG=FILE ID
 
 export: needs-config needs-format $(STAMP)  ## curated dialogues to files for other tools, with a card: CONFIG=FILE FORMAT=messages|sharegpt|alpaca|opencharacter
 	.venv/bin/python jobs/export.py --config $(CONFIG) --format $(FORMAT) $(ARGS)
+
+chat: $(STAMP)  ## a page to make characters and talk to them: CONFIG=FILE, by default the demo's; ARGS="key=value ..."
+	.venv/bin/python jobs/chat.py --config $(or $(CONFIG),$(DEMO)) $(ARGS)
 
 PROMETHEUS_PORT ?= 9090
 GRAFANA_PORT ?= 3000

@@ -15,6 +15,7 @@
     Preference   evaluation.judge_check_steps -> evaluation.judge_check_steps
     GeneralItem       evaluation.general -> evaluation.general
     GeneralResult     evaluation.general -> evaluation.general_scores
+    Feedback     playground.conversation -> people
 
     Request      a step's `render`      -> engine
     Completion   engine                 -> a step's `parse`
@@ -320,6 +321,26 @@ class GeneralResult:
     followed: bool | None
     log_likelihood: float | None
     tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a person thinks of a reply in the playground: the last of their votes on it.
+
+    `messages` ends in the reply, which is number `turn` of its conversation, from 0. `session_id` is a
+    hash of the conversation's own random id. `vote` is `up`, `down` or `none` (taken back). `time` is UTC.
+    """
+
+    feedback_id: str
+    session_id: str
+    candidate: str
+    character_id: str
+    persona: str
+    profile: str
+    turn: int
+    messages: tuple[Message, ...]
+    vote: str
+    time: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,11 @@ def check() -> None:
         raise Stopped("what is written stays; the same command goes on from there")
 
 
+def wait() -> None:
+    """Return once this process is asked to stop: for a job that only serves."""
+    _asked.wait()
+
+
 def listen(say: Callable[[str], None]) -> None:
     """Take SIGTERM as the wish to stop; to be called by the main thread, once Ray is up (it sets a handler too)."""
     before = signal.getsignal(signal.SIGTERM)

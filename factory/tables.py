@@ -29,6 +29,7 @@ from factory.records import (
     Counts,
     Dialogue,
     Example,
+    Feedback,
     GeneralItem,
     GeneralResult,
     Instruction,
@@ -110,6 +111,7 @@ JUDGEMENTS = with_common_columns(schema_of(Judgement))
 PREFERENCES = with_common_columns(schema_of(Preference))
 GENERAL_ITEMS = with_common_columns(schema_of(GeneralItem))
 GENERAL_RESULTS = with_common_columns(schema_of(GeneralResult))
+FEEDBACK = with_common_columns(schema_of(Feedback))
 
 
 def accepted(record: Any, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class ShardClient:
     async def _ask(self, client: Any, messages: Sequence[Message], request: Request, again: bool = False) -> Reply:
         from openai import APIResponseValidationError
 
-        asked = self._sampling | _response_format(self._engine.structured, request.schema)
+        asked = self._sampling | response_format(self._engine.structured, request.schema)
         asked |= {
             "model": self._engine.model,
             "temperature": temperature_of(request, self._sampling["temperature"], again),
@@ -155,7 +155,8 @@ class ShardClient:
         return reply
 
 
-def _response_format(structured: str, schema: str | None) -> dict[str, Any]:
+def response_format(structured: str, schema: str | None) -> dict[str, Any]:
+    """The parameters of a request by which an endpoint is told the shape of the reply; none for free text."""
     if schema is None or structured == "none":
         return {}
     named = {"json_schema": {"name": "reply", "schema": json.loads(schema)}} if structured == "json_schema" else {}

@@ -27,15 +27,15 @@ from factory.runtime import check_fits, on_gpu
 APP = "judges"
 
 
-def check_fleet(fleet: Fleet) -> None:
-    """Check that a fleet that others can reach has a key.
+def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
+    """Check that a fleet that others can reach has a key; `place` is the fleet's in the config.
 
     Raises:
         ConfigError: it has none.
     """
     if fleet.host not in LOOPBACK and not key_of(fleet):
         raise ConfigError(
-            f"evaluation.fleet.host is {fleet.host!r}, which others can reach, and ${fleet.api_key_env} holds no key; "
+            f"{place}.host is {fleet.host!r}, which others can reach, and ${fleet.api_key_env} holds no key; "
             "export one, or take 127.0.0.1"
         )
 
@@ -100,8 +100,17 @@ def running(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
 _OTHER = "take another port, or `make judges-down` first"
 
 
-def bring_up(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> str:
+def bring_up(
+    fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress, app: str = APP, place: str = "evaluation.judges"
+) -> str:
     """Deploy the judges on the Ray that this process is joined to, and return their base URL.
+
+    Args:
+        fleet: where they listen.
+        judges: which they are.
+        progress: is told that they start.
+        app: the Serve application that they become.
+        place: theirs in the config.
 
     Raises:
         ConfigError: the cluster can never hold them.
@@ -110,9 +119,9 @@ def bring_up(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> 
     fewest = [(judge, judge.replicas[0] * workers(judge)) for judge in judges]
     cpus = sum(number for judge, number in fewest if not on_gpu(judge.device))
     gpus = sum(number for judge, number in fewest if on_gpu(judge.device))
-    check_fits(cpus + INGRESS_CPUS, gpus, "evaluation.judges")
+    check_fits(cpus + INGRESS_CPUS, gpus, place)
     port = fleet.port or free_port(fleet.host)
-    progress.say(f"judges: starting {', '.join(judge.name for judge in judges)}")
+    progress.say(f"{app}: starting {', '.join(judge.name for judge in judges)}")
     from ray import serve
 
     # One proxy, where the driver and its clients are; replicas stand anywhere in the cluster.
@@ -121,7 +130,7 @@ def bring_up(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> 
 
     def deploy() -> None:
         try:
-            serve.run(application(fleet, judges), name=APP, route_prefix="/")
+            serve.run(application(fleet, judges), name=app, route_prefix="/")
         except BaseException as problem:
             failure.append(problem)
 
@@ -130,19 +139,22 @@ def bring_up(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> 
     starting.join(fleet.start_timeout_s)
     if starting.is_alive() or failure:
         said = _last_line(failure[0]) if failure else f"not up after {fleet.start_timeout_s:g} s"
-        take_down()
-        raise ModelError(f"evaluation.judges: cannot start: {said}; --verbose shows all that they said")
+        take_down(app)
+        raise ModelError(f"{place}: cannot start: {said}; --verbose shows all that they said")
     return _url(fleet.host, port)
 
 
-def take_down() -> None:
-    """Remove the judges, and Serve with them where nothing else is on it."""
+def take_down(*apps: str) -> None:
+    """Remove Serve applications (by default the judges), and Serve with them where nothing else is on it."""
     from ray import serve
 
-    if set(serve.status().applications) <= {APP}:
+    own = set(apps or (APP,))
+    there = set(serve.status().applications)
+    if there <= own:
         serve.shutdown()
-    else:
-        serve.delete(APP)
+        return
+    for app in sorted(there & own):
+        serve.delete(app)
 
 
 def fleet_key_env(fleet: Fleet) -> str | None:

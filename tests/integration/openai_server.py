@@ -43,6 +43,8 @@ class Rules:
     at_most: int = 10**9
     """How many requests at once it takes; 429 for the others."""
     delay_s: float = 0
+    word_s: float = 0
+    """How long each word of a reply takes that is streamed."""
     key: str = KEY
 
 
@@ -82,6 +84,8 @@ class Server:
             else:
                 await asyncio.sleep(self.rules.delay_s)
                 response = await self.answer(request, body)
+                if body.get("stream") and response.status == 200:
+                    response = await streamed(request, json.loads(response.text), self.rules.word_s)
             entry["status"] = response.status
             return response
         finally:
@@ -107,6 +111,24 @@ class Server:
         if kind == "refuse-logprobs" and "logprobs" in body:
             return failed(400, "logprobs is not supported by this model")
         return reply(kind, body)
+
+
+async def streamed(request: web.Request, answer: dict, word_s: float) -> web.StreamResponse:
+    """The same answer word by word, as server-sent events."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    choice = answer["choices"][0]
+    for word in re.findall(r"\s*\S+", choice["message"]["content"]):
+        await asyncio.sleep(word_s)
+        await response.write(_event(answer, {"delta": {"content": word}, "finish_reason": None}))
+    await response.write(_event(answer, {"delta": {}, "finish_reason": choice["finish_reason"]}))
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+def _event(answer: dict, choice: dict) -> bytes:
+    chunk = {**answer, "object": "chat.completion.chunk", "choices": [{"index": 0, **choice}]}
+    return f"data: {json.dumps(chunk)}\n\n".encode()
 
 
 def failed(status: int, message: str, headers: dict | None = None) -> web.Response:

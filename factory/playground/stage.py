@@ -1,0 +1,160 @@
+"""What the page's buttons do. A session is what it is handed: nothing of one is kept here."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+from uuid import uuid4
+
+from factory.config import RunConfig
+from factory.playground import conversation as talks
+from factory.playground.conversation import Conversation, Turn
+from factory.playground.form import Refused, read_message, read_persona, read_profile
+from factory.playground.keeper import tell
+from factory.playground.limits import Allowance, Places
+from factory.playground.replies import Reply, client_of, side_by_side, write_profile, write_reply
+from factory.playground.speakers import Speaker
+from factory.playground.votes import Vote
+from factory.prompts import load_prompt
+from factory.records import Message, Profile
+
+SAID = {"up": "Kept: thumbs up.", "down": "Kept: thumbs down.", "none": "Kept: your vote is taken back."}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the page shows after a step of a reply."""
+
+    conversation: Conversation
+    sides: dict[str, list[dict[str, str]]]
+    """Each model's side, as the page shows messages."""
+    note: str
+
+
+class Stage:
+    """The playground behind the page.
+
+    Args:
+        config: the run's.
+        speakers: who can be talked to, in the order in which they are shown.
+        note: what a person should know of those that are missing.
+        keeper: stores votes.
+    """
+
+    def __init__(self, config: RunConfig, speakers: Sequence[Speaker], note: str, keeper: Any) -> None:
+        self.config = config
+        self.speakers = {speaker.name: speaker for speaker in speakers}
+        self.note = note
+        self._keeper = keeper
+        self._places = Places(config.chat.replies_at_once)
+        self._profile_prompt = load_prompt("profile", config.prompts_dir)
+        self.system_prompt = load_prompt("training-system", config.prompts_dir)
+
+    @cached_property
+    def _clients(self) -> dict[str, Any]:  # not above: a client belongs to the event loop that first uses it
+        return {name: client_of(speaker.endpoint) for name, speaker in self.speakers.items()}
+
+    async def describe(self, description: str, allowance: Allowance) -> tuple[Profile | None, str]:
+        """A description to a profile; None with what is in its way."""
+        chat = self.config.chat
+        try:
+            persona = read_persona(description, chat.persona_characters)
+            began = self._admit(allowance, 1)
+        except Refused as problem:
+            return None, str(problem)
+        writer = self.speakers[chat.profiles_by or next(iter(self.speakers))]
+        try:
+            made = await write_profile(
+                self._clients[writer.name],
+                writer,
+                self._profile_prompt,
+                self.config.profiles.language,
+                persona,
+                self.config.profiles.sampling,
+                chat.attempts,
+            )
+        finally:
+            self._places.give_back(time.monotonic(), began)
+        if isinstance(made, str):
+            return None, made
+        return made, f"Written by {writer.name}. Change what you like, then talk to {made.name}."
+
+    def begin(self, description: str, items: Sequence[str]) -> tuple[Conversation | None, str]:
+        """A description and the items of a profile to a conversation; None with what is in its way."""
+        try:
+            persona = read_persona(description, self.config.chat.persona_characters)
+            profile = read_profile(items)
+        except Refused as problem:
+            return None, str(problem)
+        return talks.begin(uuid4().hex, persona, profile, self.system_prompt), ""
+
+    async def talk(
+        self, text: str, conversation: Conversation | None, allowance: Allowance
+    ) -> AsyncIterator[Scene | str]:
+        """A message to what the models reply, as they write it; a text alone says why there is no reply."""
+        try:
+            if conversation is None:
+                raise Refused("Describe a character first.")
+            message = read_message(text, self.config.chat.message_characters)
+            if allowance.talking:
+                raise Refused("Wait for the reply to your last message.")
+            began = self._admit(allowance, len(self.speakers))
+        except Refused as problem:
+            yield str(problem)
+            return
+        allowance.talking = True
+        try:
+            writers = {name: self._writer(speaker, conversation, message) for name, speaker in self.speakers.items()}
+            done = partial(self._done, began)
+            scene = self._scene(conversation, message, {}, "Writing ...")
+            yield scene
+            async for replies in side_by_side(writers, done):
+                scene = self._scene(conversation, message, replies, "Writing ...")
+                yield scene
+            problems = [reply.problem for reply in replies.values() if reply.problem]
+            yield Scene(scene.conversation, scene.sides, " ".join(problems))
+        finally:
+            allowance.talking = False
+
+    def _writer(
+        self, speaker: Speaker, conversation: Conversation, message: str
+    ) -> Callable[[Reply, Callable[[], None]], Any]:
+        said = (*conversation.messages(speaker.name), Message("user", message))
+        return partial(write_reply, self._clients[speaker.name], speaker, said, self.config.chat.sampling)
+
+    def _scene(self, before: Conversation, message: str, replies: dict[str, Reply], note: str) -> Scene:
+        now = before.with_turn(Turn(message, {name: reply.text.strip() for name, reply in replies.items()}))
+        sides = {name: talks.shown(now, name) for name in self.speakers}
+        if any(not reply.text and not reply.problem for reply in replies.values()) or not replies:
+            for name, side in sides.items():
+                if name not in replies or not (replies[name].text or replies[name].problem):
+                    side[-1] = {"role": "assistant", "content": "..."}
+        return Scene(now, sides, note)
+
+    async def vote(self, conversation: Conversation | None, name: str, index: int, liked: object) -> str:
+        """A vote on a message of a model's side; says whether it is stored."""
+        given = conversation and talks.feedback(conversation, name, index // 2, liked)
+        if not given:
+            return "There is no reply to vote on."
+        vote = Vote(given, self.speakers[name].model, self.system_prompt.ref)
+        if await tell(self._keeper, vote):
+            return SAID[given.vote]
+        return "Your vote could not be stored; try again in a moment."
+
+    def _admit(self, allowance: Allowance, texts: int) -> float:
+        """Take the places that a request needs, and return when that was.
+
+        Raises:
+            Refused: the session asked for too much, or all places are taken.
+        """
+        now, chat = time.monotonic(), self.config.chat
+        if wait_s := allowance.wait_s(now, chat.requests_a_minute):
+            raise Refused(f"{chat.requests_a_minute} requests a minute are the most; try again in {wait_s} seconds.")
+        if not self._places.take(now, texts):
+            allowance.asked.pop()  # it was not answered
+            raise Refused(f"Busy: others are being answered; try again in {self._places.wait_s(now)} seconds.")
+        return now
+
+    def _done(self, began: float) -> None:
+        self._places.give_back(time.monotonic(), began)

@@ -1,0 +1,267 @@
+"""The playground in a browser and under many sessions, with a real server that echoes in the models' place."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+from starlette.testclient import TestClient
+
+from factory.config import Chat, RunConfig
+from factory.errors import ConfigError
+from factory.playground.conversation import Turn, begin, feedback
+from factory.playground.door import _app, check_door
+from factory.playground.form import read_persona
+from factory.playground.stage import Stage
+from factory.playground.votes import Vote, counts_of, keep, open_table
+from factory.prompts import load_prompt
+from tests.integration.openai_server import KEY, OpenAIServer
+from tests.integration.page_session import Session
+
+SESSIONS, TURNS, AT_ONCE = 20, 3, 12
+HOSTILE = 'a baker <b>bold</b> <script>window.hit=1</script> <img src=x onerror="window.hit=1"> **star**'
+NAMES = ("base", "tuned")
+
+
+@pytest.fixture(scope="module")
+def server():
+    standing = OpenAIServer()
+    yield standing
+    standing.stop()
+
+
+@pytest.fixture(scope="module")
+def run(make_module_run, server):
+    """A playground that is up."""
+    behind = {"kind": "openai", "base_url": server.base_url, "api_key_env": "FACTORY_TEST_KEY"}
+    models = [
+        {"name": name, "model": model, **behind} for name, model in zip(NAMES, ("small-chat", "embedder"), strict=True)
+    ]
+    made = make_module_run("playground", chat={"models": models, "port": 0, "replies_at_once": AT_ONCE})
+    made.environment["FACTORY_TEST_KEY"] = KEY
+    made.start_until(lambda: "ready at" in made.log(), job="chat")
+    return made
+
+
+@pytest.fixture(scope="module")
+def url(run) -> str:
+    return re.search(r"ready at (http://127\.0\.0\.1:\d+);", run.log())[1]
+
+
+@pytest.fixture
+def browser_page():
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("no Chromium here; Debian's package is `chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()
+
+
+def said(page: Page, name: str) -> list[str]:
+    return [text.strip() for text in page.locator(f"#chat-{name} .message .md").all_inner_texts()]
+
+
+def test_one_describes_edits_talks_votes_and_saves_and_markup_is_text(browser_page, url, run, server):
+    page, told, asked = browser_page, [], []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda problem: told.append(str(problem)))
+    page.on("request", lambda request: asked.append(request.url))
+    server.rule(word_s=0.1)
+    page.goto(url)
+    page.fill("#persona textarea", HOSTILE)
+    page.click("#describe")
+    expect(page.locator("#name textarea, #name input")).to_have_value("Ada Oduya")
+    page.fill("#personality textarea", "Warm, and fond of <i>tags</i>.")
+    page.click("#begin")
+    lengths = set()
+    for number in range(TURNS):
+        page.fill("#message textarea", f"{number} {HOSTILE} and six words more than that")
+        page.press("#message textarea", "Enter")
+        expect(page.locator("#talk-note")).to_have_text("Writing ...")
+        while page.locator("#talk-note").inner_text() == "Writing ...":
+            lengths.add(len(said(page, "tuned")[-1]))
+    assert len(lengths) > 5  # it grew before our eyes
+    expected = [text for n in range(TURNS) for text in (message(n), f"You said: {message(n)}")]
+    assert said(page, "base") == said(page, "tuned") == expected
+    system = server.requests("2 a baker")[0]["messages"][0]["content"]
+    assert HOSTILE in system
+    assert "Personality: Warm, and fond of <i>tags</i>." in system
+
+    for kind in ("Like", "Dislike"):  # a change of mind
+        page.locator(f"#chat-base button[aria-label='{kind}']").first.click()
+        expect(page.locator("#talk-note")).to_contain_text({"Like": "up", "Dislike": "down"}[kind])
+    page.locator("#chat-tuned button[aria-label='Like']").last.click()
+    expect(page.locator("#talk-note")).to_contain_text("up")
+    votes = {(row["candidate"], row["turn"], row["vote"], len(row["messages"])) for row in run.rows("feedback")}
+    assert votes == {("base", 0, "down", 3), ("tuned", 2, "up", 7)}
+
+    with page.expect_download() as download:
+        page.click("#save")
+    saved = json.loads(download.value.path().read_text())
+    assert [side["model"] for side in saved] == list(NAMES)
+    assert [m["content"] for m in saved[0]["messages"]] == [system, *expected]
+    assert page.evaluate("window.hit") is None
+    assert told == []
+    assert {place for place in asked if not place.startswith((url, "blob:", "data:"))} == set()
+
+
+def message(number: int) -> str:
+    return f"{number} {HOSTILE} and six words more than that"
+
+
+def converse(url: str, number: int) -> list[str]:
+    """A session that says its own mark alone; returns all that it was shown."""
+    session, mark = Session(url), f"mark-{number:02}-"
+    *profile, _, _ = admitted(session, "describe", f"a sailor {mark}", None)
+    profile[0] = f"Name {mark}"
+    shown = session.call("begin", f"a sailor {mark}", *profile)
+    for turn in range(TURNS):
+        shown += admitted(session, "talk", f"{mark} turn {turn}", None, None)
+        for name in NAMES:
+            for liked in (number % 2 == 0, number % 2 == 1, number % 2 == 1):
+                event = {"index": 2 * turn + 1, "value": "", "liked": liked}
+                assert "Kept" in session.call(f"vote-{name}", None, event=event)[0]
+    shown += session.call("save", None)
+    session.close()
+    return [json.dumps(one) for one in shown]
+
+
+def admitted(session: Session, name: str, *data: object) -> list:
+    """What the page answers once it is not too busy any more."""
+    while True:
+        output = session.call(name, *data)
+        told = " ".join(part for part in output if isinstance(part, str))
+        if "Busy" not in told:
+            return output
+        assert re.search(r"try again in \d+ seconds", told)
+        time.sleep(0.2)
+
+
+def test_sessions_at_once_do_not_see_each_other_and_no_vote_is_lost(url, run, server):
+    server.rule(word_s=0.02)
+    before = len(run.rows("feedback"))
+    with ThreadPoolExecutor(SESSIONS) as pool:
+        shown = list(pool.map(lambda number: converse(url, number), range(SESSIONS)))
+    for number, texts in enumerate(shown):
+        assert set(re.findall(r"mark-\d\d-", "".join(texts))) == {f"mark-{number:02}-"}
+    for request in server.requests("mark-"):
+        assert len(set(re.findall(r"mark-\d\d-", json.dumps(request["messages"])))) == 1
+    assert AT_ONCE / 2 < server.most_at_once <= AT_ONCE
+    rows = [row for row in run.rows("feedback") if "mark-" in row["persona"]]
+    assert len(rows) == len({row["feedback_id"] for row in rows}) == SESSIONS * TURNS * len(NAMES)
+    assert len(run.rows("feedback")) == before + len(rows)
+    for row in rows:
+        number = int(row["persona"][-3:-1])
+        assert row["vote"] == ("up" if number % 2 == 1 else "down")  # the last one
+        assert len(set(re.findall(r"mark-\d\d-", json.dumps(row["messages"])))) == 1
+
+
+def keepers_below(address: str) -> Iterator[psutil.Process]:
+    """The keepers of votes of one Ray, whose node names its address."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "ServeReplica:feedback" in " ".join(process.cmdline()) and any(
+                address in word for word in process.parent().cmdline()
+            ):
+                yield process
+
+
+@pytest.mark.slow
+def test_votes_that_meet_a_killed_keeper_are_kept_once(url, run, server, shared_ray):
+    server.rule()
+    session = Session(url)
+    session.call("begin", "a sailor killed-", *["x"] * 8)
+    for turn in range(8):
+        session.call("talk", f"turn {turn}", None, None)
+    keepers = list(keepers_below(shared_ray["RAY_ADDRESS"]))
+    told = []
+    for turn in range(8):
+        if turn == 3:
+            for keeper in keepers:
+                keeper.kill()
+        told += session.call("vote-base", None, event={"index": 2 * turn + 1, "value": "", "liked": True})
+    assert keepers
+    assert all("Kept" in text for text in told), told
+    assert sorted(row["turn"] for row in run.rows("feedback") if "killed-" in row["persona"]) == list(range(8))
+
+
+def test_a_session_that_asks_too_much_is_told_when_it_may_again(url, server):
+    server.rule()
+    session = Session(url)
+    session.call("begin", "a sailor", *["x"] * 8)
+    told = [session.call("talk", f"number {n}", None, None)[2] for n in range(22)]
+    assert [("20 requests a minute" in text) for text in told] == [False] * 20 + [True] * 2
+    assert "description has 501" in session.call("describe", "x" * 501, None)[-1]
+    assert "message has 4,001" in session.call("talk", "x" * 4001, None, None)[2]
+
+
+def test_a_model_that_fails_is_told_in_words_and_the_other_one_speaks(url, server):
+    server.rule()
+    session = Session(url)
+    session.call("begin", "a sailor", *["x"] * 8)
+    for sent, told in {
+        "[[too-long]]": "longer than the model",
+        "[[500]]": "status 500",
+        "[[policy]]": "status 400",
+    }.items():
+        output = session.call("talk", sent, None, None)
+        assert told in output[2]
+        assert KEY not in json.dumps(output)
+    assert session.call("vote-base", None, event={"index": 1, "value": "", "liked": True}) != []
+
+
+def test_the_page_is_shut_without_its_password_and_takes_no_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAT_PASSWORD", "sesame")
+    config = RunConfig(
+        output=str(tmp_path), engine={"kind": "scripted"}, personas={"source": "x"}, chat=Chat(user="me")
+    )
+    with TestClient(_app(Stage(config, [], "", None))) as client:
+        assert client.get("/config").status_code == 401
+        assert client.post("/gradio_api/queue/join", json={"data": [], "fn_index": 0}).status_code == 401
+        assert client.post("/login", data={"username": "me", "password": "open"}).status_code == 400
+        assert client.post("/login", data={"username": "me", "password": "sesame"}).status_code == 200
+        config = client.get("/config")
+        assert config.status_code == 200
+        assert "connect-src 'self'" in config.headers["content-security-policy"]
+        assert "sesame" not in config.text
+        assert client.post("/gradio_api/upload", files={"files": b"x"}).status_code == 404
+
+
+def test_a_page_that_others_can_reach_wants_a_password_and_a_port_is_free(url, monkeypatch):
+    monkeypatch.delenv("CHAT_PASSWORD", raising=False)
+    with pytest.raises(ConfigError, match="holds no password"):
+        check_door(Chat(host="0.0.0.0", port=0))
+    with pytest.raises(ConfigError, match="take another one"):
+        check_door(Chat(port=int(url.rpartition(":")[2])))
+    monkeypatch.setenv("CHAT_PASSWORD", "sesame")
+    check_door(Chat(host="0.0.0.0", port=0))
+
+
+def test_votes_are_kept_on_s3(s3):
+    talked = begin("chance", read_persona("a baker", 100), "Name: Ada", load_prompt("training-system"))
+    given = feedback(talked.with_turn(Turn("Hello", {"base": "Hi"})), "base", 0, True)
+    table = open_table(f"{s3}/votes")
+    keep(table, [Vote(given, "embedded", "prompt@1#0")])
+    assert counts_of(open_table(f"{s3}/votes")).ok == 1
+
+
+def test_ctrl_c_closes_the_table_and_ends_in_good_order(run):
+    (process,) = run.processes
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) == 0
+    rows = run.rows("feedback")
+    assert run.table("feedback").manifest()["ok"] == len(rows)
+    assert "Traceback" not in run.log()
+    assert KEY not in run.log()

@@ -1,0 +1,142 @@
+"""What the playground decides without a server: forms, limits, conversations, votes."""
+
+import json
+
+import pytest
+
+from factory.config import Chat
+from factory.playground import conversation as talks
+from factory.playground.conversation import Turn
+from factory.playground.form import Refused, items_of, longest, read_message, read_persona, read_profile
+from factory.playground.limits import Allowance, Places
+from factory.playground.votes import Vote, counts_of, keep, open_table
+from factory.prompts import load_prompt
+from factory.records import Completion, ProfileFields
+from factory.synthesis.instructions import read_instruction
+from factory.synthesis.personas import read_persona as synthesis_persona
+from factory.synthesis.profiles import LABELS, parse_profile
+
+ITEMS = ["Ada Oduya", "34", "female", "Black", "Lagos", "Tall.", "Bakes.", "Warm."]
+SYSTEM = load_prompt("training-system")
+
+
+def conversation(*turns: Turn, chance: str = "c1") -> talks.Conversation:
+    begun = talks.begin(chance, read_persona("a baker", 100), read_profile(ITEMS), SYSTEM)
+    for turn in turns:
+        begun = begun.with_turn(turn)
+    return begun
+
+
+def vote(liked: object, turn: int = 0, name: str = "base", chance: str = "c1", time: str = "") -> Vote:
+    both = Turn("Hello", {"base": "Hi", "tuned": "Good day"})
+    given = talks.feedback(conversation(*[both] * 3, chance=chance), name, turn, liked)
+    assert given is not None
+    fields = {field: getattr(given, field) for field in given.__slots__}
+    return Vote(type(given)(**fields | ({"time": time} if time else {})), "embedded", SYSTEM.ref)
+
+
+def rows(table) -> list[dict]:
+    return [row for shard in table.shards() for row in table.read(shard).to_pylist()]
+
+
+def test_a_persona_and_its_profile_are_those_of_synthesis():
+    persona = read_persona("  a   baker\nof bread ", 100)
+    assert persona == synthesis_persona("a baker of bread", "persona")
+    made = parse_profile(
+        "English",
+        {"character_id": persona.character_id, "persona": persona.persona},
+        Completion((json.dumps(dict(zip(LABELS, ITEMS, strict=True))),)),
+    )
+    assert read_profile(items_of(made)) == made.profile
+    assert items_of(None) == [""] * 8
+
+
+@pytest.mark.parametrize("text", ["", "   ", "half \ud800", "nul \0", "x" * 101])
+def test_a_persona_that_cannot_be_taken_is_refused_without_being_quoted(text):
+    with pytest.raises(Refused) as caught:
+        read_persona(text, 100)
+    assert text.strip() == "" or text not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "y" * 11])
+def test_a_message_that_cannot_be_taken_is_refused(text):
+    with pytest.raises(Refused):
+        read_message(text, 10)
+
+
+def test_each_item_of_a_profile_is_bounded_as_the_factory_bounds_it():
+    for place, (name, label) in enumerate(LABELS.items()):
+        ProfileFields(**dict(zip(LABELS, ITEMS, strict=True)) | {name: "x" * longest(name)})
+        for wrong in ("", " ", "x" * (longest(name) + 1)):
+            with pytest.raises(Refused, match=label):
+                read_profile([*ITEMS[:place], wrong, *ITEMS[place + 1 :]])
+
+
+def test_the_system_message_is_that_of_training():
+    (expected,) = SYSTEM.render(persona="a baker", profile=read_profile(ITEMS))
+    assert conversation().messages("base") == (expected,)
+
+
+def test_a_turn_that_a_model_failed_is_shown_and_not_told_to_it():
+    talked = conversation(Turn("One", {"base": "1", "tuned": ""}), Turn("Two", {"base": "2", "tuned": "2!"}))
+    assert [m.content for m in talked.messages("tuned")[1:]] == ["Two", "2!"]
+    assert [m["content"] for m in talks.shown(talked, "tuned")] == ["One", "(no reply)", "Two", "2!"]
+    assert talks.feedback(talked, "tuned", 0, True) is None
+    assert talks.feedback(talked, "tuned", 2, True) is None
+    assert [m.content for m in talks.feedback(talked, "base", 0, True).messages[1:]] == ["One", "1"]
+
+
+def test_what_is_saved_can_be_read_as_instructions():
+    text = 'Say "<b>hi</b>"\n\u2028twice'
+    saved = json.loads(talks.exported(conversation(Turn(text, {"base": "hi", "tuned": "ho"}))))
+    assert [side["model"] for side in saved] == ["base", "tuned"]
+    for side, reply in zip(saved, ["hi", "ho"], strict=True):
+        read = read_instruction(side, "messages", "saved", 0, 0)
+        assert [m.content for m in read.messages] == [text, reply]
+
+
+def test_a_reply_has_one_id_and_no_other_reply_has_it():
+    ids = {vote(liked).feedback.feedback_id for liked in (True, False, "")}
+    assert len(ids) == 1
+    others = [vote(True, turn=1), vote(True, name="tuned"), vote(True, chance="c2")]
+    assert len(ids | {other.feedback.feedback_id for other in others}) == 4
+    assert "c1" not in vote(True).feedback.session_id
+
+
+def test_a_vote_told_again_is_one_row_and_the_last_one_given_stays(tmp_path):
+    table = open_table(str(tmp_path))
+    first, second = vote(True, time="2026-01-01T00:00:01"), vote(False, time="2026-01-01T00:00:02")
+    keep(table, [first, first])
+    keep(table, [second])
+    keep(table, [first])  # comes late
+    assert [(row["vote"], row["model"], row["prompt"]) for row in rows(table)] == [("down", "embedded", SYSTEM.ref)]
+    keep(table, [vote(True, turn=turn, chance=f"c{n}") for turn in range(3) for n in range(50)])
+    assert len(rows(table)) == 150
+    assert counts_of(table).ok == 150
+    assert {row["vote"] for row in rows(table)} == {"up"}
+
+
+def test_a_session_may_ask_so_often_a_minute():
+    allowance = Allowance()
+    assert [allowance.wait_s(float(at), 3) for at in range(3)] == [0, 0, 0]
+    assert allowance.wait_s(10.0, 3) == 50
+    assert allowance.wait_s(59.9, 3) == 1
+    assert allowance.wait_s(60.1, 3) == 0
+    assert Allowance().wait_s(10.0, 3) == 0
+
+
+def test_places_are_taken_all_or_none_and_come_back():
+    places = Places(3)
+    assert places.take(0.0, 2)
+    assert not places.take(1.0, 2)
+    assert places.wait_s(1.0) == 9
+    places.give_back(4.0, 0.0)
+    assert places.take(4.0, 2)
+    assert places.wait_s(100.0) == 1
+
+
+def test_the_profile_writer_must_be_one_of_the_models():
+    with pytest.raises(ValueError, match="profiles_by"):
+        Chat(profiles_by="other")
+    with pytest.raises(ValueError, match="replies_at_once"):
+        Chat(replies_at_once=1)
