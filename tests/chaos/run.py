@@ -54,6 +54,8 @@ class Played:
     run: Run
     began: float = field(default_factory=time.monotonic)
     faults: list[Fault] = field(default_factory=list)
+    bag: list[str] = field(default_factory=list)
+    """The kinds that are still to come, before each comes again."""
     written: dict[str, object] = field(default_factory=dict)
     """What must stay as it is: the settled files, with what tells whether they were written again."""
 
@@ -89,7 +91,8 @@ def play(act: Act, stage: Stage, name: str, wanted: int, draw: random.Random, co
 
 
 def _strike(act: Act, played: Played, stage: Stage, process, draw: random.Random):  # type: ignore[no-untyped-def]
-    kind = draw.choice(act.faults)
+    played.bag = played.bag or draw.sample(act.faults, len(act.faults))
+    kind = played.bag.pop()
     files, settled = _files(played.run)
     at_s = time.monotonic() - played.began
     victim: str | None
