@@ -3,6 +3,8 @@
 import signal
 import time
 
+import pytest
+
 from tests.integration.test_resume import finished_shards
 
 
@@ -33,6 +35,7 @@ def test_sigterm_leaves_what_was_in_flight_written_and_the_same_command_does_the
     assert len(ids) == len(set(ids)) == 160
 
 
+@pytest.mark.slow
 def test_a_second_sigterm_ends_the_run_at_once(make_run):
     run, process = started(make_run, 3)
     process.send_signal(signal.SIGTERM)

@@ -155,11 +155,8 @@ def test_a_run_that_was_taken_over_ends_with_one_line_and_leaves_the_others_leas
 
 
 def test_an_interrupt_by_hand_stays_one(place):
-    # A shell that starts the tests in the background has them ignore it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), held(place):
         signal.raise_signal(signal.SIGINT)
-    signal.signal(signal.SIGINT, before)
     assert not storage.exists(f"{place}/{LEASE}")
 
 
