@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from tests.benchmarks.work import numbered
+
 WINDOW, REPLY_TOKENS, AT_ONCE = 4096, 96, 64
 RESULT = "calls a second:"
 ENGINE = {"max_model_len": WINDOW, "seed": 42}
@@ -111,19 +113,12 @@ def fleet(count: int, in_turn: bool = False) -> float:
 
 
 def _judge(config, judge, count: int) -> float:
-    import pyarrow as pa
-
     from factory.engine.steps import Lane, Step, run_lanes
     from factory.progress import Progress
-    from factory.tables import PERSONAS, Table, shard_rows_for
+    from factory.tables import PERSONAS, Table
 
     with tempfile.TemporaryDirectory() as output:
-        work = Table(output, "work")
-        size = shard_rows_for(count)
-        for start in range(0, count, size):
-            numbers = list(range(start, min(start + size, count)))
-            work.write_arrow(f"{start:06}", pa.table({"number": numbers, "status": ["ok"] * len(numbers)}))
-        work.finish({"ok": count, "fingerprint": "bench"})
+        work = numbered(output, count)
         step = Step(PERSONAS, "bench@1", partial(_request, requests(count)), _parse, _ids, keep_truncated=True)
         table = Table(output, "made")
         lane = Lane(step, work, table, {}, judge.engine(config.evaluation.judging, 42))
@@ -188,9 +183,8 @@ def measure(say: Callable[[str], None], count: int = 160, rounds: int = 1) -> di
     for _ in range(rounds):
         for side, found in speeds.items():
             calls = count // 8 if side == "one after another" else count
-            done = subprocess.run(
-                [sys.executable, __file__, side, str(calls)], capture_output=True, text=True, check=False
-            )
+            command = [sys.executable, "-m", "tests.benchmarks.judging", side, str(calls)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(done.stderr[-3000:])
             found.append(float(done.stdout.rpartition(RESULT)[2].split()[0]))

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from tests.benchmarks.work import numbered
+
 MODEL_LEN, REPLY_TOKENS, SEQUENCES = 2048, 128, 64
 RESULT = "tokens a second:"
 SAMPLING = {"temperature": 0.6, "top_p": 1.0, "max_tokens": REPLY_TOKENS}
@@ -57,21 +59,14 @@ def bare(count: int) -> float:
 
 def job(count: int) -> float:
     """Tokens a second of `run_lanes`, writing a table."""
-    import pyarrow as pa
-
     from factory import models, runtime
     from factory.config import Sampling, VllmEngine
     from factory.engine.steps import Engine, Lane, Step, run_lanes
     from factory.progress import Progress
-    from factory.tables import PERSONAS, Table, shard_rows_for
+    from factory.tables import PERSONAS, Table
 
     with tempfile.TemporaryDirectory() as output:
-        work = Table(output, "work")
-        size = shard_rows_for(count)
-        for start in range(0, count, size):
-            numbers = list(range(start, min(start + size, count)))
-            work.write_arrow(f"{start:06}", pa.table({"number": numbers, "status": ["ok"] * len(numbers)}))
-        work.finish({"ok": count, "fingerprint": "bench"})
+        work = numbered(output, count)
         step = Step(PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
         engine = VllmEngine(model="embedded", device="cpu", engine_kwargs={"max_model_len": MODEL_LEN})
         runtime.start()
@@ -105,7 +100,7 @@ def measure(say: Callable[[str], None], count: int = 256, rounds: int = 2) -> di
     speeds: dict[str, list[float]] = {"bare": [], "job": []}
     for _ in range(rounds):
         for side, found in speeds.items():
-            command = [sys.executable, __file__, side, str(count)]
+            command = [sys.executable, "-m", "tests.benchmarks.throughput", side, str(count)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(done.stderr[-3000:])

@@ -4,9 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from factory import head, models
+from factory import head
 from factory.benchmark import TASKS
 from tests.chaos.stage import BUCKET, NODE_CPUS, Stage
 from tests.integration import small_training
@@ -14,8 +13,8 @@ from tests.integration.runs import Run
 
 PROFILE_REPLY_S = 0.5
 PERSONAS = 1200
-POISONED = 7
-"""Every so many personas, one whose reply is no profile."""
+SPOILT = 7
+"""Every so many personas, one whose reply by the API is no profile."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +31,18 @@ class Act:
     """About how long the job would go on if it were left alone: faults are spread over that."""
 
 
-def _run(stage: Stage, name: str, personas: int, **settings: object) -> Run:
+def _run(stage: Stage, name: str, personas: list[str], **settings: object) -> Run:
     folder = stage.folder / name
     folder.mkdir()
     source = folder / "personas.jsonl"
-    lines = (
-        {"persona": f"a baker, number {n}" + " [[no-json]]" * (n % POISONED == 0 and "base_url" in str(settings))}
-        for n in range(personas)
-    )
-    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    source.write_text("".join(json.dumps({"persona": persona}) + "\n" for persona in personas))
     base = {"output": f"{BUCKET}/{name}", "personas": {"source": str(source)}, "engine": {"kind": "scripted"}}
     config = {**base, **settings}
     return Run(folder, config, environment=dict(stage.environment))
+
+
+def _bakers(number: int) -> list[str]:
+    return [f"a baker, number {n}" for n in range(number)]
 
 
 def _counted(run: Run, name: str, column: str) -> list[dict]:
@@ -64,14 +63,15 @@ def _synthesis(stage: Stage, name: str) -> Run:
         "kind": "openai", "base_url": stage.api.base_url, "model": "small-chat", "concurrency": 24,
         "api_key_env": "FACTORY_TEST_KEY",
     }  # fmt: skip
-    return _run(stage, name, PERSONAS, engine=engine)
+    personas = [f"{baker} [[no-json]]" if n % SPOILT == 0 else baker for n, baker in enumerate(_bakers(PERSONAS))]
+    return _run(stage, name, personas, engine=engine)
 
 
 def _synthesised(stage: Stage, run: Run) -> dict[str, int]:
     rows = _counted(run, "profiles", "character_id")
     assert len(rows) == PERSONAS
-    poisoned = len(range(0, PERSONAS, POISONED))
-    assert run.reasons("profiles") == {"ok": PERSONAS - poisoned, "unparsable": poisoned}
+    spoilt = len(range(0, PERSONAS, SPOILT))
+    assert run.reasons("profiles") == {"ok": PERSONAS - spoilt, "unparsable": spoilt}
     asked = Counter(request["messages"][-1]["content"] for request in stage.api.requests("a baker, number"))
     assert len(asked) == PERSONAS
     return {"asked": asked.total(), "asked again": asked.total() - PERSONAS}
@@ -84,7 +84,7 @@ def _engine(stage: Stage, name: str) -> Run:
     """Profiles by the embedded model."""
     engine = {"kind": "vllm", "model": "embedded", "device": "cpu", "engine_kwargs": {"max_model_len": 4096}}
     profiles = {"sampling": {"temperature": 0.6, "top_p": 1.0, "max_tokens": 512}}
-    return _run(stage, name, EMBEDDED, engine=engine, profiles=profiles)
+    return _run(stage, name, _bakers(EMBEDDED), engine=engine, profiles=profiles)
 
 
 def _generated(stage: Stage, run: Run) -> dict[str, int]:
@@ -104,7 +104,7 @@ def _training(stage: Stage, name: str) -> Run:
     if not tiny.exists():
         small_training.save_tiny(str(tiny))
     settings = small_training.settings_of(str(tiny), checkpoint_every=5, evaluate_every=20, max_failures=20)
-    run = _run(stage, name, 1, training=settings)
+    run = _run(stage, name, _bakers(1), training=settings)
     for split, count in (("train", TRAINED), ("validation", 20)):
         small_training.write_dialogues(run.output, split, count)
     return run
@@ -128,18 +128,15 @@ JUDGED = 6
 
 
 def _judging(stage: Stage, name: str) -> Run:
-    """Judgements by a fleet of two replicas on Ray Serve."""
-    judge = {
-        "name": "judge", "model": "embedded", "device": "cpu", "engine_kwargs": {"max_model_len": 4096},
-        "replicas": [1, 1],
-    }  # fmt: skip
+    """Judgements by a fleet of one judge on Ray Serve."""
+    judge = {"name": "judge", "model": "embedded", "device": "cpu", "engine_kwargs": {"max_model_len": 4096}}
     evaluation = {
         "protocol": "light", "limit": JUDGED, "general": False,
         "candidates": [{"name": "one", "kind": "scripted", "default": "I mend nets, and I mind my own business."}],
         "judges": [judge], "examples": {"top_p": 1.0, "max_tokens": 384}, "judging": {"max_tokens": 128},
         "fleet": {"port": head.free_port()},
     }  # fmt: skip
-    return _run(stage, name, 1, evaluation=evaluation)
+    return _run(stage, name, _bakers(1), evaluation=evaluation)
 
 
 def _judged(stage: Stage, run: Run) -> dict[str, int]:
@@ -159,8 +156,3 @@ ACTS = (
     Act("judging", "evaluate", ("Serve replica", "vLLM engine", "driver"), _judging, _judged, 40),
 )
 assert NODE_CPUS >= 4, "a training of two workers and a fleet must each fit on what is left when a node is gone"
-
-
-def prepare() -> Path:
-    """Have the embedded model's folder before the first fault."""
-    return Path(models.fetch("embedded"))

@@ -6,6 +6,7 @@ python -m tests.chaos.run --seed 7 --faults 20 --acts synthesis engine training 
 import argparse
 import random
 import signal
+import subprocess
 import tempfile
 import time
 from contextlib import suppress
@@ -15,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from factory import storage
+from factory import models, storage
 from factory.errors import StorageError
-from tests.chaos.acts import ACTS, Act, prepare
+from tests.chaos.acts import ACTS, Act
 from tests.chaos.stage import Stage, staged
 from tests.integration.runs import Run
 
@@ -25,7 +26,7 @@ AWAY_S = 20.0
 """How long the S3 server is away."""
 PATIENCE_S = 600
 """A run that makes no headway for so long hangs."""
-SETTLED = (".parquet",)
+SETTLED = ".parquet"
 """Files that are written once: nothing may write them again."""
 
 
@@ -84,13 +85,14 @@ def play(act: Act, stage: Stage, name: str, wanted: int, draw: random.Random, co
         if len(played.faults) < wanted:
             time.sleep(draw.uniform(0, 2 * quiet_s))
             if process.poll() is None:
-                process = _strike(act, played, stage, process, draw)
+                _strike(act, played, stage, process, draw)
         mark = now if process.poll() is not None else _files(played.run)[0]
     _note_recovery(played, console)
     return played
 
 
-def _strike(act: Act, played: Played, stage: Stage, process, draw: random.Random):  # type: ignore[no-untyped-def]
+def _strike(act: Act, played: Played, stage: Stage, process: subprocess.Popen, draw: random.Random) -> None:
+    """Do one fault; none where the process that it is for is not there at this moment."""
     played.bag = played.bag or draw.sample(act.faults, len(act.faults))
     kind = played.bag.pop()
     files, settled = _files(played.run)
@@ -108,10 +110,9 @@ def _strike(act: Act, played: Played, stage: Stage, process, draw: random.Random
         named = {"vLLM engine": "EngineCore", "Serve replica": "ServeReplica", "training worker": "RayTrainWorker"}
         victim = stage.kill(draw, named[kind])
     if victim is None:
-        return process  # there is none at this moment
+        return
     played.written |= settled
     played.faults.append(Fault(kind, act.name, at_s, victim, files, time.monotonic()))
-    return process
 
 
 def _note_recovery(played: Played, console: Console) -> None:
@@ -121,7 +122,7 @@ def _note_recovery(played: Played, console: Console) -> None:
         console.print(f"  {last.kind} ({last.victim}) at {last.at_s:.0f} s: back after {last.back_s:.0f} s, {last.how}")
 
 
-def _wait_for_headway(played: Played, process, mark: int) -> int | None:  # type: ignore[no-untyped-def]
+def _wait_for_headway(played: Played, process: subprocess.Popen, mark: int) -> int | None:
     """The number of files once it is above the mark; None once the process has ended."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
@@ -168,7 +169,7 @@ def chaos(folder: Path, seed: int, wanted: int, names: list[str], console: Conso
     Raises:
         AssertionError: something was lost, came twice, was written again or hangs.
     """
-    prepare()
+    models.fetch("embedded")  # made here, before the first fault
     draw = random.Random(seed)
     acts = [act for act in ACTS if act.name in names]
     faults: list[Fault] = []

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from cluster.dashboards import console, show
+from factory import head
 from factory.storage import PROJECT
 
 pytestmark = [
@@ -39,12 +39,6 @@ NEEDS_MORE = {
 FIRST_QUESTION_ONLY = {"Prefix-cache hits, by step", "Queues of the pipelines"}
 """Their other questions are about judges."""
 GPUS = 'sum(ray_node_gpus_available{SessionName=~".*"})'
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass
@@ -78,7 +72,7 @@ class Shown:
 def shown(tmp_path: Path) -> Iterator[Shown]:
     """The dashboards, over Rays whose temporary folder is one of the test's own."""
     ray = tempfile.mkdtemp(prefix="rt", dir="/tmp")  # socket paths have room for about 100 characters
-    ports = free_port(), free_port()
+    ports = head.free_port(), head.free_port()
     command = [sys.executable, PROJECT / "cluster/dashboards/show.py"]
     command += [f"--prometheus-port={ports[0]}", f"--grafana-port={ports[1]}"]
     log = tmp_path / "dashboards.log"

@@ -14,16 +14,11 @@ import psutil
 import pytest
 
 from factory.benchmark import TASKS
+from factory.head import free_port
 from tests.integration.runs import PROJECT
 
 KEY = "a-key-of-these-tests"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a fleet takes minutes to load on two cores
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def settings(port: int, personas: int) -> dict:

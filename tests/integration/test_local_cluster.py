@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from factory.head import Head
+from factory.head import Head, free_port
 from factory.tables import Table
 from tests.integration.runs import GOOD_PROFILE, PROJECT
 
@@ -49,10 +48,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     made = Cluster(tmp_path_factory.mktemp("cluster"))
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    made.do("local.py", "up", f"--port={port}")
+    made.do("local.py", "up", f"--port={free_port()}")
     yield made
     if (made.folder / "cache" / "cluster-head.json").exists():
         made.do("local.py", "down")

@@ -1,18 +1,12 @@
 """A cluster that cannot be joined is told in one line, and at once."""
 
-import socket
 import time
 
 import pytest
 
 from factory import runtime
 from factory.errors import UnreachableError
-
-
-def unused_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+from factory.head import free_port
 
 
 @pytest.mark.parametrize(
@@ -27,7 +21,7 @@ def unused_port() -> int:
     ],
 )
 def test_a_wrong_ray_address_is_one_line_at_once(monkeypatch, address, told):
-    address = address.format(port=unused_port())
+    address = address.format(port=free_port())
     monkeypatch.setenv("RAY_ADDRESS", address)
     start = time.monotonic()
     with pytest.raises(UnreachableError, match=told) as caught:

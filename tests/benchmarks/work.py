@@ -1,0 +1,16 @@
+"""The table of work that a benchmark gives to an engine's step."""
+
+
+def numbered(output: str, count: int):
+    """A finished table of so many rows with a `number` each, cut into shards as the factory cuts its own."""
+    import pyarrow as pa
+
+    from factory.tables import Table, shard_rows_for
+
+    work = Table(output, "work")
+    size = shard_rows_for(count)
+    for start in range(0, count, size):
+        numbers = list(range(start, min(start + size, count)))
+        work.write_arrow(f"{start:06}", pa.table({"number": numbers, "status": ["ok"] * len(numbers)}))
+    work.finish({"ok": count, "fingerprint": "bench"})
+    return work
