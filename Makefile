@@ -34,7 +34,7 @@ setup: $(STAMP)  ## .venv/ from locks/cpu.txt; ACCELERATOR=gpu takes locks/gpu.t
 
 $(STAMP): $(LOCK) pyproject.toml | .venv/bin/uv
 	@rm -f .venv/.setup-*
-	.venv/bin/uv pip sync --python .venv/bin/python $(if $(filter cpu,$(ACCELERATOR)),$(CPU_TORCH)) $(LOCK)
+	.venv/bin/uv pip sync --compile-bytecode --python .venv/bin/python $(if $(filter cpu,$(ACCELERATOR)),$(CPU_TORCH)) $(LOCK)
 	.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

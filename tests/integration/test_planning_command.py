@@ -39,7 +39,7 @@ def test_the_demos_calls_are_those_that_it_makes(run):
     assert rows["dialogues/generate-samples"] == (24, 24)
     assert rows["dialogues/generate-conversations"] == (8, 22)  # turn by turn
     assert rows["dialogues/rewrite-conversations"] == (8, 8)
-    assert rows["evaluation/tuned/judgements/judge-b"] == (30, 30)
+    assert rows["evaluation/tuned/judgements/judge-b"] == (20, 20)  # of 4 personas, one question a task
     assert document["summary"]["complete"]
     assert not document["notes"]
 
