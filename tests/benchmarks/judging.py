@@ -2,7 +2,9 @@
 
 The prompts are those of the built-in benchmark's questions, with answers and example replies of a
 usual length. Each side runs in a process of its own with the same engine settings, and is measured
-from the moment that the engine is up and has answered once.
+from the moment that the engine is up and has answered once. A judge of our own on one thread is busy
+with a single call, so that many at once gain what batching gains; a judge behind an endpoint that
+takes its time tells what waiting costs.
 """
 
 import json
@@ -19,15 +21,16 @@ from functools import partial
 from tests.benchmarks.work import numbered
 
 WINDOW, REPLY_TOKENS, AT_ONCE = 4096, 96, 64
+VERDICT_S = 2.0
+"""How long the endpoint takes, whoever else asks it: about what gpt-4o takes for so many tokens."""
 RESULT = "calls a second:"
 ENGINE = {"max_model_len": WINDOW, "seed": 42}
 
 
-def settings():
-    """A config with one judge on the fleet."""
-    from factory.config import Evaluation, FleetJudge, Personas, RunConfig, ScriptedEngine
+def settings(judge):
+    """A config with one judge."""
+    from factory.config import Evaluation, Personas, RunConfig, ScriptedEngine
 
-    judge = FleetJudge(name="judge", model="embedded", device="cpu", at_once=AT_ONCE, engine_kwargs=ENGINE)
     evaluation = Evaluation(judges=(judge,), attempts=1, judging={"max_tokens": REPLY_TOKENS})
     return RunConfig(
         output="unused", engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none"), evaluation=evaluation
@@ -98,18 +101,43 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
 def fleet(count: int, in_turn: bool = False) -> float:
     """Calls a second of the judging step, or of one call after the other, through the fleet."""
     from factory import runtime
+    from factory.config import FleetJudge
     from factory.evaluation.fleet import standing
     from factory.evaluation.judges import open_judges
     from factory.progress import Progress
 
-    config = settings()
+    config = settings(FleetJudge(name="judge", model="embedded", device="cpu", at_once=AT_ONCE, engine_kwargs=ENGINE))
     runtime.start(local_cpus=4)
     with standing(config.evaluation.fleet.model_copy(update={"port": 0}), config.evaluation.judges, Progress()) as url:
         (judge,) = open_judges(config, url)
-        if in_turn:
-            return sequential(judge, config, count)
-        _judge(config, judge, 4)  # a pipeline's start is not what is measured
-        return _judge(config, judge, count)
+        return _speed(config, judge, count, in_turn, key="none")
+
+
+def endpoint(count: int, in_turn: bool = False) -> float:
+    """The same through an endpoint that takes its time."""
+    from factory import runtime
+    from factory.config import EndpointJudge
+    from factory.evaluation.judges import open_judges
+    from tests.integration.openai_server import KEY, OpenAIServer
+
+    server = OpenAIServer()
+    try:
+        server.rule(delay_s=VERDICT_S)
+        os.environ["BENCHMARK_KEY"] = KEY
+        behind = {"base_url": server.base_url, "api_key_env": "BENCHMARK_KEY", "concurrency": AT_ONCE}
+        config = settings(EndpointJudge(kind="openai", name="judge", model="small-chat", **behind))
+        runtime.start()
+        (judge,) = open_judges(config, "")
+        return _speed(config, judge, count, in_turn, key=KEY)
+    finally:
+        server.stop()
+
+
+def _speed(config, judge, count: int, in_turn: bool, key: str) -> float:
+    if in_turn:
+        return sequential(judge, count, key)
+    _judge(config, judge, 4)  # a pipeline's start is not what is measured
+    return _judge(config, judge, count)
 
 
 def _judge(config, judge, count: int) -> float:
@@ -129,11 +157,11 @@ def _judge(config, judge, count: int) -> float:
         return manifest["rows_per_second"]
 
 
-def sequential(judge, config, count: int) -> float:
+def sequential(judge, count: int, key: str) -> float:
     """One call, and the next when it is answered."""
     import openai
 
-    client = openai.OpenAI(base_url=judge.config.base_url, api_key="none")
+    client = openai.OpenAI(base_url=judge.config.base_url, api_key=key)
     asked = requests(count)
 
     def ask(request) -> None:
@@ -174,6 +202,8 @@ SIDES = {
     "fleet": fleet,
     "material first": partial(bare, shape=last_first),
     "one after another": partial(fleet, in_turn=True),
+    "endpoint": endpoint,
+    "endpoint, one after another": partial(endpoint, in_turn=True),
 }
 
 
@@ -182,7 +212,7 @@ def measure(say: Callable[[str], None], count: int = 160, rounds: int = 1) -> di
     speeds: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(rounds):
         for side, found in speeds.items():
-            calls = count // 8 if side == "one after another" else count
+            calls = count // 8 if side.endswith("one after another") else count
             command = [sys.executable, "-m", "tests.benchmarks.judging", side, str(calls)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -195,6 +225,7 @@ def measure(say: Callable[[str], None], count: int = 160, rounds: int = 1) -> di
         "fleet over bare": medians["fleet"] / medians["bare"],
         "rubric first over material first": medians["bare"] / medians["material first"],
         "fleet over one after another": medians["fleet"] / medians["one after another"],
+        "endpoint over one after another": medians["endpoint"] / medians["endpoint, one after another"],
     }
 
 

@@ -23,6 +23,7 @@ from factory.playground.form import read_persona
 from factory.playground.stage import Stage
 from factory.playground.votes import Vote, counts_of, keep, open_table
 from factory.prompts import load_prompt
+from tests.integration.accessibility import defects
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.page_session import Session
 
@@ -114,6 +115,7 @@ def test_one_describes_edits_talks_votes_and_saves_and_markup_is_text(browser_pa
     assert [m["content"] for m in saved[0]["messages"]] == [system, *expected]
     assert page.evaluate("window.hit") is None
     assert told == []
+    assert defects(page) == []
     assert {place for place in asked if not place.startswith((url, "blob:", "data:"))} == set()
 
 
@@ -121,18 +123,18 @@ def message(number: int) -> str:
     return f"{number} {HOSTILE} and six words more than that"
 
 
-def converse(url: str, number: int) -> list[str]:
+def converse(url: str, name: str, number: int, turns: int) -> list[str]:
     """A session that says its own mark alone; returns all that it was shown."""
     session, mark = Session(url), f"mark-{number:02}-"
-    *profile, _, _ = admitted(session, "describe", f"a sailor {mark}", None)
+    *profile, _, _ = admitted(session, "describe", f"a {name} {mark}", None)
     profile[0] = f"Name {mark}"
-    shown = session.call("begin", f"a sailor {mark}", *profile)
-    for turn in range(TURNS):
+    shown = session.call("begin", f"a {name} {mark}", *profile)
+    for turn in range(turns):
         shown += admitted(session, "talk", f"{mark} turn {turn}", None, None)
-        for name in NAMES:
+        for model in NAMES:
             for liked in (number % 2 == 0, number % 2 == 1, number % 2 == 1):
                 event = {"index": 2 * turn + 1, "value": "", "liked": liked}
-                assert "Kept" in session.call(f"vote-{name}", None, event=event)[0]
+                assert "Kept" in session.call(f"vote-{model}", None, event=event)[0]
     shown += session.call("save", None)
     session.close()
     return [json.dumps(one) for one in shown]
@@ -149,18 +151,22 @@ def admitted(session: Session, name: str, *data: object) -> list:
         time.sleep(0.2)
 
 
-def test_sessions_at_once_do_not_see_each_other_and_no_vote_is_lost(url, run, server):
-    server.rule(word_s=0.02)
+@pytest.mark.parametrize(
+    ("name", "turns", "word_s"),
+    [("sailor", TURNS, 0.02), pytest.param("painter", 16, 0.12, marks=pytest.mark.slow, id="for a minute")],
+)
+def test_sessions_at_once_do_not_see_each_other_and_no_vote_is_lost(url, run, server, name, turns, word_s):
+    server.rule(word_s=word_s)
     before = len(run.rows("feedback"))
     with ThreadPoolExecutor(SESSIONS) as pool:
-        shown = list(pool.map(lambda number: converse(url, number), range(SESSIONS)))
+        shown = list(pool.map(lambda number: converse(url, name, number, turns), range(SESSIONS)))
     for number, texts in enumerate(shown):
         assert set(re.findall(r"mark-\d\d-", "".join(texts))) == {f"mark-{number:02}-"}
     for request in server.requests("mark-"):
         assert len(set(re.findall(r"mark-\d\d-", json.dumps(request["messages"])))) == 1
     assert AT_ONCE / 2 < server.most_at_once <= AT_ONCE
-    rows = [row for row in run.rows("feedback") if "mark-" in row["persona"]]
-    assert len(rows) == len({row["feedback_id"] for row in rows}) == SESSIONS * TURNS * len(NAMES)
+    rows = [row for row in run.rows("feedback") if f"a {name} mark-" in row["persona"]]
+    assert len(rows) == len({row["feedback_id"] for row in rows}) == SESSIONS * turns * len(NAMES)
     assert len(run.rows("feedback")) == before + len(rows)
     for row in rows:
         number = int(row["persona"][-3:-1])

@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from factory import storage
@@ -19,6 +18,7 @@ from factory.evaluation.published import published
 from factory.planning.prices import read_prices
 from factory.report.page_command import Known, report
 from factory.storage import PROJECT
+from tests.integration.accessibility import defects
 from tests.made_run import HOSTILE, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -105,8 +105,7 @@ def test_nothing_serious_stands_in_anyones_way(open_page, scheme, width):
     assert "cannot be drawn" not in page.inner_text("main")
     for details in page.query_selector_all("details"):
         details.evaluate("element => { element.open = true; }")
-    found = Axe().run(page).response["violations"]
-    assert not [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+    assert defects(page) == []
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
