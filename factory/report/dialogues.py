@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from factory.report.page_gathering import Case, Sample
+from factory.report.safety import PERSONAL_DATA
 
 LEFT_OUT = "left out by curation"
 KEPT = "kept by curation"
+HIDDEN = "not shown: curation found personal data in this dialogue"
 STATUSES = ("accepted", "rejected", KEPT, LEFT_OUT)
 
 
@@ -51,9 +53,11 @@ def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> 
     statuses = ["accepted" if accepted else "rejected"]
     if verdict is not None:
         statuses.append(KEPT if verdict["status"] == "ok" else LEFT_OUT)
+    replies = _said(row["messages"], "assistant") if accepted else []
+    hidden = verdict is not None and verdict["reason"] == PERSONAL_DATA
     return {
         "id": row["dialogue_id"],
-        "replies": _said(row["messages"], "assistant") if accepted else [],
+        "replies": [HIDDEN] * len(replies) if hidden else replies,
         "statuses": statuses,
         "reason": row["reason"],
         "raw": None if accepted else row["detail"],

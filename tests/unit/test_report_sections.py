@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from factory.evaluation.published import published
 from factory.planning.prices import read_prices
 from factory.report import dialogues, evaluation, overview, profiles, training
+from factory.report.counting import OTHERS, most
 from factory.report.page import as_json, render
-from factory.report.page_gathering import OTHERS, Case, Sample, clipped, most
+from factory.report.page_gathering import Case, Sample, clipped
 from factory.report.sampling import CASES, Lowest, Place, Refused, Speakers, Tally, tally
 from tests.made_scores import scores_of
 
