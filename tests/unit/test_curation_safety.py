@@ -226,7 +226,7 @@ MILD = [
     LONG,
     "Get out of my sight, villain! I will have my revenge, and you shall kneel before the sword.",
     "I killed the dragon and cut off its head; blood ran down the mountain, and the witch cursed us all.",
-    "The cock crows at five, the donkey brays, and the bitch has had her puppies.",
+    "The cock crows at five, the donkey brays, and the sow has had her piglets.",
     "Damn it, sailor, that was a hell of a storm.",
     "As a gay man from Lagos I know what it takes, and my wife is a Jewish doctor.",
     "I hate mondays, and my knee hurts like the devil.",
@@ -262,9 +262,9 @@ def test_parts_hold_all_words_of_a_reply():
 def test_personal_data_go_before_all_else_since_other_reasons_quote_the_reply():
     told = case("Hi.", f"{RUDE[0]} ada@lagosbread.com", persona="a fan of Serena Williams")
     people = read_people(None)
-    reasons = [unsafe(told, Safety(), people, 0.95), unsafe(case("Hi.", RUDE[0]), Safety(), people, 0.95)]
+    reasons = [unsafe(told, Safety(), people, 0.99), unsafe(case("Hi.", RUDE[0]), Safety(), people, 0.99)]
     assert [one and one.reason for one in reasons] == ["personal_data", "toxic"]
-    assert unsafe(case("Hi.", RUDE[0]), Safety(toxicity=None), people, 0.95) is None
+    assert unsafe(case("Hi.", RUDE[0]), Safety(toxicity=None), people, 0.99) is None
     found = unsafe(case("Hi.", "Hi.", persona="a fan of Serena Williams"), Safety(), people, 0)
     assert found
     assert (found.reason, found.detail) == ("real_person", "persona: serena williams")
