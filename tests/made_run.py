@@ -46,7 +46,7 @@ HOSTILE = (
 JOBS = [
     "a baker in {} who counts loaves aloud", "a piano tuner from {} who hears wrong notes everywhere",
     "a lock keeper near {} who knows every boat", "a bee keeper of {} who sings to the hives",
-    "a tram driver in {} who writes short poems", "a chess coach from {} who never castles",
+    "a tram driver in {} who writes short poems", "a woman from {} who coaches chess and never castles",
 ]  # fmt: skip
 PLACES = ["Lagos", "Tbilisi", "Turin", "Busan", "Oslo", "Quito"]
 NAMES = ["Ada Oduya", "Nino Beridze", "Carla Conti", "Kim Minseo", "Ola Lien", "Rosa Vega"]

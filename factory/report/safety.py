@@ -15,7 +15,7 @@ from factory.report.stereotypes import GROUPED, stereotype_pairs
 
 PERSONAL_DATA: SafetyReason = "personal_data"
 EXAMPLES = 12
-"""Rejected rows of each reason that are shown."""
+"""Different ones of each reason that are shown."""
 EXAMPLE = 300
 """Characters of one."""
 
@@ -49,9 +49,10 @@ def shown_gate(folder: Folder, sample: Sample) -> dict[str, Any]:
 
 def _examples(sample: Sample, reason: str) -> list[dict[str, Any]]:
     mine = [row for table, row in sample.rejected if table.startswith("curated/") and row["reason"] == reason]
-    # What was found stands before the replies, which need not be read here.
-    found = [(row.get("dialogue_id"), (row["detail"] or "").partition("\n\n")[0]) for row in mine[:EXAMPLES]]
-    return [{"id": dialogue, "found": text[:EXAMPLE]} for dialogue, text in found]
+    found: dict[str, Any] = {}
+    for row in mine:  # what was found stands before the replies, which need not be read here
+        found.setdefault((row["detail"] or "").partition("\n\n")[0][:EXAMPLE], row.get("dialogue_id"))
+    return [{"id": dialogue, "found": text} for text, dialogue in list(found.items())[:EXAMPLES]]
 
 
 def shown_balances(counts: ProfileCounts) -> list[dict[str, Any]]:

@@ -226,7 +226,7 @@ MILD = [
     LONG,
     "Get out of my sight, villain! I will have my revenge, and you shall kneel before the sword.",
     "I killed the dragon and cut off its head; blood ran down the mountain, and the witch cursed us all.",
-    "The cock crows at five, the donkey brays, and the sow has had her piglets.",
+    "The rooster crows at five, the donkey brays, and the sow has had her piglets.",
     "Damn it, sailor, that was a hell of a storm.",
     "As a gay man from Lagos I know what it takes, and my wife is a Jewish doctor.",
     "I hate mondays, and my knee hurts like the devil.",
