@@ -30,6 +30,9 @@ def _case(sample: Sample, case: Case, places: Mapping[str, int], language_of: Ca
     users = _said(reference["messages"], "user") if reference else []
     for row in case.dialogues.values():
         users = users or _said(row["messages"], "user")
+    given = _said(reference["messages"], "assistant") if reference else []
+    if any(side["curation_reason"] == PERSONAL_DATA for side in sides.values()):
+        users, given = [HIDDEN] * len(users), [HIDDEN] * len(given)
     spoken = [reply for side in sides.values() for reply in side["replies"]]
     return {
         "id": case.instruction,
@@ -37,7 +40,7 @@ def _case(sample: Sample, case: Case, places: Mapping[str, int], language_of: Ca
         "character": places.get(case.character),
         "character_id": case.character,
         "users": users,
-        "reference": _said(reference["messages"], "assistant") if reference else [],
+        "reference": given,
         "sides": sides,
         "language": language_of("\n".join(spoken)) if spoken else "",
     }

@@ -60,7 +60,8 @@ def shown_balances(counts: ProfileCounts) -> list[dict[str, Any]]:
     joined = [
         {name: joined_values(name, values) for name, values in some.items()} for some in (counts.unasked, counts.values)
     ]
-    return shown_balance(*joined, TITLES) if counts.tally.ok else []
+    unasked, everyone = joined
+    return shown_balance(unasked, everyone, TITLES) if counts.tally.ok else []
 
 
 def shown_stereotypes(cast: Sequence[Mapping[str, Any]], safety: Safety) -> dict[str, Any]:
@@ -69,5 +70,6 @@ def shown_stereotypes(cast: Sequence[Mapping[str, Any]], safety: Safety) -> dict
         return {}
     personas = pa.chunked_array([pa.array([one["persona"] for one in cast], pa.string())])
     open_to = {name: asks_nothing(personas, name).to_pylist() for name in GROUPED}
-    settings = {"least": safety.pair_count, "significance": safety.pair_significance}
-    return stereotype_pairs(cast, open_to, **settings) | settings | {"cast": len(cast)}
+    least, significance = safety.pair_count, safety.pair_significance
+    found = stereotype_pairs(cast, open_to, least, significance)
+    return found | {"least": least, "significance": significance, "cast": len(cast)}

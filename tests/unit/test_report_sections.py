@@ -159,6 +159,17 @@ def test_a_rejected_dialogue_has_its_reason_and_raw_text_beside_the_other_strate
     assert case["sides"]["rewrite"]["statuses"] == ["rejected"]
 
 
+def test_a_dialogue_with_personal_data_is_not_shown():
+    told = {"reason": None, "detail": None, "model": "m", "prompt": "p", "prompt_tokens": 1, "output_tokens": 2}
+    said = [{"role": role, "content": "ada@lagosbread.com"} for role in ("user", "assistant")]
+    row = {"dialogue_id": "d1", "status": "ok", "messages": said, **told}
+    sample = Sample(cases=[Case("c", "lima", "i", {"generate": row})], references={("lima", "i"): {"messages": said}})
+    sample.verdicts["d1"] = {"status": "rejected", "reason": "personal_data", "split": "train"}
+    (case,) = dialogues.shown_cases(sample, lambda text: "")
+    assert "ada@" not in json.dumps(case)
+    assert case["sides"]["generate"]["replies"] == case["users"] == case["reference"] == [dialogues.HIDDEN]
+
+
 def test_a_long_text_says_how_much_of_it_is_left_out():
     assert clipped("a" * 5000).endswith("[1,000 more characters are in the table]")
 
