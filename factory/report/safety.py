@@ -30,7 +30,9 @@ def shown_gate(folder: Folder, sample: Sample) -> dict[str, Any]:
     tables = folder.like("curated/.*")
     if not tables:
         return {}
-    told = next((one.manifest["safety"] for one in tables if isinstance(one.manifest.get("safety"), dict)), {})
+    told: dict[str, Any] = next(
+        (one.manifest["safety"] for one in tables if isinstance(one.manifest.get("safety"), dict)), {}
+    )
     reasons = [
         {
             "reason": reason,
