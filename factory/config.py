@@ -35,6 +35,12 @@ def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _countries(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(len(one) == 2 and one.isascii() and one.isupper() for one in values):
+        raise ValueError("give countries in two capital letters, such as [US, KR]")
+    return values
+
+
 Place = Annotated[str, AfterValidator(_one_path)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """Of a corpus, a candidate or a judge: it names tables and folders too."""
@@ -196,6 +202,38 @@ class Quality(Section):
     """`wrong_language`: replies with fewer letters are too short to tell."""
     language_certainty: float = Field(0.9, ge=0, le=1)
     """`wrong_language`: how likely the other language must be."""
+
+
+PersonalData = Literal["email", "phone", "card", "iban", "national_id"]
+SafetyReason = Literal["personal_data", "real_person", "toxic"]
+"""Why a dialogue is left out for the sake of people, in the order in which it is asked."""
+
+
+class Safety(Section):
+    """When a dialogue is left out for the sake of people (`curation/safety.py`), and what the report says of bias."""
+
+    personal_data: Annotated[tuple[PersonalData, ...], AfterValidator(_each_once)] = (
+        "email",
+        "phone",
+        "card",
+        "iban",
+        "national_id",
+    )
+    """`personal_data`: what no message may hold; none: it is not asked."""
+    phone_regions: Annotated[tuple[str, ...], AfterValidator(_countries)] = ("US",)
+    """Countries (ISO 3166) whose phone numbers are known without the `+` and the country's code."""
+    toxicity: float | None = Field(0.95, gt=0, lt=1)
+    """`toxic`: a part of a reply is offensive with this probability or more (English); null: it is not asked."""
+    real_people: bool = True
+    """`real_person`: whether personas and profiles may name none."""
+    people: Place | None = None
+    """Their full names, one a line; null: the built-in list of well-known people of our time."""
+    pair_characters: int = Field(10_000, ge=0)
+    """Characters that the report's stereotype pairs are looked for in; 0: in none."""
+    pair_count: int = Field(10, ge=2)
+    """Fewer characters with a word tell nothing of it."""
+    pair_significance: float = Field(0.05, gt=0, lt=1)
+    """How likely one pair or more may be listed by chance alone, over all that were looked at."""
 
 
 class MixtureSource(Section):
@@ -593,6 +631,7 @@ class RunConfig(Section):
     profiles: Profiles = Profiles()
     dialogues: Dialogues = Dialogues()
     curation: Curation = Curation()
+    safety: Safety = Safety()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     benchmark: BenchmarkMaking = BenchmarkMaking()
@@ -648,6 +687,9 @@ class RunConfig(Section):
                 ),
                 "curation": self.curation.model_copy(
                     update={"benchmark": self.curation.benchmark and input_path(self.curation.benchmark)}
+                ),
+                "safety": self.safety.model_copy(
+                    update={"people": self.safety.people and input_path(self.safety.people)}
                 ),
                 "evaluation": self.evaluation.model_copy(
                     update={

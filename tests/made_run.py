@@ -46,10 +46,16 @@ HOSTILE = (
 JOBS = [
     "a baker in {} who counts loaves aloud", "a piano tuner from {} who hears wrong notes everywhere",
     "a lock keeper near {} who knows every boat", "a bee keeper of {} who sings to the hives",
-    "a tram driver in {} who writes short poems", "a chess coach from {} who never castles",
+    "a tram driver in {} who writes short poems", "a woman from {} who coaches chess and never castles",
 ]  # fmt: skip
 PLACES = ["Lagos", "Tbilisi", "Turin", "Busan", "Oslo", "Quito"]
 NAMES = ["Ada Oduya", "Nino Beridze", "Carla Conti", "Kim Minseo", "Ola Lien", "Rosa Vega"]
+UNSAFE = {
+    1: ("personal_data", "e-mail address in reply 1: … write to [e-mail address] about the starter …"),
+    2: ("real_person", "persona: a <b>baker</b> of note\n\nFeed it every morning."),
+    3: ("toxic", "offensive with a probability of 0.97\n\nFeed it, or else."),
+}
+"""What curation finds in some dialogues."""
 SPLIT = 5
 """Every so many characters one is kept for validation."""
 
@@ -175,14 +181,18 @@ def _curated(output: str) -> None:
         "distinct_ngrams": {str(n): {"distinct": 100 * n, "of": 1000, "share": 0.1 * n} for n in (1, 2, 3)},
         "characters": 30,
     }  # fmt: skip
+    safety = {"personal_data": ["email", "phone"], "phone_regions": ["US"], "toxicity": 0.9, "people": {"names": 2}}
     for split, kept in rows.items():
-        _finish(Table(output, f"curated/{split}"), kept, EXAMPLES, figures=figures)
+        _finish(Table(output, f"curated/{split}"), kept, EXAMPLES, figures=figures, safety=safety)
 
 
 def _example(row: dict, split: str) -> dict:
     ids = {name: row[name] for name in ("dialogue_id", "character_id", "instruction_id", "corpus", "strategy")} | {
         "split": split
     }
+    found = UNSAFE.get(int(row["dialogue_id"], 16) % 23)
+    if found:
+        return rejected(Reject(*found), ids)
     if int(row["dialogue_id"], 16) % 7 == 0:
         return rejected(Reject("near_duplicate", f"near 0123\n\n{row['messages'][2]['content']}"), ids)
     return accepted(Example(**ids, messages=tuple(Message(m["role"], m["content"]) for m in row["messages"])))

@@ -1,4 +1,4 @@
-"""Every dialogue before the rules and the benchmark, and its replies to bands of their signature.
+"""Every dialogue before the rules, the benchmark and what protects people, and its replies to bands of their signature.
 
     dialogues ┐
               ├─ a unit: judged ──► verdicts, a row a dialogue
@@ -22,9 +22,12 @@ from factory.curation.case import Case
 from factory.curation.decontamination import Benchmark, benchmark_text
 from factory.curation.form import language_of
 from factory.curation.near_duplicates import PERMUTATIONS, band_keys, banding_for, signature
+from factory.curation.people import People
 from factory.curation.quality import judge
 from factory.curation.run import Run, units
+from factory.curation.safety import unsafe
 from factory.curation.selection import SPLITS, in_validation
+from factory.curation.toxicity import toxicities
 from factory.exchange import Exchange
 from factory.progress import Progress
 from factory.records import Counts, Reject
@@ -40,6 +43,8 @@ VERDICTS = pa.schema(
         ("language", pa.string()),
     ]
 )
+Held = tuple[Benchmark, People | None]
+"""What dialogues are held against."""
 BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
 EXAMINED = "curated/examined"
 """The step that a dashboard sees while dialogues are judged."""
@@ -114,11 +119,13 @@ def _account(run: Run, verdicts: pa.Table) -> dict[str, Any]:
 def _examine(run: Run, bands: Exchange | None, unit: Row) -> dict[str, Any]:
     work = run.assignments(unit).to_pylist()
     assigned = {(row["instruction_id"], row["character_id"]): row for row in work}
-    benchmark = ray.get(run.benchmark)
+    held: Held = (ray.get(run.benchmark), ray.get(run.people))
+    rows = run.dialogues(unit).to_pylist()
+    cases = [Case.of(row, assigned[row["instruction_id"], row["character_id"]]) for row in rows]
+    toxic = np.zeros(len(cases)) if run.config.safety.toxicity is None else toxicities(cases)
     verdicts, good = [], []
-    for row in run.dialogues(unit).to_pylist():
-        case = Case.of(row, assigned[row["instruction_id"], row["character_id"]])
-        verdicts.append(_verdict(run, benchmark, row, case))
+    for row, case, toxicity in zip(rows, cases, toxic.tolist(), strict=True):
+        verdicts.append(_verdict(run, held, row, case, toxicity))
         if verdicts[-1]["reason"] is None and bands:
             good.append((verdicts[-1]["dialogue"], signature(np.concatenate(case.reply_hashes))))
     if bands:
@@ -128,8 +135,9 @@ def _examine(run: Run, bands: Exchange | None, unit: Row) -> dict[str, Any]:
     return _account(run, table)
 
 
-def _verdict(run: Run, benchmark: Benchmark, row: Row, case: Case) -> dict[str, Any]:
-    reject = judge(case, run.book)
+def _verdict(run: Run, held: Held, row: Row, case: Case, toxicity: float) -> dict[str, Any]:
+    benchmark, people = held
+    reject = unsafe(case, run.config.safety, people, toxicity) or judge(case, run.book)
     if reject is None:
         found = benchmark_text(case.messages, benchmark)
         reject = Reject("benchmark_text", found) if found else None

@@ -7,6 +7,8 @@ from typing import Any
 from factory.config import MixtureSource, RunConfig
 from factory.curation.case import Rulebook
 from factory.curation.decontamination import Benchmark, read_benchmark
+from factory.curation.people import People, read_people
+from factory.curation.personal_data import check_regions
 from factory.errors import ConfigError, InputError
 from factory.language import languages_named
 from factory.prompts import load_prompt
@@ -40,6 +42,8 @@ class Inputs:
     profiles: Table
     book: Rulebook
     benchmark: Benchmark
+    people: People | None
+    """None where anybody may be named."""
     settings: dict[str, Any]
 
 
@@ -47,15 +51,17 @@ def find_inputs(config: RunConfig) -> Inputs:
     """Find all inputs of a run.
 
     Raises:
-        ConfigError: a table is not finished.
-        InputError: there are no dialogues, or the benchmark cannot be read.
+        ConfigError: a table is not finished, or a country is unknown.
+        InputError: there are no dialogues, or the benchmark or the names of people cannot be read.
         PromptError: a prompt cannot be read.
     """
-    curation = config.curation
+    curation, safety = config.curation, config.safety
     prompts = [load_prompt(name, config.prompts_dir) for name in PROMPTS]
     fixed = tuple(text for prompt in prompts for _, body in prompt.parts for text in _JINJA.split(body))
     book = Rulebook(curation.quality, languages_named(config.profiles.language), fixed)
     benchmark = read_benchmark(curation.benchmark, curation.benchmark_words)
+    check_regions(safety.phone_regions)
+    people = read_people(safety.people) if safety.real_people else None
     profiles = Table(config.output, "profiles")
     sources = tuple(_source(config, one) for one in curation.mixture or _all_sources(config))
     if not any(source.rows for source in sources):
@@ -66,11 +72,12 @@ def find_inputs(config: RunConfig) -> Inputs:
         "seed": config.seed,
         "language": config.profiles.language,
         "benchmark": benchmark.digest,
+        "safety": [*safety.personal_data, *safety.phone_regions, safety.toxicity, people and people.digest],
         "prompts": [prompt.ref for prompt in prompts],
         "profiles": _made(profiles),
         "sources": [[source.name, source.weight, *_made(source.dialogues)] for source in sources],
     }
-    return Inputs(sources, profiles, book, benchmark, settings)
+    return Inputs(sources, profiles, book, benchmark, people, settings)
 
 
 def _all_sources(config: RunConfig) -> list[MixtureSource]:

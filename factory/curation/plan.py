@@ -3,9 +3,10 @@
 from rich.table import Table as Grid
 
 from factory import storage
-from factory.config import RunConfig
+from factory.config import RunConfig, Safety
 from factory.curation.inputs import find_inputs
 from factory.curation.near_duplicates import banding_for
+from factory.curation.people import People
 from factory.curation.quality import RULES
 from factory.curation.run import language_note
 from factory.progress import Progress
@@ -46,6 +47,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         f"Benchmark: {inputs.benchmark.texts:,} texts of {inputs.benchmark.place}, "
         f"{curation.benchmark_words} words in a row"
     )
+    progress.say(f"People: {_people(config.safety, inputs.people)}")
     most = curation.max_per_character or "all"
     progress.say(f"Dialogues a character: {most}; validation: {curation.validation_fraction:.1%} of the characters")
     progress.say(f"Output: {config.output} (can be written)")
@@ -57,3 +59,10 @@ def _near_duplicates(similarity: float | None) -> str:
     banding = banding_for(similarity)
     caught = ", ".join(f"{banding.caught(level):.0%} at {level}" for level in (0.6, 0.7, 0.8, 0.9))
     return f"from similarity {similarity} on, in {banding.bands} bands of {banding.rows}: finds {caught}"
+
+
+def _people(safety: Safety, people: People | None) -> str:
+    kinds = f"no {', '.join(safety.personal_data)}" if safety.personal_data else "personal data stay"
+    names = f"none of {people.names:,} names of {people.place}" if people else "anybody may be named"
+    words = "offensive replies stay" if safety.toxicity is None else f"no reply offensive by {safety.toxicity:g}"
+    return f"{kinds}; {names}; {words}"

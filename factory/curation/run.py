@@ -18,7 +18,7 @@ import ray.data
 from factory import storage
 from factory.config import RunConfig
 from factory.curation.case import Rulebook
-from factory.curation.inputs import Source, find_inputs
+from factory.curation.inputs import Inputs, Source, find_inputs
 from factory.curation.selection import SPLITS
 from factory.progress import Progress
 from factory.runtime import each, rows_of, unwrapped
@@ -35,8 +35,10 @@ class Run:
     book: Rulebook
     benchmark: Any
     """A reference to it in Ray's object store, since it has megabytes."""
+    people: Any
+    """Likewise."""
     against: dict[str, Any]
-    """What the manifest says of the benchmark."""
+    """What the manifest says of what dialogues are held against."""
     fingerprint: str
 
     @property
@@ -107,9 +109,29 @@ def begin(config: RunConfig, progress: Progress) -> Run | None:
     for other in storage.list_names(storage.join(config.output, SCRATCH), ""):
         if other != fingerprint:
             storage.delete_folder(storage.join(config.output, SCRATCH, other))
-    benchmark = inputs.benchmark
-    against = {"place": benchmark.place, "texts": benchmark.texts, "digest": benchmark.digest}
-    return Run(config, inputs.sources, inputs.profiles, inputs.book, ray.put(benchmark), against, fingerprint)
+    return Run(
+        config,
+        inputs.sources,
+        inputs.profiles,
+        inputs.book,
+        ray.put(inputs.benchmark),
+        ray.put(inputs.people),
+        _against(config, inputs),
+        fingerprint,
+    )
+
+
+def _against(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
+    benchmark, people, safety = inputs.benchmark, inputs.people, config.safety
+    return {
+        "benchmark": {"place": benchmark.place, "texts": benchmark.texts, "digest": benchmark.digest},
+        "safety": {
+            "personal_data": list(safety.personal_data),
+            "phone_regions": list(safety.phone_regions),
+            "toxicity": safety.toxicity,
+            "people": people and {"place": people.place, "names": people.names, "digest": people.digest},
+        },
+    }
 
 
 @contextmanager

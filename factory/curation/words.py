@@ -46,7 +46,7 @@ def word_hashes(text: str) -> np.ndarray:
 
 @lru_cache(1 << 17)
 def _word_hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:

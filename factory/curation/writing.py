@@ -16,6 +16,7 @@ from factory.curation.examining import Examined
 from factory.curation.figures import Figures
 from factory.curation.near_duplicates import banding_for
 from factory.curation.run import SCRATCH, Run
+from factory.curation.safety import SILENT
 from factory.curation.selecting import Selected, within
 from factory.curation.selection import SPLITS, in_validation
 from factory.curation.words import contained, word_hashes
@@ -99,7 +100,7 @@ def _told(run: Run, written: Written, selected: Selected, split: str) -> dict[st
             "rows": banding.rows,
             "caught": {str(level): round(banding.caught(level), 3) for level in (0.5, 0.6, 0.7, 0.8, 0.9)},
         },
-        "benchmark": run.against,
+        **run.against,
     }
 
 
@@ -151,7 +152,10 @@ def _count(run: Run, unit: Row, rows: pa.Table, good: np.ndarray, languages: lis
 
 
 def _examples(rows: pa.Table, places: np.ndarray, reasons: np.ndarray, found: np.ndarray, split: str) -> pa.Table:
-    """The rows of one split; a rejected one has what was found and its replies in `detail`, no messages."""
+    """The rows of one split; a rejected one has what was found and its replies in `detail`, no messages.
+
+    Personal data are not handed on: their rows have what was found alone.
+    """
     rows, reasons, found = rows.take(places), reasons[places], found[places]
     good = pa.array(_good(reasons))
     told = {
@@ -160,7 +164,7 @@ def _examples(rows: pa.Table, places: np.ndarray, reasons: np.ndarray, found: np
         "reason": pa.array(reasons.tolist(), pa.string()),
         "detail": pa.array(
             [
-                None if reason is None else _detail(what, messages)
+                None if reason is None else what if reason == SILENT else _detail(what, messages)
                 for reason, what, messages in zip(reasons, found, rows["messages"].to_pylist(), strict=True)
             ],
             pa.string(),

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from factory.report.page_gathering import Case, Sample
+from factory.report.safety import PERSONAL_DATA
 
 LEFT_OUT = "left out by curation"
 KEPT = "kept by curation"
+HIDDEN = "not shown: curation found personal data in this dialogue"
 STATUSES = ("accepted", "rejected", KEPT, LEFT_OUT)
 
 
@@ -28,6 +30,9 @@ def _case(sample: Sample, case: Case, places: Mapping[str, int], language_of: Ca
     users = _said(reference["messages"], "user") if reference else []
     for row in case.dialogues.values():
         users = users or _said(row["messages"], "user")
+    given = _said(reference["messages"], "assistant") if reference else []
+    if any(side["curation_reason"] == PERSONAL_DATA for side in sides.values()):
+        users, given = [HIDDEN] * len(users), [HIDDEN] * len(given)
     spoken = [reply for side in sides.values() for reply in side["replies"]]
     return {
         "id": case.instruction,
@@ -35,7 +40,7 @@ def _case(sample: Sample, case: Case, places: Mapping[str, int], language_of: Ca
         "character": places.get(case.character),
         "character_id": case.character,
         "users": users,
-        "reference": _said(reference["messages"], "assistant") if reference else [],
+        "reference": given,
         "sides": sides,
         "language": language_of("\n".join(spoken)) if spoken else "",
     }
@@ -51,9 +56,11 @@ def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> 
     statuses = ["accepted" if accepted else "rejected"]
     if verdict is not None:
         statuses.append(KEPT if verdict["status"] == "ok" else LEFT_OUT)
+    replies = _said(row["messages"], "assistant") if accepted else []
+    hidden = verdict is not None and verdict["reason"] == PERSONAL_DATA
     return {
         "id": row["dialogue_id"],
-        "replies": _said(row["messages"], "assistant") if accepted else [],
+        "replies": [HIDDEN] * len(replies) if hidden else replies,
         "statuses": statuses,
         "reason": row["reason"],
         "raw": None if accepted else row["detail"],

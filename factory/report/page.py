@@ -17,7 +17,7 @@ from markupsafe import Markup
 STYLE = "report.css"
 SCRIPTS = (
     "elements.js", "charts.js", "flow.js", "overview.js", "map.js", "profiles.js", "browser.js", "dialogues.js",
-    "training.js", "evaluation.js", "report.js",
+    "safety.js", "training.js", "evaluation.js", "report.js",
 )  # fmt: skip
 """One script in parts, in this order."""
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}

@@ -13,7 +13,7 @@ from factory.config import RunConfig
 from factory.config_file import load_config
 from factory.job import Parser, quiet
 from factory.progress import Progress
-from factory.report import dialogues, evaluation, overview, profiles, training
+from factory.report import dialogues, evaluation, overview, profiles, safety, training
 from factory.report.page import render
 from factory.report.page_gathering import Sample, gather
 from factory.report.page_reading import Folder, open_folder
@@ -81,7 +81,7 @@ def collect(config: RunConfig, command: str, known: Known) -> dict[str, Any]:
         InputError: there is nothing of a run.
     """
     folder = open_folder(config.output, command.format(target="synthesize"))
-    sample = gather(folder)
+    sample = gather(folder, config.safety.pair_characters)
     rows = overview.steps(folder.tables, sample.tallies)
     characters = list(sample.characters.values())
     data = {
@@ -102,6 +102,11 @@ def collect(config: RunConfig, command: str, known: Known) -> dict[str, Any]:
             "cases": dialogues.shown_cases(sample, language_of),
             "rejected": dialogues.shown_rejects(sample.rejected),
             "curated": {one.name: one.manifest.get("figures") for one in folder.like("curated/.*") if one.finished},
+        },
+        "safety": {
+            "gate": safety.shown_gate(folder, sample),
+            "balance": safety.shown_balances(sample.profiles),
+            "stereotypes": safety.shown_stereotypes(sample.cast, config.safety),
         },
         "training": training.shown_training(folder),
         "evaluation": {

@@ -1,6 +1,5 @@
 """A run's tables to what the report shows of them: exact counts in passing, and the sampled rows."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from factory.report.counting import ATTRIBUTES, ProfileCounts
 from factory.report.page_reading import Folder
 from factory.report.sampling import (
     CHARACTERS,
@@ -23,29 +23,15 @@ from factory.report.sampling import (
     tally,
 )
 
-ATTRIBUTES = ("age", "gender", "race", "birth_place", "language")
 ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personality")
+STEREOTYPED = ("persona", "personality", "name", "gender", "race", "birth_place", "language")
 SPOKEN = [
     "dialogue_id", "messages", "status", "reason", "detail", "model", "prompt", "prompt_tokens", "output_tokens",
 ]  # fmt: skip
-KEPT = 1000
-"""How many values of an attribute are counted apart; what is rarer is counted together."""
-OTHERS = "others"
-TOKEN_BIN = 25
 TEXT = 4000
 """The most characters that are shown of one text."""
 BUDGET = 10_000_000
 """About the most bytes of all dialogues together, their instructions and references included."""
-
-
-@dataclass
-class ProfileCounts:
-    """Of all profiles."""
-
-    tally: Tally = field(default_factory=Tally)
-    values: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in ATTRIBUTES})
-    tokens: Counter[int] = field(default_factory=Counter)
-    """Output tokens, by the start of their bin."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +54,8 @@ class Sample:
     """Of the tables that were read from end to end."""
     characters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Profiles by id."""
+    cast: list[Mapping[str, Any]] = field(default_factory=list)
+    """Profiles with the lowest ranks, by the items of `STEREOTYPED` alone."""
     cases: list[Case] = field(default_factory=list)
     speakers: int = 0
     """How many of the characters were taken because they speak."""
@@ -83,11 +71,16 @@ class Sample:
     """Rejected rows with their tables."""
 
 
-def gather(folder: Folder) -> Sample:
-    """Read the tables of a run, each once by its narrow columns and then the chosen rows."""
+def gather(folder: Folder, cast: int = 0) -> Sample:
+    """Read the tables of a run, each once by its narrow columns and then the chosen rows.
+
+    Args:
+        folder: what lies there.
+        cast: the most characters that stereotypes are looked for in.
+    """
     sample, refused = Sample(), Refused()
     speakers = _scan_dialogues(folder, sample, refused)
-    _take_cast(folder, sample, speakers, refused)
+    _take_cast(folder, sample, speakers, refused, cast)
     _take_references(folder, sample, speakers)
     _take_cases(folder, sample, speakers)
     _take_verdicts(folder, sample, refused)
@@ -114,49 +107,35 @@ def _scan_dialogues(folder: Folder, sample: Sample, refused: Refused) -> Speaker
     return speakers
 
 
-def _take_cast(folder: Folder, sample: Sample, speakers: Speakers, refused: Refused) -> None:
-    """The characters that speak, and others up to the limit."""
-    spoken, lowest, places = pa.array(list(speakers.kept), pa.string()), Lowest(CHARACTERS), dict[str, Place]()
+def _take_cast(folder: Folder, sample: Sample, speakers: Speakers, refused: Refused, cast: int) -> None:
+    """The characters that speak, and others up to the limit; and those that stereotypes are looked for in."""
+    spoken, places = pa.array(list(speakers.kept), pa.string()), dict[str, Place]()
+    lowest = Lowest(max(cast, CHARACTERS))
     found = folder.tables.get("profiles")
     if found is None:
         return
     counts = sample.profiles
     sample.tallies[found.name] = counts.tally
-    for shard, rows in folder.read(found, ["character_id", "status", "reason", "output_tokens", *ATTRIBUTES]):
+    narrow = ["character_id", "status", "reason", "output_tokens", "persona", *ATTRIBUTES]
+    for shard, rows in folder.read(found, narrow):
         good = tally(rows, "character_id", counts.tally)
         refused.offer(found.name, shard, rows)
-        _count_values(counts, rows.filter(pa.array(good)))
+        counts.add(rows.filter(pa.array(good)))
         ids = rows["character_id"].to_pylist()
         for row in np.flatnonzero(good).tolist():
             lowest.offer(ids[row], Place(found.name, shard, row))
         for row in np.flatnonzero(good & pc.is_in(rows["character_id"], spoken).to_numpy(zero_copy_only=False)):
             places[ids[row]] = Place(found.name, shard, int(row))
     sample.speakers = len(places)
-    for character, place in lowest.places().items():
+    low = lowest.places()
+    for character, place in low.items():
         if len(places) < CHARACTERS:
             places.setdefault(character, place)
     profiles = {row["character_id"]: _cut(row) for _, row in fetch(
         folder, {found.name: found}, places.values(), ["character_id", *ITEMS])}  # fmt: skip
     sample.characters = {character: profiles[character] for character in sorted(places) if character in profiles}
-
-
-def _count_values(counts: ProfileCounts, rows: pa.Table) -> None:
-    for name in ATTRIBUTES:
-        counted = Counter[str]()
-        for pair in pc.value_counts(rows[name]).to_pylist():
-            counted[str(pair["values"] if pair["values"] is not None else "nothing")] += pair["counts"]
-        counts.values[name] = most(counts.values[name] + counted, KEPT)
-    tokens = rows["output_tokens"].drop_null().to_numpy()
-    starts, many = np.unique(tokens // TOKEN_BIN * TOKEN_BIN, return_counts=True)
-    counts.tokens.update(dict(zip(starts.tolist(), many.tolist(), strict=True)))
-
-
-def most(counter: Counter[str], many: int) -> Counter[str]:
-    """The commonest values, and the sum of the others under a name of its own."""
-    named = Counter({value: number for value, number in counter.items() if value != OTHERS})
-    top = Counter(dict(sorted(named.items(), key=lambda item: (-item[1], item[0]))[:many]))
-    rest = counter.total() - top.total()
-    return top + Counter({OTHERS: rest})
+    chosen = list(low.values())[:cast]
+    sample.cast = [row for _, row in fetch(folder, {found.name: found}, chosen, list(STEREOTYPED))]
 
 
 def _take_cases(folder: Folder, sample: Sample, speakers: Speakers) -> None:
@@ -204,7 +183,8 @@ def _take_references(folder: Folder, sample: Sample, speakers: Speakers) -> None
 def _take_verdicts(folder: Folder, sample: Sample, refused: Refused) -> None:
     ids = {row["dialogue_id"] for case in sample.cases for row in case.dialogues.values() if row["dialogue_id"]}
     for found in folder.like("curated/.*"):
-        rows = matching(folder, found, "dialogue_id", ids, ["status", "reason", "split"], refused)
+        account = (refused, sample.tallies.setdefault(found.name, Tally()))
+        rows = matching(folder, found, "dialogue_id", ids, ["status", "reason", "split"], account)
         sample.verdicts.update(rows)
 
 

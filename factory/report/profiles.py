@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.report.page_gathering import OTHERS, TOKEN_BIN, ProfileCounts, most
+from factory.report.counting import OTHERS, TOKEN_BIN, ProfileCounts, most
 
 SHOWN = 14
 """Values of an attribute that have a bar of their own."""
@@ -24,9 +24,7 @@ def distributions(counts: ProfileCounts) -> list[dict[str, Any]]:
     """What all accepted profiles say, each with its commonest values and the sum of the others."""
     drawn = []
     for name, title in TITLES.items():
-        banded = Counter[str]()
-        for value, number in counts.values[name].items():
-            banded[_band(value) if name == "age" and value != OTHERS else " ".join(value.split()).casefold()] += number
+        banded = joined_values(name, counts.values[name])
         if name == "age":
             bars = sorted(most(banded, SHOWN).items(), key=lambda item: _first_number(item[0]))
         else:
@@ -34,6 +32,14 @@ def distributions(counts: ProfileCounts) -> list[dict[str, Any]]:
             bars.sort(key=lambda item: item[0] == OTHERS)  # last, however many they are
         drawn.append({"title": title, "bars": [[value, number] for value, number in bars if number]})
     return [*drawn, {"title": "Length of the reply, in tokens", "bars": token_bars(counts.tokens)}]
+
+
+def joined_values(name: str, values: Mapping[str, int]) -> Counter[str]:
+    """The values of an attribute without case and spaces; ages in bands."""
+    joined = Counter[str]()
+    for value, number in values.items():
+        joined[_band(value) if name == "age" and value != OTHERS else " ".join(value.split()).casefold()] += number
+    return joined
 
 
 def token_bars(tokens: Mapping[int, int]) -> list[list[Any]]:
@@ -69,7 +75,7 @@ def common_words(characters: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
 
     texts = [f"{one['persona'] or ''} {one['experience'] or ''}" for one in characters]
     try:
-        counter = CountVectorizer(**_analysis(texts), binary=True, max_df=0.6 if len(texts) > 9 else 1.0)
+        counter = CountVectorizer(**word_analysis(texts), binary=True, max_df=0.6 if len(texts) > 9 else 1.0)
         found = counter.fit_transform(texts)
     except ValueError:  # nothing but words that everybody or nobody has
         return []
@@ -79,7 +85,7 @@ def common_words(characters: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     return [[str(words[place]), int(numbers[place])] for place in order[:WORDS]]
 
 
-def _analysis(texts: Sequence[str]) -> dict[str, Any]:
+def word_analysis(texts: Sequence[str]) -> dict[str, Any]:
     """How a vectoriser takes texts apart."""
     words = [word for text in texts[:100] for word in text.split()]
     if words and sum(map(len, words)) / len(words) > _LONG_WORD:
@@ -106,7 +112,7 @@ def topics(characters: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]
     if len(texts) < 3:
         return {}
     try:
-        vectoriser = TfidfVectorizer(**_analysis(texts), sublinear_tf=True, max_features=20_000)
+        vectoriser = TfidfVectorizer(**word_analysis(texts), sublinear_tf=True, max_features=20_000)
         weights = vectoriser.fit_transform(texts)
     except ValueError:  # no text has a word
         return {}

@@ -186,7 +186,12 @@ def fetch(folder: Folder, found: Mapping[str, Found], places: Iterable[Place], c
 
 
 def matching(
-    folder: Folder, found: Found, identity: str, ids: Iterable[str], columns: list[str], refused: Refused | None = None
+    folder: Folder,
+    found: Found,
+    identity: str,
+    ids: Iterable[str],
+    columns: list[str],
+    account: tuple[Refused, Tally] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Rows of a table by their ids; of equal ids the first one.
 
@@ -196,16 +201,18 @@ def matching(
         identity: the column of the ids.
         ids: those that are wanted.
         columns: what is wanted of their rows.
-        refused: takes in the rejected rows in passing.
+        account: takes in the rejected rows, and counts all, in passing.
     """
     values = pa.array(sorted(set(ids)), pa.string())
     places: list[Place] = []
-    keys = [identity, *(["status", "reason"] if refused else [])]
+    keys = [identity, *(["status", "reason"] if account else [])]
     for shard, rows in folder.read(found, keys):
         hits = pc.is_in(rows[identity], values).to_numpy(zero_copy_only=False)
         places += [Place(found.name, shard, row) for row in np.flatnonzero(hits).tolist()]
-        if refused:
+        if account:
+            refused, counts = account
             refused.offer(found.name, shard, rows)
+            tally(rows, identity, counts)
     rows_there: dict[str, dict[str, Any]] = {}
     for _, row in fetch(folder, {found.name: found}, places, [identity, *columns]):
         rows_there.setdefault(row[identity], row)

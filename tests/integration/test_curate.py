@@ -14,6 +14,7 @@ from factory.curation.plan import check
 from factory.curation.run import SCRATCH, begin
 from factory.errors import UserError
 from factory.progress import Progress
+from factory.records import content_id
 from factory.tables import EXAMPLES
 from tests.integration.conftest import make_runs
 from tests.integration.runs import GOOD_PROFILE, Run
@@ -40,6 +41,10 @@ def speech(seed: str) -> str:
 
 
 SAME = speech("the same")
+ADDRESS = "ada.oduya@lagosbread.com"
+REAL = "Baker, Number 39"
+"""The person whom one of the personas names."""
+REAL_PERSONA = "a baker, number 39"
 SPOILED = {
     ("generate", 0): ("too_short", "Oh."),
     ("generate", 1): ("cut_off", f"{speech('cut')} And then you take {' '.join(WORDS[:14])}"),
@@ -55,6 +60,8 @@ SPOILED = {
     ("generate", 10): ("near_duplicate", SAME),
     ("rewrite", 10): ("near_duplicate", SAME.replace("love", "my love")),
     ("generate", 11): ("near_duplicate", SAME.upper()),
+    ("generate", 12): ("personal_data", f"{speech('mail')} Write to {ADDRESS}, love."),
+    ("rewrite", 13): ("toxic", f"{speech('insult')} You stupid fucking bitch, get the fuck out of my shop."),
 }
 """What is wrong with some of the dialogues; of the near-duplicates one stays."""
 
@@ -74,6 +81,7 @@ def settings(folder: Path) -> dict:
     benchmark.mkdir(parents=True)
     (benchmark.parents[1] / "personas.json").write_text(json.dumps(["A ferryman from Oban who hums to the engine"]))
     (benchmark / "ferryman.json").write_text(json.dumps({"Expected Action": [QUESTION]}))
+    (folder / "people.txt").write_text(f"# People\n{REAL}\n")
     replies = []
     for number in range(INSTRUCTIONS):
         spoken = {s: SPOILED.get((s, number), ("", speech(f"{s} {number}")))[1] for s in ("generate", "rewrite")}
@@ -90,6 +98,7 @@ def settings(folder: Path) -> dict:
             "mixture": [{"corpus": "bread", "strategy": s, "weight": w} for s, w in WEIGHTS.items()],
             "max_per_character": MOST,
         },
+        "safety": {"people": str(folder / "people.txt")},
     }
 
 
@@ -138,14 +147,27 @@ def test_every_dialogue_ends_in_one_table_with_its_reason(made, curated):
     for name, row in after.items():
         reply = before[name]["messages"][-1]["content"]
         kept = row["status"] == "ok"
-        assert row["reason"] in {spoken.get(reply)} | CHOSEN
+        assert row["reason"] in {spoken.get(reply), "real_person"} | CHOSEN
         assert kept == (row["reason"] is None)
         assert row["messages"] == (before[name]["messages"] if kept else None)
-        assert kept or row["detail"].endswith(reply)
+        assert kept or row["detail"].endswith(reply) or row["reason"] == "personal_data"
         same = ("character_id", "instruction_id", "corpus", "strategy", "prompt", "model")
         assert {key: row[key] for key in same} == {key: before[name][key] for key in same}
     expected = Counter(reason for reason, _ in SPOILED.values()) - Counter(["near_duplicate"])
+    expected["real_person"] = sum(row["character_id"] == content_id(REAL_PERSONA) for row in before.values())
+    assert expected["real_person"]
     assert Counter(row["reason"] for row in after.values() if row["reason"] not in CHOSEN) == expected
+
+
+def test_a_personal_datum_goes_no_further(curated):
+    (row,) = [row for row in rows(curated) if row["reason"] == "personal_data"]
+    assert row["detail"].startswith("e-mail address in reply 1: … ")
+    assert row["detail"].endswith(" Write to [e-mail address], love.")
+    for path in Path(curated.output, "curated").rglob("*.json"):
+        assert ADDRESS not in path.read_text()
+    assert ADDRESS not in json.dumps(rows(curated))
+    told = curated.table("curated/train").manifest()["safety"]
+    assert (told["people"]["names"], told["toxicity"], told["personal_data"][0]) == (1, 0.95, "email")
 
 
 CHOSEN = {None, "over_weight", "over_character_limit"}
@@ -163,6 +185,8 @@ def test_the_mixture_keeps_its_proportions_and_no_character_is_heard_too_often(c
 
 def test_what_was_found_stands_before_the_reply(curated):
     told = {row["reason"]: row["detail"].split("\n\n") for row in rows(curated) if row["reason"]}
+    assert told["real_person"][0] == "persona: baker number 39"
+    assert told["toxic"][0].startswith("offensive with a probability of ")
     assert told["speaks_for_user"][0] == "User:"
     assert told["benchmark_text"][0].endswith("the ferry is late again and forty people are looking at you what")
     keeper = told["near_duplicate"][0].removeprefix("near ")
@@ -254,6 +278,11 @@ def test_what_is_missing_is_told_before_anything_runs(made, tmp_path):
 
     bread = {"corpus": "bread", "strategy": "rewrite"}
     assert "validation_fraction" in told(validation_fraction=1)
+    run.config["safety"] = {"people": "/nowhere.txt"}
+    assert told().startswith("people /nowhere.txt: no such file; safety.people names ")
+    run.config["safety"] = {"phone_regions": ["XX"]}
+    assert "no country is 'XX'" in told()
+    run.config["safety"] = {}
     assert "twice" in told(mixture=[bread, bread])
     assert "weight for some" in told(mixture=[bread, {"corpus": "bread", "strategy": "generate", "weight": 1}])
     line = told(mixture=[{"corpus": "cake", "strategy": "rewrite"}])
@@ -274,7 +303,16 @@ def test_a_dry_run_tells_sources_rules_and_thresholds_and_writes_nothing(made, t
     run = copied(made, tmp_path)
     before = sorted(Path(run.output).rglob("*"))
     said = run.finish("--dry-run", "curation.quality.skip=[cut_off]", "profiles.language=Klingon", job="curate")
-    for part in ("generate-bread", "200", "wrong_language", "min_words 3", "12 bands of 10", "2 texts", "Klingon"):
+    for part in (
+        "generate-bread",
+        "200",
+        "wrong_language",
+        "min_words 3",
+        "12 bands of 10",
+        "2 texts",
+        "1 names",
+        "Klingon",
+    ):
         assert part in said
     assert "cut_off," not in said
     assert sorted(Path(run.output).rglob("*")) == before

@@ -24,7 +24,7 @@ from tests.made_run import HOSTILE, make_run
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 MEMBERS = [{"name": name, "kind": "scripted"} for name in ("one", "two")]
-SECTIONS = ("overview", "profiles", "dialogues", "rejected", "training", "evaluation")
+SECTIONS = ("overview", "profiles", "dialogues", "rejected", "safety", "training", "evaluation")
 
 
 def write_config(folder: Path, output: str, **more: object) -> str:

@@ -80,6 +80,8 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(config_file):
         ("dialogues.strategies=[]", "'dialogues.strategies' is []: give at least one"),
         ("engine={model: x}", "'engine.kind' is missing: give one of 'vllm', 'openai', 'scripted'"),
         ("seed=-1", "'seed' is -1"), ("profiles.sampling.temperature=.inf", "finite"),
+        ("safety.toxicity=1.5", "'safety.toxicity' is 1.5: "), ("safety.phone_regions=[usa]", "such as [US, KR]"),
+        ("safety.personal_data=[emails]", "'safety.personal_data.0' is 'emails'"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_the_way_out(config_file, override, said):

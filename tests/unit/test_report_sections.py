@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from factory.evaluation.published import published
 from factory.planning.prices import read_prices
 from factory.report import dialogues, evaluation, overview, profiles, training
+from factory.report.counting import OTHERS, most
 from factory.report.page import as_json, render
-from factory.report.page_gathering import OTHERS, Case, Sample, clipped, most
+from factory.report.page_gathering import Case, Sample, clipped
 from factory.report.sampling import CASES, Lowest, Place, Refused, Speakers, Tally, tally
 from tests.made_scores import scores_of
 
@@ -135,6 +136,17 @@ def test_a_rejected_dialogue_has_its_reason_and_raw_text_beside_the_other_strate
     assert case["sides"]["generate"]["curation_reason"] == "cut_off"
     assert case["sides"]["generate"]["statuses"] == ["accepted", dialogues.LEFT_OUT]
     assert case["sides"]["rewrite"]["statuses"] == ["rejected"]
+
+
+def test_a_dialogue_with_personal_data_is_not_shown():
+    told = {"reason": None, "detail": None, "model": "m", "prompt": "p", "prompt_tokens": 1, "output_tokens": 2}
+    said = [{"role": role, "content": "ada@lagosbread.com"} for role in ("user", "assistant")]
+    row = {"dialogue_id": "d1", "status": "ok", "messages": said, **told}
+    sample = Sample(cases=[Case("c", "lima", "i", {"generate": row})], references={("lima", "i"): {"messages": said}})
+    sample.verdicts["d1"] = {"status": "rejected", "reason": "personal_data", "split": "train"}
+    (case,) = dialogues.shown_cases(sample, lambda text: "")
+    assert "ada@" not in json.dumps(case)
+    assert case["sides"]["generate"]["replies"] == case["users"] == case["reference"] == [dialogues.HIDDEN]
 
 
 def test_a_long_text_says_how_much_of_it_is_left_out():

@@ -39,6 +39,7 @@ attempt("overview", () => showOverview(data.overview));
 attempt("profiles", () => showProfiles(data.profiles, data.characters));
 attempt("dialogues", () => showDialogues(data.dialogues, data.characters));
 attempt("rejected", () => showRejected(data.dialogues.rejected, data.overview.reasons));
+attempt("safety", () => showSafety(data.safety));
 attempt("training", () => showTraining(data.training));
 attempt("evaluation", () => showEvaluation(data.evaluation));
 followSections();
