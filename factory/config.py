@@ -222,7 +222,7 @@ class Safety(Section):
     """`personal_data`: what no message may hold; none: it is not asked."""
     phone_regions: Annotated[tuple[str, ...], AfterValidator(_countries)] = ("US",)
     """Countries (ISO 3166) whose phone numbers are known without the `+` and the country's code."""
-    toxicity: float | None = Field(0.95, gt=0, lt=1)
+    toxicity: float | None = Field(0.99, gt=0, lt=1)
     """`toxic`: a part of a reply is offensive with this probability or more (English); null: it is not asked."""
     real_people: bool = True
     """`real_person`: whether personas and profiles may name none."""

@@ -167,7 +167,7 @@ def test_a_personal_datum_goes_no_further(curated):
         assert ADDRESS not in path.read_text()
     assert ADDRESS not in json.dumps(rows(curated))
     told = curated.table("curated/train").manifest()["safety"]
-    assert (told["people"]["names"], told["toxicity"], told["personal_data"][0]) == (1, 0.95, "email")
+    assert (told["people"]["names"], told["toxicity"], told["personal_data"][0]) == (1, 0.99, "email")
 
 
 CHOSEN = {None, "over_weight", "over_character_limit"}
