@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from factory.report.page_reading import Found, whole
@@ -132,10 +133,30 @@ def missing(rows: Sequence[Mapping[str, Any]], command: str, wanted: Mapping[str
 
 
 def totals(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sums over all steps."""
-    names = ("prompt_tokens", "cached_tokens", "output_tokens", "seconds", "engine_seconds")
-    return {name: sum(row[name] or 0 for row in rows) for name in names} | {"engine_calls": sum(
-        row["rows"] or 0 for row in rows if row["output_tokens"])}  # fmt: skip
+    """Sums over all steps; `seconds` in which any of them was at work."""
+    names = ("prompt_tokens", "cached_tokens", "output_tokens", "engine_seconds")
+    calls = sum(row["rows"] or 0 for row in rows if row["output_tokens"])
+    return {name: sum(row[name] or 0 for row in rows) for name in names} | {
+        "seconds": _at_work(rows),
+        "engine_calls": calls,
+    }
+
+
+def _at_work(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds covered by the steps' last runs: tables that are made side by side count once."""
+    covered, until = 0.0, 0.0
+    for start, end in sorted(filter(None, map(_span, rows))):
+        covered += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return covered
+
+
+def _span(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    try:
+        end = datetime.fromisoformat(row["ended"] or "").timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+    return end - (row["seconds"] or 0), end
 
 
 def reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

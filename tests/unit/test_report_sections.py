@@ -194,6 +194,24 @@ def test_best_and_worst_answers_do_not_meet():
     assert set(found["worst"]) == {"q0", "q1"}
 
 
+def test_time_is_that_in_which_any_step_was_at_work():
+    def step(ended, seconds, **more):
+        told = {"prompt_tokens": None, "cached_tokens": None, "output_tokens": None, "engine_seconds": None, "rows": 3}
+        return {**told, "ended": ended, "seconds": seconds, **more}
+
+    rows = [
+        step("2026-11-26T10:10:00+00:00", 600.0),
+        step("2026-11-26T11:05:00+01:00", 240.0),  # within the first
+        step("2026-11-26T10:12:00+00:00", 180.0),  # a minute of it beside the first
+        step("2026-11-26T12:00:00+00:00", 60.0, output_tokens=7),
+        step("some day", 900.0),
+        step(None, None),
+    ]
+    assert overview.totals(rows)["seconds"] == 600 + 120 + 60
+    assert (overview.totals(rows)["output_tokens"], overview.totals(rows)["engine_calls"]) == (7, 3)
+    assert overview.totals([])["seconds"] == 0
+
+
 def test_endpoints_are_priced_and_nothing_else():
     tokens = {"prompt_tokens": 2_000_000, "output_tokens": 1_000_000}
     rows = [

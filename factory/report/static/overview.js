@@ -7,7 +7,7 @@ function showOverview({ flow: stages, steps, totals, reasons, costs, versions, s
     stat("Curated", count(accepted(/^curated\//)), "training and validation"),
     stat("Tokens written", short(totals.output_tokens), `${count(totals.output_tokens)} by models`),
     stat("Tokens read", short(totals.prompt_tokens), totals.prompt_tokens ? `${percent(totals.cached_tokens, totals.prompt_tokens)} from the cache` : null),
-    stat("Time", duration(totals.seconds), "all steps, their last runs"),
+    stat("Time", duration(totals.seconds), "steps side by side counted once"),
     totals.engine_seconds ? stat("Engine time", duration(totals.engine_seconds), "replicas together") : null,
     costs ? stat("Cost of endpoints", `${costs.total.toFixed(2)} ${costs.currency}`, `prices of ${costs.date}, no cache discount`) : null));
   body.append(make("h3", {}, "The way of the data"), flow(stages));
