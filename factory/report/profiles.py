@@ -1,6 +1,7 @@
 """Characters: how they are distributed, which words and topics they have, and which are nearly the same."""
 
 import re
+import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ TOPICS = 8
 AGE_BAND = 10
 _LONG_WORD = 12
 """Where words are longer than this on average, they are not parted by spaces: pieces are looked at in their place."""
+GENDERS = {other: gender for gender in ("male", "female") for other in (gender[0], f"{gender}s")}
 TITLES = {"age": "Age", "gender": "Gender", "race": "Race", "birth_place": "Birth place", "language": "Language"}
 
 
@@ -35,10 +37,15 @@ def distributions(counts: ProfileCounts) -> list[dict[str, Any]]:
 
 
 def joined_values(name: str, values: Mapping[str, int]) -> Counter[str]:
-    """The values of an attribute without case and spaces; ages in bands."""
+    """The values of an attribute without case, spaces and marks at their ends; ages in bands, `m` as male."""
     joined = Counter[str]()
     for value, number in values.items():
-        joined[_band(value) if name == "age" and value != OTHERS else " ".join(value.split()).casefold()] += number
+        if name == "age" and value != OTHERS:
+            joined[_band(value)] += number
+            continue
+        plain = " ".join(value.split()).casefold()
+        plain = plain.strip(string.punctuation + " ") or plain
+        joined[GENDERS.get(plain, plain) if name == "gender" else plain] += number
     return joined
 
 

@@ -228,3 +228,9 @@ def test_endpoints_are_priced_and_nothing_else():
 
 def test_credentials_in_urls_are_not_shown():
     assert "secret" not in overview.shown_settings('{"base_url": "https://me:secret@host/v1"}')
+
+
+def test_one_value_written_in_several_ways_has_one_bar():
+    written = {"Male": 3, "male, ": 2, "M": 1, "males.": 1, " female": 1, "F.": 1, "non-binary": 1, "?": 1}
+    assert profiles.joined_values("gender", written) == {"male": 7, "female": 2, "non-binary": 1, "?": 1}
+    assert profiles.joined_values("race", {"M": 1, "m,": 1}) == {"m": 2}
