@@ -5,7 +5,6 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow.json import read_json
@@ -200,48 +199,6 @@ def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
     (tmp_path / "run/export/messages/secret.txt").write_text("mine")
     with pytest.raises(StorageError, match=r"holds secret\.txt"):
         check_folder(target)
-
-
-def front_matter(card: str) -> dict:
-    assert card.startswith("---\n")
-    return yaml.safe_load(card.split("\n---\n", 1)[0].removeprefix("---\n"))
-
-
-@pytest.mark.parametrize("form", ["messages", "alpaca"])  # the two shapes: turns, and columns of text
-def test_the_card_stays_whole_whatever_the_example_says(tmp_path, form):
-    for number, text in enumerate(HARD):
-        config = make_tables(tmp_path / str(number), [[(text, text), ("Go on", text)]] * 3, validation=1)
-        sources = sources_of(config, form=form)
-        export(sources, folder_of(sources), "jsonl", Progress())
-        card = (tmp_path / str(number) / "export" / form / "README.md").read_text()
-        front = front_matter(card)
-        assert front["license"] == "other"
-        assert front["language"] == ["en"]
-        assert front["size_categories"] == ["n<1K"]
-        assert [one["split"] for one in front["configs"][0]["data_files"]] == ["train", "validation"]
-        outside = without_blocks(card)
-        headings = re.findall(r"^## (.*)$", outside, re.MULTILINE)
-        assert headings == [
-            "How many", "Fields", "How it was made", "Statistics", "Known limits", "Licences", "How to cite",
-        ]  # fmt: skip
-        assert "<" not in re.sub(r"\\<|<br>", "", outside)
-        columns = [len(re.findall(r"(?<!\\)\|", line)) for line in outside.splitlines() if line.startswith("|")]
-        assert all(columns)
-
-
-def without_blocks(card: str) -> str:
-    """A card without its code blocks, by CommonMark's rule for their ends."""
-    kept, fence = [], ""
-    for line in card.split("\n---\n", 1)[1].split("\n"):
-        run = re.match(r"`{3,}", line)
-        if not fence and run:
-            fence = run[0]
-        elif fence and re.fullmatch(r"`{3,}\s*", line) and len(line.strip()) >= len(fence):
-            fence = ""
-        elif not fence:
-            kept.append(line)
-    assert not fence, "a block is open"
-    return "\n".join(kept)
 
 
 def test_a_prompt_of_another_version_is_said_not_to_be_at_hand(tmp_path):
