@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from factory.errors import ConfigError
 
 HEAR_S = 30
-"""An autoscaler that runs tells of itself every few seconds."""
+"""An autoscaler that lives tells of itself every few seconds."""
 LAUNCH_S = 900
 """So long nodes that are being launched may change the autoscaler's mind."""
 LOOK_EVERY_S = 0.5
@@ -98,8 +99,11 @@ def _told(resources: Bundle) -> str:
 def _is_refused(bundles: Sequence[Bundle], pool: str | None) -> bool:
     """Whether the cluster's autoscaler knows no way to such nodes, or there is none that could.
 
-    What it refuses only because other jobs' nodes are on their way is not refused.
+    What it refuses only because other jobs' nodes are on their way is not refused. Ray's first autoscaler, which a
+    head without cluster file has, tells nothing that could be asked for.
     """
+    if not is_autoscaler_v2(fetch_from_server=True):
+        return True
     group = placement_group([dict(one) for one in bundles], bundle_label_selector=_selectors(len(bundles), pool))
     begun = time.monotonic()
     asked_at = None
@@ -108,10 +112,10 @@ def _is_refused(bundles: Sequence[Bundle], pool: str | None) -> bool:
             if shortage(bundles, _nodes(), pool) is None:
                 return False
             told = _status()
-            if not told.HasField("autoscaling_state") or asked_at is None:
+            if asked_at is None:
                 asked_at = _version_with(told, group)
-                if time.monotonic() > begun + HEAR_S:
-                    return not told.HasField("autoscaling_state")
+            elif not told.HasField("autoscaling_state") and time.monotonic() > begun + HEAR_S:
+                return True
             elif told.autoscaling_state.last_seen_cluster_resource_state_version >= asked_at:
                 if not _is_in(told.autoscaling_state.infeasible_gang_resource_requests, group):
                     return False

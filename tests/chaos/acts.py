@@ -216,11 +216,11 @@ def _judged(_stage: Stage, run: Run, _faults: list[Fault]) -> dict[str, int]:
 ACTS = (
     Act(
         "synthesis", "synthesize", ("node", "driver", "S3 away"),
-        _synthesis, _asked_and_not_written, _synthesised, r"profiles/\w+\.parquet", 25,
+        _synthesis, _asked_and_not_written, _synthesised, r"profiles/[^/]+\.parquet", 25,
     ),
     Act(
         "engine", "synthesize", ("vLLM engine", "node", "driver"),
-        _engine, _unknown, _generated, r"profiles/\w+\.parquet", 120,
+        _engine, _unknown, _generated, r"profiles/[^/]+\.parquet", 120,
     ),
     Act(
         "training", "train", ("training worker", "node", "driver", "S3 away"),
@@ -228,7 +228,7 @@ ACTS = (
     ),
     Act(
         "judging", "evaluate", ("Serve replica", "vLLM engine", "node", "driver"),
-        _judging, _unknown, _judged, r"evaluation/(benchmark/examples|one/judgements/judge)/\w+\.parquet", 120,
+        _judging, _unknown, _judged, r"evaluation/(benchmark/examples|one/judgements/judge)/[^/]+\.parquet", 120,
     ),
 )  # fmt: skip
 assert NODE_CPUS >= 4, "a training of two workers and a fleet must each fit on what is left when a node is gone"
