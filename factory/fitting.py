@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 from ray.autoscaler.v2.utils import is_autoscaler_v2
-from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
+from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]  # generated
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from factory.errors import ConfigError
@@ -131,14 +131,16 @@ def _selectors(number: int, pool: str | None) -> list[dict[str, str]] | None:
     return [{"pool": pool}] * number if pool else None
 
 
-def _status() -> GetClusterStatusReply:
-    address = ray.get_runtime_context().gcs_address
+def _status() -> Any:
+    """A `GetClusterStatusReply`: the cluster as it is, and what the autoscaler last said of it."""
+    raylet: Any = ray._raylet
     told = GetClusterStatusReply()
-    told.ParseFromString(ray._raylet.GcsClient(address=address).get_cluster_status(timeout_s=HEAR_S))
+    address = ray.get_runtime_context().gcs_address
+    told.ParseFromString(raylet.GcsClient(address=address).get_cluster_status(timeout_s=HEAR_S))
     return told
 
 
-def _version_with(told: GetClusterStatusReply, group: Any) -> int | None:
+def _version_with(told: Any, group: Any) -> int | None:
     """The number of the cluster's state, if the request is in it."""
     state = told.cluster_resource_state
     return state.cluster_resource_state_version if _is_in(state.pending_gang_resource_requests, group) else None

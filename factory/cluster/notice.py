@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 METADATA = {"aws": "http://169.254.169.254", "gcp": "http://169.254.169.254"}
 """Where a machine asks its cloud about itself: an address within the host."""
@@ -76,12 +77,15 @@ def drain(head: str, seconds: float) -> None:
         RuntimeError: Ray refuses.
     """
     import ray
-    from ray.core.generated.autoscaler_pb2 import DRAIN_NODE_REASON_PREEMPTION
+    from ray.core.generated.autoscaler_pb2 import (  # type: ignore[attr-defined]  # generated
+        DRAIN_NODE_REASON_PREEMPTION,
+    )
 
     ray.init(address=head, log_to_driver=False)
     node = ray.get_runtime_context().get_node_id()
     deadline_ms = int((time.time() + seconds) * 1000)
-    done, why = ray._raylet.GcsClient(address=head).drain_node(
+    raylet: Any = ray._raylet
+    done, why = raylet.GcsClient(address=head).drain_node(
         node, DRAIN_NODE_REASON_PREEMPTION, "the cloud takes this spot machine away", deadline_ms
     )
     if not done:

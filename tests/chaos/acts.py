@@ -106,7 +106,7 @@ def _synthesised(stage: Stage, run: Run, faults: list[Fault]) -> dict[str, int]:
     return {"asked": asked.total(), **_bounded("synthesis", asked.total() - PERSONAS, faults)}
 
 
-EMBEDDED = 128
+EMBEDDED = 64
 KILLS_OF_THE_GUILTY = 3
 """A request that was alone in an engine when that died for the third time is taken for the cause (`quarantine`)."""
 
