@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTaskError
 
 from factory import stopping
-from factory.errors import ConfigError, FactoryError, ModelError, UnreachableError
+from factory.errors import FactoryError, ModelError, UnreachableError
 
 LOCAL_BLOCKS_BYTES = 256 << 20
 """What the blocks of a pipeline may take on one machine: hundreds of shards."""
@@ -144,24 +144,6 @@ def on_gpu(device: Literal["auto", "cpu", "gpu"]) -> bool:
     import torch
 
     return torch.version.cuda is not None
-
-
-def check_fits(cpus: float, gpus: float, what: str) -> None:
-    """Fail at once where this machine or cluster can never give what a step needs.
-
-    Raises:
-        ConfigError: with what was asked for and what there is.
-    """
-    there = ray.cluster_resources()
-    # What an autoscaler may grow to; a cluster without one tells nothing and stays as it is.
-    grown = ray._private.state.state.get_max_resources_from_cluster_config() or {}
-    where = "the cluster can give" if os.environ.get("RAY_ADDRESS") else "this machine has"
-    for name, asked in (("CPU", cpus), ("GPU", gpus)):
-        most = max(there.get(name, 0), grown.get(name, 0))
-        if asked > most:
-            raise ConfigError(
-                f"{what} asks for {asked:g} {name}, {where} {most:g}; lower it, or name a larger cluster in RAY_ADDRESS"
-            )
 
 
 def rows_of(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:

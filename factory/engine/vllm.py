@@ -18,8 +18,9 @@ from ray.data import Dataset
 from factory import models
 from factory.chat import ChatTokenizer
 from factory.config import Sampling, VllmEngine
+from factory.fitting import check_fits
 from factory.records import Request
-from factory.runtime import check_fits, on_gpu
+from factory.runtime import on_gpu
 
 GUIDE = {"backend": "guidance", "disable_any_whitespace": True}
 """xgrammar, vLLM's own choice, lets a string with a `maxLength` hold no quotation mark, backslash or line break, so
@@ -59,9 +60,11 @@ class VllmGeneration:
         return {"prompts": pickle.dumps(prompts)}
 
     def __call__(self, shards: Dataset) -> Dataset:
-        devices = self._engine_kwargs.get("tensor_parallel_size", 1) * self._engine.replicas[0]
-        cpus, gpus = (devices, 0) if self._on_cpu else (0, devices)
-        check_fits(cpus, gpus, "engine.replicas")
+        workers, replicas = self._engine_kwargs.get("tensor_parallel_size", 1), self._engine.replicas[0]
+        if self._on_cpu:
+            check_fits([{"CPU": 1}] * (workers * replicas), "engine.replicas")
+        else:  # a replica is within a node
+            check_fits([{"GPU": workers} | ({"CPU": workers} if workers > 1 else {})] * replicas, "engine.replicas")
         import ray.data.llm
 
         from factory.engine.shard_engine import ShardEngine

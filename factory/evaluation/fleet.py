@@ -3,8 +3,9 @@
     clients ──HTTP──► ingress (key) ──prefix-aware router, bounded queue──► replicas of each judge
 
 It comes up for a run and goes away after it; one that runs already (`make judges-up`) is used and
-left. A judge's name on the wire carries a hash of its model and settings, so that a fleet of other
-settings is never taken for this one.
+left. On a cluster a fleet outlives the driver of a run that is killed: the next run takes it over. A
+judge's name on the wire carries a hash of its model and settings, so that a fleet of other settings
+is never taken for this one.
 """
 
 import json
@@ -12,19 +13,25 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import Fleet, FleetJudge
 from factory.engine.openai import LOOPBACK
 from factory.errors import ConfigError, ModelError
 from factory.evaluation.deployment import INGRESS_CPUS, application, key_of, wire_name, workers
+from factory.fitting import check_fits
 from factory.head import free_port
 from factory.progress import Progress
-from factory.runtime import check_fits, on_gpu
+from factory.runtime import on_gpu
 
 APP = "judges"
+RUNS_APP = "judges-of-a-run"
+"""The Serve application of a fleet that is a run's own."""
+OWNER = {"name": "owner-of-the-judges", "namespace": "character-factory"}
 
 
 def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
@@ -58,15 +65,64 @@ def standing(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> 
         yield ""
         return
     check_fleet(fleet)
-    if url := running(fleet, judges):
+    left = _left_behind(fleet, judges)
+    if left is None and (url := running(fleet, judges)):
         progress.say(f"judges: using the fleet at {url}")
         yield url
         return
-    url = bring_up(fleet, judges, progress)
+    owner = _own(fleet)
+    if left:
+        progress.say(f"judges: using the fleet that a killed run left at {left}")
+    url = left or bring_up(fleet, judges, progress, RUNS_APP)
     try:
         yield url
     finally:
-        take_down()
+        take_down(RUNS_APP)
+        ray.kill(owner)
+
+
+def is_abandoned() -> bool:
+    """Whether the Ray that this process is joined to has the fleet of a run that was killed."""
+    from ray import serve
+
+    if RUNS_APP not in serve.status().applications:
+        return False
+    try:
+        ray.get_actor(**OWNER)
+    except ValueError:
+        return True
+    return False
+
+
+def _left_behind(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
+    """The URL of a fleet that a killed run left; one that cannot be used is taken down."""
+    if not is_abandoned():
+        return None
+    with suppress(ConfigError):
+        if url := running(fleet, judges):
+            return url
+    take_down(RUNS_APP)
+    return None
+
+
+class _Owner:
+    """An actor that ends with its run's driver, however that ends."""
+
+
+def _own(fleet: Fleet) -> Any:
+    """Be the run whose fleet stands on this Ray: two would have one door.
+
+    Raises:
+        ConfigError: another run is.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    try:
+        return ray.remote(_Owner).options(**OWNER, num_cpus=0, scheduling_strategy=here).remote()
+    except ValueError:
+        raise ConfigError(
+            f"evaluation.fleet.port {fleet.port}: another run's fleet stands on this cluster, at another port or with "
+            "other judges; wait for its end, or name its port"
+        ) from None
 
 
 def running(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
@@ -116,10 +172,9 @@ def bring_up(
         ConfigError: the cluster can never hold them.
         ModelError: one does not start, or not in time.
     """
-    fewest = [(judge, judge.replicas[0] * workers(judge)) for judge in judges]
-    cpus = sum(number for judge, number in fewest if not on_gpu(judge.device))
-    gpus = sum(number for judge, number in fewest if on_gpu(judge.device))
-    check_fits(cpus + INGRESS_CPUS, gpus, place)
+    replicas = [{"GPU" if on_gpu(judge.device) else "CPU": workers(judge)} for judge in judges]
+    fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
+    check_fits([*fewest, {"CPU": INGRESS_CPUS}], place)
     port = fleet.port or free_port(fleet.host)
     progress.say(f"{app}: starting {', '.join(judge.name for judge in judges)}")
     from ray import serve

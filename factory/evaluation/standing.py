@@ -11,7 +11,7 @@ import os
 from factory import head, models
 from factory.config import RunConfig
 from factory.errors import ConfigError
-from factory.evaluation.fleet import APP, bring_up, check_fleet, cpus_of, running, take_down
+from factory.evaluation.fleet import APP, RUNS_APP, bring_up, check_fleet, cpus_of, is_abandoned, running, take_down
 from factory.evaluation.judges import fleet_judges
 from factory.progress import Progress
 
@@ -59,7 +59,7 @@ def leave_up(config: RunConfig, progress: Progress) -> None:
 
 
 def bring_down() -> str:
-    """End the standing fleet, and say what was ended.
+    """End the standing fleet, and one that a killed run left; say what was ended.
 
     Raises:
         ConfigError: there is none.
@@ -75,9 +75,10 @@ def bring_down() -> str:
     from factory import runtime
 
     runtime.start()
-    if APP not in serve.status().applications:
+    found = [APP] * (APP in serve.status().applications) + [RUNS_APP] * is_abandoned()
+    if not found:
         raise ConfigError(f"judges: none are up at {os.environ['RAY_ADDRESS']}")
-    take_down()
+    take_down(*found)
     return f"judges: ended at {os.environ['RAY_ADDRESS']}"
 
 

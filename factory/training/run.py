@@ -14,15 +14,17 @@ from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory import metrics, stopping, storage
 from factory.config import RunConfig
 from factory.errors import FactoryError, Stopped, TrainingError
+from factory.fitting import check_fits
 from factory.manifest import manifest_of
 from factory.models import Located
 from factory.progress import Progress
 from factory.records import Counts
-from factory.runtime import check_fits, on_gpu
+from factory.runtime import on_gpu
 from factory.tables import Table, fingerprint_of
 from factory.training import checkpoints
 from factory.training.data import worker_datasets
@@ -68,9 +70,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         progress.done(finished, skipped=True)
         return
     gpu = on_gpu(training.device)
-    check_fits(
-        0 if gpu else training.num_workers * CPUS_A_WORKER, training.num_workers if gpu else 0, "training.num_workers"
-    )
+    check_fits([_bundle(gpu)] * training.num_workers, "training.num_workers", training.pool)
     order = Order(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
     card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest)
     setup = Setup(
@@ -86,6 +86,11 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         progress.finish()
         board.history.close()
     _finish(table, model, setup, board, progress)
+
+
+def _bundle(gpu: bool) -> dict[str, float]:
+    """What a worker asks Ray for."""
+    return {"CPU": CPUS_A_WORKER} | ({"GPU": 1} if gpu else {})
 
 
 def _tell_where(table: Table, progress: Progress) -> None:
@@ -151,7 +156,9 @@ class Board:
 
 
 def _fit(setup: Setup, board: Board) -> None:
-    events = Queue(actor_options={"num_cpus": 0})
+    # Beside the driver: on a node that is lost it would take every later group of workers with it.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    events = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     ended = threading.Event()
 
     def listen() -> None:
@@ -175,7 +182,7 @@ def _fit(setup: Setup, board: Board) -> None:
             scaling_config=ScalingConfig(  # type: ignore[call-arg]  # mypy sees the class of Ray Train's first version
                 num_workers=workers,
                 use_gpu=setup.on_gpu,
-                resources_per_worker={"CPU": CPUS_A_WORKER} | ({"GPU": 1} if setup.on_gpu else {}),
+                resources_per_worker=_bundle(setup.on_gpu),
                 label_selector={"pool": setup.training.pool} if setup.training.pool else None,
             ),
             # Checkpoints are ours: what Ray Train keeps of a run is its own small state.

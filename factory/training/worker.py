@@ -23,6 +23,7 @@ from factory.training.model import FILLER, PackedLoss, batch_of, load_model
 from factory.training.order import Order
 from factory.training.pack import Packed
 from factory.training.saving import Saver, Stop
+from factory.training.wishes import Wishes
 from factory.training.zero import consolidated_weights, learning_rate, make_engine
 
 VALIDATION = pa.schema(
@@ -64,11 +65,12 @@ class Worker:
         import deepspeed
         import ray.train.torch
 
-        self.setup, self.events, self.gate = setup, events, gate
+        self.setup, self.events = setup, events
         self.told: list[dict[str, Any]] = []
         self.training, self.order = setup.training, setup.order
         context = ray.train.get_context()
         self.rank, self.workers = context.get_world_rank(), context.get_world_size()
+        self.wishes = Wishes(gate, self.rank, self._sum)
         if not setup.on_gpu:
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
         deepspeed.init_distributed(dist_backend="nccl" if setup.on_gpu else "gloo")
@@ -93,8 +95,11 @@ class Worker:
             self._validate(0)
         shard = ray.train.get_dataset_shard(data.name_of(self.rank))
         for step, rows in self.order.batches(shard.iter_rows(), first):
-            if self._is_asked_to_stop():
-                self._stop(step)
+            wish = self.wishes.heard()
+            if wish and step > (self.last.step if self.last else 0):
+                self._save(step, self._validate(step))
+            if wish == "stop":
+                self.tell("stopped", step=step)
                 return
             self._step(step, rows)
             done = step + 1
@@ -106,16 +111,6 @@ class Worker:
         if weights is not None:
             export_model(weights, self.folder, self.setup)
         dist.barrier()
-
-    def _is_asked_to_stop(self) -> bool:
-        """The same on all ranks: the first one asks."""
-        return self._sum([float(self.rank == 0 and not self.gate.is_open())])[0] > 0
-
-    def _stop(self, done: int) -> None:
-        """Leave a checkpoint of what is done, for the same command to go on from."""
-        if done > (self.last.step if self.last else 0):
-            self._save(done, self._validate(done))
-        self.tell("stopped", step=done)
 
     def _save(self, done: int, validation_loss: float) -> None:
         if self.rank == 0:

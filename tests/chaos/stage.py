@@ -20,7 +20,8 @@ from tests.integration.openai_server import KEY, OpenAIServer
 BUCKET = "s3://chaos"
 NODES = 2
 NODE_CPUS = 4
-"""In name: the actors of a judge fleet, of an engine and of a training share the real ones."""
+"""In name: the actors of a judge fleet, of an engine and of a training share the real ones. The head has none, as on
+a cluster, so that the loss of a node costs work."""
 
 
 class Stage:
@@ -43,7 +44,7 @@ class Stage:
         self.open_bucket()
         storage.filesystem(BUCKET)[0].mkdir(BUCKET.removeprefix("s3://"))
         self.api = OpenAIServer()
-        options = ["--port=0", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=500000000"]
+        options = ["--port=0", "--num-cpus=0", "--include-dashboard=false", "--object-store-memory=500000000"]
         self._head = head.start(options, self.environment)
         self.environment["RAY_ADDRESS"] = self._head.address
         self._nodes = [self._start_node() for _ in range(NODES)]
@@ -81,7 +82,7 @@ class Stage:
             self._bucket = None
 
     def kill_node(self, draw: random.Random) -> str:
-        """Kill a worker node's raylet, with which all its workers go, and have a new node come."""
+        """Kill all processes of a worker node at once, as where its host is lost, and have a new node come."""
         number = draw.randrange(len(self._nodes))
         deadline = time.monotonic() + 180
         while not (raylets := [one for one in _below(self._nodes[number].pid) if _command(one).startswith("raylet")]):
@@ -89,7 +90,9 @@ class Stage:
             if self._nodes[number].poll() is not None:  # its agent was slow to start, see `factory.runtime`
                 self._nodes[number] = self._start_node()
             time.sleep(0.2)
-        raylets[0].kill()
+        for process in [*raylets, *_below(self._nodes[number].pid)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._nodes[number].wait(60)
         self._nodes[number] = self._start_node()
         return f"pid {raylets[0].pid}"

@@ -63,7 +63,7 @@ class Server:
         return web.json_response({})
 
     async def tell(self, request: web.Request) -> web.Response:
-        return web.json_response({"requests": self.log, "most_at_once": self.most_at_once})
+        return web.json_response({"requests": self.log, "most_at_once": self.most_at_once, "now": self.now})
 
     async def models(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {self.rules.key}":
@@ -234,6 +234,14 @@ class OpenAIServer:
     def most_at_once(self) -> int:
         """The most requests that were in flight at one time."""
         return self._told()["most_at_once"]
+
+    def wait_until_idle(self, patience_s: float = 60) -> None:
+        """Return once no request is in flight, and was none a moment ago."""
+        deadline, idle = time.monotonic() + patience_s, 0
+        while idle < 3:
+            assert time.monotonic() < deadline, "requests go on"
+            time.sleep(0.2)
+            idle = 0 if self._told()["now"] else idle + 1
 
     def requests(self, containing: str = "") -> list[dict]:
         """What it was asked, in order: bodies with `at` and `status`, those whose last message contains a text."""

@@ -103,6 +103,18 @@ def test_a_standing_fleet_wants_its_key_serves_runs_and_ends_with_all_that_it_st
     assert [p.name() for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
 
+def test_the_fleet_of_a_killed_run_is_taken_over_by_the_next_and_ends_with_it(make_run):
+    """On a cluster, where Serve outlives the driver."""
+    port = free_port()
+    run = make_run("killed", **settings(port, personas=1))
+    run.kill_when(lambda: listens(port), job="evaluate")
+    time.sleep(5)  # Ray has seen that the driver is gone
+    assert listens(port)
+    assert "using the fleet that a killed run left" in run.finish(job="evaluate", timeout=600)
+    assert len(judged(run)) == len(TASKS)
+    assert not listens(port)
+
+
 def refused(run) -> str:
     assert run.start(job="judges_up").wait(120) == 2
     return run.log()

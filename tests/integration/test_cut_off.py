@@ -1,0 +1,183 @@
+"""A cluster of hosts with networks of their own: one is cut off and comes back, one is taken away after a notice."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from factory import head
+from tests.integration.cloud_metadata import metadata
+from tests.integration.runs import GOOD_PROFILE, PROJECT, Run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+BRIDGE = "factory-br"
+NETWORK = "10.213.77"
+WORKERS = (2, 3)
+PERSONAS = 400
+FREE = {"RAY_AUTH_MODE": "disabled"}
+SOON = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""Ray gives up a host that is silent for a quarter of a minute, and not only after one."""
+GIVEN_UP_S = 120
+
+
+def ip(*words: str) -> str:
+    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
+
+
+def clear() -> None:
+    """End what runs in the hosts, and take their network down; also what an aborted run has left."""
+    there = ip("netns", "list").split()
+    for host in (f"factory-{number}" for number in WORKERS):
+        if host in there:
+            for pid in ip("netns", "pids", host).split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            ip("netns", "del", host)
+    for link in (*(f"cable-{number}" for number in WORKERS), BRIDGE):
+        if Path("/sys/class/net", link).exists():
+            ip("link", "del", link)
+
+
+def lay() -> None:
+    """A bridge with an address on this machine, and worker hosts that reach it through a cable each."""
+    ip("link", "add", BRIDGE, "type", "bridge")
+    ip("addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
+    ip("link", "set", BRIDGE, "up")
+    for number in WORKERS:
+        ip("netns", "add", f"factory-{number}")
+        ip("link", "add", f"cable-{number}", "type", "veth", "peer", "name", "eth0", "netns", f"factory-{number}")
+        ip("link", "set", f"cable-{number}", "master", BRIDGE, "up")
+        ip("-n", f"factory-{number}", "addr", "add", f"{NETWORK}.{number}/24", "dev", "eth0")
+        for device in ("eth0", "lo"):
+            ip("-n", f"factory-{number}", "link", "set", device, "up")
+
+
+@dataclass
+class Hosts:
+    """A head on the bridge, and the nodes on the worker hosts."""
+
+    folder: Path
+    head: head.Head
+    nodes: dict[int, subprocess.Popen] = field(default_factory=dict)
+
+    def start_node(self, number: int) -> None:
+        """Start Ray on a worker host, as its supervisor would, and return once the head counts it as alive."""
+        deadline = time.monotonic() + 150
+        while f"{NETWORK}.{number}" not in self.alive():
+            assert time.monotonic() < deadline, f"worker host {number} does not come up; see {self.folder}"
+            if number not in self.nodes or self.nodes[number].poll() is not None:  # see `runtime.STARTS`
+                self.nodes[number] = self._started(number)
+            time.sleep(1)
+
+    def _started(self, number: int) -> subprocess.Popen:
+        command = [
+            "ip", "netns", "exec", f"factory-{number}", head.ray_command(), "start", "--block",
+            f"--address={self.head.address}", f"--node-ip-address={NETWORK}.{number}", "--num-cpus=2",
+            "--disable-usage-stats", "--object-store-memory=200000000",
+        ]  # fmt: skip
+        with (self.folder / f"node-{number}.log").open("a") as log:
+            streams = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+            return subprocess.Popen(command, env=os.environ | FREE, start_new_session=True, **streams)
+
+    def alive(self) -> set[str]:
+        """Addresses of the worker hosts that the head counts as alive."""
+        command = [head.ray_command(), "list", "nodes", "--format=json", "--filter=state=ALIVE"]
+        where = {**os.environ, **FREE, "RAY_ADDRESS": self.head.address}
+        told = subprocess.run(command, env=where, capture_output=True, text=True, check=True).stdout
+        return {node["node_ip"] for node in json.loads(told) if not node["is_head_node"]}
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    if not shutil.which("ip") or os.geteuid():
+        pytest.skip("hosts with a network of their own take root and iproute2")
+    try:
+        clear()
+        lay()
+    except subprocess.CalledProcessError as problem:
+        clear()
+        pytest.skip(f"hosts with a network of their own cannot be made here: {problem.stderr.strip()}")
+    standing = None
+    try:
+        options = [f"--node-ip-address={NETWORK}.1", "--port=0", f"--dashboard-port={head.free_port()}"]
+        standing = head.start([*options, "--num-cpus=0", "--object-store-memory=200000000"], FREE | SOON)
+        made = Hosts(tmp_path, standing)
+        for number in WORKERS:
+            made.start_node(number)
+        yield made
+    finally:
+        clear()
+        if standing:
+            head.end(standing)
+            shutil.rmtree(standing.folder, ignore_errors=True)
+
+
+def started(hosts: Hosts, delay_s: float) -> Run:
+    """A run over the hosts, some of whose shards are written."""
+    source = hosts.folder / "personas.jsonl"
+    source.write_text("".join(json.dumps({"persona": f"a baker, number {n}"}) + "\n" for n in range(PERSONAS)))
+    engine = {"kind": "scripted", "default": json.dumps(GOOD_PROFILE), "delay_s": delay_s}
+    config = {"output": str(hosts.folder / "run"), "engine": engine, "personas": {"source": str(source)}}
+    run = Run(hosts.folder, config, environment={**FREE, "RAY_ADDRESS": hosts.head.address})
+    run.start_until(run.table("profiles").shards)
+    return run
+
+
+def check(run: Run) -> None:
+    """Every row is there once."""
+    assert run.processes[-1].wait(400) == 0, run.log()
+    rows = run.rows("profiles")
+    assert len({row["character_id"] for row in rows}) == len(rows) == PERSONAS
+    assert run.reasons("profiles") == {"ok": PERSONAS}
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + GIVEN_UP_S
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(1)
+
+
+def test_a_host_that_is_cut_off_and_comes_back_costs_no_row(hosts):
+    run = started(hosts, delay_s=8)
+    before = len(run.table("profiles").shards())
+    ip("link", "set", "cable-2", "down")
+    wait_until(lambda: hosts.alive() == {f"{NETWORK}.3"}, "the host that is cut off is not given up")
+    assert run.processes[-1].poll() is None, "the run was over before the host was given up"
+    ip("link", "set", "cable-2", "up")
+    # Ray's node ends itself when it hears that it was given up; a supervisor starts it again.
+    hosts.nodes[2].wait(GIVEN_UP_S)
+    hosts.start_node(2)
+    assert run.processes[-1].poll() is None, "the run was over before the host was back"
+    check(run)
+    assert len(run.table("profiles").shards()) > before
+
+
+def test_a_host_that_is_to_be_taken_away_finishes_its_work_and_gets_no_more(hosts):
+    with metadata(f"{NETWORK}.1") as cloud:
+        module = [sys.executable, "-m", "factory.cluster.notice", "aws", hosts.head.address, cloud.url]
+        log = (hosts.folder / "notice.log").open("w")
+        watching = subprocess.Popen(
+            ["ip", "netns", "exec", "factory-2", *module], cwd=PROJECT, env=os.environ | FREE, stdout=log, stderr=log
+        )
+        run = started(hosts, delay_s=5)
+        cloud.seconds = 120
+        assert watching.wait(60) == 0, (hosts.folder / "notice.log").read_text()
+    # Ray ends the node itself once nothing runs there, long before its time is up.
+    hosts.nodes[2].wait(100)
+    assert run.processes[-1].poll() is None, "the run was over before the host was empty"
+    check(run)

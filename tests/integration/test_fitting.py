@@ -1,0 +1,116 @@
+"""What a cluster can never give is told at once, and what its autoscaler can bring is waited for."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from factory import head
+from factory.cluster import local
+from factory.fitting import shortage
+from tests.integration.runs import PROJECT
+
+CHECK = """
+import json, sys
+from factory import errors, fitting, runtime
+runtime.start()
+for bundles, pool in json.loads(sys.argv[1]):
+    try:
+        fitting.check_fits(bundles, "training.num_workers", pool)
+        print("it fits")
+    except errors.ConfigError as problem:
+        print(problem)
+"""
+
+
+def node(pool: str | None = None, **resources: float) -> dict:
+    return {"Resources": resources, "Labels": {"pool": pool} if pool else {}}
+
+
+@pytest.mark.parametrize(
+    ("bundles", "pool", "found"),
+    [
+        ([{"CPU": 1, "GPU": 8}], None, None),
+        ([{"GPU": 8}, {"GPU": 4}], None, None),
+        ([{"GPU": 9}], None, ("9 GPU on one node", "at most 8 GPU there")),
+        ([{"GPU": 4}] * 4, None, ("16 GPU", "12")),
+        ([{"GPU": 8}], "judges", ("8 GPU on one node", "at most 4 GPU there")),
+        ([{"GPU": 4}], "judges", None),
+        ([{"GPU": 1}], "nobody", ("1 GPU on one node", "at most nothing there")),
+        ([{"CPU": 0, "GPU": 1}], "judges", None),
+        ([{"TPU": 1}], None, ("1 TPU on one node", "at most nothing there")),
+    ],
+)
+def test_a_shortage_is_a_bundle_that_no_node_holds_or_more_than_all_have(bundles, pool, found):
+    nodes = [node(CPU=2), node("synthesis", CPU=8, GPU=8), node("judges", CPU=4, GPU=4)]
+    assert shortage(bundles, nodes, pool) == found
+
+
+def checked(environment: dict[str, str], cases: list[tuple[list[dict], str | None]]) -> list[str]:
+    """What is said to each case by a process that joins a cluster."""
+    command = [sys.executable, "-c", CHECK, json.dumps(cases)]
+    told = subprocess.run(
+        command, cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True, check=True, timeout=200
+    )
+    return told.stdout.splitlines()
+
+
+def test_a_cluster_that_stays_as_it_is_tells_what_it_has(shared_ray):
+    fits, no_pool, too_large, too_many = checked(
+        shared_ray,
+        [([{"CPU": 1}] * 2, None), ([{"CPU": 1}], "trainig"), ([{"CPU": 3}], None), ([{"CPU": 1}] * 3, None)],
+    )
+    assert fits == "it fits"
+    assert no_pool == (
+        "training.pool 'trainig': no node of the cluster has this label `pool`, and no node type that could come; "
+        "none of its nodes has a label `pool`"
+    )
+    way_out = "and no node type that could come gives more; lower it, or name a larger cluster in RAY_ADDRESS"
+    assert too_large == (
+        f"training.num_workers asks for 3 CPU on one node, the cluster can give at most 2 CPU there; {way_out}"
+    )
+    assert too_many == f"training.num_workers asks for 3 CPU, the cluster can give 2; {way_out}"
+
+
+@pytest.mark.slow
+def test_an_autoscaler_is_asked_for_what_no_node_is_there_for(tmp_path):
+    """Two nodes of two CPUs each and a pool of one node may come; none is there at first."""
+    file = tmp_path / "cluster.yaml"
+    kinds = {"small": {"max_workers": 2, "resources": {"CPU": 2}}, "large": {"max_workers": 1, "resources": {"CPU": 3}}}
+    limits = {"max_workers": 3, "idle_timeout_minutes": 5, "upscaling_speed": 10}
+    file.write_text(yaml.safe_dump({**limits, "available_node_types": kinds}))
+    folder, gcs = head.new_folder(), head.free_port()
+    autoscaling = local.autoscaling_config(local.read(file), f"127.0.0.1:{gcs}", folder)
+    autoscaling["available_node_types"]["large"]["labels"] = {"pool": "training"}
+    Path(folder, "autoscaling.yaml").write_text(yaml.safe_dump(autoscaling))
+    free = {"RAY_AUTH_MODE": "disabled"}
+    own = {"RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    own |= {"RAY_CLOUD_INSTANCE_ID": "head", "RAY_NODE_TYPE_NAME": local.HEAD_TYPE}
+    options = [
+        f"--port={gcs}",
+        "--num-cpus=0",
+        "--include-dashboard=false",
+        f"--autoscaling-config={folder}/autoscaling.yaml",
+    ]
+    standing = head.start(options, free | own, folder)
+    cases = [
+        ([{"CPU": 1}] * 4, None),
+        ([{"CPU": 3}], "training"),
+        ([{"CPU": 1}], "trainig"),
+        ([{"CPU": 4}], None),
+        ([{"CPU": 1}] * 8, None),
+    ]
+    try:
+        told = checked(free | {"RAY_ADDRESS": standing.address}, cases)
+    finally:
+        head.end(standing)
+        shutil.rmtree(folder, ignore_errors=True)
+    assert told[:2] == ["it fits", "it fits"]
+    assert told[2].startswith("training.pool 'trainig': no node of the cluster has this label")
+    assert told[3].startswith("training.num_workers asks for 4 CPU on one node, the cluster can give at most ")
+    assert told[4].startswith("training.num_workers asks for 8 CPU, the cluster can give ")

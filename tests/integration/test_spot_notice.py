@@ -1,0 +1,36 @@
+"""A spot machine hears from its cloud that it will be taken away."""
+
+from threading import Thread
+
+import pytest
+
+from factory.cluster.notice import GCP_NOTICE_S, seconds_left, watch
+from tests.integration.cloud_metadata import metadata
+
+
+@pytest.mark.parametrize(("cloud", "least", "most"), [("aws", 117, 120), ("gcp", GCP_NOTICE_S, GCP_NOTICE_S)])
+def test_a_notice_says_how_long_the_machine_has_left(cloud, least, most):
+    with metadata() as server:
+        assert seconds_left(cloud, server.url) is None
+        server.seconds = 120
+        assert least <= seconds_left(cloud, server.url) <= most
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_a_notice_is_acted_on_once_though_the_metadata_server_was_away(cloud, capsys):
+    acted: list[float] = []
+    with metadata() as server:
+        url = server.url
+    with metadata() as other:
+        watching = Thread(target=watch, args=(cloud, other.url, acted.append, 0.05), daemon=True)
+        with pytest.raises(OSError, match="refused"):
+            seconds_left(cloud, url)
+        watching.start()
+        watching.join(0.3)
+        assert watching.is_alive()
+        assert acted == []
+        other.seconds = 100
+        watching.join(5)
+    assert not watching.is_alive()
+    assert len(acted) == 1
+    assert "this machine is taken away in" in capsys.readouterr().out
