@@ -165,7 +165,7 @@ test: $(STAMP)  ## all tests that need no GPU, but the slow ones; ARGS="-k NAME"
 	.venv/bin/python -m pytest $(ARGS)
 
 test-fast: $(STAMP)  ## the unit and golden tests alone
-	.venv/bin/python -m pytest tests/unit tests/golden $(ARGS)
+	.venv/bin/python -m pytest -n logical tests/unit tests/golden $(ARGS)
 
 test-slow: $(STAMP)  ## the long real runs that make test leaves out: kills, faults, adapters
 	.venv/bin/python -m pytest -m slow $(ARGS)

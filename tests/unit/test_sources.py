@@ -192,7 +192,7 @@ def test_a_ragged_csv_row_keeps_every_cell(tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "frame", "size"),
     [
-        (".jsonl", '{"x": "%s"}', 100_000_000),
+        (".jsonl", '{"x": "%s"}', 30_000_000),
         (".json", '[{"x": "%s"}]', 20_000_000),
         (".csv", 'x\n"%s"', 20_000_000),
         (".txt", "%s", 20_000_000),
