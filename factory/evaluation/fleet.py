@@ -176,7 +176,7 @@ def bring_up(
     fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
     check_fits([*fewest, {"CPU": INGRESS_CPUS}], place)
     port = fleet.port or free_port(fleet.host)
-    progress.say(f"{app}: starting {', '.join(judge.name for judge in judges)}")
+    progress.say(f"{place}: starting {', '.join(judge.name for judge in judges)}")
     from ray import serve
 
     # One proxy, where the driver and its clients are; replicas stand anywhere in the cluster.

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ import psutil
 from moto.server import ThreadedMotoServer
 
 from factory import head, storage
+from factory.runtime import START_WAIT_S
 from tests.integration.openai_server import KEY, OpenAIServer
 
 BUCKET = "s3://chaos"
@@ -38,6 +40,7 @@ class Stage:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
             "RAY_AUTH_MODE": "disabled",
+            "RAY_raylet_start_wait_time_s": str(START_WAIT_S),
             "FACTORY_TEST_KEY": KEY,
         }
         os.environ.update(self.environment)  # this process looks into the bucket too
@@ -48,9 +51,21 @@ class Stage:
         self._head = head.start(options, self.environment)
         self.environment["RAY_ADDRESS"] = self._head.address
         self._nodes = [self._start_node() for _ in range(NODES)]
+        self._closing = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
+        self._supervisor.start()
+
+    def _supervise(self) -> None:
+        """Start nodes again that have ended: were killed, or had an agent that was slow to start (`runtime.STARTS`)."""
+        while not self._closing.wait(1):
+            for number, node in enumerate(self._nodes):
+                if node.poll() is not None:
+                    self._nodes[number] = self._start_node()
 
     def close(self) -> None:
         """End all that was started."""
+        self._closing.set()
+        self._supervisor.join()
         for node in self._nodes:
             for process in [*_below(node.pid), psutil.Process(node.pid)]:
                 with suppress(psutil.NoSuchProcess):
@@ -87,14 +102,12 @@ class Stage:
         deadline = time.monotonic() + 180
         while not (raylets := [one for one in _below(self._nodes[number].pid) if _command(one).startswith("raylet")]):
             assert time.monotonic() < deadline, f"no node has come up; see {self.folder}/nodes.log"
-            if self._nodes[number].poll() is not None:  # its agent was slow to start, see `factory.runtime`
-                self._nodes[number] = self._start_node()
             time.sleep(0.2)
-        for process in [*raylets, *_below(self._nodes[number].pid)]:
+        node = self._nodes[number]
+        for process in [*raylets, *_below(node.pid)]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        self._nodes[number].wait(60)
-        self._nodes[number] = self._start_node()
+        node.wait(60)
         return f"pid {raylets[0].pid}"
 
     def kill(self, draw: random.Random, name: str) -> str | None:

@@ -145,6 +145,13 @@ def check(run: Run) -> None:
     assert run.reasons("profiles") == {"ok": PERSONAS}
 
 
+def busy(number: int) -> list[str]:
+    """What Ray's workers on a host are doing."""
+    commands = [Path(f"/proc/{pid}/cmdline") for pid in ip("netns", "pids", f"factory-{number}").split()]
+    names = [one.read_text().split("\0")[0] for one in commands if one.exists()]
+    return [name for name in names if name.startswith("ray::Map")]
+
+
 def wait_until(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + GIVEN_UP_S
     while not holds():
@@ -175,9 +182,16 @@ def test_a_host_that_is_to_be_taken_away_finishes_its_work_and_gets_no_more(host
             ["ip", "netns", "exec", "factory-2", *module], cwd=PROJECT, env=os.environ | FREE, stdout=log, stderr=log
         )
         run = started(hosts, delay_s=5)
+        wait_until(lambda: busy(2) and busy(3), "not all hosts have work")
         cloud.seconds = 120
         assert watching.wait(60) == 0, (hosts.folder / "notice.log").read_text()
-    # Ray ends the node itself once nothing runs there, long before its time is up.
-    hosts.nodes[2].wait(100)
-    assert run.processes[-1].poll() is None, "the run was over before the host was empty"
+    wait_until(lambda: not busy(2), "the host is given more work")
+    time.sleep(15)  # three shards' time
+    assert run.processes[-1].poll() is None, "the run was over before the host was taken away"
+    assert not busy(2)
+    assert busy(3)
+    hosts.nodes[2].send_signal(signal.SIGKILL)
+    for pid in ip("netns", "pids", "factory-2").split():
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
     check(run)
