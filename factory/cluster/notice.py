@@ -2,7 +2,7 @@
 
 A draining node is given no more work. The autoscaler brings another one for what comes, Ray Serve
 starts the node's replicas elsewhere before it ends these, and a training saves a checkpoint. Every
-worker of a `ray up` cluster runs this beside Ray; pods need it not, since Kubernetes sends SIGTERM.
+worker of a `ray up` cluster runs this beside Ray; pods are sent SIGTERM by Kubernetes instead.
 
 python -m factory.cluster.notice aws HEAD:6379
 """
