@@ -2,7 +2,7 @@
 
 A draining node is given no more work. The autoscaler brings another one for what comes, Ray Serve
 starts the node's replicas elsewhere before it ends these, and a training saves a checkpoint. Every
-worker of a `ray up` cluster runs this beside Ray; pods need it not, since Kubernetes sends SIGTERM.
+worker of a `ray up` cluster runs this beside Ray; pods are sent SIGTERM by Kubernetes instead.
 
 python -m factory.cluster.notice aws HEAD:6379
 """
@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import psutil
+
 METADATA = {"aws": "http://169.254.169.254", "gcp": "http://169.254.169.254"}
 """Where a machine asks its cloud about itself: an address within the host."""
 LOOK_EVERY_S = 5
@@ -24,6 +26,7 @@ GCP_NOTICE_S = 30
 """So long after the notice Compute Engine stops a machine."""
 TOKEN_S = 21600
 TIMEOUT_S = 2
+HEAR_S = 10
 
 
 def seconds_left(cloud: str, metadata: str) -> float | None:
@@ -74,22 +77,31 @@ def drain(head: str, seconds: float) -> None:
         seconds: until the machine is gone.
 
     Raises:
-        RuntimeError: Ray refuses.
+        RuntimeError: Ray refuses, or has no node here.
     """
     import ray
     from ray.core.generated.autoscaler_pb2 import (  # type: ignore[attr-defined]  # generated
         DRAIN_NODE_REASON_PREEMPTION,
     )
+    from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]  # generated
 
-    ray.init(address=head, log_to_driver=False)
-    node = ray.get_runtime_context().get_node_id()
-    deadline_ms = int((time.time() + seconds) * 1000)
     raylet: Any = ray._raylet
-    done, why = raylet.GcsClient(address=head).drain_node(
-        node, DRAIN_NODE_REASON_PREEMPTION, "the cloud takes this spot machine away", deadline_ms
-    )
-    if not done:
-        raise RuntimeError(f"Ray does not drain this node: {why}")
+    client = raylet.GcsClient(address=head)
+    mine = {address.address for found in psutil.net_if_addrs().values() for address in found}
+    here = [
+        node_id.hex()
+        for node_id, node in client.get_all_node_info(timeout=HEAR_S).items()
+        if node.state == GcsNodeInfo.ALIVE and node.node_manager_address in mine
+    ]
+    if not here:
+        raise RuntimeError(f"Ray's head at {head} knows no node with an address of this machine")
+    deadline_ms = int((time.time() + seconds) * 1000)
+    for node_id in here:
+        why = "the cloud takes this spot machine away"
+        done, refusal = client.drain_node(node_id, DRAIN_NODE_REASON_PREEMPTION, why, deadline_ms)
+        if not done:
+            raise RuntimeError(f"Ray does not drain the node {node_id}: {refusal}")
+        print(f"notice: the node {node_id} is drained", flush=True)
 
 
 def watch(cloud: str, metadata: str, act: Callable[[float], None], every_s: float = LOOK_EVERY_S) -> None:
