@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-METADATA = {"aws": "http://169.254.169.254", "gcp": "http://169.254.169.254"}
-"""Where a machine asks its cloud about itself: an address within the host."""
+METADATA = "http://169.254.169.254"
+"""Where a machine asks its cloud about itself, on AWS and GCP alike: an address within the host."""
 LOOK_EVERY_S = 5
 """AWS advises so; of its two minutes as few as that are lost."""
 GCP_NOTICE_S = 30
@@ -119,9 +119,9 @@ def watch(cloud: str, metadata: str, act: Callable[[float], None], every_s: floa
         time.sleep(every_s)
 
 
-def main(cloud: str, head: str, metadata: str = "") -> None:
+def main(cloud: str, head: str, metadata: str = METADATA) -> None:
     """Watch until the end of this machine."""
-    watch(cloud, metadata or METADATA[cloud], lambda left: drain(head, left))
+    watch(cloud, metadata, lambda left: drain(head, left))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """No text of the benchmark in the training set: its personas and questions, by n words in a row."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from factory import storage
 from factory.benchmark import BUILT_IN, question_sets, read_tasks, read_texts
-from factory.curation.words import contained, ngrams, word_hashes, words
+from factory.curation.words import contained, digest_of, ngrams, word_hashes, words
 from factory.records import Message
 
 SHORTEST = 5
@@ -29,10 +28,7 @@ class Benchmark:
     @property
     def digest(self) -> str:
         """A hash of all of it."""
-        held = hashlib.sha256(self.lines.tobytes())
-        for length in sorted(self.grams):
-            held.update(length.to_bytes(4, "little") + self.grams[length].tobytes())
-        return held.hexdigest()[:16]
+        return digest_of(self.grams, self.lines.tobytes())
 
 
 def read_benchmark(place: str | None, n: int) -> Benchmark:

@@ -1,6 +1,5 @@
 """Real people: full names, found as whole words in personas and profiles."""
 
-import hashlib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ import numpy as np
 
 from factory import storage
 from factory.curation.case import Case
-from factory.curation.words import contained, ngrams, word_hashes, words
+from factory.curation.words import contained, digest_of, ngrams, word_hashes, words
 from factory.errors import InputError
 
 BUILT_IN = storage.join(str(storage.PROJECT), "data", "real-people.txt")
@@ -30,10 +29,7 @@ class People:
     @property
     def digest(self) -> str:
         """A hash of all of it."""
-        held = hashlib.sha256()
-        for length in sorted(self.grams):
-            held.update(length.to_bytes(4, "little") + self.grams[length].tobytes())
-        return held.hexdigest()[:16]
+        return digest_of(self.grams)
 
 
 def read_people(place: str | None) -> People:

@@ -7,7 +7,7 @@ scripts that leave no space between words every character counts as one.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -81,3 +81,11 @@ def contained(numbers: np.ndarray, among: np.ndarray) -> np.ndarray:
         return np.zeros(len(numbers), bool)
     places = np.minimum(np.searchsorted(among, numbers), len(among) - 1)
     return np.asarray(among[places] == numbers)
+
+
+def digest_of(grams: Mapping[int, np.ndarray], before: bytes = b"") -> str:
+    """A hash of n-grams by their length, and of what stands before them."""
+    held = hashlib.sha256(before)
+    for length in sorted(grams):
+        held.update(length.to_bytes(4, "little") + grams[length].tobytes())
+    return held.hexdigest()[:16]

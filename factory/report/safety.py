@@ -59,10 +59,9 @@ def _examples(sample: Sample, reason: str) -> list[dict[str, Any]]:
 
 def shown_balances(counts: ProfileCounts) -> list[dict[str, Any]]:
     """The balance of the characters that nobody asked for, beside that of all; none without characters."""
-    joined = [
+    unasked, everyone = (
         {name: joined_values(name, values) for name, values in some.items()} for some in (counts.unasked, counts.values)
-    ]
-    unasked, everyone = joined
+    )
     return shown_balance(unasked, everyone, TITLES) if counts.tally.ok else []
 
 
