@@ -32,7 +32,8 @@ class Checkpoint:
     path: str
     step: int
     workers: int
-    validation_loss: float
+    validation_loss: float | None
+    """None where it was saved in haste: the run was asked to stop, or a node is to be taken away."""
     files: dict[str, tuple[int, str]]
 
 
@@ -165,9 +166,10 @@ def drop_old(folder: str, keep: int) -> None:
     there = whole_checkpoints(folder)
     if len(there) <= keep:
         return
-    best = min(there, key=lambda one: (one.validation_loss, one.step))
+    losses = [(one.validation_loss, one.step) for one in there if one.validation_loss is not None]
+    best = min(losses)[1] if losses else None
     for checkpoint in there[keep:]:
-        if checkpoint != best:
+        if checkpoint.step != best:
             storage.delete_file(storage.join(checkpoint.path, MANIFEST))  # first, or half of one would count
             storage.delete_folder(checkpoint.path)
 

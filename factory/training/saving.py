@@ -30,7 +30,7 @@ class Saver:
     workers: int
     local_rank: int
 
-    def save(self, engine: Any, step: int, validation_loss: float, last: Checkpoint | None) -> Checkpoint:
+    def save(self, engine: Any, step: int, validation_loss: float | None, last: Checkpoint | None) -> Checkpoint:
         """Write a checkpoint together with all other workers, and drop those that are not kept.
 
         Raises:

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from factory import head
+from factory.training import checkpoints
+from tests.integration import small_training
 from tests.integration.cloud_metadata import metadata
 from tests.integration.runs import GOOD_PROFILE, PROJECT, Run
 
@@ -32,6 +34,10 @@ SOON = {
 }
 """Ray gives up a host that is silent for a quarter of a minute, and not only after one."""
 GIVEN_UP_S = 120
+NOTICE_S = 120
+"""AWS gives two minutes."""
+EVERY = 150
+"""Steps from one checkpoint of a training to the next."""
 
 
 def ip(*words: str) -> str:
@@ -72,6 +78,8 @@ class Hosts:
 
     folder: Path
     head: head.Head
+    cpus: int
+    """Of each node, in name."""
     nodes: dict[int, subprocess.Popen] = field(default_factory=dict)
 
     def start_node(self, number: int) -> None:
@@ -86,7 +94,7 @@ class Hosts:
     def _started(self, number: int) -> subprocess.Popen:
         command = [
             "ip", "netns", "exec", f"factory-{number}", head.ray_command(), "start", "--block",
-            f"--address={self.head.address}", f"--node-ip-address={NETWORK}.{number}", "--num-cpus=2",
+            f"--address={self.head.address}", f"--node-ip-address={NETWORK}.{number}", f"--num-cpus={self.cpus}",
             "--disable-usage-stats", "--object-store-memory=200000000",
         ]  # fmt: skip
         with (self.folder / f"node-{number}.log").open("a") as log:
@@ -102,7 +110,7 @@ class Hosts:
 
 
 @pytest.fixture
-def hosts(tmp_path: Path) -> Iterator[Hosts]:
+def hosts(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hosts]:
     if not shutil.which("ip") or os.geteuid():
         pytest.skip("hosts with a network of their own take root and iproute2")
     try:
@@ -115,7 +123,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
     try:
         options = [f"--node-ip-address={NETWORK}.1", "--port=0", f"--dashboard-port={head.free_port()}"]
         standing = head.start([*options, "--num-cpus=0", "--object-store-memory=200000000"], FREE | SOON)
-        made = Hosts(tmp_path, standing)
+        made = Hosts(tmp_path, standing, getattr(request, "param", 2))
         for number in WORKERS:
             made.start_node(number)
         yield made
@@ -174,24 +182,70 @@ def test_a_host_that_is_cut_off_and_comes_back_costs_no_row(hosts):
     assert len(run.table("profiles").shards()) > before
 
 
-def test_a_host_that_is_to_be_taken_away_finishes_its_work_and_gets_no_more(hosts):
+@contextmanager
+def watched(hosts: Hosts, number: int) -> Iterator[Callable[[], None]]:
+    """What a spot machine runs beside Ray, on a worker host; yields what has its cloud say that it will be taken away.
+
+    In the end the host is taken away.
+    """
     with metadata(f"{NETWORK}.1") as cloud:
         module = [sys.executable, "-m", "factory.cluster.notice", "aws", hosts.head.address, cloud.url]
-        log = (hosts.folder / "notice.log").open("w")
-        watching = subprocess.Popen(
-            ["ip", "netns", "exec", "factory-2", *module], cwd=PROJECT, env=os.environ | FREE, stdout=log, stderr=log
-        )
-        run = started(hosts, delay_s=10)
-        wait_until(lambda: busy(2) and busy(3), "not all hosts have work")
-        cloud.seconds = 120
-        assert watching.wait(60) == 0, (hosts.folder / "notice.log").read_text()
-    wait_until(lambda: not busy(2), "the host is given more work")
-    time.sleep(15)  # more than a shard takes
-    assert run.processes[-1].poll() is None, "the run was over before the host was taken away"
-    assert not busy(2)
-    assert busy(3)
-    hosts.nodes[2].send_signal(signal.SIGKILL)
-    for pid in ip("netns", "pids", "factory-2").split():
+        log = hosts.folder / "notice.log"
+        with log.open("w") as told:
+            streams = {"stdout": told, "stderr": told}
+            inside = ["ip", "netns", "exec", f"factory-{number}", *module]
+            watching = subprocess.Popen(inside, cwd=PROJECT, env=os.environ | FREE, **streams)
+
+        def say() -> None:
+            cloud.seconds = NOTICE_S
+            assert watching.wait(60) == 0, log.read_text()
+
+        yield say
+    hosts.nodes[number].send_signal(signal.SIGKILL)
+    for pid in ip("netns", "pids", f"factory-{number}").split():
         with suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_host_that_is_to_be_taken_away_finishes_its_work_and_gets_no_more(hosts):
+    with watched(hosts, 2) as notice:
+        run = started(hosts, delay_s=10)
+        wait_until(lambda: busy(2) and busy(3), "not all hosts have work")
+        notice()
+        wait_until(lambda: not busy(2), "the host is given more work")
+        time.sleep(15)  # more than a shard takes
+        assert run.processes[-1].poll() is None, "the run was over before the host was taken away"
+        assert not busy(2)
+        assert busy(3)
     check(run)
+
+
+@pytest.mark.parametrize("hosts", [4], indirect=True, ids=["four CPUs"])  # one host is to have room for both workers
+def test_a_training_saves_when_a_host_is_to_be_taken_away_and_goes_on_from_there_without_it(hosts):
+    tiny = hosts.folder / "tiny"
+    small_training.save_tiny(str(tiny))
+    settings = small_training.settings_of(
+        str(tiny), checkpoint_every=EVERY, evaluate_every=EVERY, epochs=12, max_failures=5, keep_checkpoints=9
+    )
+    source = hosts.folder / "personas.jsonl"
+    source.write_text(json.dumps({"persona": "a baker"}) + "\n")
+    config = {"output": str(hosts.folder / "run"), "personas": {"source": str(source)}, "training": settings}
+    config["engine"] = {"kind": "scripted"}
+    run = Run(hosts.folder, config, environment={**FREE, "RAY_ADDRESS": hosts.head.address})
+    for split, count in (("train", 600), ("validation", 20)):
+        small_training.write_dialogues(run.output, split, count)
+
+    def saved() -> list[int]:
+        return [one.step for one in checkpoints.whole_checkpoints(f"{run.output}/checkpoints")]
+
+    with watched(hosts, 2) as notice:
+        job = run.start_until(saved, job="train")
+        notice()
+        wait_until(lambda: any(step % EVERY for step in saved()), "no checkpoint is saved on the notice")
+        assert job.poll() is None, "the run was over before the host was taken away"
+        (hasty,) = [step for step in saved() if step % EVERY]
+    assert job.wait(400) == 0, run.log()
+    assert hasty in saved()
+    told = small_training.curve(run)
+    assert list(told) == list(range(1, max(told) + 1))
+    assert max(told) > hasty

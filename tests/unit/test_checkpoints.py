@@ -22,12 +22,12 @@ def folder(request, tmp_path) -> str:
     return folder
 
 
-def save(folder: str, step: int, staged: Path) -> None:
+def save(folder: str, step: int, staged: Path, loss: float | None = 1.5) -> None:
     staged.mkdir(exist_ok=True)
     for name in ("model", "optimizer"):
         (staged / name).write_bytes(f"{name} of step {step:02}".encode())
     path = checkpoints.path_of(folder, step)
-    checkpoints.complete(Checkpoint(path, step, 2, 1.5, checkpoints.put(staged, path)))
+    checkpoints.complete(Checkpoint(path, step, 2, loss, checkpoints.put(staged, path)))
 
 
 def steps(found: list[Checkpoint]) -> list[int]:
@@ -74,3 +74,10 @@ def test_a_checkpoint_that_lacks_a_file_does_not_push_a_whole_one_out(folder):
     storage.delete_file(f"{folder}/step-00000009/{TAG}/model")
     checkpoints.drop_old(folder, keep=1)
     assert steps(checkpoints.whole_checkpoints(folder)) == [6, 3]  # of equal losses the first is the best
+
+
+def test_a_checkpoint_that_was_saved_in_haste_is_kept_as_the_newest_but_is_never_the_best(folder, tmp_path):
+    save(folder, 12, tmp_path / "staged", loss=None)
+    save(folder, 15, tmp_path / "staged", loss=None)
+    checkpoints.drop_old(folder, keep=1)
+    assert steps(checkpoints.whole_checkpoints(folder)) == [15, 3]
