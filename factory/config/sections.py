@@ -1,0 +1,53 @@
+"""What the sections of the settings are made of."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _one_path(value: str) -> str:
+    if not value.strip() or "\0" in value or value.endswith("://"):
+        raise ValueError("give a whole path")
+    return value
+
+
+def _paths(value: Any) -> Any:
+    many = [value] if isinstance(value, str) else value
+    if not isinstance(many, (list, tuple)) or not many or not all(isinstance(one, str) for one in many):
+        raise ValueError("give a file, a folder or a glob, or a list of them")
+    for one in many:
+        _one_path(one)
+    return value
+
+
+def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    """The same values; ValueError where one comes twice."""
+    if len(set(values)) < len(values):
+        raise ValueError("name each once")
+    return values
+
+
+Place = Annotated[str, AfterValidator(_one_path)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+"""Of a corpus, a candidate or a judge: it names tables and folders too."""
+Source = Annotated[str | tuple[str, ...], BeforeValidator(_paths)]
+"""One path or many: each a file, a folder or a glob; local, s3:// or hf://."""
+
+
+class Section(BaseModel):
+    """A part of the tree: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Sampling(Section):
+    """How tokens are drawn. The paper does not publish its values for synthesis."""
+
+    temperature: float = Field(0.6, ge=0)
+    """Persona Hub's own demo uses 0.6."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """1.0 is more than twice as fast on a CPU, where sorting the vocabulary is slow."""
+    frequency_penalty: float = Field(0, ge=-2, le=2)
+    """Above 0, what a reply has said often becomes less likely: small models loop without it."""
+    max_tokens: int = Field(2048, ge=1)
+    """The most tokens of one reply; a reply cut there is rejected as `truncated`."""

@@ -1,0 +1,45 @@
+"""Personas in, dialogues out."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from factory.config.sections import Name, Sampling, Section, Source, each_once
+
+Strategy = Literal["generate", "rewrite"]
+
+
+class Personas(Section):
+    """Where personas come from."""
+
+    source: Source
+    """JSONL, JSON, CSV, Parquet or text."""
+    column: str = "persona"
+    limit: int | None = Field(None, ge=1)
+    """Read only the first rows of the source."""
+
+
+class Instructions(Section):
+    """One corpus of instructions."""
+
+    corpus: Name
+    """Its name in tables and folders, such as `lima`."""
+    source: Source
+    format: Literal["auto", "lima", "alpaca", "ph-instruct", "messages"] = "auto"
+    limit: int | None = Field(None, ge=1)
+
+
+class Profiles(Section):
+    """How characters are written."""
+
+    language: str = "English"
+    sampling: Sampling = Sampling()
+
+
+class Dialogues(Section):
+    """Which dialogues are made."""
+
+    strategies: Annotated[tuple[Strategy, ...], AfterValidator(each_once)] = Field(("generate",), min_length=1)
+    characters_per_instruction: int = Field(3, ge=1)
+    """The paper's n."""
+    sampling: Sampling = Sampling()
