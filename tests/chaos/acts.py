@@ -11,7 +11,7 @@ from pathlib import Path
 from factory import head, storage
 from factory.benchmark import TASKS
 from tests.chaos.faults import Fault, in_flight
-from tests.chaos.stage import BUCKET, NODE_CPUS, Stage
+from tests.chaos.stage import NODE_CPUS, Stage
 from tests.integration import small_training
 from tests.integration.runs import Run
 
@@ -44,7 +44,7 @@ def _run(stage: Stage, name: str, personas: list[str], **settings: object) -> Ru
     folder.mkdir()
     source = folder / "personas.jsonl"
     source.write_text("".join(json.dumps({"persona": persona}) + "\n" for persona in personas))
-    base = {"output": f"{BUCKET}/{name}", "personas": {"source": str(source)}, "engine": {"kind": "scripted"}}
+    base = {"output": f"{stage.bucket}/{name}", "personas": {"source": str(source)}, "engine": {"kind": "scripted"}}
     config = {**base, **settings}
     return Run(folder, config, environment=dict(stage.environment))
 

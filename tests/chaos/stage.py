@@ -14,12 +14,12 @@ from pathlib import Path
 
 import psutil
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from factory import head, storage
 from factory.runtime import START_WAIT_S
 from tests.integration.openai_server import KEY, OpenAIServer
 
-BUCKET = "s3://chaos"
 NODES = 2
 NODE_CPUS = 4
 """In name: the actors of a judge fleet, of an engine and of a training share the real ones. The head has none, as on
@@ -33,6 +33,7 @@ class Stage:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.folder = folder
         self._port = head.free_port()
+        self.bucket = f"s3://chaos-{self._port}"  # what one server holds, all in this process do
         self._bucket: ThreadedMotoServer | None = None
         self.environment = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._port}",
@@ -45,7 +46,7 @@ class Stage:
         }
         os.environ.update(self.environment)  # this process looks into the bucket too
         self.open_bucket()
-        storage.filesystem(BUCKET)[0].mkdir(BUCKET.removeprefix("s3://"))
+        storage.filesystem(self.bucket)[0].mkdir(self.bucket.removeprefix("s3://"))
         self.api = OpenAIServer()
         options = ["--port=0", "--num-cpus=0", "--include-dashboard=false", "--object-store-memory=500000000"]
         self._head = head.start(options, self.environment)
@@ -144,6 +145,7 @@ def _command(process: psutil.Process) -> str:
 def staged(folder: Path) -> Iterator[Stage]:
     """A stage for as long as it is wanted."""
     before = dict(os.environ)
+    S3FileSystem.clear_instance_cache()  # a client of another endpoint, which its key does not hold
     stage = Stage(folder)
     try:
         yield stage
@@ -151,3 +153,4 @@ def staged(folder: Path) -> Iterator[Stage]:
         stage.close()
         os.environ.clear()
         os.environ.update(before)
+        S3FileSystem.clear_instance_cache()
