@@ -33,7 +33,7 @@ def check_fits(bundles: Sequence[Bundle], what: str, pool: str | None = None) ->
     Args:
         bundles: resources by name, each bundle for one node.
         what: the field that asks for them.
-        pool: only nodes with this value of the label `pool` will do.
+        pool: only nodes with this value of the label `pool` will do; the field beside `what` asks for it.
 
     Raises:
         ConfigError: with what was asked for and what there is.
@@ -46,7 +46,7 @@ def check_fits(bundles: Sequence[Bundle], what: str, pool: str | None = None) ->
     if on_cluster and not _is_refused(bundles, pool):
         return
     if pool and not any(node["Labels"].get("pool") == pool for node in nodes):
-        raise ConfigError(f"training.pool {pool!r}: {_no_such_pool(nodes, on_cluster)}")
+        raise ConfigError(f"{what.rpartition('.')[0]}.pool {pool!r}: {_no_such_pool(nodes, on_cluster)}")
     where = "the cluster can give" if on_cluster else "this machine has"
     raise ConfigError(f"{what} asks for {problem[0]}, {where} {problem[1]}; {_way_out(on_cluster)}")
 

@@ -1,6 +1,6 @@
 """One frozen tree of settings. Every default of the factory stands in this folder, and nowhere else."""
 
-from factory.config.curation import MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
+from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
 from factory.config.engines import EMBEDDED, OpenAIEngine, ScriptedEngine, VllmEngine
 from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, FleetJudge, ScriptedJudge
 from factory.config.planning import Planning, StageFigures
@@ -11,7 +11,8 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import Lora, Training
 
 __all__ = [
-    "EMBEDDED", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Instructions", "Lora", "MixtureSource",
-    "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "Rule", "RunConfig", "Safety", "SafetyReason",
-    "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "StageFigures", "Strategy", "Training", "VllmEngine",
+    "EMBEDDED", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Instructions", "Lora",
+    "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "Rule", "RunConfig", "Safety",
+    "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "StageFigures", "Strategy", "Training",
+    "VllmEngine",
 ]  # fmt: skip

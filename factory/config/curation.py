@@ -43,6 +43,8 @@ class Quality(Section):
 PersonalData = Literal["email", "phone", "card", "iban", "national_id"]
 SafetyReason = Literal["personal_data", "real_person", "toxic"]
 """Why a dialogue is left out for the sake of people, in the order in which it is asked."""
+PERSONAL_DATA: SafetyReason = "personal_data"
+"""The one whose rows hold nothing of the dialogue but a masked excerpt, and whose texts the report does not show."""
 
 
 def _countries(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,14 +4,11 @@ It adds 4 % to the examination: of replies of 220 words 8.06 ms a dialogue witho
 and for personal data 0.01 ms, for people 0.16 and for offensive words 0.15 besides.
 """
 
-from factory.config import Safety
+from factory.config import PERSONAL_DATA, Safety
 from factory.curation.case import Case
 from factory.curation.people import People, real_person
 from factory.curation.personal_data import personal_data
 from factory.records import Reject
-
-SILENT = "personal_data"
-"""The reason whose rows hold nothing of the dialogue but a masked excerpt."""
 
 
 def unsafe(case: Case, safety: Safety, people: People | None, toxicity: float) -> Reject | None:
@@ -25,7 +22,7 @@ def unsafe(case: Case, safety: Safety, people: People | None, toxicity: float) -
     """
     found = personal_data(case, safety) if safety.personal_data else None
     if found:
-        return Reject(SILENT, found)
+        return Reject(PERSONAL_DATA, found)
     found = real_person(case, people) if people else None
     if found:
         return Reject("real_person", found)

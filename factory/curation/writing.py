@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import ray
 
 from factory import metrics, storage
+from factory.config import PERSONAL_DATA
 from factory.curation.examining import Examined
 from factory.curation.figures import Figures
 from factory.curation.near_duplicates import banding_for
 from factory.curation.run import SCRATCH, Run
-from factory.curation.safety import SILENT
 from factory.curation.selecting import Selected, within
 from factory.curation.selection import SPLITS, in_validation
 from factory.curation.words import contained, word_hashes
@@ -164,7 +164,7 @@ def _examples(rows: pa.Table, places: np.ndarray, reasons: np.ndarray, found: np
         "reason": pa.array(reasons.tolist(), pa.string()),
         "detail": pa.array(
             [
-                None if reason is None else what if reason == SILENT else _detail(what, messages)
+                None if reason is None else what if reason == PERSONAL_DATA else _detail(what, messages)
                 for reason, what, messages in zip(reasons, found, rows["messages"].to_pylist(), strict=True)
             ],
             pa.string(),

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from factory.config import PERSONAL_DATA
 from factory.report.page_gathering import Case, Sample
-from factory.report.safety import PERSONAL_DATA
 
 LEFT_OUT = "left out by curation"
 KEPT = "kept by curation"

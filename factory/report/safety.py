@@ -13,7 +13,6 @@ from factory.report.page_reading import Folder
 from factory.report.profiles import TITLES, joined_values
 from factory.report.stereotypes import GROUPED, stereotype_pairs
 
-PERSONAL_DATA: SafetyReason = "personal_data"
 EXAMPLES = 12
 """Different ones of each reason that are shown."""
 EXAMPLE = 300
