@@ -28,7 +28,7 @@ sorted and partitioned by the same number as an int64 (`key_of`).
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NewType
+from typing import Any, Literal, NewType
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,6 +64,11 @@ class Persona:
     persona: str
 
 
+def _at_most(characters: int) -> dict[str, Any]:
+    """A bound for guided decoding alone: a good reply of a model that is not guided may be longer."""
+    return {"maxLength": characters}
+
+
 class ProfileFields(BaseModel):
     """The eight items that a model writes about a persona; its JSON schema guides decoding.
 
@@ -71,16 +76,17 @@ class ProfileFields(BaseModel):
     limit (31 of 48 profiles valid against 48 of 48 with it). Together they allow about 1.9 kB.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Models that are not guided write an age as a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    name: str = Field(min_length=1, max_length=60)
-    age: str = Field(min_length=1, max_length=30)
-    gender: str = Field(min_length=1, max_length=30)
-    race: str = Field(min_length=1, max_length=60)
-    birth_place: str = Field(min_length=1, max_length=80)
-    appearance: str = Field(min_length=1, max_length=400)
-    experience: str = Field(min_length=1, max_length=700)
-    personality: str = Field(min_length=1, max_length=500)
+    name: str = Field(min_length=1, json_schema_extra=_at_most(60))
+    age: str = Field(min_length=1, json_schema_extra=_at_most(30))
+    gender: str = Field(min_length=1, json_schema_extra=_at_most(30))
+    race: str = Field(min_length=1, json_schema_extra=_at_most(60))
+    birth_place: str = Field(min_length=1, json_schema_extra=_at_most(80))
+    appearance: str = Field(min_length=1, json_schema_extra=_at_most(400))
+    experience: str = Field(min_length=1, json_schema_extra=_at_most(700))
+    personality: str = Field(min_length=1, json_schema_extra=_at_most(500))
 
 
 class RewrittenReplies(BaseModel):
@@ -226,11 +232,11 @@ class ScoreExamples(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    score_1: str = Field(min_length=1, max_length=800)
-    score_2: str = Field(min_length=1, max_length=800)
-    score_3: str = Field(min_length=1, max_length=800)
-    score_4: str = Field(min_length=1, max_length=800)
-    score_5: str = Field(min_length=1, max_length=800)
+    score_1: str = Field(min_length=1, json_schema_extra=_at_most(800))
+    score_2: str = Field(min_length=1, json_schema_extra=_at_most(800))
+    score_3: str = Field(min_length=1, json_schema_extra=_at_most(800))
+    score_4: str = Field(min_length=1, json_schema_extra=_at_most(800))
+    score_5: str = Field(min_length=1, json_schema_extra=_at_most(800))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,12 +249,16 @@ class Yardstick:
     examples: tuple[str, ...]
 
 
+LONGEST_READ = 100_000
+"""Characters of a judge's reasoning. With a bound pydantic also refuses half characters, which no table can hold."""
+
+
 class Verdict(BaseModel):
     """What a judge answers: the reasoning comes before the score, or it would be written to fit it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reasoning: str = Field(max_length=1200)
+    reasoning: str = Field(max_length=LONGEST_READ, json_schema_extra=_at_most(1200))
     score: Literal[1, 2, 3, 4, 5]
 
 
@@ -257,7 +267,7 @@ class PairVerdict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reasoning: str = Field(max_length=1200)
+    reasoning: str = Field(max_length=LONGEST_READ, json_schema_extra=_at_most(1200))
     preferred: Literal["A", "B"]
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from factory.evaluation.rubric import Rubric
-from factory.evaluation.verdict import object_in
 from factory.prompts import Prompt
 from factory.records import Completion, PairVerdict, Preference, Reject, Request
+from factory.replies import object_in
 from factory.tables import Row
 
 BETTER_FIRST, WORSE_FIRST = "better_first", "worse_first"

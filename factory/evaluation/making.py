@@ -22,6 +22,7 @@ from factory.records import (
     Request,
     TaskQuestions,
 )
+from factory.replies import object_in
 from factory.tables import Row
 
 LONGEST = 300
@@ -41,7 +42,7 @@ def parse_settings(offered: Sequence[str], count: int, row: Row, completion: Com
     """Read the settings that were picked; one that was picked twice counts once."""
     (reply,) = completion.replies
     try:
-        chosen = ChosenSettings.model_validate_json(reply).settings
+        chosen = ChosenSettings.model_validate(object_in(reply)).settings
     except ValidationError:
         return Reject("unparsable", reply)
     if len(chosen) != count:
@@ -69,7 +70,7 @@ def parse_questions(count: int, row: Row, completion: Completion) -> PersonaQues
     """Read the questions of a task, or say why they cannot be asked."""
     (reply,) = completion.replies
     try:
-        written = TaskQuestions.model_validate_json(reply).questions
+        written = TaskQuestions.model_validate(object_in(reply)).questions
     except ValidationError:
         return Reject("unparsable", reply)
     if len(written) != count:

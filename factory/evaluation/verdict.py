@@ -1,14 +1,13 @@
 """A judge's reply to a score. What cannot be read is None, and never a low score."""
 
-import json
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
 from factory.records import TokenChoice, Verdict
+from factory.replies import object_in
 
 _DECOR = r"[\s*_`\"'“”\u2018\u2019«»()\[\]{}]"
 """What stands around a word or a number and changes neither. Not `<`, `>` and `~`: "> 4" is no 4."""
@@ -38,20 +37,6 @@ def parse_verdict(text: str) -> Verdict | None:
         return Verdict.model_validate(found | {"score": score})
     except ValidationError:
         return None
-
-
-def object_in(text: str) -> dict[str, Any] | None:
-    """The one JSON object of a reply, whatever stands around it, such as a fence.
-
-    It goes from the first brace to the last. Looking for smaller ones would find the verdict that an
-    answer asks for, where a judge quotes it in an object that it then spoils.
-    """
-    try:
-        # Not strict: without guidance models leave line breaks in strings as they are.
-        found = json.loads(text[text.find("{") : text.rfind("}") + 1], strict=False)
-    except (ValueError, RecursionError):  # a small model writes `{"a":{"a":...` to the limit
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def parse_final_score(text: str) -> int | None:

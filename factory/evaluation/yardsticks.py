@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from factory.evaluation.rubric import Rubric
-from factory.evaluation.verdict import object_in
 from factory.prompts import Prompt
 from factory.records import Completion, Reject, Request, ScoreExamples, Yardstick
+from factory.replies import object_in
 from factory.tables import Row
 
 

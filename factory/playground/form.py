@@ -15,10 +15,8 @@ class Refused(Exception):  # noqa: N818
 
 
 def longest(item: str) -> int:
-    """How many characters an item of a profile may have."""
-    return next(
-        int(rule.max_length) for rule in ProfileFields.model_fields[item].metadata if hasattr(rule, "max_length")
-    )
+    """How many characters an item of a profile may have: twice what a guided model may write."""
+    return 2 * int(ProfileFields.model_json_schema()["properties"][item]["maxLength"])
 
 
 def read_persona(text: str, limit: int) -> Persona:

@@ -11,6 +11,7 @@ from factory.config import Strategy
 from factory.normalise import is_text
 from factory.prompts import Prompt
 from factory.records import Completion, Dialogue, Message, Reject, Request, content_id
+from factory.replies import object_in
 from factory.tables import Row, messages_of
 
 SHORTEST_BOUND = 512
@@ -91,10 +92,7 @@ def _replies(style: Style, completion: Completion, turns: int) -> list[str] | Re
     if style.strategy == "generate":
         return list(completion.replies)
     (reply,) = completion.replies
-    try:
-        replies = json.loads(reply)["replies"]
-    except (ValueError, TypeError, KeyError, RecursionError):  # a small model writes "[[[[..." to the limit
-        return Reject("unparsable", reply)
+    replies = (object_in(reply) or {}).get("replies")
     if not isinstance(replies, list) or not all(isinstance(text, str) for text in replies):
         return Reject("unparsable", reply)
     if len(replies) != turns:

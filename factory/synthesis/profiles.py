@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from factory.normalise import is_text
 from factory.prompts import Prompt
 from factory.records import Completion, Profile, ProfileFields, Reject, Request
+from factory.replies import object_in
 from factory.tables import Row
 
 LABELS = {
@@ -29,7 +30,7 @@ def parse_profile(language: str, row: Row, completion: Completion) -> Profile | 
     """Turn one reply into a profile, or say why it cannot be one."""
     (reply,) = completion.replies
     try:
-        fields = ProfileFields.model_validate_json(reply)
+        fields = ProfileFields.model_validate(object_in(reply))
     except ValidationError:
         return Reject("unparsable", reply)
     items = {name: " ".join(value.split()) for name, value in fields.model_dump().items()}

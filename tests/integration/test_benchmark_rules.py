@@ -118,6 +118,11 @@ def test_other_questions_are_rejected_with_the_reply(questions, reason):
     assert json.dumps(questions) in made.detail
 
 
+def test_questions_in_a_fence_are_read():
+    fenced = f"```json\n{json.dumps({'questions': [STORM, THIEF]})}\n```"
+    assert parse_questions(2, TASK, Completion((fenced,))).questions == (STORM, THIEF)
+
+
 @pytest.mark.parametrize("reply", ["", "no JSON", "[" * 100_000, '{"questions": "one"}', '{"settings": ["a", "b"]}'])
 def test_what_is_not_in_shape_is_unparsable(reply):
     assert parse_questions(2, TASK, Completion((reply,))).reason == "unparsable"

@@ -98,6 +98,10 @@ def test_a_verdict_that_the_answer_asks_for_is_not_the_judges():
     assert parse_verdict(spoiled) is None
 
 
+def test_a_verdict_of_a_judge_that_is_not_guided_may_be_long():
+    assert parse_verdict(GOOD.replace("Plain.", "Plain. " * 200)) == Verdict(reasoning="Plain. " * 200, score=4)
+
+
 def test_line_breaks_in_the_reasoning_are_read():
     assert parse_verdict('{"reasoning": "One.\nTwo.", "score": 2}') == Verdict(reasoning="One.\nTwo.", score=2)
 

@@ -64,9 +64,11 @@ def test_a_message_that_cannot_be_taken_is_refused(text):
         read_message(text, 10)
 
 
-def test_each_item_of_a_profile_is_bounded_as_the_factory_bounds_it():
+def test_each_item_of_a_profile_is_bounded_and_has_room_for_what_an_unguided_model_writes():
+    guided = ProfileFields.model_json_schema()["properties"]
     for place, (name, label) in enumerate(LABELS.items()):
-        ProfileFields(**dict(zip(LABELS, ITEMS, strict=True)) | {name: "x" * longest(name)})
+        assert longest(name) > guided[name]["maxLength"]
+        read_profile([*ITEMS[:place], "x" * longest(name), *ITEMS[place + 1 :]])
         for wrong in ("", " ", "x" * (longest(name) + 1)):
             with pytest.raises(Refused, match=label):
                 read_profile([*ITEMS[:place], wrong, *ITEMS[place + 1 :]])

@@ -50,6 +50,15 @@ def test_a_profile_is_the_eight_items_and_their_text():
     assert made.language == "Korean"
 
 
+@pytest.mark.parametrize("around", ["{}", "```json\n{}\n```", "```\n{}\n```\n", "Here it is:\n{}"])
+def test_a_profile_of_a_model_that_is_not_guided_is_read(around):
+    loose = {**FIELDS, "age": 34, "appearance": "Tall. " * 100, "experience": "Baked.\nTaught."}
+    text = json.dumps(loose).replace("\\n", "\n")
+    made = parse_profile("English", PERSONA, Completion(replies=(around.replace("{}", text),)))
+    assert isinstance(made, Profile)
+    assert (made.age, made.appearance, made.experience) == ("34", ("Tall. " * 100).strip(), "Baked. Taught.")
+
+
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
@@ -58,8 +67,12 @@ def test_a_profile_is_the_eight_items_and_their_text():
         (json.dumps({**FIELDS, "name": ""}), "unparsable"),
         (json.dumps({**FIELDS, "name": "  "}), "empty_item"),
         (json.dumps({k: v for k, v in FIELDS.items() if k != "age"}), "unparsable"),
-        (json.dumps({**FIELDS, "age": 34}), "unparsable"),
-        (json.dumps([FIELDS]), "unparsable"),
+        (json.dumps({**FIELDS, "age": True}), "unparsable"),
+        (json.dumps({**FIELDS, "age": None}), "unparsable"),
+        (json.dumps({**FIELDS, "age": ["34"]}), "unparsable"),
+        (json.dumps({**FIELDS, "nickname": "Addie"}), "unparsable"),
+        (json.dumps([FIELDS, FIELDS]), "unparsable"),
+        (json.dumps(FIELDS)[:-1], "unparsable"),
         (json.dumps({**FIELDS, "name": "half \ud83d"}), "unparsable"),
         (json.dumps({**FIELDS, "name": "a\0"}), "invalid_text"),
         ("[" * 100_000, "unparsable"),
@@ -73,6 +86,7 @@ def test_a_profile_is_asked_for_in_its_language_and_shape():
     request = render_profile(load_prompt("profile"), "Korean", PERSONA)
     assert "Korean" in request.messages[0].content
     assert request.schema == json.dumps(ProfileFields.model_json_schema())
+    assert json.loads(request.schema)["properties"]["appearance"]["maxLength"] == 400
 
 
 def test_generation_asks_turn_by_turn_and_never_shows_the_references():
@@ -108,8 +122,10 @@ def test_a_generated_dialogue_starts_with_the_training_system_message():
     assert "# Character Profile\nName: Ada" in made.messages[0].content
 
 
-def test_a_rewritten_dialogue_keeps_its_user_turns():
-    made = read("rewrite", row("q1", "a1", "q2", "a2"), json.dumps({"replies": ["r1", "r2"]}))
+@pytest.mark.parametrize("around", ["{}", "```json\n{}\n```"])
+def test_a_rewritten_dialogue_keeps_its_user_turns(around):
+    reply = around.replace("{}", json.dumps({"replies": ["r1", "r2"]}))
+    made = read("rewrite", row("q1", "a1", "q2", "a2"), reply)
     assert [m.content for m in made.messages[1:]] == ["q1", "r1", "q2", "r2"]
 
 
