@@ -205,11 +205,21 @@ def delete_file(path: str) -> None:
     """Delete a file; none there is fine."""
     fs, name = filesystem(path)
     with storage_errors(path), suppress(FileNotFoundError):
-        fs.rm(name)
+        fs.rm_file(name)  # not `rm`: it passes over what S3 refuses to delete
 
 
-def move_folder(source: str, target: str) -> None:
-    """Move a folder with all that it holds (on S3 a copy on the server, then a deletion)."""
+def move_folder(source: str, target: str, first: str, last: str = "") -> None:
+    """Move a folder with all that it holds (on S3 a copy on the server, then a deletion).
+
+    Args:
+        source: the folder.
+        target: where there is none yet.
+        first: the file that says that the folder is whole; a kill that leaves half of one leaves it without.
+        last: the file that says what the folder is; a kill leaves no rest of one without.
+
+    Raises:
+        StorageError: it cannot be moved, or not all of it can be deleted.
+    """
     fs, name = filesystem(source)
     _, target_name = filesystem(target)
     with storage_errors(target):
@@ -220,15 +230,32 @@ def move_folder(source: str, target: str) -> None:
             # Not `mv`: of a folder it copies the key of the folder itself too, which is not there.
             names = fs.find(name)
             fs.copy(names, [target_name + path.removeprefix(name) for path in names])
-            fs.rm(names)
+            turns = {join(name, first): 0, join(name, last): 2}
+            for turn in range(3):
+                _delete(fs, name, [path for path in names if turns.get(path, 1) == turn])
 
 
 def delete_folder(folder: str) -> None:
-    """Delete a folder with all that it holds; none there is fine."""
+    """Delete a folder with all that it holds; none there is fine.
+
+    Raises:
+        StorageError: not all of it can be deleted.
+    """
     fs, name = filesystem(folder)
     with storage_errors(folder):
-        if fs.exists(name):
+        if not isinstance(fs, LocalFileSystem):
+            _delete(fs, name, fs.find(name))
+        elif fs.exists(name):
             fs.rm(name, recursive=True)
+
+
+def _delete(fs: Any, folder: str, names: list[str]) -> None:
+    """Delete objects of a folder, and see that they are gone: `rm` passes over what S3 refuses to delete."""
+    if not names:
+        return
+    fs.rm(names)
+    if kept := sorted(set(names).intersection(fs.find(folder))):
+        raise PermissionError(f"{len(kept)} of {len(names)} files cannot be deleted, {kept[0]} among them")
 
 
 def check_writable(folder: str) -> None:
@@ -244,7 +271,7 @@ def check_writable(folder: str) -> None:
         raise StorageError(f"output {folder}: {problem}; give a local folder, s3:// or gs://bucket/prefix") from None
     with storage_errors(f"output {folder}"):
         _write(probe, b"")
-        fs.rm(name)
+        fs.rm_file(name)
     if isinstance(fs, LocalFileSystem):
         with suppress(OSError):  # it holds something
             os.rmdir(os.path.dirname(name))

@@ -203,7 +203,7 @@ class Table:
         if before:
             aside = f"{self.name.replace('/', '-')}-{before['fingerprint']}"
             storage.delete_folder(storage.join(self.output, "superseded", aside))
-            storage.move_folder(self.path, storage.join(self.output, "superseded", aside))
+            storage.move_folder(self.path, storage.join(self.output, "superseded", aside), MANIFEST, SETTINGS)
         document = {"fingerprint": fingerprint, "settings": settings}
         storage.write_bytes(storage.join(self.path, SETTINGS), _pretty(document))
 

@@ -103,7 +103,7 @@ def set_aside(output: str, folder: str, fingerprint: str) -> None:
     if before and before != fingerprint:
         aside = storage.join(output, "superseded", f"model-{before}")
         storage.delete_folder(aside)
-        storage.move_folder(folder, aside)
+        storage.move_folder(folder, aside, MANIFEST)
 
 
 def card_of(config: RunConfig, revision: str, train: dict[str, Any], validation: dict[str, Any]) -> str:

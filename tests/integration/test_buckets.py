@@ -1,8 +1,79 @@
-"""What other machines put into a bucket is seen at once, whoever runs the bucket."""
+"""What other machines put into a bucket is seen at once, whoever runs the bucket; what a bucket refuses is told."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from factory import storage
+from factory import lease, storage
+from factory.errors import StorageError
+from factory.tables import PERSONAS, Table
+from tests.unit.test_lease import leave, mine
+
+
+@pytest.fixture
+def undeletable(s3: str) -> Iterator[str]:
+    """A bucket that takes files and gives them, and lets nobody delete one; S3's client raises for none of several."""
+    bucket = "undeletable"
+    fs, _ = storage.filesystem(f"s3://{bucket}")
+    with suppress(FileExistsError):
+        fs.mkdir(bucket)
+    rule = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [rule]})
+    fs.call_s3("put_bucket_policy", Bucket=bucket, Policy=policy)
+    yield f"s3://{bucket}"
+    fs.call_s3("delete_bucket_policy", Bucket=bucket)
+    fs.rm(bucket, recursive=True)
+
+
+def begun(output: str) -> Table:
+    """A finished table of three shards."""
+    table = Table(output, "profiles")
+    table.begin("one", {})
+    for shard in "012":
+        table.write(shard, [], PERSONAS)
+    table.finish({"ok": 0})
+    return table
+
+
+def test_a_bucket_that_refuses_to_delete_is_told_before_a_run(undeletable):
+    with pytest.raises(StorageError, match=r"^output s3://undeletable/run: no permission .*change its rights$"):
+        storage.check_writable(f"{undeletable}/run")
+
+
+def test_a_file_and_a_folder_that_cannot_be_deleted_are_told(undeletable):
+    for name in "ab":
+        storage.write_bytes(f"{undeletable}/run/{name}", b"")
+    with pytest.raises(StorageError, match="s3://undeletable/run/a: no permission"):
+        storage.delete_file(f"{undeletable}/run/a")
+    with pytest.raises(StorageError, match=r"2 of 2 files cannot be deleted, undeletable/run/a among them"):
+        storage.delete_folder(f"{undeletable}/run")
+
+
+def test_a_dead_runs_lease_that_cannot_be_deleted_ends_the_next_run(undeletable):
+    leave(undeletable, replace(mine(), run="dead", born="another"))
+    with pytest.raises(StorageError, match="no permission"), lease.held(undeletable):
+        pass
+
+
+def test_a_table_that_cannot_be_moved_aside_is_not_begun_anew(undeletable):
+    table = begun(undeletable)
+    with pytest.raises(StorageError, match="no permission"):
+        table.begin("two", {})
+    assert json.loads(storage.read_bytes(f"{table.path}/_settings.json"))["fingerprint"] == "one"
+
+
+def test_a_table_is_moved_with_its_manifest_first_and_its_settings_last(s3, monkeypatch):
+    table, there = begun(f"{s3}/moved"), []
+    fs, _ = storage.filesystem(table.path)
+    remove = fs.rm
+    monkeypatch.setattr(fs, "rm", lambda names: (remove(names), there.append(storage.sizes(table.path))))
+    before = sorted(storage.sizes(table.path))
+    table.begin("two", {})
+    assert [sorted(names) for names in there] == [sorted({*before} - {"manifest.json"}), ["_settings.json"], []]
+    assert sorted(storage.sizes(f"{s3}/moved/superseded/profiles-one")) == before
 
 
 @pytest.mark.parametrize(("path", "package"), [("s3://bucket/run/a", "s3fs"), ("gs://bucket/run/a", "gcsfs")])
