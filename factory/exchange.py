@@ -7,8 +7,9 @@ hundred thousand, and a quarter of a minute of actor start-up for a few rows.
 """
 
 import io
+import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +19,20 @@ from factory import storage
 
 BYTES_PER_PARTITION = 4 << 20
 MAX_PARTITIONS = 4096
+ROWS_A_SPILL = 50_000
+BYTES_A_SPILL = 32 << 20
+"""About so much goes to a file. Each partition opens every file, and the two grow together: few make few requests."""
 
 
 def partitions_for(size: int) -> int:
     """How many partitions keep each at a few ten thousand rows, for so many bytes of input."""
     return min(1 + size // BYTES_PER_PARTITION, MAX_PARTITIONS)
+
+
+def runs_of(shards: Sequence[str], rows: int) -> list[list[str]]:
+    """The shards of a table in runs of about what one file should hold, by the rows of all; at least one run."""
+    runs = min(math.ceil(rows / ROWS_A_SPILL), len(shards))
+    return [run.tolist() for run in np.array_split(np.array(shards, object), max(runs, 1))]
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,27 @@ class Exchange:
         storage.write_bytes(storage.join(self.folder, name), buffer.getvalue())
         return name
 
+    def spill_shards(
+        self, shards: Sequence[str], read: Callable[[str], pa.Table], key: Callable[[pa.Table], np.ndarray]
+    ) -> Iterator[str]:
+        """Write the rows of some shards to as few files as memory allows, and yield their names."""
+        held: list[pa.Table] = []
+        size = 0
+        for shard in shards:
+            held.append(read(shard).select(self.schema.names))
+            size += held[-1].nbytes
+            if shard == shards[-1] or size >= BYTES_A_SPILL:
+                rows = pa.concat_tables(held).combine_chunks()
+                yield self.spill(rows, key(rows))
+                held, size = [], 0
+
     def collect(self, files: Sequence[str], partition: int) -> pa.Table:
         """The rows of one partition out of all files, in the files' order."""
         batches = []
         for name in files:
+            # Without a cache: S3's else reads from the partition to the end of the file.
             fs, path = storage.filesystem(storage.join(self.folder, name))
-            with storage.storage_errors(path), fs.open(path, "rb") as file:
+            with storage.storage_errors(path), fs.open(path, "rb", cache_type="none") as file:
                 batches.append(pa.ipc.open_file(pa.PythonFile(file, "r")).get_batch(partition))
         return pa.Table.from_batches(batches, self.schema)
 

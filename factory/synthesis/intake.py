@@ -18,7 +18,7 @@ import pyarrow as pa
 import ray.data
 
 from factory import metrics, storage
-from factory.exchange import Exchange, partitions_for
+from factory.exchange import ROWS_A_SPILL, Exchange, partitions_for
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts, Reject, content_id, key_of
@@ -28,7 +28,6 @@ from factory.synthesis.formats import RawRow
 from factory.synthesis.sources import read_rows
 from factory.tables import REJECTED, Table, accepted, count, fingerprint_of, rejected, shard_rows_for
 
-ROWS_A_SPILL = 50_000
 COMPRESSION = 5
 """About how many times smaller a compressed file is than its rows."""
 

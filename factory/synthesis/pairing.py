@@ -7,6 +7,7 @@
 A shard holds whole characters, and a shard is answered by one engine replica.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ import ray
 import ray.data
 
 from factory import metrics, storage
-from factory.exchange import Exchange, partitions_for
+from factory.exchange import Exchange, partitions_for, runs_of
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts
@@ -57,7 +58,9 @@ def pair(instructions: Table, profiles: Table, table: Table, n: int, seed: int, 
     progress.begin([table.name], rows)
     try:
         with unwrapped():
-            counts = _pair_all(instructions, profiles, table, corpus["source_rows"], n, seed, rows, progress)
+            counts = _pair_all(
+                instructions, profiles, table, corpus["source_rows"], n, seed, cast["ok"], rows, progress
+            )
     finally:
         progress.finish()
     table.check_complete(counts, rows)
@@ -74,6 +77,7 @@ def _pair_all(
     source_rows: list[int],
     n: int,
     seed: int,
+    characters: int,
     rows: int,
     progress: Progress,
 ) -> Counts:
@@ -86,8 +90,9 @@ def _pair_all(
     cast = _sorted_cast.remote(profiles, profiles.shards())
     draws = _draw.remote(cast, sum(source_rows), n, seed)
     offsets = np.cumsum([0, *source_rows]).tolist()
-    speaker_files = _run(profiles.shards(), partial(_spill_profiles, profiles, speakers))
-    asked_files = _run(instructions.shards(), partial(_spill_instructions, instructions, asked, offsets, cast, draws))
+    speaker_files = _spill_all(speakers, profiles, characters, partial(_read_profiles, profiles))
+    ask = partial(_read_instructions, instructions, offsets, cast, draws)
+    asked_files = _spill_all(asked, instructions, rows, ask)
     joined = ray.data.range(partitions, override_num_blocks=partitions).map(
         partial(_join, asked, asked_files, speakers, speaker_files, table, shard_rows_for(rows)), num_cpus=0.5
     )
@@ -101,11 +106,14 @@ def _pair_all(
     return counts
 
 
-def _run(shards: list[str], spill: Any) -> list[str]:
-    named = ray.data.range(len(shards), override_num_blocks=len(shards)).map(
-        lambda row: {"shard": shards[row["id"]]}, num_cpus=0.5
+def _spill_all(exchange: Exchange, table: Table, rows: int, read: Callable[[str], pa.Table]) -> list[str]:
+    """Spill so many rows of a table's shards, a run of shards a task."""
+    runs = runs_of(table.shards(), rows)
+    work = ray.data.range(len(runs), override_num_blocks=len(runs))
+    spilled = work.flat_map(
+        lambda row: [{"file": name} for name in exchange.spill_shards(runs[row["id"]], read, _keys)], num_cpus=0.5
     )
-    return sorted(row["file"] for row in rows_of(named.map(spill, num_cpus=0.5)))
+    return sorted(row["file"] for row in rows_of(spilled))
 
 
 @ray.remote(num_cpus=0.5)
@@ -124,16 +132,14 @@ def _draw(cast: np.ndarray, instructions: int, n: int, seed: int) -> np.ndarray:
     return draw_characters(instructions, len(cast), n, seed)
 
 
-def _spill_profiles(profiles: Table, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any]:
-    rows = profiles.read(row["shard"], ["status", *_SPEAKERS.names])
-    rows = rows.filter(pc.equal(rows["status"], "ok"))
-    return {"file": exchange.spill(rows, _keys(rows))}
+def _read_profiles(profiles: Table, shard: str) -> pa.Table:
+    rows = profiles.read(shard, ["status", *_SPEAKERS.names])
+    return rows.filter(pc.equal(rows["status"], "ok"))
 
 
-def _spill_instructions(
-    instructions: Table, exchange: Exchange, offsets: list[int], cast: Any, draws: Any, row: dict[str, Any]
-) -> dict[str, Any]:
-    rows = instructions.read(row["shard"])
+def _read_instructions(instructions: Table, offsets: list[int], cast: Any, draws: Any, shard: str) -> pa.Table:
+    """The instructions of a shard, each once for each of its characters."""
+    rows = instructions.read(shard)
     rows = rows.filter(pc.equal(rows["status"], "ok"))
     names, drawn = ray.get([cast, draws])
     # A row's place in its corpus, counting refused rows too: a bad line shifts nobody's characters.
@@ -141,8 +147,7 @@ def _spill_instructions(
     keys = names[drawn[places]]
     n = keys.shape[1]
     rows = rows.take(np.repeat(np.arange(rows.num_rows), n))
-    rows = rows.append_column("character_id", pa.array([f"{key:016x}" for key in keys.ravel().tolist()]))
-    return {"file": exchange.spill(rows, keys.ravel().astype(np.int64))}
+    return rows.append_column("character_id", pa.array([f"{key:016x}" for key in keys.ravel().tolist()], pa.string()))
 
 
 def _join(

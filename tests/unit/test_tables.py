@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factory import exchange as exchanging
 from factory.errors import StorageError, TableError
-from factory.exchange import Exchange
+from factory.exchange import Exchange, runs_of
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, key_of
 from factory.storage import check_writable, write_bytes
 from factory.synthesis.duplicates import drop_duplicates
@@ -112,6 +113,31 @@ def test_an_exchange_brings_equal_keys_together_and_loses_none(tmp_path_factory,
     assert sorted(together) == sorted((key, n) for n, keys in enumerate(spills) for key in keys)
     homes = {(row["key"], p) for p, part in enumerate(parts) for row in part}
     assert len(homes) == len({key for key, _ in homes})
+
+
+def test_many_small_shards_are_spilled_to_few_files(tmp_path, monkeypatch):
+    schema = pa.schema([("key", pa.int64())])
+    exchange = Exchange(str(tmp_path), 3, schema)
+    shards = [str(number) for number in range(104)]
+    assert [len(run) for run in runs_of(shards, 20_000)] == [104]
+    assert [len(run) for run in runs_of(shards, 156_000)] == [26] * 4
+    assert runs_of([], 0) == [[]]
+
+    def spilled() -> list[str]:
+        rows = lambda shard: pa.table({"key": [int(shard)] * 19, "other": [0] * 19})  # noqa: E731
+        return [f for run in runs_of(shards, 20_000) for f in exchange.spill_shards(run, rows, keys)]
+
+    def keys(rows: pa.Table) -> np.ndarray:
+        return rows["key"].to_numpy()
+
+    (one,) = spilled()
+    monkeypatch.setattr(exchanging, "BYTES_A_SPILL", 4_000)
+    several = spilled()
+    assert len(several) == 4, "what is held in memory is bounded"
+    for partition in range(3):
+        expected = [number for number in range(partition, 104, 3) for _ in range(19)]
+        assert exchange.collect([one], partition)["key"].to_pylist() == expected
+        assert exchange.collect(several, partition)["key"].to_pylist() == expected
 
 
 @given(st.text())
