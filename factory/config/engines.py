@@ -15,7 +15,7 @@ class VllmEngine(Section):
 
     kind: Literal["vllm"] = "vllm"
     model: str
-    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id."""
+    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id, also as org/name@revision."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`: what the installed torch was built for."""
     replicas: tuple[int, int] = (1, 1)

@@ -43,7 +43,7 @@ class ShardEngine:
     """The actor that answers whole shards with one vLLM engine.
 
     Args:
-        model: as the config names it; it is fetched to this machine.
+        model: as `Located.pinned` has it; it is fetched to this machine.
         engine_kwargs: for vLLM, as Ray's engine stage completed them.
         sampling: how tokens are drawn.
     """

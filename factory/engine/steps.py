@@ -214,7 +214,7 @@ def _answered(opened: Sequence[Open], engine: Engine, gate: Gate) -> Dataset:
     shards = [{"lane": number, "shard": name} for number, one in mine for name in one.pending]
     everything = sum(len(one.pending) + len(one.done) for _, one in mine)
     shard_rows = max(1, sum(one.rows_in for _, one in mine) // everything)
-    answer = generation(engine.config, engine.sampling, engine.seed, shard_rows)
+    answer = generation(engine.config, engine.model, engine.sampling, engine.seed, shard_rows)
     read = each(shards).map(partial(_read_and_render, [one.lane for one in opened], answer, gate), num_cpus=0.5)
     return answer(read)
 

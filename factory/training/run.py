@@ -74,8 +74,8 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     order = Order(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
     card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest)
     setup = Setup(
-        training, config.seed, gpu, table.path, packed["train"], packed["validation"], order, model_folder, card,
-        fingerprint,
+        training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
+        model_folder, card, fingerprint,
     )  # fmt: skip
     _tell_where(table, progress)
     board = Board(History(table.path), progress, order.steps)
