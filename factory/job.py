@@ -19,6 +19,9 @@ from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.models import Located
 from factory.progress import Progress
 
+ENDPOINT = "endpoint"
+"""In place of a revision, which endpoints do not tell; where one is decides nothing, as it may move."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -49,7 +52,7 @@ def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
         from factory.engine.openai import check_endpoint
 
         check_endpoint(engine)
-        return Located(engine.model, engine.base_url)
+        return Located(engine.model, ENDPOINT)
     return models.locate(engine.model)
 
 

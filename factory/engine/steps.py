@@ -16,7 +16,7 @@ import pyarrow as pa
 from ray.data import Dataset
 
 from factory import metrics, stopping
-from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
+from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine, deciding
 from factory.engine import Generation, generation
 from factory.errors import Stopped
 from factory.manifest import Timing, manifest_of
@@ -56,17 +56,20 @@ class Engine:
 
     def settings(self) -> dict[str, Any]:
         """The settings that decide what rows say; how many replicas there are is not among them."""
-        passed = self.config.engine_kwargs if isinstance(self.config, VllmEngine) else {}
-        scripted = self.config.model_dump(exclude={"delay_s"}) if isinstance(self.config, ScriptedEngine) else {}
         return {
             "engine": self.config.kind,
             **asdict(self.model),
-            "max_model_len": passed.get("max_model_len"),
-            "quantization": passed.get("quantization"),
             "seed": self.seed,
             "sampling": self.sampling.model_dump(),
-            **scripted,
+            **self._own_settings(),
         }
+
+    def _own_settings(self) -> dict[str, Any]:
+        if isinstance(self.config, VllmEngine):
+            return {"engine_kwargs": deciding(self.config.engine_kwargs)}
+        if isinstance(self.config, OpenAIEngine):
+            return {"structured": self.config.structured}
+        return self.config.model_dump(exclude={"delay_s"})
 
 
 @dataclass(frozen=True)

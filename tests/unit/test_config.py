@@ -126,6 +126,12 @@ def test_replicas_out_of_order_are_refused(config_file):
     assert "[3, 1]" in refusal(config_file(GOOD), "engine={kind: vllm, model: embedded, replicas: [3, 1]}")
 
 
+def test_a_seed_of_the_engine_beside_the_runs_own_is_refused(config_file):
+    vllm = "{kind: vllm, model: embedded, engine_kwargs: {seed: 7}}"
+    assert "set the key `seed` of the run" in refusal(config_file(GOOD), f"engine={vllm}")
+    assert "evaluation" in refusal(config_file(GOOD), f"evaluation.candidates=[{{name: a, {vllm[1:-1]}}}]")
+
+
 def test_the_resolved_config_comes_back_the_same_from_json(config_file):
     config = load_config(config_file(GOOD))
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
