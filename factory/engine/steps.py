@@ -160,7 +160,7 @@ def _decided(lane: Lane) -> dict[str, Any]:
 def _open(lane: Lane, progress: Progress) -> Open | None:
     decided = _decided(lane)
     fingerprint = fingerprint_of(decided)
-    lane.table.begin(fingerprint, decided)
+    lane.table.begin(fingerprint, decided, progress.say)
     finished = lane.table.manifest()
     if finished:
         progress.done(finished, skipped=True)

@@ -80,7 +80,7 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
         "too_long": training.too_long,
     }
     fingerprint = fingerprint_of(decided)
-    table.begin(fingerprint, decided)
+    table.begin(fingerprint, decided, progress.say)
     finished = table.manifest()
     if finished:
         progress.done(finished, skipped=True)

@@ -62,7 +62,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         **{name: value for name, value in training.model_dump().items() if name not in NOT_DECIDING},
     }
     fingerprint = fingerprint_of(decided)
-    table.begin(fingerprint, decided)
+    table.begin(fingerprint, decided, progress.say)
     model_folder = storage.join(config.output, "model")
     set_aside(config.output, model_folder, fingerprint)
     finished = table.manifest()
