@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import NoReturn
 
 from factory import lease, models, storage
-from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
+from factory.config import EMBEDDED, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.models import Located
@@ -43,7 +44,7 @@ def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
     """Find an engine's model without loading it; an endpoint is asked whether it answers.
 
     Raises:
-        ModelError: it cannot be had.
+        ModelError: it cannot be had, or its chat template cannot be used.
         UnreachableError: its place does not answer.
     """
     if isinstance(engine, ScriptedEngine):
@@ -53,7 +54,18 @@ def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
 
         check_endpoint(engine)
         return Located(engine.model, ENDPOINT)
-    return models.locate(engine.model)
+    located = models.locate(engine.model)
+    if engine.model != EMBEDDED:
+        _check_chat(located)
+    return located
+
+
+@cache
+def _check_chat(located: Located) -> None:
+    """Find out now what each row would else meet: a model without a chat template, or with one that refuses us."""
+    from factory.chat import ChatTokenizer
+
+    ChatTokenizer(models.fetch(located.pinned, weights=False)).check_roles()
 
 
 def main(

@@ -179,8 +179,8 @@ def _read(answer: Any) -> Reply:
     choice, usage = answer["choices"][0], answer.get("usage") or {}
     text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
     refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
-    if refusal or (text is None and finish_reason != "length"):
-        raise RowError("refused" if refusal else "engine_error", str(refusal or f"no text: {json.dumps(choice)}"))
+    if refusal or finish_reason in ("error", "abort") or (text is None and finish_reason != "length"):
+        raise RowError("refused" if refusal else "engine_error", str(refusal or f"no reply: {json.dumps(choice)}"))
     (text or "").encode()  # fails where it is no text, or has half characters
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     asked, said, cached = (int(n or 0) for n in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached))

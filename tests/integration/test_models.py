@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from huggingface_hub import constants
 
 from factory import models, storage
+from factory.config import VllmEngine
 from factory.errors import ModelError, UnreachableError
+from factory.job import locate_model
 
 OLD, NEW = "0" * 39 + "1", "0" * 39 + "2"
 
@@ -138,3 +141,16 @@ def test_a_model_in_a_bucket_is_the_one_in_the_folder_that_it_was_copied_from(s3
     # Any change of an object is another download.
     storage.write_bytes(f"{s3}/a-model/tokenizer.json", b'{"a": 2}')
     assert Path(models.fetch(f"{s3}/a-model", weights=False), "tokenizer.json").read_bytes() == b'{"a": 2}'
+
+
+def test_a_model_whose_template_refuses_a_system_message_is_told_before_a_run(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(models.fetch("embedded"), folder)
+    template = (folder / "chat_template.jinja").read_text()
+    assert locate_model(VllmEngine(model=str(folder))).ref == str(folder)
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "chat_template.jinja").write_text(refusing + template)
+    with pytest.raises(ModelError, match=r"other'.*refuses a chat of system, user, assistant \(no system role\)"):
+        locate_model(VllmEngine(model=str(other)))

@@ -100,6 +100,8 @@ REJECTS = {
     "nested": ("engine_error", "[[[[[["),
     "no-choices": ("engine_error", '"choices": []'),
     "no-text": ("engine_error", "tool_calls"),
+    "abort": ("engine_error", '"finish_reason": "abort"'),
+    "error": ("engine_error", '"finish_reason": "error"'),
     "half-character": ("engine_error", "ud83d"),
     "hang": ("engine_error", "timed out"),
     "drop": ("engine_error", "Connection error"),
