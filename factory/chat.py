@@ -1,9 +1,11 @@
 """Chat messages to token ids, so that text inside a message is never a special token.
 
 Rendering a chat template and tokenising the result would turn a persona that says `<|im_end|>`
-into the end of its own message. Here the template is rendered around placeholders; the special
+into the end of its own message. Here the template is rendered around placeholders; the control
 tokens that the template itself wrote become ids, and everything else is tokenised as plain text.
-For messages without such strings the ids are those of `apply_chat_template`.
+Control tokens are the special ones and all others that were added to the vocabulary, such as
+Qwen3's `<think>` and `<tool_call>`, but for runs of spaces, which are text. For messages without
+such strings the ids are those of `apply_chat_template`.
 """
 
 import re
@@ -11,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jinja2 import TemplateError
 
 from factory.errors import ModelError
 from factory.records import Message
@@ -41,18 +45,25 @@ class ChatTokenizer:
     """
 
     def __init__(self, folder: str, template: str | None = None) -> None:
+        self._folder = folder
         self._tokenizer = _load(folder)
         if template:
             self._tokenizer.chat_template = template
         if not self._tokenizer.chat_template:
             raise ModelError(f"model {folder!r}: its tokenizer has no chat template; use an instruct model")
-        special = sorted(map(str, self._tokenizer.all_special_tokens), key=len, reverse=True)
-        added = (str(token) for token in self._tokenizer.added_tokens_decoder.values() if token.special)
-        names = sorted({*special, *added}, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, names)))
+        added = [token for token in self._tokenizer.added_tokens_decoder.values() if str(token).strip(" \t\r\n\u2581")]
+        names = sorted({*self._tokenizer.all_special_tokens, *map(str, added)}, key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, names)) or "(?!)")
+        if self._tokenizer.is_fast:
+            # Told so a second time they keep their ids; `split_special_tokens` then takes them apart too.
+            self._tokenizer.backend_tokenizer.add_special_tokens([_special(token) for token in added])
 
     def encode(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> list[int]:
-        """Token ids of a chat, with the opening of the next assistant turn behind it by default."""
+        """Token ids of a chat, with the opening of the next assistant turn behind it by default.
+
+        Raises:
+            ModelError: the template refuses such a chat.
+        """
         ids: list[int] = []
         plain: list[str] = []
         for piece in self._pieces(messages, add_generation_prompt):
@@ -69,7 +80,7 @@ class ChatTokenizer:
         An assistant's text is tokenised apart from what stands before it, as when it is generated.
 
         Raises:
-            ModelError: the template leaves out a message, or ends a turn without a special token.
+            ModelError: the template refuses such a chat, leaves out a message, or ends a turn without a special token.
         """
         ids: list[int] = []
         mask: list[bool] = []
@@ -110,7 +121,18 @@ class ChatTokenizer:
 
     def save(self, folder: str) -> None:
         """Write tokenizer and chat template to a Hugging Face folder."""
-        self._tokenizer.save_pretrained(folder)
+        as_it_came = _load(self._folder)
+        as_it_came.chat_template = self._tokenizer.chat_template
+        as_it_came.save_pretrained(folder)
+
+    def check_roles(self) -> None:
+        """Check that the template takes a system message and several turns.
+
+        Raises:
+            ModelError: it refuses them.
+        """
+        chat = [Message("system", "s"), Message("user", "u"), Message("assistant", "a"), Message("user", "u")]
+        self.encode(chat)
 
     def _pieces(
         self, messages: Sequence[Message], add_generation_prompt: bool
@@ -119,7 +141,17 @@ class ChatTokenizer:
         # Private-use characters: no template writes them, and data never meets them. The spaces
         # tell whether the template trims what it is given (LLaMA-3's does).
         chat = [{"role": m.role, "content": f" \ue000{number}\ue001 "} for number, m in enumerate(messages)]
-        frame = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt)
+        try:
+            frame = self._tokenizer.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except TemplateError as problem:
+            roles = ", ".join(dict.fromkeys(m.role for m in messages))
+            said = " ".join(str(problem).split())
+            raise ModelError(
+                f"model {self._folder!r}: its chat template refuses a chat of {roles} ({said}); "
+                "take another model, or a folder of it with a chat_template.jinja that takes them"
+            ) from None
         for piece in re.split("( ?\ue000[0-9]+\ue001 ?)", frame):
             if "\ue000" in piece:
                 number = int(piece.strip()[1:-1])
@@ -127,7 +159,7 @@ class ChatTokenizer:
                 yield number, content if piece.startswith(" ") else content.strip()
                 continue
             start = 0
-            for match in self._special.finditer(piece):
+            for match in self._control.finditer(piece):
                 if match.start() > start:
                     yield None, piece[start : match.start()]
                 yield self._tokenizer.convert_tokens_to_ids(match.group())
@@ -140,6 +172,13 @@ class ChatTokenizer:
             return []
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return list(encoded["input_ids"])
+
+
+def _special(token: Any) -> Any:
+    from tokenizers import AddedToken
+
+    kept = {name: getattr(token, name) for name in ("lstrip", "rstrip", "single_word", "normalized")}
+    return AddedToken(str(token), special=True, **kept)
 
 
 def _load(folder: str) -> Any:

@@ -10,14 +10,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import NoReturn
 
 from factory import lease, models, storage
-from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
+from factory.config import EMBEDDED, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.models import Located
 from factory.progress import Progress
+
+ENDPOINT = "endpoint"
+"""In place of a revision, which endpoints do not tell; where one is decides nothing, as it may move."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
     """Find an engine's model without loading it; an endpoint is asked whether it answers.
 
     Raises:
-        ModelError: it cannot be had.
+        ModelError: it cannot be had, or its chat template cannot be used.
         UnreachableError: its place does not answer.
     """
     if isinstance(engine, ScriptedEngine):
@@ -49,8 +53,19 @@ def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
         from factory.engine.openai import check_endpoint
 
         check_endpoint(engine)
-        return Located(engine.model, engine.base_url)
-    return models.locate(engine.model)
+        return Located(engine.model, ENDPOINT)
+    located = models.locate(engine.model)
+    if engine.model != EMBEDDED:
+        _check_chat(located)
+    return located
+
+
+@cache
+def _check_chat(located: Located) -> None:
+    """Find out now what each row would else meet: a model without a chat template, or with one that refuses us."""
+    from factory.chat import ChatTokenizer
+
+    ChatTokenizer(models.fetch(located.pinned, weights=False)).check_roles()
 
 
 def main(

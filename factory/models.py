@@ -1,18 +1,22 @@
 """Where weights come from: `embedded`, a local folder, `s3://...`, `gs://...`, or a Hugging Face id.
 
 `locate` says before a run whether a model can be had and which revision it is; `fetch` brings it
-to the machine that it is called on, once, and returns a local folder.
+to the machine that it is called on, once, and returns a local folder. A folder's revision comes
+from what is in it, so a copy of a model elsewhere is the same model.
 """
 
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -24,14 +28,30 @@ SMALL_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
 """All that a tokenizer and a config are made of."""
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+WHOLE_BYTES = 2**20
+"""Files up to this size are read whole for a model's revision."""
+BLOCK_BYTES = 4096
+BLOCKS = 256
+"""So many blocks of all larger files together are read besides: 0.1 s on a disk, seconds on S3, for 140 GB too.
+Spread evenly, they also meet the tenth of the weights that merged adapters change."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """A model that can be had: its name in the config and the revision that stands behind it."""
+    """A model that can be had: its name in the config and the revision that stands behind it.
+
+    The revision of one on the hub is its commit.
+    """
 
     ref: str
     revision: str
+
+    @property
+    def pinned(self) -> str:
+        """What `fetch` is told, so that all machines get this revision, whatever comes to the hub meanwhile."""
+        if re.fullmatch("[0-9a-f]{40}", self.revision):
+            return f"{_parted(self.ref)[0]}@{self.revision}"
+        return self.ref
 
 
 def cache_folder() -> Path:
@@ -53,10 +73,7 @@ def locate(ref: str) -> Located:
         return _locate_in_bucket(ref)
     if Path(ref).is_dir():
         return _locate_in_folder(ref)
-    if ref.startswith(("/", ".", "~")) or ref.count("/") != 1:
-        raise ModelError(
-            f"model {ref!r}: no such folder; give `embedded`, a Hugging Face folder, s3://... or a hub id like org/name"
-        )
+    _check_hub_id(ref)
     return _locate_on_hub(ref)
 
 
@@ -64,7 +81,7 @@ def fetch(ref: str, weights: bool = True) -> str:
     """Bring a model to this machine and return its folder; two processes may ask at once.
 
     Args:
-        ref: the model as the config names it.
+        ref: the model as the config names it, or as `Located.pinned` has it.
         weights: False where the tokenizer and the config are enough.
 
     Raises:
@@ -73,16 +90,34 @@ def fetch(ref: str, weights: bool = True) -> str:
     if ref == EMBEDDED:
         return _fetch_once(f"smollm2-135m-instruct-{_gguf_digest()}", _convert_gguf)
     if ref.startswith(storage.BUCKETS):
-        name = f"bucket-{_locate_in_bucket(ref).revision}" + ("" if weights else "-tokenizer")
+        name = f"bucket-{_tags_in_bucket(ref)}" + ("" if weights else "-tokenizer")
         return _fetch_once(name, lambda folder: _download(ref, folder, weights))
     if Path(ref).is_dir():
         return ref
+    _check_hub_id(ref)
     from huggingface_hub import snapshot_download
 
+    name, revision = _parted(ref)
+    revision = revision or _locate_on_hub(ref).revision
+    files = [*SMALL_FILES, *(["*.safetensors"] if weights else [])]
     try:
-        return str(snapshot_download(ref, allow_patterns=[*SMALL_FILES, *(["*.safetensors"] if weights else [])]))
+        return str(snapshot_download(name, revision=revision, allow_patterns=files))
     except Exception as problem:
         raise ModelError(f"model {ref!r}: cannot be downloaded: {_one_line(problem)}") from problem
+
+
+def _check_hub_id(ref: str) -> None:
+    if ref.startswith(("/", ".", "~")) or ref.count("/") != 1:
+        raise ModelError(
+            f"model {ref!r}: no such folder on this machine; give `embedded`, a Hugging Face folder that every machine "
+            "of the run sees at this path (a shared disk), s3://..., or a hub id like org/name"
+        )
+
+
+def _parted(ref: str) -> tuple[str, str | None]:
+    """A hub id and the revision that it is pinned to, as in org/name@revision."""
+    name, _, revision = ref.partition("@")
+    return name, revision or None
 
 
 def _fetch_once(name: str, make: Callable[[Path], None]) -> str:
@@ -92,6 +127,8 @@ def _fetch_once(name: str, make: Callable[[Path], None]) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.is_dir():
+            for left in target.parent.glob(f"{name}.*/"):  # by a process that was killed: who holds the lock is alone
+                shutil.rmtree(left, ignore_errors=True)
             draft = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=target.parent))
             try:
                 make(draft)
@@ -136,24 +173,64 @@ def _locate_in_folder(ref: str) -> Located:
     folder = Path(ref)
     if not (folder / "config.json").is_file():
         raise ModelError(f"model {ref!r}: the folder has no config.json; give a Hugging Face model folder")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
+    if not any(folder.glob("*.safetensors")):
         raise ModelError(f"model {ref!r}: the folder has no *.safetensors weights")
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in weights:
-        digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-    return Located(ref, digest.hexdigest()[:12])
+    return Located(ref, _digest(ref, _files(ref)))
 
 
+@cache
 def _locate_in_bucket(ref: str) -> Located:
+    """Asked once a process: it reads some of the weights, and a run has one answer."""
+    return Located(ref, _digest(ref, _files_in_bucket(ref)))
+
+
+def _tags_in_bucket(ref: str) -> str:
+    """A name for the objects as they are now: one listing tells all changes, and costs each machine next to nothing."""
+    tags = sorted(
+        f"{file['name']} {file.get('ETag') or file.get('etag')} {file['size']}" for file in _files_in_bucket(ref)
+    )
+    return hashlib.sha256("\n".join(tags).encode()).hexdigest()[:12]
+
+
+def _files_in_bucket(ref: str) -> list[dict[str, Any]]:
+    found = _files(ref)
+    names = {file["name"].rsplit("/", 1)[-1] for file in found}
+    if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
+        raise ModelError(f"model {ref!r}: holds no Hugging Face model (config.json and *.safetensors)")
+    return found
+
+
+def _files(ref: str) -> list[dict[str, Any]]:
+    """Names and sizes of the files right in a folder."""
     fs, name = storage.filesystem(ref)
     with storage.storage_errors(ref):
-        entries = fs.ls(name, detail=True) if fs.exists(name) else []
-    names = {entry["name"].rsplit("/", 1)[-1] for entry in entries}
-    if "config.json" not in names or not any(entry.endswith(".safetensors") for entry in names):
-        raise ModelError(f"model {ref!r}: holds no Hugging Face model (config.json and *.safetensors)")
-    tags = sorted(f"{entry['name']} {entry.get('ETag') or entry.get('etag')} {entry['size']}" for entry in entries)
-    return Located(ref, hashlib.sha256("\n".join(tags).encode()).hexdigest()[:12])
+        return list(fs.ls(name, detail=True)) if fs.exists(name) else []
+
+
+def _digest(ref: str, found: list[dict[str, Any]]) -> str:
+    """A hash of a model's files: their names and sizes, small ones whole, and some blocks of large ones."""
+    patterns = [*SMALL_FILES, "*.safetensors"]
+    sizes = {str(file["name"]): int(file["size"] or 0) for file in found}
+    names = {path: path.rsplit("/", 1)[-1] for path in sorted(sizes)}
+    # A manifest.json is ours, and tells of the run that made the model.
+    paths = [p for p, n in names.items() if n != "manifest.json" and any(fnmatch(n, pattern) for pattern in patterns)]
+    large = sum(sizes[path] > WHOLE_BYTES for path in paths)
+    ranges = [(path, *part) for path in paths for part in _parts(sizes[path], BLOCKS // max(1, large))]
+    fs, _ = storage.filesystem(ref)
+    with storage.storage_errors(ref):
+        read = fs.cat_ranges(*map(list, zip(*ranges, strict=True)), on_error="raise")
+    digest = hashlib.sha256("\n".join(f"{names[path]} {sizes[path]}" for path in paths).encode())
+    for block in read:
+        digest.update(block)
+    return digest.hexdigest()[:12]
+
+
+def _parts(size: int, blocks: int) -> list[tuple[int, int]]:
+    """Where the parts of a file that are read begin and end."""
+    if size <= WHOLE_BYTES:
+        return [(0, size)] if size else []
+    step = (size - BLOCK_BYTES) / (max(8, blocks) - 1)
+    return [(round(n * step), round(n * step) + BLOCK_BYTES) for n in range(max(8, blocks))]
 
 
 def _download(ref: str, folder: Path, weights: bool) -> None:
@@ -166,18 +243,30 @@ def _download(ref: str, folder: Path, weights: bool) -> None:
 
 
 def _locate_on_hub(ref: str) -> Located:
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        HFValidationError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
-    cached = try_to_load_from_cache(ref, "config.json")
-    if isinstance(cached, str):
-        return Located(ref, Path(cached).parent.name[:12])
+    name, revision = _parted(ref)
     try:
-        return Located(ref, str(HfApi().model_info(ref, timeout=10).sha)[:12])
+        config = try_to_load_from_cache(name, "config.json", revision=revision)
+        if not isinstance(config, str):
+            HfApi().model_info(name, timeout=10)  # a download would ask a hub that does not answer for half a minute
+            # Not the commit that this tells: a download notes what `main` is for later runs here, also without the hub.
+            config = hf_hub_download(name, "config.json", revision=revision)
+        return Located(ref, Path(config).parent.name)
     except (RepositoryNotFoundError, HFValidationError):
         raise ModelError(
             f"model {ref!r}: neither a folder here nor on the Hugging Face hub (a gated one needs HF_TOKEN)"
         ) from None
+    except RevisionNotFoundError:
+        raise ModelError(f"model {ref!r}: {name} has no revision {revision!r} on the Hugging Face hub") from None
+    except RemoteEntryNotFoundError:
+        raise ModelError(f"model {ref!r}: has no config.json on the Hugging Face hub, so it is no model") from None
     except Exception as problem:  # the hub's client raises its transport's own errors
         raise UnreachableError(f"model {ref!r}: the Hugging Face hub does not answer: {_one_line(problem)}") from None
 

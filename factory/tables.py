@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -55,6 +55,8 @@ REJECTED = "rejected-"
 """How shards begin in which input stands that was refused on reading."""
 MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
+CHANGES = 5
+"""So many changed settings are told of a table that begins anew."""
 SHARDS = 1024
 """About so many shards a table: enough to spread over a hundred engines, few enough to list."""
 
@@ -192,8 +194,10 @@ class Table:
         content: dict[str, Any] = json.loads(storage.read_bytes(path))
         return content
 
-    def begin(self, fingerprint: str, settings: Mapping[str, Any]) -> None:
-        """Open the table for these settings; one made with others moves to `superseded/`.
+    def begin(
+        self, fingerprint: str, settings: Mapping[str, Any], say: Callable[[str], object] = lambda line: None
+    ) -> None:
+        """Open the table for these settings; one made with others moves to `superseded/`, and `say` is told why.
 
         What there is of a table with the same fingerprint stays.
         """
@@ -201,9 +205,10 @@ class Table:
         if before and before["fingerprint"] == fingerprint:
             return
         if before:
-            aside = f"{self.name.replace('/', '-')}-{before['fingerprint']}"
-            storage.delete_folder(storage.join(self.output, "superseded", aside))
-            storage.move_folder(self.path, storage.join(self.output, "superseded", aside), MANIFEST, SETTINGS)
+            aside = storage.join(self.output, "superseded", f"{self.name.replace('/', '-')}-{before['fingerprint']}")
+            storage.delete_folder(aside)
+            storage.move_folder(self.path, aside, MANIFEST, SETTINGS)
+            say(f"{self.name}: begins anew, as {_changes(before['settings'], settings)}; the old one is in {aside}")
         document = {"fingerprint": fingerprint, "settings": settings}
         storage.write_bytes(storage.join(self.path, SETTINGS), _pretty(document))
 
@@ -283,6 +288,30 @@ class Beside(Table):
         found = pa.compute.index_in(rows[self.key], there[self.other_key])
         rows = rows.append_column(there.schema.field(self.column), there[self.column].take(found))
         return rows.sort_by(self.order) if self.order else rows
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which settings differ, in a line."""
+    old, new = (dict(_leaves("", json.loads(json.dumps(one)))) for one in (before, now))
+    told = [
+        f"{name} was {_short(old.get(name))} and is {_short(new.get(name))}"
+        for name in {**new, **old}
+        if old.get(name) != new.get(name)
+    ]
+    return ", ".join(told[:CHANGES] + [f"{len(told) - CHANGES} more differ"] * (len(told) > CHANGES))
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _leaves(f"{name}.{key}" if name else key, one)
+    else:
+        yield name, value
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:56]} ..."
 
 
 def _pretty(document: Mapping[str, Any]) -> bytes:

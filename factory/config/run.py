@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from factory.config.curation import Curation, Safety
-from factory.config.engines import Engine
+from factory.config.engines import EMBEDDED, Engine
 from factory.config.evaluation import BenchmarkMaking, Evaluation
 from factory.config.planning import Planning, Trace
 from factory.config.playground import Chat
@@ -64,10 +64,15 @@ class RunConfig(Section):
     def with_paths(self, input_path: Callable[[str], str], output_path: Callable[[str], str]) -> "RunConfig":
         """The same run with its paths made absolute."""
 
+        def folder(ref: str) -> str:
+            # A model that this factory trained stands where outputs are; any name but a folder's stays as it is.
+            places = [] if ref == EMBEDDED else [output_path(ref), input_path(ref)]
+            return next((place for place in places if Path(place).is_dir()), ref)
+
         def model(member: Any) -> Any:
-            # A model that this factory trained stands where outputs are; any other name stays as it is.
-            folder = output_path(member.model)
-            return member.model_copy(update={"model": folder if Path(folder).is_dir() else member.model})
+            if member.kind in ("openai", "scripted"):  # a name at an endpoint
+                return member
+            return member.model_copy(update={"model": folder(member.model)})
 
         def sources(section: Section) -> Any:
             source = section.source  # type: ignore[attr-defined]
@@ -78,9 +83,13 @@ class RunConfig(Section):
             update={
                 "output": output_path(self.output),
                 "prompts_dir": self.prompts_dir and input_path(self.prompts_dir),
+                "engine": model(self.engine),
                 "personas": sources(self.personas),
                 "training": self.training.model_copy(
-                    update={"data": self.training.data and output_path(self.training.data)}
+                    update={
+                        "data": self.training.data and output_path(self.training.data),
+                        "base_model": folder(self.training.base_model),
+                    }
                 ),
                 "instructions": tuple(map(sources, self.instructions)),
                 "planning": self.planning.model_copy(

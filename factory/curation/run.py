@@ -100,7 +100,7 @@ def begin(config: RunConfig, progress: Progress) -> Run | None:
     fingerprint = fingerprint_of(inputs.settings)
     tables = _tables(config).values()
     for table in tables:
-        table.begin(fingerprint, inputs.settings)
+        table.begin(fingerprint, inputs.settings, progress.say)
     finished = [table.manifest() for table in tables]
     if all(finished):
         for manifest in finished:

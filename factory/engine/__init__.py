@@ -9,6 +9,7 @@ together in a shard, meet in one engine replica, and its profile is computed onc
 from typing import TYPE_CHECKING, Any, Protocol
 
 from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
+from factory.models import Located
 from factory.records import Request
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Generation(Protocol):
 
 
 def generation(
-    engine: VllmEngine | OpenAIEngine | ScriptedEngine, sampling: Sampling, seed: int, shard_rows: int
+    engine: VllmEngine | OpenAIEngine | ScriptedEngine, model: Located, sampling: Sampling, seed: int, shard_rows: int
 ) -> Generation:
     """The engine that the config asks for; vLLM and openai are imported only where they are used."""
     if isinstance(engine, ScriptedEngine):
@@ -41,4 +42,4 @@ def generation(
         return OpenAIGeneration(engine, sampling, seed, shard_rows)
     from factory.engine.vllm import VllmGeneration
 
-    return VllmGeneration(engine, sampling, seed, shard_rows)
+    return VllmGeneration(engine, model, sampling, seed, shard_rows)

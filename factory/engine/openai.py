@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ray
+from pydantic import SecretStr
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -55,13 +56,15 @@ class OpenAIGeneration:
         actors = math.ceil(self._engine.concurrency / REQUESTS_PER_ACTOR)
         at_once = self._engine.concurrency // actors
         shards_at_once = 1 + math.ceil(1.25 * at_once / self._shard_rows)
+        # Read here: on a cluster the clients' machines have not the environment of who started the run.
+        key = SecretStr(api_key(self._engine))
         where: dict[str, Any] = {"num_cpus": 0.1}  # it waits for others
         if urlsplit(self._engine.base_url).hostname in LOOPBACK:
             here = ray.get_runtime_context().get_node_id()
             where = {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
         return shards.map_batches(
             ShardClient,
-            fn_constructor_args=(self._engine, self._sampling, at_once),
+            fn_constructor_args=(self._engine, key, self._sampling, at_once),
             batch_size=1,
             compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=shards_at_once + 1),
             max_concurrency=shards_at_once,
@@ -70,10 +73,18 @@ class OpenAIGeneration:
 
 
 class ShardClient:
-    """The actor that answers whole shards through one client."""
+    """The actor that answers whole shards through one client.
 
-    def __init__(self, engine: OpenAIEngine, sampling: Sampling, at_once: int) -> None:
+    Args:
+        engine: which endpoint.
+        key: its key, in a wrapper that shows itself in no log and no error.
+        sampling: how tokens are drawn.
+        at_once: the most requests in flight.
+    """
+
+    def __init__(self, engine: OpenAIEngine, key: SecretStr, sampling: Sampling, at_once: int) -> None:
         self._engine = engine
+        self._key = key
         self._sampling = {name: value for name, value in sampling if name != "frequency_penalty" or value}
         self._places = asyncio.Semaphore(at_once)
         self._requests = Requests(at_once)
@@ -85,7 +96,8 @@ class ShardClient:
         import openai  # not above: it takes a second, also where shards are only read
 
         timeout = openai.Timeout(self._engine.timeout_s, connect=min(10, self._engine.timeout_s))
-        client = openai.AsyncOpenAI(base_url=self._engine.base_url, api_key=api_key(self._engine), timeout=timeout)
+        key = self._key.get_secret_value()
+        client = openai.AsyncOpenAI(base_url=self._engine.base_url, api_key=key, timeout=timeout)
         return client.with_options(max_retries=self._engine.max_retries)
 
     @cached_property
@@ -119,7 +131,7 @@ class ShardClient:
                 failures += 1
                 await self._must_answer_others(request.schema)
                 if failures >= _rounds(problem):
-                    raise _row_error(self._engine, problem) from None
+                    raise _row_error(self._key, problem) from None
 
     async def _must_answer_others(self, schema: str | None) -> None:
         """Return once the endpoint has answered another request, a small one of ours if need be; else end the run."""
@@ -133,7 +145,7 @@ class ShardClient:
                         await self._ask(client, _PING.messages, Request((), schema=schema and _PING.schema))
             except APIError as problem:
                 if self._answered_at <= failed_at:  # another may have been answered meanwhile
-                    raise _end_of_run(self._engine, problem) from None
+                    raise _end_of_run(self._engine, self._key, problem) from None
 
     async def _ask(self, client: Any, messages: Sequence[Message], request: Request, again: bool = False) -> Reply:
         from openai import APIResponseValidationError
@@ -167,8 +179,8 @@ def _read(answer: Any) -> Reply:
     choice, usage = answer["choices"][0], answer.get("usage") or {}
     text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
     refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
-    if refusal or (text is None and finish_reason != "length"):
-        raise RowError("refused" if refusal else "engine_error", str(refusal or f"no text: {json.dumps(choice)}"))
+    if refusal or finish_reason in ("error", "abort") or (text is None and finish_reason != "length"):
+        raise RowError("refused" if refusal else "engine_error", str(refusal or f"no reply: {json.dumps(choice)}"))
     (text or "").encode()  # fails where it is no text, or has half characters
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     asked, said, cached = (int(n or 0) for n in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached))
@@ -190,15 +202,16 @@ def _rounds(problem: Any) -> int:
     return 10 if status == 429 else 1 if 400 <= status < 500 and status not in (408, 409) else 2
 
 
-def _row_error(engine: OpenAIEngine, problem: Any) -> RowError:
-    said = f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}".replace(api_key(engine), "***")
+def _row_error(key: SecretStr, problem: Any) -> RowError:
+    said = f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}"
+    said = said.replace(key.get_secret_value(), "***")
     kinds = {"(context|model).length": "too_long", "content_(filter|policy)": "refused"}
     found = [kind for mark, kind in kinds.items() if _rounds(problem) == 1 and re.search(mark, said)]
     return RowError([*found, "engine_error"][0], said[:4000])
 
 
-def _end_of_run(engine: OpenAIEngine, problem: Any) -> UserError:
-    where, told = _place(engine), str(problem).replace(api_key(engine), "***")[:300]
+def _end_of_run(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError:
+    where, told = _place(engine), str(problem).replace(key.get_secret_value(), "***")[:300]
     place = f"{where}.base_url {engine.base_url}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
@@ -213,7 +226,7 @@ def _place(engine: OpenAIEngine) -> str:
 
 
 def api_key(engine: OpenAIEngine) -> str:
-    """The key out of the environment; a ModelError where there is none."""
+    """The key out of the environment of who started the run; a ModelError where there is none."""
     if engine.api_key_env is None:
         return "none"
     key = os.environ.get(engine.api_key_env, "").strip()
@@ -231,13 +244,14 @@ def check_endpoint(engine: OpenAIEngine) -> None:
     """
     import openai
 
-    client = openai.OpenAI(base_url=engine.base_url, api_key=api_key(engine), timeout=10, max_retries=2)
+    key = SecretStr(api_key(engine))
+    client = openai.OpenAI(base_url=engine.base_url, api_key=key.get_secret_value(), timeout=10, max_retries=2)
     try:
         names = {model.id.removeprefix("models/") for model in client.models.list()}
     except (openai.NotFoundError, AttributeError, TypeError, ValueError):
         return  # no list of models, or one in another shape
     except openai.APIError as problem:
-        raise _end_of_run(engine, problem) from None
+        raise _end_of_run(engine, key, problem) from None
     if names and engine.model not in names:
         known = ", ".join(get_close_matches(engine.model, names, n=8, cutoff=0))
         raise ModelError(f"{_place(engine)}.model {engine.model!r}: {engine.base_url} does not have it; it has {known}")

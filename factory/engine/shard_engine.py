@@ -19,7 +19,7 @@ from vllm import SamplingParams
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from factory import models
 from factory.chat import ChatTokenizer
@@ -30,6 +30,8 @@ from factory.engine.watching import vllm_state, watch
 from factory.errors import ModelError
 from factory.records import Completion, Message, Request
 
+NO_ANSWER = ("error", "abort")
+"""How vLLM ends a request that it gave up, with what text there was by then."""
 _WHOLE = RequestOutputKind.FINAL_ONLY
 
 
@@ -43,7 +45,7 @@ class ShardEngine:
     """The actor that answers whole shards with one vLLM engine.
 
     Args:
-        model: as the config names it; it is fetched to this machine.
+        model: as `Located.pinned` has it; it is fetched to this machine.
         engine_kwargs: for vLLM, as Ray's engine stage completed them.
         sampling: how tokens are drawn.
     """
@@ -136,6 +138,9 @@ class ShardEngine:
                     await self._revive(llm)
                 except (ValueError, VLLMClientError) as problem:  # vLLM refuses the request itself
                     raise RowError("engine_error", str(problem)) from None
+                except EngineGenerateError as problem:  # the request alone failed; it says nothing but its cause
+                    cause = problem.__cause__ or problem
+                    raise RowError("engine_error", f"{type(cause).__name__}: {cause}") from None
         raise RowError("engine_died", f"{type(last).__name__}: {last}")
 
     async def _generate(self, llm: Any, tokens: list[int], params: SamplingParams) -> Any:
@@ -143,6 +148,8 @@ class ShardEngine:
             prompt = TokensPrompt(prompt_token_ids=tokens)
             async for output in llm.engine.generate(prompt, params, str(next(self._request_ids))):
                 if output.finished:
+                    if output.outputs[0].finish_reason in NO_ANSWER:
+                        raise RowError("engine_error", f"the engine ended it with {output.outputs[0].finish_reason!r}")
                     return output
         raise RowError("engine_error", "the engine ended the request without an answer")
 

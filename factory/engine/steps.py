@@ -16,7 +16,7 @@ import pyarrow as pa
 from ray.data import Dataset
 
 from factory import metrics, stopping
-from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
+from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine, deciding
 from factory.engine import Generation, generation
 from factory.errors import Stopped
 from factory.manifest import Timing, manifest_of
@@ -56,17 +56,20 @@ class Engine:
 
     def settings(self) -> dict[str, Any]:
         """The settings that decide what rows say; how many replicas there are is not among them."""
-        passed = self.config.engine_kwargs if isinstance(self.config, VllmEngine) else {}
-        scripted = self.config.model_dump(exclude={"delay_s"}) if isinstance(self.config, ScriptedEngine) else {}
         return {
             "engine": self.config.kind,
             **asdict(self.model),
-            "max_model_len": passed.get("max_model_len"),
-            "quantization": passed.get("quantization"),
             "seed": self.seed,
             "sampling": self.sampling.model_dump(),
-            **scripted,
+            **self._own_settings(),
         }
+
+    def _own_settings(self) -> dict[str, Any]:
+        if isinstance(self.config, VllmEngine):
+            return {"engine_kwargs": deciding(self.config.engine_kwargs)}
+        if isinstance(self.config, OpenAIEngine):
+            return {"structured": self.config.structured}
+        return self.config.model_dump(exclude={"delay_s"})
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def _decided(lane: Lane) -> dict[str, Any]:
 def _open(lane: Lane, progress: Progress) -> Open | None:
     decided = _decided(lane)
     fingerprint = fingerprint_of(decided)
-    lane.table.begin(fingerprint, decided)
+    lane.table.begin(fingerprint, decided, progress.say)
     finished = lane.table.manifest()
     if finished:
         progress.done(finished, skipped=True)
@@ -214,7 +217,7 @@ def _answered(opened: Sequence[Open], engine: Engine, gate: Gate) -> Dataset:
     shards = [{"lane": number, "shard": name} for number, one in mine for name in one.pending]
     everything = sum(len(one.pending) + len(one.done) for _, one in mine)
     shard_rows = max(1, sum(one.rows_in for _, one in mine) // everything)
-    answer = generation(engine.config, engine.sampling, engine.seed, shard_rows)
+    answer = generation(engine.config, engine.model, engine.sampling, engine.seed, shard_rows)
     read = each(shards).map(partial(_read_and_render, [one.lane for one in opened], answer, gate), num_cpus=0.5)
     return answer(read)
 

@@ -19,6 +19,7 @@ from factory import models
 from factory.chat import ChatTokenizer
 from factory.config import Sampling, VllmEngine
 from factory.fitting import check_fits
+from factory.models import Located
 from factory.records import Request
 from factory.runtime import on_gpu
 
@@ -36,13 +37,14 @@ class VllmGeneration:
     """Answers shards of requests with vLLM.
 
     Args:
-        engine: which model, where and how many.
+        engine: where and how many.
+        model: which, so that all machines load the same revision.
         sampling: how tokens are drawn.
         seed: the engine's own; a seed a request would kill the engine on a CPU.
         shard_rows: about how many requests a shard holds.
     """
 
-    def __init__(self, engine: VllmEngine, sampling: Sampling, seed: int, shard_rows: int) -> None:
+    def __init__(self, engine: VllmEngine, model: Located, sampling: Sampling, seed: int, shard_rows: int) -> None:
         self._engine = engine
         self._sampling = sampling
         self._shard_rows = shard_rows
@@ -50,7 +52,7 @@ class VllmGeneration:
         defaults = CPU_DEFAULTS if self._on_cpu else GPU_DEFAULTS
         own = {"seed": seed, "enable_prefix_caching": True, "structured_outputs_config": GUIDE}
         self._engine_kwargs = {**defaults, **own, **engine.engine_kwargs}
-        self.model = engine.model
+        self.model = model.pinned
 
     def prepare(self, requests: list[Request]) -> dict[str, Any]:
         """Tokenise the opening of each request, away from the engine's event loop."""

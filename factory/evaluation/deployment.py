@@ -65,7 +65,10 @@ def _deployment(config: Any, judge: FleetJudge) -> Any:
     from factory.evaluation.judge_server import JudgeServer
 
     return build_llm_deployment(
-        config, name_prefix="Judge:", deployment_cls=JudgeServer, bind_kwargs={"model": judge.model}
+        config,
+        name_prefix="Judge:",
+        deployment_cls=JudgeServer,
+        bind_kwargs={"model": models.locate(judge.model).pinned},
     )
 
 

@@ -45,7 +45,7 @@ def _take_items(config: RunConfig, progress: Progress) -> Table:
     items = general_items()
     decided = {"items": fingerprint_of({"ids": [item.item_id for item in items]})}
     fingerprint, table = fingerprint_of(decided), general_table(config, "benchmark")
-    table.begin(fingerprint, decided)
+    table.begin(fingerprint, decided, progress.say)
     if finished := table.manifest():
         progress.done(finished, skipped=True)
         return table

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory import models
-from factory.config import EndpointJudge, FleetJudge, RunConfig, Sampling, ScriptedJudge
+from factory.config import EndpointJudge, FleetJudge, RunConfig, Sampling, ScriptedJudge, deciding
 from factory.engine.openai import api_key
 from factory.engine.steps import Engine
 from factory.evaluation.deployment import LOGPROBS, wire_name
@@ -58,8 +58,8 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
         timeout_s=600,
         max_retries=20,
     )
-    passed = {name: judge.engine_kwargs.get(name) for name in ("max_model_len", "quantization", "dtype")}
-    return Judge(judge.name, judge.kind, models.locate(judge.model), endpoint, {"logprobs": True, **passed})
+    decided = {"logprobs": True, "engine_kwargs": deciding(judge.engine_kwargs)}
+    return Judge(judge.name, judge.kind, models.locate(judge.model), endpoint, decided)
 
 
 def probed(judges: Sequence[Judge], progress: Progress) -> list[Judge]:

@@ -222,7 +222,7 @@ def _answers_table(document: ScoresDocument) -> list[str]:
         reasons = ", ".join(f"`{reason}` {number:,}" for reason, number in one.answers_rejected.items()) or "0"
         words, length = _number(one.answer_words_mean, ",.1f"), one.scores.length_correlation
         rho = f"{length.rho:.2f} (p {_p(length.p)})" if length else NONE
-        model = [_escaped(one.name), _escaped(one.model), _escaped(one.revision or NONE)]
+        model = [_escaped(one.name), _escaped(one.model), _escaped((one.revision or NONE)[:12])]
         counts = [f"{one.questions:,}", f"{one.answered:,}", reasons, f"{one.answers_truncated:,}", words]
         rows.append([*model, *counts, f"{one.scores.failed:,}", rho])
     head = ["model", "weights", "revision", "questions", "answered", "without answer", "cut", "words", "unjudged"]

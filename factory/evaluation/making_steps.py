@@ -155,7 +155,7 @@ def make(
 ) -> None:
     """Make a table by work that gives its accounts, unless it is there."""
     fingerprint = fingerprint_of(decided)
-    table.begin(fingerprint, decided)
+    table.begin(fingerprint, decided, progress.say)
     finished = table.manifest()
     if finished:
         progress.done(finished, skipped=True)

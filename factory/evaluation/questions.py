@@ -52,7 +52,7 @@ def take_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) 
     fingerprint = fingerprint_of(decided)
     cast, questions = Table(config.output, CAST), questions_table(config)
     for table in (cast, questions):
-        table.begin(fingerprint, decided)
+        table.begin(fingerprint, decided, progress.say)
     if finished := questions.manifest():
         progress.done(finished, skipped=True)
         return cast, questions

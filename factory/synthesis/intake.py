@@ -56,7 +56,7 @@ def take_in(
     decided = {**settings, "files": stats, "limit": limit}
     fingerprint = fingerprint_of(decided)
     finished = table.manifest()
-    table.begin(fingerprint, decided)
+    table.begin(fingerprint, decided, progress.say)
     if finished and table.manifest():
         progress.done(finished, skipped=True)
         return finished

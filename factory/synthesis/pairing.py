@@ -49,7 +49,7 @@ def pair(instructions: Table, profiles: Table, table: Table, n: int, seed: int, 
         "seed": seed,
     }
     fingerprint = fingerprint_of(decided)
-    table.begin(fingerprint, decided)
+    table.begin(fingerprint, decided, progress.say)
     finished = table.manifest()
     if finished:
         progress.done(finished, skipped=True)

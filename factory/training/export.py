@@ -27,7 +27,7 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: "Setup") -> N
             _save_adapted(weights, base_folder, setup, staged)
         else:
             _save_full(weights, base_folder, staged)
-        tokenizer_for(training.base_model, training.chat_template).save(str(staged))
+        tokenizer_for(setup.base_model, training.chat_template).save(str(staged))
         (staged / "README.md").write_text(setup.card)
         (staged / MANIFEST).write_text(json.dumps({"fingerprint": setup.fingerprint}) + "\n")
         for file in staged.iterdir():
@@ -115,7 +115,7 @@ def card_of(config: RunConfig, revision: str, train: dict[str, Any], validation:
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
-base_model: {_name(training.base_model)}
+base_model: {_name(training.base_model).partition("@")[0]}
 tags: [role-playing, character]
 ---
 

@@ -80,7 +80,7 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
         "too_long": training.too_long,
     }
     fingerprint = fingerprint_of(decided)
-    table.begin(fingerprint, decided)
+    table.begin(fingerprint, decided, progress.say)
     finished = table.manifest()
     if finished:
         progress.done(finished, skipped=True)
@@ -88,7 +88,7 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
     progress.begin([table.name], curated["ok"])
     try:
         with unwrapped():
-            counts, shards, tokens = _pack_all(source, table, training, curated["ok"], progress)
+            counts, shards, tokens = _pack_all(source, table, training, model, curated["ok"], progress)
     finally:
         progress.finish()
     table.check_complete(counts, curated["ok"])
@@ -130,14 +130,14 @@ def curated_manifest(source: Table) -> dict[str, Any]:
 
 
 def _pack_all(
-    source: Table, table: Table, training: Training, rows: int, progress: Progress
+    source: Table, table: Table, training: Training, model: Located, rows: int, progress: Progress
 ) -> tuple[Counts, dict[str, int], dict[str, int]]:
     folder = storage.join(table.output, "_scratch", table.name.replace("/", "-"))
     exchange = Exchange(folder, partitions_for(rows * BYTES_A_DIALOGUE), _TOKENIZED)
     exchange.delete()
     names = source.shards()
     tokenized = each([{"shard": name} for name in names]).map(
-        lambda row: _tokenize_shard(source, row["shard"], training, exchange), num_cpus=0.5
+        lambda row: _tokenize_shard(source, row["shard"], training, model, exchange), num_cpus=0.5
     )
     files = sorted(row["file"] for row in rows_of(tokenized))
     packed = ray.data.range(exchange.partitions, override_num_blocks=exchange.partitions).map(
@@ -157,8 +157,10 @@ def _pack_all(
     return counts, shards, tokens
 
 
-def _tokenize_shard(source: Table, shard: str, training: Training, exchange: Exchange) -> dict[str, Any]:
-    tokenizer = tokenizer_for(training.base_model, training.chat_template)
+def _tokenize_shard(
+    source: Table, shard: str, training: Training, model: Located, exchange: Exchange
+) -> dict[str, Any]:
+    tokenizer = tokenizer_for(model.pinned, training.chat_template)
     curated = source.read(shard, ["dialogue_id", "messages", "status"])
     rows = []
     for row in curated.filter(pc.equal(curated["status"], "ok")).to_pylist():

@@ -62,7 +62,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         **{name: value for name, value in training.model_dump().items() if name not in NOT_DECIDING},
     }
     fingerprint = fingerprint_of(decided)
-    table.begin(fingerprint, decided)
+    table.begin(fingerprint, decided, progress.say)
     model_folder = storage.join(config.output, "model")
     set_aside(config.output, model_folder, fingerprint)
     finished = table.manifest()
@@ -74,8 +74,8 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     order = Order(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
     card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest)
     setup = Setup(
-        training, config.seed, gpu, table.path, packed["train"], packed["validation"], order, model_folder, card,
-        fingerprint,
+        training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
+        model_folder, card, fingerprint,
     )  # fmt: skip
     _tell_where(table, progress)
     board = Board(History(table.path), progress, order.steps)

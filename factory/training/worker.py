@@ -37,6 +37,8 @@ class Setup:
     """What a worker is told."""
 
     training: Training
+    base_model: str
+    """As `Located.pinned` has it."""
     seed: int
     on_gpu: bool
     checkpoints: str
@@ -78,7 +80,7 @@ class Worker:
         if setup.on_gpu:
             torch.cuda.set_device(self.device)
         self.saver = Saver(setup.checkpoints, self.training, self.rank, self.workers, context.get_local_rank())
-        self.folder = models.fetch(self.training.base_model)
+        self.folder = models.fetch(setup.base_model)
         self.last = checkpoints.newest(setup.checkpoints)
         self.engine, self.parameters = self._make_engine()
 

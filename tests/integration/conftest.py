@@ -12,11 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from factory import head, storage
-from tests.integration.openai_server import KEY
 from tests.integration.runs import GOOD_PROFILE, Run
-
-KEYS = ("JUDGE_KEY", "FACTORY_TEST_KEY")
-"""Where the runs have the key of `OpenAIServer`."""
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +41,11 @@ def s3() -> Iterator[str]:
 def shared_ray(s3: str) -> Iterator[dict[str, str]]:
     """The environment in which a job joins a Ray that stands here: one of its own costs it half of 22 s.
 
-    Its workers have the environment that it started in: the bucket, and the key of the tests' servers.
+    Its workers have the environment that it started in: the bucket's, and no key of an endpoint.
     """
     free = {"RAY_AUTH_MODE": "disabled"}
     options = ["--port=0", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=500000000"]
-    standing = head.start(options, {**free, **dict.fromkeys(KEYS, KEY)})
+    standing = head.start(options, free)
     yield {**free, "RAY_ADDRESS": standing.address}
     head.end(standing)
     shutil.rmtree(standing.folder, ignore_errors=True)

@@ -168,6 +168,8 @@ def reply(kind: str, body: dict) -> web.Response:
         choice["message"] |= {"content": None, "refusal": "I would rather not."}
     if kind == "no-text":
         choice |= {"finish_reason": "tool_calls", "message": {"role": "assistant", "content": None}}
+    if kind in ("abort", "error"):
+        choice |= {"finish_reason": kind, "message": {"role": "assistant", "content": ""}}
     if kind == "half-character":
         choice["message"]["content"] = "\ud83d"
     if kind == "no-usage":

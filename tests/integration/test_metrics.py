@@ -122,11 +122,13 @@ def test_a_watched_engine_is_looked_at_again_and_again(recorder, monkeypatch):
 
 def test_watching_does_not_keep_the_client_alive():
     """An actor that its own watch kept alive would never end its engine's processes."""
+    from pydantic import SecretStr
+
     from factory.config import OpenAIEngine, Sampling
     from factory.engine.openai import ShardClient
 
     async def work() -> None:
-        client = ShardClient(OpenAIEngine(kind="openai", model="m"), Sampling(), 4)
+        client = ShardClient(OpenAIEngine(kind="openai", model="m"), SecretStr("none"), Sampling(), 4)
         watching_it = client._watching
         await asyncio.sleep(0)
         gone = weakref.ref(client)

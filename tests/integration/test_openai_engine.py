@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from factory.config import OpenAIEngine, Sampling
-from factory.engine.openai import OpenAIGeneration, ShardClient, check_endpoint, neutral
+from factory.engine.openai import OpenAIGeneration, ShardClient, api_key, check_endpoint, neutral
 from factory.errors import ModelError, UnreachableError
 from factory.records import Completion, Message, Request, content_id
 from tests.integration.openai_server import KEY, OpenAIServer
@@ -48,7 +49,8 @@ def ask(server: OpenAIServer, *requests: str | Request, at_once: int = 64, **set
     shard = [Request((Message("user", one),)) if isinstance(one, str) else one for one in requests]
 
     async def answer() -> list[Completion]:
-        client = ShardClient(engine(server, **settings), Sampling(max_tokens=64), at_once)
+        asked = engine(server, **settings)
+        client = ShardClient(asked, SecretStr(api_key(asked)), Sampling(max_tokens=64), at_once)
         (batch,) = [batch async for batch in client({"requests": [pickle.dumps(shard)]})]
         return pickle.loads(batch["completions"][0])
 
@@ -98,6 +100,8 @@ REJECTS = {
     "nested": ("engine_error", "[[[[[["),
     "no-choices": ("engine_error", '"choices": []'),
     "no-text": ("engine_error", "tool_calls"),
+    "abort": ("engine_error", '"finish_reason": "abort"'),
+    "error": ("engine_error", '"finish_reason": "error"'),
     "half-character": ("engine_error", "ud83d"),
     "hang": ("engine_error", "timed out"),
     "drop": ("engine_error", "Connection error"),
@@ -271,6 +275,27 @@ def test_a_key_with_a_line_end_is_good(server, monkeypatch):
     monkeypatch.setenv(KEY_ENV, f"{KEY}\n")
     check_endpoint(engine(server))
     assert ask(server, "a")[0].error == ""
+
+
+def test_clients_get_the_key_of_who_started_the_run_and_show_it_nowhere(server, monkeypatch):
+    class Asked:
+        """Takes the place of a dataset that is not run."""
+
+        def map_batches(self, actor, fn_constructor_args, **_):
+            return actor, fn_constructor_args
+
+    generation = OpenAIGeneration(engine(server), Sampling(max_tokens=64), 0, 16)
+    assert KEY.encode() not in pickle.dumps(generation)  # it also goes to tasks that read shards
+    actor, arguments = generation(Asked())
+    assert KEY not in repr(arguments) + str(arguments)
+    monkeypatch.delenv(KEY_ENV)  # the client's machine has none
+
+    async def answer() -> list[Completion]:
+        client = actor(*pickle.loads(pickle.dumps(arguments)))
+        (batch,) = [batch async for batch in client({"requests": [pickle.dumps([Request((Message("user", "a"),))])]})]
+        return pickle.loads(batch["completions"][0])
+
+    assert [completion.replies for completion in asyncio.run(answer())] == [("You said: a",)]
 
 
 def test_an_endpoint_without_a_list_of_models_is_taken_as_it_is(server):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from factory import storage
 from factory.config import RunConfig
 from factory.config_file import load_config
 from factory.errors import ConfigError
@@ -124,6 +125,29 @@ def test_two_corpora_of_one_name_are_refused(config_file):
 
 def test_replicas_out_of_order_are_refused(config_file):
     assert "[3, 1]" in refusal(config_file(GOOD), "engine={kind: vllm, model: embedded, replicas: [3, 1]}")
+
+
+def test_a_relative_folder_of_a_model_means_the_same_on_every_machine(config_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/a/model", "embedded", "gpt-4o"):
+        (tmp_path / name).mkdir(parents=True)
+    path = config_file(
+        GOOD.replace("{kind: scripted}", "{kind: vllm, model: runs/a/model}")
+        + "training: {base_model: runs/a/model}\n"
+        + "evaluation: {candidates: [{name: a, model: runs/a/model}, {name: b, kind: openai, model: gpt-4o}],"
+        + " judges: [{name: c, model: embedded}, {name: d, model: org/name}]}"
+    )
+    placed = load_config(path).with_paths(storage.input_path, storage.output_path)
+    evaluation = placed.evaluation
+    here = str(tmp_path / "runs/a/model")
+    assert [placed.engine.model, placed.training.base_model, evaluation.candidates[0].model] == [here] * 3
+    assert [one.model for one in (evaluation.candidates[1], *evaluation.judges)] == ["gpt-4o", "embedded", "org/name"]
+
+
+def test_a_seed_of_the_engine_beside_the_runs_own_is_refused(config_file):
+    vllm = "{kind: vllm, model: embedded, engine_kwargs: {seed: 7}}"
+    assert "set the key `seed` of the run" in refusal(config_file(GOOD), f"engine={vllm}")
+    assert "evaluation" in refusal(config_file(GOOD), f"evaluation.candidates=[{{name: a, {vllm[1:-1]}}}]")
 
 
 def test_the_resolved_config_comes_back_the_same_from_json(config_file):

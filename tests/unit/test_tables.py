@@ -52,6 +52,31 @@ def test_other_settings_start_a_new_table_and_keep_the_old_one(tmp_path):
     assert (tmp_path / "superseded" / "profiles-one" / "0.parquet").exists()
 
 
+def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
+    table, said = Table(str(tmp_path), "dialogues/generate-lima"), []
+    made = {"ref": "org/name", "sampling": {"temperature": 0.6, "top_p": 1.0}, "files": list(range(100)), "seed": 1}
+    table.begin("one", made, said.append)
+    table.begin("one", made, said.append)
+    assert said == []
+    changed = made | {"sampling": {"temperature": 0.7, "top_p": 1.0}, "structured": "none", "files": [1]}
+    table.begin("two", changed, said.append)
+    (line,) = said
+    assert line.startswith(
+        "dialogues/generate-lima: begins anew, as sampling.temperature was 0.6 and is 0.7, files was [0"
+    )
+    assert 'structured was null and is "none"' in line
+    assert "seed" not in line
+    assert line.endswith(f"; the old one is in {tmp_path}/superseded/dialogues-generate-lima-one")
+    assert len(line) < 350 + len(str(tmp_path))
+
+
+def test_a_table_of_which_everything_changed_names_some_of_it(tmp_path):
+    table, said = Table(str(tmp_path), "profiles"), []
+    table.begin("one", {}, said.append)
+    table.begin("two", {f"setting-{n}": n for n in range(12)}, said.append)
+    assert "setting-4 was null and is 4, 7 more differ;" in said[0]
+
+
 def test_a_table_is_finished_when_its_manifest_is_there(tmp_path):
     table = Table(str(tmp_path), "profiles")
     table.begin("one", {"a": 1})

@@ -15,6 +15,8 @@ SPECIAL = {
     "chatml": ["<|im_start|>", "<|im_end|>"],
     "llama-3": ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
 }
+ADDED = ["<think>", "</think>", "<tool_call>"]
+RUN = "\n\n"
 END = {"chatml": "<|im_end|>", "llama-3": "<|eot_id|>"}
 
 
@@ -26,6 +28,7 @@ def folder(tmp_path_factory) -> str:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens([token for tokens in SPECIAL.values() for token in tokens])
+    core.add_tokens([*ADDED, RUN])  # as Qwen3 and Gemma have them: in the vocabulary, and not marked as special
     path = str(tmp_path_factory.mktemp("bytes"))
     PreTrainedTokenizerFast(tokenizer_object=core).save_pretrained(path)
     return path
@@ -45,7 +48,7 @@ def row(messages: list[Message]) -> dict:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Co", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=20)
-HOSTILE = st.sampled_from([*SPECIAL["chatml"], *SPECIAL["llama-3"], "{{ messages }}", "</s>"])
+HOSTILE = st.sampled_from([*SPECIAL["chatml"], *SPECIAL["llama-3"], *ADDED, "{{ messages }}", "</s>"])
 DIALOGUES = st.lists(st.tuples(TEXT | HOSTILE, TEXT | HOSTILE), min_size=1, max_size=4)
 
 
@@ -86,6 +89,31 @@ def test_special_tokens_stand_where_the_template_has_them_and_nowhere_else(token
     assert [t for t in given_.ids if t in special] == [t for t in plain.ids if t in special]
 
 
+@pytest.mark.parametrize("token", ADDED)
+def test_a_control_token_that_is_not_marked_as_one_is_text_in_data_and_a_token_in_the_template(folder, token):
+    template = (TEMPLATES / "chatml.jinja").read_text() + token
+    tokenizer = ChatTokenizer(folder, template)
+    number = tokenizer._tokenizer.convert_tokens_to_ids(token)
+    ids = tokenizer.encode([Message("user", f"say {token} aloud")])
+    assert ids.count(number) == 1
+    assert ids[-1] == number
+    assert f"say {token} aloud" in decode(tokenizer, ids)
+
+
+def test_a_run_of_line_ends_is_the_token_that_models_know_it_by(tokenizers):
+    tokenizer = tokenizers["chatml"]
+    assert tokenizer._tokenizer.convert_tokens_to_ids(RUN) in tokenizer.encode([Message("user", "a\n\nb")])
+
+
+def test_a_tokenizer_is_handed_on_as_it_came(folder, tokenizers, tmp_path):
+    tokenizers["chatml"].save(str(tmp_path))
+    before, after = (
+        PreTrainedTokenizerFast.from_pretrained(place).added_tokens_decoder for place in (folder, tmp_path)
+    )
+    assert {str(token): token.special for token in after.values()} == {str(t): t.special for t in before.values()}
+    assert ChatTokenizer(str(tmp_path)).encode(chat([("a", "b")])) == tokenizers["chatml"].encode(chat([("a", "b")]))
+
+
 @pytest.mark.parametrize("format", SPECIAL)
 def test_a_long_dialogue_ends_after_the_last_turn_that_fits(tokenizers, format):
     tokenizer, messages = tokenizers[format], chat([("one", "two"), ("three", "four"), ("five", "six")])
@@ -109,6 +137,18 @@ def test_a_template_that_drops_the_system_prompt_is_an_error(folder):
     dropping = template.replace("for message in messages", "for message in messages if message['role'] != 'system'")
     with pytest.raises(ModelError, match="leaves out the system message"):
         ChatTokenizer(folder, dropping).encode_dialogue(chat([("a", "b")]))
+
+
+def test_a_template_that_refuses_a_system_message_is_one_line(folder):
+    """As those of Gemma 2 and of Mistral's first Instruct model do."""
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role\nnot supported') }}{% endif %}"
+    tokenizer = ChatTokenizer(folder, refusing + (TEMPLATES / "chatml.jinja").read_text())
+    for ask in (tokenizer.check_roles, lambda: tokenizer.encode_dialogue(chat([("a", "b")]))):
+        with pytest.raises(
+            ModelError, match=r"refuses a chat of system, user, assistant \(System role not supported\)"
+        ):
+            ask()
+    assert tokenizer.encode([Message("user", "u")])
 
 
 def test_a_template_whose_turns_end_in_plain_text_is_an_error(folder):
