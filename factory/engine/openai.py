@@ -187,7 +187,7 @@ def _ending(logprobs: Any) -> tuple[TokenChoice, ...]:
 def _rounds(problem: Any) -> int:
     """How often a request may use up its retries: again where it was perhaps another that was at fault."""
     status = getattr(problem, "status_code", 0)
-    return 10 if status == 429 else 1 if 400 <= status < 500 and status not in (408, 409) else 2
+    return 10 if status in (429, 503) else 1 if 400 <= status < 500 and status not in (408, 409) else 2
 
 
 def _row_error(engine: OpenAIEngine, problem: Any) -> RowError:

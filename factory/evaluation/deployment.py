@@ -33,6 +33,11 @@ def workers(judge: FleetJudge) -> int:
     return int(judge.engine_kwargs.get("tensor_parallel_size", 1))
 
 
+def in_flight(judge: FleetJudge) -> int:
+    """The requests that a run's clients have in flight: some wait, which is what makes Serve add a replica."""
+    return judge.replicas[1] * judge.at_once * 5 // 4
+
+
 def application(fleet: Fleet, judges: Sequence[FleetJudge]) -> Any:
     """The Serve application of a fleet."""
     from ray import serve
@@ -105,7 +110,8 @@ def _llm_config(judge: FleetJudge) -> Any:
         deployment_config={
             "ray_actor_options": {"num_cpus": 0},
             "max_ongoing_requests": judge.at_once,
-            "max_queued_requests": 2 * judge.at_once,  # past that 503, and the client backs off
+            # Past that 503, and the client backs off. One run alone fits in, also while there is one replica of many.
+            "max_queued_requests": max(2 * judge.at_once, in_flight(judge)),
             "autoscaling_config": {
                 "min_replicas": judge.replicas[0],
                 "max_replicas": judge.replicas[1],

@@ -41,7 +41,9 @@ class Rules:
     misbehave: str = ""
     """Such as `503`; as a marker says it."""
     at_most: int = 10**9
-    """How many requests at once it takes; 429 for the others."""
+    """How many requests at once it takes."""
+    busy: int = 429
+    """The status that the others get."""
     delay_s: float = 0
     word_s: float = 0
     """How long each word of a reply takes that is streamed."""
@@ -80,7 +82,7 @@ class Server:
         self.log.append(entry)
         try:
             if self.now > self.rules.at_most:
-                response = failed(429, "too many")
+                response = failed(self.rules.busy, "too many")
             else:
                 await asyncio.sleep(self.rules.delay_s)
                 response = await self.answer(request, body)

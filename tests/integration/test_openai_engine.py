@@ -71,9 +71,10 @@ def test_retry_after_is_waited_for(server):
     assert 2 <= second - first < 3  # the client's own pause is half a second
 
 
-def test_a_rate_limit_that_only_some_run_into_rejects_nobody(server):
+@pytest.mark.parametrize("busy", [429, 503])
+def test_a_rate_limit_or_a_full_queue_that_only_some_run_into_rejects_nobody(server, busy):
     """Two at a time get through, and the last of them fails far more often than it may retry."""
-    server.rule(delay_s=0.1, at_most=2)
+    server.rule(delay_s=0.1, at_most=2, busy=busy)
     completions = ask(server, *(f"number {n}" for n in range(24)), max_retries=1)
     assert [completion.error for completion in completions] == [""] * 24
 
