@@ -4,7 +4,7 @@ from starlette.testclient import TestClient
 
 from factory.config import Evaluation, Fleet, FleetJudge, RunConfig
 from factory.errors import ConfigError
-from factory.evaluation.deployment import KeyCheck, _digest, _llm_config, wire_name
+from factory.evaluation.deployment import KeyCheck, _digest, queued, wire_name
 from factory.evaluation.fleet import check_fleet, fleet_key_env
 from factory.evaluation.judges import open_judges
 
@@ -57,5 +57,4 @@ def test_the_queue_of_one_replica_holds_all_that_a_run_asks_at_a_time(replicas):
     """A fleet begins with its fewest replicas, and its clients with as many requests as the most can take."""
     judge = FleetJudge(name="a", model="embedded", device="cpu", replicas=replicas)
     (client,) = open_judges(RunConfig.model_construct(evaluation=Evaluation(judges=(judge,))), "")
-    queue = _llm_config(judge).deployment_config["max_queued_requests"]
-    assert client.config.concurrency <= queue <= 2 * replicas[1] * judge.at_once
+    assert client.config.concurrency <= queued(judge) <= 2 * replicas[1] * judge.at_once
