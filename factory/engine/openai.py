@@ -222,8 +222,11 @@ def api_key(engine: OpenAIEngine) -> str:
     return key
 
 
-def check_endpoint(engine: OpenAIEngine) -> None:
+def check_endpoint(engine: OpenAIEngine) -> int | None:
     """Ask the endpoint for its list of models.
+
+    Returns:
+        The tokens that the model's context has, where the list tells it, as those of vLLM and Ray Serve may.
 
     Raises:
         ModelError: no key, a refused one, or a list that lacks the model.
@@ -233,14 +236,21 @@ def check_endpoint(engine: OpenAIEngine) -> None:
 
     client = openai.OpenAI(base_url=engine.base_url, api_key=api_key(engine), timeout=10, max_retries=2)
     try:
-        names = {model.id.removeprefix("models/") for model in client.models.list()}
+        cards = {model.id.removeprefix("models/"): model for model in client.models.list()}
     except (openai.NotFoundError, AttributeError, TypeError, ValueError):
-        return  # no list of models, or one in another shape
+        return None  # no list of models, or one in another shape
     except openai.APIError as problem:
         raise _end_of_run(engine, problem) from None
-    if names and engine.model not in names:
-        known = ", ".join(get_close_matches(engine.model, names, n=8, cutoff=0))
+    if cards and engine.model not in cards:
+        known = ", ".join(get_close_matches(engine.model, cards, n=8, cutoff=0))
         raise ModelError(f"{_place(engine)}.model {engine.model!r}: {engine.base_url} does not have it; it has {known}")
+    return _context(cards.get(engine.model))
+
+
+def _context(card: Any) -> int | None:
+    more = getattr(card, "metadata", None)
+    told = [getattr(card, "max_model_len", None), isinstance(more, dict) and more.get("max_request_context_length")]
+    return next((tokens for tokens in told if type(tokens) is int and tokens > 0), None)
 
 
 def neutral(text: str) -> str:

@@ -48,6 +48,8 @@ class Rules:
     word_s: float = 0
     """How long each word of a reply takes that is streamed."""
     key: str = KEY
+    card: dict = field(default_factory=dict)
+    """What the list of models says of each besides."""
 
 
 @dataclass
@@ -72,7 +74,8 @@ class Server:
             return failed(401, f"Incorrect API key provided: {request.headers.get('Authorization')}")
         if self.rules.misbehave == "no-list":
             return failed(404, "no such page")
-        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+        cards = [{"id": name, "object": "model", **self.rules.card} for name in MODELS]
+        return web.json_response({"object": "list", "data": cards})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         arrived, body = time.time(), await request.json()

@@ -279,6 +279,21 @@ def test_an_endpoint_without_a_list_of_models_is_taken_as_it_is(server):
     check_endpoint(engine(server, model="anything"))
 
 
+@pytest.mark.parametrize(
+    ("card", "context"),
+    [
+        ({"max_model_len": 4096}, 4096),  # vLLM
+        ({"metadata": {"model_id": "a", "max_request_context_length": 4096}}, 4096),  # Ray Serve
+        ({"metadata": {"max_request_context_length": None}}, None),
+        ({"max_model_len": "long", "metadata": "none"}, None),
+        ({}, None),
+    ],
+)
+def test_the_context_is_known_where_the_list_of_models_tells_it(server, card, context):
+    server.rule(card=card)
+    assert check_endpoint(engine(server)) == context
+
+
 def test_what_is_wrong_with_the_endpoint_is_one_line(server, make_run):
     trouble = {
         "unknown": ({"model": "tiny-chat"}, KEY, "'tiny-chat'.* it has small-chat, .*embedder"),
