@@ -46,10 +46,7 @@ class ChatTokenizer:
             self._tokenizer.chat_template = template
         if not self._tokenizer.chat_template:
             raise ModelError(f"model {folder!r}: its tokenizer has no chat template; use an instruct model")
-        special = sorted(map(str, self._tokenizer.all_special_tokens), key=len, reverse=True)
-        added = (str(token) for token in self._tokenizer.added_tokens_decoder.values() if token.special)
-        names = sorted({*special, *added}, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, names)))
+        self._special = re.compile("|".join(map(re.escape, _special(self._tokenizer))))
 
     def encode(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> list[int]:
         """Token ids of a chat, with the opening of the next assistant turn behind it by default."""
@@ -140,6 +137,17 @@ class ChatTokenizer:
             return []
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return list(encoded["input_ids"])
+
+
+def special_tokens(folder: str) -> tuple[str, ...]:
+    """The strings that a Hugging Face folder's tokenizer takes for special tokens, wherever they stand in a text."""
+    return _special(_load(folder))
+
+
+def _special(tokenizer: Any) -> tuple[str, ...]:
+    added = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+    names = {*map(str, tokenizer.all_special_tokens), *added}
+    return tuple(sorted(names, key=lambda name: (-len(name), name)))
 
 
 def _load(folder: str) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory import models
+from factory.chat import special_tokens
 from factory.config import EndpointJudge, FleetJudge, RunConfig, Sampling, ScriptedJudge
 from factory.engine.openai import api_key
 from factory.engine.steps import Engine
@@ -57,6 +58,7 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
         concurrency=in_flight(judge),
         timeout_s=600,
         max_retries=20,
+        special_tokens=special_tokens(models.fetch(judge.model, weights=False)) if fleet_url else (),
     )
     passed = {name: judge.engine_kwargs.get(name) for name in ("max_model_len", "quantization", "dtype")}
     return Judge(judge.name, judge.kind, models.locate(judge.model), endpoint, {"logprobs": True, **passed})
