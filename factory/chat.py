@@ -51,12 +51,11 @@ class ChatTokenizer:
             self._tokenizer.chat_template = template
         if not self._tokenizer.chat_template:
             raise ModelError(f"model {folder!r}: its tokenizer has no chat template; use an instruct model")
-        added = [token for token in self._tokenizer.added_tokens_decoder.values() if str(token).strip(" \t\r\n\u2581")]
-        names = sorted({*self._tokenizer.all_special_tokens, *map(str, added)}, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, names)) or "(?!)")
+        self._control = re.compile("|".join(map(re.escape, _control_tokens(self._tokenizer))) or "(?!)")
         if self._tokenizer.is_fast:
             # Told so a second time they keep their ids; `split_special_tokens` then takes them apart too.
-            self._tokenizer.backend_tokenizer.add_special_tokens([_special(token) for token in added])
+            again = [_special(token) for token in _added_tokens(self._tokenizer)]
+            self._tokenizer.backend_tokenizer.add_special_tokens(again)
 
     def encode(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> list[int]:
         """Token ids of a chat, with the opening of the next assistant turn behind it by default.
@@ -172,6 +171,21 @@ class ChatTokenizer:
             return []
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return list(encoded["input_ids"])
+
+
+def control_tokens(folder: str) -> tuple[str, ...]:
+    """The strings that a Hugging Face folder's tokenizer takes for control tokens, wherever they stand in a text."""
+    return _control_tokens(_load(folder))
+
+
+def _control_tokens(tokenizer: Any) -> tuple[str, ...]:
+    names = {*map(str, tokenizer.all_special_tokens), *map(str, _added_tokens(tokenizer))}
+    return tuple(sorted(names, key=lambda name: (-len(name), name)))
+
+
+def _added_tokens(tokenizer: Any) -> list[Any]:
+    """Also those that are not marked as special, such as Qwen3's `<think>`; those of white space alone are text."""
+    return [token for token in tokenizer.added_tokens_decoder.values() if str(token).strip(" \t\r\n\u2581")]
 
 
 def _special(token: Any) -> Any:

@@ -75,6 +75,9 @@ class OpenAIEngine(Section):
     """How the endpoint is told to answer in JSON; gpt-4o-2024-05-13 knows `json_object` alone."""
     logprobs: bool = True
     """Whether judges are asked for log-probabilities; some endpoints refuse a request that asks."""
+    special_tokens: tuple[str, ...] = ()
+    """What the model behind it takes for control tokens beside the usual ones: they are broken in data. Those of
+    models that this factory serves itself are known."""
 
 
 class ScriptedReply(Section):

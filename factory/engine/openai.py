@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,7 +36,20 @@ ENDING_TOKENS = 12
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Such an endpoint is on the machine that the job was started on, so its clients are too."""
 _PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
-_CONTROL_TOKEN = re.compile(r"<(?=[|\uff5c][^|\uff5c<>]{1,40}[|\uff5c]>|/?s>|(start|end)_of_turn>)|\[(?=/?INST\])")
+_BARS = r"[|\uff5c][^|\uff5c<>]{1,40}[|\uff5c]"
+_ANGLED = (
+    r"/?s|bos|eos|eod|eop|sop|pad|unk|sep|cls|mask|(BOS|EOS|EOP|PAD|MASK)_TOKEN|UNK|SEP|CLS",  # LLaMA, GLM, Command
+    r"(start|end)_of_(turn|image|audio)|(image|audio)_soft_token",  # Gemma
+    r"/?(think|tools?|tool_calls?|tool_response)",  # Qwen, DeepSeek
+    r"file_sep|filename|repo_?name|gh_stars|empty_output|(issue|jupyter|commit|fim)_[a-z]{1,20}",  # StarCoder, SmolLM
+    r"(unused|reserved_|extra_id_|SPECIAL_)\d{1,5}",
+)
+_SQUARE = (
+    r"/?(INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_[A-Z]{1,10}|THINK|MODEL_SETTINGS)|ARGS|CALL_ID",  # Mistral
+    r"IMG(_BREAK|_END)?|(BEGIN_)?AUDIO|TRANSCRIBE|PREFIX|MIDDLE|SUFFIX",  # Mistral
+    r"[gs]?MASK|CLS|SEP|PAD|UNK|BOS|EOS|(UNUSED_TOKEN_|unused)\d{1,5}",  # BERT, GLM, InternLM
+)
+_CONTROL_TOKEN = rf"<(?=({'|'.join([_BARS, *_ANGLED])})>)|\[(?=({'|'.join([_BARS, *_SQUARE])})\])"
 
 
 class OpenAIGeneration:
@@ -157,7 +170,8 @@ class ShardClient:
         }
         if request.logprobs and self._engine.logprobs:
             asked |= {"logprobs": True, "top_logprobs": request.logprobs}
-        asked["messages"] = [{"role": m.role, "content": neutral(m.content)} for m in messages]
+        special = self._engine.special_tokens
+        asked["messages"] = [{"role": m.role, "content": neutral(m.content, special)} for m in messages]
         answer = await client.chat.completions.with_raw_response.create(**asked)
         try:  # the client itself checks nothing
             reply = _read(json.loads(answer.content))
@@ -199,7 +213,7 @@ def _ending(logprobs: Any) -> tuple[TokenChoice, ...]:
 def _rounds(problem: Any) -> int:
     """How often a request may use up its retries: again where it was perhaps another that was at fault."""
     status = getattr(problem, "status_code", 0)
-    return 10 if status == 429 else 1 if 400 <= status < 500 and status not in (408, 409) else 2
+    return 10 if status in (429, 503) else 1 if 400 <= status < 500 and status not in (408, 409) else 2
 
 
 def _row_error(key: SecretStr, problem: Any) -> RowError:
@@ -235,8 +249,11 @@ def api_key(engine: OpenAIEngine) -> str:
     return key
 
 
-def check_endpoint(engine: OpenAIEngine) -> None:
+def check_endpoint(engine: OpenAIEngine) -> int | None:
     """Ask the endpoint for its list of models.
+
+    Returns:
+        The tokens that the model's context has, where the list tells it, as those of vLLM and Ray Serve may.
 
     Raises:
         ModelError: no key, a refused one, or a list that lacks the model.
@@ -247,16 +264,36 @@ def check_endpoint(engine: OpenAIEngine) -> None:
     key = SecretStr(api_key(engine))
     client = openai.OpenAI(base_url=engine.base_url, api_key=key.get_secret_value(), timeout=10, max_retries=2)
     try:
-        names = {model.id.removeprefix("models/") for model in client.models.list()}
+        cards = {model.id.removeprefix("models/"): model for model in client.models.list()}
     except (openai.NotFoundError, AttributeError, TypeError, ValueError):
-        return  # no list of models, or one in another shape
+        return None  # no list of models, or one in another shape
     except openai.APIError as problem:
         raise _end_of_run(engine, key, problem) from None
-    if names and engine.model not in names:
-        known = ", ".join(get_close_matches(engine.model, names, n=8, cutoff=0))
+    if cards and engine.model not in cards:
+        known = ", ".join(get_close_matches(engine.model, cards, n=8, cutoff=0))
         raise ModelError(f"{_place(engine)}.model {engine.model!r}: {engine.base_url} does not have it; it has {known}")
+    return _context(cards.get(engine.model))
 
 
-def neutral(text: str) -> str:
-    """Break control tokens such as `<|im_end|>` in data by a zero-width space: some servers take them for real."""
-    return _CONTROL_TOKEN.sub("\\g<0>\u200b", text)
+def _context(card: Any) -> int | None:
+    more = getattr(card, "metadata", None)
+    told = [getattr(card, "max_model_len", None), isinstance(more, dict) and more.get("max_request_context_length")]
+    return next((tokens for tokens in told if type(tokens) is int and tokens > 0), None)
+
+
+def neutral(text: str, special: tuple[str, ...] = ()) -> str:
+    """Break control tokens in data by a zero-width space: servers such as vLLM's take them for real.
+
+    Args:
+        text: what a model is told.
+        special: the model's own control tokens, beside those of the families such as `<|im_end|>`.
+    """
+    return _control_tokens(special).sub("\\g<0>\u200b", text)
+
+
+@cache
+def _control_tokens(special: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern of the first character of each, wherever one stands, inside another as well."""
+    of_families = re.compile(_CONTROL_TOKEN)
+    own = [token for token in special if len(token) > 1 and not of_families.match(token)]
+    return re.compile("|".join([_CONTROL_TOKEN, *(f"{re.escape(one[0])}(?={re.escape(one[1:])})" for one in own)]))

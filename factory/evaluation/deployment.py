@@ -33,8 +33,18 @@ def workers(judge: FleetJudge) -> int:
     return int(judge.engine_kwargs.get("tensor_parallel_size", 1))
 
 
-def application(fleet: Fleet, judges: Sequence[FleetJudge]) -> Any:
-    """The Serve application of a fleet."""
+def in_flight(judge: FleetJudge) -> int:
+    """The requests that a run's clients have in flight: some wait, which is what makes Serve add a replica."""
+    return judge.replicas[1] * judge.at_once * 5 // 4
+
+
+def queued(judge: FleetJudge) -> int:
+    """The requests that may wait for a replica: all of one run's, also while there is one replica of many."""
+    return max(2 * judge.at_once, in_flight(judge))
+
+
+def application(fleet: Fleet, judges: Sequence[FleetJudge], app: str) -> Any:
+    """The Serve application of a fleet; its list of models says by `owned_by` which application it is."""
     from ray import serve
     from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
     from ray.llm._internal.serve.core.ingress.ingress import init
@@ -55,7 +65,10 @@ def application(fleet: Fleet, judges: Sequence[FleetJudge]) -> Any:
         llm_deployments={
             name: _deployment(config, judge) for (name, config), judge in zip(configs.items(), judges, strict=True)
         },
-        model_cards={name: to_model_metadata(name, config) for name, config in configs.items()},
+        model_cards={
+            name: to_model_metadata(name, config).model_copy(update={"owned_by": app})
+            for name, config in configs.items()
+        },
     )
 
 
@@ -108,7 +121,7 @@ def _llm_config(judge: FleetJudge) -> Any:
         deployment_config={
             "ray_actor_options": {"num_cpus": 0},
             "max_ongoing_requests": judge.at_once,
-            "max_queued_requests": 2 * judge.at_once,  # past that 503, and the client backs off
+            "max_queued_requests": queued(judge),  # past that 503, and the client backs off
             "autoscaling_config": {
                 "min_replicas": judge.replicas[0],
                 "max_replicas": judge.replicas[1],

@@ -3,11 +3,12 @@
     clients ──HTTP──► ingress (key) ──prefix-aware router, bounded queue──► replicas of each judge
 
 It comes up for a run and goes away after it; one that runs already (`make judges-up`) is used and
-left. On a cluster a fleet outlives the driver of a run that is killed: the next run takes it over. A
-judge's name on the wire carries a hash of its model and settings, so that a fleet of other settings
-is never taken for this one.
+left. Another run's is not taken: it goes away with that run. On a cluster a fleet outlives the driver
+of a run that is killed: the next run takes it over. A judge's name on the wire carries a hash of its
+model and settings, so that a fleet of other settings is never taken for this one.
 """
 
+import http.client
 import json
 import threading
 import urllib.error
@@ -32,6 +33,8 @@ APP = "judges"
 RUNS_APP = "judges-of-a-run"
 """The Serve application of a fleet that is a run's own."""
 OWNER = {"name": "owner-of-the-judges", "namespace": "character-factory"}
+EVERYWHERE = ("0.0.0.0", "::")
+"""Hosts that mean every interface, and so name none that a client could ask for."""
 
 
 def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
@@ -58,7 +61,8 @@ def standing(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> 
     """The base URL of a fleet with these judges, which is there as long as the block runs.
 
     Raises:
-        ConfigError: another server has the port, or the cluster cannot hold the judges.
+        ConfigError: another server or another run has the port or the cluster's Serve, or the cluster cannot hold the
+            judges.
         ModelError: a judge does not start.
     """
     if not judges:
@@ -99,7 +103,7 @@ def _left_behind(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
     if not is_abandoned():
         return None
     with suppress(ConfigError):
-        if url := running(fleet, judges):
+        if url := running(fleet, judges, left_behind=True):
             return url
     take_down(RUNS_APP)
     return None
@@ -120,16 +124,21 @@ def _own(fleet: Fleet) -> Any:
         return ray.remote(_Owner).options(**OWNER, num_cpus=0, scheduling_strategy=here).remote()
     except ValueError:
         raise ConfigError(
-            f"evaluation.fleet.port {fleet.port}: another run's fleet stands on this cluster, at another port or with "
-            "other judges; wait for its end, or name its port"
+            f"evaluation.fleet.port {fleet.port}: another run's fleet stands on this cluster, and goes away with that "
+            "run; wait for its end (runs share one that `make judges-up` leaves)"
         ) from None
 
 
-def running(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
+def running(fleet: Fleet, judges: Sequence[FleetJudge], left_behind: bool = False) -> str | None:
     """The base URL of a fleet that runs already and has these judges, or None where nothing listens.
 
+    Args:
+        fleet: where it would listen.
+        judges: whom it must have.
+        left_behind: whether it may be a run's own, because that run is known to be gone.
+
     Raises:
-        ConfigError: something else listens there.
+        ConfigError: something else listens there, or another run's fleet.
     """
     if not fleet.port:
         return None
@@ -137,13 +146,18 @@ def running(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
     request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {key_of(fleet)}"})
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
-            there = {model["id"] for model in json.load(answer)["data"]}
+            there = {str(model["id"]): model.get("owned_by") for model in json.load(answer)["data"]}
     except urllib.error.HTTPError as problem:
         raise ConfigError(f"evaluation.fleet.port {fleet.port}: what listens there says {problem}; {_OTHER}") from None
-    except OSError:
+    except urllib.error.URLError:
         return None
-    except (ValueError, LookupError, TypeError):
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
         raise ConfigError(f"evaluation.fleet.port {fleet.port}: what listens there is no fleet; {_OTHER}") from None
+    if RUNS_APP in there.values() and not left_behind:
+        raise ConfigError(
+            f"evaluation.fleet.port {fleet.port}: another run's fleet listens there, and goes away with that run; "
+            "wait for its end, or take another port (`make judges-down` ends what a killed run left on a cluster)"
+        )
     missing = [judge.name for judge in judges if wire_name(judge) not in there]
     if missing:
         raise ConfigError(
@@ -169,9 +183,10 @@ def bring_up(
         place: theirs in the config.
 
     Raises:
-        ConfigError: the cluster can never hold them.
+        ConfigError: the cluster can never hold them, or serves something already.
         ModelError: one does not start, or not in time.
     """
+    check_serve_is_free()
     replicas = [{"GPU" if on_gpu(judge.device) else "CPU": workers(judge)} for judge in judges]
     fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
     check_fits([*fewest, {"CPU": INGRESS_CPUS}], place)
@@ -185,7 +200,7 @@ def bring_up(
 
     def deploy() -> None:
         try:
-            serve.run(application(fleet, judges), name=app, route_prefix="/")
+            serve.run(application(fleet, judges, app), name=app, route_prefix="/")
         except BaseException as problem:
             failure.append(problem)
 
@@ -197,6 +212,23 @@ def bring_up(
         take_down(app)
         raise ModelError(f"{place}: cannot start: {said}; --verbose shows all that they said")
     return _url(fleet.host, port)
+
+
+def check_serve_is_free() -> None:
+    """Check that Serve runs nothing on the Ray that this process is joined to.
+
+    It has one door, which stays at the host and port of whoever started it.
+
+    Raises:
+        ConfigError: it does.
+    """
+    from ray import serve
+
+    if others := sorted(serve.status().applications):
+        raise ConfigError(
+            f"RAY_ADDRESS: Serve runs {', '.join(others)} there already; end it (judges: `make judges-down`), or unset "
+            "RAY_ADDRESS"
+        )
 
 
 def take_down(*apps: str) -> None:
@@ -218,7 +250,9 @@ def fleet_key_env(fleet: Fleet) -> str | None:
 
 
 def _url(host: str, port: int) -> str:
-    reached = host if host in LOOPBACK else ray.util.get_node_ip_address() if ray.is_initialized() else "127.0.0.1"
+    reached = host
+    if host in EVERYWHERE:
+        reached = ray.util.get_node_ip_address() if ray.is_initialized() else "127.0.0.1"
     return f"http://[{reached}]:{port}/v1" if ":" in reached else f"http://{reached}:{port}/v1"
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from factory import storage
 from factory.benchmark import Benchmark, open_benchmark
-from factory.config import FleetJudge, RunConfig
+from factory.config import RunConfig
 from factory.engine.steps import Lane, Step
 from factory.errors import ConfigError
 from factory.evaluation import plan
@@ -35,7 +35,7 @@ from factory.evaluation.judge_checks import (
     Pair,
     read_pairs,
 )
-from factory.evaluation.judges import Judge, fleet_judges
+from factory.evaluation.judges import Judge
 from factory.evaluation.judging import render_judgement
 from factory.evaluation.making_steps import make
 from factory.evaluation.rubric import Rubric
@@ -76,8 +76,8 @@ def check(config: RunConfig) -> None:
     rubrics = _check_settings(config)
     for judge in config.evaluation.judges:
         plan.locate(judge)
-    for judge in fleet_judges(config):
-        _check_window(config, rubrics, judge)
+        if isinstance(judge, plan.Windowed):
+            _check_window(config, rubrics, judge)
 
 
 def _check_settings(config: RunConfig) -> Mapping[str, Rubric]:
@@ -90,7 +90,7 @@ def _check_settings(config: RunConfig) -> Mapping[str, Rubric]:
     return rubrics_of(open_benchmark(config.evaluation.benchmark))
 
 
-def _check_window(config: RunConfig, rubrics: Mapping[str, Rubric], judge: FleetJudge) -> None:
+def _check_window(config: RunConfig, rubrics: Mapping[str, Rubric], judge: plan.Windowed) -> None:
     pairs = read_pairs()
     protocol, comparison = protocol_of(config, rubrics, judge.name), comparison_of(config, rubrics, judge.name)
     requests = [

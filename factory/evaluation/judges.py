@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory import models
+from factory.chat import control_tokens
 from factory.config import EndpointJudge, FleetJudge, RunConfig, Sampling, ScriptedJudge, deciding
 from factory.engine.openai import api_key
 from factory.engine.steps import Engine
-from factory.evaluation.deployment import LOGPROBS, wire_name
+from factory.evaluation.deployment import LOGPROBS, in_flight, wire_name
 from factory.evaluation.fleet import fleet_key_env
 from factory.job import locate_model
 from factory.models import Located
@@ -54,9 +55,10 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
         model=wire_name(judge),
         base_url=fleet_url or "http://127.0.0.1",
         api_key_env=fleet_key_env(config.evaluation.fleet),
-        concurrency=judge.replicas[1] * judge.at_once * 5 // 4,  # a full queue is what makes Serve add a replica
+        concurrency=in_flight(judge),
         timeout_s=600,
         max_retries=20,
+        special_tokens=control_tokens(models.fetch(judge.model, weights=False)) if fleet_url else (),
     )
     decided = {"logprobs": True, "engine_kwargs": deciding(judge.engine_kwargs)}
     return Judge(judge.name, judge.kind, models.locate(judge.model), endpoint, decided)

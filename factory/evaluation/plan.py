@@ -11,7 +11,8 @@ from rich.table import Table as Grid
 from factory import models, storage
 from factory.benchmark import Benchmark, all_questions, digest_of, open_benchmark
 from factory.chat import ChatTokenizer
-from factory.config import FleetJudge, OpenAIEngine, RunConfig
+from factory.config import EndpointJudge, FleetJudge, OpenAIEngine, RunConfig
+from factory.engine.openai import check_endpoint
 from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.answers import wants_profiles
 from factory.evaluation.fleet import check_fleet, cpus_of
@@ -28,6 +29,10 @@ from factory.records import Request
 PROMPTS = ("answer", "answer-profile", "score-examples", "judge")
 MEMBERS = {"candidates": "a model to score", "judges": "a judge that scores"}
 """Who takes part, by key of `evaluation`."""
+Windowed = FleetJudge | EndpointJudge
+"""A judge whose context has an end; where an endpoint does not tell it, nothing is checked."""
+CHARACTERS_A_TOKEN = 4
+"""Of English text, by the tokenizers of our time; that of an endpoint is not known."""
 JOB_CPUS = 4
 """A candidate's engine, and the tasks that read and write beside it."""
 
@@ -52,8 +57,9 @@ def check(config: RunConfig) -> None:
     for member in _members(config):
         locate(member)
     check_fleet(config.evaluation.fleet)
-    for judge in fleet_judges(config):
-        _check_window(config, benchmark, judge)
+    for judge in config.evaluation.judges:
+        if isinstance(judge, Windowed):
+            _check_window(config, benchmark, judge)
 
 
 def check_named(config: RunConfig, *keys: str) -> None:
@@ -94,7 +100,7 @@ def locate(member: object) -> models.Located:
     return models.locate(member.model) if isinstance(member, FleetJudge) else locate_model(member)  # type: ignore[arg-type]
 
 
-def _check_window(config: RunConfig, benchmark: Benchmark, judge: FleetJudge) -> None:
+def _check_window(config: RunConfig, benchmark: Benchmark, judge: Windowed) -> None:
     evaluation = config.evaluation
     beside = {
         "example replies (evaluation.examples.max_tokens)": evaluation.examples.max_tokens,
@@ -104,7 +110,7 @@ def _check_window(config: RunConfig, benchmark: Benchmark, judge: FleetJudge) ->
 
 
 def check_window(
-    config: RunConfig, judge: FleetJudge, asked: str, requests: Iterable[Request], beside: Mapping[str, int]
+    config: RunConfig, judge: Windowed, asked: str, requests: Iterable[Request], beside: Mapping[str, int]
 ) -> None:
     """The longest prompt that a judge may get must fit its window, with room for its verdict.
 
@@ -118,15 +124,17 @@ def check_window(
     Raises:
         ConfigError: it does not; with the numbers.
     """
-    folder = models.fetch(judge.model, weights=False)
-    window = judge.engine_kwargs.get("max_model_len") or json.loads((Path(folder) / "config.json").read_text()).get(
-        "max_position_embeddings"
-    )
+    lengths: Iterator[int]
+    if isinstance(judge, EndpointJudge):
+        window, lengths = check_endpoint(judge), map(_about, requests)
+        asked += f", at {CHARACTERS_A_TOKEN} characters a token"
+    else:
+        folder = models.fetch(judge.model, weights=False)
+        window, lengths = judge.engine_kwargs.get("max_model_len") or window_of(folder), _lengths(folder, requests)
     if not window:
         return
-    tokenizer = ChatTokenizer(folder)
     parts = {
-        asked: max(len(tokenizer.encode(request.messages)) for request in requests),
+        asked: max(lengths),
         **beside,
         "verdict (evaluation.judging.max_tokens)": config.evaluation.judging.max_tokens,
     }
@@ -136,6 +144,23 @@ def check_window(
             f"evaluation.judges ({judge.name}): needs {sum(parts.values())} tokens ({told}), its window has {window}; "
             "raise its max_model_len, lower one of these, or take another judge"
         )
+
+
+def window_of(folder: str) -> int | None:
+    """The tokens of a model's context, as its folder tells; a model that also sees has them a level deeper."""
+    told = json.loads(Path(folder, "config.json").read_text())
+    text = told.get("text_config") or {}
+    found: int | None = told.get("max_position_embeddings") or text.get("max_position_embeddings")
+    return found
+
+
+def _lengths(folder: str, requests: Iterable[Request]) -> Iterator[int]:
+    tokenizer = ChatTokenizer(folder)
+    yield from (len(tokenizer.encode(request.messages)) for request in requests)
+
+
+def _about(request: Request) -> int:
+    return sum(len(message.content) for message in request.messages) // CHARACTERS_A_TOKEN
 
 
 def _longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Request]:
@@ -153,7 +178,7 @@ def _longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Reque
         yield render_judgement(protocol, row)
 
 
-def not_checked(members: Iterable[object], check_judge: Callable[[FleetJudge], None]) -> list[str]:
+def not_checked(members: Iterable[object], check_judge: Callable[[Windowed], None]) -> list[str]:
     """Check candidates and judges, and say what of it cannot be checked from here.
 
     Raises:
@@ -166,7 +191,7 @@ def not_checked(members: Iterable[object], check_judge: Callable[[FleetJudge], N
             continue
         try:
             locate(member)
-            if isinstance(member, FleetJudge):
+            if isinstance(member, Windowed):
                 check_judge(member)
         except UnreachableError as problem:
             notes.append(str(problem))

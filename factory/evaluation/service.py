@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from factory.config_file import load_config
 from factory.errors import ConfigError
 from factory.evaluation.deployment import application, key_of
+from factory.evaluation.fleet import APP
 from factory.evaluation.judges import fleet_judges
 
 
@@ -29,4 +30,4 @@ def judges(arguments: Arguments) -> Any:
         raise ConfigError(f"config {arguments.config}: evaluation.judges has none of kind fleet")
     if not key_of(fleet):
         raise ConfigError(f"${fleet.api_key_env} holds no key; a fleet that others can reach needs one")
-    return application(fleet, members)
+    return application(fleet, members, APP)

@@ -40,7 +40,7 @@ def client_of(endpoint: OpenAIEngine) -> Any:
 
 def _asked(endpoint: OpenAIEngine, messages: Iterable[Message], sampling: Sampling) -> dict[str, Any]:
     drawn = {name: value for name, value in sampling if name != "frequency_penalty" or value}
-    told = [{"role": m.role, "content": neutral(m.content)} for m in messages]
+    told = [{"role": m.role, "content": neutral(m.content, endpoint.special_tokens)} for m in messages]
     return {"model": endpoint.model, "messages": told, **drawn}
 
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from factory import stopping
-from factory.errors import ConfigError
 from factory.evaluation import fleet
 from factory.evaluation.deployment import key_of, wire_name
 from factory.job import Job
@@ -41,8 +40,7 @@ def serve_until_stopped(job: Job) -> None:
 def _on_serve(job: Job, cast: Cast) -> Iterator[Stage]:
     from ray import serve
 
-    if others := sorted(serve.status().applications):
-        raise ConfigError(f"RAY_ADDRESS: Serve runs {', '.join(others)} there already; end it, or unset RAY_ADDRESS")
+    fleet.check_serve_is_free()  # here too: what is there is not to be taken down
     own, api = served(cast), job.config.chat.api
     try:
         url = ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from factory import models, storage
+from factory.chat import control_tokens
 from factory.config import EndpointJudge, FleetJudge, OpenAIEngine, RunConfig
 from factory.errors import ConfigError
 from factory.evaluation.deployment import wire_name
@@ -97,4 +98,5 @@ def _endpoint(config: RunConfig, member: Member, url: str) -> OpenAIEngine:
         api_key_env=fleet_key_env(config.chat.api),
         timeout_s=ANSWER_WAIT_S,
         max_retries=2,
+        special_tokens=control_tokens(models.fetch(member.model, weights=False)),
     )

@@ -41,11 +41,15 @@ class Rules:
     misbehave: str = ""
     """Such as `503`; as a marker says it."""
     at_most: int = 10**9
-    """How many requests at once it takes; 429 for the others."""
+    """How many requests at once it takes."""
+    busy: int = 429
+    """The status that the others get."""
     delay_s: float = 0
     word_s: float = 0
     """How long each word of a reply takes that is streamed."""
     key: str = KEY
+    card: dict = field(default_factory=dict)
+    """What the list of models says of each besides."""
 
 
 @dataclass
@@ -70,7 +74,8 @@ class Server:
             return failed(401, f"Incorrect API key provided: {request.headers.get('Authorization')}")
         if self.rules.misbehave == "no-list":
             return failed(404, "no such page")
-        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+        cards = [{"id": name, "object": "model", **self.rules.card} for name in MODELS]
+        return web.json_response({"object": "list", "data": cards})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         arrived, body = time.time(), await request.json()
@@ -80,7 +85,7 @@ class Server:
         self.log.append(entry)
         try:
             if self.now > self.rules.at_most:
-                response = failed(429, "too many")
+                response = failed(self.rules.busy, "too many")
             else:
                 await asyncio.sleep(self.rules.delay_s)
                 response = await self.answer(request, body)

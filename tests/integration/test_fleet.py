@@ -15,6 +15,9 @@ import psutil
 import pytest
 
 from factory.benchmark import TASKS
+from factory.config import Fleet
+from factory.errors import ConfigError
+from factory.evaluation.fleet import running
 from factory.head import free_port
 from tests.integration.runs import PROJECT
 
@@ -59,6 +62,8 @@ def test_a_fleet_comes_up_judges_through_a_killed_engine_and_goes_away(make_run)
         time.sleep(0.5)
     time.sleep(2)  # the judgements are in flight
     assert listens(port)
+    with pytest.raises(ConfigError, match="another run's fleet"):  # what a second run on this machine is told
+        running(Fleet(port=port), [])
     engines = [p for p in psutil.Process(process.pid).children(recursive=True) if "EngineCore" in p.name()]
     engines[0].kill()
     assert process.wait(500) == 0, run.log()

@@ -2,10 +2,11 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from factory.config import Fleet, FleetJudge
+from factory.config import Evaluation, Fleet, FleetJudge, RunConfig
 from factory.errors import ConfigError
-from factory.evaluation.deployment import KeyCheck, _digest, wire_name
+from factory.evaluation.deployment import KeyCheck, _digest, queued, wire_name
 from factory.evaluation.fleet import check_fleet, fleet_key_env
+from factory.evaluation.judges import open_judges
 
 
 @pytest.fixture
@@ -49,3 +50,17 @@ def test_another_model_or_setting_is_another_name_on_the_wire():
     assert wire_name(judge) == wire_name(judge.model_copy(update={"replicas": (1, 9)}))
     assert wire_name(judge) != wire_name(judge.model_copy(update={"engine_kwargs": {"max_model_len": 512}}))
     assert wire_name(judge).startswith("a-")
+
+
+def test_the_clients_of_a_fleet_know_the_special_tokens_of_its_models():
+    judge = FleetJudge(name="a", model="embedded", device="cpu")
+    (client,) = open_judges(RunConfig.model_construct(evaluation=Evaluation(judges=(judge,))), "http://127.0.0.1:1/v1")
+    assert {"<|im_end|>", "<file_sep>"} < set(client.config.special_tokens)
+
+
+@pytest.mark.parametrize("replicas", [(1, 1), (1, 8)])
+def test_the_queue_of_one_replica_holds_all_that_a_run_asks_at_a_time(replicas):
+    """A fleet begins with its fewest replicas, and its clients with as many requests as the most can take."""
+    judge = FleetJudge(name="a", model="embedded", device="cpu", replicas=replicas)
+    (client,) = open_judges(RunConfig.model_construct(evaluation=Evaluation(judges=(judge,))), "")
+    assert client.config.concurrency <= queued(judge) <= 2 * replicas[1] * judge.at_once

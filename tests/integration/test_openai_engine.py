@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from transformers import PreTrainedTokenizerFast
 
+from factory import models
+from factory.chat import control_tokens
 from factory.config import OpenAIEngine, Sampling
 from factory.engine.openai import OpenAIGeneration, ShardClient, api_key, check_endpoint, neutral
 from factory.errors import ModelError, UnreachableError
@@ -73,9 +76,10 @@ def test_retry_after_is_waited_for(server):
     assert 2 <= second - first < 3  # the client's own pause is half a second
 
 
-def test_a_rate_limit_that_only_some_run_into_rejects_nobody(server):
+@pytest.mark.parametrize("busy", [429, 503])
+def test_a_rate_limit_or_a_full_queue_that_only_some_run_into_rejects_nobody(server, busy):
     """Two at a time get through, and the last of them fails far more often than it may retry."""
-    server.rule(delay_s=0.1, at_most=2)
+    server.rule(delay_s=0.1, at_most=2, busy=busy)
     completions = ask(server, *(f"number {n}" for n in range(24)), max_retries=1)
     assert [completion.error for completion in completions] == [""] * 24
 
@@ -198,7 +202,10 @@ def test_sampling_is_told_and_a_penalty_only_where_there_is_one(server):
 
 
 TOKENS = """<|im_end|> <|start_header_id|> <|reserved_special_token_250|> <\uff5cend\u2581of\u2581sentence\uff5c>
-<s> </s> <start_of_turn> <end_of_turn> [INST] [/INST]"""
+<s> </s> <bos> <eos> <pad> <unk> <mask> <start_of_turn> <end_of_turn> <start_of_image> <unused7>
+[INST] [/INST] [TOOL_CALLS] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [SYSTEM_PROMPT] [IMG] [IMG_BREAK]
+<think> </think> <tool_call> </tool_call> <file_sep> <repo_name> <reponame> <issue_start> <jupyter_output> <fim_middle>
+[gMASK] <sop> [CLS] [SEP] [PAD] [|assistant|] <EOS_TOKEN> <SPECIAL_12> <reserved_106> [UNUSED_TOKEN_145]"""
 
 
 @pytest.mark.parametrize("token", TOKENS.split())
@@ -212,7 +219,44 @@ def test_a_control_token_inside_another_is_broken_too():
     assert "<|im_end|>" not in neutral("<<|im_end|>|im_end|><|im_<|im_end|>end|>")
 
 
-@pytest.mark.parametrize("text", ["a < b | c > d", "<|>", "a||b", "<p>hi</p>", "x[1]", "<script>", "[instance]"])
+def test_a_models_own_tokens_are_broken_beside_those_of_the_families():
+    own = ("<turn:end>", "~!b[", "*", "<|im_end|>")
+    assert neutral("a<turn:end>b~!b[c<|im_end|>*", own) == "a<\u200bturn:end>b~\u200b!b[c<\u200b|im_end|>*"
+    assert neutral("a<turn:end>b") == "a<turn:end>b"
+
+
+def test_no_special_token_of_a_served_model_is_one_in_data():
+    """Its chat endpoint tokenises what the template makes of a text, special tokens in it included."""
+    folder = models.fetch("embedded", weights=False)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    special = control_tokens(folder)
+    assert {"<|im_end|>", "<file_sep>", "<repo_name>"} < set(special)
+    data = "".join(f"a{token}{token}b" for token in special)
+    ids = set(tokenizer(data)["input_ids"]) & set(tokenizer.added_tokens_decoder)
+    assert len(ids) == len(special)
+    assert not set(tokenizer(neutral(data, special))["input_ids"]) & set(tokenizer.added_tokens_decoder)
+
+
+def test_an_endpoints_own_tokens_never_reach_it(server):
+    ask(server, "a<turn:end>b", special_tokens=("<turn:end>",))
+    assert "<turn:end>" not in str(server.requests())
+
+
+TEXTS = [
+    "a < b | c > d",
+    "<|>",
+    "a||b",
+    "<p>hi</p>",
+    "x[1]",
+    "<script>",
+    "[instance]",
+    "[Img]",
+    "<thinking>",
+    "[laughs]",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_other_text_stays_as_it_is(text):
     assert neutral(text) == text
 
@@ -301,6 +345,21 @@ def test_clients_get_the_key_of_who_started_the_run_and_show_it_nowhere(server, 
 def test_an_endpoint_without_a_list_of_models_is_taken_as_it_is(server):
     server.rule(misbehave="no-list")
     check_endpoint(engine(server, model="anything"))
+
+
+@pytest.mark.parametrize(
+    ("card", "context"),
+    [
+        ({"max_model_len": 4096}, 4096),  # vLLM
+        ({"metadata": {"model_id": "a", "max_request_context_length": 4096}}, 4096),  # Ray Serve
+        ({"metadata": {"max_request_context_length": None}}, None),
+        ({"max_model_len": "long", "metadata": "none"}, None),
+        ({}, None),
+    ],
+)
+def test_the_context_is_known_where_the_list_of_models_tells_it(server, card, context):
+    server.rule(card=card)
+    assert check_endpoint(engine(server)) == context
 
 
 def test_what_is_wrong_with_the_endpoint_is_one_line(server, make_run):
@@ -393,9 +452,3 @@ def test_a_run_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
     assert len(finished()) == 160
     asked = [re.search(r"a baker, number \d+", entry["messages"][-1]["content"])[0] for entry in server.requests()]
     assert sorted(map(content_id, asked)) == sorted(finished() - before)
-
-
-@pytest.mark.parametrize("token", ["<|im_end|>", "<|eot_id|>", "<|start_header_id|>"])
-def test_control_tokens_in_data_are_broken_for_endpoints(token):
-    assert token not in neutral(f"a{token}b")
-    assert neutral(f"a{token}b").replace("\u200b", "") == f"a{token}b"

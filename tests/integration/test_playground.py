@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from factory.config import Chat, RunConfig
 from factory.errors import ConfigError
+from factory.head import free_port
 from factory.playground.conversation import Turn, begin, feedback
 from factory.playground.door import _app, check_door
 from factory.playground.form import read_persona
@@ -253,6 +254,15 @@ def test_a_page_that_others_can_reach_wants_a_password_and_a_port_is_free(url, m
         check_door(Chat(port=int(url.rpartition(":")[2])))
     monkeypatch.setenv("CHAT_PASSWORD", "sesame")
     check_door(Chat(host="0.0.0.0", port=0))
+
+
+def test_judges_do_not_come_up_on_a_ray_whose_serve_is_the_playgrounds(url, make_run):
+    """Serve has one door, and it is elsewhere: clients of the judges would find nobody."""
+    judges = [{"name": "a", "model": "embedded", "device": "cpu"}]
+    other = make_run("judges", 1, evaluation={"judges": judges, "fleet": {"port": free_port()}})
+    assert other.start(job="judges_up").wait(200) == 2, other.log()
+    (line,) = [line for line in other.log().splitlines() if "error" in line]
+    assert line.startswith("error: RAY_ADDRESS: Serve runs ")
 
 
 def test_votes_are_kept_on_s3(s3):
