@@ -112,7 +112,8 @@ class CandidateScores(_Part):
     answer_words_mean: Number
     """Words of an answer, on average; null without answers."""
     scores: JudgeScores
-    """By the mean of the judges: an answer's score is the mean over the judges that scored it."""
+    """By the mean of the judges. Where a judge failed, the others count by how far they are above or below
+    what they give in this task on average, for judges differ in height."""
     by_judge: dict[str, JudgeScores]
     """By each judge alone, all of the document's judges."""
     general: General | None = None
@@ -153,7 +154,8 @@ class Difference(_Part):
     task: str
     """A task, or `PScore`."""
     difference: Number
-    """a's score less b's, on average over the personas that both have a score for."""
+    """a's score less b's, on average over the personas that both have a score for. A judge's score of a
+    question counts where it scored the answers of both."""
     low: Number
     """Lower end of its 95 % bootstrap interval, over personas."""
     high: Number
