@@ -165,10 +165,8 @@ def test_a_blank_answer_never_reaches_a_judge(protocol, answer):
 
 
 def test_a_guided_reply_becomes_a_judgement():
-    score = TokenChoice("4", {"4": 0.0})
-    made = parse_judgement(
-        GUIDED, ANSWER, says(Verdict(reasoning="Plain.", score=4).model_dump_json(), ending=(score,))
-    )
+    ending = (TokenChoice('"score":', {}), TokenChoice("4", {"4": 0.0}))
+    made = parse_judgement(GUIDED, ANSWER, says(Verdict(reasoning="Plain.", score=4).model_dump_json(), ending=ending))
     ids = {name: ANSWER[name] for name in ("candidate", "persona_id", "task", "question_id")}
     assert made == Judgement(judge="judge-a", **ids, score=4, expected_score=4.0, reasoning="Plain.")
     assert judgement_ids(GUIDED, ANSWER) == {"judge": "judge-a", **ids}
@@ -179,6 +177,14 @@ def test_a_free_reply_becomes_a_judgement_with_all_that_was_said():
     assert isinstance(made, Judgement)
     assert (made.score, made.expected_score) == (5, None)
     assert made.reasoning == "It is kind.\nTherefore, the final score is 5."
+
+
+def test_an_expected_score_is_not_taken_from_an_example_that_the_reply_ends_on():
+    reply = "Therefore, the final score is 5.\nIt is a bit nearer to the example of Score = 3 than to the next."
+    words = (" the", " example", " of", " Score", " =", " ", "3", " than", " to", " the", " next", ".")
+    made = parse_judgement(PARITY, ANSWER, says(reply, ending=tuple(TokenChoice(word, {word: 0.0}) for word in words)))
+    assert isinstance(made, Judgement)
+    assert (made.score, made.expected_score) == (5, None)
 
 
 @pytest.mark.parametrize(
