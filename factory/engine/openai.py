@@ -24,7 +24,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import OpenAIEngine, Sampling
-from factory.engine.conversation import Reply, RowError, carry_on, temperature_of
+from factory.engine.conversation import NoReplyError, Reply, RowError, carry_on, temperature_of
 from factory.engine.watching import Requests, watch
 from factory.errors import ModelError, UnreachableError, UserError
 from factory.records import Completion, Message, Request, TokenChoice
@@ -168,7 +168,7 @@ def _read(answer: Any) -> Reply:
     text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
     refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
     if refusal or (text is None and finish_reason != "length"):
-        raise RowError("refused" if refusal else "engine_error", str(refusal or f"no text: {json.dumps(choice)}"))
+        raise NoReplyError("refused" if refusal else "engine_error", str(refusal or f"no text: {json.dumps(choice)}"))
     (text or "").encode()  # fails where it is no text, or has half characters
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     asked, said, cached = (int(n or 0) for n in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached))

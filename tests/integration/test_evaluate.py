@@ -161,7 +161,17 @@ def behind(server: OpenAIServer, name: str, **settings: object) -> dict:
 
 def test_an_endpoint_that_misbehaves_fails_its_rows_alone(make_run, server):
     server.rule()
-    wrongs = ["429 x2", "500 x2", "html x1", "no-json", "half-score", "too-long", "no-choices x1", "refusal", "cut x1"]
+    wrongs = [
+        "429 x2",
+        "500 x2",
+        "html x1",
+        "no-json",
+        "half-score",
+        "too-long",
+        "no-choices x1",
+        "refusal",
+        "refusal x2",
+    ]
     # A marker in a candidate's answer is in what the judge is asked, and there the server reads it.
     words = ["cloakroom", "bell", "school", "glove", "kid", "mitten", "fish", "stray", "knife"]
     answers = {word: f"Well. [[{wrong}]]" for word, wrong in zip(words, wrongs, strict=True)}

@@ -152,6 +152,14 @@ def test_a_dialogue_that_fails_in_a_later_turn_is_rejected_and_goes_no_further(s
     assert not server.requests("three")
 
 
+@pytest.mark.parametrize("kind", ["refusal", "filter", "no-text"])
+def test_an_answer_that_is_no_reply_is_asked_for_again_where_attempts_are_left(server, kind):
+    (completion,) = ask(server, Request((Message("user", f"hello [[{kind} x1]]"),), attempts=2, temperature=0))
+    assert (completion.error, completion.replies) == ("", (f"You said: hello [[{kind} x1]]",))
+    first, second = server.requests("hello")
+    assert (first["temperature"], second["temperature"]) == (0, 0.5)
+
+
 def test_no_more_requests_than_allowed_are_in_flight_and_so_many_are(server):
     server.rule(delay_s=0.05)
     trouble = [f"{n} [[{kind}]]" for n, kind in enumerate(["500 x1", "drop x1", "400", "html x1"] * 3)]
