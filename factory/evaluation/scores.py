@@ -20,7 +20,7 @@ from factory.evaluation.general_scores import general_change, general_of
 from factory.evaluation.general_steps import read_results
 from factory.evaluation.items import TASK_NAMES, Items, cells, over_judges, paired_cells
 from factory.evaluation.leaderboard import grid, leaderboard, notes
-from factory.evaluation.questions import FOLDER, answers_table, judgements_table, questions_table
+from factory.evaluation.questions import FOLDER, answers_table, examples_table, judgements_table, questions_table
 from factory.evaluation.statistics import agreement, compare_all, length_correlation, persona_scores, summary
 from factory.progress import Progress
 from factory.runtime import unwrapped
@@ -113,6 +113,7 @@ def scores_of(
             digest=(questions.settings() or {})["benchmark"],
             personas=items.personas,
             questions=len(items.task),
+            examples=(examples_table(config).manifest() or {})["ok"],
         ),
         tasks=TASK_NAMES,
         candidates=scored,
@@ -167,7 +168,7 @@ def _judge_scores(
 ) -> document.JudgeScores:
     answered, judged = ~np.isnan(items.words[number]), ~np.isnan(scores)
     failed = int((answered & ~judged).sum())
-    share = failed / max(1, int(answered.sum()))
+    unscored = float((~judged).mean())
     tasks, pscore = _summaries(config, items, scores)
     told = not np.isnan(expected).all()
     expected_tasks, expected_pscore = _summaries(config, items, expected) if told else (None, None)
@@ -175,8 +176,9 @@ def _judge_scores(
     return document.JudgeScores(
         judged=int(judged.sum()),
         failed=failed,
-        failure_share=share,
-        marked=share > config.evaluation.max_judge_failures,
+        failure_share=failed / max(1, int(answered.sum())),
+        unscored_share=unscored,
+        marked=unscored > config.evaluation.max_judge_failures,
         tasks=tasks,
         pscore=pscore,
         expected=expected_tasks,

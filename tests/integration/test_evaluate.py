@@ -88,6 +88,20 @@ def test_a_judge_that_fails_gives_no_score_and_enters_no_mean(scored):
     assert plain["scores"]["marked"]
 
 
+def test_answers_that_were_rejected_before_the_judging_mark_a_score_as_failures_do(scored):
+    rejected = sum(row["status"] != "ok" for row in scored.rows("evaluation/plain/answers"))
+    plain, told = (one["by_judge"]["kind"] for one in document(scored)["candidates"])
+    assert (plain["failed"], plain["failure_share"]) == (0, 0)
+    assert plain["unscored_share"] == pytest.approx(rejected / QUESTIONS)
+    assert (plain["marked"], told["marked"]) == (True, False)
+
+
+def test_questions_without_example_replies_are_counted_and_told(scored):
+    assert document(scored)["benchmark"]["examples"] == 0  # its judges write verdicts and nothing else
+    page = storage.read_bytes(f"{scored.output}/evaluation/leaderboard.md").decode()
+    assert f"Only 0 of {QUESTIONS} questions have example replies" in page
+
+
 def test_scores_are_kept_for_every_persona_and_candidate(scored):
     """Defect 5 of the published runner: it saved the last persona's alone, into a folder that did not exist."""
     kept = {row["persona_id"] for row in judgements(scored, "told", "kind") if row["score"]}
