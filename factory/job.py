@@ -17,6 +17,7 @@ from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.models import Located
+from factory.normalise import without_credentials
 from factory.progress import Progress
 
 
@@ -49,7 +50,7 @@ def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
         from factory.engine.openai import check_endpoint
 
         check_endpoint(engine)
-        return Located(engine.model, engine.base_url)
+        return Located(engine.model, without_credentials(engine.base_url))
     return models.locate(engine.model)
 
 

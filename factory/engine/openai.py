@@ -27,6 +27,7 @@ from factory.config import OpenAIEngine, Sampling
 from factory.engine.conversation import NoReplyError, Reply, RowError, carry_on, temperature_of
 from factory.engine.watching import Requests, watch
 from factory.errors import ModelError, UnreachableError, UserError
+from factory.normalise import without_credentials
 from factory.records import Completion, Message, Request, TokenChoice
 
 REQUESTS_PER_ACTOR = 128
@@ -199,7 +200,7 @@ def _row_error(engine: OpenAIEngine, problem: Any) -> RowError:
 
 def _end_of_run(engine: OpenAIEngine, problem: Any) -> UserError:
     where, told = _place(engine), str(problem).replace(api_key(engine), "***")[:300]
-    place = f"{where}.base_url {engine.base_url}"
+    place = f"{where}.base_url {without_credentials(engine.base_url)}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
     check = f"check it, {where}.model, {where}.structured, sampling and ${engine.api_key_env}"

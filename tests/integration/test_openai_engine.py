@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from factory.config import OpenAIEngine, Sampling
 from factory.engine.openai import OpenAIGeneration, ShardClient, check_endpoint, neutral
 from factory.errors import ModelError, UnreachableError
+from factory.job import locate_model
 from factory.records import Completion, Message, Request, content_id
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import PROJECT
@@ -382,3 +384,17 @@ def test_a_run_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
 def test_control_tokens_in_data_are_broken_for_endpoints(token):
     assert token not in neutral(f"a{token}b")
     assert neutral(f"a{token}b").replace("\u200b", "") == f"a{token}b"
+
+
+def test_credentials_in_an_endpoints_url_are_told_nowhere():
+    """A revision stands in manifests and in the leaderboard."""
+    settings = {"kind": "openai", "model": "small-chat", "api_key_env": None}
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as small:  # has no list of models
+        threading.Thread(target=small.serve_forever, daemon=True).start()
+        port = small.server_address[1]
+        found = locate_model(OpenAIEngine(base_url=f"http://me:secret@127.0.0.1:{port}/v1", **settings))
+        small.shutdown()
+    assert (found.ref, found.revision) == ("small-chat", f"http://…@127.0.0.1:{port}/v1")
+    with pytest.raises(UnreachableError) as away:
+        locate_model(OpenAIEngine(base_url="http://me:secret@127.0.0.1:9/v1", **settings))
+    assert "secret" not in str(away.value)
