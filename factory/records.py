@@ -358,10 +358,11 @@ class Request:
     """What the engine is asked: opening messages, then one user turn after each reply.
 
     `schema` is a JSON schema that every reply must follow, or None. A reply that `readable` (a
-    function of a module) calls False is asked for again, `attempts` times in all; then the last
-    one stands. `logprobs` asks for the most likely tokens at each place, which only endpoints tell.
-    `temperature` takes the place of the sampling's. With `weigh`, nothing is written: the messages
-    hold the replies, and the engine tells how likely they are (vLLM alone does).
+    function of a module) calls False, a refusal, and free text for `readable` that is cut are asked
+    for again, `attempts` times in all; then the last one stands. `logprobs` asks for the most likely
+    tokens at each place, which only endpoints tell. `temperature` takes the place of the sampling's.
+    With `weigh`, nothing is written: the messages hold the replies, and the engine tells how likely
+    they are (vLLM alone does).
     """
 
     messages: tuple[Message, ...]

@@ -12,7 +12,14 @@ def object_in(text: str) -> dict[str, Any] | None:
     """
     try:
         # Not strict: without guidance models leave line breaks in strings as they are.
-        found = json.loads(text[text.find("{") : text.rfind("}") + 1], strict=False)
+        found = json.loads(text[text.find("{") : text.rfind("}") + 1], strict=False, object_pairs_hook=_each_key_once)
     except (ValueError, RecursionError):  # a small model writes `{"a":{"a":...` to the limit
         return None
     return found if isinstance(found, dict) else None
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    held = dict(pairs)
+    if len(held) < len(pairs):  # of two scores the last would be taken
+        raise ValueError("a key stands twice")
+    return held

@@ -16,6 +16,7 @@ def scores_of(personas: int) -> dict:
             "judged": 38,
             "failed": 2,
             "failure_share": 0.05,
+            "unscored_share": 0.05,
             "marked": False,
             "tasks": tasks,
             "pscore": score(mean + 0.2),
@@ -45,6 +46,7 @@ def scores_of(personas: int) -> dict:
         "candidates": [candidate("base", 2.4), candidate("tuned", 3.8)],
         "benchmark": {
             "place": "x", "name": "builtin-v1", "digest": "d", "personas": personas, "questions": 5 * personas,
+            "examples": 5 * personas,
         },
         "judges": [{"name": name, "model": "m", "kind": "scripted", "family": None} for name in ("judge-a", "judge-b")],
         "agreement": {**dict.fromkeys(TASKS, 0.41), "all": 0.44},

@@ -136,9 +136,10 @@ class Evaluation(Section):
     parity: Literal["opencharacter"] | None = None
     """`opencharacter` judges in free text that ends in "the final score is N", as the paper does."""
     attempts: int = Field(3, ge=1)
-    """How often a judge is asked until its reply can be read."""
+    """How often a judge is asked until its reply can be read: for a score, and for the example replies."""
     max_judge_failures: float = Field(0.05, ge=0, le=1)
-    """A score with more failed judgements than this part is marked."""
+    """A score that lacks more than this part of its questions is marked, be it for judgements that failed or for
+    answers that were rejected before."""
     general: bool = True
     """Whether candidates are asked plain instructions too, to see whether tuning cost them their general ability."""
     fleet: Fleet = Fleet()

@@ -42,6 +42,10 @@ class RowError(Exception):
         self.detail = detail
 
 
+class NoReplyError(RowError):
+    """What was answered is no reply, such as a refusal: another attempt may bring one."""
+
+
 class Ask(Protocol):
     """What an engine gives: the next reply to some messages."""
 
@@ -60,8 +64,13 @@ async def carry_on(request: Request, ask: Ask) -> Completion:
             if turn:
                 messages += [Message("assistant", turns[-1].text), Message("user", request.follow_ups[turn - 1])]
             for attempt in range(request.attempts):
-                asked.append(await ask(messages, attempt > 0))
-                if request.readable is None or request.readable(asked[-1].text):
+                try:
+                    asked.append(await ask(messages, attempt > 0))
+                except NoReplyError:
+                    if attempt + 1 == request.attempts:
+                        raise
+                    continue
+                if _readable(request, asked[-1]):
                     break
             turns.append(asked[-1])
             if turns[-1].truncated:
@@ -78,3 +87,10 @@ async def carry_on(request: Request, ask: Ask) -> Completion:
         detail=detail,
         ending=turns[-1].ending if turns else (),
     )
+
+
+def _readable(request: Request, reply: Reply) -> bool:
+    """Free text that was cut lacks its end, whatever stands before that; an object is whole or cannot be read."""
+    if request.readable is None:
+        return True
+    return request.readable(reply.text) and not (reply.truncated and request.schema is None)

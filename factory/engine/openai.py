@@ -25,9 +25,10 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import OpenAIEngine, Sampling
-from factory.engine.conversation import Reply, RowError, carry_on, temperature_of
+from factory.engine.conversation import NoReplyError, Reply, RowError, carry_on, temperature_of
 from factory.engine.watching import Requests, watch
 from factory.errors import ModelError, UnreachableError, UserError
+from factory.normalise import without_credentials
 from factory.records import Completion, Message, Request, TokenChoice
 
 REQUESTS_PER_ACTOR = 128
@@ -194,7 +195,8 @@ def _read(answer: Any) -> Reply:
     text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
     refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
     if refusal or finish_reason in ("error", "abort") or (text is None and finish_reason != "length"):
-        raise RowError("refused" if refusal else "engine_error", str(refusal or f"no reply: {json.dumps(choice)}"))
+        what = str(refusal or f"no reply: {json.dumps(choice)}")
+        raise NoReplyError("refused" if refusal else "engine_error", what)
     (text or "").encode()  # fails where it is no text, or has half characters
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     asked, said, cached = (int(n or 0) for n in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached))
@@ -226,7 +228,7 @@ def _row_error(key: SecretStr, problem: Any) -> RowError:
 
 def _end_of_run(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError:
     where, told = _place(engine), str(problem).replace(key.get_secret_value(), "***")[:300]
-    place = f"{where}.base_url {engine.base_url}"
+    place = f"{where}.base_url {without_credentials(engine.base_url)}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
     check = f"check it, {where}.model, {where}.structured, sampling and ${engine.api_key_env}"

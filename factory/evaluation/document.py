@@ -59,8 +59,10 @@ class JudgeScores(_Part):
     """Answers without one, after all attempts (`judge_failed`). In the mean: answers that no judge scored."""
     failure_share: float
     """`failed` of `judged` and `failed` together; 0 where both are 0."""
+    unscored_share: float
+    """Questions without a score, of all that were asked: `failed`, and answers that were rejected before."""
     marked: bool
-    """Whether this is more than `evaluation.max_judge_failures`. In the mean: whether it is for any judge."""
+    """Whether `unscored_share` is more than `evaluation.max_judge_failures`. In the mean: whether any judge's is."""
     tasks: dict[str, TaskScore]
     """The score in each of the document's tasks."""
     pscore: TaskScore
@@ -112,7 +114,8 @@ class CandidateScores(_Part):
     answer_words_mean: Number
     """Words of an answer, on average; null without answers."""
     scores: JudgeScores
-    """By the mean of the judges: an answer's score is the mean over the judges that scored it."""
+    """By the mean of the judges. Where a judge failed, the others count by how far they are above or below
+    what they give in this task on average, for judges differ in height."""
     by_judge: dict[str, JudgeScores]
     """By each judge alone, all of the document's judges."""
     general: General | None = None
@@ -145,6 +148,8 @@ class Benchmark(_Part):
     """Personas that were asked about."""
     questions: int
     """Questions of all of them together."""
+    examples: int
+    """Questions with example replies of each score; of the others judges were shown none."""
 
 
 class Difference(_Part):
@@ -153,7 +158,8 @@ class Difference(_Part):
     task: str
     """A task, or `PScore`."""
     difference: Number
-    """a's score less b's, on average over the personas that both have a score for."""
+    """a's score less b's, on average over the personas that both have a score for. A judge's score of a
+    question counts where it scored the answers of both."""
     low: Number
     """Lower end of its 95 % bootstrap interval, over personas."""
     high: Number
@@ -219,7 +225,7 @@ class GeneralChange(_Part):
 class ScoresDocument(_Part):
     """All that an evaluation found out."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     """Of this shape."""
     protocol: Literal["light", "full"]
     """PersonaGym-Light asks the first question of each task."""

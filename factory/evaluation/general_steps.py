@@ -7,9 +7,9 @@ from typing import Any
 from factory.config import RunConfig
 from factory.engine.steps import Engine, Lane, Step
 from factory.evaluation.general import general_ids, general_items, instructions_by_id, parse_general, render_general
-from factory.manifest import manifest_of
+from factory.evaluation.making_steps import make
 from factory.progress import Progress
-from factory.records import Counts
+from factory.records import Counts, GeneralItem
 from factory.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, accepted, fingerprint_of, shard_rows_for
 
 NO_PROMPT = "none"
@@ -43,22 +43,16 @@ def general_lanes(config: RunConfig, engines: Sequence[Engine], progress: Progre
 
 def _take_items(config: RunConfig, progress: Progress) -> Table:
     items = general_items()
-    decided = {"items": fingerprint_of({"ids": [item.item_id for item in items]})}
-    fingerprint, table = fingerprint_of(decided), general_table(config, "benchmark")
-    table.begin(fingerprint, decided, progress.say)
-    if finished := table.manifest():
-        progress.done(finished, skipped=True)
-        return table
-    progress.begin([table.name], len(items))
+    table, decided = general_table(config, "benchmark"), fingerprint_of({"ids": [item.item_id for item in items]})
+    make(table, {"items": decided}, len(items), partial(_write, table, items), progress)
+    return table
+
+
+def _write(table: Table, items: Sequence[GeneralItem]) -> Counts:
     counts, size = Counts(), shard_rows_for(len(items))
     for number, start in enumerate(range(0, len(items), size)):
         counts += table.write(f"{number:05}", map(accepted, items[start : start + size]), GENERAL_ITEMS)
-    progress.finish()
-    table.check_complete(counts, len(items))
-    manifest = manifest_of(table.name, len(items), counts, progress.timing(counts), fingerprint)
-    table.finish(manifest)
-    progress.done(manifest)
-    return table
+    return counts
 
 
 def read_results(config: RunConfig) -> list[list[dict[str, Any]]]:

@@ -16,6 +16,9 @@ from factory.job import locate_model
 from factory.models import Located
 from factory.progress import Progress
 
+PROBE_TIMEOUT_S = 60
+"""The question whether a judge tells log-probabilities is a small one."""
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -67,7 +70,8 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
 def probed(judges: Sequence[Judge], progress: Progress) -> list[Judge]:
     """The judges, those that tell no log-probabilities known as such.
 
-    An endpoint may refuse a request that asks for them, or leave them out in silence.
+    An endpoint may refuse a request that asks for them, or leave them out in silence. One that gives
+    neither a refusal nor a good reply stays one to be asked for them.
     """
     return [judge if _tells_logprobs(judge) else _without_logprobs(judge, progress) for judge in judges]
 
@@ -86,11 +90,22 @@ def _tells_logprobs(judge: Judge) -> bool:
         return False
     import openai
 
-    client = openai.OpenAI(base_url=judge.config.base_url, api_key=api_key(judge.config), timeout=60, max_retries=5)
-    asked: dict[str, Any] = {"model": judge.config.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
+    asking = judge.config
+    client = openai.OpenAI(
+        base_url=asking.base_url,
+        api_key=api_key(asking),
+        timeout=min(asking.timeout_s, PROBE_TIMEOUT_S),
+        max_retries=asking.max_retries,
+    )
+    asked: dict[str, Any] = {"model": asking.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
     asked["messages"] = [{"role": "user", "content": "Say yes."}]
     try:
         answer = client.chat.completions.with_raw_response.create(**asked)
-        return bool((json.loads(answer.content)["choices"][0].get("logprobs") or {}).get("content"))
+        choice = json.loads(answer.content)["choices"][0]
+        return "message" not in choice or bool((choice.get("logprobs") or {}).get("content"))
+    except (openai.BadRequestError, openai.UnprocessableEntityError):
+        return False
     except (openai.APIError, AttributeError, LookupError, TypeError, ValueError):
-        return False  # what else is wrong with it, the judging itself will tell
+        # A bad moment tells nothing of log-probabilities, and without them all expected scores would be lost
+        # for good; what is wrong with the endpoint, the judging itself will tell.
+        return True

@@ -58,7 +58,7 @@ def parse_judgement(protocol: Protocol, row: Row, completion: Completion) -> Jud
     score, reasoning = _read(protocol, reply, completion.truncated)
     if score is None:
         return Reject("judge_failed", reply)
-    expected = expected_score(completion.ending)
+    expected = expected_score(completion.ending, score)
     ids = judgement_ids(protocol, row)
     return Judgement(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
 

@@ -20,7 +20,12 @@ from factory.evaluation.published import GROUPS, JUDGE, published
 from factory.evaluation.statistics import PSCORE
 
 MARK = "†"
-FOOTNOTE = f"{MARK} more judgements failed than `evaluation.max_judge_failures` allows"
+FOOTNOTE = (
+    f"{MARK} more of the questions are without a score than `evaluation.max_judge_failures` allows: "
+    "judgements that failed, and answers that were rejected before"
+)
+FEW_EXAMPLES = 0.95
+"""Where fewer of the questions have example replies, it is told."""
 NONE = "-"
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is nothing but that
 
@@ -59,7 +64,8 @@ def _columns(document: ScoresDocument) -> list[str]:
 
 
 def _cells(document: ScoresDocument, scores: JudgeScores) -> list[str]:
-    return [cell(score, scores.marked) for score in [*(scores.tasks[task] for task in document.tasks), scores.pscore]]
+    told = [cell(score, scores.marked) for score in [*(scores.tasks[task] for task in document.tasks), scores.pscore]]
+    return [*told, f"{scores.pscore.personas:,}"]
 
 
 def leaderboard(document: ScoresDocument) -> str:
@@ -92,14 +98,24 @@ def _measured(document: ScoresDocument) -> str:
     for judge in document.judges:
         judges.append(f"{judge.name} ({judge.model}, {judge.kind}, family {judge.family or 'unknown'})")
     told = " or ".join(sorted({candidate.condition for candidate in document.candidates}))
+    few = _few_examples(document)
     return (
         _escaped(
             f"Benchmark {benchmark.name} ({benchmark.place}, {benchmark.digest}), protocol {document.protocol}: "
             f"{benchmark.personas:,} personas, {benchmark.questions:,} questions. Candidates are told the {told}. "
             f"Judges{' (asked as the paper asked its own)' if document.parity else ''}: {'; '.join(judges)}. "
         )
-        + " A cell is the mean over personas (their population standard deviation) and the 95 % interval of the mean."
+        + " A cell is the mean over personas (their population standard deviation) and the 95 % interval of the mean. "
+        + f"A {_short(document, PSCORE)} is of those that have a score in all tasks; their number is beside it."
+        + (f"\n\n{few}" if few else "")
     )
+
+
+def _few_examples(document: ScoresDocument) -> str:
+    there, of = document.benchmark.examples, document.benchmark.questions
+    if there >= FEW_EXAMPLES * of:
+        return ""
+    return f"Only {there:,} of {of:,} questions have example replies of each score; judges saw none for the others."
 
 
 def _main_table(document: ScoresDocument) -> list[str]:
@@ -113,17 +129,17 @@ def _main_table(document: ScoresDocument) -> list[str]:
     else:
         told = f"The paper's rows are left out: they are of PersonaGym, and {_escaped(document.benchmark.name)} is not."
     title = "## By the mean of the judges" if len(document.judges) > 1 else "## By the judge"
-    return [title, _table(["model", "told", *_columns(document)], rows, names=2), told]
+    return [title, _table(["model", "told", *_columns(document), "personas"], rows, names=2), told]
 
 
 def _paper_rows(document: ScoresDocument) -> list[list[str]]:
     rows = []
     for group, title in GROUPS.items():
         members = [row for row in published(document.protocol) if row.group == group]
-        rows.append([f"**paper: {title}**", *[""] * (len(document.tasks) + 2)])
+        rows.append([f"**paper: {title}**", *[""] * (len(document.tasks) + 3)])
         for row in members:
             cells = [_as_printed(*row.scores[task]) for task in [*document.tasks, PSCORE]]
-            rows.append([f"{_escaped(row.model)} (paper)", "", *cells])
+            rows.append([f"{_escaped(row.model)} (paper)", "", *cells, ""])
     return rows
 
 
@@ -144,7 +160,7 @@ def _judge_table(document: ScoresDocument, judge: str) -> list[str]:
             ]
         )
     columns = _columns(document)
-    head = ["model", *columns, f"expected {columns[-1]}", "judged", "failed", "score and length, rho"]
+    head = ["model", *columns, "personas", f"expected {columns[-1]}", "judged", "failed", "score and length, rho"]
     return [f"## By {_escaped(judge)}", _table(head, rows)]
 
 
@@ -254,9 +270,13 @@ def notes(document: ScoresDocument) -> list[str]:
             reasons = ", ".join(f"{reason} {number:,}" for reason, number in one.answers_rejected.items())
             told.append(f"{one.name}: {one.answered:,} of {one.questions:,} questions have an answer; {reasons}")
         for judge, scores in one.by_judge.items():
-            if scores.failed:
+            if scores.failed or scores.marked:
                 share = f"{scores.failed:,} judgements ({scores.failure_share:.1%}) failed"
                 told.append(f"{one.name} by {judge}: {share}{f'; {FOOTNOTE}' if scores.marked else ''}")
+            if scores.pscore.personas < document.benchmark.personas:
+                few = f"{scores.pscore.personas:,} of {document.benchmark.personas:,} personas"
+                told.append(f"{one.name} by {judge}: only {few} have a score in all tasks, and so a PScore")
+    told += [few] if (few := _few_examples(document)) else []
     told.append(_agreement(document))
     told += [_in_words(document, comparison) for comparison in document.comparisons]
     told += [f"General ability, {_general_in_words(change)}" for change in document.general_changes]

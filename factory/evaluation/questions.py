@@ -58,13 +58,17 @@ def take_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) 
         return cast, questions
     progress.begin([questions.name], None)
     asked = told = Counts()
+    taken = many = 0
     for number, group in enumerate(_groups(benchmark, per_task, limit)):
         shard = f"{number:05}"
+        every = [question for _, _, some in group for question in some]
+        taken, many = taken + len(group), many + len(every)
         told += cast.write(shard, [_persona_row(persona, n) for n, persona, _ in group], PERSONAS)
-        asked += questions.write(shard, [accepted(one) for _, _, many in group for one in many], QUESTIONS)
+        asked += questions.write(shard, map(accepted, every), QUESTIONS)
     progress.finish()
-    for table, counts in ((cast, told), (questions, asked)):
-        manifest = manifest_of(table.name, counts.rows, counts, progress.timing(counts), fingerprint)
+    for table, counts, rows_in in ((cast, told, taken), (questions, asked, many)):
+        table.check_complete(counts, rows_in)
+        manifest = manifest_of(table.name, rows_in, counts, progress.timing(counts), fingerprint)
         table.finish(manifest)
     progress.done(manifest)
     return cast, questions

@@ -1,54 +1,30 @@
 """Judgements to scores: all tables of an evaluation to `scores.json` and `leaderboard.md`.
 
-    items            (questions,)              which persona and task
-    per candidate    (questions,)              words of the answer
-    per judge        (candidates, questions)   score and expected score, NaN where there is none
-
-These arrays live in one Ray task, some bytes a judgement; the driver sees the finished document.
+The arrays of `Items` live in one Ray task, some bytes a judgement; the driver sees the finished document.
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import ray
 
 from factory import storage
-from factory.benchmark import TASKS, Benchmark
+from factory.benchmark import Benchmark
 from factory.config import RunConfig
 from factory.evaluation import document
 from factory.evaluation.families import family_of, related
 from factory.evaluation.general_scores import general_change, general_of
 from factory.evaluation.general_steps import read_results
+from factory.evaluation.items import TASK_NAMES, Items, cells, over_judges, paired_cells
 from factory.evaluation.leaderboard import grid, leaderboard, notes
-from factory.evaluation.questions import FOLDER, answers_table, judgements_table, questions_table
+from factory.evaluation.questions import FOLDER, answers_table, examples_table, judgements_table, questions_table
 from factory.evaluation.statistics import agreement, compare_all, length_correlation, persona_scores, summary
 from factory.progress import Progress
 from factory.runtime import unwrapped
 from factory.tables import Row, Table
-
-TASK_NAMES = list(TASKS)
-
-
-@dataclass(frozen=True)
-class Items:
-    """All questions in the order of their shards, and what was answered and judged of them."""
-
-    persona: np.ndarray
-    """int32 (questions,): places in the order in which the personas come."""
-    task: np.ndarray
-    """int8 (questions,): places in `TASK_NAMES`."""
-    personas: int
-    words: np.ndarray
-    """float32 (candidates, questions): of each answer, NaN where there is none."""
-    truncated: np.ndarray
-    """int64 (candidates,)."""
-    scores: np.ndarray
-    """float32 (candidates, judges, questions), NaN where there is none."""
-    expected: np.ndarray
-    """The same shape."""
 
 
 def score(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
@@ -137,6 +113,7 @@ def scores_of(
             digest=(questions.settings() or {})["benchmark"],
             personas=items.personas,
             questions=len(items.task),
+            examples=(examples_table(config).manifest() or {})["ok"],
         ),
         tasks=TASK_NAMES,
         candidates=scored,
@@ -167,7 +144,9 @@ def _candidate(config: RunConfig, items: Items, number: int) -> document.Candida
         judge.name: _judge_scores(config, items, number, items.scores[number, place], items.expected[number, place])
         for place, judge in enumerate(config.evaluation.judges)
     }
-    over_judges = _judge_scores(config, items, number, _mean(items.scores[number]), _mean(items.expected[number]))
+    by_mean = _judge_scores(
+        config, items, number, over_judges(items, items.scores[number]), over_judges(items, items.expected[number])
+    )
     marked = any(scores.marked for scores in by_judge.values())
     return document.CandidateScores(
         name=candidate.name,
@@ -179,7 +158,7 @@ def _candidate(config: RunConfig, items: Items, number: int) -> document.Candida
         answers_rejected=manifest["rejected"],
         answers_truncated=int(items.truncated[number]),
         answer_words_mean=float(np.nanmean(words)) if manifest["ok"] else None,
-        scores=over_judges.model_copy(update={"marked": marked}),
+        scores=by_mean.model_copy(update={"marked": marked}),
         by_judge=by_judge,
     )
 
@@ -189,7 +168,7 @@ def _judge_scores(
 ) -> document.JudgeScores:
     answered, judged = ~np.isnan(items.words[number]), ~np.isnan(scores)
     failed = int((answered & ~judged).sum())
-    share = failed / max(1, int(answered.sum()))
+    unscored = float((~judged).mean())
     tasks, pscore = _summaries(config, items, scores)
     told = not np.isnan(expected).all()
     expected_tasks, expected_pscore = _summaries(config, items, expected) if told else (None, None)
@@ -197,8 +176,9 @@ def _judge_scores(
     return document.JudgeScores(
         judged=int(judged.sum()),
         failed=failed,
-        failure_share=share,
-        marked=share > config.evaluation.max_judge_failures,
+        failure_share=failed / max(1, int(answered.sum())),
+        unscored_share=unscored,
+        marked=unscored > config.evaluation.max_judge_failures,
         tasks=tasks,
         pscore=pscore,
         expected=expected_tasks,
@@ -210,31 +190,12 @@ def _judge_scores(
 def _summaries(
     config: RunConfig, items: Items, scores: np.ndarray
 ) -> tuple[dict[str, document.TaskScore], document.TaskScore]:
-    cells = _cells(items, scores)
+    by_persona = cells(items, scores)
     tasks = {
-        task: document.TaskScore.model_validate(summary(cells[:, place], config.seed))
+        task: document.TaskScore.model_validate(summary(by_persona[:, place], config.seed))
         for place, task in enumerate(TASK_NAMES)
     }
-    return tasks, document.TaskScore.model_validate(summary(persona_scores(cells), config.seed))
-
-
-def _cells(items: Items, scores: np.ndarray) -> np.ndarray:
-    """The mean score of each persona in each task (personas, tasks); NaN where nothing was scored."""
-    there = ~np.isnan(scores)
-    place = items.persona.astype(np.int64) * len(TASK_NAMES) + items.task
-    size = items.personas * len(TASK_NAMES)
-    number = np.bincount(place[there], minlength=size)
-    total = np.bincount(place[there], scores[there], minlength=size)
-    means = np.divide(total, number, out=np.full(size, np.nan), where=number > 0)
-    return np.asarray(means.reshape(items.personas, len(TASK_NAMES)))
-
-
-def _mean(by_judge: np.ndarray) -> np.ndarray:
-    """The mean over the judges that gave a score (judges, questions)."""
-    there = ~np.isnan(by_judge)
-    number = there.sum(axis=0)
-    total = np.where(there, by_judge, 0).sum(axis=0)
-    return np.asarray(np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0))
+    return tasks, document.TaskScore.model_validate(summary(persona_scores(by_persona), config.seed))
 
 
 def _agreement(items: Items) -> dict[str, float | None]:
@@ -248,9 +209,7 @@ def _agreement(items: Items) -> dict[str, float | None]:
 
 
 def _comparisons(config: RunConfig, items: Items, a: int, b: int) -> list[document.CandidateComparison]:
-    judges = [judge.name for judge in config.evaluation.judges]
-    views = {name: (items.scores[a, place], items.scores[b, place]) for place, name in enumerate(judges)}
-    views[document.MEAN] = (_mean(items.scores[a]), _mean(items.scores[b]))
+    judges = [*(judge.name for judge in config.evaluation.judges), document.MEAN]
     names = [candidate.name for candidate in config.evaluation.candidates]
     return [
         document.CandidateComparison(
@@ -258,9 +217,8 @@ def _comparisons(config: RunConfig, items: Items, a: int, b: int) -> list[docume
             b=names[b],
             judge=judge,
             results=[
-                document.Difference.model_validate(asdict(one))
-                for one in compare_all(_cells(items, of_a), _cells(items, of_b), TASK_NAMES, config.seed)
+                document.Difference.model_validate(asdict(one)) for one in compare_all(*both, TASK_NAMES, config.seed)
             ],
         )
-        for judge, (of_a, of_b) in views.items()
+        for judge, both in zip(judges, paired_cells(items, a, b), strict=True)
     ]

@@ -81,12 +81,13 @@ def examples_lane(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judg
     step = Step(
         schema=YARDSTICKS,
         prompt=prompt.ref,
-        render=partial(render_yardstick, prompt, rubrics),
+        render=partial(render_yardstick, prompt, rubrics, config.evaluation.attempts),
         parse=parse_yardstick,
         ids=yardstick_ids,
     )
+    settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
     engine = writer.engine(config.evaluation.examples, config.seed)
-    return Lane(step, questions_table(config), examples_table(config), _rubric_settings(rubrics), engine)
+    return Lane(step, questions_table(config), examples_table(config), settings, engine)
 
 
 def judgement_lanes(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> list[Lane]:

@@ -20,15 +20,19 @@ _REST = re.compile(r"(?:(?![.!?][*_`\"'”\u2019»)\]}]*(?:\s|$)|。)[^\n])*")
 """The rest of the sentence or line."""
 _UNCLEAR = re.compile(rf"[\d½¼¾⅓⅔]|\bhalf\b|^{_DECOR}*(?:[+%]|(?:or|to|plus|minus|point)\b)", re.IGNORECASE)
 """A rest that makes another score of the digit: "4.5", "4 or 5", "4 and a half", "4/10"."""
+_REASONS = re.compile(rf"{_DECOR}*[,;]?{_DECOR}*(?:because|since|as\s+(?:it|its|the|this|all|there))\b", re.IGNORECASE)
+"""A rest that says why: the digits in it count criteria and name examples."""
+_LIST = re.compile(rf"[1-5][*_`]*[.)][*_`]*[ \t]+(?:[^\n:.]{{0,60}}[^\n:.\d]:{_DECOR}*\d|[^\n]*\n\s*2[.)])")
+"""The number of a list's item, "1. Toxicity: 4"."""
 _FIELD = re.compile(r'"score"\s*:\s*"?([1-5])')
 
 
 def parse_verdict(text: str) -> Verdict | None:
     """Read the JSON object of the guided protocol."""
     found = object_in(text)
-    if found is None:
+    if found is None or list(found) != list(Verdict.model_fields):  # a score that comes first has no reasons
         return None
-    score = found.get("score")
+    score = found["score"]
     if isinstance(score, str) and re.fullmatch("[1-5]", score):
         score = int(score)
     if type(score) is not int:  # to pydantic True and 1.0 are the literal 1
@@ -48,10 +52,10 @@ def parse_final_score(text: str) -> int | None:
 def _stated(text: str) -> re.Match[str] | None:
     statements = list(_STATEMENT.finditer(text))
     digit = _DIGIT.match(text, statements[-1].end()) if statements else None
-    if digit is None:
+    if digit is None or _LIST.match(text, digit.start(1)):
         return None
     rest = _REST.match(text, digit.end())
-    return None if rest and _UNCLEAR.search(rest[0]) else digit
+    return None if rest and not _REASONS.match(rest[0]) and _UNCLEAR.search(rest[0]) else digit
 
 
 def readable_verdict(text: str) -> bool:
@@ -64,35 +68,40 @@ def readable_final_score(text: str) -> bool:
     return parse_final_score(text) is not None
 
 
-def expected_score(ending: Sequence[TokenChoice]) -> float | None:
-    """The mean of the scores by the probabilities that the judge gave them, None where it tells none."""
+def expected_score(ending: Sequence[TokenChoice], score: int) -> float | None:
+    """The mean of the scores by the probabilities that the judge gave them, None where it tells none.
+
+    Args:
+        ending: the last tokens of the reply.
+        score: what was read out of the reply.
+    """
     place = _score_token(ending)
-    if place is None:
+    if place is None or _digit(place.token) != score:
         return None
-    logs = [(score, log) for token, log in place.likely.items() if (score := _digit(token)) and log > -math.inf]
+    logs = [(digit, log) for token, log in place.likely.items() if (digit := _digit(token)) and log > -math.inf]
     top = max((log for _, log in logs), default=0.0)
     weights = dict.fromkeys(range(1, 6), 0.0)
-    for score, log in logs:  # " 4" and "4" are one score
-        weights[score] += math.exp(log - top)  # the likeliest is 1, so the sum cannot vanish
+    for digit, log in logs:  # " 4" and "4" are one score
+        weights[digit] += math.exp(log - top)  # the likeliest is 1, so the sum cannot vanish
     total = sum(weights.values())
-    return 1 + sum((score - 1) * weight for score, weight in weights.items()) / total if total else None
+    return 1 + sum((digit - 1) * weight for digit, weight in weights.items()) / total if total else None
 
 
 def _score_token(ending: Sequence[TokenChoice]) -> TokenChoice | None:
-    """The token of the score: the one that the verdict names, for in "4/5" the last digit is another.
+    """The token of the score: the one that the verdict names, for other digits may follow it.
 
-    An ending too short to hold the verdict's words has its last digit taken.
+    An ending that lacks the verdict's words has none: its digits may be those of an example.
     """
     text = "".join(choice.token for choice in ending)
     fields = list(_FIELD.finditer(text))
     verdict = fields[-1] if fields else _stated(text)
-    found, start = None, 0
+    start = 0
     for choice in ending:
         end = start + len(choice.token)
-        if _digit(choice.token) and (verdict is None or start <= verdict.start(1) < end):
-            found = choice
+        if verdict and start <= verdict.start(1) < end:
+            return choice
         start = end
-    return found
+    return None
 
 
 def _digit(token: str) -> int | None:

@@ -11,24 +11,37 @@ from factory.replies import object_in
 from factory.tables import Row
 
 
-def render_yardstick(prompt: Prompt, rubrics: Mapping[str, Rubric], row: Row) -> Request:
+def render_yardstick(prompt: Prompt, rubrics: Mapping[str, Rubric], attempts: int, row: Row) -> Request:
     """Ask for the example replies to a question (a row of the table of questions)."""
     rubric = rubrics[row["task"]]
-    about = {"persona": row["persona"], "question": row["question"]}
-    return Request(prompt.render(criteria=rubric.criteria, task=rubric.task, **about), schema=prompt.schema)
+    messages = prompt.render(
+        criteria=rubric.criteria, task=rubric.task, persona=row["persona"], question=row["question"]
+    )
+    return Request(messages, schema=prompt.schema, readable=readable_yardstick, attempts=attempts)
 
 
 def parse_yardstick(row: Row, completion: Completion) -> Yardstick | Reject:
     """Keep the five examples whole, or say why there are not five."""
     (reply,) = completion.replies
+    examples = _examples(reply)
+    if isinstance(examples, str):
+        return Reject(examples, reply)
+    return Yardstick(**yardstick_ids(row), examples=examples)
+
+
+def readable_yardstick(text: str) -> bool:
+    """Whether a reply has the five examples."""
+    return not isinstance(_examples(text), str)
+
+
+def _examples(reply: str) -> tuple[str, ...] | str:
+    """The five, or the reason why not."""
     try:
         written = ScoreExamples.model_validate(object_in(reply))
     except ValidationError:
-        return Reject("unparsable", reply)
+        return "unparsable"
     examples = tuple(example.strip() for example in written.model_dump().values())
-    if not all(examples):
-        return Reject("empty_item", reply)
-    return Yardstick(**yardstick_ids(row), examples=examples)
+    return examples if all(examples) else "empty_item"
 
 
 def yardstick_ids(row: Row) -> dict[str, str]:

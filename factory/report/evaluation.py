@@ -84,6 +84,7 @@ def _candidate(one: Mapping[str, Any], tasks: Sequence[str], several: bool) -> d
         "by": {
             judge: {
                 "cells": [*(_cell(scores["tasks"][task]) for task in tasks), _cell(scores["pscore"])],
+                "personas": scores["pscore"]["personas"],
                 **{name: scores[name] for name in ("judged", "failed", "marked")},
             }
             for judge, scores in by.items()

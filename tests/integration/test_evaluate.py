@@ -91,6 +91,20 @@ def test_a_judge_that_fails_gives_no_score_and_enters_no_mean(scored):
     assert plain["scores"]["marked"]
 
 
+def test_answers_that_were_rejected_before_the_judging_mark_a_score_as_failures_do(scored):
+    rejected = sum(row["status"] != "ok" for row in scored.rows("evaluation/plain/answers"))
+    plain, told = (one["by_judge"]["kind"] for one in document(scored)["candidates"])
+    assert (plain["failed"], plain["failure_share"]) == (0, 0)
+    assert plain["unscored_share"] == pytest.approx(rejected / QUESTIONS)
+    assert (plain["marked"], told["marked"]) == (True, False)
+
+
+def test_questions_without_example_replies_are_counted_and_told(scored):
+    assert document(scored)["benchmark"]["examples"] == 0  # its judges write verdicts and nothing else
+    page = storage.read_bytes(f"{scored.output}/evaluation/leaderboard.md").decode()
+    assert f"Only 0 of {QUESTIONS} questions have example replies" in page
+
+
 def test_scores_are_kept_for_every_persona_and_candidate(scored):
     """Defect 5 of the published runner: it saved the last persona's alone, into a folder that did not exist."""
     kept = {row["persona_id"] for row in judgements(scored, "told", "kind") if row["score"]}
@@ -164,7 +178,17 @@ def behind(server: OpenAIServer, name: str, **settings: object) -> dict:
 
 def test_an_endpoint_that_misbehaves_fails_its_rows_alone(make_run, server):
     server.rule()
-    wrongs = ["429 x2", "500 x2", "html x1", "no-json", "half-score", "too-long", "no-choices x1", "refusal", "cut x1"]
+    wrongs = [
+        "429 x2",
+        "500 x2",
+        "html x1",
+        "no-json",
+        "half-score",
+        "too-long",
+        "no-choices x1",
+        "refusal",
+        "refusal x2",
+    ]
     # A marker in a candidate's answer is in what the judge is asked, and there the server reads it.
     words = ["cloakroom", "bell", "school", "glove", "kid", "mitten", "fish", "stray", "knife"]
     answers = {word: f"Well. [[{wrong}]]" for word, wrong in zip(words, wrongs, strict=True)}

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from factory.chat import control_tokens
 from factory.config import OpenAIEngine, Sampling
 from factory.engine.openai import OpenAIGeneration, ShardClient, api_key, check_endpoint, neutral
 from factory.errors import ModelError, UnreachableError
+from factory.job import locate_model
 from factory.records import Completion, Message, Request, content_id
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import PROJECT
@@ -158,6 +160,14 @@ def test_a_dialogue_that_fails_in_a_later_turn_is_rejected_and_goes_no_further(s
     (completion,) = ask(server, Request((Message("user", "one"),), follow_ups=("two [[refusal]]", "three")))
     assert (completion.error, completion.replies) == ("refused", ("You said: one",))
     assert not server.requests("three")
+
+
+@pytest.mark.parametrize("kind", ["refusal", "filter", "no-text"])
+def test_an_answer_that_is_no_reply_is_asked_for_again_where_attempts_are_left(server, kind):
+    (completion,) = ask(server, Request((Message("user", f"hello [[{kind} x1]]"),), attempts=2, temperature=0))
+    assert (completion.error, completion.replies) == ("", (f"You said: hello [[{kind} x1]]",))
+    first, second = server.requests("hello")
+    assert (first["temperature"], second["temperature"]) == (0, 0.5)
 
 
 def test_no_more_requests_than_allowed_are_in_flight_and_so_many_are(server):
@@ -452,3 +462,17 @@ def test_a_run_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
     assert len(finished()) == 160
     asked = [re.search(r"a baker, number \d+", entry["messages"][-1]["content"])[0] for entry in server.requests()]
     assert sorted(map(content_id, asked)) == sorted(finished() - before)
+
+
+def test_credentials_in_an_endpoints_url_are_told_nowhere():
+    """A revision stands in manifests and in the leaderboard."""
+    settings = {"kind": "openai", "model": "small-chat", "api_key_env": None}
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as small:  # has no list of models
+        threading.Thread(target=small.serve_forever, daemon=True).start()
+        port = small.server_address[1]
+        found = locate_model(OpenAIEngine(base_url=f"http://me:secret@127.0.0.1:{port}/v1", **settings))
+        small.shutdown()
+    assert "secret" not in f"{found}"
+    with pytest.raises(UnreachableError) as away:
+        locate_model(OpenAIEngine(base_url="http://me:secret@127.0.0.1:9/v1", **settings))
+    assert "secret" not in str(away.value)

@@ -5,9 +5,9 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.engine.conversation import Reply, RowError, carry_on
+from factory.engine.conversation import NoReplyError, Reply, RowError, carry_on
 from factory.engine.quarantine import GUILTY, LIMITS, Quarantine
-from factory.records import Message, Request
+from factory.records import Completion, Message, Request
 
 REQUEST = Request((Message("system", "s"), Message("user", "u1")), follow_ups=("u2", "u3"))
 
@@ -41,6 +41,51 @@ def test_an_error_keeps_the_tokens_that_were_spent():
 
     done = asyncio.run(carry_on(REQUEST, ask))
     assert (done.error, done.detail, done.output_tokens) == ("engine_error", "no", 4)
+
+
+def told(*answers: Reply | RowError, attempts: int = 3, schema: str | None = None) -> tuple[Completion, int]:
+    """What comes of these answers to one turn that must say "good", and how many of them were asked for."""
+    left = list(answers)
+
+    async def ask(messages, again):
+        assert again == (len(left) < len(answers))
+        answer = left.pop(0)
+        if isinstance(answer, RowError):
+            raise answer
+        return answer
+
+    request = Request((Message("user", "u"),), schema=schema, readable=lambda text: "good" in text, attempts=attempts)
+    return asyncio.run(carry_on(request, ask)), len(answers) - len(left)
+
+
+REFUSED = NoReplyError("refused", "I would rather not.")
+
+
+def test_an_answer_that_is_no_reply_uses_the_attempts_that_are_left():
+    done, asked = told(REFUSED, Reply("bad", output_tokens=1), Reply("good", output_tokens=2))
+    assert (done.replies, done.error, done.output_tokens, asked) == (("good",), "", 3, 3)
+    done, asked = told(REFUSED, REFUSED, Reply("bad"))
+    assert (done.replies, done.error, asked) == (("bad",), "", 3)
+
+
+def test_an_answer_that_is_no_reply_is_an_error_after_the_last_attempt():
+    done, asked = told(Reply("bad"), REFUSED, REFUSED)
+    assert (done.replies, done.error, done.detail, asked) == ((), "refused", "I would rather not.", 3)
+    assert told(REFUSED, attempts=1)[0].error == "refused"
+
+
+def test_a_request_that_the_engine_refuses_is_not_asked_again():
+    done, asked = told(RowError("too_long", "9 tokens"), Reply("good"))
+    assert (done.error, asked) == ("too_long", 1)
+
+
+def test_free_text_that_was_cut_is_asked_for_again_though_it_can_be_read():
+    cut = Reply("good at first, but", truncated=True)
+    done, asked = told(cut, Reply("good"))
+    assert (done.replies, done.truncated, asked) == (("good",), False, 2)
+    done, asked = told(cut, cut, attempts=2)
+    assert (done.replies, done.truncated, asked) == ((cut.text,), True, 2)
+    assert told(cut, Reply("good"), schema="{}")[1] == 1
 
 
 class FragileEngine:

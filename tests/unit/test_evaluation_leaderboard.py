@@ -31,6 +31,7 @@ def scored(cells: np.ndarray, **others) -> JudgeScores:
         "judged": 100,
         "failed": 0,
         "failure_share": 0.0,
+        "unscored_share": 0.0,
         "marked": False,
         "tasks": {task: summary(cells[:, place], seed=1) for place, task in enumerate(TASKS)},
         "pscore": summary(persona_scores(cells), seed=1),
@@ -62,12 +63,17 @@ def candidate(name: str, label: str = "", **others) -> CandidateScores:
     return CandidateScores(**(told | others))
 
 
+def asked(**others) -> Benchmark:
+    told = {"place": "../PersonaGym", "name": "PersonaGym", "digest": "fe"}
+    return Benchmark(**told | {"personas": 3, "questions": 1000, "examples": 1000} | others)
+
+
 def document(**others) -> ScoresDocument:
     results = compare_all(CELLS["tuned"], CELLS["base"], list(TASKS), seed=1)
     told = {
         "protocol": "light",
         "parity": None,
-        "benchmark": Benchmark(place="../PersonaGym", name="PersonaGym", digest="fe", personas=200, questions=1000),
+        "benchmark": asked(),
         "tasks": list(TASKS),
         "candidates": [candidate("base"), candidate("tuned")],
         "judges": [
@@ -116,8 +122,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 
 def foreign(**others) -> ScoresDocument:
-    place = Benchmark(place="data/benchmark", name="builtin-v1", digest="ab", personas=20, questions=100)
-    return document(benchmark=place, published=False, **others)
+    return document(benchmark=asked(name="builtin-v1"), published=False, **others)
 
 
 def drawn(told: ScoresDocument, width: int = 140) -> str:
@@ -128,14 +133,14 @@ def drawn(told: ScoresDocument, width: int = 140) -> str:
 
 def test_a_cell_is_mean_spread_and_interval():
     head, _, base, *_ = rows(leaderboard(document()), "By the mean of the judges")
-    assert head == ["model", "told", "EA", "TC", "LH", "PC", "AJ", "PScore-L"]
+    assert head == ["model", "told", "EA", "TC", "LH", "PC", "AJ", "PScore-L", "personas"]
     assert base[:4] == ["base", "persona", "4.33 (.47) [4.00, 5.00]", "5.00 (.00) [5.00, 5.00]"]
-    assert base[7] == "4.27 (.25) [4.00, 4.60]"
+    assert base[7:] == ["4.27 (.25) [4.00, 4.60]", "3"]
 
 
 def test_what_was_measured_stands_on_top():
     page = leaderboard(document())
-    assert page.startswith("# Scores\n\nBenchmark PersonaGym (../PersonaGym, fe), protocol light: 200 personas, 1,000 ")
+    assert page.startswith("# Scores\n\nBenchmark PersonaGym (../PersonaGym, fe), protocol light: 3 personas, 1,000 ")
     assert "Candidates are told the persona. Judges: judge-a (Qwen/Qwen3-8B, fleet, family qwen); judge-b (" in page
     assert "asked as the paper" not in page
     assert "Judges (asked as the paper asked its own):" in leaderboard(document(parity="opencharacter"))
@@ -145,14 +150,14 @@ def test_a_score_that_is_not_there_is_a_dash_and_one_persona_has_no_interval():
     cells = np.array([[4, 5, NAN, 4, 4]], float)
     page = leaderboard(document(candidates=[candidate("base", scores=scored(cells))]))
     dash, one = "-", "4.00 (.00)"
-    assert rows(page, "By the mean of the judges")[2][2:] == [one, "5.00 (.00)", dash, one, one, dash]
+    assert rows(page, "By the mean of the judges")[2][2:] == [one, "5.00 (.00)", dash, one, one, dash, "0"]
 
 
 @pytest.mark.parametrize("protocol", ["light", "full"])
 def test_the_papers_rows_stand_below_in_groups(protocol):
     page = leaderboard(document(protocol=protocol))
     table = rows(page, "By the mean of the judges")
-    assert table[0][-1] == ("PScore-L" if protocol == "light" else "PScore")
+    assert table[0][-2] == ("PScore-L" if protocol == "light" else "PScore")
     assert len({len(row) for row in table[:2]}) == 1
     told = [row for row in table if row[0].endswith("(paper)")]
     assert [row[0].removesuffix(" (paper)") for row in told] == [row.model for row in published(protocol)]
@@ -166,7 +171,7 @@ def test_the_papers_rows_stand_below_in_groups(protocol):
 def test_a_papers_row_is_printed_as_in_the_paper():
     table = rows(leaderboard(document()), "By the mean of the judges")
     row = next(row for row in table if row[0] == "LLaMA-3-8B-Instruct (paper)")
-    assert " ".join(row[2:]) == "4.80 (.40) 4.76 (.82) 4.05 (.71) 4.64 (.52) 4.85 (.38) 4.62 (.25)"
+    assert " ".join(row[2:]).rstrip() == "4.80 (.40) 4.76 (.82) 4.05 (.71) 4.64 (.52) 4.85 (.38) 4.62 (.25)"
 
 
 def test_the_papers_rows_are_not_mixed_with_a_foreign_benchmark():
@@ -177,7 +182,7 @@ def test_the_papers_rows_are_not_mixed_with_a_foreign_benchmark():
 
 
 def test_a_score_with_many_failures_is_marked_wherever_it_stands():
-    bad = scored(CELLS["base"], judged=80, failed=20, failure_share=0.2, marked=True)
+    bad = scored(CELLS["base"], judged=80, failed=20, failure_share=0.2, unscored_share=0.2, marked=True)
     told = document(
         candidates=[candidate("base", scores=bad, by_judge={"judge-a": bad, "judge-b": scored(CELLS["base"])})]
     )
@@ -189,6 +194,34 @@ def test_a_score_with_many_failures_is_marked_wherever_it_stands():
     assert drawn(told).count(MARK) == 12
     assert f"base by judge-a: 20 judgements (20.0%) failed; {FOOTNOTE}" in notes(told)
     assert MARK not in leaderboard(document()) + "".join(notes(document()))
+
+
+def test_a_score_that_is_marked_for_rejected_answers_says_what_the_mark_means():
+    bad = scored(CELLS["base"], judged=60, unscored_share=0.4, marked=True)
+    told = document(candidates=[candidate("base", by_judge=dict.fromkeys(("judge-a", "judge-b"), bad))])
+    assert f"base by judge-a: 0 judgements (0.0%) failed; {FOOTNOTE}" in notes(told)
+    assert "answers that were rejected before" in FOOTNOTE
+
+
+def test_how_many_personas_have_a_pscore_stands_beside_it_and_is_told_where_some_have_none():
+    page = leaderboard(document())
+    tables = [rows(page, heading) for heading in ("By the mean of the judges", "By judge-a")]
+    for head, _, base, tuned, *_ in tables:
+        assert (base[head.index("personas")], tuned[head.index("personas")]) == ("3", "2")
+    assert "A PScore-L is of those that have a score in all tasks; their number is beside it." in page
+    assert len({len(line) for line in tables[0]}) == 1
+    short = [note for note in notes(document()) if "personas have a score" in note]
+    assert short == [
+        f"tuned by {judge}: only 2 of 3 personas have a score in all tasks, and so a PScore"
+        for judge in ("judge-a", "judge-b")
+    ]
+
+
+@pytest.mark.parametrize(("there", "told"), [(1000, False), (950, False), (949, True), (0, True)])
+def test_questions_without_examples_are_told_where_they_are_many(there, told):
+    shown = document(benchmark=asked(examples=there))
+    words = f"Only {there:,} of 1,000 questions have example replies of each score; judges saw none for the others."
+    assert (words in leaderboard(shown)) == (words in notes(shown)) == told
 
 
 def test_each_judge_has_a_table_with_what_is_particular_to_it():

@@ -1,6 +1,7 @@
 """What candidates and judges are asked, and how their replies are read."""
 
 import json
+import pickle
 
 import pytest
 
@@ -8,7 +9,7 @@ from factory.evaluation.answers import answer_ids, parse_answer, render_answer
 from factory.evaluation.judging import Protocol, judgement_ids, parse_judgement, render_judgement
 from factory.evaluation.rubric import read_rubric
 from factory.evaluation.verdict import readable_final_score, readable_verdict
-from factory.evaluation.yardsticks import parse_yardstick, render_yardstick, yardstick_ids
+from factory.evaluation.yardsticks import parse_yardstick, readable_yardstick, render_yardstick, yardstick_ids
 from factory.prompts import load_prompt
 from factory.records import (
     Answer,
@@ -81,17 +82,21 @@ def test_an_answer_that_says_nothing_is_rejected(reply, reason):
 
 
 def test_examples_are_asked_for_by_the_tasks_own_criteria():
-    request = render_yardstick(load_prompt("score-examples"), RUBRICS, QUESTION)
+    request = render_yardstick(load_prompt("score-examples"), RUBRICS, 3, QUESTION)
     system, user = request.messages
     assert RUBRICS["Toxicity"].criteria in system.content
     assert QUESTION["persona"] in user.content
     assert QUESTION["question"] in user.content
     assert request.schema == json.dumps(ScoreExamples.model_json_schema())
+    assert (request.readable, request.attempts) == (readable_yardstick, 3)
+    assert pickle.loads(pickle.dumps(request)) == request
 
 
 @pytest.mark.parametrize("around", ["{}", "```json\n{}\n```"])
 def test_a_yardstick_keeps_five_whole_examples(around):
-    made = parse_yardstick(QUESTION, says(around.replace("{}", written())))
+    reply = around.replace("{}", written())
+    assert readable_yardstick(reply)
+    made = parse_yardstick(QUESTION, says(reply))
     assert made == Yardstick(**yardstick_ids(QUESTION), examples=tuple(EXAMPLES))
 
 
@@ -110,6 +115,7 @@ def test_a_yardstick_keeps_five_whole_examples(around):
 )
 def test_a_reply_that_is_no_five_examples_is_rejected_and_kept(reply, reason):
     assert parse_yardstick(QUESTION, says(reply)) == Reject(reason, reply)
+    assert not readable_yardstick(reply)
 
 
 def test_the_guided_judge_reasons_before_it_scores_in_a_shape_without_references():
@@ -165,10 +171,8 @@ def test_a_blank_answer_never_reaches_a_judge(protocol, answer):
 
 
 def test_a_guided_reply_becomes_a_judgement():
-    score = TokenChoice("4", {"4": 0.0})
-    made = parse_judgement(
-        GUIDED, ANSWER, says(Verdict(reasoning="Plain.", score=4).model_dump_json(), ending=(score,))
-    )
+    ending = (TokenChoice('"score":', {}), TokenChoice("4", {"4": 0.0}))
+    made = parse_judgement(GUIDED, ANSWER, says(Verdict(reasoning="Plain.", score=4).model_dump_json(), ending=ending))
     ids = {name: ANSWER[name] for name in ("candidate", "persona_id", "task", "question_id")}
     assert made == Judgement(judge="judge-a", **ids, score=4, expected_score=4.0, reasoning="Plain.")
     assert judgement_ids(GUIDED, ANSWER) == {"judge": "judge-a", **ids}
@@ -179,6 +183,14 @@ def test_a_free_reply_becomes_a_judgement_with_all_that_was_said():
     assert isinstance(made, Judgement)
     assert (made.score, made.expected_score) == (5, None)
     assert made.reasoning == "It is kind.\nTherefore, the final score is 5."
+
+
+def test_an_expected_score_is_not_taken_from_an_example_that_the_reply_ends_on():
+    reply = "Therefore, the final score is 5.\nIt is a bit nearer to the example of Score = 3 than to the next."
+    words = (" the", " example", " of", " Score", " =", " ", "3", " than", " to", " the", " next", ".")
+    made = parse_judgement(PARITY, ANSWER, says(reply, ending=tuple(TokenChoice(word, {word: 0.0}) for word in words)))
+    assert isinstance(made, Judgement)
+    assert (made.score, made.expected_score) == (5, None)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,9 @@ def test_another_score_is_none(score):
         '{"reasoning": "Plain.", "score": 4',
         '{"verdict": ' + GOOD + "}",
         GOOD + GOOD,
+        '{"score": 4, "reasoning": "Plain."}',
+        '{"reasoning": "Plain.", "score": 2, "score": 5}',
+        '{"reasoning": "Plain.", "reasoning": "Fair.", "score": 5}',
         '{"reasoning": "half \\ud83d", "score": 4}',
         '{"a":' * 100_000,
         "{" * 100_000,
@@ -145,6 +148,41 @@ def test_a_statement_that_says_no_one_score_is_none(said):
     assert parse_final_score(f"The final score is {said}.") is None
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "\n1. Toxicity: 4",
+        "\n**1.** Toxicity: **4**/5",
+        "\n1) How it speaks to the rival: 4\n2) Its words: 5",
+        " 1. Toxicity: 4",
+        "\n1. It is kind.\n2. It is plain.",
+        "\n3. Toxicity: 4",
+    ],
+)
+def test_the_number_of_a_list_is_no_score(said):
+    assert parse_final_score(f"Final score:{said}") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [
+        ("4, as it resembles the Score 4 example.", 4),
+        ("5 because all 3 criteria hold.", 5),
+        ("**5**, since there are 2 examples", 5),
+        ("4/5; because of 1 flaw", 4),
+        ("4. It is near: all but 1 of its words fit.", 4),
+        ("4. The bell rings at 10:30, and it says so.", 4),
+    ],
+)
+def test_the_digits_of_a_reason_are_no_other_score(said, score):
+    assert parse_final_score(f"The final score is {said}") == score
+
+
+@pytest.mark.parametrize("said", ["4 as well as 5", "4 for style, 5 for content", "4, assuming 5 is the best"])
+def test_what_only_looks_like_a_reason_does_not_help(said):
+    assert parse_final_score(f"The final score is {said}") is None
+
+
 def test_the_last_statement_counts():
     assert parse_final_score("At first the final score is 2. On reflection: the final score is 4.") == 4
     assert parse_final_score('The answer says "the final score is 5". Therefore, the final score is 1') == 1
@@ -170,20 +208,39 @@ def test_what_decides_on_another_attempt_goes_through_pickle(readable):
     assert pickle.loads(pickle.dumps(readable)) is readable
 
 
+def said(score: TokenChoice, *after: str) -> list[TokenChoice]:
+    """The ending of a reply in free text."""
+    return [*plain(" the", " final", " score", " is"), score, *plain(*after)]
+
+
 def test_the_expected_score_is_the_mean_of_the_likely_scores():
     ending = [*plain('"score"', ":"), token(" 4", **{" 4": 0.4, "4": 0.2, "5": 0.2, "3": 0.1, "x": 0.1}), *plain("}")]
-    assert expected_score(ending) == pytest.approx((4 * 0.6 + 5 * 0.2 + 3 * 0.1) / 0.9)
+    assert expected_score(ending, 4) == pytest.approx((4 * 0.6 + 5 * 0.2 + 3 * 0.1) / 0.9)
 
 
-@pytest.mark.parametrize("written", ["4", " 4", "4}", ' "4"', "4.\n"])
+@pytest.mark.parametrize("written", [" 4", "\n4", ' "4"', " 4.\n"])
 def test_a_token_is_a_score_whatever_marks_it_carries(written):
-    assert expected_score([*plain(" is"), token(written, **{written: 0.9, "2": 0.1})]) == pytest.approx(3.8)
+    assert expected_score(said(token(written, **{written: 0.9, "2": 0.1})), 4) == pytest.approx(3.8)
+    field = [*plain('"score":'), token(written.replace(".", "}"), **{written: 0.9, "2": 0.1})]
+    assert expected_score(field, 4) == pytest.approx(3.8)
 
 
 def test_the_score_of_a_verdict_is_not_the_number_that_comes_after_it():
     score = token("4", _4=0.5, _3=0.5)
-    assert expected_score([*plain("The", " final", " score", " is", " "), score, *plain("/", "5", ".")]) == 3.5
-    assert expected_score([*plain('"', "score", '":'), score, *plain("}", "\n", "2", " flaws")]) == 3.5
+    assert expected_score([*plain("The", " final", " score", " is", " "), score, *plain("/", "5", ".")], 4) == 3.5
+    assert expected_score([*plain('"', "score", '":'), score, *plain("}", "\n", "2", " flaws")], 4) == 3.5
+
+
+@pytest.mark.parametrize("score", [3, 5])
+def test_an_ending_that_lacks_the_verdict_tells_nothing_by_its_other_digits(score):
+    """Of "Therefore, the final score is 5.\\nIt is a bit nearer to the example of Score = 3 than to the next."."""
+    ending = [*plain(" example", " of", " Score", " =", " "), token("3", _3=1.0), *plain(" than", " to", " the")]
+    assert expected_score(ending, score) is None
+
+
+def test_a_token_of_another_score_than_was_read_tells_nothing():
+    assert expected_score(said(token(" 3", _3=0.9, _5=0.1)), 5) is None
+    assert expected_score([*plain('"score":'), token(" 3", _3=0.9)], 5) is None
 
 
 @pytest.mark.parametrize(
@@ -192,19 +249,20 @@ def test_the_score_of_a_verdict_is_not_the_number_that_comes_after_it():
         [],
         plain("the", " score"),
         plain("45"),
-        [TokenChoice("4", {})],
-        [token("4", four=1.0)],
-        [TokenChoice("4", {"4": -math.inf})],
+        plain("4"),
+        said(TokenChoice(" 4", {})),
+        said(token(" 4", four=1.0)),
+        said(TokenChoice(" 4", {" 4": -math.inf})),
         plain('"score":', " 4,2"),
     ],
 )
 def test_without_likely_scores_there_is_no_expected_one(ending):
-    assert expected_score(ending) is None
+    assert expected_score(ending, 4) is None
 
 
-@given(chances=st.dictionaries(st.sampled_from("12345"), st.floats(-9999, 0), min_size=1), said=scores)
-def test_an_expected_score_is_a_score(chances, said):
-    expected = expected_score([TokenChoice(str(said), chances)])
+@given(chances=st.dictionaries(st.sampled_from("12345"), st.floats(-9999, 0), min_size=1), score=scores)
+def test_an_expected_score_is_a_score(chances, score):
+    expected = expected_score(said(TokenChoice(f" {score}", chances)), score)
     assert expected is not None
     assert 1 <= expected <= 5
     assert min(map(int, chances)) - 1e-9 <= expected <= max(map(int, chances)) + 1e-9
@@ -213,4 +271,4 @@ def test_an_expected_score_is_a_score(chances, said):
 @given(score=scores, others=st.dictionaries(st.sampled_from("12345"), st.floats(-9999, -50)))
 def test_a_certain_judge_expects_what_it_says(score, others):
     likely = others | {str(score): 0.0}
-    assert expected_score([TokenChoice(str(score), likely)]) == pytest.approx(score)
+    assert expected_score(said(TokenChoice(f" {score}", likely)), score) == pytest.approx(score)

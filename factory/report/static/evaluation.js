@@ -14,19 +14,19 @@ function showScores(body, scores) {
   const short = scores.tasks.map((task) => task.short), first = Object.keys(scores.candidates[0]?.by ?? {})[0];
   body.append(make("p", { class: "muted" }, `${scores.benchmark.name}, ${scores.protocol} protocol: ${count(scores.benchmark.personas)} personas, ${count(scores.benchmark.questions)} questions. `
     + `Judges: ${scores.judges.map((judge) => `${judge.name} (${judge.model}, family ${judge.family ?? "unknown"})`).join("; ")}. `
-    + "A cell is the mean over personas (their standard deviation) and the 95 % interval of the mean."));
+    + "A cell is the mean over personas (their standard deviation) and the 95 % interval of the mean. A PScore is of the personas that have a score in all tasks; their number is beside it."));
   if (scores.warnings.length) body.append(make("div", { class: "note" }, make("ul", {}, scores.warnings.map((one) => make("li", {}, one)))));
   const names = scores.candidates.map((one) => one.name);
   body.append(make("h3", {}, `Scores by the ${judgeName(first) === first ? `judge ${first}` : judgeName(first)}`));
   body.append(intervals("Mean score and 95 % interval", names, scores.tasks.map((task, place) => ({ name: task.short,
     rows: scores.candidates.map((one) => { const [mean, , low, high] = one.by[first].cells[place]; return { name: one.name, mean, low, high }; }) }))));
-  const head = ["model", "told", ...short, "judged", "failed"];
-  const row = (one, judge) => [one.name, one.told, ...one.by[judge].cells.map(cell), count(one.by[judge].judged), [count(one.by[judge].failed), one.by[judge].marked ? tag("many", "bad") : null]];
-  const paper = scores.paper.map((one) => [`${one.model} (paper)`, "persona", ...one.cells.map(([mean, std]) => `${fixed(mean)} (${fixed(std).replace(/^0/, "")})`), "", ""]);
+  const head = ["model", "told", ...short, "personas", "judged", "failed"];
+  const row = (one, judge) => [one.name, one.told, ...one.by[judge].cells.map(cell), count(one.by[judge].personas), count(one.by[judge].judged), [count(one.by[judge].failed), one.by[judge].marked ? tag("incomplete", "bad") : null]];
+  const paper = scores.paper.map((one) => [`${one.model} (paper)`, "persona", ...one.cells.map(([mean, std]) => `${fixed(mean)} (${fixed(std).replace(/^0/, "")})`), "", "", ""]);
   body.append(make("h3", {}, "By task"), table("Scores by task", head, [...scores.candidates.map((one) => row(one, first)), ...(scores.comparable ? paper : [])], 2));
   body.append(scores.comparable
     ? make("p", { class: "muted small" }, "Rows marked (paper) are OpenCharacter's; their judge is gpt-4o-2024-08-06, and numbers of other judges do not compare with them.")
-    : make("details", {}, make("summary", {}, "The paper's scores, which do not compare: they are of PersonaGym, by gpt-4o-2024-08-06"), table("The paper's scores", head.slice(0, -2), paper.map((one) => one.slice(0, -2)), 2)));
+    : make("details", {}, make("summary", {}, "The paper's scores, which do not compare: they are of PersonaGym, by gpt-4o-2024-08-06"), table("The paper's scores", head.slice(0, -3), paper.map((one) => one.slice(0, -3)), 2)));
   body.append(make("h3", {}, "By judge"));
   for (const judge of scores.judges) body.append(make("h4", { class: "apart" }, judge.name), table(`Scores by ${judge.name}`, head, scores.candidates.filter((one) => one.by[judge.name]).map((one) => row(one, judge.name)), 2));
   body.append(make("h3", {}, "Agreement of the judges"), scores.agreement.length
