@@ -57,8 +57,8 @@ def newest(folder: str) -> Checkpoint | None:
 
 def _whole(folder: str) -> Iterator[Checkpoint]:
     sizes = storage.sizes(folder)
-    for name in _with(MANIFEST, sizes):
-        checkpoint = _read(folder, name)
+    for checkpoint in _finished(folder, sizes):
+        name = checkpoint.path.rpartition("/")[2]
         there = {file: sizes.get(f"{name}/{TAG}/{file}") for file in checkpoint.files}
         if there == {file: size for file, (size, _) in checkpoint.files.items()}:
             yield checkpoint
@@ -70,25 +70,43 @@ def _with(document: str, files: Iterable[str]) -> list[str]:
     return sorted((name for name in names if name.startswith("step-")), reverse=True)
 
 
-def _read(folder: str, name: str) -> Checkpoint:
-    content = json.loads(storage.read_bytes(storage.join(folder, name, MANIFEST)))
-    files = {file: (size, digest) for file, (size, digest) in content.pop("files").items()}
-    return Checkpoint(path=storage.join(folder, name), files=files, **content)
+def _finished(folder: str, files: Iterable[str]) -> Iterator[Checkpoint]:
+    for name in _with(MANIFEST, files):
+        if checkpoint := _read(folder, name):
+            yield checkpoint
+
+
+def _read(folder: str, name: str) -> Checkpoint | None:
+    """A checkpoint as its manifest tells of it; None where that is not what was written."""
+    content = storage.read_bytes(storage.join(folder, name, MANIFEST))
+    try:
+        told = json.loads(content)
+        files = {file: (size, digest) for file, (size, digest) in told.pop("files").items()}
+        return Checkpoint(path=storage.join(folder, name), files=files, **told)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def finished_checkpoints(folder: str) -> list[Checkpoint]:
     """The checkpoints that have a manifest, whatever became of their files since; newest first."""
-    return [_read(folder, name) for name in _with(MANIFEST, storage.sizes(folder))]
+    return list(_finished(folder, storage.sizes(folder)))
 
 
-def mark_damaged(checkpoint: Checkpoint) -> None:
+def unreadable(folder: str) -> list[str]:
+    """The paths of checkpoints whose manifest cannot be read."""
+    names = _with(MANIFEST, storage.sizes(folder))
+    return [storage.join(folder, name) for name in names if _read(folder, name) is None]
+
+
+def mark_damaged(path: str) -> None:
     """Keep a damaged checkpoint from being used, and what is left of it from being lost.
 
     Marking one twice, or from two processes at once, is the same as once.
     """
-    manifest = storage.join(checkpoint.path, MANIFEST)
-    if storage.exists(manifest):
-        storage.write_bytes(storage.join(checkpoint.path, DAMAGED), _document(checkpoint))
+    manifest = storage.join(path, MANIFEST)
+    content = storage.read_if_there(manifest)
+    if content is not None:
+        storage.write_bytes(storage.join(path, DAMAGED), content)
         storage.delete_file(manifest)
 
 

@@ -95,10 +95,12 @@ def _bundle(gpu: bool) -> dict[str, float]:
 
 def _tell_where(table: Table, progress: Progress) -> None:
     """Check the newest checkpoint byte by byte, mark what is damaged, and say what was found."""
+    for path in checkpoints.unreadable(table.path):
+        checkpoints.mark_damaged(path)
     for checkpoint in checkpoints.finished_checkpoints(table.path):
         if not ray.get(_changed_files.remote(checkpoint)):
             break
-        checkpoints.mark_damaged(checkpoint)
+        checkpoints.mark_damaged(checkpoint.path)
     for name in checkpoints.damaged(table.path):
         progress.say(f"training: the checkpoint {name} is damaged; it is kept, and not used")
     if found := checkpoints.newest(table.path):

@@ -62,12 +62,27 @@ def test_a_checkpoint_is_marked_by_many_at_once_as_by_one(folder):
     newest = checkpoints.newest(folder)
     manifest = storage.read_bytes(f"{newest.path}/{MANIFEST}")
     with ThreadPoolExecutor(8) as workers:
-        list(workers.map(checkpoints.mark_damaged, [newest] * 32))
-    checkpoints.mark_damaged(newest)
+        list(workers.map(checkpoints.mark_damaged, [newest.path] * 32))
+    checkpoints.mark_damaged(newest.path)
     assert checkpoints.damaged(folder) == ["step-00000009"]
     assert checkpoints.newest(folder).step == 6
     assert storage.read_bytes(f"{newest.path}/{DAMAGED}") == manifest
     assert not storage.exists(f"{newest.path}/{MANIFEST}")
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b'{"step": 9, "workers"', b"\xff\xfe", b"[]", b'{"step": 9}', b'{"files": {}, "of": 1}']
+)
+def test_a_manifest_that_cannot_be_read_is_a_damaged_checkpoint_and_the_one_before_is_taken(folder, left):
+    path = f"{folder}/step-00000009"
+    storage.write_bytes(f"{path}/{MANIFEST}", left)
+    assert checkpoints.newest(folder).step == 6
+    assert steps(checkpoints.finished_checkpoints(folder)) == [6, 3]
+    assert checkpoints.unreadable(folder) == [path]
+    checkpoints.mark_damaged(path)
+    assert checkpoints.damaged(folder) == ["step-00000009"]
+    assert storage.read_bytes(f"{path}/{DAMAGED}") == left
+    assert checkpoints.unreadable(folder) == []
 
 
 def test_a_checkpoint_that_lacks_a_file_does_not_push_a_whole_one_out(folder):
