@@ -173,7 +173,7 @@ def for_other_workers(folder: Path) -> None:
         "num_merge_workers": cores,
         "keep_temp_folder": False,
         "strict": True,
-        "inject_missing_state": False,
+        "inject_missing_state": True,  # ZeRO 1 and 2 ask for a note that Megatron alone writes
     }
     convert(argparse.Namespace(**settings))
     shutil.rmtree(source)

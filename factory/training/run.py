@@ -1,9 +1,11 @@
 """The driver's part of training: it starts the workers, shows what they tell, and writes it down."""
 
+import queue
 import tempfile
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,12 +15,12 @@ from ray.train import DataConfig, FailureConfig, ScalingConfig
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
-from ray.util.queue import Empty, Queue
+from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory import metrics, stopping, storage
 from factory.config import RunConfig
-from factory.errors import FactoryError, Stopped, TrainingError
+from factory.errors import FactoryError, Stopped, StorageError, TrainingError
 from factory.fitting import check_fits
 from factory.manifest import manifest_of
 from factory.models import Located
@@ -39,7 +41,7 @@ CPUS_A_WORKER = 0.5
 """A training process on the CPU asks Ray for so much, so that its data can be read beside it."""
 WRITE_EVERY_S = 10
 NOT_DECIDING = {
-    "num_workers", "pool", "offload", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
+    "num_workers", "pool", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
     "evaluate_every", "validation_sequences", "checkpoint_every", "keep_checkpoints",
 }  # fmt: skip
 """Settings that may change between a run and the one that goes on from its checkpoint."""
@@ -123,6 +125,8 @@ class Board:
     failure: str = ""
     stopped_after: int | None = None
     """The step after which the workers ended because they were asked to."""
+    problem: Exception | None = None
+    """What went wrong first in taking in; the run ends with it when the workers have ended."""
     _written: float = 0.0
 
     def take(self, event: dict[str, Any]) -> None:
@@ -153,8 +157,29 @@ class Board:
         elif kind == "stopped":
             self.stopped_after = event["step"]
         if kind == "saved" or time.monotonic() - self._written > WRITE_EVERY_S:
-            self.history.write()
+            with suppress(StorageError):  # the rows stay in memory, and are written the next time
+                self.history.write()
             self._written = time.monotonic()
+
+    def listen(self, events: Any, ended: threading.Event) -> None:
+        """Take in all events until the workers have ended and nothing is left.
+
+        A failure is kept, and the rest is heard all the same: it may be that the workers failed.
+        """
+        while True:
+            try:
+                event = events.get(timeout=1)
+            except queue.Empty:
+                if ended.is_set():
+                    return
+                continue
+            except Exception as problem:  # the queue is gone, and nothing more can be heard
+                self.problem = self.problem or problem
+                return
+            try:
+                self.take(event)
+            except Exception as problem:
+                self.problem = self.problem or problem
 
 
 def _fit(setup: Setup, board: Board) -> None:
@@ -162,16 +187,7 @@ def _fit(setup: Setup, board: Board) -> None:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     events = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     ended = threading.Event()
-
-    def listen() -> None:
-        while True:
-            try:
-                board.take(events.get(timeout=1))
-            except Empty:
-                if ended.is_set():
-                    return
-
-    listener = threading.Thread(target=listen, daemon=True)
+    listener = threading.Thread(target=board.listen, args=(events, ended), daemon=True)
     listener.start()
     workers = setup.training.num_workers
     with stopping.gate(setup.checkpoints) as gate, tempfile.TemporaryDirectory(prefix="character-factory-") as scratch:
@@ -204,6 +220,8 @@ def _fit(setup: Setup, board: Board) -> None:
             events.shutdown()
     if board.failure:
         raise TrainingError(board.failure)
+    if board.problem is not None:
+        raise board.problem
     if board.stopped_after is not None:
         raise Stopped(f"training: step {board.stopped_after:,} of {board.steps:,} is done; the same command goes on")
 

@@ -14,6 +14,7 @@ from factory import storage
 from factory.config import Training
 from factory.training import checkpoints
 from factory.training.checkpoints import TAG, Checkpoint
+from factory.training.zero import mend_optimizer
 
 
 class Stop(Exception):  # noqa: N818
@@ -83,6 +84,7 @@ class Saver:
         dist.barrier()
         loaded, _ = engine.load_checkpoint(str(staged), tag=TAG, load_module_strict=self.training.lora is None)
         assert loaded, f"{checkpoint.path} was not loaded"
+        mend_optimizer(engine)
         dist.barrier()
         if self.local_rank == 0:
             shutil.rmtree(staged)

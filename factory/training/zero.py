@@ -69,6 +69,24 @@ def make_engine(module: torch.nn.Module, training: Training, on_gpu: bool, unive
     return engine
 
 
+def mend_optimizer(engine: Any) -> None:
+    """Bring the optimizer of an engine that loaded a checkpoint into the form that its steps want.
+
+    What DeepSpeed loads of a universal checkpoint has the settings that were saved, and no others;
+    and one count of steps for all groups of parameters, on the CPU or wherever it was saved. The fused
+    Adam adds to that count in place, on the GPU where its moments are; DeepSpeed's CPU Adam takes a number.
+    """
+    inner = engine.optimizer.optimizer
+    for group in inner.param_groups:
+        for name, value in inner.defaults.items():
+            group.setdefault(name, value)
+    fused = isinstance(inner, torch.optim.AdamW)
+    for state in inner.state.values():
+        if "step" in state:
+            count = float(state["step"])
+            state["step"] = torch.tensor(count, device=state["exp_avg"].device) if fused else int(count)
+
+
 def learning_rate(training: Training, step: int, steps: int) -> float:
     """The rate of a step (from 0): it falls linearly from the first step's to the last's."""
     done = step / max(steps - 1, 1)

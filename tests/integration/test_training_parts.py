@@ -1,10 +1,24 @@
 """Parts of a training that need torch or import Ray, but no cluster."""
 
-import pytest
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
+import pytest
+import torch
+
+from factory.config import Lora, Training
 from factory.errors import InputError
+from factory.progress import Progress
 from factory.tables import Table
+from factory.training.history import METRICS, History
+from factory.training.model import PackedLoss, batch_of, load_model
 from factory.training.pack import curated_manifest
+from factory.training.run import Board
+from factory.training.zero import mend_optimizer
+from tests.integration.small_training import save_tiny
 
 
 def test_a_curated_set_without_validation_is_told_by_the_setting_that_left_it_out(tmp_path):
@@ -15,3 +29,98 @@ def test_a_curated_set_without_validation_is_told_by_the_setting_that_left_it_ou
     table.finish({"rows_in": 3, "ok": 0})
     with pytest.raises(InputError, match="none of its 3 dialogues is accepted"):
         curated_manifest(table)
+
+
+def told(step: int) -> dict:
+    return {
+        "kind": "step", "step": step, "loss": 1.0, "learning_rate": 1e-3, "grad_norm": 1.0, "tokens": 9,
+        "seconds": 1.0, "tokens_per_second": 9.0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def board(tmp_path) -> Iterator[Board]:
+    progress = Progress()
+    progress.begin(["training"], 9, "steps")
+    yield Board(History(str(tmp_path / "checkpoints")), progress, steps=9)
+    progress.finish()
+
+
+def heard(board: Board, *events: dict) -> None:
+    """A board that was told of some events and of the end."""
+    waiting: queue.Queue = queue.Queue()
+    for event in events:
+        waiting.put(event)
+    ended = threading.Event()
+    ended.set()
+    board.listen(waiting, ended)
+
+
+def test_metrics_that_cannot_be_written_stay_in_memory_and_are_written_the_next_time(board, tmp_path):
+    there = tmp_path / "checkpoints" / METRICS
+    there.mkdir(parents=True)  # no file can be written in its place
+    heard(board, told(1), {"kind": "saved", "step": 1})
+    there.rmdir()
+    heard(board, told(2), {"kind": "saved", "step": 2})
+    assert board.problem is None
+    assert [json.loads(line)["step"] for line in there.read_text().splitlines()] == [1, 2]
+
+
+def test_a_failure_in_taking_in_is_kept_and_what_the_workers_tell_besides_is_heard(board):
+    heard(board, {"kind": "step"}, told(1), {"kind": "failed", "message": "loss is NaN"})
+    assert isinstance(board.problem, KeyError)
+    assert board.failure == "loss is NaN"
+    assert [row["step"] for row in board.history.rows("step")] == [1]
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2, dropout=0.5)])
+def test_a_model_made_ready_is_in_training_mode_and_checkpoints_its_gradients(tmp_path, lora, monkeypatch):
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    save_tiny(str(tmp_path))
+    training = Training(precision="fp32", gradient_checkpointing=True, lora=lora)
+    model = load_model(str(tmp_path), training, 0)
+    assert all(module.training for module in model.modules())
+    again = []
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda *_: again.append(1))
+    row = {"input_ids": [5, 6, 7], "loss_mask": [False, True, True], "lengths": [3]}
+    PackedLoss(model)(**batch_of(row, torch.device("cpu"))[0]).sum().backward()
+    assert len(layers) == 2
+    assert len(again) == 2 * len(layers), "each layer is computed once more in the backward pass"
+
+
+class NumberedAdam(torch.optim.Optimizer):
+    """DeepSpeed's CPU Adam, as far as its state is looked at: it counts steps by a number."""
+
+    def __init__(self, parameters: list[torch.nn.Parameter]) -> None:
+        super().__init__(parameters, {"lr": 1e-3, "bias_correction": True})
+
+
+def loaded(make: Callable[[list], torch.optim.Optimizer], step: object) -> torch.optim.Optimizer:
+    """An optimizer of two groups with what a universal checkpoint brings: one count for all, and few settings."""
+    parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    inner = make([{"params": [parameter]} for parameter in parameters])
+    for group in inner.param_groups:
+        for name in [name for name in group if name not in ("params", "lr", "betas", "eps", "weight_decay")]:
+            del group[name]
+    for parameter in parameters:
+        parameter.grad = torch.ones(3)
+        inner.state[parameter] = {"step": step, "exp_avg": torch.zeros(3), "exp_avg_sq": torch.zeros(3)}
+    mend_optimizer(SimpleNamespace(optimizer=SimpleNamespace(optimizer=inner)))
+    return inner
+
+
+@pytest.mark.parametrize("step", [6, torch.tensor(6.0)])
+def test_the_fused_adam_counts_the_steps_of_each_group_by_itself_after_a_load(step):
+    inner = loaded(lambda groups: torch.optim.AdamW(groups, fused=True), step)
+    inner.step()
+    assert [float(state["step"]) for state in inner.state.values()] == [7, 7]
+
+
+@pytest.mark.parametrize("step", [6, torch.tensor(6.0)])
+def test_the_adam_of_the_cpu_has_its_settings_and_a_number_of_steps_after_a_load(step):
+    inner = loaded(NumberedAdam, step)
+    assert [group["bias_correction"] for group in inner.param_groups] == [True, True]
+    assert [(state["step"], type(state["step"])) for state in inner.state.values()] == [(6, int)] * 2
