@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from factory import storage
+from factory import models, storage
+from factory.records import content_id
 
 MANIFEST = "checkpoint.json"
 DAMAGED = "damaged.json"
@@ -35,6 +36,11 @@ class Checkpoint:
     validation_loss: float | None
     """None where it was saved in haste: the run was asked to stop, or a node is to be taken away."""
     files: dict[str, tuple[int, str]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for size, _ in self.files.values())
 
 
 def path_of(folder: str, step: int) -> str:
@@ -115,6 +121,17 @@ def damaged(folder: str) -> list[str]:
     return sorted(_with(DAMAGED, storage.sizes(folder)))
 
 
+def staging(folder: str) -> Path:
+    """A local folder for what a worker is about to put into a folder of checkpoints, or brought out of it.
+
+    It lies beside them where they are local, so that files are renamed and linked; else where models are kept,
+    which on a cluster is its nodes' fast disk, under a name of this user's and these checkpoints' own.
+    """
+    if "://" not in folder:
+        return Path(folder)
+    return models.cache_folder() / f"checkpoints-{os.getuid()}-{content_id(folder)}"
+
+
 def put(staged: Path, path: str) -> dict[str, tuple[int, str]]:
     """Move what one worker's engine wrote into the checkpoint's folder, and say what it was."""
     files = {}
@@ -192,12 +209,21 @@ def drop_old(folder: str, keep: int) -> None:
             storage.delete_folder(checkpoint.path)
 
 
-def needed_bytes(checkpoint: Checkpoint | None, trained: int, other: int) -> int:
-    """About what the next checkpoint takes: as much as the last one, else by the number of parameters.
+def bytes_to_save(checkpoint: Checkpoint | None, trained: int) -> int:
+    """About what the next checkpoint takes: as much as the last one, else by the number of trained parameters.
 
-    A trained one takes 14 bytes (weight, master weight, two moments), another one 2.
+    One takes 14 bytes: weight, master weight, two moments. Frozen ones are in no checkpoint.
     """
-    return sum(size for size, _ in checkpoint.files.values()) if checkpoint else 14 * trained + 2 * other
+    return checkpoint.size if checkpoint else 14 * trained
+
+
+def bytes_to_load(checkpoint: Checkpoint, convert: bool) -> int:
+    """About what a machine needs to load a checkpoint.
+
+    To convert one takes thrice its size: what was saved, its fragments, and what they are put together to.
+    """
+    linked = "://" not in checkpoint.path
+    return checkpoint.size * (3 if convert else 1) - (checkpoint.size if linked else 0)
 
 
 def _digest(file: IO[bytes]) -> str:

@@ -1,23 +1,31 @@
 """Parts of a training that need torch or import Ray, but no cluster."""
 
 import json
+import os
+import platform
 import queue
+import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from factory.config import Lora, Training
 from factory.errors import InputError
 from factory.progress import Progress
 from factory.tables import Table
+from factory.training import checkpoints
+from factory.training.checkpoints import Checkpoint
 from factory.training.history import METRICS, History
 from factory.training.model import PackedLoss, batch_of, load_model
 from factory.training.pack import curated_manifest
 from factory.training.run import Board
-from factory.training.zero import mend_optimizer
+from factory.training.saving import Saver, Stop
+from factory.training.zero import mend_optimizer, use_cores
 from tests.integration.small_training import save_tiny
 
 
@@ -124,3 +132,56 @@ def test_the_adam_of_the_cpu_has_its_settings_and_a_number_of_steps_after_a_load
     inner = loaded(NumberedAdam, step)
     assert [group["bias_correction"] for group in inner.param_groups] == [True, True]
     assert [(state["step"], type(state["step"])) for state in inner.state.values()] == [(6, int)] * 2
+
+
+def test_workers_share_the_cores_of_their_machine(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it
+    before = torch.get_num_threads()
+    try:
+        use_cores(2)
+        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (4, "4")
+        use_cores(16)
+        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (1, "1")
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def saver(tmp_path, monkeypatch) -> Iterator[Saver]:
+    monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield Saver("s3://bucket/checkpoints", Training(), rank=0, workers=1, local_rank=0, local_workers=1)
+    dist.destroy_process_group()
+
+
+def model_of(trained: int, frozen: int) -> SimpleNamespace:
+    module = torch.nn.ParameterList([torch.empty(size, device="meta") for size in (trained, frozen)])
+    module[1].requires_grad_(False)
+    return SimpleNamespace(module=module)
+
+
+def test_a_training_that_has_no_room_for_its_checkpoints_ends_before_it_begins_and_names_the_machine(saver, tmp_path):
+    with pytest.raises(Stop) as told:
+        saver.prepare(model_of(trained=10**14, frozen=0), None)
+    assert str(told.value).startswith(f"{tmp_path}/checkpoints-")
+    assert f" of {platform.node()}: " in str(told.value)
+    assert re.search(r"GiB are free, a checkpoint takes about 1303851\.6 GiB; free some space", str(told.value))
+    saver.prepare(model_of(trained=10, frozen=10**14), None)  # frozen weights are in no checkpoint
+    saver.prepare(model_of(trained=10**14, frozen=0), Checkpoint("s3://bucket/x", 3, 1, None, {"a": (1, "")}))
+
+
+def test_what_a_killed_run_was_about_to_save_is_cleared_away(saver):
+    left = checkpoints.staging(saver.folder) / ".write-5" / "state"
+    left.mkdir(parents=True)
+    saver.prepare(model_of(1, 1), None)
+    assert not left.parent.exists()
+
+
+def test_a_checkpoint_is_not_converted_where_there_is_no_room_for_thrice_its_size(saver, tmp_path, monkeypatch):
+    runtime = SimpleNamespace(get_node_id=lambda: "node")
+    monkeypatch.setattr("ray.get_runtime_context", lambda: runtime)
+    size = shutil.disk_usage(tmp_path).free // 2
+    saved = Checkpoint("s3://bucket/checkpoints/step-3", 3, 2, None, {"a": (size, "")})
+    with pytest.raises(Stop, match="free, to convert the checkpoint for another number of workers takes about"):
+        saver.load(model_of(1, 1), saved, convert=True)

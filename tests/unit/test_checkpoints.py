@@ -1,5 +1,6 @@
 """Which checkpoint counts: on local disk and in an object store (fsspec's in memory)."""
 
+import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,3 +97,23 @@ def test_a_checkpoint_that_was_saved_in_haste_is_kept_as_the_newest_but_is_never
     save(folder, 15, tmp_path / "staged", loss=None)
     checkpoints.drop_old(folder, keep=1)
     assert steps(checkpoints.whole_checkpoints(folder)) == [15, 3]
+
+
+def test_checkpoints_in_two_places_are_prepared_in_two_places_of_the_models_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
+    one, other = (checkpoints.staging(f"s3://bucket/{name}/checkpoints") for name in ("one", "other"))
+    assert one != other
+    assert one == checkpoints.staging("s3://bucket/one/checkpoints")
+    assert one.parent == other.parent == tmp_path
+    assert str(os.getuid()) in one.name
+    assert checkpoints.staging("/runs/one/checkpoints") == Path("/runs/one/checkpoints")
+
+
+def test_what_a_checkpoint_takes_is_told_by_the_last_one_or_by_what_is_trained():
+    assert checkpoints.bytes_to_save(None, trained=10) == 140
+    remote, local = (Checkpoint(path, 3, 2, None, {"a": (60, ""), "b": (40, "")}) for path in ("s3://b/c", "/c"))
+    assert checkpoints.bytes_to_save(remote, trained=10) == 100
+    assert checkpoints.bytes_to_load(remote, convert=False) == 100
+    assert checkpoints.bytes_to_load(remote, convert=True) == 300
+    assert checkpoints.bytes_to_load(local, convert=False) == 0  # its files are linked
+    assert checkpoints.bytes_to_load(local, convert=True) == 200
