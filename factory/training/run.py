@@ -29,8 +29,9 @@ from factory.records import Counts
 from factory.runtime import on_gpu
 from factory.tables import Table, fingerprint_of
 from factory.training import checkpoints
+from factory.training.card import card_of, origin_of
 from factory.training.data import worker_datasets
-from factory.training.export import card_of, finished_fingerprint, set_aside
+from factory.training.export import finished_fingerprint, set_aside
 from factory.training.gain import Gain, gain, in_both
 from factory.training.history import History
 from factory.training.order import Order
@@ -74,7 +75,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     gpu = on_gpu(training.device)
     check_fits([_bundle(gpu)] * training.num_workers, "training.num_workers", training.pool)
     order = Order(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
-    card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest)
+    card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest, origin_of(config))
     setup = Setup(
         training, config.seed, gpu, table.path, packed["train"], packed["validation"], order, model_folder, card,
         fingerprint,
