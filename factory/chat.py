@@ -11,6 +11,7 @@ such strings the ids are those of `apply_chat_template`.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,26 @@ class ChatTokenizer:
                 raise ModelError(f"chat template: it leaves out the {message.role} message; name another one")
         return Encoded(ids, mask, ends)
 
+    @cached_property
+    def end_of_turn(self) -> int:
+        """The id of the token that ends an assistant's turn.
+
+        Raises:
+            ModelError: there is none.
+        """
+        encoded = self.encode_dialogue([Message("system", "s"), Message("user", "u"), Message("assistant", "a")])
+        return encoded.ids[encoded.ends[-1] - 1]
+
     def save(self, folder: str) -> None:
-        """Write tokenizer and chat template to a Hugging Face folder."""
-        as_it_came = _load(self._folder)
-        as_it_came.chat_template = self._tokenizer.chat_template
-        as_it_came.save_pretrained(folder)
+        """Write tokenizer and chat template to a Hugging Face folder.
+
+        A Base model's tokenizer ends a text with another token than a chat template ends a turn with;
+        what it saves ends at the turn's, where a tuned model stops.
+        """
+        saved = _load(self._folder)  # as it came: ours takes all control tokens for special ones
+        saved.chat_template = self._tokenizer.chat_template
+        saved.eos_token = saved.convert_ids_to_tokens(self.end_of_turn)
+        saved.save_pretrained(folder)
 
     def check_roles(self) -> None:
         """Check that the template takes a system message and several turns.

@@ -104,7 +104,7 @@ class Curation(Section):
     benchmark_words: int = Field(13, ge=8)
     """So many words in a row of a benchmark's text are that text; 13 is GPT-3's."""
     max_per_character: int | None = Field(None, ge=1)
-    """The most dialogues of one character."""
+    """The most dialogues of one character; the mixture's weights are taken over what this leaves."""
     validation_fraction: float = Field(0.02, ge=0, lt=1)
     """The part of the characters that is kept for validation; the paper does not say whether it has any."""
 

@@ -1,12 +1,11 @@
-"""Good, distinct dialogues to those that are taken: by the mixture's weights, then a character's limit.
+"""Good, distinct dialogues to those that are taken: within a character's limit, and of these by the mixture's weights.
 
-A weighted source keeps its lowest draws; a task a source finds out where the last of them lies. Then
-dialogues and profiles are spilled by character, and each partition tells who is over the limit and
-who is in the cast.
+Dialogues and profiles are spilled by character, and each partition tells who is over the limit. Of what
+that leaves a weighted source keeps its lowest draws; a task a source finds out where the last of them lies.
+Then each partition tells who is in the cast.
 """
 
 import pickle
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +26,9 @@ from factory.tables import Row
 
 Twins = tuple[np.ndarray, np.ndarray]
 """The ids that go, and those that stay for them."""
-TAKEN = pa.schema([("dialogue", pa.uint64()), ("character", pa.uint64())])
+TAKEN = pa.schema([("dialogue", pa.uint64()), ("character", pa.uint64()), ("source", pa.int32())])
 CAST = pa.schema([("character_id", pa.string()), *((name, pa.string()) for name in ATTRIBUTES)])
-BYTES_A_DIALOGUE, BYTES_A_PROFILE = 16, 200
+BYTES_A_DIALOGUE, BYTES_A_PROFILE = 20, 200
 
 
 @dataclass(frozen=True)
@@ -51,28 +50,22 @@ def select(run: Run, examined: Examined, twins: Any) -> Selected:
         InputError: a source of a weighted mixture has none.
     """
     here = ray.put(run)  # once, not with every task
-    cutoffs = _cutoffs(run, here, examined, twins)
     taken, speakers = _exchanges(run)
-    spilled = [_spill_taken.remote(here, taken, twins, cutoffs, unit) for unit in examined.units]
+    spilled = [_spill_taken.remote(here, taken, twins, unit) for unit in examined.units]
     profiles = [_spill_profiles.remote(here, speakers, shard) for shard in run.profiles.shards()]
     files = ray.put((ray.get(spilled), ray.get(profiles)))
-    made: list[Any] = [_choose.remote(here, taken, speakers, files, part) for part in range(taken.partitions)]
-    over = _sorted.remote(*[overs for overs, _ in made])
+    limit = _limit.options(num_returns=2 + len(run.sources))
+    limited: list[list[Any]] = [limit.remote(here, taken, files, part) for part in range(taken.partitions)]
+    cutoffs = _cutoffs(run, limited)
+    over = _sorted.remote(*[overs for overs, *_ in limited])
+    made = [
+        _cast.remote(here, taken, speakers, files, part, overs, cutoffs) for part, (overs, *_) in enumerate(limited)
+    ]
     casts = {split: Cast() for split in SPLITS}
-    for _, told in made:
+    for told in made:
         for split, cast in pickle.loads(ray.get(told)).items():
             casts[split] += cast
     return Selected(cutoffs, over, casts)
-
-
-def _survivors(run: Run, unit: Row, twins: Twins, cutoffs: Sequence[int | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and characters of a unit's dialogues that are good, distinct and within their source's weight."""
-    verdicts = run.verdicts.read(run.name(unit), ["dialogue", "character", "reason"])
-    good = verdicts.filter(pc.is_null(verdicts["reason"]))
-    dialogues, characters = good["dialogue"].to_numpy(), good["character"].to_numpy()
-    goes, _ = twins
-    stays = ~contained(dialogues, goes) & within(run, dialogues, cutoffs[unit["source"]])
-    return dialogues[stays], characters[stays]
 
 
 def within(run: Run, dialogues: np.ndarray, below: int | None) -> np.ndarray:
@@ -82,32 +75,22 @@ def within(run: Run, dialogues: np.ndarray, below: int | None) -> np.ndarray:
     return np.asarray(draws(dialogues, run.config.seed, "mixture") < np.uint64(below))
 
 
-def _cutoffs(run: Run, here: Any, examined: Examined, twins: Any) -> list[int | None]:
+def _cutoffs(run: Run, limited: list[list[Any]]) -> list[int | None]:
     sources = run.sources
-    everything: list[int | None] = [None] * len(sources)
     weights = [source.weight for source in sources if source.weight is not None]
     if not weights:
-        return everything
-    drawn: list[list[Any]] = [[] for _ in sources]
-    there = [0] * len(sources)
-    asked: list[tuple[int, Any]] = [(unit["source"], _draws.remote(here, unit, twins)) for unit in examined.units]
-    for number, (numbers, rows) in asked:
-        drawn[number].append(numbers)
-        there[number] += ray.get(rows)
+        return [None] * len(sources)
+    there = [sum(counts) for counts in zip(*ray.get([counts for _, counts, *_ in limited]), strict=True)]
     for source, rows in zip(sources, there, strict=True):
         if not rows:
             raise InputError(
                 f"curation.mixture: {source.name} has no good dialogue of {source.rows}, so no weights can hold; "
                 "take it out, or loosen curation.quality"
             )
-    parts = shares(there, weights)
-    return list(ray.get([_cutoff.remote(part, *numbers) for part, numbers in zip(parts, drawn, strict=True)]))
-
-
-@ray.remote(num_cpus=0.5, num_returns=2)
-def _draws(run: Run, unit: Row, twins: Twins) -> tuple[np.ndarray, int]:
-    dialogues, _ = _survivors(run, unit, twins, [None] * len(run.sources))
-    return draws(dialogues, run.config.seed, "mixture"), len(dialogues)
+    drawn = zip(*[numbers for _, _, *numbers in limited], strict=True)
+    return list(
+        ray.get([_cutoff.remote(part, *numbers) for part, numbers in zip(shares(there, weights), drawn, strict=True)])
+    )
 
 
 @ray.remote(num_cpus=1)
@@ -124,9 +107,13 @@ def _exchanges(run: Run) -> tuple[Exchange, Exchange]:
 
 
 @ray.remote(num_cpus=0.5)
-def _spill_taken(run: Run, taken: Exchange, twins: Twins, cutoffs: list[int | None], unit: Row) -> str:
-    dialogues, characters = _survivors(run, unit, twins, cutoffs)
-    rows = pa.table([dialogues, characters], schema=TAKEN)
+def _spill_taken(run: Run, taken: Exchange, twins: Twins, unit: Row) -> str:
+    verdicts = run.verdicts.read(run.name(unit), ["dialogue", "character", "reason"])
+    good = verdicts.filter(pc.is_null(verdicts["reason"]))
+    goes, _ = twins
+    good = good.filter(pa.array(~contained(good["dialogue"].to_numpy(), goes)))
+    characters = good["character"].to_numpy()
+    rows = pa.table([good["dialogue"], good["character"], np.full(len(good), unit["source"], np.int32)], schema=TAKEN)
     return taken.spill(rows, characters.astype(np.int64), f"{run.name(unit)}.arrow")
 
 
@@ -141,23 +128,44 @@ def _keys(profiles: pa.Table) -> np.ndarray:
     return np.array([int(name, 16) for name in profiles["character_id"].to_pylist()], np.uint64)
 
 
-@ray.remote(num_cpus=1, num_returns=2)
-def _choose(
-    run: Run, taken: Exchange, speakers: Exchange, files: tuple[list[str], list[str]], partition: int
-) -> tuple[np.ndarray, bytes]:
-    """The dialogues of some characters that are over the limit, and the cast of each split."""
+@ray.remote(num_cpus=1)
+def _limit(run: Run, taken: Exchange, files: tuple[list[str], list[str]], partition: int) -> tuple[Any, ...]:
+    """Of some characters: the dialogues that are over the limit, and of the others each source's count and draws."""
     rows = taken.collect(files[0], partition)
-    dialogues, characters = rows["dialogue"].to_numpy(), rows["character"].to_numpy()
+    dialogues, characters, sources = (rows[name].to_numpy() for name in TAKEN.names)
     most = run.config.curation.max_per_character
-    drawn = draws(dialogues, run.config.seed, "character")
-    over = dialogues[beyond(characters, drawn, most)] if most else dialogues[:0]
+    over = np.zeros(len(dialogues), bool)
+    if most:
+        over = beyond(characters, draws(dialogues, run.config.seed, "character"), most)
+    left = [dialogues[~over & (sources == number)] for number in range(len(run.sources))]
+    drawn = [draws(mine, run.config.seed, "mixture") for mine in left]
+    return dialogues[over], [len(mine) for mine in left], *drawn
+
+
+@ray.remote(num_cpus=1)
+def _cast(
+    run: Run,
+    taken: Exchange,
+    speakers: Exchange,
+    files: tuple[list[str], list[str]],
+    partition: int,
+    over: np.ndarray,
+    cutoffs: list[int | None],
+) -> bytes:
+    """Who of some characters is in the cast of each split."""
+    rows = taken.collect(files[0], partition)
+    dialogues, characters, sources = (rows[name].to_numpy() for name in TAKEN.names)
+    stays = ~contained(dialogues, np.sort(over))
+    for number, below in enumerate(cutoffs):
+        mine = sources == number
+        stays[mine] &= within(run, dialogues[mine], below)
     profiles = speakers.collect(files[1], partition)
-    profiles = profiles.filter(pa.array(contained(_keys(profiles), np.unique(characters))))
+    profiles = profiles.filter(pa.array(contained(_keys(profiles), np.unique(characters[stays]))))
     later = in_validation(_keys(profiles), run.config.seed, run.config.curation.validation_fraction)
     casts = {split: Cast() for split in SPLITS}
     for profile, in_later in zip(profiles.to_pylist(), later.tolist(), strict=True):
         casts[SPLITS[in_later]].add(profile)
-    return over, pickle.dumps(casts)
+    return pickle.dumps(casts)
 
 
 @ray.remote(num_cpus=1)

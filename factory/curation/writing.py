@@ -114,8 +114,8 @@ def _write(run: Run, twins: Any, cutoffs: list[int | None], over: Any, unit: Row
     found[again] = [f"near {keeper:016x}" for keeper in stays[np.searchsorted(goes, dialogues[again])].tolist()]
     later_reasons = {
         "near_duplicate": again,
-        "over_weight": ~within(run, dialogues, cutoffs[unit["source"]]),
         "over_character_limit": contained(dialogues, ray.get(over)),
+        "over_weight": ~within(run, dialogues, cutoffs[unit["source"]]),
     }
     for reason, holds in later_reasons.items():
         reasons[holds & _good(reasons)] = reason

@@ -12,9 +12,9 @@ import jinja2
 import pyarrow as pa
 import yaml
 
+from factory.licences import on_the_hub
 from factory.report.export_figures import MOST_TURNS
 from factory.report.export_history import Step, inputs_of, models_of, prompts_of, steps_of
-from factory.report.export_licences import on_the_hub
 from factory.report.export_shards import FileType
 from factory.report.export_sources import CHARACTERS_PART, Part, Sources
 from factory.tables import Row

@@ -6,19 +6,13 @@ What a card publishes names no folder or host of the machines that made it.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from factory import storage
-from factory.config import EMBEDDED
 from factory.errors import PromptError
+from factory.licences import Input, Licence, inputs_by_licence, licence_of_model, public_name
 from factory.prompts import load_prompt
-from factory.report.export_licences import Licence, licence_of_input, licence_of_model
 from factory.report.export_sources import SPLITS, Sources
 from factory.tables import Table
-
-INPUTS_NAMED = 20
-"""A card names so many files of an input, and says how many more there are."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +30,6 @@ class PromptText:
 
     ref: str
     text: str | None
-
-
-@dataclass(frozen=True)
-class Input:
-    """Files of one input that stand under one licence."""
-
-    what: str
-    files: tuple[str, ...]
-    more: int
-    licence: Licence | None
 
 
 @dataclass(frozen=True)
@@ -107,22 +91,11 @@ def inputs_of(sources: Sources, steps: Sequence[Step]) -> list[Input]:
     Where a table is not there any more, so that its files are not known, its licence is not known either.
     """
     there = {step.name: step.manifest.get("files", []) for step in steps}
-    found = [*_inputs("personas", "personas", there.get("personas", []))]
+    found = [*inputs_by_licence("personas", "personas", there.get("personas", []))]
     for corpus in corpora_of(sources):
         what = f"instructions, corpus `{corpus}`"
-        found += _inputs(what, corpus, there.get(f"instructions/{corpus}", []))
+        found += inputs_by_licence(what, corpus, there.get(f"instructions/{corpus}", []))
     return found
-
-
-def _inputs(what: str, name: str, files: Sequence[dict[str, Any]]) -> list[Input]:
-    grouped: dict[Licence | None, list[str]] = {}
-    for file in files:
-        licence = licence_of_input(name, file["path"], file["size"])
-        grouped.setdefault(licence, []).append(public_name(file["path"]))
-    return [
-        Input(what, tuple(names[:INPUTS_NAMED]), max(0, len(names) - INPUTS_NAMED), licence)
-        for licence, names in grouped.items()
-    ] or [Input(what, (), 0, None)]
 
 
 def models_of(steps: Sequence[Step]) -> list[Model]:
@@ -146,11 +119,3 @@ def _model(step: Step) -> Model:
         output_tokens=step.manifest["output_tokens"],
         licence=licence_of_model(name),
     )
-
-
-def public_name(source: str) -> str:
-    """A file or model as a card may name it: of a local path or a bucket, its last part alone."""
-    if source == EMBEDDED:
-        return "HuggingFaceTB/SmolLM2-135M-Instruct"
-    local = source.startswith(("/", ".", "~", *storage.BUCKETS))
-    return Path(source).name if local else source

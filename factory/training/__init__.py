@@ -15,5 +15,5 @@ worker         what each training process does                      (Ray Train)
 history        metrics by step, as JSONL, for TensorBoard, as a picture
 gain           whether the validation loss fell
 run            the driver: starts the workers, shows and records what they tell
-export         the Hugging Face folder
+export         the Hugging Face folder                              (card: its README)
 """

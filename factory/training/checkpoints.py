@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from factory import storage
+from factory import models, storage
+from factory.records import content_id
 
 MANIFEST = "checkpoint.json"
 DAMAGED = "damaged.json"
@@ -35,6 +36,11 @@ class Checkpoint:
     validation_loss: float | None
     """None where it was saved in haste: the run was asked to stop, or a node is to be taken away."""
     files: dict[str, tuple[int, str]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for size, _ in self.files.values())
 
 
 def path_of(folder: str, step: int) -> str:
@@ -57,8 +63,8 @@ def newest(folder: str) -> Checkpoint | None:
 
 def _whole(folder: str) -> Iterator[Checkpoint]:
     sizes = storage.sizes(folder)
-    for name in _with(MANIFEST, sizes):
-        checkpoint = _read(folder, name)
+    for checkpoint in _finished(folder, sizes):
+        name = checkpoint.path.rpartition("/")[2]
         there = {file: sizes.get(f"{name}/{TAG}/{file}") for file in checkpoint.files}
         if there == {file: size for file, (size, _) in checkpoint.files.items()}:
             yield checkpoint
@@ -70,31 +76,60 @@ def _with(document: str, files: Iterable[str]) -> list[str]:
     return sorted((name for name in names if name.startswith("step-")), reverse=True)
 
 
-def _read(folder: str, name: str) -> Checkpoint:
-    content = json.loads(storage.read_bytes(storage.join(folder, name, MANIFEST)))
-    files = {file: (size, digest) for file, (size, digest) in content.pop("files").items()}
-    return Checkpoint(path=storage.join(folder, name), files=files, **content)
+def _finished(folder: str, files: Iterable[str]) -> Iterator[Checkpoint]:
+    for name in _with(MANIFEST, files):
+        if checkpoint := _read(folder, name):
+            yield checkpoint
+
+
+def _read(folder: str, name: str) -> Checkpoint | None:
+    """A checkpoint as its manifest tells of it; None where that is not what was written."""
+    content = storage.read_bytes(storage.join(folder, name, MANIFEST))
+    try:
+        told = json.loads(content)
+        files = {file: (size, digest) for file, (size, digest) in told.pop("files").items()}
+        return Checkpoint(path=storage.join(folder, name), files=files, **told)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def finished_checkpoints(folder: str) -> list[Checkpoint]:
     """The checkpoints that have a manifest, whatever became of their files since; newest first."""
-    return [_read(folder, name) for name in _with(MANIFEST, storage.sizes(folder))]
+    return list(_finished(folder, storage.sizes(folder)))
 
 
-def mark_damaged(checkpoint: Checkpoint) -> None:
+def unreadable(folder: str) -> list[str]:
+    """The paths of checkpoints whose manifest cannot be read."""
+    names = _with(MANIFEST, storage.sizes(folder))
+    return [storage.join(folder, name) for name in names if _read(folder, name) is None]
+
+
+def mark_damaged(path: str) -> None:
     """Keep a damaged checkpoint from being used, and what is left of it from being lost.
 
     Marking one twice, or from two processes at once, is the same as once.
     """
-    manifest = storage.join(checkpoint.path, MANIFEST)
-    if storage.exists(manifest):
-        storage.write_bytes(storage.join(checkpoint.path, DAMAGED), _document(checkpoint))
+    manifest = storage.join(path, MANIFEST)
+    content = storage.read_if_there(manifest)
+    if content is not None:
+        storage.write_bytes(storage.join(path, DAMAGED), content)
         storage.delete_file(manifest)
 
 
 def damaged(folder: str) -> list[str]:
     """The names of checkpoints that were found damaged."""
     return sorted(_with(DAMAGED, storage.sizes(folder)))
+
+
+def staging(folder: str) -> Path:
+    """A local folder for what a worker is about to put into a folder of checkpoints, or brought out of it.
+
+    It lies beside them where they are local, so that files are renamed and linked; else where models are kept,
+    which on a cluster is its nodes' fast disk, under a name of this user's and these checkpoints' own.
+    """
+    if "://" not in folder:
+        return Path(folder)
+    return models.cache_folder() / f"checkpoints-{os.getuid()}-{content_id(folder)}"
 
 
 def put(staged: Path, path: str) -> dict[str, tuple[int, str]]:
@@ -155,7 +190,7 @@ def for_other_workers(folder: Path) -> None:
         "num_merge_workers": cores,
         "keep_temp_folder": False,
         "strict": True,
-        "inject_missing_state": False,
+        "inject_missing_state": True,  # ZeRO 1 and 2 ask for a note that Megatron alone writes
     }
     convert(argparse.Namespace(**settings))
     shutil.rmtree(source)
@@ -174,12 +209,21 @@ def drop_old(folder: str, keep: int) -> None:
             storage.delete_folder(checkpoint.path)
 
 
-def needed_bytes(checkpoint: Checkpoint | None, trained: int, other: int) -> int:
-    """About what the next checkpoint takes: as much as the last one, else by the number of parameters.
+def bytes_to_save(checkpoint: Checkpoint | None, trained: int) -> int:
+    """About what the next checkpoint takes: as much as the last one, else by the number of trained parameters.
 
-    A trained one takes 14 bytes (weight, master weight, two moments), another one 2.
+    One takes 14 bytes: weight, master weight, two moments. Frozen ones are in no checkpoint.
     """
-    return sum(size for size, _ in checkpoint.files.values()) if checkpoint else 14 * trained + 2 * other
+    return checkpoint.size if checkpoint else 14 * trained
+
+
+def bytes_to_load(checkpoint: Checkpoint, convert: bool) -> int:
+    """About what a machine needs to load a checkpoint.
+
+    To convert one takes thrice its size: what was saved, its fragments, and what they are put together to.
+    """
+    linked = "://" not in checkpoint.path
+    return checkpoint.size * (3 if convert else 1) - (checkpoint.size if linked else 0)
 
 
 def _digest(file: IO[bytes]) -> str:

@@ -4,12 +4,12 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory import storage
-from factory.config import EMBEDDED, RunConfig
+from factory.config import EMBEDDED
+from factory.licences import public_name
 from factory.training.dialogue import tokenizer_for
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: "Setup") -> N
     training = setup.training
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary) / "model"
+        tokenizer = tokenizer_for(setup.base_model, training.chat_template)
         if training.lora:
-            _save_adapted(weights, base_folder, setup, staged)
+            _save_adapted(weights, base_folder, setup, staged, tokenizer.end_of_turn)
         else:
-            _save_full(weights, base_folder, staged)
-        tokenizer_for(setup.base_model, training.chat_template).save(str(staged))
+            _save_full(weights, base_folder, staged, tokenizer.end_of_turn)
+        tokenizer.save(str(staged))
         (staged / "README.md").write_text(setup.card)
         (staged / MANIFEST).write_text(json.dumps({"fingerprint": setup.fingerprint}) + "\n")
         for file in staged.iterdir():
@@ -35,17 +36,17 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: "Setup") -> N
         publish(staged, setup.model_folder)
 
 
-def _save_full(weights: dict[str, Any], base_folder: str, staged: Path) -> None:
+def _save_full(weights: dict[str, Any], base_folder: str, staged: Path, end: int) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(base_folder)
     model = AutoModelForCausalLM.from_config(config, dtype=next(iter(weights.values())).dtype)
     model.load_state_dict(weights)  # tied weights are tied again, so they are written once
-    _keep_generation_config(model, base_folder)
+    model.generation_config = _generation_config(model, base_folder, end)
     model.save_pretrained(staged)
 
 
-def _save_adapted(weights: dict[str, Any], base_folder: str, setup: "Setup", staged: Path) -> None:
+def _save_adapted(weights: dict[str, Any], base_folder: str, setup: "Setup", staged: Path, end: int) -> None:
     from peft import set_peft_model_state_dict
     from transformers import AutoModelForCausalLM
 
@@ -59,17 +60,30 @@ def _save_adapted(weights: dict[str, Any], base_folder: str, setup: "Setup", sta
     assert not told.unexpected_keys, told.unexpected_keys
     if lora.merge:
         merged = adapted.merge_and_unload()
-        _keep_generation_config(merged, base_folder)
+        merged.generation_config = _generation_config(merged, base_folder, end)
         merged.save_pretrained(staged)
     else:
         adapted.save_pretrained(staged)
+        _name_base(staged / "adapter_config.json", setup.training.base_model)
 
 
-def _keep_generation_config(model: Any, base_folder: str) -> None:
+def _name_base(config: Path, base_model: str) -> None:
+    """Adapters are of a model that others can have, and were loaded out of this machine's cache."""
+    told = json.loads(config.read_text())
+    local = base_model != EMBEDDED and base_model.startswith(("/", *storage.BUCKETS))
+    told["base_model_name_or_path"] = base_model if local else public_name(base_model)
+    config.write_text(json.dumps(told, indent=2) + "\n")
+
+
+def _generation_config(model: Any, base_folder: str, end: int) -> Any:
+    """The base's, or what its config tells; generation stops at the end of a turn too, which a Base model knows not."""
     from transformers import GenerationConfig
 
-    if (Path(base_folder) / "generation_config.json").exists():
-        model.generation_config = GenerationConfig.from_pretrained(base_folder)
+    there = (Path(base_folder) / "generation_config.json").exists()
+    made = GenerationConfig.from_pretrained(base_folder) if there else GenerationConfig.from_model_config(model.config)
+    stops = made.eos_token_id if isinstance(made.eos_token_id, list) else [made.eos_token_id]
+    made.eos_token_id = list(dict.fromkeys([*(one for one in stops if one is not None), end]))
+    return made
 
 
 def publish(staged: Path, target: str) -> None:
@@ -104,57 +118,3 @@ def set_aside(output: str, folder: str, fingerprint: str) -> None:
         aside = storage.join(output, "superseded", f"model-{before}")
         storage.delete_folder(aside)
         storage.move_folder(folder, aside, MANIFEST)
-
-
-def card_of(config: RunConfig, revision: str, train: dict[str, Any], validation: dict[str, Any]) -> str:
-    """The model card: what it is, what it was trained on and how, and whose licences apply."""
-    training = config.training
-    corpora = "\n".join(f"- `{one.corpus}`: {_named(one.source)}" for one in config.instructions) or "- none named"
-    told = training.model_dump(exclude={"data", "base_model"})
-    settings = "\n".join(f"| {name} | `{value}` |" for name, value in told.items())
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-base_model: {_name(training.base_model).partition("@")[0]}
-tags: [role-playing, character]
----
-
-# A role-playing model
-
-It plays a character that the system prompt describes: a `# Persona` block, a `# Character Profile` block, and
-the request to stay in character.
-
-## Data
-
-{train["ok"]:,} dialogues ({train["tokens"]:,} tokens, {train["learned_tokens"]:,} of them learned) in
-{train["sequences"]:,} packed sequences; {validation["ok"]:,} dialogues of other characters for validation.
-The engine `{config.engine.kind}` with the model {_named(config.engine.model)} wrote them
-({", ".join(config.dialogues.strategies)}), for personas of {_named(config.personas.source)} and instructions of
-
-{corpora}
-
-## Training
-
-Supervised fine-tuning of {_named(training.base_model)} (revision `{revision}`), loss on the assistant's tokens alone.
-
-| setting | value |
-| --- | --- |
-{settings}
-
-## Licence
-
-The weights are subject to the licence of {_named(training.base_model)}; what they learned is subject to the
-licences of the personas and instructions named above, and to the terms of the model that wrote the dialogues.
-Look them up before you hand this model on.
-"""
-
-
-def _named(source: str | Sequence[str]) -> str:
-    return ", ".join(f"`{_name(one)}`" for one in ([source] if isinstance(source, str) else source))
-
-
-def _name(source: str) -> str:
-    """A file or model as a card may name it: a local path says nothing but its last part elsewhere."""
-    if source == EMBEDDED:
-        return "HuggingFaceTB/SmolLM2-135M-Instruct"
-    return Path(source).name if source.startswith(("/", ".", "~")) else source

@@ -78,7 +78,7 @@ def load_model(folder: str, training: Training, seed: int) -> Any:
         model = with_adapters(model, training.lora)
         if training.gradient_checkpointing:
             model.enable_input_require_grads()
-    return model
+    return model.train()  # it comes in eval mode: without dropout, and without gradient checkpointing
 
 
 def with_adapters(model: Any, lora: Lora) -> Any:

@@ -27,6 +27,7 @@ from factory.tables import COMMON_COLUMNS, REJECTED, Table, count, fingerprint_o
 from factory.training.dialogue import tokenize, tokenizer_for
 from factory.training.packing import pack
 
+VALIDATION = "curated/validation"
 BYTES_A_DIALOGUE = 4096
 """About what a tokenised dialogue takes, to choose how many partitions there are."""
 
@@ -121,6 +122,11 @@ def curated_manifest(source: Table) -> dict[str, Any]:
     manifest = source.manifest()
     if manifest is None:
         raise InputError(f"{source.path}: no finished table of dialogues; run jobs/curate.py with this config first")
+    if not manifest["rows_in"] and source.name == VALIDATION:
+        raise InputError(
+            f"{source.path}: no dialogue was kept for validation, and a training validates with some; raise "
+            "curation.validation_fraction, and run jobs/curate.py again"
+        )
     if not manifest["ok"]:
         raise InputError(
             f"{source.path}: none of its {manifest['rows_in']:,} dialogues is accepted, so there is nothing "

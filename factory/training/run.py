@@ -1,9 +1,11 @@
 """The driver's part of training: it starts the workers, shows what they tell, and writes it down."""
 
+import queue
 import tempfile
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,12 +15,12 @@ from ray.train import DataConfig, FailureConfig, ScalingConfig
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
-from ray.util.queue import Empty, Queue
+from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory import metrics, stopping, storage
 from factory.config import RunConfig
-from factory.errors import FactoryError, Stopped, TrainingError
+from factory.errors import FactoryError, Stopped, StorageError, TrainingError
 from factory.fitting import check_fits
 from factory.manifest import manifest_of
 from factory.models import Located
@@ -27,8 +29,9 @@ from factory.records import Counts
 from factory.runtime import on_gpu
 from factory.tables import Table, fingerprint_of
 from factory.training import checkpoints
+from factory.training.card import card_of, origin_of
 from factory.training.data import worker_datasets
-from factory.training.export import card_of, finished_fingerprint, set_aside
+from factory.training.export import finished_fingerprint, set_aside
 from factory.training.gain import Gain, gain, in_both
 from factory.training.history import History
 from factory.training.order import Order
@@ -39,7 +42,7 @@ CPUS_A_WORKER = 0.5
 """A training process on the CPU asks Ray for so much, so that its data can be read beside it."""
 WRITE_EVERY_S = 10
 NOT_DECIDING = {
-    "num_workers", "pool", "offload", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
+    "num_workers", "pool", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
     "evaluate_every", "validation_sequences", "checkpoint_every", "keep_checkpoints",
 }  # fmt: skip
 """Settings that may change between a run and the one that goes on from its checkpoint."""
@@ -72,7 +75,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     gpu = on_gpu(training.device)
     check_fits([_bundle(gpu)] * training.num_workers, "training.num_workers", training.pool)
     order = Order(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
-    card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest)
+    card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest, origin_of(config))
     setup = Setup(
         training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
         model_folder, card, fingerprint,
@@ -95,10 +98,12 @@ def _bundle(gpu: bool) -> dict[str, float]:
 
 def _tell_where(table: Table, progress: Progress) -> None:
     """Check the newest checkpoint byte by byte, mark what is damaged, and say what was found."""
+    for path in checkpoints.unreadable(table.path):
+        checkpoints.mark_damaged(path)
     for checkpoint in checkpoints.finished_checkpoints(table.path):
         if not ray.get(_changed_files.remote(checkpoint)):
             break
-        checkpoints.mark_damaged(checkpoint)
+        checkpoints.mark_damaged(checkpoint.path)
     for name in checkpoints.damaged(table.path):
         progress.say(f"training: the checkpoint {name} is damaged; it is kept, and not used")
     if found := checkpoints.newest(table.path):
@@ -121,6 +126,8 @@ class Board:
     failure: str = ""
     stopped_after: int | None = None
     """The step after which the workers ended because they were asked to."""
+    problem: Exception | None = None
+    """What went wrong first in taking in; the run ends with it when the workers have ended."""
     _written: float = 0.0
 
     def take(self, event: dict[str, Any]) -> None:
@@ -151,8 +158,29 @@ class Board:
         elif kind == "stopped":
             self.stopped_after = event["step"]
         if kind == "saved" or time.monotonic() - self._written > WRITE_EVERY_S:
-            self.history.write()
+            with suppress(StorageError):  # the rows stay in memory, and are written the next time
+                self.history.write()
             self._written = time.monotonic()
+
+    def listen(self, events: Any, ended: threading.Event) -> None:
+        """Take in all events until the workers have ended and nothing is left.
+
+        A failure is kept, and the rest is heard all the same: it may be that the workers failed.
+        """
+        while True:
+            try:
+                event = events.get(timeout=1)
+            except queue.Empty:
+                if ended.is_set():
+                    return
+                continue
+            except Exception as problem:  # the queue is gone, and nothing more can be heard
+                self.problem = self.problem or problem
+                return
+            try:
+                self.take(event)
+            except Exception as problem:
+                self.problem = self.problem or problem
 
 
 def _fit(setup: Setup, board: Board) -> None:
@@ -160,16 +188,7 @@ def _fit(setup: Setup, board: Board) -> None:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     events = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     ended = threading.Event()
-
-    def listen() -> None:
-        while True:
-            try:
-                board.take(events.get(timeout=1))
-            except Empty:
-                if ended.is_set():
-                    return
-
-    listener = threading.Thread(target=listen, daemon=True)
+    listener = threading.Thread(target=board.listen, args=(events, ended), daemon=True)
     listener.start()
     workers = setup.training.num_workers
     with stopping.gate(setup.checkpoints) as gate, tempfile.TemporaryDirectory(prefix="character-factory-") as scratch:
@@ -202,6 +221,8 @@ def _fit(setup: Setup, board: Board) -> None:
             events.shutdown()
     if board.failure:
         raise TrainingError(board.failure)
+    if board.problem is not None:
+        raise board.problem
     if board.stopped_after is not None:
         raise Stopped(f"training: step {board.stopped_after:,} of {board.steps:,} is done; the same command goes on")
 

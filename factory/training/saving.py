@@ -1,19 +1,19 @@
 """The engine's state to a checkpoint and back: every worker writes and reads its own part."""
 
+import platform
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 import torch.distributed as dist
 
 from factory import storage
 from factory.config import Training
 from factory.training import checkpoints
 from factory.training.checkpoints import TAG, Checkpoint
+from factory.training.zero import mend_optimizer
 
 
 class Stop(Exception):  # noqa: N818
@@ -29,6 +29,8 @@ class Saver:
     rank: int
     workers: int
     local_rank: int
+    local_workers: int
+    """On this machine, `workers` being those on all."""
 
     def save(self, engine: Any, step: int, validation_loss: float | None, last: Checkpoint | None) -> Checkpoint:
         """Write a checkpoint together with all other workers, and drop those that are not kept.
@@ -39,7 +41,7 @@ class Saver:
         path = checkpoints.path_of(self.folder, step)
         staged = self._staging(f"write-{self.rank}")
         shutil.rmtree(staged, ignore_errors=True)
-        self._check_room(engine, staged.parent, last)
+        self._check_room(engine, last)
         if self.rank == 0:
             storage.delete_folder(path)  # what a killed run left of it
         dist.barrier()
@@ -59,37 +61,67 @@ class Saver:
         dist.barrier()
         return made
 
-    def _check_room(self, engine: Any, disk: Path, last: Checkpoint | None) -> None:
-        sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in engine.module.parameters()]
-        trained = sum(size for size, learns in sizes if learns)
-        needed = checkpoints.needed_bytes(last, trained, sum(size for size, _ in sizes) - trained)
+    def prepare(self, engine: Any, last: Checkpoint | None) -> None:
+        """Clear away what killed runs were about to save, and check room before an hour of GPUs is spent.
+
+        Raises:
+            Stop: a disk is too full, on every worker alike.
+        """
+        if self.local_rank == 0:
+            for left in checkpoints.staging(self.folder).glob(".write-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        dist.barrier()
+        self._check_room(engine, last)
+
+    def _check_room(self, engine: Any, last: Checkpoint | None) -> None:
+        """Check that the disks have room for the next checkpoint; every worker must call it.
+
+        Raises:
+            Stop: one has not, on every worker alike.
+        """
+        sizes = [getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters() if p.requires_grad]
+        needed = checkpoints.bytes_to_save(last, sum(sizes))
+        if "://" in self.folder:  # a machine writes its own workers' parts alone
+            needed = needed * self.local_workers // self.workers
+        self._demand(needed, f"a checkpoint takes about {needed / 2**30:.1f} GiB")
+
+    def _demand(self, needed: int, told: str) -> None:
+        disk = checkpoints.staging(self.folder)
+        disk.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(disk).free
-        full = torch.tensor(float(free < needed), device=engine.device)
-        dist.all_reduce(full)
-        if full.item():
+        left: list[Any] = [None] * self.workers
+        problem = f"{disk} of {platform.node()}: {free / 2**30:.1f} GiB are free, {told}"
+        dist.all_gather_object(left, (free - needed, problem))
+        least, problem = min(left)
+        if least < 0:
             raise Stop(
-                f"{disk}: {free / 2**30:.1f} GiB are free, a checkpoint takes about {needed / 2**30:.1f} GiB; "
-                "free some space and run the same command again, it goes on from the last checkpoint"
+                f"{problem}; free some space and run the same command again, it goes on from the last checkpoint"
             )
 
     def load(self, engine: Any, checkpoint: Checkpoint, convert: bool) -> None:
-        """Load a checkpoint; the first worker of each machine brings it there, converted where need be."""
+        """Load a checkpoint; the first worker of each machine brings it there, converted where need be.
+
+        Raises:
+            Stop: a disk has no room for that, on every worker alike.
+        """
         staged = self._staging(f"read-{ray.get_runtime_context().get_node_id()}")
         if self.local_rank == 0:
             shutil.rmtree(staged, ignore_errors=True)
+        dist.barrier()
+        needed = checkpoints.bytes_to_load(checkpoint, convert)
+        to_do = "to convert the checkpoint for another number of workers" if convert else "to load the checkpoint"
+        self._demand(needed, f"{to_do} takes about {needed / 2**30:.1f} GiB")
+        if self.local_rank == 0:
             checkpoints.get(checkpoint, staged)
             if convert:
                 checkpoints.for_other_workers(staged)
         dist.barrier()
         loaded, _ = engine.load_checkpoint(str(staged), tag=TAG, load_module_strict=self.training.lora is None)
         assert loaded, f"{checkpoint.path} was not loaded"
+        mend_optimizer(engine)
         dist.barrier()
         if self.local_rank == 0:
             shutil.rmtree(staged)
 
     def _staging(self, name: str) -> Path:
-        """A local folder: beside the checkpoints where they are local, so that files are renamed and linked."""
-        remote = "://" in self.folder
-        base = Path(tempfile.gettempdir()) / "character-factory" if remote else Path(self.folder)
-        base.mkdir(parents=True, exist_ok=True)
-        return base / f".{name}"
+        return checkpoints.staging(self.folder) / f".{name}"

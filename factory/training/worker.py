@@ -1,7 +1,6 @@
 """What each training process does: Ray Train starts it, DeepSpeed parts the model among them."""
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from factory.training.order import Order
 from factory.training.pack import Packed
 from factory.training.saving import Saver, Stop
 from factory.training.wishes import Wishes
-from factory.training.zero import consolidated_weights, learning_rate, make_engine
+from factory.training.zero import consolidated_weights, learning_rate, make_engine, use_cores
 
 VALIDATION = pa.schema(
     [pa.field("dialogue_id", pa.string()), pa.field("loss", pa.float64()), pa.field("tokens", pa.int64())]
@@ -73,26 +72,34 @@ class Worker:
         context = ray.train.get_context()
         self.rank, self.workers = context.get_world_rank(), context.get_world_size()
         self.wishes = Wishes(gate, self.rank, self._sum)
-        if not setup.on_gpu:
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+        use_cores(context.get_local_world_size())
         deepspeed.init_distributed(dist_backend="nccl" if setup.on_gpu else "gloo")
         self.device = ray.train.torch.get_device() if setup.on_gpu else torch.device("cpu")
         if setup.on_gpu:
             torch.cuda.set_device(self.device)
-        self.saver = Saver(setup.checkpoints, self.training, self.rank, self.workers, context.get_local_rank())
+        self.saver = Saver(
+            setup.checkpoints, self.training, self.rank, self.workers, context.get_local_rank(),
+            context.get_local_world_size(),
+        )  # fmt: skip
         self.folder = models.fetch(setup.base_model)
         self.last = checkpoints.newest(setup.checkpoints)
-        self.engine, self.parameters = self._make_engine()
 
     def train(self) -> None:
-        """All steps that are left."""
+        """All steps that are left.
+
+        Raises:
+            Stop: it cannot go on, on every worker alike.
+        """
         import ray.train
 
+        self.engine, self.parameters = self._make_engine()
         first = self.last.step if self.last else 0
         self.validation = list(
             data.validation_rows(self.setup.validation, self.training.validation_sequences, self.rank, self.workers)
         )
         self.tell("started", step=first, steps=self.order.steps, workers=self.workers, **self._engine_kind())
+        if first < self.order.steps:
+            self.saver.prepare(self.engine, self.last)
         if first == 0:
             self._validate(0)
         shard = ray.train.get_dataset_shard(data.name_of(self.rank))

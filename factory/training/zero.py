@@ -1,5 +1,6 @@
 """The DeepSpeed engine of a config: ZeRO 1 to 3, offload, precision, optimizer."""
 
+import os
 from typing import Any
 
 import torch
@@ -67,6 +68,35 @@ def make_engine(module: torch.nn.Module, training: Training, on_gpu: bool, unive
     assert isinstance(engine, deepspeed.DeepSpeedEngine)
     assert engine.zero_optimization_stage() == training.zero_stage
     return engine
+
+
+def use_cores(local_workers: int) -> None:
+    """Share the machine's cores among its workers; Ray gives a process that asks for half a CPU one thread.
+
+    On GPUs too: an optimizer that waits in CPU memory steps there. Its code, compiled where it is used, has an
+    OpenMP of its own, which takes the number from the environment when it is loaded.
+    """
+    cores = max(1, (os.cpu_count() or 1) // local_workers)
+    os.environ["OMP_NUM_THREADS"] = str(cores)
+    torch.set_num_threads(cores)
+
+
+def mend_optimizer(engine: Any) -> None:
+    """Bring the optimizer of an engine that loaded a checkpoint into the form that its steps want.
+
+    What DeepSpeed loads of a universal checkpoint has the settings that were saved, and no others;
+    and one count of steps for all groups of parameters, on the CPU or wherever it was saved. The fused
+    Adam adds to that count in place, on the GPU where its moments are; DeepSpeed's CPU Adam takes a number.
+    """
+    inner = engine.optimizer.optimizer
+    for group in inner.param_groups:
+        for name, value in inner.defaults.items():
+            group.setdefault(name, value)
+    fused = isinstance(inner, torch.optim.AdamW)
+    for state in inner.state.values():
+        if "step" in state:
+            count = float(state["step"])
+            state["step"] = torch.tensor(count, device=state["exp_avg"].device) if fused else int(count)
 
 
 def learning_rate(training: Training, step: int, steps: int) -> float:

@@ -175,12 +175,11 @@ CHOSEN = {None, "over_weight", "over_character_limit"}
 
 def test_the_mixture_keeps_its_proportions_and_no_character_is_heard_too_often(curated):
     reasons = Counter((row["strategy"], row["reason"]) for row in rows(curated))
-    taken = {s: reasons[s, None] + reasons[s, "over_character_limit"] for s in WEIGHTS}
-    assert taken["rewrite"] == round(taken["generate"] * 2 / 3)
+    assert reasons["rewrite", None] == round(reasons["generate", None] * 2 / 3)
     assert reasons["generate", "over_weight"] == 0
     assert reasons["rewrite", "over_weight"] > 20
     assert reasons["generate", "over_character_limit"] > 0
-    assert max(Counter(row["character_id"] for row in rows(curated) if row["status"] == "ok").values()) == MOST
+    assert max(Counter(row["character_id"] for row in rows(curated) if row["status"] == "ok").values()) <= MOST
 
 
 def test_what_was_found_stands_before_the_reply(curated):

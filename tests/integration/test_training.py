@@ -182,9 +182,10 @@ def test_zero_2_has_them_too_and_all_of_it_works_on_s3(make_training, s3, sessio
 
 
 @pytest.mark.slow
-def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(make_training, undisturbed):
+@pytest.mark.parametrize("stage", [2, 3])
+def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(make_training, undisturbed, stage):
     """Two workers, then one, then two again; each driver is killed after a checkpoint."""
-    run = make_training("shaken").alone()
+    run = make_training(f"shaken-{stage}", zero_stage=stage).alone()
     for number, (workers, reached) in enumerate([(2, 3), (1, 6)]):
         run.kill_when(
             lambda reached=reached: reached in saved_steps(run), f"training.num_workers={workers}", job="train"

@@ -1,5 +1,6 @@
 """Which checkpoint counts: on local disk and in an object store (fsspec's in memory)."""
 
+import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,12 +63,27 @@ def test_a_checkpoint_is_marked_by_many_at_once_as_by_one(folder):
     newest = checkpoints.newest(folder)
     manifest = storage.read_bytes(f"{newest.path}/{MANIFEST}")
     with ThreadPoolExecutor(8) as workers:
-        list(workers.map(checkpoints.mark_damaged, [newest] * 32))
-    checkpoints.mark_damaged(newest)
+        list(workers.map(checkpoints.mark_damaged, [newest.path] * 32))
+    checkpoints.mark_damaged(newest.path)
     assert checkpoints.damaged(folder) == ["step-00000009"]
     assert checkpoints.newest(folder).step == 6
     assert storage.read_bytes(f"{newest.path}/{DAMAGED}") == manifest
     assert not storage.exists(f"{newest.path}/{MANIFEST}")
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b'{"step": 9, "workers"', b"\xff\xfe", b"[]", b'{"step": 9}', b'{"files": {}, "of": 1}']
+)
+def test_a_manifest_that_cannot_be_read_is_a_damaged_checkpoint_and_the_one_before_is_taken(folder, left):
+    path = f"{folder}/step-00000009"
+    storage.write_bytes(f"{path}/{MANIFEST}", left)
+    assert checkpoints.newest(folder).step == 6
+    assert steps(checkpoints.finished_checkpoints(folder)) == [6, 3]
+    assert checkpoints.unreadable(folder) == [path]
+    checkpoints.mark_damaged(path)
+    assert checkpoints.damaged(folder) == ["step-00000009"]
+    assert storage.read_bytes(f"{path}/{DAMAGED}") == left
+    assert checkpoints.unreadable(folder) == []
 
 
 def test_a_checkpoint_that_lacks_a_file_does_not_push_a_whole_one_out(folder):
@@ -81,3 +97,23 @@ def test_a_checkpoint_that_was_saved_in_haste_is_kept_as_the_newest_but_is_never
     save(folder, 15, tmp_path / "staged", loss=None)
     checkpoints.drop_old(folder, keep=1)
     assert steps(checkpoints.whole_checkpoints(folder)) == [15, 3]
+
+
+def test_checkpoints_in_two_places_are_prepared_in_two_places_of_the_models_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
+    one, other = (checkpoints.staging(f"s3://bucket/{name}/checkpoints") for name in ("one", "other"))
+    assert one != other
+    assert one == checkpoints.staging("s3://bucket/one/checkpoints")
+    assert one.parent == other.parent == tmp_path
+    assert str(os.getuid()) in one.name
+    assert checkpoints.staging("/runs/one/checkpoints") == Path("/runs/one/checkpoints")
+
+
+def test_what_a_checkpoint_takes_is_told_by_the_last_one_or_by_what_is_trained():
+    assert checkpoints.bytes_to_save(None, trained=10) == 140
+    remote, local = (Checkpoint(path, 3, 2, None, {"a": (60, ""), "b": (40, "")}) for path in ("s3://b/c", "/c"))
+    assert checkpoints.bytes_to_save(remote, trained=10) == 100
+    assert checkpoints.bytes_to_load(remote, convert=False) == 100
+    assert checkpoints.bytes_to_load(remote, convert=True) == 300
+    assert checkpoints.bytes_to_load(local, convert=False) == 0  # its files are linked
+    assert checkpoints.bytes_to_load(local, convert=True) == 200

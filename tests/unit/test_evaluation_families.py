@@ -6,7 +6,7 @@ import pytest
 
 from factory.config import EMBEDDED, RunConfig
 from factory.evaluation.families import family_of, related
-from factory.training.export import card_of
+from factory.training.card import card_of
 
 
 def folder(path, card: str = "", **config: str) -> str:
@@ -67,7 +67,7 @@ def test_the_card_that_training_writes_tells_the_base(tmp_path):
         }
     )
     counts = dict.fromkeys(("ok", "tokens", "learned_tokens", "sequences"), 1)
-    model = folder(tmp_path / "model", card_of(config, "0", counts, counts), model_type="llama")
+    model = folder(tmp_path / "model", card_of(config, "0", counts, counts, None), model_type="llama")
     assert family_of(model) == "smollm"
 
 

@@ -12,13 +12,13 @@ from pyarrow.json import read_json
 from factory.config import RunConfig
 from factory.config_file import checked
 from factory.errors import ConfigError, InputError, StorageError, TableError
+from factory.licences import Input, Licence, licence_of_input, licence_of_model, on_the_hub, public_name
 from factory.progress import Progress
 from factory.report.card import cell, fenced
 from factory.report.export import check_folder, export, folder_of
 from factory.report.export_figures import Figures
-from factory.report.export_history import Input, Step, inputs_of, models_of, public_name, steps_of
+from factory.report.export_history import Step, inputs_of, models_of, steps_of
 from factory.report.export_hub import check_access
-from factory.report.export_licences import Licence, licence_of_input, licence_of_model, on_the_hub
 from factory.report.export_shards import cut, write_shards
 from factory.report.export_sources import find_sources
 from factory.storage import PROJECT

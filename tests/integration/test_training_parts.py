@@ -1,0 +1,187 @@
+"""Parts of a training that need torch or import Ray, but no cluster."""
+
+import json
+import os
+import platform
+import queue
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from factory.config import Lora, Training
+from factory.errors import InputError
+from factory.progress import Progress
+from factory.tables import Table
+from factory.training import checkpoints
+from factory.training.checkpoints import Checkpoint
+from factory.training.history import METRICS, History
+from factory.training.model import PackedLoss, batch_of, load_model
+from factory.training.pack import curated_manifest
+from factory.training.run import Board
+from factory.training.saving import Saver, Stop
+from factory.training.zero import mend_optimizer, use_cores
+from tests.integration.small_training import save_tiny
+
+
+def test_a_curated_set_without_validation_is_told_by_the_setting_that_left_it_out(tmp_path):
+    table = Table(str(tmp_path), "curated/validation")
+    table.finish({"rows_in": 0, "ok": 0})
+    with pytest.raises(InputError, match=r"raise curation\.validation_fraction, and run jobs/curate\.py again"):
+        curated_manifest(table)
+    table.finish({"rows_in": 3, "ok": 0})
+    with pytest.raises(InputError, match="none of its 3 dialogues is accepted"):
+        curated_manifest(table)
+
+
+def told(step: int) -> dict:
+    return {
+        "kind": "step", "step": step, "loss": 1.0, "learning_rate": 1e-3, "grad_norm": 1.0, "tokens": 9,
+        "seconds": 1.0, "tokens_per_second": 9.0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def board(tmp_path) -> Iterator[Board]:
+    progress = Progress()
+    progress.begin(["training"], 9, "steps")
+    yield Board(History(str(tmp_path / "checkpoints")), progress, steps=9)
+    progress.finish()
+
+
+def heard(board: Board, *events: dict) -> None:
+    """A board that was told of some events and of the end."""
+    waiting: queue.Queue = queue.Queue()
+    for event in events:
+        waiting.put(event)
+    ended = threading.Event()
+    ended.set()
+    board.listen(waiting, ended)
+
+
+def test_metrics_that_cannot_be_written_stay_in_memory_and_are_written_the_next_time(board, tmp_path):
+    there = tmp_path / "checkpoints" / METRICS
+    there.mkdir(parents=True)  # no file can be written in its place
+    heard(board, told(1), {"kind": "saved", "step": 1})
+    there.rmdir()
+    heard(board, told(2), {"kind": "saved", "step": 2})
+    assert board.problem is None
+    assert [json.loads(line)["step"] for line in there.read_text().splitlines()] == [1, 2]
+
+
+def test_a_failure_in_taking_in_is_kept_and_what_the_workers_tell_besides_is_heard(board):
+    heard(board, {"kind": "step"}, told(1), {"kind": "failed", "message": "loss is NaN"})
+    assert isinstance(board.problem, KeyError)
+    assert board.failure == "loss is NaN"
+    assert [row["step"] for row in board.history.rows("step")] == [1]
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2, dropout=0.5)])
+def test_a_model_made_ready_is_in_training_mode_and_checkpoints_its_gradients(tmp_path, lora, monkeypatch):
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    save_tiny(str(tmp_path))
+    training = Training(precision="fp32", gradient_checkpointing=True, lora=lora)
+    model = load_model(str(tmp_path), training, 0)
+    assert all(module.training for module in model.modules())
+    again = []
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda *_: again.append(1))
+    row = {"input_ids": [5, 6, 7], "loss_mask": [False, True, True], "lengths": [3]}
+    PackedLoss(model)(**batch_of(row, torch.device("cpu"))[0]).sum().backward()
+    assert len(layers) == 2
+    assert len(again) == 2 * len(layers), "each layer is computed once more in the backward pass"
+
+
+class NumberedAdam(torch.optim.Optimizer):
+    """DeepSpeed's CPU Adam, as far as its state is looked at: it counts steps by a number."""
+
+    def __init__(self, parameters: list[torch.nn.Parameter]) -> None:
+        super().__init__(parameters, {"lr": 1e-3, "bias_correction": True})
+
+
+def loaded(make: Callable[[list], torch.optim.Optimizer], step: object) -> torch.optim.Optimizer:
+    """An optimizer of two groups with what a universal checkpoint brings: one count for all, and few settings."""
+    parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    inner = make([{"params": [parameter]} for parameter in parameters])
+    for group in inner.param_groups:
+        for name in [name for name in group if name not in ("params", "lr", "betas", "eps", "weight_decay")]:
+            del group[name]
+    for parameter in parameters:
+        parameter.grad = torch.ones(3)
+        inner.state[parameter] = {"step": step, "exp_avg": torch.zeros(3), "exp_avg_sq": torch.zeros(3)}
+    mend_optimizer(SimpleNamespace(optimizer=SimpleNamespace(optimizer=inner)))
+    return inner
+
+
+@pytest.mark.parametrize("step", [6, torch.tensor(6.0)])
+def test_the_fused_adam_counts_the_steps_of_each_group_by_itself_after_a_load(step):
+    inner = loaded(lambda groups: torch.optim.AdamW(groups, fused=True), step)
+    inner.step()
+    assert [float(state["step"]) for state in inner.state.values()] == [7, 7]
+
+
+@pytest.mark.parametrize("step", [6, torch.tensor(6.0)])
+def test_the_adam_of_the_cpu_has_its_settings_and_a_number_of_steps_after_a_load(step):
+    inner = loaded(NumberedAdam, step)
+    assert [group["bias_correction"] for group in inner.param_groups] == [True, True]
+    assert [(state["step"], type(state["step"])) for state in inner.state.values()] == [(6, int)] * 2
+
+
+def test_workers_share_the_cores_of_their_machine(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it
+    before = torch.get_num_threads()
+    try:
+        use_cores(2)
+        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (4, "4")
+        use_cores(16)
+        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (1, "1")
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def saver(tmp_path, monkeypatch) -> Iterator[Saver]:
+    monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield Saver("s3://bucket/checkpoints", Training(), rank=0, workers=1, local_rank=0, local_workers=1)
+    dist.destroy_process_group()
+
+
+def model_of(trained: int, frozen: int) -> SimpleNamespace:
+    module = torch.nn.ParameterList([torch.empty(size, device="meta") for size in (trained, frozen)])
+    module[1].requires_grad_(False)
+    return SimpleNamespace(module=module)
+
+
+def test_a_training_that_has_no_room_for_its_checkpoints_ends_before_it_begins_and_names_the_machine(saver, tmp_path):
+    with pytest.raises(Stop) as told:
+        saver.prepare(model_of(trained=10**14, frozen=0), None)
+    assert str(told.value).startswith(f"{tmp_path}/checkpoints-")
+    assert f" of {platform.node()}: " in str(told.value)
+    assert re.search(r"GiB are free, a checkpoint takes about 1303851\.6 GiB; free some space", str(told.value))
+    saver.prepare(model_of(trained=10, frozen=10**14), None)  # frozen weights are in no checkpoint
+    saver.prepare(model_of(trained=10**14, frozen=0), Checkpoint("s3://bucket/x", 3, 1, None, {"a": (1, "")}))
+
+
+def test_what_a_killed_run_was_about_to_save_is_cleared_away(saver):
+    left = checkpoints.staging(saver.folder) / ".write-5" / "state"
+    left.mkdir(parents=True)
+    saver.prepare(model_of(1, 1), None)
+    assert not left.parent.exists()
+
+
+def test_a_checkpoint_is_not_converted_where_there_is_no_room_for_thrice_its_size(saver, tmp_path, monkeypatch):
+    runtime = SimpleNamespace(get_node_id=lambda: "node")
+    monkeypatch.setattr("ray.get_runtime_context", lambda: runtime)
+    size = shutil.disk_usage(tmp_path).free // 2
+    saved = Checkpoint("s3://bucket/checkpoints/step-3", 3, 2, None, {"a": (size, "")})
+    with pytest.raises(Stop, match="free, to convert the checkpoint for another number of workers takes about"):
+        saver.load(model_of(1, 1), saved, convert=True)
