@@ -1,7 +1,7 @@
 """One frozen tree of settings. Every default of the factory stands in this folder, and nowhere else."""
 
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
-from factory.config.engines import EMBEDDED, OpenAIEngine, ScriptedEngine, VllmEngine
+from factory.config.engines import EMBEDDED, OpenAIEngine, ScriptedEngine, VllmEngine, workers
 from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, FleetJudge, ScriptedJudge
 from factory.config.planning import Planning, StageFigures
 from factory.config.playground import Chat
@@ -14,5 +14,5 @@ __all__ = [
     "EMBEDDED", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Instructions", "Lora",
     "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "Rule", "RunConfig", "Safety",
     "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "StageFigures", "Strategy", "Training",
-    "VllmEngine",
+    "VllmEngine", "workers",
 ]  # fmt: skip

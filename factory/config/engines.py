@@ -1,5 +1,6 @@
 """The engines that write text."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -24,9 +25,19 @@ class VllmEngine(Section):
     """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len, max_num_seqs."""
 
     @model_validator(mode="after")
-    def _replicas_in_order(self) -> Self:
+    def _can_run(self) -> Self:
         check_order(self.replicas)
+        if self.engine_kwargs.get("distributed_executor_backend") == "ray":
+            raise ValueError(
+                "distributed_executor_backend: ray keeps its GPUs until the job ends (ray-project/ray#64035), so that "
+                "the next step would wait for them for ever; leave it out: a replica's processes share a node"
+            )
         return self
+
+
+def workers(engine_kwargs: Mapping[str, Any]) -> int:
+    """How many processes vLLM makes of one replica, with a GPU each."""
+    return int(engine_kwargs.get("tensor_parallel_size", 1)) * int(engine_kwargs.get("pipeline_parallel_size", 1))
 
 
 def check_order(replicas: tuple[int, int]) -> None:

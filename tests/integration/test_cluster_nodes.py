@@ -54,7 +54,8 @@ def types(rendered):
 
 
 HEADS = ("head", "headgroup")
-REPLICA_70B = [{"CPU": 1, "GPU": 1}] * 8
+REPLICA_70B = [{"CPU": 8, "GPU": 8}]
+"""One actor."""
 JUDGE = [{"GPU": 1}] * 4
 TRAINING = [{"CPU": 0.5, "GPU": 1}] * 8
 ONE_NODE = {"constraints": [(ResourceRequestUtil.PlacementConstraintType.AFFINITY, "group", "1")]}
@@ -78,19 +79,19 @@ def started(types: dict[str, Any], bundles: list[dict], how: dict | None = None,
 def test_each_phase_starts_nodes_of_its_pool(types, cloud):
     there = types(cloud)
     assert started(there, [{"CPU": 0.5}] * 8) == {"cpu": 1}
-    assert started(there, REPLICA_70B, ONE_NODE) == {"synthesis": 1}
+    assert started(there, REPLICA_70B) == {"synthesis": 1}
     assert started(there, JUDGE, ONE_NODE) == {"judges": 1}
     assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
     assert started(there, TRAINING, {}) == {"judges": 2}  # what `training.pool` is for
 
 
 def test_a_model_that_no_node_can_hold_starts_none(types):
-    assert started(types("aws"), [{"CPU": 1, "GPU": 1}] * 16, ONE_NODE) == {}
+    assert started(types("aws"), [{"CPU": 16, "GPU": 16}]) == {}
 
 
 def test_spot_pods_are_asked_for_first_and_on_demand_ones_where_those_did_not_come(types):
     there = types("kubernetes")
-    assert started(there, REPLICA_70B, ONE_NODE) == {"synthesis-spot": 1}
+    assert started(there, REPLICA_70B) == {"synthesis-spot": 1}
     assert started(there, JUDGE, ONE_NODE) == {"judges-spot": 1}
     assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
     lately = {"recoverable_resource_availabilities": {"judges-spot": 0.5, "cpu-spot": 0.0}}
