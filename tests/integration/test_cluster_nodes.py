@@ -1,5 +1,6 @@
 """Which nodes Ray's own autoscaler would start for what the jobs ask, and how they come where spot has none."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,22 @@ def test_a_node_is_spot_where_there_is_one(aws):
 
 def test_a_node_comes_on_demand_where_there_is_no_spot(aws):
     assert launched(aws, "judges", no_spot) == [None]
+
+
+def test_a_node_comes_on_demand_whichever_zone_does_not_have_its_type_at_all(aws):
+    subnets = aws["available_node_types"]["judges"]["node_config"]["SubnetIds"]
+
+    def answer_where(without: str) -> Callable[..., None]:
+        def answer(params: dict[str, Any], **_: Any) -> None:
+            if params["SubnetId"] == without and "InstanceMarketOptions" in params:
+                raise ClientError({"Error": {"Code": "Unsupported", "Message": "not in this zone"}}, "RunInstances")
+            no_spot(params)
+
+        return answer
+
+    assert len(subnets) > 1
+    for without in subnets:
+        assert launched(aws, "judges", answer_where(without)) == [None]
 
 
 def test_a_pool_that_is_not_spot_never_is(aws):
