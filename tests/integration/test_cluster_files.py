@@ -194,6 +194,34 @@ def test_access_to_aws_is_by_role(files):
     assert worker[1]["Resource"] == "arn:aws:s3:::my-bucket/opencharacter/*"
 
 
+ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+ECR_LOGIN = f"aws ecr get-login-password --region eu-west-1 | docker login --username AWS --password-stdin {ECR}"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "image", "login"),
+    [
+        ("aws", f"{ECR}/team/factory:0.1", ECR_LOGIN),
+        ("gcp", "us-docker.pkg.dev/p/r/factory:0.1", "gcloud auth configure-docker us-docker.pkg.dev --quiet"),
+        ("aws", "registry.example.com/factory:0.1", None),
+        ("gcp", "factory", None),
+    ],
+)
+def test_nodes_log_in_to_the_clouds_own_registry_before_they_pull(files, cloud, image, login):
+    commands = ray_up(files(cloud, f"image: {image}"), cloud)["initialization_commands"]
+    assert [command for command in commands if "docker" in command] == ([login] if login else [])
+
+
+@pytest.mark.parametrize("image", [f"{ECR}/team/factory:0.1", f"{ECR}/team/factory@sha256:00"])
+def test_the_roles_may_pull_the_image_and_no_other(files, image):
+    rendered = files("aws", f"image: '{image}'")
+    for who in ("worker", "head"):
+        statements = {one["Sid"]: one for one in json.loads(rendered[f"aws-{who}-policy.json"])["Statement"]}
+        assert statements["LogInToRegistry"]["Action"] == ["ecr:GetAuthorizationToken"]
+        assert statements["PullImage"]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        assert statements["PullImage"]["Resource"] == "arn:aws:ecr:eu-west-1:123456789012:repository/team/factory"
+
+
 def closed(schema: Any) -> Any:
     """A schema that refuses what it does not name; of `metadata`, which is Kubernetes' own, a CRD names nothing."""
     if isinstance(schema, list):
