@@ -37,8 +37,12 @@ kubernetes: {config: jobs/configs/cluster.yaml}
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     own = tmp_path_factory.mktemp("own") / "own.yaml"
-    own.write_text(OWN)
-    return lambda cloud: render(cloud, load_variables(cloud, own))
+
+    def rendered_for(cloud: str) -> dict[str, str]:
+        own.write_text(OWN.replace("s3://", "gs://") if cloud == "gcp" else OWN)
+        return render(cloud, load_variables(cloud, own))
+
+    return rendered_for
 
 
 @pytest.fixture
