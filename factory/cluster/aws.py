@@ -16,8 +16,13 @@ NO_SPOT = (
     "UnfulfillableCapacity",
     "MaxSpotInstanceCountExceeded",
     "SpotMaxPriceTooLow",
+    "Unsupported",
 )
-"""What EC2 answers where it has no spot instance to give, or the account may have no more of them."""
+"""What EC2 answers where it has no spot instance to give, or the account may have no more of them.
+
+Ray asks one zone after the other and tells the last one's answer, which is `Unsupported` where that zone does not have
+the instance type at all.
+"""
 
 logger = logging.getLogger(__name__)
 

@@ -5,15 +5,16 @@ import logging
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from factory import storage
 from factory.cluster import local, looking
-from factory.errors import ConfigError, FactoryError, UnreachableError
+from factory.cluster.dashboard import reached
+from factory.config_file import load_config
+from factory.errors import ConfigError
 
 JOBS = sorted(path.stem for path in (storage.PROJECT / "jobs").glob("*.py"))
 NOT_UPLOADED = [".git", ".venv", "runs"]
@@ -32,7 +33,7 @@ def submit(job: str, config: Path, overrides: Sequence[str], address: str | None
         say: takes what is printed.
 
     Raises:
-        ConfigError: there is no such job, or the config cannot be seen there.
+        ConfigError: there is no such job, the config cannot be seen there, or its output would be lost there.
         UnreachableError: the cluster does not answer.
     """
     if job not in JOBS:
@@ -40,11 +41,13 @@ def submit(job: str, config: Path, overrides: Sequence[str], address: str | None
     here = address is None
     there = address or local.standing().dashboard
     command = ["python", f"jobs/{job}.py", "--config", _config_there(config, here), *overrides]
+    if not here:
+        _check_output(config, overrides)
     name = f"{job}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
     # The local cluster's machine is this one: outputs go where they would go without it.
     environment = {"FACTORY_OUTPUTS": str(Path.cwd())} if here else {}
     runtime_env = {"working_dir": str(storage.PROJECT), "excludes": NOT_UPLOADED, "env_vars": environment}
-    with _reached(there):
+    with reached(there):
         client = _client(there)
         client.submit_job(entrypoint=shlex.join(command), submission_id=name, runtime_env=runtime_env)
         say(f"Sent to {there} as {name}; make logs JOB_ID={name} follows it, make stop JOB_ID={name} stops it")
@@ -59,7 +62,7 @@ def logs(job_id: str, address: str | None, say: Callable[[str], None]) -> int:
         UnreachableError: the cluster does not answer.
     """
     there = address or local.standing().dashboard
-    with _reached(there):
+    with reached(there):
         client = _client(there)
         _info(client, job_id, there)
         return _follow(client, job_id, say)
@@ -76,7 +79,7 @@ def stop(job_id: str, address: str | None) -> str:
         UnreachableError: the cluster does not answer.
     """
     there = address or local.standing().dashboard
-    with _reached(there):
+    with reached(there):
         client = _client(there)
         info = _info(client, job_id, there)
         if info.status.is_terminal():
@@ -100,6 +103,17 @@ def _config_there(config: Path, here: bool) -> str:
     if here:
         return str(full)
     raise ConfigError(f"CONFIG={config}: lies outside the project, which is what is uploaded; copy it to jobs/configs/")
+
+
+def _check_output(config: Path, overrides: Sequence[str]) -> None:
+    """Refuse an output that each machine of a cluster would look for in a folder of its own."""
+    settings = [word for word in overrides if "=" in word and not word.startswith("-")]
+    output = load_config(config.expanduser(), settings).output
+    if "://" not in output and not Path(output).is_absolute():
+        raise ConfigError(
+            f"output is {output!r}, a folder of this machine; add ARGS=output=s3://bucket/prefix (gs:// on GCP), or "
+            "the whole path of a disk that all nodes share"
+        )
 
 
 def _client(address: str) -> Any:
@@ -130,27 +144,8 @@ def _follow(client: Any, name: str, say: Callable[[str], None]) -> int:
 
 
 async def _tail(client: Any, name: str, say: Callable[[str], None]) -> None:
-    async for text in client.tail_job_logs(name):
-        say(text.rstrip("\n"))
-
-
-@contextmanager
-def _reached(address: str) -> Iterator[None]:
     try:
-        yield
-    except ConnectionError:
-        raise UnreachableError(
-            f"ADDRESS={address}: nothing answers there; give the URL of a head's dashboard"
-        ) from None
-    except RuntimeError as problem:
-        raise _told(address, str(problem)) from None
-
-
-def _told(address: str, problem: str) -> FactoryError:
-    if "401" in problem or "403" in problem or "auth" in problem.lower():
-        return UnreachableError(
-            f"ADDRESS={address}: it does not take this machine's token; set RAY_AUTH_TOKEN_PATH to a file that holds "
-            "the token of its head"
-        )
-    lines = [line for line in problem.splitlines() if line.strip()]
-    return FactoryError(f"ADDRESS={address}: {lines[-1].strip() if lines else 'no reason given'}")
+        async for text in client.tail_job_logs(name):
+            say(text.rstrip("\n"))
+    except RuntimeError as lost:  # Ray's for a connection that broke
+        raise ConnectionError(str(lost)) from None

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from factory import head, storage
 from factory.cluster import looking
+from factory.cluster.dashboard import reached
 from factory.errors import ConfigError, FactoryError
 from factory.head import Head
 
@@ -133,14 +134,15 @@ def wait_until_it_takes_jobs(there: Head) -> None:
     deadline = time.monotonic() + head.START_TIMEOUT_S
     while True:
         try:
-            client = JobSubmissionClient(there.dashboard)
-            job = client.submit_job(entrypoint="true", submission_id=f"{looking.READY}{secrets.token_hex(4)}")
-            while not client.get_job_status(job).is_terminal():
-                time.sleep(0.2)
-            if client.get_job_status(job) == JobStatus.SUCCEEDED:
-                return
-            why = client.get_job_info(job).message
-        except (ConnectionError, RuntimeError) as problem:
+            with reached(there.dashboard):
+                client = JobSubmissionClient(there.dashboard)
+                job = client.submit_job(entrypoint="true", submission_id=f"{looking.READY}{secrets.token_hex(4)}")
+                while not client.get_job_status(job).is_terminal():
+                    time.sleep(0.2)
+                if client.get_job_status(job) == JobStatus.SUCCEEDED:
+                    return
+                why = client.get_job_info(job).message
+        except FactoryError as problem:
             why = str(problem)
         if time.monotonic() > deadline:
             line = (why or "").strip().splitlines()[-1:] or ["no reason given"]

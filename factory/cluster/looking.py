@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
+from factory.cluster.dashboard import reached
 from factory.cluster.timeline import Life, timeline
-from factory.errors import UnreachableError
 
 NODES = 10_000
 JOBS_SHOWN = 10
@@ -43,12 +43,9 @@ def look(address: str) -> list[str]:
 def _ask(address: str) -> tuple[list[Any], list[Any]]:
     from ray.job_submission import JobSubmissionClient
     from ray.util.state import list_nodes
-    from ray.util.state.exception import RayStateApiException
 
-    try:
+    with reached(address):
         return list_nodes(address=address, limit=NODES, detail=True), JobSubmissionClient(address).list_jobs()
-    except (ConnectionError, RuntimeError, RayStateApiException) as problem:
-        raise UnreachableError(f"cluster {address}: {' '.join(str(problem).split())[:300]}") from None
 
 
 def _life(node: Any) -> Life:

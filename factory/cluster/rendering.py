@@ -20,9 +20,11 @@ JOBS = {
     "synthesize": ("cpu", "synthesis"),
     "curate": ("cpu",),
     "train": ("cpu", "training"),
-    "evaluate": ("cpu", "judges"),
+    "evaluate": ("cpu", "synthesis", "judges"),
+    "benchmark": ("cpu", "synthesis"),
+    "judge_check": ("cpu", "judges"),
 }
-"""The jobs that have a RayJob, and the pools that its cluster has."""
+"""The jobs that have a RayJob, and the pools that its cluster has: `synthesis` where a model may want eight GPUs."""
 
 SPOT_FIRST = 10
 """The autoscaler's priority of a group of spot pods; that of on-demand ones is 0."""
@@ -47,7 +49,7 @@ def _files(cloud: Cloud, variables: Variables) -> Iterator[tuple[str, str]]:
             )
         for job, pools in JOBS.items():
             text = _rendered("kuberay/rayjob.yaml", variables, job=job, pools_here=pools)
-            yield f"kubernetes/rayjob-{job}.yaml", text
+            yield f"kubernetes/rayjob-{job.replace('_', '-')}.yaml", text
         return
     yield f"{cloud}.yaml", _rendered(f"{cloud}.yaml", variables, cloud=cloud, pools_here=POOLS)
     if cloud == "aws":

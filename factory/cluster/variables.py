@@ -13,6 +13,9 @@ SHIPPED = Path(__file__).parents[2] / "cluster" / "variables.yaml"
 CLOUDS = ("aws", "gcp", "kubernetes")
 Cloud = Literal["aws", "gcp", "kubernetes"]
 
+STORES: dict[Cloud, str] = {"aws": "s3://", "gcp": "gs://"}
+"""The bucket that the machines of a cloud may use by their role."""
+
 Label = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
 """What clouds and Kubernetes take as a name."""
 
@@ -123,6 +126,7 @@ class Kubernetes(Section):
 
     namespace: Label
     operator_namespace: Label
+    monitoring_namespace: Label
     config: str | None
     token_secret: Label
     keys_secret: Label
@@ -169,8 +173,8 @@ def load_variables(cloud: Cloud, own: str | Path | None = None) -> Variables:
             f"variables that {cloud} needs are not given: {', '.join(missing)}; "
             "write them into a file of your own, and name it with --variables"
         )
-    if cloud == "aws" and not str(variables.bucket).startswith("s3://"):
-        raise ConfigError(f"variable 'bucket' is {variables.bucket!r}: on aws give s3://bucket/prefix")
+    if (own_store := STORES.get(cloud)) and not str(variables.bucket).startswith(own_store):
+        raise ConfigError(f"variable 'bucket' is {variables.bucket!r}: on {cloud} give {own_store}bucket/prefix")
     return variables
 
 

@@ -1,9 +1,9 @@
 """One frozen tree of settings. Every default of the factory stands in this folder, and nowhere else."""
 
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
-from factory.config.engines import EMBEDDED, OpenAIEngine, ScriptedEngine, VllmEngine, deciding
+from factory.config.engines import EMBEDDED, OpenAIEngine, ScriptedEngine, VllmEngine, deciding, workers
 from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, FleetJudge, ScriptedJudge
-from factory.config.planning import Planning, StageFigures
+from factory.config.planning import Gpus, Planning, StageFigures
 from factory.config.playground import Chat
 from factory.config.run import RunConfig
 from factory.config.sections import Sampling, Section
@@ -11,8 +11,8 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import Lora, Training
 
 __all__ = [
-    "EMBEDDED", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Instructions", "Lora",
-    "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "Rule", "RunConfig", "Safety",
-    "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "StageFigures", "Strategy", "Training",
-    "VllmEngine", "deciding",
+    "EMBEDDED", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Gpus", "Instructions",
+    "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "Rule", "RunConfig",
+    "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "StageFigures", "Strategy",
+    "Training", "VllmEngine", "deciding", "workers",
 ]  # fmt: skip

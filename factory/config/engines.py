@@ -1,5 +1,6 @@
 """The engines that write text."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -49,7 +50,17 @@ class VllmEngine(Section):
             raise ValueError(
                 "engine_kwargs has a seed, and the engine's is the run's own; set the key `seed` of the run"
             )
+        if self.engine_kwargs.get("distributed_executor_backend") == "ray":
+            raise ValueError(
+                "distributed_executor_backend: ray keeps its GPUs until the job ends (ray-project/ray#64035), so that "
+                "the next step would wait for them for ever; leave it out: a replica's processes share a node"
+            )
         return self
+
+
+def workers(engine_kwargs: Mapping[str, Any]) -> int:
+    """How many processes vLLM makes of one replica, with a GPU each."""
+    return int(engine_kwargs.get("tensor_parallel_size", 1)) * int(engine_kwargs.get("pipeline_parallel_size", 1))
 
 
 def check_order(replicas: tuple[int, int]) -> None:

@@ -1,10 +1,10 @@
 """Text generation by vLLM actors on Ray Data, built by `ray.data.llm`.
 
-Ray's processor gives the actor pool, its autoscaling, the placement of tensor-parallel workers
-and the engine's wrapper. The engine stage's UDF is ours, because Ray's answers one request a row:
-here a row is a shard, its requests run at once, dialogues go on turn by turn inside the engine
-(the history is a prefix-cache hit), and an engine that dies is started again and the request that
-kills it found. Rendering and tokenising happen before, in the tasks that read the shards.
+Ray's processor gives the actor pool, its autoscaling and the engine's wrapper. A replica is one
+actor with all of its GPUs, on one node. The engine stage's UDF is ours, because Ray's answers one
+request a row: here a row is a shard, its requests run at once, dialogues go on turn by turn inside
+the engine (the history is a prefix-cache hit), and an engine that dies is started again and the
+request that kills it found. Rendering and tokenising happen before, in the tasks that read the shards.
 """
 
 import math
@@ -17,7 +17,7 @@ from ray.data import Dataset
 
 from factory import models
 from factory.chat import ChatTokenizer
-from factory.config import Sampling, VllmEngine
+from factory.config import Sampling, VllmEngine, workers
 from factory.fitting import check_fits
 from factory.models import Located
 from factory.records import Request
@@ -50,6 +50,10 @@ class VllmGeneration:
         self._shard_rows = shard_rows
         self._on_cpu = not on_gpu(engine.device)
         defaults = CPU_DEFAULTS if self._on_cpu else GPU_DEFAULTS
+        if workers(engine.engine_kwargs) > 1:
+            # By itself Ray takes `ray`, whose placement groups keep their GPUs until the job ends
+            # (ray-project/ray#64035): the next table's engine would wait for them for ever.
+            defaults = {**defaults, "distributed_executor_backend": "mp"}
         own = {"seed": seed, "enable_prefix_caching": True, "structured_outputs_config": GUIDE}
         self._engine_kwargs = {**defaults, **own, **engine.engine_kwargs}
         self.model = model.pinned
@@ -62,17 +66,12 @@ class VllmGeneration:
         return {"prompts": pickle.dumps(prompts)}
 
     def __call__(self, shards: Dataset) -> Dataset:
-        workers, replicas = self._engine_kwargs.get("tensor_parallel_size", 1), self._engine.replicas[0]
-        if self._on_cpu:
-            check_fits([{"CPU": 1}] * (workers * replicas), "engine.replicas")
-        else:  # a replica is within a node
-            check_fits([{"GPU": workers} | ({"CPU": workers} if workers > 1 else {})] * replicas, "engine.replicas")
-        import ray.data.llm
-
+        processes = workers(self._engine_kwargs)
+        one = {name: number * processes for name, number in self._bundle().items()}  # a replica is within a node
+        check_fits([one] * self._engine.replicas[0], "engine.replicas")
         from factory.engine.shard_engine import ShardEngine
 
-        processor = ray.data.llm.build_processor(self._processor_config())
-        (stage,) = processor.stages.values()
+        stage = self._stage()
         return shards.map_batches(
             ShardEngine,
             fn_constructor_args=(self.model, stage.fn_constructor_kwargs["engine_kwargs"], self._sampling),
@@ -80,15 +79,20 @@ class VllmGeneration:
             **{name: value for name, value in stage.map_batches_kwargs.items() if value is not None},
         )
 
+    def _stage(self) -> Any:
+        """Ray's engine stage: the actor pool, what its actors ask for, and vLLM's completed settings."""
+        import ray.data.llm
+
+        (stage,) = ray.data.llm.build_processor(self._processor_config()).stages.values()
+        return stage
+
+    def _bundle(self) -> dict[str, float]:
+        """What each of a replica's processes takes."""
+        return {"CPU": 1} if self._on_cpu else {"CPU": 1, "GPU": 1}
+
     def _processor_config(self) -> Any:
         in_engine = math.ceil(1.25 * self._engine_kwargs["max_num_seqs"])
         shards_at_once = 1 + math.ceil(in_engine / self._shard_rows)
-        options: dict[str, Any] = {}
-        if self._on_cpu:
-            options["placement_group_config"] = {"bundle_per_worker": {"CPU": 1}}
-        elif self._engine_kwargs.get("tensor_parallel_size", 1) > 1:
-            # Tensor parallelism talks at every layer: all of a replica's GPUs in one node.
-            options["placement_group_config"] = {"bundle_per_worker": {"CPU": 1, "GPU": 1}, "strategy": "STRICT_PACK"}
         from ray.data.llm import vLLMEngineProcessorConfig
 
         return vLLMEngineProcessorConfig(
@@ -103,7 +107,7 @@ class VllmGeneration:
             chat_template_stage=False,
             tokenize_stage=False,
             detokenize_stage=False,
-            **options,
+            placement_group_config={"bundle_per_worker": self._bundle()},
         )
 
 

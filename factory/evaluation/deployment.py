@@ -9,6 +9,7 @@ from typing import Any
 
 from factory import models
 from factory.config import Fleet, FleetJudge
+from factory.config import workers as processes
 from factory.engine.vllm import CPU_DEFAULTS, GPU_DEFAULTS, GUIDE
 from factory.runtime import on_gpu
 
@@ -30,7 +31,7 @@ def key_of(fleet: Fleet) -> str:
 
 def workers(judge: FleetJudge) -> int:
     """Engine processes of one replica, each with a bundle of its own."""
-    return int(judge.engine_kwargs.get("tensor_parallel_size", 1))
+    return processes(judge.engine_kwargs)
 
 
 def in_flight(judge: FleetJudge) -> int:

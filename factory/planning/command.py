@@ -33,7 +33,7 @@ def plan(description: str | None) -> None:
     config = config.with_paths(storage.input_path, storage.output_path)
     planning = config.planning
     prices = read_prices(planning.prices)
-    flops = prices.gpu(planning.gpu).bf16_tflops * 1e12
+    flops = prices.gpus(planning.gpu)["training"].bf16_tflops * 1e12
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     with quiet(verbose=False):
         pilot = Pilot.read(storage.output_path(arguments.pilot)) if arguments.pilot else None

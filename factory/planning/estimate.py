@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from factory.config import Planning
 from factory.planning import limits
@@ -49,6 +50,8 @@ class Step:
     workers: int = 1
     """Replicas or training processes, as the config has them."""
     gpus_a_worker: int = 0
+    part: Literal["synthesis", "judges", "training"] = "synthesis"
+    """Whose GPUs those are, as `planning.gpu` names their kinds."""
     scales: bool = False
     """Whether more replicas or training processes help."""
     parts: PartsOf | None = None
@@ -134,7 +137,9 @@ class _Work:
         def parts(_: float, workers: float) -> Parts:
             return training_parts(training, figures, workers)
 
-        trained = Step("training", "training", training.workers, int(training.on_gpu), True, parts if known else None)
+        trained = Step(
+            "training", "training", training.workers, int(training.on_gpu), "training", True, parts if known else None
+        )
         return [_start("train"), _cores("packing", rows is not None, packing), trained]
 
     def evaluation(self) -> list[Step]:
@@ -158,7 +163,8 @@ class _Work:
             shards = sum((limits.shards_of(stage.rows) for stage in phase.stages if stage.rows is not None), exactly(0))
             parts = partial(_phase_parts, known, shards, self.outline.on_s3)
         scales = crew.kind in ("vllm", "fleet")
-        return Step(phase.name, phase.moment, crew.replicas, crew.gpus_a_replica, scales, parts)
+        part: Literal["synthesis", "judges"] = "synthesis" if crew == self.engine else "judges"
+        return Step(phase.name, phase.moment, crew.replicas, crew.gpus_a_replica, part, scales, parts)
 
     def _known(self, phase: Phase, tokens: list[Tokens]) -> Known | None:
         """What a phase's time follows from; None where something is missing, which is noted."""

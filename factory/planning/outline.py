@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from factory.benchmark import all_questions, open_benchmark
-from factory.config import FleetJudge, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
+from factory.config import FleetJudge, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine, workers
 from factory.engine.vllm import CPU_DEFAULTS, GPU_DEFAULTS
 from factory.errors import UnreachableError
 from factory.evaluation.general import general_items
@@ -110,11 +110,10 @@ def crew_of(engine: Any, config: RunConfig) -> Crew:
         return Crew("scripted", engine.model)
     assert isinstance(engine, VllmEngine | FleetJudge)
     gpu, passed = means_gpu(engine.device, config), engine.engine_kwargs
-    devices = passed.get("tensor_parallel_size", 1) * passed.get("pipeline_parallel_size", 1)
     places = passed.get("max_num_seqs", (GPU_DEFAULTS if gpu else CPU_DEFAULTS)["max_num_seqs"])
     if isinstance(engine, FleetJudge):
         places = engine.at_once
-    return Crew(engine.kind, engine.model, engine.replicas[1], devices if gpu else 0, int(str(places)))
+    return Crew(engine.kind, engine.model, engine.replicas[1], workers(passed) if gpu else 0, int(str(places)))
 
 
 def _evaluation(config: RunConfig, crew: Crew) -> Iterator[Phase]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
-from factory.config import Section
+from factory.config import Gpus, Section
 from factory.errors import ConfigError
 from factory.storage import PROJECT, join
 
@@ -49,6 +49,14 @@ class Prices(Section):
             known = ", ".join(self.gpu_hours)
             raise ConfigError(f"planning.gpu is {kind!r}: the price table has {known}; name one of them, or add it")
         return self.gpu_hours[kind]
+
+    def gpus(self, kinds: Gpus) -> dict[str, GpuPrice]:
+        """The prices of the GPUs of each part of a run.
+
+        Raises:
+            ConfigError: the table does not have one of them.
+        """
+        return {part: self.gpu(kind) for part, kind in kinds.model_dump().items()}
 
 
 def read_prices(path: str | None) -> Prices:

@@ -1,13 +1,14 @@
 """A plan for people: three tables that fit 100 columns, and lines between them."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from rich.table import Table as Grid
 
+from factory.config import Gpus
 from factory.planning.draws import LEVEL, Range
-from factory.planning.prices import Prices
+from factory.planning.prices import GpuPrice, Prices
 from factory.planning.simulate import Simulation
 from factory.planning.summary import StageLine, StepLine, Summary
 from factory.progress import Progress
@@ -18,17 +19,17 @@ SHORT_S = 1.0
 """Steps that take less than this are not shown by themselves."""
 
 
-def show(summary: Summary, simulation: Simulation, prices: Prices, gpu: str, progress: Progress) -> None:
+def show(summary: Summary, simulation: Simulation, prices: Prices, kinds: Gpus, progress: Progress) -> None:
     """Print a plan."""
     progress.show(_stages(summary.stages))
     say([*_bases(summary.stages), ""], progress)
     progress.show(_steps(summary))
-    say(["", *_sums(summary, prices, gpu), ""], progress)
+    say(["", *_sums(summary, prices), ""], progress)
     if not simulation.sizes:
         told = "How the run scales is not told: the speed of its engines is not known."
         say([told] if simulation.left_out else [], progress)
         return
-    progress.show(_sizes(simulation, prices, gpu))
+    progress.show(_sizes(simulation, prices.gpus(kinds), prices.currency))
     say(_beside(simulation), progress)
 
 
@@ -117,7 +118,7 @@ def _place(step: StepLine) -> str:
     )
 
 
-def _sums(summary: Summary, prices: Prices, gpu: str) -> Iterator[str]:
+def _sums(summary: Summary, prices: Prices) -> Iterator[str]:
     some = "" if summary.complete else " at least (a step is not known)"
     yield f"Time:      {duration(summary.seconds.point)} ({lengths(summary.seconds)}){some}"
     if summary.gpu_hours.point:
@@ -127,7 +128,8 @@ def _sums(summary: Summary, prices: Prices, gpu: str) -> Iterator[str]:
             spot = f"; on spot {summary.gpu_cost_spot.point:,.0f} ({_ends(summary.gpu_cost_spot, '{:,.0f}')})"
         money = f"{summary.gpu_cost.point:,.0f} ({_ends(summary.gpu_cost, '{:,.0f}')})"
         yield f"GPUs cost: {money} {prices.currency} on demand{spot}"
-        yield f"           {gpu} as of {prices.date}: {prices.note}"
+        kinds = ", ".join(dict.fromkeys(step.gpu for step in summary.steps if step.gpu))
+        yield f"           {kinds} as of {prices.date}: {prices.note}"
     if summary.endpoint_cost is None:
         yield "Endpoints: cost not known; the price table wants their models under million_tokens"
     elif summary.endpoint_cost.point:
@@ -140,14 +142,15 @@ def _sums(summary: Summary, prices: Prices, gpu: str) -> Iterator[str]:
     yield f"Storage:   {size(stored.point)}{around} at most, while it runs{kept}"
 
 
-def _sizes(simulation: Simulation, prices: Prices, gpu: str) -> Grid:
+def _sizes(simulation: Simulation, prices: Mapping[str, GpuPrice], currency: str) -> Grid:
     on_gpus = simulation.unit == "GPUs"
-    columns = [simulation.unit, "time", *(["GPU hours", prices.currency] if on_gpus else []), "waits most for"]
+    columns = [simulation.unit, "time", *(["GPU hours", currency] if on_gpus else []), "waits most for"]
     grid = _grid(f"The same on 1 to 1,000 {simulation.unit}", ("waits most for",), columns)
     for one in simulation.sizes:
         if one.seconds is None:
             continue
-        hours = [hours_told(one.gpu_hours), f"{one.gpu_hours * prices.gpu(gpu).on_demand:,.0f}"] if on_gpus else []
+        cost = sum(hours * prices[part].on_demand for part, hours in one.hours_of_parts.items())
+        hours = [hours_told(one.gpu_hours), f"{cost:,.0f}"] if on_gpus else []
         grid.add_row(
             f"{one.size:,}", duration(one.seconds), *hours, f"{one.limit}, {one.share:.0%} of the time ({one.step})"
         )

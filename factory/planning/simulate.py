@@ -1,7 +1,7 @@
 """The same run on 1 to 1,000 GPUs: how long it takes, and what it waits for most."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from factory.planning import limits
@@ -32,6 +32,8 @@ class Scaled:
     seconds: float | None
     """None where an engine's replica does not fit."""
     gpu_hours: float = 0.0
+    hours_of_parts: dict[str, float] = field(default_factory=dict)
+    """GPU hours of synthesis, judges and training, whose GPUs may be of several kinds."""
     limit: str = ""
     step: str = ""
     """The step that waits for the limit longest."""
@@ -78,7 +80,7 @@ def _needed(together: list[Step]) -> int:
 def _scaled(plan: Estimate, size: int, cpus: float, on_gpus: bool) -> Scaled:
     cores = max(cpus, size * CPUS_A_GPU) if on_gpus else cpus * size
     waits: dict[tuple[str, str], float] = defaultdict(float)
-    hours = 0.0
+    hours: dict[str, float] = defaultdict(float)
     for together in _moments(plan):
         if _needed(together) > size:
             return Scaled(size, None)
@@ -90,13 +92,13 @@ def _scaled(plan: Estimate, size: int, cpus: float, on_gpus: bool) -> Scaled:
             workers = max(1, size // among // max(step.gpus_a_worker, 1)) if step.scales else step.workers
             parts = step.parts(cores, workers)
             seconds = float(total(parts)[0])
-            hours += seconds * workers * step.gpus_a_worker / 3600
+            hours[step.part] += seconds * workers * step.gpus_a_worker / 3600
             if slowest is None or seconds > slowest[0]:
                 slowest = (seconds, step, parts)
         if slowest:
             for limit, seconds in _waits(slowest[2]).items():
                 waits[limit, slowest[1].name] += seconds
-    return _told(size, hours, waits)
+    return _told(size, dict(hours), waits)
 
 
 def _waits(parts: Parts) -> dict[str, float]:
@@ -109,14 +111,14 @@ def _waits(parts: Parts) -> dict[str, float]:
     return {name: seconds for name, seconds in best.items() if name not in BESIDE}
 
 
-def _told(size: int, hours: float, waits: dict[tuple[str, str], float]) -> Scaled:
+def _told(size: int, hours: dict[str, float], waits: dict[tuple[str, str], float]) -> Scaled:
     by_limit: dict[str, float] = defaultdict(float)
     for (limit, _), seconds in waits.items():
         by_limit[limit] += seconds
     whole = sum(by_limit.values())
     limit = max(by_limit, key=lambda name: by_limit[name])
     step = max((name for one, name in waits if one == limit), key=lambda name: waits[limit, name])
-    return Scaled(size, whole, hours, limit, step, by_limit[limit] / whole if whole else 0.0)
+    return Scaled(size, whole, sum(hours.values()), hours, limit, step, by_limit[limit] / whole if whole else 0.0)
 
 
 def _turns(sizes: tuple[Scaled, ...]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
+from factory.config import Gpus
 from factory.planning.draws import Draws, Range, exactly, give_or_take, range_of
 from factory.planning.estimate import Estimate, StageFigures, Step
 from factory.planning.limits import total
@@ -45,6 +46,8 @@ class StepLine:
     moment: str
     workers: int
     gpus: int
+    gpu: str
+    """Their kind; empty where there are none."""
     seconds: Range | None
     gpu_hours: Range | None
     parts: dict[str, float]
@@ -69,15 +72,17 @@ class Summary:
     """Whether every step is known, so that the sums are of all."""
 
 
-def summarise(plan: Estimate, prices: Prices, gpu: str, pilot: Pilot | None, cpus: float) -> Summary:
+def summarise(plan: Estimate, prices: Prices, kinds: Gpus, pilot: Pilot | None, cpus: float) -> Summary:
     """Every number of a plan.
 
     Raises:
-        ConfigError: the price table does not have the kind of GPU.
+        ConfigError: the price table does not have a kind of GPU.
     """
     seconds = {step.name: total(step.parts(cpus, step.workers)) for step in plan.steps if step.parts}
     hours = {step.name: _hours(step, seconds[step.name]) for step in plan.steps if step.name in seconds}
-    all_hours, price = sum(hours.values(), exactly(0)), prices.gpu(gpu)
+    of_part, kind_of = prices.gpus(kinds), kinds.model_dump()
+    used = [(hours[step.name], of_part[step.part]) for step in plan.steps if step.name in hours and step.gpus_a_worker]
+    spot = [taken * price.spot for taken, price in used if price.spot is not None]
     stored = storage_bytes(plan, pilot)
     endpoints = endpoint_cost(plan, prices)
     return Summary(
@@ -88,6 +93,7 @@ def summarise(plan: Estimate, prices: Prices, gpu: str, pilot: Pilot | None, cpu
                 step.moment,
                 step.workers,
                 step.workers * step.gpus_a_worker,
+                kind_of[step.part] if step.gpus_a_worker else "",
                 range_of(seconds[step.name]) if step.parts else None,
                 range_of(hours[step.name]) if step.parts else None,
                 {name: float(part[0]) for name, part in step.parts(cpus, step.workers).items()} if step.parts else {},
@@ -95,9 +101,9 @@ def summarise(plan: Estimate, prices: Prices, gpu: str, pilot: Pilot | None, cpu
             for step in plan.steps
         ),
         seconds=range_of(wall_seconds(plan.steps, seconds)),
-        gpu_hours=range_of(all_hours),
-        gpu_cost=range_of(all_hours * price.on_demand),
-        gpu_cost_spot=None if price.spot is None else range_of(all_hours * price.spot),
+        gpu_hours=range_of(sum(hours.values(), exactly(0))),
+        gpu_cost=range_of(sum((taken * price.on_demand for taken, price in used), exactly(0))),
+        gpu_cost_spot=range_of(sum(spot, exactly(0))) if len(spot) == len(used) else None,
         endpoint_cost=None if endpoints is None else range_of(endpoints),
         storage_bytes=range_of(stored),
         storage_cost_a_month=range_of(stored / 2**30 * prices.storage_gib_month),

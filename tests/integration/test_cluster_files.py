@@ -51,7 +51,8 @@ def own(tmp_path):
 @pytest.fixture
 def files(own):
     def rendered(cloud: str, more: str = "") -> dict[str, str]:
-        return render(cloud, load_variables(cloud, own(more)))
+        path = own(more, OWN.replace("s3://", "gs://") if cloud == "gcp" else OWN)
+        return render(cloud, load_variables(cloud, path))
 
     return rendered
 
@@ -194,6 +195,34 @@ def test_access_to_aws_is_by_role(files):
     assert worker[1]["Resource"] == "arn:aws:s3:::my-bucket/opencharacter/*"
 
 
+ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+ECR_LOGIN = f"aws ecr get-login-password --region eu-west-1 | docker login --username AWS --password-stdin {ECR}"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "image", "login"),
+    [
+        ("aws", f"{ECR}/team/factory:0.1", ECR_LOGIN),
+        ("gcp", "us-docker.pkg.dev/p/r/factory:0.1", "gcloud auth configure-docker us-docker.pkg.dev --quiet"),
+        ("aws", "registry.example.com/factory:0.1", None),
+        ("gcp", "factory", None),
+    ],
+)
+def test_nodes_log_in_to_the_clouds_own_registry_before_they_pull(files, cloud, image, login):
+    commands = ray_up(files(cloud, f"image: {image}"), cloud)["initialization_commands"]
+    assert [command for command in commands if "docker" in command] == ([login] if login else [])
+
+
+@pytest.mark.parametrize("image", [f"{ECR}/team/factory:0.1", f"{ECR}/team/factory@sha256:00"])
+def test_the_roles_may_pull_the_image_and_no_other(files, image):
+    rendered = files("aws", f"image: '{image}'")
+    for who in ("worker", "head"):
+        statements = {one["Sid"]: one for one in json.loads(rendered[f"aws-{who}-policy.json"])["Statement"]}
+        assert statements["LogInToRegistry"]["Action"] == ["ecr:GetAuthorizationToken"]
+        assert statements["PullImage"]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        assert statements["PullImage"]["Resource"] == "arn:aws:ecr:eu-west-1:123456789012:repository/team/factory"
+
+
 def closed(schema: Any) -> Any:
     """A schema that refuses what it does not name; of `metadata`, which is Kubernetes' own, a CRD names nothing."""
     if isinstance(schema, list):
@@ -213,7 +242,7 @@ def crd_check(kind: str) -> jsonschema.Draft202012Validator:
 
 
 @pytest.mark.skipif(not CRDS.is_dir(), reason="KubeRay's CRDs are not beside the project (../shared/data/kuberay_crd)")
-@pytest.mark.parametrize(("kind", "many"), [("RayCluster", 1), ("RayJob", 4), ("RayService", 1)])
+@pytest.mark.parametrize(("kind", "many"), [("RayCluster", 1), ("RayJob", 6), ("RayService", 1)])
 def test_kuberay_takes_its_manifests_and_no_key_is_unknown_to_it(files, kind, many):
     check = crd_check(kind)
     manifests = of_kind(files("kubernetes"), kind)
@@ -294,15 +323,39 @@ def test_the_dashboard_and_the_gcs_are_closed_to_all_but_the_cluster_submitters_
     assert policy["policyTypes"] == ["Ingress"]
     within, *others = policy["ingress"]
     assert within == {"from": [{"podSelector": {"matchLabels": ours}}]}
-    assert [[port["port"] for port in rule["ports"]] for rule in others] == [[8265], [8000]]
+    assert [[port["port"] for port in rule["ports"]] for rule in others] == [[8265], [8080], [8000]]
     sources = [source for rule in others for source in rule["from"]]
-    assert all(source["podSelector"]["matchLabels"] for source in sources)
+    assert all(source.get("podSelector", source.get("namespaceSelector"))["matchLabels"] for source in sources)
     assert not any("ipBlock" in source for source in sources)
     for spec in ray_specs(rendered):
         assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
         for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
             assert ours.items() <= group["template"]["metadata"]["labels"].items()
     assert not {"Ingress", "Service"} & {one["kind"] for one in objects(rendered)}
+
+
+def test_prometheus_reads_the_metrics_from_the_namespace_that_is_named(files):
+    manifests = files("kubernetes", "kubernetes: {monitoring_namespace: prom}")
+    (policy,) = (one["spec"] for one in of_kind(manifests, "NetworkPolicy"))
+    (rule,) = (one for one in policy["ingress"] if one.get("ports") == [{"protocol": "TCP", "port": 8080}])
+    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "prom"}}}]
+
+
+def test_the_cluster_of_a_job_has_a_pool_for_each_model_that_it_may_serve(files):
+    pools = {
+        job["metadata"]["name"]: {
+            group["labels"]["pool"] for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+        }
+        for job in of_kind(files("kubernetes"), "RayJob")
+    }
+    assert pools == {
+        "character-factory-synthesize": {"cpu", "synthesis"},
+        "character-factory-curate": {"cpu"},
+        "character-factory-train": {"cpu", "training"},
+        "character-factory-evaluate": {"cpu", "synthesis", "judges"},  # a candidate may want eight GPUs
+        "character-factory-benchmark": {"cpu", "synthesis"},
+        "character-factory-judge-check": {"cpu", "judges"},
+    }
 
 
 def test_every_rayjob_runs_a_script_that_there_is_on_the_config_that_is_mounted(files):
@@ -401,6 +454,12 @@ def test_what_one_cloud_needs_no_other_asks_for(own):
     assert "gcp.project; " in refusal("gcp", path)
 
 
+def test_a_bucket_that_the_machines_accounts_do_not_open_is_refused(own):
+    assert refusal("gcp", own()) == (
+        "variable 'bucket' is 's3://my-bucket/opencharacter': on gcp give gs://bucket/prefix"
+    )
+
+
 def test_a_config_that_is_not_there_or_writes_elsewhere_is_refused(own):
     assert "'kubernetes.config' is 'none.yaml': there is no such file" in refusal(
         "kubernetes", own("kubernetes: {config: none.yaml}")
@@ -418,7 +477,15 @@ def test_a_users_own_file_takes_the_place_of_single_values_and_of_whole_labels(o
 
 
 def test_the_command_writes_the_files_and_exits_with_2_on_a_mistake(own, tmp_path):
-    command = [sys.executable, PROJECT / "cluster" / "render.py", "gcp", "--variables", own(), "--output", tmp_path]
+    command = [
+        sys.executable,
+        PROJECT / "cluster" / "render.py",
+        "gcp",
+        "--variables",
+        own("bucket: gs://b"),
+        "--output",
+        tmp_path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"{tmp_path / 'gcp.yaml'}\n"
     wrong = subprocess.run([*command[:3]], capture_output=True, text=True, check=False)

@@ -1,5 +1,6 @@
 """Which nodes Ray's own autoscaler would start for what the jobs ask, and how they come where spot has none."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,12 @@ kubernetes: {config: jobs/configs/cluster.yaml}
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     own = tmp_path_factory.mktemp("own") / "own.yaml"
-    own.write_text(OWN)
-    return lambda cloud: render(cloud, load_variables(cloud, own))
+
+    def rendered_for(cloud: str) -> dict[str, str]:
+        own.write_text(OWN.replace("s3://", "gs://") if cloud == "gcp" else OWN)
+        return render(cloud, load_variables(cloud, own))
+
+    return rendered_for
 
 
 @pytest.fixture
@@ -54,7 +59,8 @@ def types(rendered):
 
 
 HEADS = ("head", "headgroup")
-REPLICA_70B = [{"CPU": 1, "GPU": 1}] * 8
+REPLICA_70B = [{"CPU": 8, "GPU": 8}]
+"""One actor."""
 JUDGE = [{"GPU": 1}] * 4
 TRAINING = [{"CPU": 0.5, "GPU": 1}] * 8
 ONE_NODE = {"constraints": [(ResourceRequestUtil.PlacementConstraintType.AFFINITY, "group", "1")]}
@@ -78,19 +84,19 @@ def started(types: dict[str, Any], bundles: list[dict], how: dict | None = None,
 def test_each_phase_starts_nodes_of_its_pool(types, cloud):
     there = types(cloud)
     assert started(there, [{"CPU": 0.5}] * 8) == {"cpu": 1}
-    assert started(there, REPLICA_70B, ONE_NODE) == {"synthesis": 1}
+    assert started(there, REPLICA_70B) == {"synthesis": 1}
     assert started(there, JUDGE, ONE_NODE) == {"judges": 1}
     assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
     assert started(there, TRAINING, {}) == {"judges": 2}  # what `training.pool` is for
 
 
 def test_a_model_that_no_node_can_hold_starts_none(types):
-    assert started(types("aws"), [{"CPU": 1, "GPU": 1}] * 16, ONE_NODE) == {}
+    assert started(types("aws"), [{"CPU": 16, "GPU": 16}]) == {}
 
 
 def test_spot_pods_are_asked_for_first_and_on_demand_ones_where_those_did_not_come(types):
     there = types("kubernetes")
-    assert started(there, REPLICA_70B, ONE_NODE) == {"synthesis-spot": 1}
+    assert started(there, REPLICA_70B) == {"synthesis-spot": 1}
     assert started(there, JUDGE, ONE_NODE) == {"judges-spot": 1}
     assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
     lately = {"recoverable_resource_availabilities": {"judges-spot": 0.5, "cpu-spot": 0.0}}
@@ -164,6 +170,22 @@ def test_a_node_is_spot_where_there_is_one(aws):
 
 def test_a_node_comes_on_demand_where_there_is_no_spot(aws):
     assert launched(aws, "judges", no_spot) == [None]
+
+
+def test_a_node_comes_on_demand_whichever_zone_does_not_have_its_type_at_all(aws):
+    subnets = aws["available_node_types"]["judges"]["node_config"]["SubnetIds"]
+
+    def answer_where(without: str) -> Callable[..., None]:
+        def answer(params: dict[str, Any], **_: Any) -> None:
+            if params["SubnetId"] == without and "InstanceMarketOptions" in params:
+                raise ClientError({"Error": {"Code": "Unsupported", "Message": "not in this zone"}}, "RunInstances")
+            no_spot(params)
+
+        return answer
+
+    assert len(subnets) > 1
+    for without in subnets:
+        assert launched(aws, "judges", answer_where(without)) == [None]
 
 
 def test_a_pool_that_is_not_spot_never_is(aws):

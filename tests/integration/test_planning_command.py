@@ -72,6 +72,9 @@ def test_gpus_are_named_where_another_engine_of_the_config_names_them(run):
     document = json.loads(run("--config", DEMO, "--json", *GIVEN, *device))
     gpus = {step["name"]: step["gpus"] for step in document["summary"]["steps"]}
     assert (gpus["profiles"], gpus["training"]) == (8, 2)
+    told = run("--config", DEMO, *GIVEN, *device, "planning.gpu.judges=l40s")  # candidates count with them
+    assert "h100, l40s as of" in told
+    assert "The same on 1 to 1,000 GPUs" in told
 
 
 @pytest.mark.parametrize(

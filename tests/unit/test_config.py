@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from factory import storage
-from factory.config import RunConfig
+from factory.config import RunConfig, workers
 from factory.config_file import load_config
 from factory.errors import ConfigError
 
@@ -153,3 +153,23 @@ def test_a_seed_of_the_engine_beside_the_runs_own_is_refused(config_file):
 def test_the_resolved_config_comes_back_the_same_from_json(config_file):
     config = load_config(config_file(GOOD))
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("passed", "number"),
+    [
+        ({}, 1),
+        ({"tensor_parallel_size": 8}, 8),
+        ({"pipeline_parallel_size": 2}, 2),
+        ({"tensor_parallel_size": 4, "pipeline_parallel_size": 2}, 8),
+    ],
+)
+def test_a_replica_has_a_process_for_each_part_of_its_model(passed, number):
+    assert workers(passed) == number
+
+
+def test_an_executor_that_would_keep_its_gpus_is_refused(config_file):
+    message = refusal(
+        config_file(GOOD), "engine={kind: vllm, model: m, engine_kwargs: {distributed_executor_backend: ray}}"
+    )
+    assert "distributed_executor_backend: ray keeps its GPUs until the job ends" in message

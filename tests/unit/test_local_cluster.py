@@ -80,3 +80,10 @@ def test_a_note_of_a_head_that_is_gone_or_whose_number_another_process_has_count
     assert head.noted("cluster") is None
     head.forget("cluster")
     assert head.noted("cluster") is None
+
+
+@pytest.mark.parametrize("overrides", [[], ["output=~/x"], ["--limit", "5"]])
+def test_an_output_that_another_machine_would_look_for_elsewhere_is_not_sent(overrides):
+    demo = storage.PROJECT / "jobs/configs/demo.yaml"
+    with pytest.raises(ConfigError, match=r"output is '(runs/demo|~/x)', .*ARGS=output=s3://bucket/prefix"):
+        jobs.submit("synthesize", demo, overrides, "http://127.0.0.1:1", print)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.config import Planning
+from factory.config import Gpus, Planning
 from factory.errors import InputError
 from factory.planning.draws import exactly
 from factory.planning.estimate import Estimate, estimate
@@ -53,7 +53,7 @@ def planned(outline: Outline, pilot: Pilot | None = None, crew: Crew = H100S, **
 
 
 def told(plan: Estimate, pilot: Pilot | None = None, cpus: float = 64) -> Summary:
-    return summarise(plan, PRICES, "h100", pilot, cpus)
+    return summarise(plan, PRICES, Gpus(), pilot, cpus)
 
 
 def step_of(summary: Summary, name: str):
@@ -95,6 +95,37 @@ def test_given_numbers_make_the_plan_that_can_be_worked_out_by_hand():
     assert step.gpu_hours.point == pytest.approx(32 * step.seconds.point / 3600)
     assert summary.gpu_cost.point == pytest.approx(summary.gpu_hours.point * 6.9)
     assert summary.complete
+
+
+def test_each_part_of_a_run_costs_what_its_own_kind_of_gpu_costs():
+    judge = Crew("fleet", "qwen", replicas=1, gpus_a_replica=4)
+    judging = Phase(
+        "judgements (qwen)",
+        (Stage("evaluation/tuned/judgements/qwen", "judgements", exactly(10_000)),),
+        judge,
+        "judgements",
+    )
+    outline = replace(profiles(10_000), training=trained())
+    outline = replace(outline, phases=(*outline.phases, judging))
+    judged = {"output_tokens": 100, "prompt_tokens": 500, "tokens_a_second": 3000}
+    plan = planned(outline, **GIVEN, judgements=judged, dialogue_tokens=1000)
+    kinds = Planning.model_validate({"gpu": {"synthesis": "h200", "judges": "l40s", "training": "a100-80gb"}}).gpu
+    summary = summarise(plan, PRICES, kinds, None, 64)
+    names = {"profiles": "h200", "judgements (qwen)": "l40s", "training": "a100-80gb"}
+    assert {step.name: step.gpu for step in summary.steps if step.gpus} == names
+    hours = {step.gpu: step.gpu_hours.point for step in summary.steps if step.gpus}
+    prices = {kind: PRICES.gpu(kind) for kind in hours}
+    assert all(hours.values())
+    assert summary.gpu_cost.point == pytest.approx(sum(hours[kind] * prices[kind].on_demand for kind in hours))
+    assert summary.gpu_cost_spot.point == pytest.approx(sum(hours[kind] * prices[kind].spot for kind in hours))
+    assert summary.gpu_hours.point == pytest.approx(sum(hours.values()))
+    largest = simulate(plan, 64).sizes[-1]
+    assert set(largest.hours_of_parts) >= {"synthesis", "judges", "training"}
+    assert sum(largest.hours_of_parts.values()) == pytest.approx(largest.gpu_hours)
+
+
+def test_one_kind_of_gpu_is_that_of_all_parts():
+    assert Planning.model_validate({"gpu": "l4"}).gpu == Gpus(synthesis="l4", judges="l4", training="l4")
 
 
 def test_every_interval_holds_its_best_value():
