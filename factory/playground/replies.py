@@ -1,7 +1,7 @@
 """What a model is asked for in the playground: a profile, and replies that stream, each with its failure in words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -92,8 +92,10 @@ async def write_reply(
 
 async def side_by_side(
     writers: dict[str, Callable[[Reply, Callable[[], None]], Any]], done: Callable[[], None]
-) -> AsyncIterator[dict[str, Reply]]:
-    """Let several models write at the same time; yields what each has, whenever there is more, and at the end.
+) -> AsyncGenerator[dict[str, Reply], None]:
+    """Let several models write at the same time; yields what each has at once, whenever there is more, and at the end.
+
+    They have begun when it first yields, and none is left when it is closed.
 
     Args:
         writers: by name, what writes a reply and calls its second argument whenever there is more.
@@ -109,6 +111,7 @@ async def side_by_side(
     tasks = [asyncio.ensure_future(write(replies[name], news.set)) for name, write in writers.items()]
     for task in tasks:
         task.add_done_callback(ended)
+    news.set()  # the person's own words are shown before any reply comes
     try:
         while True:
             await news.wait()
@@ -121,6 +124,7 @@ async def side_by_side(
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks)
 
 
 def in_words(name: str, problem: Exception) -> str:

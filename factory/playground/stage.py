@@ -1,7 +1,8 @@
 """What the page's buttons do. A session is what it is handed: nothing of one is kept here."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -91,27 +92,29 @@ class Stage:
 
     async def talk(
         self, text: str, conversation: Conversation | None, allowance: Allowance
-    ) -> AsyncIterator[Scene | str]:
-        """A message to what the models reply, as they write it; a text alone says why there is no reply."""
+    ) -> AsyncGenerator[Scene | str, None]:
+        """A message to what the models reply, as they write it; a text alone says why there is no reply.
+
+        gradio closes it at any yield, as when a tab is closed: nothing may stand between the places that
+        were taken and the writers that give them back.
+        """
         try:
             if conversation is None:
                 raise Refused("Describe a character first.")
             message = read_message(text, self.config.chat.message_characters)
             if allowance.talking:
                 raise Refused("Wait for the reply to your last message.")
-            began = self._admit(allowance, len(self.speakers))
+            writers = {name: self._writer(speaker, conversation, message) for name, speaker in self.speakers.items()}
+            began = self._admit(allowance, len(writers))
         except Refused as problem:
             yield str(problem)
             return
         allowance.talking = True
         try:
-            writers = {name: self._writer(speaker, conversation, message) for name, speaker in self.speakers.items()}
-            done = partial(self._done, began)
-            scene = self._scene(conversation, message, {}, "Writing ...")
-            yield scene
-            async for replies in side_by_side(writers, done):
-                scene = self._scene(conversation, message, replies, "Writing ...")
-                yield scene
+            async with aclosing(side_by_side(writers, partial(self._done, began))) as writing:
+                async for replies in writing:
+                    scene = self._scene(conversation, message, replies, "Writing ...")
+                    yield scene
             problems = [reply.problem for reply in replies.values() if reply.problem]
             yield Scene(scene.conversation, scene.sides, " ".join(problems))
         finally:
@@ -126,10 +129,9 @@ class Stage:
     def _scene(self, before: Conversation, message: str, replies: dict[str, Reply], note: str) -> Scene:
         now = before.with_turn(Turn(message, {name: reply.text.strip() for name, reply in replies.items()}))
         sides = {name: talks.shown(now, name) for name in self.speakers}
-        if any(not reply.text and not reply.problem for reply in replies.values()) or not replies:
-            for name, side in sides.items():
-                if name not in replies or not (replies[name].text or replies[name].problem):
-                    side[-1] = {"role": "assistant", "content": "..."}
+        for name, side in sides.items():
+            if not (replies[name].text or replies[name].problem):
+                side[-1] = {"role": "assistant", "content": "..."}
         return Scene(now, sides, note)
 
     async def vote(self, conversation: Conversation | None, name: str, index: int, liked: object) -> str:
