@@ -9,6 +9,7 @@ from typing import Any
 from factory.config import OpenAIEngine, Sampling
 from factory.engine.conversation import temperature_of
 from factory.engine.openai import api_key, neutral, response_format
+from factory.normalise import is_text
 from factory.playground.speakers import Speaker
 from factory.prompts import Prompt
 from factory.records import Completion, Message, Persona, Profile, Request
@@ -88,6 +89,17 @@ async def write_reply(
     if not reply.text.strip():
         reply.problem = reply.problem or f"{speaker.name} said nothing."
     more()
+
+
+def legible(text: str) -> str:
+    """A reply as the page and the table of votes can hold it.
+
+    Servers cut their chunks where they like, also in the middle of a surrogate pair: halves that meet are
+    one character again, others and NUL bytes are left out.
+    """
+    if is_text(text):
+        return text
+    return text.replace("\0", "").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
 
 
 async def side_by_side(

@@ -14,7 +14,7 @@ from factory.playground.conversation import Conversation, Turn
 from factory.playground.form import Refused, read_message, read_persona, read_profile
 from factory.playground.keeper import tell
 from factory.playground.limits import Allowance, Places
-from factory.playground.replies import Reply, client_of, side_by_side, write_profile, write_reply
+from factory.playground.replies import Reply, client_of, legible, side_by_side, write_profile, write_reply
 from factory.playground.speakers import Speaker
 from factory.playground.votes import Vote
 from factory.prompts import load_prompt
@@ -113,10 +113,8 @@ class Stage:
         try:
             async with aclosing(side_by_side(writers, partial(self._done, began))) as writing:
                 async for replies in writing:
-                    scene = self._scene(conversation, message, replies, "Writing ...")
-                    yield scene
-            problems = [reply.problem for reply in replies.values() if reply.problem]
-            yield Scene(scene.conversation, scene.sides, " ".join(problems))
+                    yield self._scene(conversation, message, replies, whole=False)
+            yield self._scene(conversation, message, replies, whole=True)
         finally:
             allowance.talking = False
 
@@ -126,19 +124,21 @@ class Stage:
         said = (*conversation.messages(speaker.name), Message("user", message))
         return partial(write_reply, self._clients[speaker.name], speaker, said, self.config.chat.sampling)
 
-    def _scene(self, before: Conversation, message: str, replies: dict[str, Reply], note: str) -> Scene:
-        now = before.with_turn(Turn(message, {name: reply.text.strip() for name, reply in replies.items()}))
+    def _scene(self, before: Conversation, message: str, replies: dict[str, Reply], whole: bool) -> Scene:
+        said = {name: legible(reply.text).strip() for name, reply in replies.items()}
+        now = before.with_turn(Turn(message, said, whole))
         sides = {name: talks.shown(now, name) for name in self.speakers}
         for name, side in sides.items():
             if not (replies[name].text or replies[name].problem):
                 side[-1] = {"role": "assistant", "content": "..."}
-        return Scene(now, sides, note)
+        problems = [reply.problem for reply in replies.values() if reply.problem]
+        return Scene(now, sides, " ".join(problems) if whole else "Writing ...")
 
     async def vote(self, conversation: Conversation | None, name: str, index: int, liked: object) -> str:
         """A vote on a message of a model's side; says whether it is stored."""
         given = conversation and talks.feedback(conversation, name, index // 2, liked)
         if not given:
-            return "There is no reply to vote on."
+            return "There is no whole reply to vote on."
         vote = Vote(given, self.speakers[name].model, self.system_prompt.ref)
         if await tell(self._keeper, vote):
             return SAID[given.vote]

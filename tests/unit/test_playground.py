@@ -11,6 +11,7 @@ from factory.playground import conversation as talks
 from factory.playground.conversation import Turn
 from factory.playground.form import Refused, items_of, longest, read_message, read_persona, read_profile
 from factory.playground.limits import Allowance, Places
+from factory.playground.replies import legible
 from factory.playground.speakers import Speaker
 from factory.playground.stage import Scene, Stage
 from factory.playground.votes import Vote, counts_of, keep, open_table
@@ -97,6 +98,19 @@ def test_what_is_saved_can_be_read_as_instructions():
     for side, reply in zip(saved, ["hi", "ho"], strict=True):
         read = read_instruction(side, "messages", "saved", 0, 0)
         assert [m.content for m in read.messages] == [text, reply]
+
+
+def test_a_reply_is_voted_on_when_it_is_whole():
+    for whole in (True, False):
+        talked = conversation(Turn("Hello", {"base": "Hi"}, whole))
+        assert (talks.feedback(talked, "base", 0, True) is not None) == whole
+
+
+def test_what_a_model_says_can_be_shown_and_kept():
+    said = "loaf \ud83c" + "\udf5e and\0 half \ud83c"
+    assert legible("loaf \ud83c") == "loaf "
+    assert legible(said) == "loaf \N{BREAD} and half "
+    assert legible("\N{BREAD} of Gyeongju \N{HANGUL SYLLABLE GYEONG}") == "\N{BREAD} of Gyeongju 경"
 
 
 def test_a_reply_has_one_id_and_no_other_reply_has_it():
