@@ -132,7 +132,10 @@ def _write(part: Part, folder: str, file_type: FileType, progress: Progress, sha
     left = sum(1 for _ in rows)
     if written.rows != part.rows or left:
         paths = ", ".join(table.path for table in part.tables)
-        raise TableError(f"{paths}: {part.rows} accepted rows by the manifest, but {written.rows + left} are there")
+        expected = f"{part.rows} accepted rows by the manifest"
+        if part.only is not None:
+            expected = f"{part.rows} characters have accepted dialogues"
+        raise TableError(f"{paths}: {expected}, but {written.rows + left} are there")
     return Exported(part, written, figures, shortest.row)
 
 

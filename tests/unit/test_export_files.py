@@ -1,6 +1,8 @@
 """Rows to files of about a size, and a card that no text breaks."""
 
+import json
 import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,11 +22,11 @@ from factory.report.export_history import Input, Step, inputs_of, models_of, pub
 from factory.report.export_hub import check_access
 from factory.report.export_licences import Licence, licence_of_input, licence_of_model, on_the_hub
 from factory.report.export_shards import cut, write_shards
-from factory.report.export_sources import find_sources
+from factory.report.export_sources import find_sources, numbers_of
 from factory.storage import PROJECT
 from factory.tables import Table
 from tests.hard_texts import HARD
-from tests.made_tables import FINISHED, make_tables
+from tests.made_tables import FINISHED, leave_out, make_tables
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
@@ -182,6 +184,35 @@ def test_a_table_that_holds_other_rows_than_it_says_is_not_finished(tmp_path):
         with pytest.raises(TableError, match=f"{ok} accepted rows by the manifest, but 4 are there"):
             export(sources, str(tmp_path / "out"), "jsonl", Progress())
         assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_of_a_character_whose_dialogues_were_all_left_out_nothing_is_published(tmp_path):
+    config = make_tables(tmp_path, [[("a", "b")]] * 45, validation=10, shard_rows=8)
+    gone = leave_out(str(tmp_path), 7)
+    sources = sources_of(config, form="opencharacter")
+    export(sources, folder_of(sources), "jsonl", Progress())
+    assert not [path for path in folder_files(sources) if gone in path.read_text()]
+    characters = [json.loads(line) for line in (folder_files(sources)[0]).read_text().splitlines()]
+    profiles = [row for row in Table(str(tmp_path), "profiles").read("000000000").to_pylist() if row["status"] == "ok"]
+    assert [row["character_id"] for row in characters] == [
+        row["character_id"] for row in profiles if row["character_id"] != gone
+    ], "of ids above and below half of all numbers"
+    card = Path(folder_of(sources), "README.md").read_text()
+    assert "has 19 rows: the characters that have a dialogue in one of the splits." in card
+
+    before = sources_of(config, "dialogues", "opencharacter")
+    export(before, folder_of(before), "jsonl", Progress())
+    assert len(folder_files(before)[0].read_text().splitlines()) == 20
+
+
+def folder_files(sources) -> list[Path]:
+    """What was exported, the characters first."""
+    return sorted(path for path in Path(folder_of(sources)).iterdir() if path.suffix == ".jsonl")
+
+
+@given(st.lists(st.integers(0, 2**64 - 1).map("{:016x}".format)))
+def test_ids_are_numbers_in_the_order_of_their_text(ids):
+    assert numbers_of(pa.array(sorted(ids), pa.string())).tolist() == sorted(int(one, 16) for one in ids)
 
 
 def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
