@@ -218,6 +218,13 @@ def test_the_hub_gets_the_card_and_the_data_and_nothing_else(made, tmp_path):
         assert hub.files[repo] == {name: (out / name).read_bytes() for name in names}
         assert hub.cards[0] == (out / "README.md").read_text()
 
+        # What is lost here is not deleted there.
+        there = dict(hub.files[repo])
+        (out / "validation-00000-of-00001.jsonl").unlink()
+        run.finish(*push, job="export")
+        data = [name for name in there if name != "README.md"]
+        assert {name: hub.files[repo].get(name) for name in data} == {name: there[name] for name in data}
+
         # Another export takes the place of that one; what somebody else put there stays.
         hub.files[repo]["notes.md"] = b"mine"
         hub.files[repo]["data/train-00000-of-00001.parquet"] = b"mine too"

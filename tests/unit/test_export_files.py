@@ -259,6 +259,37 @@ def test_a_finished_manifest_tells_each_file(tmp_path):
     assert all(5_000 < size < 11_000 for size in files.values())
 
 
+@pytest.mark.parametrize("name", ["train-00000-of-00002.jsonl", "validation-00000-of-00001.jsonl", "README.md"])
+@pytest.mark.parametrize("how", ["gone", "cut short"])
+def test_an_export_that_has_lost_a_file_is_not_finished(tmp_path, name, how):
+    sources = sources_of(make_tables(tmp_path, [[("a", "b" * 100)]] * 50, validation=10))
+    folder = Path(folder_of(sources))
+
+    def data() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.glob("*-of-*")}
+
+    export(sources, str(folder), "jsonl", Progress(), shard_bytes=15_000)
+    before, finished = data(), (folder / "manifest.json").read_bytes()
+    export(sources, str(folder), "jsonl", Progress(), shard_bytes=15_000)
+    assert (folder / "manifest.json").read_bytes() == finished
+    if how == "gone":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(before.get(name, b"")[:-1])
+    export(sources, str(folder), "jsonl", Progress(), shard_bytes=15_000)
+    assert data() == before
+    assert (folder / "README.md").read_text().startswith("---\n")
+
+
+def test_a_file_that_an_export_of_other_rows_wrote_is_not_published_with_it(tmp_path):
+    sources = sources_of(make_tables(tmp_path, [[("a", "b")]] * 4))
+    folder = Path(folder_of(sources))
+    export(sources, str(folder), "jsonl", Progress())
+    (folder / "train-00007-of-00009.jsonl").write_text("of another one\n")
+    export(sources, str(folder), "jsonl", Progress())
+    assert [path.name for path in folder.glob("*-of-*")] == ["train-00000-of-00001.jsonl"]
+
+
 def test_a_card_names_no_folder_bucket_or_endpoint_of_those_who_made_it():
     assert (
         public_name("/home/me/secret/personas.jsonl") == public_name("s3://secret/personas.jsonl") == "personas.jsonl"
