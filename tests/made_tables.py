@@ -41,6 +41,7 @@ def make_tables(
         "seed": 42,
         "language": "English",
         "quality": {"min_words": 3},
+        "safety": ["email", "US", 0.99, "d1ge57"],
         "profiles": ["cast", FINISHED],
         "sources": [[f"{STRATEGY}-{CORPUS}", None, "spoken", FINISHED]],
     }

@@ -7,14 +7,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from factory import storage
 from factory.config import RunConfig
 from factory.errors import ConfigError, InputError
 from factory.report.export_formats import CHARACTERS, SHAPES, Format, Shape
 from factory.report.export_shards import FileType, size_of
-from factory.report.lineage_tables import Place
 from factory.tables import Row, Table
 
 What = Literal["curated", "dialogues"]
@@ -164,6 +162,11 @@ def _characters(config: RunConfig, dialogues: tuple[Table, ...], what: What, spe
 
 def _speakers(tables: tuple[Table, ...]) -> np.ndarray:
     """The characters that have an accepted row, as sorted numbers: 8 bytes each, whatever the tables hold."""
+    # Arrow's data sets bring pandas, which takes a second and which other exports need not wait for.
+    import pyarrow.dataset as ds
+
+    from factory.report.lineage_tables import Place
+
     found = np.zeros(0, np.uint64)
     for table in tables:
         new, waiting = [found], 0

@@ -232,6 +232,74 @@ def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
         check_folder(target)
 
 
+def card_of(output: Path, what: str, safety: dict | None) -> str:
+    """The card of a run that says this of what it asked for the sake of people."""
+    config = make_tables(output, [[("a", "b")]] * 4)
+    table = Table(str(output), "curated/train")
+    table.finish(table.manifest() | ({"safety": safety} if safety else {}))
+    sources = sources_of(config, what)
+    export(sources, folder_of(sources), "jsonl", Progress())
+    return " ".join(Path(folder_of(sources), "README.md").read_text().split())
+
+
+def test_the_card_says_of_each_check_on_people_what_was_asked(tmp_path):
+    people = {"place": "/home/me/secret/people.txt", "names": 1234, "digest": "d1ge57"}
+    safety = {"personal_data": ["email", "phone"], "phone_regions": ["US", "KR"], "toxicity": 0.97, "people": people}
+    card = card_of(tmp_path / "all", "curated", safety)
+    for part in (
+        r"| safety.personal\_data | email, phone; not asked: card, iban, national\_id |",
+        r"| safety.phone\_regions | US, KR |",
+        r"| safety.real\_people | 1,234 names in people.txt |",
+        "| safety.toxicity | 0.97 |",
+        "the full name of one of 1,234 real people (people.txt) were left out",
+        r"are left out: email, phone. They are known",
+        r"such as addresses and card, iban, national\_id, were not asked",
+        "offensive with a probability of 0.97 or more",
+    ):
+        assert part in card, part
+    for part in ("| safety |", "d1ge57", "secret", "nobody looked", "not checked for harm"):
+        assert part not in card, part
+
+
+@pytest.mark.parametrize("safety", [None, {"personal_data": [], "phone_regions": ["US"], "toxicity": None}])
+def test_the_card_says_what_was_not_asked(tmp_path, safety):
+    card = card_of(tmp_path, "curated", safety)
+    for part in (
+        r"| safety.personal\_data | not asked |",
+        r"| safety.real\_people | not asked |",
+        "| safety.toxicity | not asked |",
+        "Whether one has the name of a real person was not asked.",
+        "Personal data: not asked.",
+        "Whether replies are offensive or do harm was not asked.",
+    ):
+        assert part in card, part
+
+
+def test_the_card_of_dialogues_before_curation_says_that_nothing_was_looked_for(tmp_path):
+    card = card_of(tmp_path, "dialogues", {"personal_data": ["email"], "phone_regions": [], "toxicity": 0.97})
+    assert "nor for the sake of people (personal data, names of real people, offensive replies)" in card
+    assert "Nothing was looked for: whether personas or profiles name real people" in card
+    assert "Whether replies are offensive or do harm was not asked." in card
+    assert "left out" not in card.partition("## Known limits")[2].partition("## Licences")[0]
+
+
+def test_the_card_says_where_near_duplicates_stayed_and_where_not_all_rows_were_read(tmp_path):
+    assert "Near-duplicates are found by MinHash" in card_of(tmp_path / "all", "curated", None)
+    config = make_tables(tmp_path, [[("a", "b")]] * 4)
+    for split in ("train", "validation"):
+        table = Table(str(tmp_path), f"curated/{split}")
+        manifest, settings = table.manifest(), table.settings()
+        (tmp_path / f"curated/{split}/_settings.json").write_text(
+            json.dumps({"fingerprint": "chosen", "settings": settings | {"similarity": None, "limit": 4}})
+        )
+        table.finish(manifest)
+    sources = sources_of(config)
+    export(sources, folder_of(sources), "jsonl", Progress())
+    card = Path(folder_of(sources), "README.md").read_text()
+    assert "Near-duplicates: not asked." in card
+    assert "| limit | 4 |" in card
+
+
 def test_a_prompt_of_another_version_is_said_not_to_be_at_hand(tmp_path):
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
     profiles = Table(str(tmp_path), "profiles")
