@@ -125,9 +125,17 @@ def find_sources(config: RunConfig, what: What, form: Format, file_type: FileTyp
 
 
 def _behind_curated(config: RunConfig, train: Table) -> tuple[Table, ...]:
+    """The tables that were curated; the card tells of their models, so others must not stand in their place."""
     _finished(train, "curated")
-    names = [source[0] for source in (train.settings() or {})["sources"]]
-    return tuple(Table(config.output, f"dialogues/{name}") for name in names)
+    tables = []
+    for name, _, *made in (train.settings() or {})["sources"]:
+        table = Table(config.output, f"dialogues/{name}")
+        if table.manifest() and _made(table, "curated") != made:
+            raise InputError(
+                f"{table.path}: was made anew after {train.path}; run `make curate` with this config first"
+            )
+        tables.append(table)
+    return tuple(tables)
 
 
 def _all_dialogues(config: RunConfig) -> tuple[Table, ...]:

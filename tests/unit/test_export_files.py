@@ -174,6 +174,17 @@ def test_what_is_missing_or_does_not_belong_together_is_one_line(tmp_path):
         sources_of(config, "dialogues", "opencharacter")
 
 
+def test_dialogues_that_were_made_anew_are_not_taken_for_those_that_were_curated(tmp_path):
+    config = make_tables(tmp_path, [[("a", "b")]] * 4)
+    dialogues = Table(str(tmp_path), "dialogues/generate-samples")
+    dialogues.finish(dialogues.manifest() | {"finished": FINISHED.replace("2026", "2027")})
+    with pytest.raises(InputError, match=r"generate-samples: was made anew after .*curated/train; run `make curate`"):
+        sources_of(config)
+    assert sources_of(config, "dialogues").splits
+    (Path(dialogues.path) / "manifest.json").unlink()  # what is not there tells nothing that is wrong
+    assert sources_of(config).splits
+
+
 def test_a_table_that_holds_other_rows_than_it_says_is_not_finished(tmp_path):
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
     table = Table(str(tmp_path), "curated/train")
