@@ -41,6 +41,7 @@ def make_tables(
         "seed": 42,
         "language": "English",
         "quality": {"min_words": 3},
+        "safety": ["email", "US", 0.99, "d1ge57"],
         "profiles": ["cast", FINISHED],
         "sources": [[f"{STRATEGY}-{CORPUS}", None, "spoken", FINISHED]],
     }
@@ -64,6 +65,21 @@ def make_tables(
         "instructions": [{"corpus": CORPUS, "source": "instructions.jsonl"}],
         **config,
     }
+
+
+def leave_out(output: str, number: int) -> str:
+    """Have curation reject all dialogues of the character of that number, whose id it returns."""
+    (character,) = Table(output, "profiles").read("000000000")["character_id"].slice(number, 1).to_pylist()
+    for split in ("train", "validation"):
+        table, counts = Table(output, f"curated/{split}"), Counts()
+        for shard in table.shards():
+            rows = table.read(shard).to_pylist()
+            mine = [row for row in rows if row["character_id"] == character and row["status"] == "ok"]
+            for row in mine:
+                row.update(status="rejected", reason="real_person", detail="profile: ada", messages=None)
+            counts += table.write(shard, rows, EXAMPLES)
+        table.finish((table.manifest() or {}) | {"ok": counts.ok, "rejected": counts.rejected})
+    return str(character)
 
 
 FINISHED = "2026-01-01T00:00:00+00:00"

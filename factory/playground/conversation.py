@@ -18,6 +18,8 @@ class Turn:
 
     user: str
     replies: Mapping[str, str]
+    whole: bool = True
+    """Whether the replies are written to their ends."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,13 @@ def exported(conversation: Conversation) -> str:
 
 
 def feedback(conversation: Conversation, name: str, turn: int, liked: object) -> Feedback | None:
-    """A vote on the reply to a turn (from 0); None where there is no such reply.
+    """A vote on the reply to a turn (from 0); None where there is no such reply, or it is still being written.
 
     Its id is that of the reply, so that the last vote on a reply is the only one.
     """
-    if not 0 <= turn < len(conversation.turns) or not conversation.turns[turn].replies.get(name):
+    if not 0 <= turn < len(conversation.turns):
+        return None
+    if not conversation.turns[turn].whole or not conversation.turns[turn].replies.get(name):
         return None
     return Feedback(
         feedback_id=content_id(conversation.session_id, str(turn), name),

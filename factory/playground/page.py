@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -166,12 +167,13 @@ def _wire_talk(
 
     async def talking(text: str, had: Conversation | None, allowed: Allowance) -> AsyncIterator[list[Any]]:
         box: Any = ""  # emptied once, so that the next message can be written meanwhile
-        async for scene in stage.talk(text, had, allowed):
-            if isinstance(scene, str):
-                yield [gr.skip(), gr.skip(), _note(scene), *([gr.skip()] * len(chats))]
-                return
-            yield [scene.conversation, box, _note(scene.note), *(_side(scene.sides[name]) for name in chats)]
-            box = gr.skip()
+        async with aclosing(stage.talk(text, had, allowed)) as scenes:
+            async for scene in scenes:
+                if isinstance(scene, str):
+                    yield [gr.skip(), gr.skip(), _note(scene), *([gr.skip()] * len(chats))]
+                    return
+                yield [scene.conversation, box, _note(scene.note), *(_side(scene.sides[name]) for name in chats)]
+                box = gr.skip()
 
     sent = message.submit(
         talking,

@@ -1,7 +1,7 @@
 """What a model is asked for in the playground: a profile, and replies that stream, each with its failure in words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from factory.config import OpenAIEngine, Sampling
 from factory.engine.conversation import temperature_of
 from factory.engine.openai import api_key, neutral, response_format
+from factory.normalise import is_text
 from factory.playground.speakers import Speaker
 from factory.prompts import Prompt
 from factory.records import Completion, Message, Persona, Profile, Request
@@ -90,10 +91,23 @@ async def write_reply(
     more()
 
 
+def legible(text: str) -> str:
+    """A reply as the page and the table of votes can hold it.
+
+    Servers cut their chunks where they like, also in the middle of a surrogate pair: halves that meet are
+    one character again, others and NUL bytes are left out.
+    """
+    if is_text(text):
+        return text
+    return text.replace("\0", "").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+
+
 async def side_by_side(
     writers: dict[str, Callable[[Reply, Callable[[], None]], Any]], done: Callable[[], None]
-) -> AsyncIterator[dict[str, Reply]]:
-    """Let several models write at the same time; yields what each has, whenever there is more, and at the end.
+) -> AsyncGenerator[dict[str, Reply], None]:
+    """Let several models write at the same time; yields what each has at once, whenever there is more, and at the end.
+
+    They have begun when it first yields, and none is left when it is closed.
 
     Args:
         writers: by name, what writes a reply and calls its second argument whenever there is more.
@@ -109,6 +123,7 @@ async def side_by_side(
     tasks = [asyncio.ensure_future(write(replies[name], news.set)) for name, write in writers.items()]
     for task in tasks:
         task.add_done_callback(ended)
+    news.set()  # the person's own words are shown before any reply comes
     try:
         while True:
             await news.wait()
@@ -121,6 +136,7 @@ async def side_by_side(
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks)
 
 
 def in_words(name: str, problem: Exception) -> str:

@@ -1,7 +1,8 @@
 """What the page's buttons do. A session is what it is handed: nothing of one is kept here."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -13,7 +14,7 @@ from factory.playground.conversation import Conversation, Turn
 from factory.playground.form import Refused, read_message, read_persona, read_profile
 from factory.playground.keeper import tell
 from factory.playground.limits import Allowance, Places
-from factory.playground.replies import Reply, client_of, side_by_side, write_profile, write_reply
+from factory.playground.replies import Reply, client_of, legible, side_by_side, write_profile, write_reply
 from factory.playground.speakers import Speaker
 from factory.playground.votes import Vote
 from factory.prompts import load_prompt
@@ -91,29 +92,29 @@ class Stage:
 
     async def talk(
         self, text: str, conversation: Conversation | None, allowance: Allowance
-    ) -> AsyncIterator[Scene | str]:
-        """A message to what the models reply, as they write it; a text alone says why there is no reply."""
+    ) -> AsyncGenerator[Scene | str, None]:
+        """A message to what the models reply, as they write it; a text alone says why there is no reply.
+
+        gradio closes it at any yield, as when a tab is closed: nothing may stand between the places that
+        were taken and the writers that give them back.
+        """
         try:
             if conversation is None:
                 raise Refused("Describe a character first.")
             message = read_message(text, self.config.chat.message_characters)
             if allowance.talking:
                 raise Refused("Wait for the reply to your last message.")
-            began = self._admit(allowance, len(self.speakers))
+            writers = {name: self._writer(speaker, conversation, message) for name, speaker in self.speakers.items()}
+            began = self._admit(allowance, len(writers))
         except Refused as problem:
             yield str(problem)
             return
         allowance.talking = True
         try:
-            writers = {name: self._writer(speaker, conversation, message) for name, speaker in self.speakers.items()}
-            done = partial(self._done, began)
-            scene = self._scene(conversation, message, {}, "Writing ...")
-            yield scene
-            async for replies in side_by_side(writers, done):
-                scene = self._scene(conversation, message, replies, "Writing ...")
-                yield scene
-            problems = [reply.problem for reply in replies.values() if reply.problem]
-            yield Scene(scene.conversation, scene.sides, " ".join(problems))
+            async with aclosing(side_by_side(writers, partial(self._done, began))) as writing:
+                async for replies in writing:
+                    yield self._scene(conversation, message, replies, whole=False)
+            yield self._scene(conversation, message, replies, whole=True)
         finally:
             allowance.talking = False
 
@@ -123,20 +124,21 @@ class Stage:
         said = (*conversation.messages(speaker.name), Message("user", message))
         return partial(write_reply, self._clients[speaker.name], speaker, said, self.config.chat.sampling)
 
-    def _scene(self, before: Conversation, message: str, replies: dict[str, Reply], note: str) -> Scene:
-        now = before.with_turn(Turn(message, {name: reply.text.strip() for name, reply in replies.items()}))
+    def _scene(self, before: Conversation, message: str, replies: dict[str, Reply], whole: bool) -> Scene:
+        said = {name: legible(reply.text).strip() for name, reply in replies.items()}
+        now = before.with_turn(Turn(message, said, whole))
         sides = {name: talks.shown(now, name) for name in self.speakers}
-        if any(not reply.text and not reply.problem for reply in replies.values()) or not replies:
-            for name, side in sides.items():
-                if name not in replies or not (replies[name].text or replies[name].problem):
-                    side[-1] = {"role": "assistant", "content": "..."}
-        return Scene(now, sides, note)
+        for name, side in sides.items():
+            if not (replies[name].text or replies[name].problem):
+                side[-1] = {"role": "assistant", "content": "..."}
+        problems = [reply.problem for reply in replies.values() if reply.problem]
+        return Scene(now, sides, " ".join(problems) if whole else "Writing ...")
 
     async def vote(self, conversation: Conversation | None, name: str, index: int, liked: object) -> str:
         """A vote on a message of a model's side; says whether it is stored."""
         given = conversation and talks.feedback(conversation, name, index // 2, liked)
         if not given:
-            return "There is no reply to vote on."
+            return "There is no whole reply to vote on."
         vote = Vote(given, self.speakers[name].model, self.system_prompt.ref)
         if await tell(self._keeper, vote):
             return SAID[given.vote]

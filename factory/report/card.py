@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jinja2
 import pyarrow as pa
 import yaml
 
+from factory.config import PersonalData
 from factory.licences import on_the_hub
 from factory.report.export_figures import MOST_TURNS
 from factory.report.export_history import Step, inputs_of, models_of, prompts_of, steps_of
@@ -21,6 +22,7 @@ from factory.tables import Row
 
 TEMPLATE = Path(__file__).parent / "card.md.jinja"
 MAIN = "default"
+NOT_ASKED = "not asked"
 LEAST_SHARE = 0.01
 """A language that fewer dialogues are in may be the detector's mistake, and is not in the front matter."""
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
@@ -54,6 +56,7 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
             steps=steps,
             recipe=_recipe(steps),
             curation=_curation(steps),
+            safety=_safety(steps),
             prompts=prompts_of(steps, sources.config.prompts_dir),
             models=models,
             inputs=inputs,
@@ -179,14 +182,43 @@ def _recipe(steps: list[Step]) -> dict[str, Any]:
 
 def _curation(steps: list[Step]) -> dict[str, Any]:
     """The settings that curation was done with; empty where it was not."""
-    left_out = ("prompts", "profiles", "sources", "quality", "benchmark", "limit")
+    left_out = ("prompts", "profiles", "sources", "quality", "benchmark", "limit", "safety")
     for step in steps:
         if step.name == "curated/train":
             told = {key: value for key, value in step.settings.items() if key not in left_out}
             weights = {name: weight for name, weight, *_ in step.settings["sources"] if weight is not None}
             rules = {f"quality.{key}": value for key, value in step.settings["quality"].items()}
-            return told | rules | ({"mixture": weights} if weights else {})
+            rows = {"limit": limit} if (limit := step.settings.get("limit")) else {}
+            return told | rows | rules | _asked(_safety(steps)) | ({"mixture": weights} if weights else {})
     return {}
+
+
+def _safety(steps: list[Step]) -> dict[str, Any]:
+    """What curation asked for the sake of people, as its table says; what is empty was not asked."""
+    told: dict[str, Any] = next(
+        (step.manifest.get("safety") or {} for step in steps if step.name == "curated/train"), {}
+    )
+    people = told.get("people") or {}
+    kinds = told.get("personal_data") or []
+    return {
+        "kinds": kinds,
+        "not_asked": [kind for kind in get_args(PersonalData) if kind not in kinds],
+        "regions": told.get("phone_regions") or [] if "phone" in kinds else [],
+        "people": people.get("names", 0),
+        "list": str(people.get("place", "")).rpartition("/")[2],
+        "toxicity": told.get("toxicity"),
+    }
+
+
+def _asked(safety: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for the table of settings."""
+    kinds, missing = (", ".join(safety[name]) for name in ("kinds", "not_asked"))
+    return {
+        "safety.personal_data": f"{kinds}; not asked: {missing}" if kinds and missing else kinds or NOT_ASKED,
+        **({"safety.phone_regions": ", ".join(safety["regions"])} if safety["regions"] else {}),
+        "safety.real_people": f"{safety['people']:,} names in {safety['list']}" if safety["people"] else NOT_ASKED,
+        "safety.toxicity": NOT_ASKED if safety["toxicity"] is None else safety["toxicity"],
+    }
 
 
 def _cast(steps: list[Step]) -> dict[str, dict[str, int]]:

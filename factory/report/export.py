@@ -5,7 +5,7 @@
     <folder>/README.md                             the data set's card
     <folder>/manifest.json                         written last: no manifest, not finished
 
-An export that was interrupted starts again, and one whose sources changed is made anew.
+An export that was interrupted or has lost a file starts again, and one whose sources changed is made anew.
 """
 
 import json
@@ -106,16 +106,28 @@ def export(
 
 def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The manifest of the export that is there; where it is none or another one, the folder is cleared for it."""
+    sizes = storage.sizes(folder)
     begun, there = (storage.read_if_there(join(folder, name)) for name in (SETTINGS, MANIFEST))
     if begun and there and json.loads(begun)["fingerprint"] == fingerprint:
         finished: dict[str, Any] = json.loads(there)
-        return finished
+        if _is_whole(finished, sizes):
+            return finished
     # The manifest goes first: whatever a kill leaves here is not taken for a finished export.
-    for name in sorted(storage.sizes(folder), key=lambda name: (name != MANIFEST, name == SETTINGS)):
+    for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == SETTINGS)):
         if name not in (lease.LOCK, lease.LEASE):
             storage.delete_file(join(folder, name))
     storage.write_bytes(join(folder, SETTINGS), _pretty({"fingerprint": fingerprint, "settings": settings}))
     return None
+
+
+def _is_whole(manifest: dict[str, Any], sizes: dict[str, int]) -> bool:
+    """Whether the files of an export are those of its manifest, and its card is there.
+
+    Its readers take all files of these names, and publishing deletes those on the Hub that are not here.
+    """
+    written = {name: size for part in manifest["parts"].values() for name, size in part["files"].items()}
+    there = {name: size for name, size in sizes.items() if re.fullmatch(FILES, name)}
+    return there == written and sizes.get(CARD, 0) > 0
 
 
 def _write(part: Part, folder: str, file_type: FileType, progress: Progress, shard_bytes: int) -> Exported:
@@ -132,7 +144,10 @@ def _write(part: Part, folder: str, file_type: FileType, progress: Progress, sha
     left = sum(1 for _ in rows)
     if written.rows != part.rows or left:
         paths = ", ".join(table.path for table in part.tables)
-        raise TableError(f"{paths}: {part.rows} accepted rows by the manifest, but {written.rows + left} are there")
+        expected = f"{part.rows} accepted rows by the manifest"
+        if part.only is not None:
+            expected = f"{part.rows} characters have accepted dialogues"
+        raise TableError(f"{paths}: {expected}, but {written.rows + left} are there")
     return Exported(part, written, figures, shortest.row)
 
 

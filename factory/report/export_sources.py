@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from factory import storage
 from factory.config import RunConfig
 from factory.errors import ConfigError, InputError
 from factory.report.export_formats import CHARACTERS, SHAPES, Format, Shape
@@ -19,6 +21,8 @@ SPLITS = ("train", "validation")
 CHARACTERS_PART = "characters"
 SLICE_ROWS = 256
 SAMPLED_SHARDS = 8
+MERGED_AT_ONCE = 1 << 22
+"""So many numbers of characters are gathered before those that are there twice go."""
 COUNTED = ("corpus", "strategy", "messages", "output_tokens")
 """What the figures are counted from."""
 
@@ -31,15 +35,16 @@ class Part:
     tables: tuple[Table, ...]
     shape: Shape
     rows: int
-    """Accepted rows of the tables, as their manifests say."""
+    """How many there must be."""
     columns: tuple[str, ...]
+    only: np.ndarray | None = None
+    """The characters whose rows are exported, as sorted numbers (`numbers_of`); None: those of all."""
 
     def read(self, passing: Callable[[pa.Table], None]) -> Iterator[Row]:
         """The exported rows, in the order of tables and shards; `passing` sees the rows that they are made of."""
         for table in self.tables:
             for shard in table.shards():
-                rows = table.read(shard, list(self.columns))
-                rows = rows.filter(pc.equal(rows["status"], "ok"))
+                rows = self._accepted(table, shard)
                 for start in range(0, rows.num_rows, SLICE_ROWS):
                     some = rows.slice(start, SLICE_ROWS)
                     passing(some)
@@ -50,12 +55,20 @@ class Part:
         shards = [(table, shard) for table in self.tables for shard in table.shards()]
         total = rows = 0
         for table, shard in shards[:: -(-len(shards) // SAMPLED_SHARDS)] if shards else []:
-            some = table.read(shard, list(self.columns))
-            some = some.filter(pc.equal(some["status"], "ok")).slice(0, SLICE_ROWS)
+            some = self._accepted(table, shard).slice(0, SLICE_ROWS)
             made = list(map(self.shape.convert, some.to_pylist()))
             total += size_of(made, self.shape.schema, file_type)
             rows += len(made)
         return total / max(1, rows)
+
+    def _accepted(self, table: Table, shard: str) -> pa.Table:
+        rows = table.read(shard, list(self.columns))
+        rows = rows.filter(pc.equal(rows["status"], "ok"))
+        if self.only is None:
+            return rows
+        numbers = numbers_of(rows["character_id"])
+        places = np.minimum(np.searchsorted(self.only, numbers), len(self.only) - 1)
+        return rows.filter(pa.array(self.only[places] == numbers))
 
 
 @dataclass(frozen=True)
@@ -103,16 +116,26 @@ def find_sources(config: RunConfig, what: What, form: Format, file_type: FileTyp
     if not any(part.rows for part in parts):
         raise InputError(f"{parts[0].tables[0].path}: no row was accepted; see `rejected` in its manifest.json for why")
     if form == "opencharacter":
-        parts.append(_characters(config, dialogues, what))
+        parts.append(_characters(config, dialogues, what, sum(tables.values(), ())))
         made[CHARACTERS_PART] = [_made(table, what) for table in parts[-1].tables]
     settings = {"what": what, "format": form, "file_type": file_type, "made_of": made}
+    if parts[-1].only is not None:
+        settings["characters"] = "those who speak"
     return Sources(config, form, what, tuple(part for part in parts if part.rows), dialogues, settings)
 
 
 def _behind_curated(config: RunConfig, train: Table) -> tuple[Table, ...]:
+    """The tables that were curated; the card tells of their models, so others must not stand in their place."""
     _finished(train, "curated")
-    names = [source[0] for source in (train.settings() or {})["sources"]]
-    return tuple(Table(config.output, f"dialogues/{name}") for name in names)
+    tables = []
+    for name, _, *made in (train.settings() or {})["sources"]:
+        table = Table(config.output, f"dialogues/{name}")
+        if table.manifest() and _made(table, "curated") != made:
+            raise InputError(
+                f"{table.path}: was made anew after {train.path}; run `make curate` with this config first"
+            )
+        tables.append(table)
+    return tuple(tables)
 
 
 def _all_dialogues(config: RunConfig) -> tuple[Table, ...]:
@@ -123,8 +146,12 @@ def _all_dialogues(config: RunConfig) -> tuple[Table, ...]:
     return tuple(Table(config.output, f"dialogues/{name}") for name in dict.fromkeys(names))
 
 
-def _characters(config: RunConfig, dialogues: tuple[Table, ...], what: What) -> Part:
-    """The accepted profiles, known to be those that the dialogues were made of."""
+def _characters(config: RunConfig, dialogues: tuple[Table, ...], what: What, speaking: tuple[Table, ...]) -> Part:
+    """The accepted profiles, known to be those that the dialogues were made of.
+
+    After curation they are those of the characters that speak in the splits alone: of the others are the
+    people whom the safety gate left out.
+    """
     profiles = Table(config.output, "profiles")
     made = _made(profiles, "dialogues")
     for table in dialogues:
@@ -135,7 +162,34 @@ def _characters(config: RunConfig, dialogues: tuple[Table, ...], what: What) -> 
         if (work.settings() or {})["profiles"] != made:
             raise InputError(f"{profiles.path}: was made anew after {table.path}; {_AGAIN[what]} first")
     columns = ("status", *CHARACTERS.reads)
-    return Part(CHARACTERS_PART, (profiles,), CHARACTERS, _finished(profiles, "dialogues")["ok"], columns)
+    if what == "dialogues":
+        return Part(CHARACTERS_PART, (profiles,), CHARACTERS, _finished(profiles, what)["ok"], columns)
+    speakers = _speakers(speaking)
+    return Part(CHARACTERS_PART, (profiles,), CHARACTERS, len(speakers), columns, speakers)
+
+
+def _speakers(tables: tuple[Table, ...]) -> np.ndarray:
+    """The characters that have an accepted row, as sorted numbers: 8 bytes each, whatever the tables hold."""
+    # Arrow's data sets bring pandas, which takes a second and which other exports need not wait for.
+    import pyarrow.dataset as ds
+
+    from factory.report.lineage_tables import Place
+
+    found = np.zeros(0, np.uint64)
+    for table in tables:
+        new, waiting = [found], 0
+        for batch in Place(table.path, storage.sizes(table.path)).scan(["character_id"], ds.field("status") == "ok"):
+            new.append(np.unique(numbers_of(batch["character_id"])))
+            waiting += len(new[-1])
+            if waiting > MERGED_AT_ONCE:
+                new, waiting = [np.unique(np.concatenate(new))], 0
+        found = np.unique(np.concatenate(new))
+    return found
+
+
+def numbers_of(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Ids as unsigned 64-bit numbers, which are in the order of their text."""
+    return np.frombuffer(bytes.fromhex("".join(ids.to_pylist())), ">u8").astype(np.uint64)
 
 
 _AGAIN = {

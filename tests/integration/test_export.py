@@ -22,7 +22,7 @@ from factory.tables import Table
 from tests.hard_texts import HARD
 from tests.integration.hub_server import OWNER, TOKEN, hub_server
 from tests.integration.runs import PROJECT, Run
-from tests.made_tables import CORPUS, STRATEGY, make_tables
+from tests.made_tables import CORPUS, STRATEGY, leave_out, make_tables
 
 DIALOGUES, VALIDATION = 60, 12
 VOICE = "the bread is warm and I know every one who comes in before light with snow on their boots"
@@ -39,7 +39,9 @@ def turns(number: int) -> list[tuple[str, str]]:
 def made(tmp_path_factory) -> Run:
     """A finished run; nobody changes it."""
     folder = tmp_path_factory.mktemp("made")
-    return Run(folder, make_tables(folder / "run", [turns(n) for n in range(DIALOGUES)], VALIDATION, shard_rows=16))
+    config = make_tables(folder / "run", [turns(n) for n in range(DIALOGUES)], VALIDATION, shard_rows=16)
+    leave_out(str(folder / "run"), 3)
+    return Run(folder, config)
 
 
 def copied(run: Run, folder: Path) -> Run:
@@ -75,11 +77,11 @@ def test_datasets_loads_both_splits_with_every_row_as_it_was(made, tmp_path, for
         assert found[split].features == Features.from_arrow_schema(SHAPES[form].schema)
     if form == "opencharacter":
         characters = loaded(folder, tmp_path / "cache", "characters")["train"]
-        profiles = {row["character_id"]: row for row in accepted(made, "profiles")}
+        speaking = {name for split in found for name in found[split]["character_id"]}
         assert {row["character_id"]: row["character"] for row in characters} == {
-            name: row["profile"] for name, row in profiles.items()
+            row["character_id"]: row["profile"] for row in accepted(made, "profiles") if row["character_id"] in speaking
         }
-        assert set(found["train"]["character_id"]) <= set(characters["character_id"])
+        assert 0 < len(speaking) < len(accepted(made, "profiles")), "somebody was left out"
 
 
 def test_a_history_that_is_empty_for_long_is_no_column_of_nulls(tmp_path):
@@ -215,6 +217,13 @@ def test_the_hub_gets_the_card_and_the_data_and_nothing_else(made, tmp_path):
         names = {"README.md", "train-00000-of-00001.jsonl", "validation-00000-of-00001.jsonl"}
         assert hub.files[repo] == {name: (out / name).read_bytes() for name in names}
         assert hub.cards[0] == (out / "README.md").read_text()
+
+        # What is lost here is not deleted there.
+        there = dict(hub.files[repo])
+        (out / "validation-00000-of-00001.jsonl").unlink()
+        run.finish(*push, job="export")
+        data = [name for name in there if name != "README.md"]
+        assert {name: hub.files[repo].get(name) for name in data} == {name: there[name] for name in data}
 
         # Another export takes the place of that one; what somebody else put there stays.
         hub.files[repo]["notes.md"] = b"mine"

@@ -1,6 +1,8 @@
 """Rows to files of about a size, and a card that no text breaks."""
 
+import json
 import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,11 +22,11 @@ from factory.report.export_figures import Figures
 from factory.report.export_history import Step, inputs_of, models_of, steps_of
 from factory.report.export_hub import check_access
 from factory.report.export_shards import cut, write_shards
-from factory.report.export_sources import find_sources
+from factory.report.export_sources import find_sources, numbers_of
 from factory.storage import PROJECT
 from factory.tables import Table
 from tests.hard_texts import HARD
-from tests.made_tables import FINISHED, make_tables
+from tests.made_tables import FINISHED, leave_out, make_tables
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
@@ -172,6 +174,17 @@ def test_what_is_missing_or_does_not_belong_together_is_one_line(tmp_path):
         sources_of(config, "dialogues", "opencharacter")
 
 
+def test_dialogues_that_were_made_anew_are_not_taken_for_those_that_were_curated(tmp_path):
+    config = make_tables(tmp_path, [[("a", "b")]] * 4)
+    dialogues = Table(str(tmp_path), "dialogues/generate-samples")
+    dialogues.finish(dialogues.manifest() | {"finished": FINISHED.replace("2026", "2027")})
+    with pytest.raises(InputError, match=r"generate-samples: was made anew after .*curated/train; run `make curate`"):
+        sources_of(config)
+    assert sources_of(config, "dialogues").splits
+    (Path(dialogues.path) / "manifest.json").unlink()  # what is not there tells nothing that is wrong
+    assert sources_of(config).splits
+
+
 def test_a_table_that_holds_other_rows_than_it_says_is_not_finished(tmp_path):
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
     table = Table(str(tmp_path), "curated/train")
@@ -182,6 +195,35 @@ def test_a_table_that_holds_other_rows_than_it_says_is_not_finished(tmp_path):
         with pytest.raises(TableError, match=f"{ok} accepted rows by the manifest, but 4 are there"):
             export(sources, str(tmp_path / "out"), "jsonl", Progress())
         assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_of_a_character_whose_dialogues_were_all_left_out_nothing_is_published(tmp_path):
+    config = make_tables(tmp_path, [[("a", "b")]] * 45, validation=10, shard_rows=8)
+    gone = leave_out(str(tmp_path), 7)
+    sources = sources_of(config, form="opencharacter")
+    export(sources, folder_of(sources), "jsonl", Progress())
+    assert not [path for path in folder_files(sources) if gone in path.read_text()]
+    characters = [json.loads(line) for line in (folder_files(sources)[0]).read_text().splitlines()]
+    profiles = [row for row in Table(str(tmp_path), "profiles").read("000000000").to_pylist() if row["status"] == "ok"]
+    assert [row["character_id"] for row in characters] == [
+        row["character_id"] for row in profiles if row["character_id"] != gone
+    ], "of ids above and below half of all numbers"
+    card = Path(folder_of(sources), "README.md").read_text()
+    assert "has 19 rows: the characters that have a dialogue in one of the splits." in card
+
+    before = sources_of(config, "dialogues", "opencharacter")
+    export(before, folder_of(before), "jsonl", Progress())
+    assert len(folder_files(before)[0].read_text().splitlines()) == 20
+
+
+def folder_files(sources) -> list[Path]:
+    """What was exported, the characters first."""
+    return sorted(path for path in Path(folder_of(sources)).iterdir() if path.suffix == ".jsonl")
+
+
+@given(st.lists(st.integers(0, 2**64 - 1).map("{:016x}".format)))
+def test_ids_are_numbers_in_the_order_of_their_text(ids):
+    assert numbers_of(pa.array(sorted(ids), pa.string())).tolist() == sorted(int(one, 16) for one in ids)
 
 
 def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
@@ -199,6 +241,74 @@ def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
     (tmp_path / "run/export/messages/secret.txt").write_text("mine")
     with pytest.raises(StorageError, match=r"holds secret\.txt"):
         check_folder(target)
+
+
+def card_of(output: Path, what: str, safety: dict | None) -> str:
+    """The card of a run that says this of what it asked for the sake of people."""
+    config = make_tables(output, [[("a", "b")]] * 4)
+    table = Table(str(output), "curated/train")
+    table.finish(table.manifest() | ({"safety": safety} if safety else {}))
+    sources = sources_of(config, what)
+    export(sources, folder_of(sources), "jsonl", Progress())
+    return " ".join(Path(folder_of(sources), "README.md").read_text().split())
+
+
+def test_the_card_says_of_each_check_on_people_what_was_asked(tmp_path):
+    people = {"place": "/home/me/secret/people.txt", "names": 1234, "digest": "d1ge57"}
+    safety = {"personal_data": ["email", "phone"], "phone_regions": ["US", "KR"], "toxicity": 0.97, "people": people}
+    card = card_of(tmp_path / "all", "curated", safety)
+    for part in (
+        r"| safety.personal\_data | email, phone; not asked: card, iban, national\_id |",
+        r"| safety.phone\_regions | US, KR |",
+        r"| safety.real\_people | 1,234 names in people.txt |",
+        "| safety.toxicity | 0.97 |",
+        "the full name of one of 1,234 real people (people.txt) were left out",
+        r"are left out: email, phone. They are known",
+        r"such as addresses and card, iban, national\_id, were not asked",
+        "offensive with a probability of 0.97 or more",
+    ):
+        assert part in card, part
+    for part in ("| safety |", "d1ge57", "secret", "nobody looked", "not checked for harm"):
+        assert part not in card, part
+
+
+@pytest.mark.parametrize("safety", [None, {"personal_data": [], "phone_regions": ["US"], "toxicity": None}])
+def test_the_card_says_what_was_not_asked(tmp_path, safety):
+    card = card_of(tmp_path, "curated", safety)
+    for part in (
+        r"| safety.personal\_data | not asked |",
+        r"| safety.real\_people | not asked |",
+        "| safety.toxicity | not asked |",
+        "Whether one has the name of a real person was not asked.",
+        "Personal data: not asked.",
+        "Whether replies are offensive or do harm was not asked.",
+    ):
+        assert part in card, part
+
+
+def test_the_card_of_dialogues_before_curation_says_that_nothing_was_looked_for(tmp_path):
+    card = card_of(tmp_path, "dialogues", {"personal_data": ["email"], "phone_regions": [], "toxicity": 0.97})
+    assert "nor for the sake of people (personal data, names of real people, offensive replies)" in card
+    assert "Nothing was looked for: whether personas or profiles name real people" in card
+    assert "Whether replies are offensive or do harm was not asked." in card
+    assert "left out" not in card.partition("## Known limits")[2].partition("## Licences")[0]
+
+
+def test_the_card_says_where_near_duplicates_stayed_and_where_not_all_rows_were_read(tmp_path):
+    assert "Near-duplicates are found by MinHash" in card_of(tmp_path / "all", "curated", None)
+    config = make_tables(tmp_path, [[("a", "b")]] * 4)
+    for split in ("train", "validation"):
+        table = Table(str(tmp_path), f"curated/{split}")
+        manifest, settings = table.manifest(), table.settings()
+        (tmp_path / f"curated/{split}/_settings.json").write_text(
+            json.dumps({"fingerprint": "chosen", "settings": settings | {"similarity": None, "limit": 4}})
+        )
+        table.finish(manifest)
+    sources = sources_of(config)
+    export(sources, folder_of(sources), "jsonl", Progress())
+    card = Path(folder_of(sources), "README.md").read_text()
+    assert "Near-duplicates: not asked." in card
+    assert "| limit | 4 |" in card
 
 
 def test_a_prompt_of_another_version_is_said_not_to_be_at_hand(tmp_path):
@@ -226,6 +336,37 @@ def test_a_finished_manifest_tells_each_file(tmp_path):
     files = manifest["parts"]["train"]["files"]
     assert len(files) > 1
     assert all(5_000 < size < 11_000 for size in files.values())
+
+
+@pytest.mark.parametrize("name", ["train-00000-of-00002.jsonl", "validation-00000-of-00001.jsonl", "README.md"])
+@pytest.mark.parametrize("how", ["gone", "cut short"])
+def test_an_export_that_has_lost_a_file_is_not_finished(tmp_path, name, how):
+    sources = sources_of(make_tables(tmp_path, [[("a", "b" * 100)]] * 50, validation=10))
+    folder = Path(folder_of(sources))
+
+    def data() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.glob("*-of-*")}
+
+    export(sources, str(folder), "jsonl", Progress(), shard_bytes=15_000)
+    before, finished = data(), (folder / "manifest.json").read_bytes()
+    export(sources, str(folder), "jsonl", Progress(), shard_bytes=15_000)
+    assert (folder / "manifest.json").read_bytes() == finished
+    if how == "gone":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(before.get(name, b"")[:-1])
+    export(sources, str(folder), "jsonl", Progress(), shard_bytes=15_000)
+    assert data() == before
+    assert (folder / "README.md").read_text().startswith("---\n")
+
+
+def test_a_file_that_an_export_of_other_rows_wrote_is_not_published_with_it(tmp_path):
+    sources = sources_of(make_tables(tmp_path, [[("a", "b")]] * 4))
+    folder = Path(folder_of(sources))
+    export(sources, str(folder), "jsonl", Progress())
+    (folder / "train-00007-of-00009.jsonl").write_text("of another one\n")
+    export(sources, str(folder), "jsonl", Progress())
+    assert [path.name for path in folder.glob("*-of-*")] == ["train-00000-of-00001.jsonl"]
 
 
 def test_a_card_names_no_folder_bucket_or_endpoint_of_those_who_made_it():

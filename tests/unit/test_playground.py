@@ -1,14 +1,19 @@
 """What the playground decides without a server: forms, limits, conversations, votes."""
 
+import asyncio
 import json
 
 import pytest
 
-from factory.config import Chat
+from factory.config import Chat, OpenAIEngine, RunConfig
+from factory.errors import ModelError
 from factory.playground import conversation as talks
 from factory.playground.conversation import Turn
 from factory.playground.form import Refused, items_of, longest, read_message, read_persona, read_profile
 from factory.playground.limits import Allowance, Places
+from factory.playground.replies import legible
+from factory.playground.speakers import Speaker
+from factory.playground.stage import Scene, Stage
 from factory.playground.votes import Vote, counts_of, keep, open_table
 from factory.prompts import load_prompt
 from factory.records import Completion, ProfileFields
@@ -97,6 +102,19 @@ def test_what_is_saved_can_be_read_as_instructions():
         assert [m.content for m in read.messages] == [text, reply]
 
 
+def test_a_reply_is_voted_on_when_it_is_whole():
+    for whole in (True, False):
+        talked = conversation(Turn("Hello", {"base": "Hi"}, whole))
+        assert (talks.feedback(talked, "base", 0, True) is not None) == whole
+
+
+def test_what_a_model_says_can_be_shown_and_kept():
+    said = "loaf \ud83c" + "\udf5e and\0 half \ud83c"
+    assert legible("loaf \ud83c") == "loaf "
+    assert legible(said) == "loaf \N{BREAD} and half "
+    assert legible("\N{BREAD} of Gyeongju \N{HANGUL SYLLABLE GYEONG}") == "\N{BREAD} of Gyeongju 경"
+
+
 def test_a_reply_has_one_id_and_no_other_reply_has_it():
     ids = {vote(liked).feedback.feedback_id for liked in (True, False, "")}
     assert len(ids) == 1
@@ -135,6 +153,47 @@ def test_places_are_taken_all_or_none_and_come_back():
     places.give_back(4.0, 0.0)
     assert places.take(4.0, 2)
     assert places.wait_s(100.0) == 1
+
+
+def stage_of(key: str | None = None) -> Stage:
+    """A stage of two models that nobody can reach, with places for one message."""
+    config = RunConfig(output="x", engine={"kind": "scripted"}, personas={"source": "x"}, chat=Chat(replies_at_once=2))
+    nobody = OpenAIEngine(kind="openai", model="m", base_url="http://127.0.0.1:9/v1", api_key_env=key, max_retries=0)
+    return Stage(config, [Speaker(name, "m", nobody) for name in ("base", "tuned")], "", None)
+
+
+async def closed_after(stage: Stage, scenes: int, allowance: Allowance) -> None:
+    """Talk, and close the page after so many scenes."""
+    talking = stage.talk("Hello", conversation(), allowance)
+    for _ in range(scenes):
+        assert isinstance(await anext(talking), Scene)
+    await talking.aclose()
+
+
+@pytest.mark.parametrize("scenes", [1, 2])
+def test_a_page_that_is_closed_gives_its_places_back(scenes):
+    stage, allowance = stage_of(), Allowance()
+    asyncio.run(closed_after(stage, scenes, allowance))
+    assert stage._places.take(0.0, 2)
+    assert not allowance.talking
+
+
+def test_what_fails_before_a_reply_is_asked_for_takes_no_place():
+    stage = stage_of(key="NO_SUCH_KEY")
+    with pytest.raises(ModelError):
+        asyncio.run(closed_after(stage, 1, Allowance()))
+    assert stage._places.take(0.0, 2)
+
+
+def test_who_speaks_sees_it_at_once_and_the_failures_in_the_end():
+    async def scenes() -> list[Scene | str]:
+        return [scene async for scene in stage_of().talk("Hello", conversation(), Allowance())]
+
+    first, *_, last = asyncio.run(scenes())
+    for side in first.sides.values():
+        assert [message["content"] for message in side] == ["Hello", "..."]
+    assert last.note == "base does not answer; try again in a moment. tuned does not answer; try again in a moment."
+    assert [message["content"] for message in last.sides["tuned"]] == ["Hello", "(no reply)"]
 
 
 def test_the_profile_writer_must_be_one_of_the_models():
