@@ -1,7 +1,7 @@
 """What a run did, from its manifests: the way of the data, rejects, tokens, time, cost, models, settings."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,6 +20,8 @@ STAGES = (
 """The way of the data: each stage with its tables and the target of `make` that fills them."""
 MOST_NODES = 6
 """More tables of one stage are drawn as one."""
+Command = Callable[[str], str]
+"""What a person types to make a target of `make` with this run's settings."""
 _CREDENTIALS = re.compile(r"://[^/@\s\"]+@")
 
 
@@ -112,12 +114,12 @@ def _joined(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def missing(rows: Sequence[Mapping[str, Any]], command: str, wanted: Mapping[str, bool]) -> list[dict[str, str]]:
+def missing(rows: Sequence[Mapping[str, Any]], command: Command, wanted: Mapping[str, bool]) -> list[dict[str, str]]:
     """The stages that are not there or not finished, with the command that makes them.
 
     Args:
         rows: the steps.
-        command: `make {target} ...`, to be filled in.
+        command: what makes a target of `make` here.
         wanted: by stage, whether the config asks for it.
     """
     notes = []
@@ -125,10 +127,10 @@ def missing(rows: Sequence[Mapping[str, Any]], command: str, wanted: Mapping[str
         mine = [row for row in rows if re.fullmatch(pattern, row["table"])]
         open_ones = [row["table"] for row in mine if not row["finished"]]
         if not mine and wanted.get(title, True):
-            notes.append({"text": f"{title}: not made yet.", "command": command.format(target=target)})
+            notes.append({"text": f"{title}: not made yet.", "command": command(target)})
         elif open_ones:
             told = f"{title}: not finished: {', '.join(open_ones)}. The same command goes on where it stopped."
-            notes.append({"text": told, "command": command.format(target=target)})
+            notes.append({"text": told, "command": command(target)})
     return notes
 
 

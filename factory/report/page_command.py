@@ -14,6 +14,7 @@ from factory.config_file import load_config
 from factory.job import Parser, quiet
 from factory.progress import Progress
 from factory.report import dialogues, evaluation, overview, profiles, safety, training
+from factory.report.overview import Command
 from factory.report.page import render
 from factory.report.page_gathering import Sample, gather
 from factory.report.page_reading import Folder, open_folder
@@ -43,7 +44,10 @@ def report(description: str | None, known: Known) -> None:
     """
     arguments = _parse(description)
     config = load_config(arguments.config, arguments.overrides).with_paths(storage.input_path, storage.output_path)
-    command = " ".join([f"make {{target}} CONFIG={arguments.config}", *_as_make(arguments.overrides)])
+
+    def command(target: str) -> str:
+        return " ".join([f"make {target} CONFIG={arguments.config}", *_as_make(arguments.overrides)])
+
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     path = storage.join(config.output, PLACE)
     with quiet(arguments.verbose):
@@ -69,18 +73,18 @@ def _as_make(overrides: list[str]) -> list[str]:
     return [f'ARGS="{shlex.join(overrides)}"'] if overrides else []
 
 
-def collect(config: RunConfig, command: str, known: Known) -> dict[str, Any]:
+def collect(config: RunConfig, command: Command, known: Known) -> dict[str, Any]:
     """All that the page shows.
 
     Args:
         config: the run's settings.
-        command: `make {target} ...`, to be filled in.
+        command: what makes a target of `make` here.
         known: what is not in the run's folder.
 
     Raises:
         InputError: there is nothing of a run.
     """
-    folder = open_folder(config.output, command.format(target="synthesize"))
+    folder = open_folder(config.output, command("synthesize"))
     sample = gather(folder, config.safety.pair_characters)
     rows = overview.steps(folder.tables, sample.tallies)
     characters = list(sample.characters.values())
@@ -132,7 +136,9 @@ def _overview(config: RunConfig, folder: Folder, rows: list[dict[str, Any]], kno
     }
 
 
-def _missing(config: RunConfig, data: dict[str, Any], rows: list[dict[str, Any]], command: str) -> list[dict[str, str]]:
+def _missing(
+    config: RunConfig, data: dict[str, Any], rows: list[dict[str, Any]], command: Command
+) -> list[dict[str, str]]:
     evaluated = bool(config.evaluation.candidates and config.evaluation.judges)
     spoken, elsewhere = bool(config.instructions), config.training.data is not None
     wanted = {
@@ -141,7 +147,7 @@ def _missing(config: RunConfig, data: dict[str, Any], rows: list[dict[str, Any]]
     }  # fmt: skip
     notes = overview.missing(rows, command, wanted)
     if evaluated and data["evaluation"]["answers"] and not data["evaluation"]["scores"]:
-        notes.append({"text": "Scores: not worked out yet.", "command": command.format(target="eval")})
+        notes.append({"text": "Scores: not worked out yet.", "command": command("eval")})
     return notes
 
 

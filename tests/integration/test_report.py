@@ -233,6 +233,15 @@ def test_missing_and_unfinished_steps_are_told_with_their_commands(tmp_path, mak
     assert shown["evaluation"]["answers"][0]["answers"]
 
 
+def test_braces_in_an_override_stay_as_they_are(tmp_path, make_report):
+    output = make_run(str(tmp_path / "run"))
+    shutil.rmtree(f"{output}/checkpoints")
+    _, shown = make_report(output, "training.lora={rank: 16}")
+    (note,) = [one for one in shown["missing"] if one["text"].startswith("Trained")]
+    assert note["command"].startswith("make train CONFIG=")
+    assert note["command"].endswith("ARGS=\"'training.lora={rank: 16}'\"")
+
+
 def test_what_cannot_be_read_is_counted_and_told(tmp_path, make_report):
     output = make_run(str(tmp_path / "run"))
     Path(output, "profiles/00001.parquet").write_bytes(b"PAR1 not a table")
