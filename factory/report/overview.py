@@ -22,7 +22,6 @@ MOST_NODES = 6
 """More tables of one stage are drawn as one."""
 Command = Callable[[str], str]
 """What a person types to make a target of `make` with this run's settings."""
-_CREDENTIALS = re.compile(r"://[^/@\s\"]+@")
 
 
 class TokenPrice(Protocol):
@@ -197,8 +196,3 @@ def versions(tables: Mapping[str, Found]) -> dict[str, list[str]]:
         for name, version in (told if isinstance(told, dict) else {}).items():
             found.setdefault(str(name), set()).add(str(version))
     return {name: sorted(numbers) for name, numbers in sorted(found.items())}
-
-
-def shown_settings(text: str) -> str:
-    """Settings without the credentials that a URL may hold."""
-    return _CREDENTIALS.sub("://…@", text)

@@ -14,6 +14,7 @@ from factory.config_file import load_config
 from factory.job import Parser, quiet
 from factory.progress import Progress
 from factory.report import dialogues, evaluation, overview, profiles, safety, training
+from factory.report.credentials import scrubbed
 from factory.report.overview import Command
 from factory.report.page import render
 from factory.report.page_gathering import Sample, gather
@@ -120,7 +121,7 @@ def collect(config: RunConfig, command: Command, known: Known) -> dict[str, Any]
     }
     data["missing"] = _missing(config, data, rows, command)
     data["problems"] = _problems(folder, sample)
-    return data
+    return scrubbed(data)
 
 
 def _overview(config: RunConfig, folder: Folder, rows: list[dict[str, Any]], known: Known) -> dict[str, Any]:
@@ -132,7 +133,8 @@ def _overview(config: RunConfig, folder: Folder, rows: list[dict[str, Any]], kno
         "reasons": overview.reasons(rows),
         "costs": overview.costs(rows, known.prices(config.planning.prices)),
         "versions": overview.versions(folder.tables),
-        "settings": overview.shown_settings(json.dumps(settings, indent=2, ensure_ascii=False)) if settings else "",
+        # As a text, a quotation mark in a password would be escaped, and end it.
+        "settings": json.dumps(scrubbed(settings), indent=2, ensure_ascii=False) if settings else "",
     }
 
 

@@ -244,6 +244,24 @@ def test_a_file_that_is_no_table_is_a_line(tmp_path):
         lineage(run, character(ADA))
 
 
+def test_passwords_of_endpoints_are_not_told(tmp_path, monkeypatch, capsys):
+    run = SmallRun(str(tmp_path / "run"))
+    run.synthesis()
+    made = tmp_path / "run/profiles/_settings.json"
+    document = json.loads(made.read_text())
+    document["settings"]["revision"] = "https://me:se@cret/cret@host/v1?key=cret"
+    made.write_text(json.dumps(document))
+    (tmp_path / "run.json").write_text(run.config().model_dump_json())
+    told = []
+    for arguments in ([], ["--json"]):
+        monkeypatch.setattr(
+            sys, "argv", ["trace.py", "--config", str(tmp_path / "run.json"), "--id", character(ADA), *arguments]
+        )
+        trace("Trace.")
+        told.append(capsys.readouterr().out)
+    assert all("host/v1" in one and "cret" not in one for one in told)
+
+
 def test_there_is_no_run(tmp_path):
     with pytest.raises(InputError, match="there is no run"):
         lineage(SmallRun(f"{tmp_path}/nothing"), character(ADA))

@@ -1,9 +1,11 @@
 """The report's sampling, sections and page, without a browser."""
 
 import json
+import time
 from collections import Counter
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from factory.evaluation.published import published
 from factory.planning.prices import read_prices
 from factory.report import dialogues, evaluation, overview, profiles, training
 from factory.report.counting import OTHERS, most
+from factory.report.credentials import scrubbed
 from factory.report.page import as_json, render
 from factory.report.page_gathering import Case, Sample, clipped
 from factory.report.sampling import CASES, Lowest, Place, Refused, Speakers, Tally, tally
@@ -226,8 +229,38 @@ def test_endpoints_are_priced_and_nothing_else():
     assert overview.costs(rows[1:], read_prices(None)) is None
 
 
-def test_credentials_in_urls_are_not_shown():
-    assert "secret" not in overview.shown_settings('{"base_url": "https://me:secret@host/v1"}')
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:secret@host/v1", "https://me:secret@with@secret@host/v1", "https://me:secret/secret@host/v1",
+        "https://secret@host", "https://:secret@[::1]:80/", "https://me:1secret?secret#secret@host",
+        "https://host/v1?api-version=2&api_key=secret&more=1", "https://host?X-Amz-Signature=secret/secret#part",
+        "https://host/#Access_Token=secret", "see http://me:secret@host, s3://a:secret@b, and say so",
+    ],
+)  # fmt: skip
+def test_credentials_in_urls_are_not_shown(url):
+    told = scrubbed({"base_url": url, "more": [[url], 1]})
+    assert "secret" not in str(told)
+    assert "host" in told["base_url"] or "[::1]" in told["base_url"]
+    assert told["more"][1] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:8000/v1", "https://host:443/a@b", "https://host/@somebody?page=2", "http://[::1]:8000/a@b",
+        "write to a@b, or see https://host: c@d", "key=value", "who? token = a thing",
+    ],
+)  # fmt: skip
+def test_addresses_without_credentials_stay_as_they_are(text):
+    assert scrubbed(text) == text
+
+
+def test_no_text_makes_the_search_for_credentials_slow():
+    start = time.monotonic()
+    for piece in ("://a:b", "://", "?key", "&"):
+        scrubbed(piece * 50_000)
+    assert time.monotonic() - start < 5  # it was minutes where one piece was read again for each that follows
 
 
 def test_one_value_written_in_several_ways_has_one_bar():
