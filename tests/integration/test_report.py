@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from factory import storage
+from factory.curation.personal_data import masker
 from factory.errors import InputError
 from factory.evaluation.published import published
 from factory.planning.prices import read_prices
@@ -44,7 +45,7 @@ def make_report(monkeypatch, capfd, tmp_path):
 
     def make_it(output: str, *overrides: str) -> tuple[str, dict]:
         monkeypatch.setattr(sys, "argv", ["report.py", "--config", write_config(tmp_path, output), *overrides])
-        report("A report.", Known(read_prices, published))
+        report("A report.", Known(read_prices, published, masker))
         page = storage.read_bytes(f"{output}/report/index.html").decode()
         found = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
         return capfd.readouterr().out, json.loads(found)
