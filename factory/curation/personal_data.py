@@ -6,7 +6,7 @@ same ends. What was found is told by its kind and place alone: the datum goes no
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
@@ -101,6 +101,24 @@ def find(text: str, kinds: tuple[PersonalData, ...], regions: tuple[str, ...]) -
         if not apart or span[0] >= apart[-1][1]:
             apart.append(span)
     return tuple(apart)
+
+
+def masker(safety: Safety) -> Callable[[str], str]:
+    """What puts their kind in place of all personal data of a text, as far as they are asked about.
+
+    Raises:
+        ConfigError: a country of `phone_regions` is not known.
+    """
+    check_regions(safety.phone_regions)
+
+    def masked(text: str) -> str:
+        parts, at = [], 0
+        for start, end, kind in find(text, safety.personal_data, safety.phone_regions):
+            parts += [text[at:start], f"[{NAMES[kind]}]"]
+            at = end
+        return "".join([*parts, text[at:]])
+
+    return masked
 
 
 def excerpt(text: str, found: tuple[Span, ...]) -> str:

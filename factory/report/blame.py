@@ -21,8 +21,10 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from factory.benchmark import TASKS
 from factory.config import RunConfig
 from factory.errors import ConfigError, InputError
+from factory.report.credentials import scrubbed
 from factory.report.lineage_steps import Reader
 from factory.report.lineage_tables import Place, Tables
+from factory.report.outputs import own_candidates
 
 TRAIN = "curated/train"
 FEATURES = 2**20
@@ -106,7 +108,7 @@ def blame(
         raise InputError(f"{TRAIN}: there are no training examples; run make curate first")
     compared, nearest = _nearest(place, [low.answer for low in worst], config.trace.nearest, tell)
     notes = [f"{one} is half done" for one in (*judged, TRAIN) if tables[one].state == "half done"]
-    if config.evaluation.candidates and not _is_own(reader, who):
+    if config.evaluation.candidates and who not in own_candidates(config):
         notes.append(f"{who} is not the model that this run trained, so it has not seen these examples")
     found = [replace(low, nearest=near) for low, near in zip(worst, nearest, strict=True)]
     return Blame(name, who, config.output, counted, compared, found, notes)
@@ -121,20 +123,14 @@ def _task(asked: str) -> str:
 
 
 def _candidate(reader: Reader, asked: str | None) -> str:
-    named = [one.name for one in reader.config.evaluation.candidates]
+    named, own = [one.name for one in reader.config.evaluation.candidates], own_candidates(reader.config)
     there = [name.split("/")[1] for name in reader.tables.named("evaluation/*/answers")]
     every = list(dict.fromkeys([*named, *there]))
     if asked is not None and asked not in every:
         raise ConfigError(f"--candidate {asked!r} has no answers here; give one of {', '.join(every) or '(none)'}")
     if not every:
         raise InputError("evaluation.candidates: the config names none, and nothing was answered; run make eval first")
-    own = [name for name in named if _is_own(reader, name)]
     return asked or [*every, *named, *own][-1]
-
-
-def _is_own(reader: Reader, candidate: str) -> bool:
-    models = {one.name: one.model for one in reader.config.evaluation.candidates}
-    return models.get(candidate) == reader.own_model
 
 
 @dataclass(frozen=True, order=True)
@@ -178,12 +174,11 @@ def _scores(place: Place, shard: str, task: str) -> Iterator[dict[str, Any]]:
 def _low(tables: Tables, candidate: str, judged: list[str], scored: _Scored) -> Low:
     where = ds.field("question_id") == scored.question_id
     answers = tables[f"evaluation/{candidate}/answers"].find(where, 1).rows
-    answer = answers[0] if answers else {}
-    given = [
-        {key: row.get(key) for key in ("judge", "score", "expected_score", "reasoning", "reason")}
-        for name in judged
-        for row in tables[name].find(where, 1).rows
-    ]
+    answer = scrubbed(answers[0]) if answers else {}
+    told = ("judge", "score", "expected_score", "reasoning", "reason")
+    given = scrubbed(
+        [{key: row.get(key) for key in told} for name in judged for row in tables[name].find(where, 1).rows]
+    )
     expected = scored.expected if any(one["expected_score"] is not None for one in given) else None
     return Low(
         question_id=scored.question_id,
@@ -244,6 +239,6 @@ def _replies(row: dict[str, Any]) -> str:
 
 
 def _near(row: dict[str, Any], similarity: float) -> Near:
-    said = {message["role"]: message["content"] for message in reversed(row["messages"])}
+    said = scrubbed({message["role"]: message["content"] for message in reversed(row["messages"])})
     ids = (row["character_id"], row["instruction_id"], f"{row['strategy']}-{row['corpus']}")
     return Near(row["dialogue_id"], round(similarity, 4), *ids, said.get("user", ""), said.get("assistant", ""))

@@ -33,7 +33,7 @@ def _case(sample: Sample, case: Case, places: Mapping[str, int], language_of: Ca
     given = _said(reference["messages"], "assistant") if reference else []
     if any(side["curation_reason"] == PERSONAL_DATA for side in sides.values()):
         users, given = [HIDDEN] * len(users), [HIDDEN] * len(given)
-    spoken = [reply for side in sides.values() for reply in side["replies"]]
+    spoken = [reply for side in sides.values() for reply in side["replies"] if reply != HIDDEN]
     return {
         "id": case.instruction,
         "corpus": case.corpus,

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from factory.benchmark import TASKS
-from factory.report.page_gathering import clipped
 from factory.report.page_reading import Folder, Found
 from factory.report.sampling import matching, rank
+from factory.report.texts import Mask, Room, clipped
 
 PSCORE = "PScore"
 MEAN = "all"
 """In place of a judge's name: the mean over the judges, as in `scores.json`."""
 EXTREMES = 6
 """So many of the best and as many of the worst answers of each candidate."""
+ANSWERS_BYTES = 2_500_000
+"""The most that all of them take of the page."""
 
 
 class PaperRow(Protocol):
@@ -127,16 +129,25 @@ class Answers:
         return {"best": best, "worst": [one for one in worst if one not in best]}
 
 
-def shown_answers(folder: Folder) -> list[dict[str, Any]]:
-    """The best and worst answers of each candidate, with each judge's score and reasons."""
-    shown = []
+def shown_answers(folder: Folder, mask: Mask) -> list[dict[str, Any]]:
+    """The best and worst answers of each candidate, with each judge's score and reasons.
+
+    Args:
+        folder: where they are.
+        mask: hides their personal data.
+    """
+    shown, room = [], Room(ANSWERS_BYTES)
     for found in folder.like("evaluation/[^/]+/answers"):
         candidate = found.name.split("/")[1]
         judges = {one.name.rpartition("/")[2]: one for one in folder.like(f"evaluation/{candidate}/judgements/.*")}
         made = _read_scores(folder, candidate, judges)
-        rows = _answers(folder, found, judges, made) if made.judged else []
+        rows = _answers(folder, found, judges, made, mask) if made.judged else []
         counts = {judge: [counter[score] for score in range(1, 6)] for judge, counter in made.counts.items()}
-        shown.append({"candidate": candidate, "judged": made.judged, "counts": counts, "answers": rows})
+        shown.append(
+            {"candidate": candidate, "judged": made.judged, "counts": counts, "answers": list(filter(room.takes, rows))}
+        )
+    if room.out:
+        folder.note(f"answers: {room.out:,} of the best and worst are left out to keep this page small")
     return shown
 
 
@@ -160,7 +171,9 @@ def _read_scores(folder: Folder, candidate: str, judges: Mapping[str, Found]) ->
     return made
 
 
-def _answers(folder: Folder, found: Found, judges: Mapping[str, Found], made: Answers) -> list[dict[str, Any]]:
+def _answers(
+    folder: Folder, found: Found, judges: Mapping[str, Found], made: Answers, mask: Mask
+) -> list[dict[str, Any]]:
     extremes = made.extremes()
     ids = [question for questions in extremes.values() for question in questions]
     answers = matching(folder, found, "question_id", ids, ["persona", "task", "question", "answer"])
@@ -171,12 +184,13 @@ def _answers(folder: Folder, found: Found, judges: Mapping[str, Found], made: An
     return [
         {
             "which": which,
-            **{name: clipped(answers[question][name] or "") for name in ("persona", "task", "question", "answer")},
+            "task": answers[question]["task"] or "",
+            **{name: clipped(answers[question][name] or "", mask) for name in ("persona", "question", "answer")},
             "judgements": [
                 {
                     "judge": judge,
                     "score": rows[question]["score"],
-                    "reasoning": clipped(rows[question]["reasoning"] or rows[question]["detail"] or ""),
+                    "reasoning": clipped(rows[question]["reasoning"] or rows[question]["detail"] or "", mask),
                 }
                 for judge, rows in told.items()
                 if question in rows

@@ -114,7 +114,9 @@ def _made_of(reader: Reader, where: ds.Expression, dialogues: list[Step]) -> Ite
         rows = found.rows
         if found.total > len(rows) and shown:
             rows = place.find(ds.field("dialogue_id").isin(shown), len(shown)).rows
-        return Found(found.total, found.reasons, [_with_rule(row, place.settings) for row in rows])
+        # What was asked for the sake of people stands in the finished table alone: its settings have a list of it.
+        safety = place.manifest.get("safety") or {}
+        return Found(found.total, found.reasons, [_with_rule(row, place.settings, safety) for row in rows])
 
     curated = reader.steps("curated", "curated/*", where, find)
     yield from curated
@@ -131,15 +133,19 @@ _LIMITS = {
     "benchmark_text": ("benchmark_words",),
     "near_duplicate": ("similarity",),
     "over_character_limit": ("max_per_character",),
+    "personal_data": ("personal_data", "phone_regions"),
+    "real_person": ("people",),
+    "toxic": ("toxicity",),
 }
-"""The settings of curation that a reason goes by."""
+"""The settings of curation and safety that a reason goes by."""
 
 
-def _with_rule(row: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+def _with_rule(row: dict[str, Any], settings: dict[str, Any], safety: dict[str, Any]) -> dict[str, Any]:
     """A curated row, a rejected one with the settings that its reason goes by, as they were."""
     reason, quality = row.get("reason"), settings.get("quality") or {}
     rule = {f"curation.quality.{name}": quality[name] for name in _LIMITS.get(str(reason), ()) if name in quality}
     rule |= {f"curation.{name}": settings[name] for name in _LIMITS.get(str(reason), ()) if name in settings}
+    rule |= {f"safety.{name}": safety[name] for name in _LIMITS.get(str(reason), ()) if name in safety}
     if reason == "over_weight":
         rule["curation.mixture"] = {name: weight for name, weight, *_ in settings.get("sources", ())}
     return row | {"rule": rule} if reason else row

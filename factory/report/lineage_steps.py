@@ -6,9 +6,10 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
-from factory import storage
 from factory.config import RunConfig
+from factory.report.credentials import scrubbed
 from factory.report.lineage_tables import Found, Place, State, Tables
+from factory.report.outputs import own_candidates
 
 UNTOLD = {"work", "replies", "default", "kind"}
 """Settings that say nothing to a person: a hash of what went in, and replies that were given as data."""
@@ -21,7 +22,8 @@ class Step:
     """One table on the way of an id.
 
     `total` and `reasons` count its rows of the id, `rows` has the first of them, without what is
-    null. `settings` and `manifest` say how the table was made, `notes` what is odd about it.
+    null. `settings` and `manifest` say how the table was made, `notes` what is odd about it. No
+    text has a URL's password.
     """
 
     step: str
@@ -82,7 +84,8 @@ class Reader:
         settings = {key: value for key, value in place.settings.items() if key not in UNTOLD and value is not None}
         manifest = {key: place.manifest[key] for key in TOLD if key in place.manifest}
         odd = [*notes, *self._of_others(name), *self._own_model(name)]
-        return Step(step, name, place.state, found.total, found.reasons, found.rows, settings, manifest, odd)
+        rows, settings, manifest = scrubbed((found.rows, settings, manifest))
+        return Step(step, name, place.state, found.total, found.reasons, rows, settings, manifest, odd)
 
     def _of_others(self, name: str) -> Iterator[str]:
         """Inputs that were made again since: what is there may not be what the rows come from."""
@@ -93,14 +96,8 @@ class Reader:
                 yield f"it was made of an earlier {source} than is there now"
 
     def _own_model(self, name: str) -> Iterator[str]:
-        own = [one.name for one in self.config.evaluation.candidates if one.model == self.own_model]
-        if name in [f"evaluation/{candidate}/answers" for candidate in own]:
+        if name in [f"evaluation/{candidate}/answers" for candidate in own_candidates(self.config)]:
             yield "by the model that this run trained"
-
-    @property
-    def own_model(self) -> str:
-        """Where the run's model is, as a candidate names it."""
-        return storage.join(self.config.output, "model")
 
 
 def _inputs(name: str, settings: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:

@@ -21,11 +21,10 @@ from fsspec.implementations.local import LocalFileSystem
 from factory import storage
 from factory.config import RunConfig
 from factory.errors import InputError
+from factory.report.outputs import is_of_data
 from factory.tables import MANIFEST, SETTINGS, SUFFIX
 
 State = Literal["finished", "half done", "not run"]
-OWN = ("packed/", "checkpoints", "evaluation/")
-"""What stands in a run's own output even where `training.data` names another run's."""
 ASIDE = ("superseded/", "_scratch/")
 REMOTE_THREADS = 32
 """Files of an object store that are read at a time: a round trip takes longer than a column."""
@@ -178,7 +177,7 @@ class Tables:
         places = _listed(config.output)
         if config.training.data:
             others = _listed(config.training.data)
-            places |= {name: place for name, place in others.items() if not name.startswith(OWN)}
+            places |= {name: place for name, place in others.items() if is_of_data(name)}
         return Tables(places, tuple(_expected(config)))
 
     def __getitem__(self, name: str) -> Place:

@@ -1,9 +1,9 @@
-"""What a run did, from its manifests: the way of the data, rejects, tokens, time, cost, models, settings."""
+"""What a run did, from its manifests: the way of the data, rejects, tokens, time, models, versions."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from factory.report.page_reading import Found, whole
 from factory.report.sampling import Tally
@@ -20,27 +20,8 @@ STAGES = (
 """The way of the data: each stage with its tables and the target of `make` that fills them."""
 MOST_NODES = 6
 """More tables of one stage are drawn as one."""
-_CREDENTIALS = re.compile(r"://[^/@\s\"]+@")
-
-
-class TokenPrice(Protocol):
-    """A million tokens of an endpoint."""
-
-    @property
-    def prompt(self) -> float: ...
-    @property
-    def output(self) -> float: ...
-
-
-class PriceTable(Protocol):
-    """What endpoints cost."""
-
-    @property
-    def currency(self) -> str: ...
-    @property
-    def date(self) -> Any: ...
-    @property
-    def million_tokens(self) -> Mapping[str, TokenPrice]: ...
+Command = Callable[[str], str]
+"""What a person types to make a target of `make` with this run's settings."""
 
 
 def steps(tables: Mapping[str, Found], tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
@@ -80,15 +61,20 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def flow(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The stages of the way, each with its nodes; a stage that is not there has none."""
+def flow(rows: Sequence[Mapping[str, Any]], own: Sequence[str]) -> list[dict[str, Any]]:
+    """The stages of the way, each with its nodes; a stage that is not there has none.
+
+    Args:
+        rows: the steps.
+        own: the candidates that are the model that the run trains.
+    """
     drawn = []
     for title, pattern, _ in STAGES:
         mine = [row for row in rows if re.fullmatch(pattern, row["table"])]
         if len(mine) > MOST_NODES:
-            nodes = [_joined(f"{len(mine)} tables", mine)]
+            nodes = [_joined(f"{len(mine)} tables", mine, own)]
         else:
-            nodes = [_joined(_title(row["table"]), [row]) for row in mine]
+            nodes = [_joined(_title(row["table"]), [row], own) for row in mine]
         drawn.append({"title": title, "nodes": nodes})
     return drawn
 
@@ -101,7 +87,7 @@ def _title(table: str) -> str:
     return f"pairs: {rest}" if kind == "assignments" else rest or kind
 
 
-def _joined(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _joined(title: str, rows: Sequence[Mapping[str, Any]], own: Sequence[str]) -> dict[str, Any]:
     return {
         "title": title,
         "rows": sum(row["rows"] or 0 for row in rows),
@@ -109,37 +95,43 @@ def _joined(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "rejected": sum(sum(row["rejected"].values()) for row in rows),
         "finished": all(row["finished"] for row in rows),
         "tables": [row["table"] for row in rows],
+        "trained": any(row["table"] == f"evaluation/{name}/answers" for row in rows for name in own),
     }
 
 
-def missing(rows: Sequence[Mapping[str, Any]], command: str, wanted: Mapping[str, bool]) -> list[dict[str, str]]:
+def missing(
+    rows: Sequence[Mapping[str, Any]], command: Command, wanted: Mapping[str, bool], data: str | None
+) -> list[dict[str, str]]:
     """The stages that are not there or not finished, with the command that makes them.
 
     Args:
         rows: the steps.
-        command: `make {target} ...`, to be filled in.
+        command: what makes a target of `make` here.
         wanted: by stage, whether the config asks for it.
+        data: the output of the run that this one trains on, if that is another one: its tables are made by its config.
     """
     notes = []
     for title, pattern, target in STAGES:
         mine = [row for row in rows if re.fullmatch(pattern, row["table"])]
         open_ones = [row["table"] for row in mine if not row["finished"]]
+        others = data is not None and target in ("synthesize", "curate")
+        told = ""
         if not mine and wanted.get(title, True):
-            notes.append({"text": f"{title}: not made yet.", "command": command.format(target=target)})
+            told = f"{title}: not made yet."
         elif open_ones:
-            told = f"{title}: not finished: {', '.join(open_ones)}. The same command goes on where it stopped."
-            notes.append({"text": told, "command": command.format(target=target)})
+            told = f"{title}: not finished: {', '.join(open_ones)}."
+            told += "" if others else " The same command goes on where it stopped."
+        if told and others:
+            notes.append({"text": f"{told} It is the run of {data} (training.data) that makes it.", "command": ""})
+        elif told:
+            notes.append({"text": told, "command": command(target)})
     return notes
 
 
 def totals(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Sums over all steps; `seconds` in which any of them was at work."""
     names = ("prompt_tokens", "cached_tokens", "output_tokens", "engine_seconds")
-    calls = sum(row["rows"] or 0 for row in rows if row["output_tokens"])
-    return {name: sum(row[name] or 0 for row in rows) for name in names} | {
-        "seconds": _at_work(rows),
-        "engine_calls": calls,
-    }
+    return {name: sum(row[name] or 0 for row in rows) for name in names} | {"seconds": _at_work(rows)}
 
 
 def _at_work(rows: Sequence[Mapping[str, Any]]) -> float:
@@ -170,23 +162,6 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (-one["rows"], one["table"], one["reason"]))
 
 
-def costs(rows: Sequence[Mapping[str, Any]], prices: PriceTable) -> dict[str, Any] | None:
-    """What the tokens of endpoints cost by the price table; None where it has none of their models.
-
-    Cached tokens are reckoned at the full price, and time on machines of one's own at none.
-    """
-    found = []
-    for row in rows:
-        price = prices.million_tokens.get(row["model"] or "")
-        if price and row["engine"] == "openai":
-            money = row["prompt_tokens"] * price.prompt + row["output_tokens"] * price.output
-            found.append({"table": row["table"], "model": row["model"], "cost": money / 1e6})
-    if not found:
-        return None
-    whole_cost = sum(one["cost"] for one in found)
-    return {"rows": found, "total": whole_cost, "currency": prices.currency, "date": str(prices.date)}
-
-
 def versions(tables: Mapping[str, Found]) -> dict[str, list[str]]:
     """The versions of the libraries that made the tables; more than one where they differ."""
     found: dict[str, set[str]] = {}
@@ -195,8 +170,3 @@ def versions(tables: Mapping[str, Found]) -> dict[str, list[str]]:
         for name, version in (told if isinstance(told, dict) else {}).items():
             found.setdefault(str(name), set()).add(str(version))
     return {name: sorted(numbers) for name, numbers in sorted(found.items())}
-
-
-def shown_settings(text: str) -> str:
-    """Settings without the credentials that a URL may hold."""
-    return _CREDENTIALS.sub("://…@", text)

@@ -9,14 +9,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from factory import storage
-from factory.config import RunConfig
+from factory.config import RunConfig, Safety
 from factory.config_file import load_config
 from factory.job import Parser, quiet
 from factory.progress import Progress
 from factory.report import dialogues, evaluation, overview, profiles, safety, training
+from factory.report.costs import PriceTable, costs
+from factory.report.credentials import scrubbed
+from factory.report.outputs import own_candidates
+from factory.report.overview import Command
 from factory.report.page import render
 from factory.report.page_gathering import Sample, gather
 from factory.report.page_reading import Folder, open_folder
+from factory.report.texts import Mask
 
 PLACE = "report/index.html"
 CONFIG = "config.json"
@@ -29,10 +34,12 @@ LANGUAGE_LETTERS = 20
 class Known:
     """What the report takes from elsewhere."""
 
-    prices: Callable[[str | None], overview.PriceTable]
+    prices: Callable[[str | None], PriceTable]
     """Reads a price table; None is the project's own."""
     published: evaluation.Published
     """The paper's scores."""
+    masker: Callable[[Safety], Mask]
+    """What hides the personal data that a config asks about."""
 
 
 def report(description: str | None, known: Known) -> None:
@@ -43,7 +50,10 @@ def report(description: str | None, known: Known) -> None:
     """
     arguments = _parse(description)
     config = load_config(arguments.config, arguments.overrides).with_paths(storage.input_path, storage.output_path)
-    command = " ".join([f"make {{target}} CONFIG={arguments.config}", *_as_make(arguments.overrides)])
+
+    def command(target: str) -> str:
+        return " ".join([f"make {target} CONFIG={arguments.config}", *_as_make(arguments.overrides)])
+
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     path = storage.join(config.output, PLACE)
     with quiet(arguments.verbose):
@@ -69,30 +79,33 @@ def _as_make(overrides: list[str]) -> list[str]:
     return [f'ARGS="{shlex.join(overrides)}"'] if overrides else []
 
 
-def collect(config: RunConfig, command: str, known: Known) -> dict[str, Any]:
+def collect(config: RunConfig, command: Command, known: Known) -> dict[str, Any]:
     """All that the page shows.
 
     Args:
         config: the run's settings.
-        command: `make {target} ...`, to be filled in.
+        command: what makes a target of `make` here.
         known: what is not in the run's folder.
 
     Raises:
         InputError: there is nothing of a run.
     """
-    folder = open_folder(config.output, command.format(target="synthesize"))
-    sample = gather(folder, config.safety.pair_characters)
+    data_of = config.training.data
+    folder = open_folder(config.output, command("train" if data_of else "synthesize"), data_of)
+    mask = known.masker(config.safety)
+    sample = gather(folder, mask, config.safety.pair_characters)
     rows = overview.steps(folder.tables, sample.tallies)
-    characters = list(sample.characters.values())
+    characters, trained = list(sample.characters.values()), training.shown_training(folder)
     data = {
         "title": config.output.rstrip("/").rpartition("/")[2],
         "output": config.output,
+        "data_of": data_of,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "overview": _overview(config, folder, rows, known),
+        "overview": _overview(config, folder, rows, known, trained.get("seconds")),
         "characters": characters,
         "profiles": {
             "sample": _told_sample(folder, sample),
-            "distributions": profiles.distributions(sample.profiles) if sample.profiles.tally.ok else [],
+            "distributions": profiles.distributions(sample.profiles, mask) if sample.profiles.tally.ok else [],
             "accepted": sample.profiles.tally.ok,
             "words": profiles.common_words(characters) if characters else [],
             "map": profiles.topics(characters, config.seed),
@@ -105,43 +118,50 @@ def collect(config: RunConfig, command: str, known: Known) -> dict[str, Any]:
         },
         "safety": {
             "gate": safety.shown_gate(folder, sample),
-            "balance": safety.shown_balances(sample.profiles),
-            "stereotypes": safety.shown_stereotypes(sample.cast, config.safety),
+            "balance": safety.shown_balances(sample.profiles, mask),
+            "stereotypes": safety.shown_stereotypes(sample.cast, config.safety, mask),
         },
-        "training": training.shown_training(folder),
+        "training": trained,
         "evaluation": {
             "scores": evaluation.shown_scores(folder.document(SCORES), known.published, folder.note),
-            "answers": evaluation.shown_answers(folder),
+            "answers": evaluation.shown_answers(folder, mask),
         },
     }
     data["missing"] = _missing(config, data, rows, command)
     data["problems"] = _problems(folder, sample)
-    return data
+    return scrubbed(data)
 
 
-def _overview(config: RunConfig, folder: Folder, rows: list[dict[str, Any]], known: Known) -> dict[str, Any]:
+def _overview(
+    config: RunConfig, folder: Folder, rows: list[dict[str, Any]], known: Known, trained: float | None
+) -> dict[str, Any]:
     settings = folder.document(CONFIG)
+    own = [one for one in folder.tables.values() if one.table.output == folder.output]
     return {
-        "flow": overview.flow(rows),
+        "flow": overview.flow(rows, own_candidates(config)),
         "steps": rows,
         "totals": overview.totals(rows),
         "reasons": overview.reasons(rows),
-        "costs": overview.costs(rows, known.prices(config.planning.prices)),
+        "costs": costs(own, config, known.prices(config.planning.prices), trained),
         "versions": overview.versions(folder.tables),
-        "settings": overview.shown_settings(json.dumps(settings, indent=2, ensure_ascii=False)) if settings else "",
+        # As a text, a quotation mark in a password would be escaped, and end it.
+        "settings": json.dumps(scrubbed(settings), indent=2, ensure_ascii=False) if settings else "",
     }
 
 
-def _missing(config: RunConfig, data: dict[str, Any], rows: list[dict[str, Any]], command: str) -> list[dict[str, str]]:
+def _missing(
+    config: RunConfig, data: dict[str, Any], rows: list[dict[str, Any]], command: Command
+) -> list[dict[str, str]]:
     evaluated = bool(config.evaluation.candidates and config.evaluation.judges)
     spoken, elsewhere = bool(config.instructions), config.training.data is not None
+    # Of another run its curated dialogues are wanted, and not what they were made of.
     wanted = {
-        "Dialogues": spoken, "Curated": spoken and not elsewhere, "Trained": spoken or elsewhere,
-        "Answers": evaluated, "Judgements": evaluated,
+        "Input": not elsewhere, "Profiles and pairs": not elsewhere, "Dialogues": spoken and not elsewhere,
+        "Curated": spoken or elsewhere, "Trained": spoken or elsewhere, "Answers": evaluated, "Judgements": evaluated,
     }  # fmt: skip
-    notes = overview.missing(rows, command, wanted)
+    notes = overview.missing(rows, command, wanted, config.training.data)
     if evaluated and data["evaluation"]["answers"] and not data["evaluation"]["scores"]:
-        notes.append({"text": "Scores: not worked out yet.", "command": command.format(target="eval")})
+        notes.append({"text": "Scores: not worked out yet.", "command": command("eval")})
     return notes
 
 
@@ -153,8 +173,11 @@ def _problems(folder: Folder, sample: Sample) -> list[str]:
     ]
     if sample.unreadable:
         malformed.append(f"dialogues: {sample.unreadable:,} sampled rows have no messages that can be read")
-    if sample.left_out:
-        malformed.append(f"dialogues: {sample.left_out:,} sampled ones are left out to keep this page small")
+    malformed += [
+        f"{what}: {rows:,} sampled ones are left out to keep this page small"
+        for what, rows in sample.left_out.items()
+        if rows
+    ]
     return [*folder.problems, *malformed]
 
 

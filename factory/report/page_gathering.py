@@ -1,5 +1,6 @@
 """A run's tables to what the report shows of them: exact counts in passing, and the sampled rows."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,16 +23,17 @@ from factory.report.sampling import (
     matching,
     tally,
 )
+from factory.report.texts import Mask, Room, cut
 
 ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personality")
 STEREOTYPED = ("persona", "personality", "name", "gender", "race", "birth_place", "language")
 SPOKEN = [
     "dialogue_id", "messages", "status", "reason", "detail", "model", "prompt", "prompt_tokens", "output_tokens",
 ]  # fmt: skip
-TEXT = 4000
-"""The most characters that are shown of one text."""
-BUDGET = 10_000_000
-"""About the most bytes of all dialogues together, their instructions and references included."""
+DIALOGUES_BYTES = 9_000_000
+"""The most that all dialogues take of the page, their instructions and references included."""
+CHARACTERS_BYTES = 3_000_000
+REJECTED_BYTES = 2_500_000
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Sample:
     cases: list[Case] = field(default_factory=list)
     speakers: int = 0
     """How many of the characters were taken because they speak."""
-    left_out: int = 0
-    """Cases that would have made the page too large."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Sampled rows that would have made the page too large, by what they are."""
     unreadable: int = 0
     """Sampled dialogues whose messages are none."""
     references: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
@@ -71,18 +73,19 @@ class Sample:
     """Rejected rows with their tables."""
 
 
-def gather(folder: Folder, cast: int = 0) -> Sample:
+def gather(folder: Folder, mask: Mask, cast: int = 0) -> Sample:
     """Read the tables of a run, each once by its narrow columns and then the chosen rows.
 
     Args:
         folder: what lies there.
+        mask: hides the personal data of what is shown; those of the cast, which is not, stay.
         cast: the most characters that stereotypes are looked for in.
     """
     sample, refused = Sample(), Refused()
     speakers = _scan_dialogues(folder, sample, refused)
-    _take_cast(folder, sample, speakers, refused, cast)
-    _take_references(folder, sample, speakers)
-    _take_cases(folder, sample, speakers)
+    _take_cast(folder, sample, speakers, refused, cast, mask)
+    _take_references(folder, sample, speakers, mask)
+    _take_cases(folder, sample, speakers, mask)
     _take_verdicts(folder, sample, refused)
     for found in folder.like("personas|instructions/.*"):
         input_refused(folder, found, refused)
@@ -90,7 +93,7 @@ def gather(folder: Folder, cast: int = 0) -> Sample:
         if found.rejected or not found.finished:
             for shard, rows in folder.read(found, ["status", "reason"]):
                 refused.offer(found.name, shard, rows)
-    _take_rejected(folder, sample, refused)
+    _take_rejected(folder, sample, refused, mask)
     return sample
 
 
@@ -107,7 +110,7 @@ def _scan_dialogues(folder: Folder, sample: Sample, refused: Refused) -> Speaker
     return speakers
 
 
-def _take_cast(folder: Folder, sample: Sample, speakers: Speakers, refused: Refused, cast: int) -> None:
+def _take_cast(folder: Folder, sample: Sample, speakers: Speakers, refused: Refused, cast: int, mask: Mask) -> None:
     """The characters that speak, and others up to the limit; and those that stereotypes are looked for in."""
     spoken, places = pa.array(list(speakers.kept), pa.string()), dict[str, Place]()
     lowest = Lowest(max(cast, CHARACTERS))
@@ -126,35 +129,36 @@ def _take_cast(folder: Folder, sample: Sample, speakers: Speakers, refused: Refu
             lowest.offer(ids[row], Place(found.name, shard, row))
         for row in np.flatnonzero(good & pc.is_in(rows["character_id"], spoken).to_numpy(zero_copy_only=False)):
             places[ids[row]] = Place(found.name, shard, int(row))
-    sample.speakers = len(places)
     low = lowest.places()
     for character, place in low.items():
         if len(places) < CHARACTERS:
             places.setdefault(character, place)
-    profiles = {row["character_id"]: _cut(row) for _, row in fetch(
+    profiles = {row["character_id"]: cut(row, mask) for _, row in fetch(
         folder, {found.name: found}, places.values(), ["character_id", *ITEMS])}  # fmt: skip
-    sample.characters = {character: profiles[character] for character in sorted(places) if character in profiles}
+    room = Room(CHARACTERS_BYTES)
+    taken = [one for one in places if one in profiles and room.takes(profiles[one])]  # those that speak come first
+    sample.characters = {character: profiles[character] for character in sorted(taken)}
+    sample.speakers = len(speakers.kept.keys() & sample.characters.keys())
+    sample.left_out["profiles"] = room.out
     chosen = list(low.values())[:cast]
     sample.cast = [row for _, row in fetch(folder, {found.name: found}, chosen, list(STEREOTYPED))]
 
 
-def _take_cases(folder: Folder, sample: Sample, speakers: Speakers) -> None:
+def _take_cases(folder: Folder, sample: Sample, speakers: Speakers, mask: Mask) -> None:
     every = [place for cases in speakers.kept.values() for places in cases.values() for place in places]
-    rows = {place: _cut(row) for place, row in fetch(folder, folder.tables, every, SPOKEN)}
-    size = 0
+    rows = {place: cut(row, mask) for place, row in fetch(folder, folder.tables, every, SPOKEN)}
+    room = Room(DIALOGUES_BYTES)
     order = [(case, character) for character, cases in speakers.kept.items() for case in cases]
     for case, character in sorted(order):
         _, corpus, instruction = case
         places = [place for place in speakers.kept[character][case] if place in rows]
         strategies = {place.table.partition("/")[2].partition("-")[0]: rows[place] for place in places}
         reference = sample.references.get((corpus, instruction))
-        size += sum(map(_size, strategies.values())) + (_size(reference) if reference else 0)
         good = {name: row for name, row in strategies.items() if row["status"] != "ok" or readable(row["messages"])}
         sample.unreadable += len(strategies) - len(good)
-        if size > BUDGET:
-            sample.left_out += 1
-        elif good:
+        if good and room.takes([reference, *map(_shown, good.values())]):
             sample.cases.append(Case(character, corpus, instruction, good))
+    sample.left_out["dialogues"] = room.out
 
 
 def readable(messages: Any) -> bool:
@@ -164,12 +168,11 @@ def readable(messages: Any) -> bool:
     return any(one["role"] == "user" for one in messages)
 
 
-def _size(row: Mapping[str, Any]) -> int:
-    texts = [row.get("detail"), *(one.get("content") for one in row["messages"] or [] if one.get("role") != "system")]
-    return sum(len(text.encode()) for text in texts if text)
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "messages": [one for one in row["messages"] or [] if one.get("role") != "system"]}
 
 
-def _take_references(folder: Folder, sample: Sample, speakers: Speakers) -> None:
+def _take_references(folder: Folder, sample: Sample, speakers: Speakers, mask: Mask) -> None:
     wanted: dict[str, set[str]] = {}
     for cases in speakers.kept.values():
         for _, corpus, instruction in cases:
@@ -177,7 +180,7 @@ def _take_references(folder: Folder, sample: Sample, speakers: Speakers) -> None
     for corpus, ids in wanted.items():
         found = folder.tables.get(f"instructions/{corpus}")
         for name, row in (matching(folder, found, "instruction_id", ids, ["messages"]) if found else {}).items():
-            sample.references[corpus, name] = _cut(row)
+            sample.references[corpus, name] = cut(row, mask)
 
 
 def _take_verdicts(folder: Folder, sample: Sample, refused: Refused) -> None:
@@ -188,13 +191,16 @@ def _take_verdicts(folder: Folder, sample: Sample, refused: Refused) -> None:
         sample.verdicts.update(rows)
 
 
-def _take_rejected(folder: Folder, sample: Sample, refused: Refused) -> None:
+def _take_rejected(folder: Folder, sample: Sample, refused: Refused, mask: Mask) -> None:
     by_table: dict[str, list[Place]] = {}
     for place in refused.places():
         by_table.setdefault(place.table, []).append(place)
+    room = Room(REJECTED_BYTES)
     for table, places in sorted(by_table.items(), key=lambda item: list(folder.tables).index(item[0])):
         columns = ["reason", "detail", "model", *_identity(table)]
-        sample.rejected += [(table, _cut(row)) for _, row in fetch(folder, folder.tables, places, columns)]
+        rows = (cut(row, mask) for _, row in fetch(folder, folder.tables, places, columns))
+        sample.rejected += [(table, row) for row in rows if room.takes(row)]
+    sample.left_out["rejected rows"] = room.out
 
 
 def _identity(table: str) -> list[str]:
@@ -205,19 +211,3 @@ def _identity(table: str) -> list[str]:
         return ["item_id"]
     kind = table.partition("/")[0]
     return {"dialogues": ["dialogue_id"], "curated": ["dialogue_id"], "evaluation": ["question_id"]}.get(kind, [])
-
-
-def _cut(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its texts cut to what is shown."""
-    cut = {name: clipped(value) if isinstance(value, str) else value for name, value in row.items()}
-    if row.get("messages"):
-        turns = [one if isinstance(one, dict) else {} for one in row["messages"]]
-        cut["messages"] = [
-            {name: clipped(str(one[name])) for name in ("role", "content") if one.get(name)} for one in turns
-        ]
-    return cut
-
-
-def clipped(text: str) -> str:
-    """The beginning of a text, and how much more there is of it."""
-    return text if len(text) <= TEXT else f"{text[:TEXT]} … [{len(text) - TEXT:,} more characters are in the table]"

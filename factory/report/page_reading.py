@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from factory import storage
 from factory.errors import InputError, StorageError
+from factory.report.outputs import is_of_data
 from factory.tables import MANIFEST, SETTINGS, SUFFIX, Table
 
 TABLES = (
@@ -65,13 +66,13 @@ class Found:
 
 @dataclass
 class Folder:
-    """A run's folder."""
+    """A run's folder, with the tables of another that it trains on."""
 
     output: str
     tables: dict[str, Found] = field(default_factory=dict)
     """By name, in the order of `TABLES`."""
     files: dict[str, int] = field(default_factory=dict)
-    """Bytes of the files that are no part of a table."""
+    """Bytes of all files of the run's own output, by name."""
     problems: list[str] = field(default_factory=list)
     """What could not be read, a line each."""
 
@@ -125,35 +126,56 @@ class Folder:
             self.problems.append(problem)
 
 
-def open_folder(output: str, command: str) -> Folder:
-    """Find what a run left, by one listing.
+def open_folder(output: str, command: str, data: str | None = None) -> Folder:
+    """Find what a run left, by one listing of each output.
 
     Args:
         output: the run's folder, local or s3://.
         command: what makes the first of its tables.
+        data: the output of the run that it trains on, if that is another one.
 
     Raises:
         InputError: there is nothing of a run.
         StorageError: the folder cannot be read.
     """
-    sizes = storage.sizes(output) if storage.exists(output) else {}
-    folder = Folder(output, files=sizes)
-    order = [(place, name) for place, pattern in enumerate(TABLES) for name in _names(sizes, pattern)]
-    for _, name in sorted(set(order)):
-        mine = [path.removeprefix(f"{name}/") for path in sizes if path.startswith(f"{name}/")]
-        shards = tuple(sorted(one.removesuffix(SUFFIX) for one in mine if one.endswith(SUFFIX) and "/" not in one))
-        manifest = _document(output, f"{name}/{MANIFEST}", folder.problems) if MANIFEST in mine else None
-        if manifest is not None and not all(isinstance(manifest.get(key), int) for key in NEEDED):
-            folder.note(f"{name}/{MANIFEST}: has no {' and '.join(NEEDED)}, so the table counts as unfinished")
-            manifest = None
-        folder.tables[name] = Found(Table(output, name), manifest or {}, shards)
+    files = _listed(output)
+    folder = Folder(output, files=files)
+    found = {name: _found(folder, output, name, files) for name in _names(files)}
+    if data:
+        others = {path: size for path, size in _listed(data).items() if is_of_data(path)}
+        there = {name: _found(folder, data, name, others) for name in _names(others)}
+        if not there:
+            folder.note(f"training.data {data}: holds nothing of a run to train on")
+        found |= there
+    folder.tables = {name: found[name] for name in sorted(found, key=_order)}
     if not folder.tables:
-        raise InputError(f"output {output}: holds nothing of a run yet; {command} makes its first tables")
+        none = f"output {output}: holds nothing of a run yet" + (f", nor does training.data {data}" if data else "")
+        raise InputError(f"{none}; {command} makes its first tables")
     return folder
 
 
-def _names(sizes: Mapping[str, int], pattern: str) -> set[str]:
-    holds = re.compile(rf"({pattern})/(?:{re.escape(MANIFEST)}|{re.escape(SETTINGS)}|[^/]*{re.escape(SUFFIX)})")
+def _listed(output: str) -> dict[str, int]:
+    return storage.sizes(output) if storage.exists(output) else {}
+
+
+def _found(folder: Folder, output: str, name: str, sizes: Mapping[str, int]) -> Found:
+    mine = [path.removeprefix(f"{name}/") for path in sizes if path.startswith(f"{name}/")]
+    shards = tuple(sorted(one.removesuffix(SUFFIX) for one in mine if one.endswith(SUFFIX) and "/" not in one))
+    manifest = _document(output, f"{name}/{MANIFEST}", folder.problems) if MANIFEST in mine else None
+    if manifest is not None and not all(isinstance(manifest.get(key), int) for key in NEEDED):
+        folder.note(f"{name}/{MANIFEST}: has no {' and '.join(NEEDED)}, so the table counts as unfinished")
+        manifest = None
+    return Found(Table(output, name), manifest or {}, shards)
+
+
+def _order(name: str) -> tuple[int, str]:
+    return next(place for place, pattern in enumerate(TABLES) if re.fullmatch(pattern, name)), name
+
+
+def _names(sizes: Mapping[str, int]) -> set[str]:
+    holds = re.compile(
+        rf"({'|'.join(TABLES)})/(?:{re.escape(MANIFEST)}|{re.escape(SETTINGS)}|[^/]*{re.escape(SUFFIX)})"
+    )
     return {match[1] for path in sizes if (match := holds.fullmatch(path))}
 
 

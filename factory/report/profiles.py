@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from factory.report.counting import OTHERS, TOKEN_BIN, ProfileCounts, most
+from factory.report.texts import Mask, clipped
 
 SHOWN = 14
 """Values of an attribute that have a bar of their own."""
@@ -22,8 +23,13 @@ GENDERS = {other: gender for gender in ("male", "female") for other in (gender[0
 TITLES = {"age": "Age", "gender": "Gender", "race": "Race", "birth_place": "Birth place", "language": "Language"}
 
 
-def distributions(counts: ProfileCounts) -> list[dict[str, Any]]:
-    """What all accepted profiles say, each with its commonest values and the sum of the others."""
+def distributions(counts: ProfileCounts, mask: Mask) -> list[dict[str, Any]]:
+    """What all accepted profiles say, each with its commonest values and the sum of the others.
+
+    Args:
+        counts: of the profiles.
+        mask: hides the personal data of a value.
+    """
     drawn = []
     for name, title in TITLES.items():
         banded = joined_values(name, counts.values[name])
@@ -32,7 +38,7 @@ def distributions(counts: ProfileCounts) -> list[dict[str, Any]]:
         else:
             bars = most(banded, SHOWN).most_common()
             bars.sort(key=lambda item: item[0] == OTHERS)  # last, however many they are
-        drawn.append({"title": title, "bars": [[value, number] for value, number in bars if number]})
+        drawn.append({"title": title, "bars": [[clipped(value, mask), number] for value, number in bars if number]})
     return [*drawn, {"title": "Length of the reply, in tokens", "bars": token_bars(counts.tokens)}]
 
 
@@ -40,13 +46,17 @@ def joined_values(name: str, values: Mapping[str, int]) -> Counter[str]:
     """The values of an attribute without case, spaces and marks at their ends; ages in bands, `m` as male."""
     joined = Counter[str]()
     for value, number in values.items():
-        if name == "age" and value != OTHERS:
-            joined[_band(value)] += number
-            continue
-        plain = " ".join(value.split()).casefold()
-        plain = plain.strip(string.punctuation + " ") or plain
-        joined[GENDERS.get(plain, plain) if name == "gender" else plain] += number
+        joined[joined_value(name, value)] += number
     return joined
+
+
+def joined_value(name: str, value: str) -> str:
+    """One of them."""
+    if name == "age" and value != OTHERS:
+        return _band(value)
+    plain = " ".join(value.split()).casefold()
+    plain = plain.strip(string.punctuation + " ") or plain
+    return GENDERS.get(plain, plain) if name == "gender" else plain
 
 
 def token_bars(tokens: Mapping[int, int]) -> list[list[Any]]:

@@ -12,6 +12,7 @@ from factory.report.page_gathering import Sample
 from factory.report.page_reading import Folder
 from factory.report.profiles import TITLES, joined_values
 from factory.report.stereotypes import GROUPED, stereotype_pairs
+from factory.report.texts import Mask, clipped
 
 EXAMPLES = 12
 """Different ones of each reason that are shown."""
@@ -56,20 +57,36 @@ def _examples(sample: Sample, reason: str) -> list[dict[str, Any]]:
     return [{"id": dialogue, "found": text} for text, dialogue in list(found.items())[:EXAMPLES]]
 
 
-def shown_balances(counts: ProfileCounts) -> list[dict[str, Any]]:
-    """The balance of the characters that nobody asked for, beside that of all; none without characters."""
+def shown_balances(counts: ProfileCounts, mask: Mask) -> list[dict[str, Any]]:
+    """The balance of the characters that nobody asked for, beside that of all; none without characters.
+
+    Args:
+        counts: of the characters.
+        mask: hides the personal data of a value.
+    """
     unasked, everyone = (
         {name: joined_values(name, values) for name, values in some.items()} for some in (counts.unasked, counts.values)
     )
-    return shown_balance(unasked, everyone, TITLES) if counts.tally.ok else []
+    shown = shown_balance(unasked, everyone, TITLES) if counts.tally.ok else []
+    for row in (row for one in shown for row in one["rows"]):
+        row["value"] = clipped(row["value"], mask)
+    return shown
 
 
-def shown_stereotypes(cast: Sequence[Mapping[str, Any]], safety: Safety) -> dict[str, Any]:
-    """The stereotype pairs of a sample of the characters; empty where none was to be looked at."""
+def shown_stereotypes(cast: Sequence[Mapping[str, Any]], safety: Safety, mask: Mask) -> dict[str, Any]:
+    """The stereotype pairs of a sample of the characters; empty where none was to be looked at.
+
+    Args:
+        cast: their profiles.
+        safety: what a pair must be to be listed.
+        mask: hides the personal data of a group's name; words have letters alone.
+    """
     if not cast:
         return {}
     personas = pa.chunked_array([pa.array([one["persona"] for one in cast], pa.string())])
     open_to = {name: asks_nothing(personas, name).to_pylist() for name in GROUPED}
     least, significance = safety.pair_count, safety.pair_significance
     found = stereotype_pairs(cast, open_to, least, significance)
+    for pair in found["pairs"]:
+        pair["group"] = clipped(pair["group"], mask)
     return found | {"least": least, "significance": significance, "cast": len(cast)}

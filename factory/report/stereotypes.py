@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from factory.report.balance import ASKING
-from factory.report.profiles import word_analysis
+from factory.report.profiles import joined_value, word_analysis
 
 GROUPED = ("gender", "race")
 TEXTS = ("persona", "personality")
@@ -77,7 +77,7 @@ def _tested(cast: Sequence[Mapping[str, Any]], name: str, least: int) -> list[di
     except ValueError:  # no word has enough characters
         return []
     words = counter.get_feature_names_out()
-    labels = np.array([" ".join(str(one[name]).split()).casefold() for one in cast])
+    labels = np.array([joined_value(name, str(one[name])) for one in cast])
     groups = [group for group, number in Counter(labels.tolist()).most_common(MOST_GROUPS) if least <= number]
     tested = []
     for group in groups if len(groups) > 1 else []:

@@ -19,6 +19,7 @@ class Curve:
     points: list[list[float]] = field(default_factory=list)
     """[step, loss, learning rate, tokens a second]: of the last step, and the means of the others."""
     tokens: int = 0
+    seconds: float = 0
     steps: int = 0
     a_point: int = 1
     """How many steps a point stands for."""
@@ -32,6 +33,7 @@ class Curve:
         self._last = row["step"]
         self.steps += 1
         self.tokens += whole(row.get("tokens"))
+        self.seconds += row["seconds"] if isinstance(row.get("seconds"), (int, float)) else 0
         others = [row.get(name) for name in ("learning_rate", "tokens_per_second")]
         self._group.append([row["step"], row["loss"], *(one if isinstance(one, (int, float)) else 0 for one in others)])
         if len(self._group) == self.a_point:
@@ -93,6 +95,7 @@ def shown_training(folder: Folder) -> dict[str, Any]:
         "steps": [curve.steps, whole(told.get("steps")) or None],
         "epochs": told.get("epochs"),
         "tokens": curve.tokens,
+        "seconds": curve.seconds,
         "train_loss": told.get("train_loss"),
         "gain": told.get("validation"),
         "trained_by": told.get("trained_by"),

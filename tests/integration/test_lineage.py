@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from factory.errors import ConfigError, InputError
@@ -242,6 +244,39 @@ def test_a_file_that_is_no_table_is_a_line(tmp_path):
     (tmp_path / "profiles/0000-00000.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(InputError, match="profiles: a file of it cannot be read"):
         lineage(run, character(ADA))
+
+
+def test_a_row_that_was_rejected_for_the_sake_of_people_tells_its_rule(tmp_path):
+    run = SmallRun(str(tmp_path))
+    run.synthesis()
+    run.curation()
+    made = tmp_path / "curated/train/generate-lima-0000-00000.parquet"
+    rows = pq.read_table(made)
+    reasons = pa.array([None, "toxic"], pa.string())
+    pq.write_table(rows.set_column(rows.schema.get_field_index("reason"), "reason", reasons), made)
+    manifest = tmp_path / "curated/train/manifest.json"
+    asked = {"personal_data": ["email"], "phone_regions": ["US"], "toxicity": 0.9, "people": None}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"safety": asked}))
+    (row,) = step(lineage(run, dialogue(ADA, ASKED[1])), "curated/train").rows
+    assert row["rule"] == {"safety.toxicity": 0.9}
+
+
+def test_passwords_of_endpoints_are_not_told(tmp_path, monkeypatch, capsys):
+    run = SmallRun(str(tmp_path / "run"))
+    run.synthesis()
+    made = tmp_path / "run/profiles/_settings.json"
+    document = json.loads(made.read_text())
+    document["settings"]["revision"] = "https://me:se@cret/cret@host/v1?key=cret"
+    made.write_text(json.dumps(document))
+    (tmp_path / "run.json").write_text(run.config().model_dump_json())
+    told = []
+    for arguments in ([], ["--json"]):
+        monkeypatch.setattr(
+            sys, "argv", ["trace.py", "--config", str(tmp_path / "run.json"), "--id", character(ADA), *arguments]
+        )
+        trace("Trace.")
+        told.append(capsys.readouterr().out)
+    assert all("host/v1" in one and "cret" not in one for one in told)
 
 
 def test_there_is_no_run(tmp_path):

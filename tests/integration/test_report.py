@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from factory import storage
+from factory.curation.personal_data import masker
 from factory.errors import InputError
 from factory.evaluation.published import published
 from factory.planning.prices import read_prices
@@ -44,7 +45,7 @@ def make_report(monkeypatch, capfd, tmp_path):
 
     def make_it(output: str, *overrides: str) -> tuple[str, dict]:
         monkeypatch.setattr(sys, "argv", ["report.py", "--config", write_config(tmp_path, output), *overrides])
-        report("A report.", Known(read_prices, published))
+        report("A report.", Known(read_prices, published, masker))
         page = storage.read_bytes(f"{output}/report/index.html").decode()
         found = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
         return capfd.readouterr().out, json.loads(found)
@@ -231,6 +232,15 @@ def test_missing_and_unfinished_steps_are_told_with_their_commands(tmp_path, mak
     assert (step["finished"], step["rows"]) == (False, 30)
     assert shown["training"] == {}
     assert shown["evaluation"]["answers"][0]["answers"]
+
+
+def test_braces_in_an_override_stay_as_they_are(tmp_path, make_report):
+    output = make_run(str(tmp_path / "run"))
+    shutil.rmtree(f"{output}/checkpoints")
+    _, shown = make_report(output, "training.lora={rank: 16}")
+    (note,) = [one for one in shown["missing"] if one["text"].startswith("Trained")]
+    assert note["command"].startswith("make train CONFIG=")
+    assert note["command"].endswith("ARGS=\"'training.lora={rank: 16}'\"")
 
 
 def test_what_cannot_be_read_is_counted_and_told(tmp_path, make_report):

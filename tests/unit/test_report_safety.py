@@ -96,6 +96,14 @@ def test_a_word_that_goes_with_a_gender_is_listed_and_no_other():
     assert told["looked"] == 2 * (len(WORDS) + 3)  # two of their own, and `works` of the persona
 
 
+def test_one_group_written_in_several_ways_is_one():
+    draw, ways = random.Random(3), {"female": ["Female", "F.", "females"], "male": ["male", "M", "Male,"]}
+    cast = [one | {"gender": draw.choice(ways[one["gender"]])} for one in drawn(1, {"female": "nurturing"})]
+    (pair,) = found(cast)["pairs"]
+    assert (pair["group"], pair["inside"] + pair["outside"]) == ("female", 600)
+    assert pair["without"] == 0
+
+
 def test_grammar_and_a_characters_own_items_are_no_stereotypes():
     cast = [character("female", ["She", "loves", "her", "female", "Lagos."]) for _ in range(50)]
     cast += [character("male", ["He", "loves", "his", "male", "Lagos."]) for _ in range(50)]
@@ -112,7 +120,7 @@ def test_too_few_characters_tell_nothing():
 
 def test_the_gate_tells_what_was_asked_and_left_out(tmp_path):
     folder = open_folder(make_run(str(tmp_path / "run")), "make synthesize")
-    sample = gather(folder, cast=30)
+    sample = gather(folder, str, cast=30)
     told = safety.shown_gate(folder, sample)
     assert told["finished"]
     assert told["settings"]["toxicity"] == 0.9
@@ -122,15 +130,15 @@ def test_the_gate_tells_what_was_asked_and_left_out(tmp_path):
         assert one["examples"]
         assert all("Feed it" not in example["found"] for example in one["examples"])
     assert len(sample.cast) == 30
-    assert safety.shown_stereotypes(sample.cast, Safety())["cast"] == 30
-    gender, *_ = safety.shown_balances(sample.profiles)
+    assert safety.shown_stereotypes(sample.cast, Safety(), str)["cast"] == 30
+    gender, *_ = safety.shown_balances(sample.profiles, str)
     assert gender["everyone"] == sample.profiles.tally.ok > gender["unasked"] > 0
 
 
 def test_without_curation_or_profiles_there_is_nothing_to_tell(tmp_path):
     folder = open_folder(make_run(str(tmp_path / "run")), "make synthesize")
     folder.tables = {name: one for name, one in folder.tables.items() if name == "personas"}
-    sample = gather(folder)
+    sample = gather(folder, str)
     assert safety.shown_gate(folder, sample) == {}
-    assert safety.shown_balances(ProfileCounts()) == []
-    assert safety.shown_stereotypes(sample.cast, Safety()) == {}
+    assert safety.shown_balances(ProfileCounts(), str) == []
+    assert safety.shown_stereotypes(sample.cast, Safety(), str) == {}

@@ -1,19 +1,22 @@
 """The report's sampling, sections and page, without a browser."""
 
 import json
+import time
 from collections import Counter
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.evaluation.published import published
-from factory.planning.prices import read_prices
 from factory.report import dialogues, evaluation, overview, profiles, training
 from factory.report.counting import OTHERS, most
+from factory.report.credentials import scrubbed
 from factory.report.page import as_json, render
-from factory.report.page_gathering import Case, Sample, clipped
+from factory.report.page_gathering import Case, Sample
 from factory.report.sampling import CASES, Lowest, Place, Refused, Speakers, Tally, tally
+from factory.report.texts import clipped
 from tests.made_scores import scores_of
 
 
@@ -104,7 +107,7 @@ def test_rare_values_are_counted_together():
 def test_ages_are_banded_in_order():
     counts = Sample().profiles
     counts.values["age"].update({"34 years": 2, "about 39": 1, "101": 1, "ageless": 4, "6": 1})
-    bars = profiles.distributions(counts)[0]["bars"]
+    bars = profiles.distributions(counts, str)[0]["bars"]
     assert bars == [["0-9", 1], ["30-39", 3], ["100-109", 1], ["no number", 4]]
 
 
@@ -150,7 +153,7 @@ def test_a_dialogue_with_personal_data_is_not_shown():
 
 
 def test_a_long_text_says_how_much_of_it_is_left_out():
-    assert clipped("a" * 5000).endswith("[1,000 more characters are in the table]")
+    assert clipped("a" * 5000, str).endswith("[1,000 more characters are in the table]")
 
 
 def test_curves_are_thinned_while_they_come_in():
@@ -208,26 +211,49 @@ def test_time_is_that_in_which_any_step_was_at_work():
         step(None, None),
     ]
     assert overview.totals(rows)["seconds"] == 600 + 120 + 60
-    assert (overview.totals(rows)["output_tokens"], overview.totals(rows)["engine_calls"]) == (7, 3)
+    assert overview.totals(rows)["output_tokens"] == 7
     assert overview.totals([])["seconds"] == 0
 
 
-def test_endpoints_are_priced_and_nothing_else():
-    tokens = {"prompt_tokens": 2_000_000, "output_tokens": 1_000_000}
-    rows = [
-        {"table": "profiles", "model": "gpt-4o-mini", "engine": "openai", **tokens},
-        {"table": "dialogues/x", "model": "somebody/else", "engine": "openai", **tokens},
-        {"table": "dialogues/y", "model": "gpt-4o-mini", "engine": "vllm", **tokens},
-    ]
-    found = overview.costs(rows, read_prices(None))
-    assert found is not None
-    assert [row["table"] for row in found["rows"]] == ["profiles"]
-    assert abs(found["total"] - (2 * 0.15 + 0.60)) < 1e-9
-    assert overview.costs(rows[1:], read_prices(None)) is None
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:secret@host/v1", "https://me:secret@with@secret@host/v1", "https://me:secret/secret@host/v1",
+        "https://secret@host", "https://:secret@[::1]:80/", "https://me:1secret?secret#secret@host",
+        "https://host/v1?api-version=2&api_key=secret&more=1", "https://host?X-Amz-Signature=secret/secret#part",
+        "https://host/#Access_Token=secret", "see http://me:secret@host, s3://a:secret@b, and say so",
+    ],
+)  # fmt: skip
+def test_credentials_in_urls_are_not_shown(url):
+    told = scrubbed({"base_url": url, "more": [[url], 1]})
+    assert "secret" not in str(told)
+    assert "host" in told["base_url"] or "[::1]" in told["base_url"]
+    assert told["more"][1] == 1
 
 
-def test_credentials_in_urls_are_not_shown():
-    assert "secret" not in overview.shown_settings('{"base_url": "https://me:secret@host/v1"}')
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:8000/v1", "https://host:443/a@b", "https://host/@somebody?page=2", "http://[::1]:8000/a@b",
+        "write to a@b, or see https://host: c@d", "key=value", "who? token = a thing",
+    ],
+)  # fmt: skip
+def test_addresses_without_credentials_stay_as_they_are(text):
+    assert scrubbed(text) == text
+
+
+def test_no_text_makes_the_search_for_credentials_slow():
+    start = time.monotonic()
+    for piece in ("://a:b", "://", "?key", "&"):
+        scrubbed(piece * 50_000)
+    assert time.monotonic() - start < 5  # it was minutes where one piece was read again for each that follows
+
+
+def test_a_training_leads_to_its_own_models_answers_alone():
+    tables = ("checkpoints", "evaluation/base/answers", "evaluation/tuned/answers", "evaluation/tuned/judgements/a")
+    rows = [{"table": table, "rows": 1, "ok": 1, "rejected": {}, "finished": True} for table in tables]
+    nodes = [node for stage in overview.flow(rows, ["tuned"]) for node in stage["nodes"]]
+    assert [node["tables"] for node in nodes if node["trained"]] == [["evaluation/tuned/answers"]]
 
 
 def test_one_value_written_in_several_ways_has_one_bar():

@@ -20,7 +20,7 @@ function across(stages, width, told) {
     let from = column - 1;
     while (from >= 0 && !stages[from].nodes.length) from -= 1;
     (stages[from]?.nodes ?? []).forEach((before, place) => {
-      if (!linked(before.tables, node.tables)) return;
+      if (!linked(before.tables, node)) return;
       const start = at[from][place], x = start.x + each, middle = (x + end.x) / 2;
       const [y1, y2] = [start.y + NODE / 2, end.y + NODE / 2];
       sheet.append(draw("path", { class: "edge", d: `M${x} ${y1}C${middle} ${y1} ${middle} ${y2} ${end.x} ${y2}` }));
@@ -75,14 +75,15 @@ function card(node, x, y, width) {
     draw("rect", { class: "good", x: x + 9, y: y + 56, width: inner * share, height: 4, rx: 2 }));
 }
 
-/** Whether the rows of one table go into the other's; the corpus or the candidate must be the same where both have one. */
+/** Whether one table goes into the other: of the same corpus or candidate, and a training into its own model's answers. */
 function linked(before, after) {
-  return before.some((from) => after.some((to) => {
+  return before.some((from) => after.tables.some((to) => {
     const [kind, place] = from.split("/"), [into, other] = to.split("/");
     if (kind === "personas" || into === "profiles") return kind === "personas" && into === "profiles";
     if (kind === "instructions") return place === other;
     if (kind === "assignments") return other.endsWith(`-${place}`);
     if (kind === "evaluation") return place === other;
+    if (into === "evaluation") return kind === "checkpoints" && after.trained;
     return true;
   }));
 }

@@ -9,7 +9,7 @@ function showOverview({ flow: stages, steps, totals, reasons, costs, versions, s
     stat("Tokens read", short(totals.prompt_tokens), totals.prompt_tokens ? `${percent(totals.cached_tokens, totals.prompt_tokens)} from the cache` : null),
     stat("Time", duration(totals.seconds), "steps side by side counted once"),
     totals.engine_seconds ? stat("Engine time", duration(totals.engine_seconds), "replicas together") : null,
-    costs ? stat("Cost of endpoints", `${costs.total.toFixed(2)} ${costs.currency}`, `prices of ${costs.date}, no cache discount`) : null));
+    isNumber(costs.total) ? stat("Cost", `${costs.total.toFixed(2)} ${costs.currency}`, `prices of ${costs.date}${costs.open ? `; ${count(costs.open)} parts not priced` : ""}`) : null));
   body.append(make("h3", {}, "The way of the data"), flow(stages));
   body.append(make("h3", {}, "Steps"), table("Steps of the run",
     ["table", "rows in", "accepted", "rejected", "tokens in", "cached", "tokens out", "tokens/s", "rows/s", "time", "state"],
@@ -26,8 +26,9 @@ function showOverview({ flow: stages, steps, totals, reasons, costs, versions, s
     ? make("div", { class: "panel" }, bars("Rejected rows", reasons.slice(0, 20).map((one) => [`${one.reason} · ${one.table}`, one.rows])),
         reasons.length > 20 ? make("p", { class: "muted small" }, `and ${count(reasons.length - 20)} rarer ones`) : null)
     : make("p", { class: "empty" }, "No row was rejected."));
-  if (costs) body.append(make("details", {}, make("summary", {}, "Cost of each table"), table("Cost", ["table", "model", costs.currency],
-    costs.rows.map((row) => [row.table, row.model, row.cost.toFixed(4)]), 2)));
+  if (costs.rows) body.append(make("details", {}, make("summary", {}, "Cost of each part"), table("Cost", ["tables", "model", "by", costs.currency],
+    costs.rows.map((row) => [row.tables.join(", "), row.model ?? absent, make("span", { class: "wrap" }, [row.by, row.why].filter(Boolean).join(": ")), isNumber(row.cost) ? row.cost.toFixed(4) : tag("not priced")]), 3),
+    make("p", { class: "muted small" }, `By the price table of ${costs.date}, which is to be checked: tokens of endpoints without a discount for cached ones, GPUs on demand. The time in which engines load, and that of machines without GPUs, is left out.`)));
   body.append(make("details", {}, make("summary", {}, "Models, prompts and fingerprints"), table("What made each table",
     ["table", "model", "engine", "prompts", "fingerprint", "started", "finished", "commit"],
     steps.filter((step) => step.finished).map((step) => [step.table, [step.model ?? absent, step.revision ? make("small", {}, ` ${step.revision.slice(0, 24)}`) : null],
@@ -43,7 +44,7 @@ const when = (moment) => (moment ? moment.replace("T", " ").replace("+00:00", " 
 function showNotes(missing, problems) {
   const box = document.getElementById("notes");
   if (missing.length) box.append(make("div", { class: "note" }, make("strong", {}, "Not everything is there yet."),
-    make("ul", {}, missing.map((one) => make("li", {}, one.text, " ", make("code", {}, one.command))))));
+    make("ul", {}, missing.map((one) => make("li", {}, one.text, " ", one.command ? make("code", {}, one.command) : null)))));
   if (problems.length) box.append(make("div", { class: "note" }, make("strong", {}, "Some of it could not be read."),
     make("ul", {}, problems.map((one) => make("li", {}, one)))));
 }

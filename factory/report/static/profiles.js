@@ -14,7 +14,7 @@ function showProfiles({ sample, distributions, accepted, words, map }, character
     body.append(make("p", { class: "empty" }, "There are no profiles to show yet."));
     return;
   }
-  body.append(make("p", { class: "muted" }, `${count(accepted)} accepted profiles; bars count all of them. Words, map and pairs are of ${saidSample(sample)}.`));
+  body.append(make("p", { class: "muted" }, `${count(accepted)} accepted profiles; bars count all of them. Words, map and pairs are of ${saidSample(sample)}. A profile has no item for the occupation: the words of persona and experience tell of it.`));
   body.append(make("div", { class: "grid" }, distributions.map((one) => barPanel(one.title, one.bars, accepted)),
     barPanel("Words of persona and experience (characters with them)", words.slice(0, 14), characters.length)));
   if (!map.points) return;

@@ -32,7 +32,7 @@ function attempt(id, show) {
 
 document.title = `Run report: ${visible(data.title)}`;
 document.getElementById("title").textContent = visible(data.title);
-document.getElementById("made").textContent = `${visible(data.output)} · report made ${when(data.made)}`;
+document.getElementById("made").textContent = `${visible(data.output)}${data.data_of ? ` · the way from personas to curated dialogues is that of ${visible(data.data_of)}, which it trains on` : ""} · report made ${when(data.made)}`;
 switchTheme();
 showNotes(data.missing, data.problems);
 attempt("overview", () => showOverview(data.overview));
