@@ -26,7 +26,7 @@ function showScores(body, scores) {
   body.append(make("h3", {}, "By task"), table("Scores by task", head, [...scores.candidates.map((one) => row(one, first)), ...(scores.comparable ? paper : [])], 2));
   body.append(scores.comparable
     ? make("p", { class: "muted small" }, "Rows marked (paper) are OpenCharacter's; their judge is gpt-4o-2024-08-06, and numbers of other judges do not compare with them.")
-    : make("details", {}, make("summary", {}, "The paper's scores, which do not compare: they are of PersonaGym, by gpt-4o-3024-08-06"), table("The paper's scores", head.slice(0, -3), paper.map((one) => one.slice(0, -3)), 2)));
+    : make("details", {}, make("summary", {}, "The paper's scores, which do not compare: they are of PersonaGym, by gpt-4o-2024-08-06"), table("The paper's scores", head.slice(0, -3), paper.map((one) => one.slice(0, -3)), 2)));
   body.append(make("details", {}, make("summary", {}, "The answers that were judged"), table("Answers", ["model", "weights", "questions", "answered", "cut at the limit", "words an answer"],
     scores.candidates.map((one) => [one.name, one.model, count(one.questions), count(one.answered), count(one.truncated), fixed(one.words, 0)]), 2)));
   body.append(make("h3", {}, "By judge"));
