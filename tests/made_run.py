@@ -214,6 +214,7 @@ def _training(output: str, steps: int = 40) -> None:
                     "loss": 2.5 - 0.015 * step,
                     "learning_rate": rate,
                     "tokens": 4000,
+                    "seconds": 4000 / (70.0 + step),
                     "tokens_per_second": 70.0 + step,
                 }
             )

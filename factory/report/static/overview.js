@@ -9,7 +9,7 @@ function showOverview({ flow: stages, steps, totals, reasons, costs, versions, s
     stat("Tokens read", short(totals.prompt_tokens), totals.prompt_tokens ? `${percent(totals.cached_tokens, totals.prompt_tokens)} from the cache` : null),
     stat("Time", duration(totals.seconds), "steps side by side counted once"),
     totals.engine_seconds ? stat("Engine time", duration(totals.engine_seconds), "replicas together") : null,
-    isNumber(costs.total) ? stat("Cost", `${costs.total.toFixed(2)} ${costs.currency}`, `prices of ${costs.date}${costs.open ? `; ${count(costs.open)} parts not priced` : ""}`) : null));
+    isNumber(costs.total) ? stat("Cost", `${costs.total.toFixed(2)} ${costs.currency}`, `prices of ${costs.date}${costs.open ? `; ${count(costs.open)} of ${count(costs.rows.length)} parts not priced` : ""}`) : null));
   body.append(make("h3", {}, "The way of the data"), flow(stages));
   body.append(make("h3", {}, "Steps"), table("Steps of the run",
     ["table", "rows in", "accepted", "rejected", "tokens in", "cached", "tokens out", "tokens/s", "rows/s", "time", "state"],
@@ -27,7 +27,7 @@ function showOverview({ flow: stages, steps, totals, reasons, costs, versions, s
         reasons.length > 20 ? make("p", { class: "muted small" }, `and ${count(reasons.length - 20)} rarer ones`) : null)
     : make("p", { class: "empty" }, "No row was rejected."));
   if (costs.rows) body.append(make("details", {}, make("summary", {}, "Cost of each part"), table("Cost", ["tables", "model", "by", costs.currency],
-    costs.rows.map((row) => [row.tables.join(", "), row.model ?? absent, make("span", { class: "wrap" }, [row.by, row.why].filter(Boolean).join(": ")), isNumber(row.cost) ? row.cost.toFixed(4) : tag("not priced")]), 3),
+    costs.rows.map((row) => [make("span", { class: "wrap" }, row.tables.join(", ")), row.model ?? absent, make("span", { class: "wrap" }, [row.by, row.why].filter(Boolean).join(": ")), isNumber(row.cost) ? row.cost.toFixed(4) : tag("not priced")]), 3),
     make("p", { class: "muted small" }, `By the price table of ${costs.date}, which is to be checked: tokens of endpoints without a discount for cached ones, GPUs on demand. The time in which engines load, and that of machines without GPUs, is left out.`)));
   body.append(make("details", {}, make("summary", {}, "Models, prompts and fingerprints"), table("What made each table",
     ["table", "model", "engine", "prompts", "fingerprint", "started", "finished", "commit"],
