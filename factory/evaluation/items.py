@@ -4,8 +4,8 @@
     per candidate    (questions,)              words of the answer
     per judge        (candidates, questions)   score and expected score, NaN where there is none
 
-Judges differ in height, so a mean over those that happened to score an answer would move with each
-failure of a mild or a strict one. Neither mean here does.
+Judges differ in height, so a mean over those that happened to score an answer would rise with each
+failure of a strict one and fall with each of a mild one. Neither mean here does.
 """
 
 from collections.abc import Iterator
@@ -57,9 +57,9 @@ def over_judges(items: Items, by_judge: np.ndarray) -> np.ndarray:
     found = np.full(by_judge.shape[1], np.nan)
     for task in range(len(TASK_NAMES)):
         asked = items.task == task
-        told = np.ma.masked_invalid(by_judge[:, asked].astype(float))
-        heights = told.mean(axis=1, keepdims=True)
-        found[asked] = np.ma.filled((told - heights).mean(axis=0) + heights.mean(), np.nan)
+        told = by_judge[:, asked].astype(float)
+        heights = _mean(told, axis=1)
+        found[asked] = _mean(told - heights[:, None], axis=0) + _mean(heights[:, None], axis=0)
     return np.round(found, 9)  # scores that are equal stay so to the last bit
 
 
@@ -69,7 +69,15 @@ def paired_cells(items: Items, a: int, b: int) -> Iterator[tuple[np.ndarray, np.
     Questions are paired: of a judge's scores only those count that it gave to the answers of both.
     """
     both = ~np.isnan(items.scores[a]) & ~np.isnan(items.scores[b])
-    of_a, of_b = (np.ma.masked_array(items.scores[one].astype(float), ~both) for one in (a, b))
+    of_a, of_b = (np.where(both, items.scores[one], np.nan) for one in (a, b))
     for judge in range(len(both)):
-        yield cells(items, of_a[judge].filled(np.nan)), cells(items, of_b[judge].filled(np.nan))
-    yield cells(items, of_a.mean(axis=0).filled(np.nan)), cells(items, of_b.mean(axis=0).filled(np.nan))
+        yield cells(items, of_a[judge]), cells(items, of_b[judge])
+    yield cells(items, _mean(of_a, axis=0)), cells(items, _mean(of_b, axis=0))
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of what is there; NaN where nothing is."""
+    there = ~np.isnan(values)
+    number = there.sum(axis=axis)
+    total = np.where(there, values, 0).sum(axis=axis)
+    return np.asarray(np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0))
