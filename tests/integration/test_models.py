@@ -144,13 +144,12 @@ def test_a_model_in_a_bucket_is_the_one_in_the_folder_that_it_was_copied_from(s3
 
 
 def test_a_model_whose_template_refuses_a_system_message_is_told_before_a_run(tmp_path):
-    folder = tmp_path / "model"
-    shutil.copytree(models.fetch("embedded"), folder)
-    template = (folder / "chat_template.jinja").read_text()
+    folder, own = tmp_path / "model", Path(models.fetch("embedded"))
+    shutil.copytree(own, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / "model.safetensors").symlink_to(own / "model.safetensors")
     assert locate_model(VllmEngine(model=str(folder))).ref == str(folder)
+    template = folder / "chat_template.jinja"
     refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-    other = tmp_path / "other"
-    shutil.copytree(folder, other)
-    (other / "chat_template.jinja").write_text(refusing + template)
-    with pytest.raises(ModelError, match=r"other'.*refuses a chat of system, user, assistant \(no system role\)"):
-        locate_model(VllmEngine(model=str(other)))
+    template.write_text(refusing + template.read_text())
+    with pytest.raises(ModelError, match=r"model'.*refuses a chat of system, user, assistant \(no system role\)"):
+        locate_model(VllmEngine(model=str(folder)))
