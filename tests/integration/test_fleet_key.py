@@ -4,7 +4,7 @@ from starlette.testclient import TestClient
 
 from factory.config import Fleet, FleetJudge
 from factory.errors import ConfigError
-from factory.evaluation.deployment import KeyCheck, _digest, wire_name
+from factory.evaluation.deployment import KeyCheck, _digest, wire_name, workers
 from factory.evaluation.fleet import check_fleet, fleet_key_env
 
 
@@ -49,3 +49,8 @@ def test_another_model_or_setting_is_another_name_on_the_wire():
     assert wire_name(judge) == wire_name(judge.model_copy(update={"replicas": (1, 9)}))
     assert wire_name(judge) != wire_name(judge.model_copy(update={"engine_kwargs": {"max_model_len": 512}}))
     assert wire_name(judge).startswith("a-")
+
+
+def test_a_replica_has_a_bundle_for_each_stage_of_its_pipeline_too():
+    parallel = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
+    assert workers(FleetJudge(name="a", model="embedded", engine_kwargs=parallel)) == 8
