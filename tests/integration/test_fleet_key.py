@@ -4,7 +4,7 @@ from starlette.testclient import TestClient
 
 from factory.config import Evaluation, Fleet, FleetJudge, RunConfig
 from factory.errors import ConfigError
-from factory.evaluation.deployment import KeyCheck, _digest, queued, wire_name
+from factory.evaluation.deployment import KeyCheck, _digest, queued, wire_name, workers
 from factory.evaluation.fleet import check_fleet, fleet_key_env
 from factory.evaluation.judges import open_judges
 
@@ -64,3 +64,8 @@ def test_the_queue_of_one_replica_holds_all_that_a_run_asks_at_a_time(replicas):
     judge = FleetJudge(name="a", model="embedded", device="cpu", replicas=replicas)
     (client,) = open_judges(RunConfig.model_construct(evaluation=Evaluation(judges=(judge,))), "")
     assert client.config.concurrency <= queued(judge) <= 2 * replicas[1] * judge.at_once
+
+
+def test_a_replica_has_a_bundle_for_each_stage_of_its_pipeline_too():
+    parallel = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
+    assert workers(FleetJudge(name="a", model="embedded", engine_kwargs=parallel)) == 8

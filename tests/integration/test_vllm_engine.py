@@ -48,17 +48,24 @@ def test_special_tokens_in_data_are_plain_text(tokenizer, token):
 
 ASKED = """
 import json, sys
-from factory import runtime
+import ray
+from factory import errors, runtime
 from factory.config import Sampling, VllmEngine
 from factory.engine.vllm import VllmGeneration
 runtime.start()
 for device, engine_kwargs in json.loads(sys.argv[1]):
     engine = VllmEngine(model="embedded", device=device, engine_kwargs=engine_kwargs)
-    stage = VllmGeneration(engine, Sampling(), 0, 256)._stage()
+    generation = VllmGeneration(engine, Sampling(), 0, 256)
+    stage = generation._stage()
     asked = stage.map_batches_kwargs
     passed = stage.fn_constructor_kwargs["engine_kwargs"]
     numbers = [asked.get(name) for name in ("num_cpus", "num_gpus", "resources", "ray_remote_args_fn")]
-    print(json.dumps([*numbers, passed["distributed_executor_backend"]]))
+    try:
+        generation(ray.data.range(1))
+        refused = ""
+    except errors.ConfigError as problem:
+        refused = str(problem).split(",")[0]
+    print(json.dumps([*numbers, passed["distributed_executor_backend"], refused]))
 """
 
 
@@ -71,11 +78,11 @@ def test_a_replica_is_one_actor_that_asks_for_all_it_needs_and_leaves_nothing_be
         command, cwd=PROJECT, env=os.environ | shared_ray, capture_output=True, text=True, check=True, timeout=200
     )
     assert list(map(json.loads, told.stdout.splitlines())) == [
-        [8, 8, None, None, "mp"],
-        [8, 8, None, None, "mp"],
-        [1, 1, None, None, "uni"],
-        [1, None, None, None, "mp"],
-        [8, None, None, None, "mp"],
+        [8, 8, None, None, "mp", "engine.replicas asks for 8 CPU and 8 GPU on one node"],
+        [8, 8, None, None, "mp", "engine.replicas asks for 8 CPU and 8 GPU on one node"],
+        [1, 1, None, None, "uni", "engine.replicas asks for 1 CPU and 1 GPU on one node"],
+        [1, None, None, None, "mp", ""],
+        [8, None, None, None, "mp", "engine.replicas asks for 8 CPU on one node"],
     ]
 
 
