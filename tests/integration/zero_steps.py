@@ -1,0 +1,104 @@
+"""Steps of a ZeRO engine under changing numbers of workers, without Ray: a forked process a worker, over gloo.
+
+Prints the losses of 2 workers, then 1, then 2 again, each group going on from the checkpoint of the one before,
+and those of one worker that is never disturbed, as JSON.
+
+python -m tests.integration.zero_steps FOLDER STAGE full|lora
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import deepspeed
+import ray
+import torch
+import torch.distributed as dist
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from factory.config import Training
+from factory.training import checkpoints
+from factory.training.model import PackedLoss, batch_of, with_adapters
+from factory.training.saving import Saver
+from factory.training.zero import make_engine
+
+BATCH, TOKENS, STEPS = 2, 24, 2
+
+
+def steps(folder: str, training: Training, count: int, rank: int, told: Any) -> None:
+    """One worker's part of some steps and of the checkpoint after them."""
+    torch.set_num_threads(1)
+    os.environ["LOCAL_RANK"] = str(rank)  # DeepSpeed asks for it
+    workers = training.num_workers
+    store = dist.FileStore(f"{folder}-{training.num_workers}-{count}-{len(told)}", workers)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=workers)
+    deepspeed.init_distributed(dist_backend="gloo")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, tie_word_embeddings=True,
+    )  # fmt: skip
+    model: Any = LlamaForCausalLM(config)
+    if training.lora:
+        model = with_adapters(model, training.lora)
+    saver = Saver(folder, training, rank, workers, rank, workers)
+    last = checkpoints.newest(folder)
+    other = last is not None and last.workers != workers
+    engine = make_engine(PackedLoss(model.train()), training, on_gpu=False, universal=other)
+    if last:
+        saver.load(engine, last, other)
+    first = last.step if last else 0
+    for _ in range(count):
+        mine = 0.0
+        for place in range(rank, BATCH, workers):
+            draw = torch.Generator().manual_seed(place)  # the same at each step, so that something is learned
+            ids = torch.randint(64, (TOKENS,), generator=draw).tolist()
+            row = {"input_ids": ids, "loss_mask": [True] * TOKENS, "lengths": [TOKENS]}
+            losses = engine(**batch_of(row, engine.device)[0])
+            engine.backward(losses.mean())
+            engine.step()
+            mine += float(losses.detach().mean()) / BATCH
+        loss = torch.tensor(mine)
+        dist.all_reduce(loss)
+        if rank == 0:
+            told.append(float(loss))
+    saver.save(engine, first + count, None, last)
+    dist.destroy_process_group()
+
+
+def group(folder: str, training: Training, count: int, told: Any) -> None:
+    """A group of workers, from its start to its end."""
+    forked = multiprocessing.get_context("fork")  # what is imported stays imported
+    workers = [
+        forked.Process(target=steps, args=(folder, training, count, rank, told)) for rank in range(training.num_workers)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not any(worker.exitcode for worker in workers)
+
+
+def main(folder: str, stage: int, lora: bool) -> None:
+    """Print the losses of both runs."""
+    sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: (
+        None
+    )  # it would be compiled first, and gloo can do it all
+    ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
+    settings = {
+        "zero_stage": stage, "global_batch_size": BATCH, "precision": "fp32", "learning_rate": 1e-2,
+        "lora": {"rank": 2} if lora else None,
+    }  # fmt: skip
+    with multiprocessing.get_context("fork").Manager() as manager:
+        changing, alone = manager.list(), manager.list()
+        for workers in (2, 1, 2):
+            group(f"{folder}/changing", Training(num_workers=workers, **settings), STEPS, changing)
+        group(f"{folder}/alone", Training(num_workers=1, **settings), 3 * STEPS, alone)
+        print(json.dumps({"changing": list(changing), "alone": list(alone)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "lora")
