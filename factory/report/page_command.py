@@ -96,7 +96,7 @@ def collect(config: RunConfig, command: Command, known: Known) -> dict[str, Any]
     sample = gather(folder, mask, config.safety.pair_characters)
     rows = overview.steps(folder.tables, sample.tallies)
     characters, trained = list(sample.characters.values()), training.shown_training(folder)
-    data = {
+    data: dict[str, Any] = {
         "title": config.output.rstrip("/").rpartition("/")[2],
         "output": config.output,
         "data_of": data_of,
