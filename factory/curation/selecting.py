@@ -55,7 +55,7 @@ def select(run: Run, examined: Examined, twins: Any) -> Selected:
     profiles = [_spill_profiles.remote(here, speakers, shard) for shard in run.profiles.shards()]
     files = ray.put((ray.get(spilled), ray.get(profiles)))
     limit = _limit.options(num_returns=2 + len(run.sources))
-    limited: list[list[Any]] = [limit.remote(here, taken, files, part) for part in range(taken.partitions)]
+    limited: list[Any] = [limit.remote(here, taken, files, part) for part in range(taken.partitions)]
     cutoffs = _cutoffs(run, limited)
     over = _sorted.remote(*[overs for overs, *_ in limited])
     made = [

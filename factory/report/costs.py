@@ -6,7 +6,7 @@ Whatever the manifests do not tell enough of is named, and has no price.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from factory.config import FleetJudge, RunConfig, VllmEngine
+from factory.config import FleetJudge, RunConfig, VllmEngine, workers
 from factory.report.outputs import is_of_data
 from factory.report.page_reading import Found, whole
 
@@ -120,29 +120,36 @@ def _engines(tables: Sequence[Found], config: RunConfig, prices: PriceTable) -> 
 
 def _training(found: Found, config: RunConfig, prices: PriceTable, seconds: float | None) -> dict[str, Any]:
     by = found.manifest.get("trained_by")
-    workers = whole(by.get("workers")) if isinstance(by, dict) else config.training.num_workers
+    processes = whole(by.get("workers")) if isinstance(by, dict) else config.training.num_workers
     on_gpus = _on_gpus(config.training.device, found)
-    if on_gpus and seconds and workers:
-        return _hours([found], config, prices, workers * seconds, ", steps alone")
+    if on_gpus and seconds and processes:
+        return _hours([found], config, prices, processes * seconds, ", steps alone")
     told = {False: ON_CPUS, None: UNKNOWN, True: "how long its steps took is not told"}
     return _row([found], "", None, told[on_gpus])
 
 
 def _hours(tables: Sequence[Found], config: RunConfig, prices: PriceTable, seconds: float, told: str) -> dict[str, Any]:
-    kind, hours = config.planning.gpu, seconds / 3600
+    kind, hours = _kind(tables[0].name, config), seconds / 3600
     by = f"{hours:,.2f} GPU-hours of {kind}{told}"
     if kind not in prices.gpu_hours:
         return _row(tables, by, None, f"the price table has no {kind} (planning.gpu)")
     return _row(tables, by, hours * prices.gpu_hours[kind].on_demand)
 
 
+def _kind(table: str, config: RunConfig) -> str:
+    """The GPU that made a table, as the config tells it to the planner."""
+    gpus = config.planning.gpu
+    if table == TRAINING:
+        return gpus.training
+    return gpus.synthesis if _member(table, config) is config.engine else gpus.judges
+
+
 def _gpus(member: Any, found: Found) -> int | None:
     """The GPUs of a replica: 0 on CPUs, None where nothing tells."""
     if not isinstance(member, (VllmEngine, FleetJudge)):
         return None
-    passed, on_gpus = member.engine_kwargs, _on_gpus(member.device, found)
-    parts = (whole(passed.get(f"{kind}_parallel_size", 1)) or 1 for kind in ("tensor", "pipeline"))
-    return None if on_gpus is None else next(parts) * next(parts) if on_gpus else 0
+    on_gpus = _on_gpus(member.device, found)
+    return None if on_gpus is None else workers(member.engine_kwargs) if on_gpus else 0
 
 
 def _on_gpus(device: str, found: Found) -> bool | None:

@@ -118,7 +118,7 @@ def find_sources(config: RunConfig, what: What, form: Format, file_type: FileTyp
     if form == "opencharacter":
         parts.append(_characters(config, dialogues, what, sum(tables.values(), ())))
         made[CHARACTERS_PART] = [_made(table, what) for table in parts[-1].tables]
-    settings = {"what": what, "format": form, "file_type": file_type, "made_of": made}
+    settings: dict[str, Any] = {"what": what, "format": form, "file_type": file_type, "made_of": made}
     if parts[-1].only is not None:
         settings["characters"] = "those who speak"
     return Sources(config, form, what, tuple(part for part in parts if part.rows), dialogues, settings)
