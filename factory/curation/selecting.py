@@ -55,7 +55,7 @@ def select(run: Run, examined: Examined, twins: Any) -> Selected:
     profiles = [_spill_profiles.remote(here, speakers, shard) for shard in run.profiles.shards()]
     files = ray.put((ray.get(spilled), ray.get(profiles)))
     limit = _limit.options(num_returns=2 + len(run.sources))
-    limited: list[list[Any]] = [limit.remote(here, taken, files, part) for part in range(taken.partitions)]
+    limited: list[Any] = [limit.remote(here, taken, files, part) for part in range(taken.partitions)]
     cutoffs = _cutoffs(run, limited)
     over = _sorted.remote(*[overs for overs, *_ in limited])
     made = [
@@ -75,7 +75,7 @@ def within(run: Run, dialogues: np.ndarray, below: int | None) -> np.ndarray:
     return np.asarray(draws(dialogues, run.config.seed, "mixture") < np.uint64(below))
 
 
-def _cutoffs(run: Run, limited: list[list[Any]]) -> list[int | None]:
+def _cutoffs(run: Run, limited: list[Any]) -> list[int | None]:
     sources = run.sources
     weights = [source.weight for source in sources if source.weight is not None]
     if not weights:
