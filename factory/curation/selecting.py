@@ -75,7 +75,7 @@ def within(run: Run, dialogues: np.ndarray, below: int | None) -> np.ndarray:
     return np.asarray(draws(dialogues, run.config.seed, "mixture") < np.uint64(below))
 
 
-def _cutoffs(run: Run, limited: list[list[Any]]) -> list[int | None]:
+def _cutoffs(run: Run, limited: list[Any]) -> list[int | None]:
     sources = run.sources
     weights = [source.weight for source in sources if source.weight is not None]
     if not weights:
