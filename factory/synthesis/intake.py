@@ -49,8 +49,8 @@ def take_in(
 ) -> dict[str, Any]:
     """Make the table of an input, unless it is there, and return its manifest.
 
-    The manifest's fingerprint is that of the accepted rows: the same content from another place
-    leaves everything behind it as it is.
+    The manifest's fingerprint is that of the accepted rows and of how they are cut into shards: the
+    same content from another place leaves everything behind it as it is, while it is cut as before.
     """
     stats = [_file_stats(path) for path in files]
     decided = {**settings, "files": stats, "limit": limit}
@@ -158,7 +158,10 @@ def _read(intake: Intake, source: int, raw: RawRow) -> Any | Reject:
 def _settle_all(
     intake: Intake, exchange: Exchange, files: list[str], table: Table, shard_rows: int, progress: Progress
 ) -> tuple[Counts, str]:
-    """Write every partition; the digest is over the accepted rows' ids and places, in order."""
+    """Write every partition; the digest is over the accepted rows' ids and places, in order, and their shards.
+
+    A refused row more may cut all shards anew, and what is made shard by shard must then start anew too.
+    """
     work = ray.data.range(exchange.partitions, override_num_blocks=exchange.partitions)
     settled = work.map(partial(_settle, intake, exchange, files, table, shard_rows), num_cpus=0.5)
     counts, digests = Counts(), {}
@@ -168,7 +171,8 @@ def _settle_all(
         digests[row["partition"]] = row["digest"]
         progress.advance(part)
         metrics.count(table.name, part)
-    return counts, hashlib.sha256("".join(digests[p] for p in sorted(digests)).encode()).hexdigest()[:16]
+    cut = f"{exchange.partitions} partitions, {shard_rows} rows a shard: "
+    return counts, hashlib.sha256((cut + "".join(digests[p] for p in sorted(digests))).encode()).hexdigest()[:16]
 
 
 def _settle(

@@ -134,6 +134,20 @@ def test_a_finished_run_is_skipped_and_a_changed_setting_starts_a_new_table(make
     assert {name: finished_shards(run, name) for name in TABLES} == before
 
 
+@pytest.mark.slow
+def test_unfinished_profiles_start_anew_where_refused_rows_cut_the_personas_anew(make_run):
+    run = make_run("recut", 33)
+    run.finish()
+    assert len(run.table("profiles").shards()) == 3
+    storage.delete_file(f"{run.table('profiles').path}/manifest.json")  # as a killed run leaves it
+    with Path(run.config["personas"]["source"]).open("a") as file:
+        file.write("-\n" * 17_400)
+    run.finish()
+    assert run.reasons("personas") == {"ok": 33, "invalid_json": 17_400}
+    assert len(run.table("profiles").shards()) == 2
+    assert len(ids(run, "profiles")) == len(set(ids(run, "profiles"))) == 33
+
+
 def superseded_ids(run) -> list[str]:
     import pyarrow.parquet as pq
 
