@@ -23,7 +23,7 @@ from factory.training.order import Order
 from factory.training.pack import Packed
 from factory.training.saving import Saver, Stop
 from factory.training.wishes import Wishes
-from factory.training.zero import consolidated_weights, learning_rate, make_engine, use_cores
+from factory.training.zero import consolidated_weights, join_workers, learning_rate, make_engine, use_cores
 
 VALIDATION = pa.schema(
     [pa.field("dialogue_id", pa.string()), pa.field("loss", pa.float64()), pa.field("tokens", pa.int64())]
@@ -63,7 +63,6 @@ class Worker:
     """One rank of the group."""
 
     def __init__(self, setup: Setup, events: Any, gate: Gate) -> None:
-        import deepspeed
         import ray.train.torch
 
         self.setup, self.events = setup, events
@@ -73,7 +72,7 @@ class Worker:
         self.rank, self.workers = context.get_world_rank(), context.get_world_size()
         self.wishes = Wishes(gate, self.rank, self._sum)
         use_cores(context.get_local_world_size())
-        deepspeed.init_distributed(dist_backend="nccl" if setup.on_gpu else "gloo")
+        join_workers(setup.on_gpu)
         self.device = ray.train.torch.get_device() if setup.on_gpu else torch.device("cpu")
         if setup.on_gpu:
             torch.cuda.set_device(self.device)

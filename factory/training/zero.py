@@ -70,6 +70,18 @@ def make_engine(module: torch.nn.Module, training: Training, on_gpu: bool, unive
     return engine
 
 
+def join_workers(on_gpu: bool) -> None:
+    """Bring up the process group that DeepSpeed's engines talk through.
+
+    Without the collective that DeepSpeed compiles for inference on CPUs, which no training uses: where a
+    worker is killed while it compiles, the lock stays, and every later training waits for it for ever.
+    """
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo")
+
+
 def use_cores(local_workers: int) -> None:
     """Share the machine's cores among its workers; Ray gives a process that asks for half a CPU one thread.
 

@@ -13,7 +13,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-import deepspeed
+import deepspeed  # noqa: F401  # once, and not in each fork
 import ray
 import torch
 import torch.distributed as dist
@@ -23,7 +23,7 @@ from factory.config import Training
 from factory.training import checkpoints
 from factory.training.model import PackedLoss, batch_of, with_adapters
 from factory.training.saving import Saver
-from factory.training.zero import make_engine
+from factory.training.zero import join_workers, make_engine
 
 BATCH, TOKENS, STEPS = 2, 24, 2
 
@@ -35,7 +35,7 @@ def steps(folder: str, training: Training, count: int, rank: int, told: Any) -> 
     workers = training.num_workers
     store = dist.FileStore(f"{folder}-{training.num_workers}-{count}-{len(told)}", workers)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=workers)
-    deepspeed.init_distributed(dist_backend="gloo")
+    join_workers(on_gpu=False)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
@@ -84,9 +84,6 @@ def group(folder: str, training: Training, count: int, told: Any) -> None:
 
 def main(folder: str, stage: int, lora: bool) -> None:
     """Print the losses of both runs."""
-    sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: (
-        None
-    )  # it would be compiled first, and gloo can do it all
     ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
     settings = {
         "zero_stage": stage, "global_batch_size": BATCH, "precision": "fp32", "learning_rate": 1e-2,
