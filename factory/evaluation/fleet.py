@@ -86,10 +86,12 @@ def standing(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> 
 
 
 def is_abandoned() -> bool:
-    """Whether the Ray that this process is joined to has the fleet of a run that was killed."""
+    """Whether the Ray that this process is joined to has the fleet of a run that was killed, or its door alone."""
     from ray import serve
 
-    if RUNS_APP not in serve.status().applications:
+    there = serve.status()
+    nothing_served = there.proxies and not there.applications
+    if RUNS_APP not in there.applications and not nothing_served:
         return False
     try:
         ray.get_actor(**OWNER)

@@ -22,6 +22,8 @@ from factory.head import free_port
 from tests.integration.runs import PROJECT
 
 KEY = "a-key-of-these-tests"
+GONE_S = 5
+"""After as long Ray has seen that a killed driver is gone."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a fleet takes minutes to load on two cores
 
 
@@ -118,6 +120,8 @@ def test_a_killed_replica_and_a_killed_driver_leave_the_judgements_of_an_undistu
     for name in ("benchmark", "one/answers"):
         shutil.copytree(f"{calm.output}/evaluation/{name}", f"{shaken.output}/evaluation/{name}")
     written = shaken.table("evaluation/one/judgements/judge").shards
+    shaken.kill_when(lambda: listens(port), job="evaluate")  # the door is there, perhaps with no judge behind it
+    time.sleep(GONE_S)
     process = shaken.start_until(written, job="evaluate")
     replicas = [p for p in psutil.Process().children(recursive=True) if "ServeReplica" in " ".join(p.cmdline())]
     replicas[0].kill()
@@ -130,7 +134,7 @@ def test_a_killed_replica_and_a_killed_driver_leave_the_judgements_of_an_undistu
     before = judged(shaken)
     process.kill()
     process.wait()
-    time.sleep(5)  # Ray has seen that the driver is gone
+    time.sleep(GONE_S)
     assert listens(port)
     assert "using the fleet that a killed run left" in shaken.finish(job="evaluate", timeout=600)
     assert not listens(port)
