@@ -46,7 +46,9 @@ def exported(base: str, target: Path, lora: Lora | None = None) -> Path:
     training = Training(base_model=base, chat_template="llama-3", precision="fp32", lora=lora)
     model = load_model(base, training, 0)
     weights = {name: value for name, value in model.state_dict().items() if lora is None or "lora_" in name}
-    setup = SimpleNamespace(training=training, card="# Card", fingerprint="f", model_folder=str(target / "model"))
+    setup = SimpleNamespace(
+        training=training, base_model=base, card="# Card", fingerprint="f", model_folder=str(target / "model")
+    )
     export_model(weights, base, setup)
     return target / "model"
 
@@ -80,7 +82,9 @@ def test_adapters_kept_apart_stop_there_too_and_name_their_base_and_no_cache(bas
     training = Training(base_model=named, chat_template="llama-3", precision="fp32", lora=Lora(rank=2, merge=False))
     model = load_model(base, training, 0)
     weights = {name: value for name, value in model.state_dict().items() if "lora_" in name}
-    setup = SimpleNamespace(training=training, card="", fingerprint="f", model_folder=str(tmp_path / "model"))
+    setup = SimpleNamespace(
+        training=training, base_model=base, card="", fingerprint="f", model_folder=str(tmp_path / "model")
+    )
     export_model(weights, base, setup)
     told = json.loads((tmp_path / "model/adapter_config.json").read_text())
     there = "HuggingFaceTB/SmolLM2-135M-Instruct" if named == "embedded" else named
