@@ -280,7 +280,7 @@ def test_trl_trains_on_it(made, tmp_path):
             disable_tqdm=True,
         ),
     )
-    assert len(trainer.train_dataset) == DIALOGUES - VALIDATION
+    assert len(trainer.train_dataset) == len(accepted(made, "curated/train"))
     ids = trainer.train_dataset[0]["input_ids"]
     text = trainer.processing_class.decode(ids)
     first = found["train"][0]["messages"]

@@ -27,6 +27,7 @@ def session(shared_ray):
     with pytest.MonkeyPatch.context() as patched:
         for name, value in shared_ray.items():
             patched.setenv(name, value)
+        ray.shutdown()  # another module's may have joined one
         runtime.start()
         yield
         ray.shutdown()

@@ -49,13 +49,13 @@ def test_special_tokens_in_data_are_plain_text(tokenizer, token):
 ASKED = """
 import json, sys
 import ray
-from factory import errors, runtime
+from factory import errors, models, runtime
 from factory.config import Sampling, VllmEngine
 from factory.engine.vllm import VllmGeneration
 runtime.start()
 for device, engine_kwargs in json.loads(sys.argv[1]):
     engine = VllmEngine(model="embedded", device=device, engine_kwargs=engine_kwargs)
-    generation = VllmGeneration(engine, Sampling(), 0, 256)
+    generation = VllmGeneration(engine, models.locate("embedded"), Sampling(), 0, 256)
     stage = generation._stage()
     asked = stage.map_batches_kwargs
     passed = stage.fn_constructor_kwargs["engine_kwargs"]
