@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -141,9 +140,7 @@ def test_killed_half_way_it_starts_again_and_when_finished_it_is_skipped(tmp_pat
     ]
 
     before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix}
-    started = time.monotonic()
     assert "was finished before" in run.finish("--format", "messages", job="export")
-    assert time.monotonic() - started < 5, "about one, where the machine is free"
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

@@ -1,7 +1,6 @@
 """What protects people: personal data, real people and offensive words, and all that only looks like them."""
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -270,12 +269,11 @@ def test_personal_data_go_before_all_else_since_other_reasons_quote_the_reply():
     assert (found.reason, found.detail) == ("real_person", "persona: serena williams")
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("odd", ODD)
 def test_no_text_takes_long_or_stops_a_run(odd):
     text = odd * (100_000 // len(odd))
     people = read_people(None)
-    start = time.monotonic()
     told = case(text, text, persona=text, profile=text)
     (worst,) = toxicities([told])
     unsafe(told, Safety(phone_regions=("US", "KR")), people, worst)
-    assert time.monotonic() - start < 5

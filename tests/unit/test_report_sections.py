@@ -1,7 +1,6 @@
 """The report's sampling, sections and page, without a browser."""
 
 import json
-import time
 from collections import Counter
 
 import pyarrow as pa
@@ -242,11 +241,10 @@ def test_addresses_without_credentials_stay_as_they_are(text):
     assert scrubbed(text) == text
 
 
+@pytest.mark.timeout(60)  # it was minutes where one piece was read again for each that follows
 def test_no_text_makes_the_search_for_credentials_slow():
-    start = time.monotonic()
     for piece in ("://a:b", "://", "?key", "&"):
         scrubbed(piece * 50_000)
-    assert time.monotonic() - start < 5  # it was minutes where one piece was read again for each that follows
 
 
 def test_a_training_leads_to_its_own_models_answers_alone():
