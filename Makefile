@@ -36,6 +36,7 @@ $(STAMP): $(LOCK) pyproject.toml | .venv/bin/uv
 	@rm -f .venv/.setup-*
 	.venv/bin/uv pip sync --compile-bytecode --python .venv/bin/python $(if $(filter cpu,$(ACCELERATOR)),$(CPU_TORCH)) $(LOCK)
 	.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
+	.venv/bin/python -m compileall -q factory jobs
 	@touch $@
 
 .venv/bin/uv:
