@@ -12,7 +12,6 @@ MAX_CHARACTERS = 100_000
 _SPACE = re.compile(r"\s+")
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL bytes, which end strings elsewhere, and lone surrogates, which are half a character."""
-_CREDENTIALS = re.compile(r"://[^/\s\"]*@")
 
 
 def is_text(text: str) -> bool:
@@ -43,8 +42,3 @@ def _text(value: Any) -> str | Reject:
         return Reject("invalid_text", value.replace("\x00", "\\x00")[:2000])
     text = unicodedata.normalize("NFC", value).strip()
     return text or Reject("empty", repr(value)[:2000])
-
-
-def without_credentials(text: str) -> str:
-    """A text in which URLs do not tell the user and password that they may hold."""
-    return _CREDENTIALS.sub("://…@", text)

@@ -25,10 +25,10 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import OpenAIEngine, Sampling
+from factory.credentials import scrubbed
 from factory.engine.conversation import NoReplyError, Reply, RowError, carry_on, temperature_of
 from factory.engine.watching import Requests, watch
 from factory.errors import ModelError, UnreachableError, UserError
-from factory.normalise import without_credentials
 from factory.records import Completion, Message, Request, TokenChoice
 
 REQUESTS_PER_ACTOR = 128
@@ -228,7 +228,7 @@ def _row_error(key: SecretStr, problem: Any) -> RowError:
 
 def _end_of_run(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError:
     where, told = _place(engine), str(problem).replace(key.get_secret_value(), "***")[:300]
-    place = f"{where}.base_url {without_credentials(engine.base_url)}"
+    place = f"{where}.base_url {scrubbed(engine.base_url)}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
     check = f"check it, {where}.model, {where}.structured, sampling and ${engine.api_key_env}"
@@ -273,7 +273,9 @@ def check_endpoint(engine: OpenAIEngine) -> int | None:
         raise _end_of_run(engine, key, problem) from None
     if cards and engine.model not in cards:
         known = ", ".join(get_close_matches(engine.model, cards, n=8, cutoff=0))
-        raise ModelError(f"{_place(engine)}.model {engine.model!r}: {engine.base_url} does not have it; it has {known}")
+        raise ModelError(
+            f"{_place(engine)}.model {engine.model!r}: {scrubbed(engine.base_url)} does not have it; it has {known}"
+        )
     return _context(cards.get(engine.model))
 
 

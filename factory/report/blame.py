@@ -20,8 +20,8 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from factory.benchmark import TASKS
 from factory.config import RunConfig
+from factory.credentials import scrubbed
 from factory.errors import ConfigError, InputError
-from factory.report.credentials import scrubbed
 from factory.report.lineage_steps import Reader
 from factory.report.lineage_tables import Place, Tables
 from factory.report.outputs import own_candidates

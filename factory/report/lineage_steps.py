@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from factory.config import RunConfig
-from factory.report.credentials import scrubbed
+from factory.credentials import scrubbed
 from factory.report.lineage_tables import Found, Place, State, Tables
 from factory.report.outputs import own_candidates
 

@@ -11,11 +11,11 @@ from typing import Any
 from factory import storage
 from factory.config import RunConfig, Safety
 from factory.config_file import load_config
+from factory.credentials import scrubbed
 from factory.job import Parser, quiet
 from factory.progress import Progress
 from factory.report import dialogues, evaluation, overview, profiles, safety, training
 from factory.report.costs import PriceTable, costs
-from factory.report.credentials import scrubbed
 from factory.report.outputs import own_candidates
 from factory.report.overview import Command
 from factory.report.page import render

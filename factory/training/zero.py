@@ -78,7 +78,8 @@ def join_workers(on_gpu: bool) -> None:
     """
     import deepspeed
 
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not on_gpu:  # on GPUs it is not built, and asking what could be runs compilers
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo")
 
 

@@ -1,6 +1,7 @@
 """The openai engine against a real server: retries, rejects, history, outages, secrets."""
 
 import asyncio
+import json
 import pickle
 import re
 import tempfile
@@ -476,3 +477,25 @@ def test_credentials_in_an_endpoints_url_are_told_nowhere():
     with pytest.raises(UnreachableError) as away:
         locate_model(OpenAIEngine(base_url="http://me:secret@127.0.0.1:9/v1", **settings))
     assert "secret" not in str(away.value)
+
+
+class OneModel(SimpleHTTPRequestHandler):
+    """Lists one model to whoever asks."""
+
+    def do_GET(self) -> None:
+        listed = json.dumps({"object": "list", "data": [{"id": "small-chat", "object": "model"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(listed)))
+        self.end_headers()
+        self.wfile.write(listed)
+
+
+def test_an_endpoint_that_lacks_the_model_is_named_without_its_credentials():
+    with ThreadingHTTPServer(("127.0.0.1", 0), OneModel) as small:
+        threading.Thread(target=small.serve_forever, daemon=True).start()
+        url = f"http://me:secret@127.0.0.1:{small.server_address[1]}/v1"
+        with pytest.raises(ModelError, match="does not have it; it has small-chat") as told:
+            check_endpoint(OpenAIEngine(kind="openai", model="another", base_url=url, api_key_env=None))
+        small.shutdown()
+    assert "secret" not in str(told.value)

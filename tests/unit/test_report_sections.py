@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factory.credentials import scrubbed
 from factory.evaluation.published import published
 from factory.report import dialogues, evaluation, overview, profiles, training
 from factory.report.counting import OTHERS, most
-from factory.report.credentials import scrubbed
 from factory.report.page import as_json, render
 from factory.report.page_gathering import Case, Sample
 from factory.report.sampling import CASES, Lowest, Place, Refused, Speakers, Tally, tally
