@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def manifest_of(
     }
 
 
+@cache
 def _versions() -> Mapping[str, str]:
     found = {}
     for library in _LIBRARIES:
@@ -90,6 +92,7 @@ def _versions() -> Mapping[str, str]:
     return found
 
 
+@cache
 def _git_commit() -> str | None:
     command = ["git", "rev-parse", "HEAD"]
     try:

@@ -109,6 +109,7 @@ def _check_folder(folder: Path, asked_for: str) -> None:
         raise PromptError(f"prompt {path}: no prompt is called {path.stem!r}; {way_out}")
 
 
+@cache
 def _parse(path: Path, text: str) -> Prompt:
     try:
         _, front, body = text.split("---\n", 2)

@@ -1,6 +1,7 @@
 """What a person writes into the page, checked: a persona, the eight items of a profile, a message."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from factory.normalise import is_text, paragraphs, sentence
 from factory.records import Persona, ProfileFields, Reject, content_id
@@ -14,6 +15,7 @@ class Refused(Exception):  # noqa: N818
     """What was written cannot be taken; the message says why, to the person who wrote it, and quotes nothing."""
 
 
+@cache
 def longest(item: str) -> int:
     """How many characters an item of a profile may have: twice what a guided model may write."""
     return 2 * int(ProfileFields.model_json_schema()["properties"][item]["maxLength"])

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -42,39 +43,36 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
     languages = _languages(sources, steps)
     licence = on_the_hub([*(one.licence for one in inputs), *(one.licence for one in models)])
     front = _front_matter(sources, file_type, manifest, licence, _codes(languages))
-    return (
-        _environment()
-        .from_string(TEMPLATE.read_text(encoding="utf-8"))
-        .render(
-            front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),
-            sources=sources,
-            parts=sources.parts,
-            characters_part=CHARACTERS_PART,
-            file_type=file_type,
-            manifest=manifest,
-            examples=examples,
-            steps=steps,
-            recipe=_recipe(steps),
-            curation=_curation(steps),
-            safety=_safety(steps),
-            prompts=prompts_of(steps, sources.config.prompts_dir),
-            models=models,
-            inputs=inputs,
-            licence=licence,
-            languages=languages,
-            cast=_cast(steps),
-            most_turns=str(MOST_TURNS),
-            version=version("character-factory"),
-        )
+    return _template().render(
+        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),
+        sources=sources,
+        parts=sources.parts,
+        characters_part=CHARACTERS_PART,
+        file_type=file_type,
+        manifest=manifest,
+        examples=examples,
+        steps=steps,
+        recipe=_recipe(steps),
+        curation=_curation(steps),
+        safety=_safety(steps),
+        prompts=prompts_of(steps, sources.config.prompts_dir),
+        models=models,
+        inputs=inputs,
+        licence=licence,
+        languages=languages,
+        cast=_cast(steps),
+        most_turns=str(MOST_TURNS),
+        version=version("character-factory"),
     )
 
 
-def _environment() -> jinja2.Environment:
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(  # Markdown, escaped by `cell` and `fenced`
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters |= {"cell": cell, "fenced": fenced, "pretty": pretty, "number": "{:,}".format}
-    return environment
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def cell(text: object) -> str:
