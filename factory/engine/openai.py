@@ -292,11 +292,11 @@ def neutral(text: str, special: tuple[str, ...] = ()) -> str:
         text: what a model is told.
         special: the model's own control tokens, beside those of the families such as `<|im_end|>`.
     """
-    return _control_tokens(special).sub("\\g<0>\u200b", text)
+    return _any_of(special).sub("\\g<0>\u200b", text)
 
 
 @cache
-def _control_tokens(special: tuple[str, ...]) -> re.Pattern[str]:
+def _any_of(special: tuple[str, ...]) -> re.Pattern[str]:
     """A pattern of the first character of each, wherever one stands, inside another as well."""
     of_families = re.compile(_CONTROL_TOKEN)
     own = [token for token in special if len(token) > 1 and not of_families.match(token)]
