@@ -25,6 +25,8 @@ LAUNCH_S = 900
 LOOK_EVERY_S = 0.5
 
 Bundle = Mapping[str, float]
+ROWS: Bundle = {"CPU": 0.5}
+"""What reads and writes the rows of a step, beside what answers them: without it that would wait for ever."""
 
 
 def check_fits(bundles: Sequence[Bundle], what: str, pool: str | None = None) -> None:

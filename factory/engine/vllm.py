@@ -18,7 +18,7 @@ from ray.data import Dataset
 from factory import models
 from factory.chat import ChatTokenizer
 from factory.config import Sampling, VllmEngine, workers
-from factory.fitting import check_fits
+from factory.fitting import ROWS, check_fits
 from factory.models import Located
 from factory.records import Request
 from factory.runtime import on_gpu
@@ -68,7 +68,7 @@ class VllmGeneration:
     def __call__(self, shards: Dataset) -> Dataset:
         processes = workers(self._engine_kwargs)
         one = {name: number * processes for name, number in self._bundle().items()}  # a replica is within a node
-        check_fits([one] * self._engine.replicas[0], "engine.replicas")
+        check_fits([*[one] * self._engine.replicas[0], ROWS], "engine.replicas")
         from factory.engine.shard_engine import ShardEngine
 
         stage = self._stage()

@@ -24,7 +24,7 @@ from factory.config import Fleet, FleetJudge
 from factory.engine.openai import LOOPBACK
 from factory.errors import ConfigError, ModelError
 from factory.evaluation.deployment import INGRESS_CPUS, application, key_of, wire_name, workers
-from factory.fitting import check_fits
+from factory.fitting import ROWS, check_fits
 from factory.head import free_port
 from factory.progress import Progress
 from factory.runtime import on_gpu
@@ -191,7 +191,7 @@ def bring_up(
     check_serve_is_free()
     replicas = [{"GPU" if on_gpu(judge.device) else "CPU": workers(judge)} for judge in judges]
     fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
-    check_fits([*fewest, {"CPU": INGRESS_CPUS}], place)
+    check_fits([*fewest, {"CPU": INGRESS_CPUS}, ROWS], place)
     port = fleet.port or free_port(fleet.host)
     progress.say(f"{place}: starting {', '.join(judge.name for judge in judges)}")
     from ray import serve

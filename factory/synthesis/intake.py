@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray.data
 
 from factory import metrics, storage
 from factory.exchange import ROWS_A_SPILL, Exchange, partitions_for
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts, Reject, content_id, key_of
-from factory.runtime import rows_of, unwrapped
+from factory.runtime import numbers, rows_of, unwrapped
 from factory.synthesis.duplicates import drop_duplicates
 from factory.synthesis.formats import RawRow
 from factory.synthesis.sources import read_rows
@@ -101,7 +100,7 @@ def _spill_all(
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """Read the files, each in a task of its own; the first rows of all only one after the other."""
     tasks = [list(enumerate(files))] if limit else [[one] for one in enumerate(files)]
-    work = ray.data.range(len(tasks), override_num_blocks=len(tasks))
+    work = numbers(len(tasks))
     spilled = work.flat_map(lambda row: _spill(intake, tasks[row["id"]], limit, exchange), num_cpus=0.5)
     spills, source_rows = [], [0] * len(files)
     for spill in rows_of(spilled):
@@ -162,7 +161,7 @@ def _settle_all(
 
     A refused row more may cut all shards anew, and what is made shard by shard must then start anew too.
     """
-    work = ray.data.range(exchange.partitions, override_num_blocks=exchange.partitions)
+    work = numbers(exchange.partitions)
     settled = work.map(partial(_settle, intake, exchange, files, table, shard_rows), num_cpus=0.5)
     counts, digests = Counts(), {}
     for row in rows_of(settled):

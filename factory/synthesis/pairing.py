@@ -15,14 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-import ray.data
 
 from factory import metrics, storage
 from factory.exchange import Exchange, partitions_for, runs_of
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts
-from factory.runtime import rows_of, unwrapped
+from factory.runtime import numbers, rows_of, unwrapped
 from factory.synthesis.assignment import cut_at_characters, draw_characters
 from factory.tables import ASSIGNMENTS, Table, fingerprint_of, shard_rows_for
 
@@ -93,7 +92,7 @@ def _pair_all(
     speaker_files = _spill_all(speakers, profiles, characters, partial(_read_profiles, profiles))
     ask = partial(_read_instructions, instructions, offsets, cast, draws)
     asked_files = _spill_all(asked, instructions, rows, ask)
-    joined = ray.data.range(partitions, override_num_blocks=partitions).map(
+    joined = numbers(partitions).map(
         partial(_join, asked, asked_files, speakers, speaker_files, table, shard_rows_for(rows)), num_cpus=0.5
     )
     counts = Counts()
@@ -109,7 +108,7 @@ def _pair_all(
 def _spill_all(exchange: Exchange, table: Table, rows: int, read: Callable[[str], pa.Table]) -> list[str]:
     """Spill so many rows of a table's shards, a run of shards a task."""
     runs = runs_of(table.shards(), rows)
-    work = ray.data.range(len(runs), override_num_blocks=len(runs))
+    work = numbers(len(runs))
     spilled = work.flat_map(
         lambda row: [{"file": name} for name in exchange.spill_shards(runs[row["id"]], read, _keys)], num_cpus=0.5
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import ray.data
 
+from factory.runtime import numbers
 from factory.tables import Table
 from factory.training import checkpoints
 from factory.training.order import Order, Visit
@@ -38,12 +39,8 @@ def _dataset(
     names = list(shards)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    if not visits:
-        return ray.data.range(0)
     read = partial(_read, table, names, order, rank, workers, first_step)
-    return ray.data.range(len(visits), override_num_blocks=len(visits)).flat_map(
-        lambda row: read(visits[row["id"]]), num_cpus=0.1
-    )
+    return numbers(len(visits), num_cpus=0.1).flat_map(lambda row: read(visits[row["id"]]), num_cpus=0.1)
 
 
 def _read(

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray.data
 
 from factory import metrics, storage
 from factory.config import RunConfig, Training
@@ -22,7 +21,7 @@ from factory.manifest import manifest_of
 from factory.models import Located
 from factory.progress import Progress
 from factory.records import Counts, Reject, content_id, key_of
-from factory.runtime import each, rows_of, unwrapped
+from factory.runtime import each, numbers, rows_of, unwrapped
 from factory.tables import COMMON_COLUMNS, REJECTED, Table, count, fingerprint_of, rejected
 from factory.training.dialogue import tokenize, tokenizer_for
 from factory.training.packing import pack
@@ -146,7 +145,7 @@ def _pack_all(
         lambda row: _tokenize_shard(source, row["shard"], training, model, exchange), num_cpus=0.5
     )
     files = sorted(row["file"] for row in rows_of(tokenized))
-    packed = ray.data.range(exchange.partitions, override_num_blocks=exchange.partitions).map(
+    packed = numbers(exchange.partitions).map(
         partial(_pack_partition, exchange, files, table, training.sequence_length), num_cpus=0.5
     )
     counts, shards = Counts(), {}

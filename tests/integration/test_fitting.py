@@ -28,6 +28,18 @@ for bundles, pool in json.loads(sys.argv[1]):
 """
 
 
+BESIDE = """
+import sys
+import ray
+from factory import fitting, runtime
+runtime.start()
+taken = 2 - fitting.ROWS["CPU"]
+holding = ray.remote(num_cpus=taken)(type("Holding", (), {"there": lambda self: None})).remote()
+ray.get(holding.there.remote())
+print(sorted(row["shard"] for row in runtime.each([{"shard": name} for name in "abc"]).iter_rows()))
+"""
+
+
 def node(pool: str | None = None, **resources: float) -> dict:
     return {"Resources": resources, "Labels": {"pool": pool} if pool else {}}
 
@@ -75,6 +87,14 @@ def test_a_cluster_that_stays_as_it_is_tells_what_it_has(shared_ray):
         f"training.num_workers asks for 3 CPU on one node, the cluster can give at most 2 CPU there; {way_out}"
     )
     assert too_many == f"training.num_workers asks for 3 CPU, the cluster can give 2; {way_out}"
+
+
+def test_rows_pass_beside_engines_that_leave_what_was_promised_for_them(shared_ray):
+    command = [sys.executable, "-c", BESIDE]
+    told = subprocess.run(
+        command, cwd=PROJECT, env=os.environ | shared_ray, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert told.stdout.strip() == "['a', 'b', 'c']"
 
 
 @pytest.mark.slow
