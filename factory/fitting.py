@@ -17,6 +17,7 @@ from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ign
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from factory.errors import ConfigError
+from factory.runtime import ROW_CPUS
 
 HEAR_S = 30
 """An autoscaler that lives tells of itself every few seconds."""
@@ -25,8 +26,8 @@ LAUNCH_S = 900
 LOOK_EVERY_S = 0.5
 
 Bundle = Mapping[str, float]
-ROWS: Bundle = {"CPU": 0.5}
-"""What reads and writes the rows of a step, beside what answers them: without it that would wait for ever."""
+ROWS: Bundle = {"CPU": ROW_CPUS}
+"""What reads and writes the rows of a step: without it, what answers them would wait for ever."""
 
 
 def check_fits(bundles: Sequence[Bundle], what: str, pool: str | None = None) -> None:

@@ -20,6 +20,8 @@ from factory.errors import FactoryError, ModelError, UnreachableError
 
 LOCAL_BLOCKS_BYTES = 256 << 20
 """What the blocks of a pipeline may take on one machine: hundreds of shards."""
+ROW_CPUS = 0.5
+"""What a task that reads or writes rows asks for, beside what answers them."""
 KNOCK_S = 10
 START_WAIT_S = 60
 """How long Ray waits for each of its own processes; by itself 30 s, which a very busy machine exceeds."""
@@ -161,7 +163,7 @@ def rows_of(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def numbers(count: int, num_cpus: float = 0.5) -> ray.data.Dataset:
+def numbers(count: int, num_cpus: float = ROW_CPUS) -> ray.data.Dataset:
     """The numbers below `count`, a block each, in a column `id`.
 
     Ray's own `range` makes them in tasks apart that ask for a whole CPU each, for which a run waited for ever
@@ -178,7 +180,7 @@ def numbers(count: int, num_cpus: float = 0.5) -> ray.data.Dataset:
 
 def each(rows: list[dict[str, Any]]) -> ray.data.Dataset:
     """A dataset with a block for each of some rows, which are names and not data."""
-    return numbers(len(rows)).map(lambda row: rows[row["id"]], num_cpus=0.5)
+    return numbers(len(rows)).map(lambda row: rows[row["id"]], num_cpus=ROW_CPUS)
 
 
 @contextmanager

@@ -29,13 +29,17 @@ for bundles, pool in json.loads(sys.argv[1]):
 
 
 BESIDE = """
-import sys
 import ray
 from factory import fitting, runtime
 runtime.start()
-taken = 2 - fitting.ROWS["CPU"]
-holding = ray.remote(num_cpus=taken)(type("Holding", (), {"there": lambda self: None})).remote()
-ray.get(holding.there.remote())
+
+@ray.remote(num_cpus=2 - fitting.ROWS["CPU"])
+class Engine:
+    def is_up(self):
+        return True
+
+engine = Engine.remote()
+assert ray.get(engine.is_up.remote())
 print(sorted(row["shard"] for row in runtime.each([{"shard": name} for name in "abc"]).iter_rows()))
 """
 

@@ -130,9 +130,9 @@ def test_a_vote_told_again_is_one_row_and_the_last_one_given_stays(tmp_path):
     keep(table, [second])
     keep(table, [first])  # comes late
     assert [(row["vote"], row["model"], row["prompt"]) for row in rows(table)] == [("down", "embedded", SYSTEM.ref)]
-    keep(table, [vote(True, turn=turn, chance=f"c{n}") for turn in range(3) for n in range(20)])
-    assert len(rows(table)) == 60
-    assert counts_of(table).ok == 60
+    keep(table, [vote(True, turn=turn, chance=f"c{n}") for turn in range(3) for n in range(50)])
+    assert len(rows(table)) == 150
+    assert counts_of(table).ok == 150
     assert {row["vote"] for row in rows(table)} == {"up"}
 
 

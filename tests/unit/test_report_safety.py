@@ -83,7 +83,7 @@ def found(cast: list[dict], least: int = 10) -> dict:
 
 
 def test_words_by_chance_are_no_stereotypes():
-    assert sum(bool(found(drawn(seed, {}))["pairs"]) for seed in range(10)) <= 1
+    assert sum(bool(found(drawn(seed, {}))["pairs"]) for seed in range(20)) <= 2
 
 
 def test_a_word_that_goes_with_a_gender_is_listed_and_no_other():

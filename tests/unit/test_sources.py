@@ -309,7 +309,7 @@ def test_an_array_that_is_cut_or_invalid_is_told_with_its_row(tmp_path, text, be
     assert rows_before_the_error(write(tmp_path / "a.json", text), match) == before
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(json_values), st.integers(1, 100), st.sampled_from([*'"\\,:[]{}1-e \n', ""]), st.integers(1, 30))
 def test_an_array_with_a_stray_character_is_refused_just_where_json_refuses_it(scratch, rows, at, stray, window):
     text = json.dumps(rows)
