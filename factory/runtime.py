@@ -152,6 +152,17 @@ def on_gpu(device: Literal["auto", "cpu", "gpu"]) -> bool:
     return torch.version.cuda is not None
 
 
+def fast_bf16(gpu: bool) -> bool:
+    """Whether 16-bit floats pay: on GPUs, and on CPUs with AVX-512 or better.
+
+    On those with AVX2 alone torch multiplies them a sixth as fast as 32-bit ones, and vLLM writes less
+    than a third as many tokens a second.
+    """
+    import torch
+
+    return gpu or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
+
+
 def rows_of(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
     """What a dataset gives, row by row, until the run is asked to stop.
 

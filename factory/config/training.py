@@ -40,10 +40,13 @@ class Training(Section):
     """What DeepSpeed parts among the workers: optimizer state; gradients too; parameters too."""
     offload: Literal["none", "optimizer", "all"] = "none"
     """What waits in CPU memory: the optimizer's state, or the parameters too (with `zero_stage: 3`)."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`auto`: bf16 on GPUs and on CPUs that are fast with it, fp32 on others."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more time."""
-    attention: Literal["sdpa", "flash_attention_2", "flex_attention"] = "sdpa"
+    attention: Literal["packed", "sdpa", "flash_attention_2", "flex_attention"] = "packed"
+    """`packed`: each dialogue of a sequence by itself, with torch's FlashAttention on GPUs; the others are
+    transformers' own."""
     liger: bool = False
     """Liger's fused kernels, on GPUs."""
     sequence_length: int = Field(4096, ge=16)

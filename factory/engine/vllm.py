@@ -21,16 +21,21 @@ from factory.config import Sampling, VllmEngine, workers
 from factory.fitting import ROWS, check_fits
 from factory.models import Located
 from factory.records import Request
-from factory.runtime import on_gpu
+from factory.runtime import fast_bf16, on_gpu
 
 GUIDE = {"backend": "guidance", "disable_any_whitespace": True}
 """xgrammar, vLLM's own choice, lets a string with a `maxLength` hold no quotation mark, backslash or line break, so
 that no code or paragraphs could be written; with escapes in its grammar a mask takes 0.8 s in place of 40 µs."""
 
-CPU_DEFAULTS = {"enforce_eager": True, "dtype": "bfloat16", "max_num_seqs": 64, "distributed_executor_backend": "mp"}
+CPU_DEFAULTS = {"enforce_eager": True, "max_num_seqs": 64, "distributed_executor_backend": "mp"}
 """Eager mode starts in half a minute; more sequences than 64 gain nothing on a few cores."""
 
 GPU_DEFAULTS = {"max_num_seqs": 256}
+
+
+def engine_defaults(gpu: bool) -> dict[str, Any]:
+    """What vLLM is told where a config's `engine_kwargs` say nothing."""
+    return GPU_DEFAULTS if gpu else {**CPU_DEFAULTS, "dtype": "bfloat16" if fast_bf16(gpu) else "float32"}
 
 
 class VllmGeneration:
@@ -49,7 +54,7 @@ class VllmGeneration:
         self._sampling = sampling
         self._shard_rows = shard_rows
         self._on_cpu = not on_gpu(engine.device)
-        defaults = CPU_DEFAULTS if self._on_cpu else GPU_DEFAULTS
+        defaults = engine_defaults(not self._on_cpu)
         if workers(engine.engine_kwargs) > 1:
             # By itself Ray takes `ray`, whose placement groups keep their GPUs until the job ends
             # (ray-project/ray#64035): the next table's engine would wait for them for ever.

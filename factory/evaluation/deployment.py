@@ -10,7 +10,7 @@ from typing import Any
 from factory import models
 from factory.config import Fleet, FleetJudge
 from factory.config import workers as processes
-from factory.engine.vllm import CPU_DEFAULTS, GPU_DEFAULTS, GUIDE
+from factory.engine.vllm import GUIDE, engine_defaults
 from factory.runtime import on_gpu
 
 LOGPROBS = 20
@@ -107,7 +107,7 @@ def _llm_config(judge: FleetJudge) -> Any:
             "model_source": models.fetch(judge.model, weights=False),
         },
         engine_kwargs={
-            **(GPU_DEFAULTS if gpu else CPU_DEFAULTS),
+            **engine_defaults(gpu),
             "max_num_seqs": judge.at_once,
             "enable_prefix_caching": True,
             "max_logprobs": LOGPROBS,

@@ -7,9 +7,18 @@ import torch
 from torch import nn
 
 from factory.config import Lora, Training
+from factory.runtime import fast_bf16, on_gpu
+from factory.training import attention
 from factory.training.packing import position_ids, targets
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def settled(training: Training) -> Training:
+    """The settings with the precision that `auto` means on this machine."""
+    if training.precision != "auto":
+        return training
+    return training.model_copy(update={"precision": "bf16" if fast_bf16(on_gpu(training.device)) else "fp32"})
 
 
 class PackedLoss(nn.Module):
@@ -24,35 +33,48 @@ class PackedLoss(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: torch.Tensor, positions: torch.Tensor, places: torch.Tensor, labels: torch.Tensor
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        borders: torch.Tensor,
+        longest: int,
+        places: torch.Tensor,
+        labels: torch.Tensor,
     ) -> torch.Tensor:
         """The loss of each learned token.
 
         Args:
             input_ids: int64 of shape (1, tokens).
             positions: int64 of shape (1, tokens); where they start again, a new dialogue begins, and
-                attention does not look across (transformers reads that from them).
+                attention does not look across (transformers reads that from them, `packed` from `borders`).
+            borders: int32 of shape (dialogues + 1,), where each dialogue begins, and the end of the last.
+            longest: tokens of the longest dialogue.
             places: int64 of shape (learned,), the positions whose next token is learned.
             labels: int64 of shape (learned,), those tokens.
 
         Returns:
             float32 of shape (learned,): cross-entropy in nats.
         """
-        out = self.model(input_ids=input_ids, position_ids=positions, use_cache=False, logits_to_keep=places)
+        out = self.model(
+            input_ids=input_ids, position_ids=positions, use_cache=False, logits_to_keep=places,
+            cu_seq_lens_q=borders, cu_seq_lens_k=borders, max_length_q=longest, max_length_k=longest,
+        )  # fmt: skip
         return nn.functional.cross_entropy(out.logits[0].float(), labels, reduction="none")
 
 
-def batch_of(row: dict[str, Any], device: torch.device) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+def batch_of(row: dict[str, Any], device: torch.device) -> tuple[dict[str, Any], np.ndarray]:
     """What `PackedLoss` takes of a packed sequence, and each learned token's dialogue in it."""
     ids = np.asarray(row["input_ids"], np.int64)
     places, dialogue = targets(ids, np.asarray(row["loss_mask"], bool), row["lengths"])
     arrays = {
         "input_ids": ids[None],
         "positions": position_ids(row["lengths"])[None],
+        "borders": np.cumsum([0, *row["lengths"]], dtype=np.int32),
         "places": places,
         "labels": ids[places + 1],
     }
-    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}, dialogue
+    tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    return {**tensors, "longest": max(row["lengths"])}, dialogue
 
 
 FILLER: dict[str, Any] = {"input_ids": [0, 0], "loss_mask": [False, True], "lengths": [2], "dialogue_ids": [""]}
@@ -60,9 +82,10 @@ FILLER: dict[str, Any] = {"input_ids": [0, 0], "loss_mask": [False, True], "leng
 
 
 def load_model(folder: str, training: Training, seed: int) -> Any:
-    """The base model with what the config adds to it, on the CPU."""
+    """The base model with what the config, `settled`, adds to it, on the CPU."""
     from transformers import AutoModelForCausalLM
 
+    attention.register()
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=DTYPES[training.precision], attn_implementation=training.attention
     )

@@ -49,10 +49,10 @@ def check_kernels(training: Training) -> None:
 
 
 def check_window(training: Training) -> None:
-    """A dialogue must fit the window that the base model was made for.
+    """A dialogue must fit the window that the base model was made for, and its attention must be one that is here.
 
     Raises:
-        ConfigError: a sequence is longer.
+        ConfigError: a sequence is longer, or attention is more than `packed` does.
     """
     config = json.loads((Path(models.fetch(training.base_model, weights=False)) / "config.json").read_text())
     window = config.get("max_position_embeddings")
@@ -60,6 +60,14 @@ def check_window(training: Training) -> None:
         raise ConfigError(
             f"training.sequence_length is {training.sequence_length}, the window of {training.base_model!r} is "
             f"{window}; lower it"
+        )
+    sliding = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+    if training.attention == "packed" and (
+        (sliding and sliding < training.sequence_length) or config.get("attn_logit_softcapping")
+    ):
+        raise ConfigError(
+            f"training.attention: packed has no sliding window and no soft cap, which {training.base_model!r} needs; "
+            "take sdpa"
         )
 
 
@@ -69,7 +77,9 @@ def plan(config: RunConfig, progress: Progress) -> None:
     Raises:
         UserError: what a run would stop at.
     """
-    training, notes = config.training, []
+    from factory.training.model import settled  # torch takes seconds to import, and a check of a config needs none
+
+    training, notes = settled(config.training), []
     storage.check_writable(config.output)
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("split", "dialogues", "tokens, about", "sequences, about", "steps, about"):

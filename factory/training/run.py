@@ -34,6 +34,7 @@ from factory.training.data import worker_datasets
 from factory.training.export import finished_fingerprint, set_aside
 from factory.training.gain import Gain, gain, in_both
 from factory.training.history import History
+from factory.training.model import settled
 from factory.training.order import Order
 from factory.training.pack import pack_split
 from factory.training.worker import Setup, work
@@ -55,7 +56,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         Stopped: the run was asked to end, and left a checkpoint.
         FactoryError: the run cannot go on; the same command goes on from the last checkpoint.
     """
-    training = config.training
+    training = settled(config.training)
     packed = {split: pack_split(config, model, split, progress) for split in ("train", "validation")}
     table = Table(config.output, "checkpoints")
     decided = {

@@ -166,14 +166,15 @@ class Worker:
         # micro-batches and workers, which have not the same number of them.
         scale = share * self.workers / learned
         filler = batch_of(FILLER, self.device)[0]
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.device)  # read once a step: a GPU waits for it
         for number in range(share):
             losses = self.engine(**(batches[number] if number < len(batches) else filler))
             weighted = losses.sum() * (scale if number < len(batches) else 0)
             self.engine.backward(weighted)
             self.engine.step()
-            total += float(losses.detach().sum()) if number < len(batches) else 0.0
-        loss = self._sum([total])[0] / learned
+            if number < len(batches):
+                total += losses.detach().sum()
+        loss = self._sum([float(total)])[0] / learned
         grad_norm = float(self.engine.get_global_grad_norm() or 0)
         self._check(step, loss, grad_norm)
         seconds = time.monotonic() - started

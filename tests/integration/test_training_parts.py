@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from factory.config import Lora, Training
-from factory.errors import InputError
+from factory.errors import ConfigError, InputError
 from factory.progress import Progress
 from factory.tables import Table
 from factory.training import checkpoints
@@ -23,6 +23,7 @@ from factory.training.checkpoints import Checkpoint
 from factory.training.history import METRICS, History
 from factory.training.model import PackedLoss, batch_of, load_model
 from factory.training.pack import curated_manifest
+from factory.training.plan import check_window
 from factory.training.run import Board
 from factory.training.saving import Saver, Stop
 from factory.training.zero import mend_optimizer, use_cores
@@ -97,6 +98,44 @@ def test_a_model_made_ready_is_in_training_mode_and_checkpoints_its_gradients(tm
     PackedLoss(model)(**batch_of(row, torch.device("cpu"))[0]).sum().backward()
     assert len(layers) == 2
     assert len(again) == 2 * len(layers), "each layer is computed once more in the backward pass"
+
+
+def test_packed_attention_has_the_losses_and_the_gradients_of_the_masked_one(tmp_path):
+    save_tiny(str(tmp_path))
+    draw = torch.Generator().manual_seed(0)
+    lengths = [40, 7, 90, 2, 33]
+    ids, learned = (torch.randint(0, top, (sum(lengths),), generator=draw).tolist() for top in (30, 2))
+    row = {"input_ids": ids, "loss_mask": [bool(one) for one in learned], "lengths": lengths}
+    found = {}
+    for attention in ("packed", "sdpa"):
+        model = load_model(str(tmp_path), Training(precision="fp32", attention=attention), 0)
+        losses = PackedLoss(model)(**batch_of(row, torch.device("cpu"))[0])
+        losses.sum().backward()
+        found[attention] = losses.detach(), {name: part.grad for name, part in model.named_parameters()}
+    (packed, gradients), (masked, others) = found.values()
+    torch.testing.assert_close(packed, masked)
+    torch.testing.assert_close(gradients, others, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [
+        ({"sliding_window": 64}, True),
+        ({"attn_logit_softcapping": 50.0}, True),
+        ({"sliding_window": 64, "use_sliding_window": False}, False),
+        ({"sliding_window": 4096}, False),
+    ],
+)
+def test_packed_attention_refuses_a_model_whose_attention_is_another(tmp_path, more, refused):
+    save_tiny(str(tmp_path))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 8192} | more))
+    training = Training(base_model=str(tmp_path), sequence_length=128)
+    if refused:
+        with pytest.raises(ConfigError, match=r"training\.attention: packed has no sliding window"):
+            check_window(training)
+        training = Training(base_model=str(tmp_path), sequence_length=128, attention="sdpa")
+    check_window(training)
 
 
 class NumberedAdam(torch.optim.Optimizer):
