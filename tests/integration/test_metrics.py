@@ -5,6 +5,7 @@ import gc
 import weakref
 
 import pytest
+import ray
 from prometheus_client import REGISTRY, Gauge
 
 from factory import metrics
@@ -56,6 +57,7 @@ def test_names_are_the_factorys_and_labels_few():
 
 
 def test_nothing_happens_where_no_ray_runs():
+    ray.shutdown()  # another module's may have joined one
     made = metrics._made.cache_info().misses
     metrics.count("profiles", Counts(ok=3, prompt_tokens=5), "model")
     metrics.count_trained(10)
