@@ -1,7 +1,7 @@
 """Dialogues to sequences of at most so many tokens, by best fit, the longest first.
 
-A sequence is not padded: its dialogues stand one behind the other, and each starts at position 0,
-which is how attention knows where one ends (`model.py`).
+A sequence is not padded: its dialogues stand one behind the other, and each starts at position 0;
+attention and loss end where it ends (`attention.py`, `targets`).
 """
 
 import bisect

@@ -3,6 +3,7 @@
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table as Grid
 
@@ -30,6 +31,7 @@ def check(config: RunConfig) -> None:
     models.locate(config.training.base_model)
     check_template(config.training)
     check_window(config.training)
+    check_attention(config.training)
     check_kernels(config.training)
 
 
@@ -49,26 +51,39 @@ def check_kernels(training: Training) -> None:
 
 
 def check_window(training: Training) -> None:
-    """A dialogue must fit the window that the base model was made for, and its attention must be one that is here.
+    """A dialogue must fit the window that the base model was made for.
 
     Raises:
-        ConfigError: a sequence is longer, or attention is more than `packed` does.
+        ConfigError: a sequence is longer.
     """
-    config = json.loads((Path(models.fetch(training.base_model, weights=False)) / "config.json").read_text())
-    window = config.get("max_position_embeddings")
+    window = _architecture(training).get("max_position_embeddings")
     if window and training.sequence_length > window:
         raise ConfigError(
             f"training.sequence_length is {training.sequence_length}, the window of {training.base_model!r} is "
             f"{window}; lower it"
         )
-    sliding = config.get("sliding_window") if config.get("use_sliding_window", True) else None
-    if training.attention == "packed" and (
-        (sliding and sliding < training.sequence_length) or config.get("attn_logit_softcapping")
-    ):
+
+
+def check_attention(training: Training) -> None:
+    """The base model's attention must be one that the config's computes.
+
+    Raises:
+        ConfigError: it is more than `packed` does.
+    """
+    model = _architecture(training)
+    sliding = model.get("sliding_window") if model.get("use_sliding_window", True) else None
+    slides = sliding and sliding < training.sequence_length
+    if training.attention == "packed" and (slides or model.get("attn_logit_softcapping")):
         raise ConfigError(
             f"training.attention: packed has no sliding window and no soft cap, which {training.base_model!r} needs; "
             "take sdpa"
         )
+
+
+def _architecture(training: Training) -> dict[str, Any]:
+    """The base model's config.json."""
+    folder = Path(models.fetch(training.base_model, weights=False))
+    return dict(json.loads((folder / "config.json").read_text()))
 
 
 def plan(config: RunConfig, progress: Progress) -> None:
@@ -97,6 +112,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         model = f"{located.ref} (revision {located.revision})"
         check_template(training)
         check_window(training)
+        check_attention(training)
         check_kernels(training)
     except UnreachableError as problem:
         notes.append(str(problem))

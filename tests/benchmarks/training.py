@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tests.benchmarks.scale import PROFILE
 
@@ -21,14 +22,19 @@ MODEL = os.environ.get("BENCH_MODEL", "embedded")
 RESULT = "tokens a second:"
 
 
-def size() -> tuple[int, int, int]:
-    """Tokens of a sequence, sequences of a step, and how often the sample dialogues are told.
+class Size(NamedTuple):
+    """Tokens of a sequence, sequences of a step, and how often the sample dialogues are told."""
 
-    Those of the recipes are for GPUs; two cores would take hours for them.
-    """
+    sequence: int
+    batch: int
+    copies: int
+
+
+def size() -> Size:
+    """That of the recipes on a GPU; two cores would take hours for it."""
     from factory.runtime import on_gpu
 
-    return (4096, 8, 16) if on_gpu("auto") else (1024, 2, 1)
+    return Size(4096, 8, 16) if on_gpu("auto") else Size(1024, 2, 1)
 
 
 def write_curated(output: str) -> None:
@@ -45,7 +51,7 @@ def write_curated(output: str) -> None:
     profile = "\n".join(f"{name}: {text}" for name, text in PROFILE.items())
     personas = [row["persona"] for row in samples("personas.jsonl")]
     rows = []
-    for number, sample in enumerate((samples("instructions.jsonl") + samples("conversations.jsonl")) * size()[2]):
+    for number, sample in enumerate((samples("instructions.jsonl") + samples("conversations.jsonl")) * size().copies):
         opening = system.render(persona=personas[number % len(personas)], profile=profile)
         said = [*opening, *(Message(m["role"], m["content"]) for m in sample["messages"])]
         rows.append(
@@ -61,8 +67,9 @@ def settings(output: str, **training: object):
     """A run over those dialogues."""
     from factory.config import Personas, RunConfig, ScriptedEngine, Training
 
-    sequence, batch, _ = size()
-    told = {"base_model": MODEL, "sequence_length": sequence, "global_batch_size": batch, **training}
+    told = {
+        "base_model": MODEL, "sequence_length": size().sequence, "global_batch_size": size().batch, **training
+    }  # fmt: skip
     return RunConfig(
         output=output,
         engine=ScriptedEngine(kind="scripted"),
@@ -108,7 +115,7 @@ def trainer(output: str) -> float:
         labels = torch.where(torch.tensor(row["loss_mask"]) & ~starts, ids, -100)
         return {"input_ids": ids, "position_ids": torch.from_numpy(position_ids(row["lengths"])), "labels": labels}
 
-    on_cpu, batch = not on_gpu("auto"), size()[1]
+    on_cpu, batch = not on_gpu("auto"), size().batch
     rows = packed_rows(output)[: (STEPS + 1) * batch]
     torch.set_num_threads(os.cpu_count() or 1)
     model = AutoModelForCausalLM.from_pretrained(models.fetch(MODEL), dtype=torch.float32)

@@ -23,7 +23,7 @@ from factory.training.checkpoints import Checkpoint
 from factory.training.history import METRICS, History
 from factory.training.model import PackedLoss, batch_of, load_model
 from factory.training.pack import curated_manifest
-from factory.training.plan import check_window
+from factory.training.plan import check_attention
 from factory.training.run import Board
 from factory.training.saving import Saver, Stop
 from factory.training.zero import mend_optimizer, use_cores
@@ -129,13 +129,13 @@ def test_packed_attention_has_the_losses_and_the_gradients_of_the_masked_one(tmp
 def test_packed_attention_refuses_a_model_whose_attention_is_another(tmp_path, more, refused):
     save_tiny(str(tmp_path))
     config = tmp_path / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 8192} | more))
+    config.write_text(json.dumps(json.loads(config.read_text()) | more))
     training = Training(base_model=str(tmp_path), sequence_length=128)
     if refused:
         with pytest.raises(ConfigError, match=r"training\.attention: packed has no sliding window"):
-            check_window(training)
+            check_attention(training)
         training = Training(base_model=str(tmp_path), sequence_length=128, attention="sdpa")
-    check_window(training)
+    check_attention(training)
 
 
 class NumberedAdam(torch.optim.Optimizer):
