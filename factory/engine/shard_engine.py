@@ -26,6 +26,7 @@ from factory.chat import ChatTokenizer
 from factory.config import Sampling
 from factory.engine.conversation import Reply, RowError, carry_on, temperature_of
 from factory.engine.quarantine import GUILTY, Quarantine
+from factory.engine.vllm import cpu_environment
 from factory.engine.watching import vllm_state, watch
 from factory.errors import ModelError
 from factory.records import Completion, Message, Request
@@ -51,7 +52,7 @@ class ShardEngine:
     """
 
     def __init__(self, model: str, engine_kwargs: dict[str, Any], sampling: Sampling) -> None:
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB; unset, vLLM takes half of the machine's memory
+        os.environ.update(cpu_environment() | os.environ)
         folder = models.fetch(model)
         self._model = model
         self._wrapper_kwargs = {

@@ -14,9 +14,9 @@ from pathlib import Path
 from tests.benchmarks.scale import PROFILE
 
 CHARACTERS, INSTRUCTIONS, EACH = 60, 120, 3
-BLOCK = 128
-"""Tokens of a block of vLLM's CPU cache: a prefix counts in whole ones."""
-BLOCKS = 100
+BLOCK = 32
+"""Tokens of a block of our CPU cache: a prefix counts in whole ones."""
+BLOCKS = 400
 
 
 def make_tables(output: str):
@@ -87,7 +87,7 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
         possible, blocks = possible_tokens(work, partial(render_dialogue, style), tokenizer)
         stages = (partial(stage, style) for stage in (render_dialogue, parse_dialogue, dialogue_ids))
         step = Step(DIALOGUES, prompt.ref, *stages)
-        small = {"max_model_len": 1024, "max_num_seqs": 8, "num_gpu_blocks_override": BLOCKS}
+        small = {"max_model_len": 1024, "max_num_seqs": 8, "block_size": BLOCK, "num_gpu_blocks_override": BLOCKS}
         engine = VllmEngine(model="embedded", device="cpu", engine_kwargs=small)
         sampling = Sampling(temperature=0.6, top_p=1.0, max_tokens=24)
         table = Table(output, "dialogues/generate-storm")

@@ -51,12 +51,12 @@ def prompts(count: int) -> list:
 
 def bare(count: int) -> float:
     """Tokens a second of `LLM.chat`."""
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-    from vllm import LLM, SamplingParams
-
     from factory import models
-    from factory.engine.vllm import engine_defaults
+    from factory.engine.vllm import cpu_environment, engine_defaults
     from factory.runtime import on_gpu
+
+    os.environ.update(cpu_environment() | os.environ)  # before vLLM is imported
+    from vllm import LLM, SamplingParams
 
     chats = [[{"role": m.role, "content": m.content} for m in opening] for opening in prompts(count)]
     kwargs = engine_defaults(on_gpu("auto")) | engine_kwargs()
