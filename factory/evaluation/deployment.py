@@ -9,7 +9,7 @@ from typing import Any
 
 from factory import models
 from factory.config import Fleet, FleetJudge
-from factory.config import workers as processes
+from factory.config import workers as engine_processes
 from factory.engine.vllm import GUIDE, engine_defaults
 from factory.runtime import on_gpu
 
@@ -31,7 +31,7 @@ def key_of(fleet: Fleet) -> str:
 
 def workers(judge: FleetJudge) -> int:
     """Engine processes of one replica, each with a bundle of its own."""
-    return processes(judge.engine_kwargs)
+    return engine_processes(judge.engine_kwargs)
 
 
 def in_flight(judge: FleetJudge) -> int:
@@ -51,7 +51,8 @@ def application(fleet: Fleet, judges: Sequence[FleetJudge], app: str) -> Any:
     from ray.llm._internal.serve.core.ingress.ingress import init
     from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
 
-    configs = {wire_name(judge): _llm_config(judge) for judge in judges}
+    threads = _threads(judges)
+    configs = {wire_name(judge): _llm_config(judge, threads) for judge in judges}
     door = init()
     if key := key_of(fleet):
         door.add_middleware(KeyCheck, digest=_digest(key))
@@ -86,7 +87,15 @@ def _deployment(config: Any, judge: FleetJudge) -> Any:
     )
 
 
-def _llm_config(judge: FleetJudge) -> Any:
+def _threads(judges: Sequence[FleetJudge]) -> int:
+    """Threads of each engine process on a CPU: on a machine of their own they share the cores."""
+    if os.environ.get("RAY_ADDRESS"):
+        return 1  # how many come to lie on one node is for Ray to say
+    processes = sum(judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device))
+    return max(1, (os.cpu_count() or 1) // max(1, processes))
+
+
+def _llm_config(judge: FleetJudge, threads: int) -> Any:
     from ray.serve.config import RequestRouterConfig
     from ray.serve.llm import LLMConfig
 
@@ -94,11 +103,10 @@ def _llm_config(judge: FleetJudge) -> Any:
     bundle = {"GPU": 1, "CPU": 0} if gpu else {"CPU": 1}
     kv_space = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; unset, vLLM takes half of the memory
     binding = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # by itself vLLM puts all judges on one core
-    threads = os.environ.get("OMP_NUM_THREADS", "1")  # Ray has many replicas on many cores, not one on all
     cpu_environment = {
         "VLLM_CPU_KVCACHE_SPACE": kv_space,
         "VLLM_CPU_OMP_THREADS_BIND": binding,
-        "OMP_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
     }
     return LLMConfig(
         # The driver looks at the model's config alone; each replica fetches the model itself.

@@ -79,7 +79,7 @@ def last_first(request):
 def bare(count: int, shape: Callable = lambda request: request) -> float:
     """Calls a second of `LLM.chat` on the fleet's own engine settings."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+    os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(os.cpu_count())}
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 

@@ -1,10 +1,12 @@
+import os
+
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from factory.config import Evaluation, Fleet, FleetJudge, RunConfig
 from factory.errors import ConfigError
-from factory.evaluation.deployment import KeyCheck, _digest, queued, wire_name, workers
+from factory.evaluation.deployment import KeyCheck, _digest, _threads, queued, wire_name, workers
 from factory.evaluation.fleet import check_fleet, fleet_key_env
 from factory.evaluation.judges import open_judges
 
@@ -69,3 +71,12 @@ def test_the_queue_of_one_replica_holds_all_that_a_run_asks_at_a_time(replicas):
 def test_a_replica_has_a_bundle_for_each_stage_of_its_pipeline_too():
     parallel = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
     assert workers(FleetJudge(name="a", model="embedded", engine_kwargs=parallel)) == 8
+
+
+def test_replicas_share_the_cores_of_a_machine_of_their_own(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    one, two = (FleetJudge(name=name, model="embedded", device="cpu", replicas=(1, 2)) for name in ("one", "two"))
+    assert [_threads(judges) for judges in ([one], [one, two], [one, two] * 4)] == [4, 2, 1]
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    assert _threads([one]) == 1
