@@ -111,11 +111,13 @@ def test_a_standing_fleet_wants_its_key_serves_runs_and_ends_with_all_that_it_st
     assert [p.name() for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
 
+@pytest.mark.timeout(2400)  # three fleets load, and 35 prompts of 1,500 tokens are judged twice
 def test_a_killed_replica_and_a_killed_driver_leave_the_judgements_of_an_undisturbed_run(make_run):
     """On a cluster, where Serve outlives the driver: the next run takes the fleet over, and ends it."""
     port = free_port()
+    calm = make_run("calm", **settings(port, personas=7))
     # Half a shard at a time: with all in flight the shards would end together, and leave nothing to kill.
-    calm, shaken = (make_run(name, **settings(port, personas=8, at_once=8)) for name in ("calm", "shaken"))
+    shaken = make_run("shaken", **settings(port, personas=7, at_once=8))
     calm.finish(job="evaluate", timeout=900)
     # The same questions, answers and examples: those are drawn at random.
     for name in ("benchmark", "one/answers"):
