@@ -1,9 +1,10 @@
 """Generated tokens a second of a job's engine step against bare `vllm.LLM.chat`, on the same prompts.
 
-Each side runs in a process of its own with the same engine settings; both are measured from the
-moment that the engine is up, and take turns, so that a noisy machine is noisy for both. On a machine
-with GPUs they take one of them; BENCH_MODEL names another model than the embedded one, and
-BENCH_ENGINE_KWARGS further settings of the engine as JSON.
+Each side runs in a process of its own with the same engine settings; all are measured from the
+moment that the engine is up, and take turns, so that a noisy machine is noisy for all. `bare` is vLLM
+on as many cores as it takes by itself, which is one of two, and `bare_our_cores` on those that our
+engines let it take. On a machine with GPUs they take one of them; BENCH_MODEL names another model than
+the embedded one, and BENCH_ENGINE_KWARGS further settings of the engine as JSON.
 """
 
 import json
@@ -49,14 +50,22 @@ def prompts(count: int) -> list:
     ]
 
 
+def bare_our_cores(count: int) -> float:
+    """Tokens a second of `LLM.chat` on the cores that our engines take."""
+    from factory.engine.vllm import cpu_environment
+
+    os.environ.update(cpu_environment() | os.environ)
+    return bare(count)
+
+
 def bare(count: int) -> float:
     """Tokens a second of `LLM.chat`."""
-    from factory import models
-    from factory.engine.vllm import cpu_environment, engine_defaults
-    from factory.runtime import on_gpu
-
-    os.environ.update(cpu_environment() | os.environ)  # before vLLM is imported
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
+
+    from factory import models
+    from factory.engine.vllm import engine_defaults
+    from factory.runtime import on_gpu
 
     chats = [[{"role": m.role, "content": m.content} for m in opening] for opening in prompts(count)]
     kwargs = engine_defaults(on_gpu("auto")) | engine_kwargs()
@@ -104,9 +113,12 @@ def _ids(row):
     return {"character_id": str(row["number"])}
 
 
+SIDES = {side.__name__: side for side in (bare, bare_our_cores, job)}
+
+
 def measure(say: Callable[[str], None], count: int = 256, rounds: int = 2) -> dict:
-    """Both sides in turn; returns their medians and the ratio."""
-    speeds: dict[str, list[float]] = {"bare": [], "job": []}
+    """All sides in turn; returns their medians, and the job's over each of the others."""
+    speeds: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(rounds):
         for side, found in speeds.items():
             command = [sys.executable, "-m", "tests.benchmarks.throughput", side, str(count)]
@@ -116,8 +128,8 @@ def measure(say: Callable[[str], None], count: int = 256, rounds: int = 2) -> di
             found.append(float(done.stdout.rpartition(RESULT)[2].split()[0]))
             say(f"  {side}: {found[-1]:.0f} tokens/s")
     medians = {side: statistics.median(found) for side, found in speeds.items()}
-    return {**medians, "ratio": medians["job"] / medians["bare"]}
+    return {**medians, **{f"over_{side}": medians["job"] / medians[side] for side in SIDES if side != "job"}}
 
 
 if __name__ == "__main__":
-    print(RESULT, {"bare": bare, "job": job}[sys.argv[1]](int(sys.argv[2])), flush=True)
+    print(RESULT, SIDES[sys.argv[1]](int(sys.argv[2])), flush=True)

@@ -118,6 +118,8 @@ def test_a_killed_replica_and_a_killed_driver_leave_the_judgements_of_an_undistu
     calm = make_run("calm", **settings(port, personas=7))
     # Half a shard at a time: with all in flight the shards would end together, and leave nothing to kill.
     shaken = make_run("shaken", **settings(port, personas=7, at_once=8))
+    for run in (calm, shaken):
+        run.config["evaluation"]["attempts"] = 1  # another attempt would be drawn at random
     calm.finish(job="evaluate", timeout=900)
     # The same questions, answers and examples: those are drawn at random.
     for name in ("benchmark", "one/answers"):
@@ -146,9 +148,11 @@ def test_a_killed_replica_and_a_killed_driver_leave_the_judgements_of_an_undistu
     assert now.keys() == was.keys()
     assert all(now[row["question_id"]] == row for row in before)
     assert {row["reason"] for row in now.values()} <= {None, "judge_failed"}
-    # A token's probability differs in its last digits with what else is in a batch.
-    same = [id for id in now if now[id]["score"] == was[id]["score"]]
-    assert len(same) >= 0.9 * len(now)
+    # The word of each judge, about its own question: but a token's probability differs in its last digits with what
+    # else is in a batch, and where two are as likely, the rest of the reply differs.
+    scored = [id for id in now if now[id]["score"] and was[id]["score"]]
+    same = [id for id in scored if now[id]["reasoning"] == was[id]["reasoning"]]
+    assert len(same) > len(scored) / 2
 
 
 def refused(run) -> str:
