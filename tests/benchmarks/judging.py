@@ -25,6 +25,8 @@ VERDICT_S = 2.0
 """How long the endpoint takes, whoever else asks it: about what gpt-4o takes for so many tokens."""
 RESULT = "calls a second:"
 ENGINE = {"max_model_len": WINDOW, "seed": 42}
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""For the judge on both sides: of two cores the other is the clients', Serve's and Ray's."""
 
 
 def settings(judge):
@@ -79,7 +81,7 @@ def last_first(request):
 def bare(count: int, shape: Callable = lambda request: request) -> float:
     """Calls a second of `LLM.chat` on the fleet's own engine settings."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(os.cpu_count())}
+    os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"} | ONE_THREAD
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
@@ -107,6 +109,7 @@ def fleet(count: int, in_turn: bool = False) -> float:
     from factory.progress import Progress
 
     config = settings(FleetJudge(name="judge", model="embedded", device="cpu", at_once=AT_ONCE, engine_kwargs=ENGINE))
+    os.environ |= ONE_THREAD
     runtime.start(local_cpus=4)
     with standing(config.evaluation.fleet.model_copy(update={"port": 0}), config.evaluation.judges, Progress()) as url:
         (judge,) = open_judges(config, url)
