@@ -101,13 +101,12 @@ def _llm_config(judge: FleetJudge, threads: int) -> Any:
 
     gpu = on_gpu(judge.device)
     bundle = {"GPU": 1, "CPU": 0} if gpu else {"CPU": 1}
-    kv_space = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; unset, vLLM takes half of the memory
-    binding = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # by itself vLLM puts all judges on one core
-    cpu_environment = {
-        "VLLM_CPU_KVCACHE_SPACE": kv_space,
-        "VLLM_CPU_OMP_THREADS_BIND": binding,
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+    beside_others = {
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; unset, vLLM takes half of the memory
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by itself vLLM puts all judges on one core
+        "OMP_NUM_THREADS": str(threads),
     }
+    cpu_environment = {name: os.environ.get(name, value) for name, value in beside_others.items()}
     return LLMConfig(
         # The driver looks at the model's config alone; each replica fetches the model itself.
         model_loading_config={

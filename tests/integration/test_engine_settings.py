@@ -1,12 +1,9 @@
 """Which settings of an engine begin a new table, and which leave the old one be."""
 
-import os
-
 import pytest
 
 from factory.config import FleetJudge, OpenAIEngine, Sampling, VllmEngine, deciding
 from factory.engine.steps import Engine
-from factory.engine.vllm import cpu_environment
 from factory.models import Located
 from factory.tables import fingerprint_of
 
@@ -47,10 +44,3 @@ def test_how_an_endpoint_is_told_of_the_shape_does_and_how_it_is_reached_does_no
 def test_a_judges_own_seed_is_among_what_decides():
     judge = FleetJudge(name="a", model="embedded", engine_kwargs={**KWARGS, "seed": 7, "max_model_len": 4096})
     assert deciding(judge.engine_kwargs) == {"seed": 7, "max_model_len": 4096}
-
-
-def test_an_engine_uses_both_of_two_cores_and_leaves_one_of_more_free(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert cpu_environment()["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "0"
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert "VLLM_CPU_NUM_OF_RESERVED_CPU" not in cpu_environment()

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from vllm.v1.engine.exceptions import EngineGenerateError
 
 from factory.engine.shard_engine import ShardEngine
+from factory.engine.vllm import cpu_environment
 from factory.records import Completion, Message, Request
 
 
@@ -54,3 +56,10 @@ def test_a_request_that_fails_alone_is_a_reject_with_its_cause():
 def test_other_endings_are_replies(ending, cut):
     made = answered(ending)
     assert (made.error, made.replies, made.truncated) == ("", ("so far",), cut)
+
+
+def test_an_engine_uses_both_of_two_cores_and_leaves_one_of_more_free(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert cpu_environment()["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "0"
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert "VLLM_CPU_NUM_OF_RESERVED_CPU" not in cpu_environment()
