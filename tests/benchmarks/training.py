@@ -2,24 +2,31 @@
 
 The dialogues are the sample ones with a system prompt of the paper's size. All sides train the
 embedded model on one CPU worker with all cores, or on one GPU, and count real tokens, not padding.
+Our loop and the Trainer are both up at once and take turns, a step each: the speed of a shared
+machine changes twofold within minutes, so that runs one after the other compare the machine with itself.
 BENCH_MODEL names another model, and BENCH_TRAINING further settings of our loop as JSON.
 """
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from tests.benchmarks.scale import PROFILE
 
-STEPS = 8
+STEPS = 16
 MODEL = os.environ.get("BENCH_MODEL", "embedded")
-RESULT = "tokens a second:"
+STEP = "one step is done"
+RESULT = "packed over padded:"
 
 
 class Size(NamedTuple):
@@ -78,23 +85,24 @@ def settings(output: str, **training: object):
     )
 
 
-def ours(output: str) -> float:
-    """Tokens a second of our job's steps, the first left out."""
+def ours(output: str) -> None:
+    """Train with our job, and print `STEP` after each step."""
     from factory import models, runtime
     from factory.progress import Progress
     from factory.training.run import train
 
+    class Told(Progress):
+        def tell(self, done: int, told: str) -> None:
+            print(STEP, flush=True)
+
     runtime.start()
     how = {"epochs": 1, "zero_stage": 1, "checkpoint_every": 10**6, "evaluate_every": 10**6}
     config = settings(output, **{**how, **json.loads(os.environ.get("BENCH_TRAINING", "{}"))})
-    train(config, models.locate(MODEL), Progress())
-    with open(f"{output}/checkpoints/metrics.jsonl") as file:
-        steps = [row for row in map(json.loads, file) if row["kind"] == "step"][1 : STEPS + 1]
-    return sum(row["tokens"] for row in steps) / sum(row["seconds"] for row in steps)
+    train(config, models.locate(MODEL), Told())
 
 
-def trainer(output: str) -> float:
-    """Tokens a second of the transformers Trainer over the same packed sequences in the same batches."""
+def trainer(output: str) -> None:
+    """Train with the transformers Trainer over the same packed sequences in the same batches, and print as `ours`."""
     import torch
     from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
@@ -102,11 +110,9 @@ def trainer(output: str) -> float:
     from factory.runtime import fast_bf16, on_gpu
     from factory.training.packing import position_ids
 
-    marks: list[float] = []
-
-    class Clock(TrainerCallback):
+    class Told(TrainerCallback):
         def on_step_end(self, *_: object, **__: object) -> None:
-            marks.append(time.monotonic())
+            print(STEP, flush=True)
 
     def example(row: dict) -> dict:
         ids = torch.tensor(row["input_ids"])
@@ -115,18 +121,16 @@ def trainer(output: str) -> float:
         labels = torch.where(torch.tensor(row["loss_mask"]) & ~starts, ids, -100)
         return {"input_ids": ids, "position_ids": torch.from_numpy(position_ids(row["lengths"])), "labels": labels}
 
-    on_cpu, batch = not on_gpu("auto"), size().batch
-    rows = packed_rows(output)[: (STEPS + 1) * batch]
+    on_cpu = not on_gpu("auto")
     torch.set_num_threads(os.cpu_count() or 1)
     model = AutoModelForCausalLM.from_pretrained(models.fetch(MODEL), dtype=torch.float32)
     arguments = TrainingArguments(
         output_dir=f"{output}/trainer", use_cpu=on_cpu, bf16=fast_bf16(not on_cpu), per_device_train_batch_size=1,
-        gradient_accumulation_steps=batch, max_steps=STEPS + 1, save_strategy="no", report_to=[], disable_tqdm=True,
-        adam_beta2=0.95, learning_rate=1e-5,
+        gradient_accumulation_steps=size().batch, max_steps=STEPS + 1, save_strategy="no", report_to=[],
+        disable_tqdm=True, adam_beta2=0.95, learning_rate=1e-5,
     )  # fmt: skip
-    run = Trainer(model=model, args=arguments, train_dataset=[example(row) for row in rows], callbacks=[Clock()])
-    run.train()
-    return sum(len(row["input_ids"]) for row in rows[batch:]) / (marks[-1] - marks[0])
+    rows = [example(row) for row in packed_rows(output)]
+    Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[Told()]).train()
 
 
 def packed_rows(output: str) -> list[dict]:
@@ -187,26 +191,71 @@ def padding(output: str) -> float:
     return seconds["padded"] / seconds["packed"]
 
 
-def measure(say: Callable[[str], None], rounds: int = 2) -> dict[str, float]:
-    """Our loop over the Trainer's, and packed over padded, both in tokens a second: medians of some rounds in turn."""
-    with tempfile.TemporaryDirectory() as folder:
-        speeds: dict[str, list[float]] = {"ours": [], "trainer": []}
-        for number in range(rounds):
-            write_curated(f"{folder}/{number}")
-            for name, found in speeds.items():
-                found.append(_side(name, f"{folder}/{number}"))
-                say(f"  {name}: {found[-1]:,.1f} tokens/s")
-        ours, trainers = (statistics.median(found) for found in speeds.values())
-        return {"ours over trainer": ours / trainers, "packed over padded": _side("padding", f"{folder}/0")}
+class Side:
+    """A training of its own process, which stands still but for one step at a time; the first is done."""
+
+    def __init__(self, name: str, output: str) -> None:
+        self.log = Path(output, f"{name}.log")
+        with self.log.open("w") as log:
+            self.child = subprocess.Popen(_command(name, output), stdout=subprocess.PIPE, stderr=log, text=True)
+        self._hear()
+        root = psutil.Process(self.child.pid)
+        workers = [child for child in root.children(recursive=True) if child.name().startswith("ray::RayTrain")]
+        self.trains = workers or [root]
+        self._signal(signal.SIGSTOP)
+
+    def step(self) -> float:
+        """Its seconds. What a step does before it hears of being stopped is missing from the next one's."""
+        started = time.monotonic()
+        self._signal(signal.SIGCONT)
+        self._hear()
+        self._signal(signal.SIGSTOP)
+        return time.monotonic() - started
+
+    def end(self) -> None:
+        """Let it come to its own end."""
+        self._signal(signal.SIGCONT)
+        self.child.communicate()
+
+    def _hear(self) -> None:
+        assert self.child.stdout
+        if not any(STEP in line for line in self.child.stdout):
+            raise SystemExit(f"{self.log.stem} ended: {self.log.read_text()[-3000:]}")
+
+    def _signal(self, which: signal.Signals) -> None:
+        for process in self.trains:
+            process.send_signal(which)
 
 
-def _side(name: str, output: str) -> float:
-    command = [sys.executable, "-m", "tests.benchmarks.training", name, output]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def measure(say: Callable[[str], None]) -> dict[str, float]:
+    """Tokens a second of our loop over the Trainer's, the median pair of steps; and of packed over padded."""
+    with tempfile.TemporaryDirectory() as output:
+        write_curated(output)
+        sides = [Side("ours", output), Side("trainer", output)]  # the first one packs
+        pairs = [(sides[0].step(), sides[1].step()) for _ in range(STEPS)]
+        for side in sides:
+            side.end()
+        tokens = size().batch * statistics.mean(len(row["input_ids"]) for row in packed_rows(output))
+        for name, seconds in zip(("ours", "trainer"), zip(*pairs, strict=True), strict=True):
+            say(f"  {name}: {tokens * STEPS / sum(seconds):,.1f} tokens/s")
+        ratios = sorted(trainers / own for own, trainers in pairs)
+        say(f"  pairs of steps: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+        return {"ours over trainer": statistics.median(ratios), "packed over padded": _padding(output)}
+
+
+def _padding(output: str) -> float:
+    done = subprocess.run(_command("padding", output), capture_output=True, text=True, check=False)
     if RESULT not in done.stdout:
-        raise SystemExit(f"{name}: {done.stdout[-1000:]} {done.stderr[-3000:]}")
+        raise SystemExit(f"padding: {done.stdout[-1000:]} {done.stderr[-3000:]}")
     return float(done.stdout.split(RESULT)[1].split()[0])
 
 
+def _command(name: str, output: str) -> list[str]:
+    return [sys.executable, "-m", "tests.benchmarks.training", name, output]
+
+
 if __name__ == "__main__":
-    print(RESULT, {"ours": ours, "trainer": trainer, "padding": padding}[sys.argv[1]](sys.argv[2]))
+    if sys.argv[1] == "padding":
+        print(RESULT, padding(sys.argv[2]))
+    else:
+        {"ours": ours, "trainer": trainer}[sys.argv[1]](sys.argv[2])
