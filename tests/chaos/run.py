@@ -4,6 +4,7 @@ python -m tests.chaos.run --seed 7 --faults 20 --acts synthesis engine training 
 """
 
 import argparse
+import os
 import random
 import re
 import signal
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from factory import models, storage
 from factory.errors import StorageError
+from factory.job import quiet
 from tests.chaos.acts import ACTS, Act
 from tests.chaos.faults import Fault, shown
 from tests.chaos.stage import Stage, staged
@@ -41,7 +43,7 @@ class Played:
     began: float = field(default_factory=time.monotonic)
     faults: list[Fault] = field(default_factory=list)
     bag: list[str] = field(default_factory=list)
-    """The kinds that are still to come, before each comes again."""
+    """The act's kinds that are still to come, before each comes again; it lasts over all rounds of an act."""
     written: dict[str, object] = field(default_factory=dict)
     """What must stay as it is: the settled files, with what tells whether they were written again."""
 
@@ -98,13 +100,15 @@ def _strike_in(
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
         return
-    played.bag = played.bag or draw.sample(act.faults, len(act.faults))
-    kind = played.bag.pop()
+    if not played.bag:
+        played.bag += draw.sample(act.faults, len(act.faults))
+    kind = played.bag[-1]
     listed, flying = _listed(played.run), act.in_flight(stage, played.run)
     at_s = time.monotonic() - played.began
     victim = _do(kind, stage, process, draw)
     if victim is None:
         return
+    played.bag.pop()
     struck = time.monotonic()
     if flying is not None:
         flying = max(flying, act.in_flight(stage, played.run) or 0)
@@ -182,11 +186,12 @@ def _play_until(
 ) -> None:
     """Play an act again and again until it had so many faults, which are added to those of the other acts."""
     left = wanted
+    bag: list[str] = []
     for again in range(1, ROUNDS + 1):
         if not left:
             return
         console.print(f"{act.name}: {left} faults")
-        played = Played(act.make(stage, f"{act.name}-{again}"))
+        played = Played(act.make(stage, f"{act.name}-{again}"), bag=bag)
         try:
             play(act, stage, played, left, draw, console)
         finally:
@@ -207,10 +212,11 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=20)
     parser.add_argument("--acts", nargs="+", choices=[act.name for act in ACTS], default=[act.name for act in ACTS])
     asked = parser.parse_args()
-    console = Console(width=132)
+    console = Console(file=os.fdopen(os.dup(1), "w"), width=132)  # what libraries write goes elsewhere (`quiet`)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     console.print(f"Logs in {folder}")
-    chaos(folder, asked.seed, asked.faults, asked.acts, console)
+    with quiet(verbose=False):
+        chaos(folder, asked.seed, asked.faults, asked.acts, console)
 
 
 if __name__ == "__main__":
