@@ -153,11 +153,11 @@ def check(run: Run) -> None:
     assert run.reasons("profiles") == {"ok": PERSONAS}
 
 
-def busy(number: int) -> list[str]:
-    """What Ray's workers on a host are doing."""
+def busy(number: int, what: str = "ray::Map") -> list[str]:
+    """What Ray's workers on a host are doing of what begins so."""
     commands = [Path(f"/proc/{pid}/cmdline") for pid in ip("netns", "pids", f"factory-{number}").split()]
     names = [one.read_text().split("\0")[0] for one in commands if one.exists()]
-    return [name for name in names if name.startswith("ray::Map")]
+    return [name for name in names if name.startswith(what)]
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
@@ -238,8 +238,9 @@ def test_a_training_saves_when_a_host_is_to_be_taken_away_and_goes_on_from_there
     def saved() -> list[int]:
         return [one.step for one in checkpoints.whole_checkpoints(f"{run.output}/checkpoints")]
 
-    with watched(hosts, 2) as notice:
-        job = run.start_until(saved, job="train")
+    job = run.start_until(saved, job="train")
+    training = next(number for number in WORKERS if busy(number, "ray::RayTrain"))  # Ray packs both workers on one
+    with watched(hosts, training) as notice:
         notice()
         wait_until(lambda: any(step % EVERY for step in saved()), "no checkpoint is saved on the notice")
         assert job.poll() is None, "the run was over before the host was taken away"
