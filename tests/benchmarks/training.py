@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -212,9 +213,10 @@ class Side:
         self._signal(signal.SIGSTOP)
         return time.monotonic() - started
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Let it come to its own end."""
-        self._signal(signal.SIGCONT)
+        with suppress(psutil.NoSuchProcess):
+            self._signal(signal.SIGCONT)
         self.child.communicate()
 
     def _hear(self) -> None:
@@ -231,10 +233,9 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
     """Tokens a second of our loop over the Trainer's, the median pair of steps; and of packed over padded."""
     with tempfile.TemporaryDirectory() as output:
         write_curated(output)
-        sides = [Side("ours", output), Side("trainer", output)]  # the first one packs
-        pairs = [(sides[0].step(), sides[1].step()) for _ in range(STEPS)]
-        for side in sides:
-            side.end()
+        # Ours packs, and so is first; one that fails must not leave the other standing still.
+        with closing(Side("ours", output)) as own, closing(Side("trainer", output)) as other:
+            pairs = [(own.step(), other.step()) for _ in range(STEPS)]
         tokens = size().batch * statistics.mean(len(row["input_ids"]) for row in packed_rows(output))
         for name, seconds in zip(("ours", "trainer"), zip(*pairs, strict=True), strict=True):
             say(f"  {name}: {tokens * STEPS / sum(seconds):,.1f} tokens/s")
