@@ -3,7 +3,7 @@
 The dialogues are the sample ones with a system prompt of the paper's size. All sides train the
 embedded model on one CPU worker with all cores, or on one GPU, and count real tokens, not padding.
 Our loop and the Trainer are both up at once and take turns, a step each: the speed of a shared
-machine changes twofold within minutes, so that runs one after the other compare the machine with itself.
+machine changes twofold within seconds, so that runs one after the other compare the machine with itself.
 BENCH_MODEL names another model, and BENCH_TRAINING further settings of our loop as JSON.
 """
 
@@ -25,6 +25,7 @@ import psutil
 from tests.benchmarks.scale import PROFILE
 
 STEPS = 16
+"""Pairs of steps that are timed; with the one before them, one less than our loop takes over the dialogues on CPUs."""
 MODEL = os.environ.get("BENCH_MODEL", "embedded")
 STEP = "one step is done"
 RESULT = "packed over padded:"
@@ -236,10 +237,11 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
         # Ours packs, and so is first; one that fails must not leave the other standing still.
         with closing(Side("ours", output)) as own, closing(Side("trainer", output)) as other:
             pairs = [(own.step(), other.step()) for _ in range(STEPS)]
+        # A step's on average: packed sequences are full but for a few hundredths.
         tokens = size().batch * statistics.mean(len(row["input_ids"]) for row in packed_rows(output))
         for name, seconds in zip(("ours", "trainer"), zip(*pairs, strict=True), strict=True):
             say(f"  {name}: {tokens * STEPS / sum(seconds):,.1f} tokens/s")
-        ratios = sorted(trainers / own for own, trainers in pairs)
+        ratios = sorted(theirs / mine for mine, theirs in pairs)
         say(f"  pairs of steps: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
         return {"ours over trainer": statistics.median(ratios), "packed over padded": _padding(output)}
 

@@ -40,10 +40,10 @@ class Played:
     """One act, from its first start to its end."""
 
     run: Run
+    bag: list[str]
+    """The act's kinds that are still to come, before each comes again; all rounds of an act share it."""
     began: float = field(default_factory=time.monotonic)
     faults: list[Fault] = field(default_factory=list)
-    bag: list[str] = field(default_factory=list)
-    """The act's kinds that are still to come, before each comes again; it lasts over all rounds of an act."""
     written: dict[str, object] = field(default_factory=dict)
     """What must stay as it is: the settled files, with what tells whether they were written again."""
 
@@ -191,7 +191,7 @@ def _play_until(
         if not left:
             return
         console.print(f"{act.name}: {left} faults")
-        played = Played(act.make(stage, f"{act.name}-{again}"), bag=bag)
+        played = Played(act.make(stage, f"{act.name}-{again}"), bag)
         try:
             play(act, stage, played, left, draw, console)
         finally:
