@@ -68,7 +68,8 @@ def test_a_model_on_the_hub_is_pinned_to_its_commit_and_no_other_is():
 
 
 @pytest.mark.parametrize("name", ["/no/such/model", "./model", "runs/demo/model"])
-def test_a_folder_that_a_machine_has_not_is_told_with_the_way_out(name):
+def test_a_folder_that_a_machine_has_not_is_told_with_the_way_out(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the checkout has runs/demo/model after `make demo`
     for ask in (models.fetch, models.locate):
         with pytest.raises(ModelError, match=re.escape(f"{name!r}: no such folder on this machine")) as told:
             ask(name)
