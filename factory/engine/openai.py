@@ -28,6 +28,7 @@ from factory.config import OpenAIEngine, Sampling
 from factory.credentials import scrubbed
 from factory.engine.conversation import NoReplyError, Reply, RowError, carry_on, temperature_of
 from factory.engine.watching import Requests, watch
+from factory.engine.window import shards_in_flight
 from factory.errors import ModelError, UnreachableError, UserError
 from factory.records import Completion, Message, Request, TokenChoice
 
@@ -67,9 +68,8 @@ class OpenAIGeneration:
         return {}
 
     def __call__(self, shards: Dataset) -> Dataset:
-        actors = math.ceil(self._engine.concurrency / REQUESTS_PER_ACTOR)
-        at_once = self._engine.concurrency // actors
-        shards_at_once = 1 + math.ceil(1.25 * at_once / self._shard_rows)
+        actors, at_once = shares(self._engine.concurrency)
+        concurrent, in_flight = shards_in_flight(at_once, self._shard_rows)
         # Read here: on a cluster the clients' machines have not the environment of who started the run.
         key = SecretStr(api_key(self._engine))
         where: dict[str, Any] = {"num_cpus": 0.1}  # it waits for others
@@ -80,10 +80,16 @@ class OpenAIGeneration:
             ShardClient,
             fn_constructor_args=(self._engine, key, self._sampling, at_once),
             batch_size=1,
-            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=shards_at_once + 1),
-            max_concurrency=shards_at_once,
+            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight),
+            max_concurrency=concurrent,
             **where,
         )
+
+
+def shares(concurrency: int) -> tuple[int, int]:
+    """Return how many client actors share the allowed concurrent requests, and how many each may send."""
+    actors = math.ceil(concurrency / REQUESTS_PER_ACTOR)
+    return actors, concurrency // actors
 
 
 class ShardClient:

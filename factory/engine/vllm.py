@@ -7,7 +7,6 @@ the engine (the history is a prefix-cache hit), and an engine that dies is start
 request that kills it found. Rendering and tokenising happen before, in the tasks that read the shards.
 """
 
-import math
 import os
 import pickle
 from functools import cache
@@ -19,6 +18,7 @@ from ray.data import Dataset
 from factory import models
 from factory.chat import ChatTokenizer
 from factory.config import Sampling, VllmEngine, workers
+from factory.engine.window import shards_in_flight
 from factory.fitting import ROWS, check_fits
 from factory.models import Located
 from factory.records import Request
@@ -106,8 +106,7 @@ class VllmGeneration:
         return {"CPU": 1} if self._on_cpu else {"CPU": 1, "GPU": 1}
 
     def _processor_config(self) -> Any:
-        in_engine = math.ceil(1.25 * self._engine_kwargs["max_num_seqs"])
-        shards_at_once = 1 + math.ceil(in_engine / self._shard_rows)
+        concurrent, in_flight = shards_in_flight(self._engine_kwargs["max_num_seqs"], self._shard_rows)
         from ray.data.llm import vLLMEngineProcessorConfig
 
         return vLLMEngineProcessorConfig(
@@ -116,8 +115,8 @@ class VllmGeneration:
             engine_kwargs=dict(self._engine_kwargs),
             concurrency=self._engine.replicas,
             batch_size=1,
-            max_concurrent_batches=shards_at_once,
-            max_tasks_in_flight_per_actor=shards_at_once + 1,
+            max_concurrent_batches=concurrent,
+            max_tasks_in_flight_per_actor=in_flight,
             log_engine_metrics=False,
             chat_template_stage=False,
             tokenize_stage=False,

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 from moto.server import ThreadedMotoServer
 
-from factory import head, storage
+from factory import head, runtime, storage
 from tests.integration.runs import GOOD_PROFILE, Run
 
 
@@ -49,6 +50,16 @@ def shared_ray(s3: str) -> Iterator[dict[str, str]]:
     yield {**free, "RAY_ADDRESS": standing.address}
     head.end(standing)
     shutil.rmtree(standing.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def session(shared_ray: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Join that Ray in this process, for tests that need no job of their own."""
+    for name, value in shared_ray.items():
+        monkeypatch.setenv(name, value)
+    runtime.start()
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from factory import models
 from factory.chat import control_tokens
 from factory.config import OpenAIEngine, Sampling
-from factory.engine.openai import OpenAIGeneration, ShardClient, api_key, check_endpoint, neutral
+from factory.engine.openai import OpenAIGeneration, ShardClient, api_key, check_endpoint, neutral, shares
 from factory.errors import ModelError, UnreachableError
 from factory.job import locate_model
 from factory.records import Completion, Message, Request, content_id
@@ -179,14 +179,8 @@ def test_no_more_requests_than_allowed_are_in_flight_and_so_many_are(server):
 
 
 @pytest.mark.parametrize("concurrency", [1, 64, 128, 129, 130, 1000])
-def test_actors_share_what_is_allowed(server, concurrency):
-    class Asked:
-        """Takes the place of a dataset that is not run."""
-
-        def map_batches(self, actor, compute, fn_constructor_args, **_):
-            return compute.max_size, fn_constructor_args[-1]
-
-    actors, at_once = OpenAIGeneration(engine(server, concurrency=concurrency), Sampling(), 0, 16)(Asked())
+def test_actors_share_what_is_allowed(concurrency):
+    actors, at_once = shares(concurrency)
     assert concurrency - actors < actors * at_once <= concurrency
 
 
@@ -332,7 +326,7 @@ def test_a_key_with_a_line_end_is_good(server, monkeypatch):
     assert ask(server, "a")[0].error == ""
 
 
-def test_clients_get_the_key_of_who_started_the_run_and_show_it_nowhere(server, monkeypatch):
+def test_clients_get_the_key_of_who_started_the_run_and_show_it_nowhere(server, session, monkeypatch):
     class Asked:
         """Takes the place of a dataset that is not run."""
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-import ray
 
-from factory import models, runtime
+from factory import models
 from factory.config import RunConfig
 from factory.config_file import load_config
 from factory.errors import TrainingError
@@ -53,16 +52,6 @@ def undisturbed(make_training) -> Run:
     run = make_training("undisturbed")
     run.finish(job="train")
     return run
-
-
-@pytest.fixture
-def session(shared_ray, monkeypatch):
-    """Ray joined by this process, for tests that need no job of their own."""
-    for name, value in shared_ray.items():
-        monkeypatch.setenv(name, value)
-    runtime.start()
-    yield
-    ray.shutdown()
 
 
 def config_of(run: Run) -> RunConfig:
