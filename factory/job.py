@@ -5,20 +5,23 @@ Exit status: 0 done; 2 the user's mistake, told in one line; 1 anything else.
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from types import FrameType
 from typing import NoReturn
 
-from factory import lease, models, storage
+from factory import lease, models, stopping, storage
 from factory.config import EMBEDDED, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.models import Located
 from factory.progress import Progress
+from factory.stopping import GOES_ON
 
 ENDPOINT = "endpoint"
 """In place of a revision, which endpoints do not tell; where one is decides nothing, as it may move."""
@@ -89,23 +92,48 @@ def main(
         progress = Progress()
         arguments = _parse(description)
         config = _config(arguments)
-        with quiet(arguments.verbose):
+        with quiet(arguments.verbose) as errors:
             if arguments.dry_run:
                 plan(config, progress)
             else:
-                _run(run, check, config, progress, arguments.verbose, local_cpus(config) if local_cpus else 0)
+                _run(run, check, config, progress, errors, arguments.verbose, local_cpus(config) if local_cpus else 0)
 
     told(job)
 
 
 def told(job: Callable[[], None]) -> None:
-    """Run something; a failure of ours is told in one line and by the exit status."""
+    """Run something; a failure of ours is told in one line and by the exit status, and so is Ctrl-C."""
+    interrupts: list[int] = []
+    with _noting(interrupts):
+        try:
+            job()
+        except FactoryError as problem:
+            print(_last_line(problem), file=sys.stderr, flush=True)
+            sys.exit(2 if isinstance(problem, UserError) else 1)
+        except BaseException:  # libraries make other errors out of the interrupt
+            if not interrupts:
+                raise
+            print(_last_line(Stopped(f"by Ctrl-C; {GOES_ON}")), file=sys.stderr, flush=True)
+            sys.exit(1)
+
+
+@contextmanager
+def _noting(interrupts: list[int]) -> Iterator[None]:
+    """Note each SIGINT, beside raising KeyboardInterrupt."""
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, interrupted)
     try:
-        job()
-    except FactoryError as problem:
-        kind = "stopped" if isinstance(problem, Stopped) else "error"
-        print(f"{kind}: {_printable(str(problem))}", file=sys.stderr, flush=True)
-        sys.exit(2 if isinstance(problem, UserError) else 1)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _last_line(problem: FactoryError) -> str:
+    return f"{'stopped' if isinstance(problem, Stopped) else 'error'}: {_printable(str(problem))}"
 
 
 def _printable(text: str) -> str:
@@ -142,6 +170,7 @@ def _run(
     check: Callable[[RunConfig], None],
     config: RunConfig,
     progress: Progress,
+    errors: int,
     verbose: bool,
     local_cpus: int,
 ) -> None:
@@ -150,23 +179,37 @@ def _run(
     settings = (config.model_dump_json(indent=2) + "\n").encode()
     with lease.held(config.output):
         storage.write_bytes(storage.join(config.output, "config.json"), settings)
-        from factory import runtime, stopping
+        from factory import local_ray, runtime
 
         runtime.start(verbose, local_cpus)
+        local_ray.watch(partial(_end_without_ray, progress, errors))
         stopping.listen(progress.say)
         run(Job(config, progress))
         progress.summary()
     progress.say(f"Output: {config.output}")
 
 
+def _end_without_ray(progress: Progress, errors: int) -> NoReturn:
+    """End the process at once, since its threads wait for a Ray that is gone; `errors` is the terminal's stderr."""
+    problem = (
+        Stopped(f"Ray was ended too, and what was in flight is lost; {GOES_ON}")
+        if stopping.is_asked()
+        else FactoryError(f"Ray on this machine has ended under the run (out of memory?); {GOES_ON}")
+    )
+    progress.finish()
+    os.write(errors, f"{_last_line(problem)}\n".encode())
+    os._exit(1)
+
+
 @contextmanager
-def quiet(verbose: bool) -> Iterator[None]:
+def quiet(verbose: bool) -> Iterator[int]:
     """Keep what libraries say off the terminal: it goes to a file, and that of workers to Ray's log folder.
 
     The streams themselves are redirected, because Ray's core writes past Python; `Progress` has its own.
+    Yields the file descriptor of the terminal's standard error.
     """
     if verbose:
-        yield
+        yield 2
         return
     for name, value in {"TQDM_DISABLE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}.items():
         os.environ.setdefault(name, value)
@@ -175,7 +218,7 @@ def quiet(verbose: bool) -> Iterator[None]:
     for stream in (1, 2):
         os.dup2(log, stream)
     try:
-        yield
+        yield terminal[1]
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -17,6 +17,7 @@ from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTas
 
 from factory import stopping
 from factory.errors import FactoryError, ModelError, UnreachableError
+from factory.local_ray import own_session
 
 LOCAL_BLOCKS_BYTES = 256 << 20
 """What the blocks of a pipeline may take on one machine: hundreds of shards."""
@@ -113,8 +114,9 @@ def _start_here(cpus: int, options: dict[str, Any]) -> None:
     for left in reversed(range(STARTS)):
         others = psutil.Process().children(recursive=True)
         try:
-            # `local`, because a killed head leaves an address behind that a plain init would try to join.
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+            with own_session():
+                # `local`, because a killed head leaves an address behind that a plain init would try to join.
+                ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
             return
         except Exception as problem:  # Ray raises no narrower one
             reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]

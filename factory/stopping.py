@@ -61,6 +61,14 @@ def _close(one: Gate, ended: threading.Event) -> None:
                 return
 
 
+GOES_ON = "what is written stays; the same command goes on from there"
+
+
+def is_asked() -> bool:
+    """Return whether this process was asked to stop."""
+    return _asked.is_set()
+
+
 def check() -> None:
     """End the run here if it was asked to stop: for work that is cheap to begin again.
 
@@ -68,7 +76,7 @@ def check() -> None:
         Stopped: it was.
     """
     if _asked.is_set():
-        raise Stopped("what is written stays; the same command goes on from there")
+        raise Stopped(GOES_ON)
 
 
 def wait() -> None:
