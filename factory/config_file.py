@@ -9,23 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from factory import yaml12
 from factory.config import RunConfig
 from factory.errors import ConfigError
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice; YAML would forget the first in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-        return super().construct_mapping(node, deep)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -52,11 +40,11 @@ def read_mapping(path: str | Path, option: str, such_as: str) -> dict[str, Any]:
         ConfigError: it is missing, not YAML, or holds something else.
     """
     try:
-        tree = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        tree = yaml12.read(path)
     except OSError as problem:
         raise ConfigError(f"{option} {path}: {problem.strerror}; give --{option} an existing YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
-        raise ConfigError(f"{option} {path}: not YAML: {_told(problem)}") from None
+    except yaml12.YamlError as problem:
+        raise ConfigError(f"{option} {path}: not YAML: {problem}") from None
     if not isinstance(tree, dict):
         held = "nothing" if tree is None else f"a {type(tree).__name__}"
         raise ConfigError(f"{option} {path}: holds {held}, not a mapping of keys such as {such_as}")
@@ -85,25 +73,23 @@ def checked(model: type[Tree], tree: dict[str, Any], noun: str) -> Tree:
 
 def _lay_over(tree: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"override {override!r}: write it as section.key=value")
     *sections, last = key.split(".")
+    if not equals or not all([*sections, last]) or len(sections) > yaml12.MAX_DEPTH:
+        raise ConfigError(f"override {_short(override)}: write it as section.key=value")
     node: Any = tree
     try:
+        laid = yaml12.parse_value(value)
         for section in sections:
             node = node[int(section)] if isinstance(node, list) else node.setdefault(section, {})
-        node[int(last) if isinstance(node, list) else last] = yaml.safe_load(value)
+        node[int(last) if isinstance(node, list) else last] = laid
+    except yaml12.YamlError as problem:
+        raise ConfigError(f"override {_short(override)}: the value is not YAML ({problem}); quote it") from None
     except (TypeError, ValueError, IndexError, AttributeError):
-        raise ConfigError(f"override {override!r}: the config has nothing to set at {key!r}") from None
-    except yaml.YAMLError:
-        raise ConfigError(f"override {override!r}: the value is not YAML; quote it") from None
+        raise ConfigError(f"override {_short(override)}: the config has nothing to set at {_short(key)}") from None
 
 
-def _told(problem: Exception) -> str:
-    if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark:
-        mark = problem.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {problem.problem or problem.context}"
-    return " ".join(str(problem).split())
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:200]}...")
 
 
 def _explain(error: Any, root: type[BaseModel], noun: str) -> str:

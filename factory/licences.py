@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
-from factory import storage
+from factory import storage, yaml12
 from factory.config import EMBEDDED
 from factory.storage import PROJECT
 
@@ -61,7 +60,7 @@ SHIPPED = Licence(
 
 @cache
 def _known() -> dict[str, list[Licence]]:
-    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    table = yaml12.read(TABLE)
     return {kind: [Licence(**entry) for entry in entries] for kind, entries in table.items()}
 
 

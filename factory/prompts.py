@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from factory import records
+from factory import records, yaml12
 from factory.errors import PromptError
 from factory.records import Message
 
@@ -113,14 +112,14 @@ def _check_folder(folder: Path, asked_for: str) -> None:
 def _parse(path: Path, text: str) -> Prompt:
     try:
         _, front, body = text.split("---\n", 2)
-        matter = FrontMatter.model_validate(yaml.safe_load(front))
+        matter = FrontMatter.model_validate(yaml12.parse(front))
+    except yaml12.YamlError as problem:
+        raise PromptError(f"prompt {path}: the front matter is not YAML: {problem}") from None
     except ValueError as problem:  # pydantic's error is one too
         reason = _explain(problem) if isinstance(problem, ValidationError) else "no front matter"
         raise PromptError(
             f"prompt {path}: {reason}; it needs id, version, inputs and output between --- lines"
         ) from None
-    except yaml.YAMLError:
-        raise PromptError(f"prompt {path}: the front matter is not YAML") from None
     parts = _split_parts(path, body)
     _check(path, matter, parts)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from factory import head, storage
+from factory import head, storage, yaml12
 from factory.cluster import looking
 from factory.cluster.dashboard import reached
 from factory.errors import ConfigError, FactoryError
@@ -57,9 +57,8 @@ def read(path: Path = FILE) -> LocalCluster:
         ConfigError: with the field, its value and what is wrong with it.
     """
     try:
-        document = yaml.safe_load(path.read_text())
-        return LocalCluster.model_validate(document)
-    except (OSError, yaml.YAMLError) as problem:
+        return LocalCluster.model_validate(yaml12.read(path))
+    except (OSError, yaml12.YamlError) as problem:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(problem).split())}") from None
     except ValidationError as problem:
         first = problem.errors()[0]

@@ -5,9 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-from factory import storage
+from factory import storage, yaml12
 from factory.config import EMBEDDED
 
 _WORD = r"(?<![a-z0-9]){}(?![a-z])"
@@ -85,8 +83,8 @@ def _bases(card: str) -> list[str]:
     """The `base_model` of a card's front matter: a name, or a list of them."""
     head = re.match(r"---\n(.*?)\n---", card.replace("\r\n", "\n"), re.DOTALL)
     try:
-        told = yaml.safe_load(head[1]) if head else None
-    except yaml.YAMLError:  # people write cards by hand
+        told = yaml12.parse(head[1]) if head else None
+    except yaml12.YamlError:  # people write cards by hand
         return []
     bases = told.get("base_model") if isinstance(told, dict) else None
     return [base for base in (bases if isinstance(bases, list) else [bases]) if isinstance(base, str) and base]

@@ -1,11 +1,10 @@
 """The price table: a YAML file with a date, to be checked by whoever relies on it."""
 
 import datetime
-from pathlib import Path
 
-import yaml
 from pydantic import Field, ValidationError
 
+from factory import yaml12
 from factory.config import Gpus, Section
 from factory.errors import ConfigError
 from factory.storage import PROJECT, join
@@ -67,12 +66,11 @@ def read_prices(path: str | None) -> Prices:
     """
     path = path or TABLE
     try:
-        return Prices.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        return Prices.model_validate(yaml12.read(path))
     except OSError as problem:
         raise ConfigError(f"planning.prices {path}: {problem.strerror}; name a price table (YAML)") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        told = " ".join(str(problem).split())
-        raise ConfigError(f"planning.prices {path}: not YAML: {told}") from None
+    except yaml12.YamlError as problem:
+        raise ConfigError(f"planning.prices {path}: not YAML: {problem}") from None
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -134,7 +134,7 @@ def test_a_wrong_config_is_told(tmp_path):
         "no-model": ({"engine": {"kind": "vllm", "model": "./nowhere"}}, ("'./nowhere'", "no such folder")),
     }
     twice = write(tmp_path / "twice.yaml", b"\xef\xbb\xbfoutput: a\r\nseed: 1\r\noutput: b\r\n")
-    cases = refusals(tmp_path, cases) | {"twice": (["--config", twice], ("line 3", "'output' stands twice"))}
+    cases = refusals(tmp_path, cases) | {"twice": (["--config", twice], ("line 3", "'output' is given twice"))}
     assert_all_refused(tmp_path, cases)
 
 

@@ -65,7 +65,7 @@ def test_an_unknown_key_that_is_near_none_is_answered_with_those_that_are(config
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_line(config_file):
-    assert "line 5, column 1: 'output' stands twice" in refusal(config_file(GOOD + "output: y"))
+    assert "line 5, column 1: 'output' is given twice" in refusal(config_file(GOOD + "output: y"))
 
 
 @pytest.mark.parametrize(

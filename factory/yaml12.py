@@ -1,0 +1,141 @@
+"""YAML 1.2 to plain values, bounded, with the line of every mistake.
+
+PyYAML parses and yamlcore brings the core schema of YAML 1.2: `no` and `1:30` are texts, `0042` is
+42, `1e4` is a number, and dates stay texts. Aliases count as often as they are used.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+import yamlcore
+
+MAX_SIZE = 1_000_000
+"""Bytes of a file, and characters and nodes of what its aliases expand to. PyYAML reads about 100,000 a second."""
+MAX_DEPTH = 100
+"""Sections in sections; what reads the values later may recurse too."""
+_HASH = "\U0010fffd"
+"""Stands for `#` while a value is parsed that can hold no comment."""
+
+
+class YamlError(ValueError):
+    """A text that is not YAML, or too much of it. The message is one line."""
+
+
+def read(path: str | Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        OSError: it cannot be read.
+        YamlError: it is not YAML, or too large.
+    """
+    with open(path, "rb") as file:
+        content = file.read(MAX_SIZE + 1)
+    if len(content) > MAX_SIZE:
+        raise YamlError(f"it has more than {MAX_SIZE:,} bytes")
+    try:
+        return parse(content.decode())
+    except UnicodeDecodeError as problem:
+        raise YamlError(f"byte {problem.start} is not UTF-8") from None
+
+
+def parse(text: str) -> Any:
+    """Return what a YAML text holds.
+
+    Raises:
+        YamlError: it is not YAML, or expands to too much.
+    """
+    return _parse(_Loader, text)
+
+
+def parse_value(text: str) -> Any:
+    """Return what a value of a command line holds: YAML in which `#` begins no comment, but is itself.
+
+    Raises:
+        YamlError: it is not YAML, or expands to too much.
+    """
+    return _parse(_ValueLoader, text.replace("#", _HASH))
+
+
+def _parse(loader: type["_Loader"], text: str) -> Any:
+    try:
+        return _unshared(yaml.load(text, loader))
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise YamlError(f"{place}{problem.problem or problem.context}") from None
+    except yaml.YAMLError as problem:
+        raise YamlError(" ".join(str(problem).split())) from None
+
+
+def _unshared(value: Any) -> Any:
+    """Copy what aliases share, so that an override of one place changes that place alone."""
+    if isinstance(value, dict):
+        return {key: _unshared(inner) for key, inner in value.items()}
+    return [_unshared(inner) for inner in value] if isinstance(value, list) else value
+
+
+class _Loader(yamlcore.CoreLoader):  # type: ignore[misc]
+    """The core schema's loader, with bounds and with one kind of error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._size = self._depth = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event, before = self.peek_event(), self._size
+        if self._depth == MAX_DEPTH:
+            raise _mistake(event, f"more than {MAX_DEPTH} levels")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if not isinstance(event, yaml.AliasEvent):
+            self._size += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
+            self._sizes[id(node)] = self._size - before
+        elif id(node) in self._sizes:
+            self._size += self._sizes[id(node)]
+        else:
+            raise _mistake(event, f"*{event.anchor} is inside of itself")
+        if self._size > MAX_SIZE:
+            raise _mistake(event, f"its aliases expand to more than {MAX_SIZE:,} characters")
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        try:  # JSON writes a character beyond 16 bits as two halves, and PyYAML leaves them apart
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise _mistake(node, "half a character (a lone surrogate)") from None
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError):  # such as `!!int foo`, `!!bool foo`, `!!int ""` or 5,000 digits
+            raise _mistake(node, f"cannot be read as {node.tag.rpartition(':')[2]}") from None
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _mistake(key, "a key must be a text")
+            if key.value == "<<" and key.style is None:
+                raise _mistake(key, "`<<` is not in YAML 1.2; write the keys out")
+            if key.value in seen:
+                raise _mistake(key, f"{key.value!r} is given twice")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _ValueLoader(_Loader):
+    """Reads a value in which `#` was hidden."""
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        node.value = node.value.replace(_HASH, "#")
+        return node
+
+
+def _mistake(at: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
