@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from factory import yaml12
-from factory.config import RunConfig
+from factory.config import RunConfig, checked_place
 from factory.errors import ConfigError
 
 
@@ -22,10 +22,31 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file is missing or not YAML, or a key or value is wrong.
     """
+    return checked(RunConfig, read_config(path, overrides), "config key")
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the keys of a config as they are written, overrides laid over them; no value is checked.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or an override fits nowhere.
+    """
     tree = read_mapping(path, "config", "output, engine, personas")
     for override in overrides:
         _lay_over(tree, override)
-    return checked(RunConfig, tree, "config key")
+    return tree
+
+
+def place_argument(option: str, value: str) -> str:
+    """Return a place that an option names, filled in as those of a config are.
+
+    Raises:
+        ConfigError: it is no local path and none in a bucket.
+    """
+    try:
+        return checked_place(value)
+    except ValueError as problem:
+        raise ConfigError(f"{option} {_short(value)}: {problem}") from None
 
 
 def read_mapping(path: str | Path, option: str, such_as: str) -> dict[str, Any]:

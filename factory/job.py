@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ class Parser(argparse.ArgumentParser):
     """A command line whose mistakes are told as all others are."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; --help shows what there is")
+        raise ConfigError(f"{textwrap.shorten(message, 300, placeholder=' ...')}; --help shows what there is")
 
 
 def _parse(description: str | None) -> argparse.Namespace:

@@ -13,7 +13,7 @@ from typing import Any
 from factory import storage
 from factory.cluster import local, looking
 from factory.cluster.dashboard import reached
-from factory.config_file import load_config
+from factory.config_file import load_config, read_config
 from factory.errors import ConfigError
 
 JOBS = sorted(path.stem for path in (storage.PROJECT / "jobs").glob("*.py"))
@@ -109,9 +109,10 @@ def _check_output(config: Path, overrides: Sequence[str]) -> None:
     """Refuse an output that each machine of a cluster would look for in a folder of its own."""
     settings = [word for word in overrides if "=" in word and not word.startswith("-")]
     output = load_config(config.expanduser(), settings).output
-    if "://" not in output and not Path(output).is_absolute():
+    written = str(read_config(config.expanduser(), settings)["output"])  # `~` and variables are each machine's own
+    if "://" not in output and not Path(written).is_absolute():
         raise ConfigError(
-            f"output is {output!r}, a folder of this machine; add ARGS=output=s3://bucket/prefix (gs:// on GCP), or "
+            f"output is {written!r}, a folder of this machine; add ARGS=output=s3://bucket/prefix (gs:// on GCP), or "
             "the whole path of a disk that all nodes share"
         )
 

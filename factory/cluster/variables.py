@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from factory.config import Section
+from factory.config import LocalPlace, Section
 from factory.config_file import checked, read_mapping
 from factory.errors import ConfigError
 
@@ -127,7 +127,7 @@ class Kubernetes(Section):
     namespace: Label
     operator_namespace: Label
     monitoring_namespace: Label
-    config: str | None
+    config: LocalPlace | None
     token_secret: Label
     keys_secret: Label
     head_account_annotations: dict[str, str]

@@ -3,6 +3,7 @@
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
 from factory.config.engines import EMBEDDED, OpenAIEngine, ScriptedEngine, VllmEngine, deciding, workers
 from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, FleetJudge, ScriptedJudge
+from factory.config.paths import LocalPlace, checked_place
 from factory.config.planning import Gpus, Planning, StageFigures
 from factory.config.playground import Chat
 from factory.config.run import RunConfig
@@ -12,7 +13,7 @@ from factory.config.training import Lora, Training
 
 __all__ = [
     "EMBEDDED", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Gpus", "Instructions",
-    "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "Rule", "RunConfig",
-    "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "StageFigures", "Strategy",
-    "Training", "VllmEngine", "deciding", "workers",
+    "LocalPlace", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "Rule",
+    "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "StageFigures",
+    "Strategy", "Training", "VllmEngine", "checked_place", "deciding", "workers",
 ]  # fmt: skip

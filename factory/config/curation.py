@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from factory.config.sections import Place, Section, each_once
+from factory.config.paths import Place
+from factory.config.sections import Section, each_once
 from factory.config.synthesis import Strategy
 
 Rule = Literal[

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from factory.config.paths import ModelRef
 from factory.config.sections import Section
 
 EMBEDDED = "embedded"
@@ -34,8 +35,7 @@ class VllmEngine(Section):
     """Text generation by vLLM actors on Ray Data (`ray.data.llm`)."""
 
     kind: Literal["vllm"] = "vllm"
-    model: str
-    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id, also as org/name@revision."""
+    model: ModelRef
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`: what the installed torch was built for."""
     replicas: tuple[int, int] = (1, 1)

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from factory.config.engines import OpenAIEngine, ScriptedEngine, VllmEngine, check_order
-from factory.config.sections import Name, Place, Sampling, Section
+from factory.config.paths import ModelRef, Place
+from factory.config.sections import Name, Sampling, Section
 
 
 class AnswerSampling(Sampling):
@@ -50,8 +51,7 @@ class FleetJudge(Section):
 
     kind: Literal["fleet"] = "fleet"
     name: Name
-    model: str
-    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id, also as org/name@revision."""
+    model: ModelRef
     device: Literal["auto", "cpu", "gpu"] = "auto"
     replicas: tuple[int, int] = (1, 1)
     """The fewest and the most replicas; Serve adds one where those there have more to do than `at_once`."""

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from factory.config.sections import Place, Section
+from factory.config.paths import LocalPlace
+from factory.config.sections import Section
 
 
 class StageFigures(Section):
@@ -52,7 +53,7 @@ class Planning(Section):
     """The part of a GPU's speed that training gets out of it."""
     gpu: Annotated[Gpus, BeforeValidator(_one_kind)] = Gpus()
     """A kind of GPU for everything, or one for each part: {synthesis: h100, judges: l40s, training: h100}."""
-    prices: Place | None = None
+    prices: LocalPlace | None = None
     """The price table; null: `cluster/prices.yaml`."""
     cpus: int | None = Field(None, ge=1)
     """CPU cores that read and curate; null: those that come with the GPUs, or this machine's."""

@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from factory.config.curation import Curation, Safety
 from factory.config.engines import EMBEDDED, Engine
 from factory.config.evaluation import BenchmarkMaking, Evaluation
+from factory.config.paths import LocalPlace, Place
 from factory.config.planning import Planning, Trace
 from factory.config.playground import Chat
-from factory.config.sections import Place, Section
+from factory.config.sections import Section
 from factory.config.synthesis import Dialogues, Instructions, Personas, Profiles
 from factory.config.training import Training
 from factory.errors import ConfigError
@@ -21,9 +22,9 @@ class RunConfig(Section):
     """The whole of a run's settings."""
 
     output: Place
-    """A local folder or s3://bucket/prefix."""
+    """A local folder, s3://bucket/prefix or gs://bucket/prefix."""
     seed: int = Field(42, ge=0, lt=2**32)
-    prompts_dir: Place | None = None
+    prompts_dir: LocalPlace | None = None
     """A folder of prompts that take the place of the built-in ones of the same name."""
     engine: Engine
     personas: Personas

@@ -1,23 +1,8 @@
 """What the sections of the settings are made of."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-
-
-def _one_path(value: str) -> str:
-    if not value.strip() or "\0" in value or value.endswith("://"):
-        raise ValueError("give a whole path")
-    return value
-
-
-def _paths(value: Any) -> Any:
-    many = [value] if isinstance(value, str) else value
-    if not isinstance(many, (list, tuple)) or not many or not all(isinstance(one, str) for one in many):
-        raise ValueError("give a file, a folder or a glob, or a list of them")
-    for one in many:
-        _one_path(one)
-    return value
+from pydantic import BaseModel, ConfigDict, Field
 
 
 def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -27,11 +12,8 @@ def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-Place = Annotated[str, AfterValidator(_one_path)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """Of a corpus, a candidate or a judge: it names tables and folders too."""
-Source = Annotated[str | tuple[str, ...], BeforeValidator(_paths)]
-"""One path or many: each a file, a folder or a glob; local, s3:// or hf://."""
 
 
 class Section(BaseModel):

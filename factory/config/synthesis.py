@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from factory.config.sections import Name, Sampling, Section, Source, each_once
+from factory.config.paths import Source
+from factory.config.sections import Name, Sampling, Section, each_once
 
 Strategy = Literal["generate", "rewrite"]
 

@@ -5,7 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from factory.config.engines import EMBEDDED
-from factory.config.sections import Name, Place, Section
+from factory.config.paths import ModelRef, Place
+from factory.config.sections import Name, Section
 
 
 class Lora(Section):
@@ -24,8 +25,7 @@ class Training(Section):
 
     data: Place | None = None
     """The output of the run whose curated dialogues are trained on; by default this run's own."""
-    base_model: str = EMBEDDED
-    """`embedded`, a Hugging Face folder, s3://..., or a Hugging Face id, also as org/name@revision."""
+    base_model: ModelRef = EMBEDDED
     chat_template: Literal["own", "llama-3", "chatml"] = "own"
     """`own` is the tokenizer's; a Base model has none and needs that of its family."""
     lora: Lora | None = None

@@ -237,7 +237,8 @@ def _end_of_run(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError
     place = f"{where}.base_url {scrubbed(engine.base_url)}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
-    check = f"check it, {where}.model, {where}.structured, sampling and ${engine.api_key_env}"
+    key_of = f"${engine.api_key_env}" if engine.api_key_env else f"{where}.api_key_env"
+    check = f"check it, {where}.model, {where}.structured, sampling and {key_of}"
     return ModelError(f"{place}: refuses {engine.model!r} ({told}); {check}")
 
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 
 from factory import storage
-from factory.config_file import load_config
+from factory.config_file import load_config, place_argument
 from factory.job import Parser, quiet
 from factory.planning.estimate import estimate
 from factory.planning.outline import crew_of, outline
@@ -36,7 +36,7 @@ def plan(description: str | None) -> None:
     flops = prices.gpus(planning.gpu)["training"].bf16_tflops * 1e12
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     with quiet(verbose=False):
-        pilot = Pilot.read(storage.output_path(arguments.pilot)) if arguments.pilot else None
+        pilot = Pilot.read(storage.output_path(place_argument("--pilot", arguments.pilot))) if arguments.pilot else None
         todo = outline(config, named, pilot)
         on_gpu = todo.training is not None and todo.training.on_gpu
         made = estimate(todo, planning, pilot, crew_of(config.engine, config), flops if on_gpu else None)

@@ -4,7 +4,7 @@ import argparse
 from typing import get_args
 
 from factory import lease, storage
-from factory.config_file import load_config
+from factory.config_file import load_config, place_argument
 from factory.errors import ConfigError
 from factory.job import Parser, quiet
 from factory.progress import Progress
@@ -30,7 +30,8 @@ def run(description: str | None) -> None:
 
             check_access(arguments.push_to_hub)
         sources = find_sources(config, arguments.what, arguments.format, arguments.file_type)
-        folder = storage.output_path(arguments.output) if arguments.output else folder_of(sources)
+        output = arguments.output and storage.output_path(place_argument("--output", arguments.output))
+        folder = output or folder_of(sources)
         check_folder(folder)
         with lease.held(folder):
             export(sources, folder, arguments.file_type, progress)

@@ -111,8 +111,9 @@ def model_told(config: RunConfig, notes: list[str]) -> str:
     Raises:
         ModelError: it cannot be had.
     """
-    if isinstance(config.engine, OpenAIEngine) and config.engine.api_key_env not in os.environ:
-        notes.append(f"model {config.engine.model!r}: a run needs ${config.engine.api_key_env}, which is not set")
+    key_env = config.engine.api_key_env if isinstance(config.engine, OpenAIEngine) else None
+    if key_env and key_env not in os.environ:
+        notes.append(f"model {config.engine.model!r}: a run needs ${key_env}, which is not set")
     else:
         try:
             located = locate_model(config.engine)

@@ -1,7 +1,7 @@
 """Users' files, of any size: found, checked, opened and read as raw rows (`formats`).
 
 Files are JSONL, JSON, CSV, Parquet or text, packed with gzip or zstd or not, on local disk, S3,
-Hugging Face (hf://) or whatever else fsspec knows.
+Google Cloud Storage or Hugging Face (hf://).
 """
 
 import codecs

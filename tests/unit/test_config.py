@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
+from factory import job, storage
 from factory.config import RunConfig, workers
 from factory.config_file import load_config
 from factory.errors import ConfigError
+from factory.synthesis.plan import model_told
 
 GOOD = """
 output: runs/x
@@ -173,3 +174,20 @@ def test_an_executor_that_would_keep_its_gpus_is_refused(config_file):
         config_file(GOOD), "engine={kind: vllm, model: m, engine_kwargs: {distributed_executor_backend: ray}}"
     )
     assert "distributed_executor_backend: ray keeps its GPUs until the job ends" in message
+
+
+def test_a_dry_run_asks_an_endpoint_that_wants_no_key(config_file):
+    engine = "{kind: openai, model: m, base_url: 'http://127.0.0.1:9/v1', api_key_env: null}"
+    notes: list[str] = []
+    assert model_told(load_config(config_file(GOOD), [f"engine={engine}"]), notes) == "m (not checked)"
+    assert "does not answer" in notes[0]
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "0x10", "1e3", "ten"])
+def test_a_limit_that_is_no_number_is_one_short_line(monkeypatch, value):
+    monkeypatch.setattr("sys.argv", ["job", "--config", "x.yaml", "--limit", value])
+    with pytest.raises(
+        ConfigError, match=r"^argument --limit: invalid int value: .* --help shows what there is$"
+    ) as it:
+        job._parse(None)
+    assert len(str(it.value)) < 400

@@ -1,0 +1,78 @@
+"""Paths of the settings: local, in a bucket, or on the Hugging Face hub, with `~` and `$NAME` filled in."""
+
+import os
+from string import Template
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
+
+BUCKETS = ("s3://", "gs://")
+HUB = "hf://"
+
+
+def expanded(path: str) -> str:
+    """Return a path with `~`, `$NAME` and `${NAME}` filled in; `$$` is a dollar sign.
+
+    Raises:
+        ValueError: a variable is not set, or there is no such home folder.
+    """
+    way_out = "or write $$ for a dollar sign"
+    try:
+        filled = Template(path).substitute({name: value for name, value in os.environ.items() if value})
+    except KeyError as problem:
+        raise ValueError(f"the environment variable {problem.args[0]} is not set; set it, {way_out}") from None
+    except ValueError:
+        raise ValueError(f"no name of a variable follows the dollar sign; give one, {way_out}") from None
+    filled = os.path.expanduser(filled)
+    if filled.startswith("~"):
+        raise ValueError("there is no such home folder; write ./~... for a file of that name")
+    return filled
+
+
+def _checked(path: str, *schemes: str) -> str:
+    if not path.strip() or "\0" in path or path.endswith("://"):
+        raise ValueError("give a whole path")
+    path = expanded(path)
+    if any("\ud800" <= character <= "\udfff" for character in path):  # of an environment variable that is not UTF-8
+        raise ValueError("give a path in UTF-8")
+    if "::" in path:
+        raise ValueError("give a path without `::`; a file inside of another must be unpacked first")
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme + separator not in schemes:
+        raise ValueError(" or ".join(["give a local path", *(f"{one}{_FORMS[one]}" for one in schemes)]))
+    if scheme + separator in BUCKETS and not {"", ".", ".."}.isdisjoint(rest.removesuffix("/").split("/")):
+        raise ValueError("give the bucket, and whole names between the slashes")
+    return path
+
+
+_FORMS = {"s3://": "bucket/prefix", "gs://": "bucket/prefix", HUB: "datasets/org/name/path"}
+
+
+def _local(path: str) -> str:
+    return _checked(path)
+
+
+def checked_place(path: str) -> str:
+    """Return a local path or one in a bucket, filled in (`expanded`).
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _checked(path, *BUCKETS)
+
+
+def _sources(value: Any) -> Any:
+    many = [value] if isinstance(value, str) else value
+    if not isinstance(many, (list, tuple)) or not many or not all(isinstance(one, str) for one in many):
+        raise ValueError("give a file, a folder or a glob, or a list of them")
+    filled = tuple(_checked(one, *BUCKETS, HUB) for one in many)
+    return filled[0] if isinstance(value, str) else filled
+
+
+LocalPlace = Annotated[str, AfterValidator(_local)]
+Place = Annotated[str, AfterValidator(checked_place)]
+"""Local, s3:// or gs://."""
+ModelRef = Annotated[str, AfterValidator(checked_place)]
+"""`embedded`, a Hugging Face folder, s3://..., gs://..., or a Hugging Face id, also as org/name@revision."""
+Source = Annotated[str | tuple[str, ...], BeforeValidator(_sources)]
+"""One path or many: each a file, a folder or a glob; local, s3://, gs:// or hf://."""
