@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from factory import yaml12
 from factory.config import RunConfig, checked_place
+from factory.credentials import HIDDEN, redacted
 from factory.errors import ConfigError
 
 
@@ -95,8 +96,10 @@ def checked(model: type[Tree], tree: dict[str, Any], noun: str) -> Tree:
 def _lay_over(tree: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     *sections, last = key.split(".")
+    # Values that may hold a key and its secret are not repeated.
+    shown = _short(f"{key}{equals}{HIDDEN if set(value) & set('{:') else redacted({last: value})[last]}")
     if not equals or not all([*sections, last]) or len(sections) > yaml12.MAX_DEPTH:
-        raise ConfigError(f"override {_short(override)}: write it as section.key=value")
+        raise ConfigError(f"override {shown}: write it as section.key=value")
     node: Any = tree
     try:
         laid = yaml12.parse_value(value)
@@ -104,9 +107,9 @@ def _lay_over(tree: dict[str, Any], override: str) -> None:
             node = node[int(section)] if isinstance(node, list) else node.setdefault(section, {})
         node[int(last) if isinstance(node, list) else last] = laid
     except yaml12.YamlError as problem:
-        raise ConfigError(f"override {_short(override)}: the value is not YAML ({problem}); quote it") from None
+        raise ConfigError(f"override {shown}: the value is not YAML ({problem}); quote it") from None
     except (TypeError, ValueError, IndexError, AttributeError):
-        raise ConfigError(f"override {_short(override)}: the config has nothing to set at {_short(key)}") from None
+        raise ConfigError(f"override {shown}: the config has nothing to set at {_short(key)}") from None
 
 
 def _short(text: str) -> str:
@@ -132,7 +135,8 @@ def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
     if error["type"] == "union_tag_invalid":
         return f"{noun} '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
     message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
-    value = textwrap.shorten(repr(error["input"]), 100, placeholder=" ...")
+    hidden = where.endswith("_env")  # somebody may have written the secret in place of its variable
+    value = HIDDEN if hidden else textwrap.shorten(repr(redacted(error["input"])), 100, placeholder=" ...")
     return f"{noun} {where!r} is {value}: {message}" if where else f"{noun.split()[0]}: {message}"
 
 

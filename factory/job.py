@@ -4,6 +4,7 @@ Exit status: 0 done; 2 the user's mistake, told in one line; 1 anything else.
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from typing import NoReturn
 from factory import lease, models, stopping, storage
 from factory.config import EMBEDDED, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
+from factory.credentials import redacted, scrubbed
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.models import Located
 from factory.progress import Progress
@@ -134,7 +136,7 @@ def _noting(interrupts: list[int]) -> Iterator[None]:
 
 
 def _last_line(problem: FactoryError) -> str:
-    return f"{'stopped' if isinstance(problem, Stopped) else 'error'}: {_printable(str(problem))}"
+    return f"{'stopped' if isinstance(problem, Stopped) else 'error'}: {_printable(scrubbed(str(problem)))}"
 
 
 def _printable(text: str) -> str:
@@ -177,9 +179,8 @@ def _run(
 ) -> None:
     storage.check_writable(config.output)
     check(config)
-    settings = (config.model_dump_json(indent=2) + "\n").encode()
     with lease.held(config.output):
-        storage.write_bytes(storage.join(config.output, "config.json"), settings)
+        storage.write_bytes(storage.join(config.output, "config.json"), settings_document(config))
         from factory import local_ray, runtime
 
         runtime.start(verbose, local_cpus)
@@ -188,6 +189,11 @@ def _run(
         run(Job(config, progress))
         progress.summary()
     progress.say(f"Output: {config.output}")
+
+
+def settings_document(config: RunConfig) -> bytes:
+    """Return the content of `config.json`: the resolved settings without passwords."""
+    return (json.dumps(redacted(config.model_dump(mode="json")), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _end_without_ray(progress: Progress, errors: int) -> NoReturn:

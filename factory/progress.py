@@ -11,6 +11,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColum
 from rich.progress import Progress as Bar
 from rich.table import Table as Grid
 
+from factory.credentials import scrubbed
 from factory.manifest import Timing
 from factory.records import Counts
 
@@ -32,7 +33,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(scrubbed(text), soft_wrap=True)
 
     def show(self, grid: Grid) -> None:
         """Print a table."""

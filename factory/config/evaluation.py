@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from factory.config.engines import OpenAIEngine, ScriptedEngine, VllmEngine, check_order
+from factory.config.engines import EngineKwargs, OpenAIEngine, ScriptedEngine, VllmEngine, check_order
 from factory.config.paths import ModelRef, Place
-from factory.config.sections import Name, Sampling, Section
+from factory.config.sections import EnvironmentName, Name, Sampling, Section
 
 
 class AnswerSampling(Sampling):
@@ -57,7 +57,7 @@ class FleetJudge(Section):
     """The fewest and the most replicas; Serve adds one where those there have more to do than `at_once`."""
     at_once: int = Field(64, ge=1)
     """Requests that one replica works on at a time."""
-    engine_kwargs: dict[str, Any] = Field(default_factory=dict)
+    engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len."""
 
     @model_validator(mode="after")
@@ -109,7 +109,7 @@ class Fleet(Section):
     """Another than loopback opens the fleet to the network, and then it wants a key."""
     port: int = Field(8800, ge=0, le=65535)
     """0 takes a free one."""
-    api_key_env: str = "JUDGES_API_KEY"
+    api_key_env: EnvironmentName = "JUDGES_API_KEY"
     """The environment variable that holds the key; on loopback none is needed."""
     start_timeout_s: float = Field(1800, gt=0)
     """How long the judges may take to load."""

@@ -1,11 +1,12 @@
 """Who speaks on the page of `make chat`, and within which limits."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from factory.config.engines import EngineKwargs
 from factory.config.evaluation import EndpointJudge, Fleet, FleetJudge, judge_kind
-from factory.config.sections import Name, Sampling, Section
+from factory.config.sections import EnvironmentName, Name, Sampling, Section
 
 AnyChatModel = Annotated[
     Annotated[FleetJudge | EndpointJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
@@ -24,7 +25,7 @@ class ChatApi(Fleet):
     """Where the playground's models listen: for the page, and for programs."""
 
     port: int = Field(7861, ge=0, le=65535)
-    api_key_env: str = "CHAT_API_KEY"
+    api_key_env: EnvironmentName = "CHAT_API_KEY"
 
 
 class Chat(Section):
@@ -32,7 +33,7 @@ class Chat(Section):
 
     models: tuple[AnyChatModel, ...] = ()
     """Who speaks, side by side; left out: `training.base_model` as `base`, `<output>/model` as `tuned` once there."""
-    engine_kwargs: dict[str, Any] = Field(default_factory=dict)
+    engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM for these two."""
     profiles_by: Name | None = None
     """Which of the models writes the profiles; null: the first one."""
@@ -51,7 +52,7 @@ class Chat(Section):
     port: int = Field(7860, ge=0, le=65535)
     """0 takes a free one."""
     user: str = Field("player", min_length=1)
-    password_env: str = "CHAT_PASSWORD"
+    password_env: EnvironmentName = "CHAT_PASSWORD"
     """The environment variable that holds the page's password; on loopback none is needed."""
     api: ChatApi = ChatApi()
 

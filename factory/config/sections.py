@@ -1,8 +1,9 @@
 """What the sections of the settings are made of."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -12,6 +13,13 @@ def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _environment_name(value: str) -> str:
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("give the name of an environment variable; its value, the secret, belongs into no config")
+    return value
+
+
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """Of a corpus, a candidate or a judge: it names tables and folders too."""
 

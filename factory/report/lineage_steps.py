@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from factory.config import RunConfig
-from factory.credentials import scrubbed
+from factory.credentials import redacted, scrubbed
 from factory.report.lineage_tables import Found, Place, State, Tables
 from factory.report.outputs import own_candidates
 
@@ -84,8 +84,8 @@ class Reader:
         settings = {key: value for key, value in place.settings.items() if key not in UNTOLD and value is not None}
         manifest = {key: place.manifest[key] for key in TOLD if key in place.manifest}
         odd = [*notes, *self._of_others(name), *self._own_model(name)]
-        rows, settings, manifest = scrubbed((found.rows, settings, manifest))
-        return Step(step, name, place.state, found.total, found.reasons, rows, settings, manifest, odd)
+        shown = scrubbed(found.rows), redacted(settings), redacted(manifest)
+        return Step(step, name, place.state, found.total, found.reasons, *shown, odd)
 
     def _of_others(self, name: str) -> Iterator[str]:
         """Inputs that were made again since: what is there may not be what the rows come from."""

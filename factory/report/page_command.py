@@ -11,7 +11,7 @@ from typing import Any
 from factory import storage
 from factory.config import RunConfig, Safety
 from factory.config_file import load_config
-from factory.credentials import scrubbed
+from factory.credentials import redacted, scrubbed
 from factory.job import Parser, quiet
 from factory.progress import Progress
 from factory.report import dialogues, evaluation, overview, profiles, safety, training
@@ -145,7 +145,7 @@ def _overview(
         "costs": costs(own, config, known.prices(config.planning.prices), trained),
         "versions": overview.versions(folder.tables),
         # As a text, a quotation mark in a password would be escaped, and end it.
-        "settings": json.dumps(scrubbed(settings), indent=2, ensure_ascii=False) if settings else "",
+        "settings": json.dumps(redacted(settings), indent=2, ensure_ascii=False) if settings else "",
     }
 
 

@@ -30,8 +30,8 @@ def origin_of(config: RunConfig) -> Origin | None:
     None where that one left no settings.
     """
     place = config.training.data or config.output
-    made = _config_in(place) if config.training.data else config
-    if made is None:
+    engine = _engine_in(place) if config.training.data else (config.engine.kind, config.engine.model)
+    if engine is None:
         return None
     kept = (Table(place, "curated/train").manifest() or {}).get("sources", {})
     dialogues = {name: rows for name, rows in kept.items() if rows}
@@ -39,14 +39,16 @@ def origin_of(config: RunConfig) -> Origin | None:
     inputs = inputs_by_licence("personas", "personas", _files(place, "personas"))
     for corpus in corpora:
         inputs += inputs_by_licence(f"instructions `{corpus}`", corpus, _files(place, f"instructions/{corpus}"))
-    return Origin(made.engine.kind, made.engine.model, dialogues, tuple(inputs))
+    return Origin(*engine, dialogues, tuple(inputs))
 
 
-def _config_in(output: str) -> RunConfig | None:
+def _engine_in(output: str) -> tuple[str, str] | None:
+    """Return the kind and the model of the engine in a run's config.json, which need be no config of this version."""
     content = storage.read_if_there(storage.join(output, "config.json"))
     try:
-        return None if content is None else RunConfig.model_validate(json.loads(content))
-    except ValueError:  # of another version of this program
+        engine = json.loads(content or b"")["engine"]
+        return str(engine["kind"]), str(engine["model"])
+    except (ValueError, LookupError, TypeError):
         return None
 
 

@@ -1,8 +1,14 @@
 """What a URL holds of credentials is told nowhere."""
 
+import json
+
 import pytest
 
-from factory.credentials import scrubbed
+from factory.config_file import load_config
+from factory.credentials import redacted, scrubbed, secrets_in
+from factory.errors import ConfigError
+from factory.job import settings_document, told
+from factory.tables import Table, fingerprint_of
 
 
 @pytest.mark.parametrize("user", ["me:secret@", "secret@", ":secret@", "me:se@cret@", "me:secret%2F@"])
@@ -15,3 +21,122 @@ def test_credentials_in_urls_are_not_told(user):
 @pytest.mark.parametrize("text", ["https://host/v1", "https://host/@me/x", '{"a": "s3://bucket", "b": "me@host"}', ""])
 def test_what_holds_no_credentials_stays(text):
     assert scrubbed(text) == text
+
+
+SECRET = [
+    "hf_token", "token", "TOKEN", "authToken", "use_auth_token", "api_key", "apikey", "apiKey", "OPENAI_API_KEY",
+    "X-Api-Key", "password", "db_password", "passwd", "secret", "client_secret", "aws_secret_access_key", "access_key",
+    "privateKey", "credentials", "passphrase", "Authorization", "bearer",
+]  # fmt: skip
+OPEN = [
+    "max_tokens", "tokenizer", "tokenizer_mode", "special_tokens", "additional_special_tokens", "tokens_per_second",
+    "stop_token_ids", "pad_token", "bos_token", "image_token", "image_token_id", "start_token", "num_experts_per_token",
+    "max_num_batched_tokens", "long_prefill_token_threshold", "api_key_env", "password_env", "token_id", "keys", "key",
+    "secret_name", "credentials_file", "key_value_dtype", "monkey", "secretary", "tokenization", "kv_cache_dtype", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRET)
+def test_a_secrets_name_is_known(name):
+    settings = {"a": [{name: "s3cret"}], "b": {name: {"user": "s3cret", "n": 5}}, name: ["s3cret"]}
+    assert "s3cret" not in str(redacted(settings))
+    assert list(secrets_in(settings)) == [f"a.0.{name}", f"b.{name}", name]
+    assert list(secrets_in({name: None})) == list(secrets_in({name: True})) == list(secrets_in({name: ""})) == []
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_other_names_are_no_secrets(name):
+    settings = {"a": [{name: "value"}], name: {"x": 1}}
+    assert redacted(settings) == settings
+    assert not list(secrets_in(settings))
+
+
+def test_numbers_under_a_secrets_name_stay_where_they_are_counts():
+    assert redacted({"secret": 3, "url": "http://a:b@c"}) == {"secret": 3, "url": "http://…@c"}
+
+
+GOOD = {"output": "runs/x", "engine": {"kind": "scripted"}, "personas": {"source": "p.jsonl"}}
+HF = {"hf_token": "s3cret"}
+DEEP = {"hf_overrides": {"inner": [{"api_key": "s3cret"}]}}
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    def told(settings, *overrides):
+        (tmp_path / "run.yaml").write_text(json.dumps(GOOD | settings))
+        with pytest.raises(ConfigError) as caught:
+            load_config(tmp_path / "run.yaml", overrides)
+        assert "s3cret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return told
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"engine": {"kind": "vllm", "model": "m", "engine_kwargs": HF}}, "engine.engine_kwargs"),
+        ({"chat": {"engine_kwargs": HF}}, "chat.engine_kwargs"),
+        ({"chat": {"models": [{"name": "a", "model": "m", "engine_kwargs": DEEP}]}}, "chat.models.0.engine_kwargs"),
+        ({"evaluation": {"candidates": [{"name": "a", "model": "m", "engine_kwargs": HF}]}}, "evaluation.candidates.0"),
+        ({"evaluation": {"judges": [{"name": "a", "model": "m", "engine_kwargs": DEEP}]}}, "evaluation.judges.0"),
+    ],
+)
+def test_a_secret_in_the_settings_is_refused(refusal, settings, field):
+    message = refusal(settings)
+    assert field in message
+    assert "HF_TOKEN" in message
+    assert "'hf_token'" in message or "'hf_overrides.inner.0.api_key'" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "overrides"),
+    [
+        ({"engine": {"kind": "openai", "model": "m", "api_key": "s3cret"}}, ()),
+        ({"engine": {"kind": "openai", "model": "m", "api_key_env": "sk-s3cret"}}, ()),
+        ({"chat": {"password_env": "s3cret!"}}, ()), ({"evaluation": {"fleet": {"api_key_env": "my s3cret"}}}, ()),
+        ({"chat": {"engine_kwargs": HF, "port": -1, "models": 3}}, ()), ({"personas": HF}, ()), (HF, ()),
+        ({"personas": {"source": "https://me:s3cret@host/p.jsonl?token=s3cret"}}, ()),
+        ({}, ["engine.engine_kwargs.hf_token=s3cret"]), ({}, ["chat={engine_kwargs: {hf_token: s3cret}"]),
+        ({}, ["seed.hf_token=s3cret"]), ({}, ["chat.engine_kwargs.hf_token=[s3cret"]),
+        ({}, ["seed={hf_token: s3cret}"]), ({}, ["output=https://me:s3cret@host/x"]),
+        ({}, [".hf_token=s3cret"]), ({}, ["chat.engine_kwargs=[hf_token: s3cret"]),
+    ],
+)  # fmt: skip
+def test_a_refusal_does_not_repeat_a_secret(refusal, settings, overrides):
+    assert refusal(settings, *overrides)
+
+
+def test_what_a_run_writes_holds_no_password(tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        json.dumps(GOOD | {"engine": {"kind": "openai", "model": "m", "base_url": "https://me:s3cret@host/v1"}})
+    )
+    config = load_config(tmp_path / "run.yaml")
+    (tmp_path / "config.json").write_bytes(settings_document(config))
+    assert "s3cret" not in (tmp_path / "config.json").read_text()
+    again = load_config(tmp_path / "config.json")
+    assert again.engine.base_url == "https://…@host/v1"
+    assert again.model_copy(update={"engine": config.engine}) == config
+
+
+def test_a_table_keeps_its_fingerprint_and_no_password(tmp_path):
+    settings = {"url": "https://me:s3cret@host", "nested": {"api_key": "s3cret", "max_tokens": 5}}
+    table, said = Table(str(tmp_path), "profiles"), []
+    table.begin(fingerprint_of(settings), settings, said.append)
+    table.begin(fingerprint_of(settings), settings, said.append)
+    assert not said, "the same settings go on"
+    assert table.settings() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
+    other = settings | {"nested": {"api_key": "s3cret", "max_tokens": 6}}
+    table.begin(fingerprint_of(other), other, said.append)
+    assert "nested.max_tokens was 5 and is 6" in said[0]
+    assert "s3cret" not in said[0]
+
+
+def test_a_failure_does_not_repeat_a_password(capsys):
+    def fails():
+        raise ConfigError("https://me:s3cret@host/v1 is away")
+
+    with pytest.raises(SystemExit):
+        told(fails)
+    assert capsys.readouterr().err == "error: https://…@host/v1 is away\n"
