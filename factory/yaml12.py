@@ -111,9 +111,12 @@ class _Loader(yamlcore.CoreLoader):  # type: ignore[misc]
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except (ValueError, LookupError):  # such as `!!int foo`, `!!bool foo`, `!!int ""` or 5,000 digits
             raise _mistake(node, f"cannot be read as {node.tag.rpartition(':')[2]}") from None
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise _mistake(node, "a whole number of more than 64 bits")
+        return value
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()

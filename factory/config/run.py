@@ -51,8 +51,8 @@ class RunConfig(Section):
 
     def limited(self, rows: int) -> "RunConfig":
         """The same run on the first rows of each source."""
-        if rows < 1:
-            raise ConfigError(f"--limit is {rows}; it must be at least 1")
+        if not 1 <= rows < 2**63:
+            raise ConfigError(f"--limit is {rows}; it must be at least 1, and fit into 64 bits")
         return self.model_copy(
             update={
                 "personas": self.personas.model_copy(update={"limit": rows}),

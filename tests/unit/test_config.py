@@ -183,6 +183,12 @@ def test_a_dry_run_asks_an_endpoint_that_wants_no_key(config_file):
     assert "does not answer" in notes[0]
 
 
+def test_a_limit_that_no_counter_holds_is_refused(config_file):
+    with pytest.raises(ConfigError, match="fit into 64 bits"):
+        load_config(config_file(GOOD)).limited(10**30)
+    assert "64 bits" in refusal(config_file(GOOD), f"personas.limit={10**30}")
+
+
 @pytest.mark.parametrize("value", ["9" * 5000, "0x10", "1e3", "ten"])
 def test_a_limit_that_is_no_number_is_one_short_line(monkeypatch, value):
     monkeypatch.setattr("sys.argv", ["job", "--config", "x.yaml", "--limit", value])

@@ -14,7 +14,13 @@ from factory.errors import ConfigError
 
 GOOD = "output: runs/x\nengine: {kind: scripted}\npersonas: {source: data/personas.jsonl}\n"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+PLAIN = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS
+)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +53,9 @@ LAUGHS = "x0: &x0 [lol, lol]\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}
         ("a: 1\nb: !!int foo", "line 2, column 4: cannot be read as int"),
         ("!!bool foo", "cannot be read as bool"), ("!!int ''", "cannot be read as int"),
         ("!!timestamp foo", "timestamp"), ("!!python/name:os.system x", "os.system"), ("!mine x", "!mine"),
-        ("1" * 5000, "cannot be read as int"), ("a: 1\na: 2", "line 2, column 1: 'a' is given twice"),
+        ("1" * 5000, "cannot be read as int"), ("1" * 20, "more than 64 bits"),
+        ("[-0, -9223372036854775809]", "64 bits"),
+        ("a: 1\na: 2", "line 2, column 1: 'a' is given twice"),
         ("1: a\n1.0: b", "line 2"), ("? [a]\n: b", "a key must be a text"), ("a: &a {b: *a}", "*a is inside of itself"),
         ("&a [[*a]]", "inside of itself"), ("a: *b", "undefined alias"), ("<<: {a: 1}", "`<<` is not in YAML 1.2"),
         (LAUGHS, "expand to more than 1,000,000"), ("[" * 100_000, "more than 100 levels"),
