@@ -206,7 +206,7 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path):
         "file": ({"output": file}, (f"output {file}: a file stands where a folder is needed; choose another path",)),
         "rights": ({"output": f"{locked}/out"}, (f"output {locked}/out: no permission", "choose another path")),
         "nowhere": ({"output": "/proc/factory"}, ("output /proc/factory: No such file", "choose another path")),
-        "protocol": ({"output": "gopher://host/out"}, ("output gopher://host/out: Protocol not known: gopher",)),
+        "protocol": ({"output": "gopher://host/out"}, ("'output' is 'gopher://host/out': give a local path",)),
     }
     assert_all_refused(tmp_path, refusals(tmp_path, cases), prefix=prefix)
     assert list(locked.iterdir()) == []
