@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import yaml12
@@ -39,6 +39,7 @@ def test_values_are_those_of_yaml_1_2(text, value):
     assert (found, type(found)) == (value, type(value))
 
 
+@settings(deadline=None)
 @given(st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=8))
 def test_json_is_yaml(value):
     assert yaml12.parse(json.dumps(value)) == value
