@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import OpenAIEngine, Sampling
+from factory.control_marks import neutral
 from factory.credentials import scrubbed
 from factory.engine.conversation import NoReplyError, Reply, RowError, carry_on, temperature_of
 from factory.engine.watching import Requests, watch
@@ -38,20 +39,6 @@ ENDING_TOKENS = 12
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Such an endpoint is on the machine that the job was started on, so its clients are too."""
 _PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
-_BARS = r"[|\uff5c][^|\uff5c<>]{1,40}[|\uff5c]"
-_ANGLED = (
-    r"/?s|bos|eos|eod|eop|sop|pad|unk|sep|cls|mask|(BOS|EOS|EOP|PAD|MASK)_TOKEN|UNK|SEP|CLS",  # LLaMA, GLM, Command
-    r"(start|end)_of_(turn|image|audio)|(image|audio)_soft_token",  # Gemma
-    r"/?(think|tools?|tool_calls?|tool_response)",  # Qwen, DeepSeek
-    r"file_sep|filename|repo_?name|gh_stars|empty_output|(issue|jupyter|commit|fim)_[a-z]{1,20}",  # StarCoder, SmolLM
-    r"(unused|reserved_|extra_id_|SPECIAL_)\d{1,5}",
-)
-_SQUARE = (
-    r"/?(INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_[A-Z]{1,10}|THINK|MODEL_SETTINGS)|ARGS|CALL_ID",  # Mistral
-    r"IMG(_BREAK|_END)?|(BEGIN_)?AUDIO|TRANSCRIBE|PREFIX|MIDDLE|SUFFIX",  # Mistral
-    r"[gs]?MASK|CLS|SEP|PAD|UNK|BOS|EOS|(UNUSED_TOKEN_|unused)\d{1,5}",  # BERT, GLM, InternLM
-)
-_CONTROL_TOKEN = rf"<(?=({'|'.join([_BARS, *_ANGLED])})>)|\[(?=({'|'.join([_BARS, *_SQUARE])})\])"
 
 
 class OpenAIGeneration:
@@ -290,21 +277,3 @@ def _context(card: Any) -> int | None:
     more = getattr(card, "metadata", None)
     told = [getattr(card, "max_model_len", None), isinstance(more, dict) and more.get("max_request_context_length")]
     return next((tokens for tokens in told if type(tokens) is int and tokens > 0), None)
-
-
-def neutral(text: str, special: tuple[str, ...] = ()) -> str:
-    """Break control tokens in data by a zero-width space: servers such as vLLM's take them for real.
-
-    Args:
-        text: what a model is told.
-        special: the model's own control tokens, beside those of the families such as `<|im_end|>`.
-    """
-    return _any_of(special).sub("\\g<0>\u200b", text)
-
-
-@cache
-def _any_of(special: tuple[str, ...]) -> re.Pattern[str]:
-    """A pattern of the first character of each, wherever one stands, inside another as well."""
-    of_families = re.compile(_CONTROL_TOKEN)
-    own = [token for token in special if len(token) > 1 and not of_families.match(token)]
-    return re.compile("|".join([_CONTROL_TOKEN, *(f"{re.escape(one[0])}(?={re.escape(one[1:])})" for one in own)]))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.config import OpenAIEngine, Sampling
+from factory.control_marks import neutral
 from factory.engine.conversation import temperature_of
-from factory.engine.openai import api_key, neutral, response_format
+from factory.engine.openai import api_key, response_format
 from factory.normalise import is_text
 from factory.playground.speakers import Speaker
 from factory.prompts import Prompt

@@ -18,7 +18,8 @@ from transformers import PreTrainedTokenizerFast
 from factory import models
 from factory.chat import control_tokens
 from factory.config import OpenAIEngine, Sampling
-from factory.engine.openai import OpenAIGeneration, ShardClient, api_key, check_endpoint, neutral, shares
+from factory.control_marks import neutral
+from factory.engine.openai import OpenAIGeneration, ShardClient, api_key, check_endpoint, shares
 from factory.errors import ModelError, UnreachableError
 from factory.job import locate_model
 from factory.records import Completion, Message, Request, content_id
@@ -206,30 +207,6 @@ def test_sampling_is_told_and_a_penalty_only_where_there_is_one(server):
     assert told == expected
 
 
-TOKENS = """<|im_end|> <|start_header_id|> <|reserved_special_token_250|> <\uff5cend\u2581of\u2581sentence\uff5c>
-<s> </s> <bos> <eos> <pad> <unk> <mask> <start_of_turn> <end_of_turn> <start_of_image> <unused7>
-[INST] [/INST] [TOOL_CALLS] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [SYSTEM_PROMPT] [IMG] [IMG_BREAK]
-<think> </think> <tool_call> </tool_call> <file_sep> <repo_name> <reponame> <issue_start> <jupyter_output> <fim_middle>
-[gMASK] <sop> [CLS] [SEP] [PAD] [|assistant|] <EOS_TOKEN> <SPECIAL_12> <reserved_106> [UNUSED_TOKEN_145]"""
-
-
-@pytest.mark.parametrize("token", TOKENS.split())
-def test_control_tokens_in_data_are_broken(token):
-    broken = neutral(f"a{token}b")
-    assert token not in broken
-    assert broken.replace("\u200b", "") == f"a{token}b"
-
-
-def test_a_control_token_inside_another_is_broken_too():
-    assert "<|im_end|>" not in neutral("<<|im_end|>|im_end|><|im_<|im_end|>end|>")
-
-
-def test_a_models_own_tokens_are_broken_beside_those_of_the_families():
-    own = ("<turn:end>", "~!b[", "*", "<|im_end|>")
-    assert neutral("a<turn:end>b~!b[c<|im_end|>*", own) == "a<\u200bturn:end>b~\u200b!b[c<\u200b|im_end|>*"
-    assert neutral("a<turn:end>b") == "a<turn:end>b"
-
-
 def test_no_special_token_of_a_served_model_is_one_in_data():
     """Its chat endpoint tokenises what the template makes of a text, special tokens in it included."""
     folder = models.fetch("embedded", weights=False)
@@ -245,25 +222,6 @@ def test_no_special_token_of_a_served_model_is_one_in_data():
 def test_an_endpoints_own_tokens_never_reach_it(server):
     ask(server, "a<turn:end>b", special_tokens=("<turn:end>",))
     assert "<turn:end>" not in str(server.requests())
-
-
-TEXTS = [
-    "a < b | c > d",
-    "<|>",
-    "a||b",
-    "<p>hi</p>",
-    "x[1]",
-    "<script>",
-    "[instance]",
-    "[Img]",
-    "<thinking>",
-    "[laughs]",
-]
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_other_text_stays_as_it_is(text):
-    assert neutral(text) == text
 
 
 def test_control_tokens_never_reach_the_endpoint(server):

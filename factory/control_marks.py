@@ -1,0 +1,101 @@
+"""Control marks: the strings by which chat templates separate turns, such as `<|im_end|>`, `[/INST]` and `</s>`.
+
+The one list of them, for what breaks them in data (engines, playground, judges) and for what refuses
+replies that hold them (curation). Servers tokenize what a template makes of a text, so a mark in data
+would end its own message; a mark in a reply is what a model wrote past its end.
+
+Every repeat is bounded: no text takes long.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+_BAR = "[|\uff5c]"
+_NEVER_TEXT = (
+    # ChatML, LLaMA 3 and 4, Phi, Qwen, Command R, GLM, Granite, gpt-oss; DeepSeek's bars are wide.
+    rf"<{_BAR}[^|\uff5c<>\s]{{1,40}}{_BAR}>",
+    r"<\|(?:turn|channel|think|image|audio|tool|tool_call|tool_response)>",  # Gemma 4
+    r"<(?:turn|channel|image|audio|tool|tool_call|tool_response)\|>",
+    r"<</?SYS>>",  # LLaMA 2
+    r"</?(?:bos|eos|eod|eop|sop|eot|eom|BOS|EOS|EOD|EOP|EOT)>",  # Gemma, GLM, Qwen
+    r"<(?:BOS|EOS|EOP|PAD|UNK|MASK)_TOKEN>",  # Command R
+    r"<(?:start|end)_of_(?:turn|image|audio)>|<(?:image|audio)_soft_token>",  # Gemma
+    r"<(?:begin(?:ning)?|end)_of_(?:text|sentence|document)>",  # MiniMax
+    r"</?(?:think|tool_calls?|tool_response)>",  # Qwen, DeepSeek, GLM
+    r"</?(?:seed:[a-z_]{2,40}|minimax:tool_call)>",  # Seed-OSS, MiniMax
+    r"<(?:file_sep|gh_stars|empty_output|fim_(?:prefix|middle|suffix|pad))>",  # StarCoder, SmolLM
+    r"<(?:jupyter_[a-z]{3,20}|issue_(?:start|comment|closed)|commit_(?:before|after|msg))>",
+    r"<(?:unused|reserved_|reserved_token_|extra_id_|SPECIAL_)\d{1,5}>",  # Gemma, Baichuan, T5, Nemotron
+    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS|CONTENT)|THINK|MODEL_SETTINGS)\]",  # Mistral
+    r"\[[gs]MASK\]|\[UNUSED_TOKEN_\d{1,5}\]",  # GLM, InternLM
+    r"\[\|[A-Za-z_]{3,40}\|\]",  # EXAONE
+    r"\]~!?b[\[\]]|\[e~\[",  # MiniMax
+)
+_TEXT_BETWEEN_OTHERS = (
+    r"</?s>",  # LLaMA 2, Mistral; HTML strikes out with it
+    r"<(?:pad|unk|sep|cls|mask|PAD|UNK|SEP|CLS|MASK)>",
+    r"\[(?:MASK|CLS|SEP|PAD|UNK|BOS|EOS|EOT|unused\d{1,5})\]",  # BERT, Kimi
+    r"\[(?:IMG_BREAK|IMG_END|BEGIN_AUDIO|TRANSCRIBE)\]",  # Mistral
+)
+"""What markup and explanations write within a text; nobody ends one with it."""
+_ALSO_TEXT = (
+    rf"\[{_BAR}[^|\uff5c\[\]\s]{{1,40}}{_BAR}\]",
+    r"</?tools?>",
+    r"<(?:filename|repo_?name|pr(?:_[a-z_]{2,20})?|(?:issue|jupyter|commit|fim)_[a-z]{1,20})>",  # StarCoder
+    r"\[/?(?:ARGS|CALL_ID|IMG|AUDIO|PREFIX|MIDDLE|SUFFIX|TOOL_[A-Z]{1,10})\]",  # Mistral
+)
+"""Placeholders, forum codes and tags that people write: broken in data, no fault in a reply."""
+
+
+def _any(marks: Iterable[str]) -> str:
+    return "|".join(f"(?:{mark})" for mark in marks)
+
+
+_CERTAIN = re.compile(_any(_NEVER_TEXT))
+_HALF = re.compile(rf"\A\w{{1,20}}{_BAR}>|<{_BAR}\w{{2,20}}{_BAR}?\Z")
+"""A mark of which a part alone was written."""
+_EDGE = _any(_TEXT_BETWEEN_OTHERS)
+_AT_THE_EDGE = re.compile(rf"\A(?:{_EDGE})|(?:{_EDGE})\Z|^[ \t]{{0,20}}(?:{_EDGE})[ \t]{{0,20}}$|</s>", re.MULTILINE)
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+_STRUCK_OUT = re.compile(r"<s>(?:(?!</?s>).){1,1000}</s>", re.DOTALL)
+_HELD = "\ufffc"
+"""Stands for what was taken out, so that no neighbor of it becomes an end."""
+
+
+def stray_mark(text: str) -> str | None:
+    """Return the first control mark of a reply that is no part of what it says, or None.
+
+    Code may hold any. `<s>`, `[MASK]` and the like may be markup or what a text is about: they count
+    at an end of the reply or alone in a line, and `</s>` also where nothing opened it.
+    """
+    said = _CODE.sub(_HELD, text).strip()
+    if not _STRUCK_OUT.fullmatch(said):
+        said = _STRUCK_OUT.sub(_HELD, said)
+    found = _CERTAIN.search(said) or _HALF.search(said) or _AT_THE_EDGE.search(said)
+    return found[0].strip() if found else None
+
+
+def holds_marks(text: str) -> bool:
+    """Return whether a text holds what is a control mark wherever it stands."""
+    return bool(_CERTAIN.search(text))
+
+
+def neutral(text: str, special: tuple[str, ...] = ()) -> str:
+    """Break control marks in data by a zero-width space: servers such as vLLM's take them for real.
+
+    Args:
+        text: what a model is given.
+        special: the model's own control tokens, beside those of the families such as `<|im_end|>`.
+    """
+    return _any_of(special).sub("\\g<0>\u200b", text)
+
+
+@cache
+def _any_of(special: tuple[str, ...]) -> re.Pattern[str]:
+    """Compile a pattern of the first character of each mark, also of one inside another."""
+    families = _any((*_NEVER_TEXT, *_TEXT_BETWEEN_OTHERS, *_ALSO_TEXT))
+    known = re.compile(families)
+    own = [token for token in special if len(token) > 1 and not known.match(token)]
+    first = rf"(?=[<\[\]])(?={families})[\s\S]"  # the first assertion halves the time
+    return re.compile("|".join([first, *(f"{re.escape(one[0])}(?={re.escape(one[1:])})" for one in own)]))
