@@ -26,9 +26,9 @@ class Quality(Section):
     skip: Annotated[tuple[Rule, ...], AfterValidator(each_once)] = ()
     """Rules that are not asked."""
     min_words: int = Field(3, ge=1)
-    """`too_short`: a reply has fewer words (characters, in scripts without spaces)."""
+    """`too_short`: a reply has fewer words (characters, in scripts without spaces), or numbers and symbols alone."""
     cut_off_words: int = Field(12, ge=1)
-    """`cut_off`: a last line of so many words must end as a sentence does; verses and signatures are shorter."""
+    """`cut_off`: a last line of so many words must end as a sentence or a text does; verses are shorter."""
     max_repeated: float = Field(0.5, gt=0, le=1)
     """`repetition`: the most of a reply that may have stood in it before. A song with a refrain has about 0.3."""
     leaked_words: int = Field(12, ge=4)

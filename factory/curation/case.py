@@ -1,5 +1,6 @@
 """A dialogue as the rules see it, and what they are given beside it."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,9 @@ from factory.config import Quality
 from factory.curation.words import word_hashes
 from factory.records import Message
 from factory.tables import Row, messages_of
+
+_NAME = re.compile(r"^Name:[ \t]*(\S[^\n]{0,200})", re.MULTILINE)
+_PARTS = re.compile(r"[^\W\d_][\w'\u2019-]+")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,12 @@ class Case:
     def replies(self) -> tuple[str, ...]:
         """The assistant's turns."""
         return tuple(m.content for m in self.messages if m.role == "assistant")
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The name in the profile, and its parts."""
+        match = _NAME.search(self.profile)
+        return (match[1].rstrip(), *_PARTS.findall(match[1])) if match else ()
 
     @cached_property
     def reply_hashes(self) -> tuple[np.ndarray, ...]:

@@ -2,10 +2,12 @@
 # ruff: noqa: RUF001 - sentences end in many scripts
 
 import re
+from collections.abc import Collection
 
 import numpy as np
 
 from factory.curation.case import Case, Rulebook
+from factory.curation.endings import is_whole
 from factory.curation.words import ngrams, shingles, word_hashes, words
 from factory.language import detect, languages_named, likelihood, prose, with_likes
 
@@ -24,7 +26,9 @@ CAUSE, TELLING_LETTERS = 0.25, 20
 _LIST_ITEM = re.compile(r"\s*(?:[-*•+–]|\d+[.)])\s|\s*[|#]")
 _NUMBERING = re.compile(r"(?m)^[ \t]*(?:[-*•+–]|\d+[.)])[ \t]+")
 _UNFINISHED = re.compile(r"[\w,:(\[{&+=]\Z")
-_SENTENCE_END = re.compile(r"[.!?…。！？।؟۔]")
+_SENTENCE_END = re.compile(r"[.!?…。！？｡।॥؟۔։።၊။។]")
+_WORD = re.compile(r"[^\W\d_]{2}|[^\W\d_A-Za-z\u00c0-\u024f\u0370-\u052f]")
+"""Two letters, or one of a script in which one may be a word."""
 _NO_FULL_STOP = re.compile(r"[\u0e00-\u0eff]\Z")
 """Thai and Lao end sentences with a space."""
 _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{14,}")
@@ -32,10 +36,12 @@ _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{14,}")
 
 
 def too_short(case: Case, book: Rulebook) -> str | None:
-    """A reply has next to no words."""
+    """A reply has next to no words, or numbers and symbols alone."""
     for number, hashes in enumerate(case.reply_hashes, 1):
         if len(hashes) < book.quality.min_words:
             return f"reply {number} has {len(hashes)} words"
+        if not _WORD.search(case.replies[number - 1]):
+            return f"reply {number} has no words, but numbers and symbols alone"
     return None
 
 
@@ -45,16 +51,13 @@ def cut_off(case: Case, book: Rulebook) -> str | None:
         if reply.count("```") % 2:
             return f"reply {number} does not close its code"
         *before, last = reply.rstrip().splitlines() or [""]
-        if len(words(last)) >= book.quality.cut_off_words and _is_cut(before, last):
+        if len(words(last)) >= book.quality.cut_off_words and _is_cut(before, last, case.names):
             return f"reply {number} ends with: {last[-60:]}"
     return None
 
 
-def _is_cut(before: list[str], last: str) -> bool:
-    if not _UNFINISHED.search(last) or _NO_FULL_STOP.search(last):
-        return False
-    ending = last.split()[-1]
-    if "://" in ending or ending.startswith(("#", "@")):
+def _is_cut(before: list[str], last: str, names: Collection[str]) -> bool:
+    if not _UNFINISHED.search(last) or _NO_FULL_STOP.search(last) or is_whole(last, names):
         return False
     # Some write all lines, or all items of a list, without full stops.
     peers = [line for line in before if bool(_LIST_ITEM.match(line)) == bool(_LIST_ITEM.match(last))]

@@ -30,7 +30,40 @@ def test_next_to_no_words_are_too_short(text):
     assert too_short(reply(text), BOOK)
 
 
-@pytest.mark.parametrize("text", ["It is four.", "Static and Steam", "四です。", "물론 그렇게 하지요"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4.1.2.2.1",
+        "1 2 3 4 5 6 7 8 9 10",
+        "(555) 010-4477",
+        "25 + 17 = 42 ✔ 42 - 17 = 25 ✔",
+        "x^2 + y^2 = z^2",
+        "١٢ ٣٤ ٥٦ ٧٨",
+        "๑๒ ๓๔ ๕๖",
+        "*** 3 *** 2 *** 1 *** 🎉",
+        "2 x 3 = ?\n4 x 5 = ?",
+    ],
+)
+def test_numbers_and_symbols_alone_are_too_short(text):
+    assert too_short(reply(text), BOOK)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is four.",
+        "Static and Steam",
+        "四です。",
+        "물론 그렇게 하지요",
+        "At 5:30.",
+        "Пятый дом, 2 этаж",
+        "١٢ كيلو طحين",
+        "12 กิโลเมตร",
+        "三百五十四",
+        "1. Flour 2. Salt 3. 42",
+        "आटा २ किलो",
+    ],
+)
 def test_a_short_answer_may_be_a_good_one(text):
     assert too_short(reply(text), BOOK) is None
 
