@@ -67,13 +67,29 @@ ABOUT_USER = re.compile(
 )
 USER = re.compile(r"\busers?\b", re.IGNORECASE)
 
-OTHER_SPEAKER = re.compile(
-    r"(?im)^(?![ \t]*(?:[-•+]|\*\s|\d+[.)]))(?:[^\w\n]|_){0,8}((?:the )?user|human|usuario|usuário|utilisateur|"
-    r"benutzer|nutzer|utente|пользователь|用户|用戶|ユーザー|사용자)(?:[^\w\n]|_){0,8}?[:：]"
+_BESIDE_A_NAME = r"(?:[^\w\n]|_){0,8}"
+_ROLES = (
+    r"(?:the )?user|human|usuario|usuário|utilisateur|benutzer|nutzer|gebruiker|utente|użytkownik|kullanıcı|pengguna|"
+    r"người dùng|пользователь|користувач|المستخدم|کاربر|משתמש|उपयोगकर्ता|ব্যবহারকারী|ผู้ใช้|用户|用戶|ユーザー|사용자|"
+    r"(?:the )?(?:ai )?assistant|asistente|assistente|assistent|ассистент|مساعد|助手|助理|アシスタント|어시스턴트"
 )
-"""The user's name before a line, other than in a list, which may explain what a user is."""
+ROLE = re.compile(_ROLES, re.IGNORECASE)
+ROLE_LINE = re.compile(
+    rf"(?im)^(?![ \t]{{0,8}}(?:[-•+]|\*\s|\d{{1,9}}[.)])){_BESIDE_A_NAME}({_ROLES}){_BESIDE_A_NAME}?[:：]"
+    r"|(?-i:^(user|assistant)[ \t]{0,8}$)"
+)
+"""The name of a role before a line, other than in a list, which may explain what a user is.
+
+Alone in a line it is what a chat template leaves of itself where its control marks are not shown."""
+LABEL = re.compile(
+    rf"(?m)^{_BESIDE_A_NAME}([^\W\d_a-z][\w.'’-]{{0,30}}(?: [\w.'’-]{{1,30}}){{0,2}}){_BESIDE_A_NAME}[:：]"
+)
+"""Somebody's name before a line, as in a script."""
 
 QUOTED = re.compile(r'"[^"\n]{1,400}"|“[^”\n]{1,400}”|«[^»\n]{1,400}»|„[^“\n]{1,400}“|「[^」\n]{1,400}」')
-TEMPLATE = re.compile(r"<\|\w+\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>")
-HEADING = re.compile(r"(?im)^[^\w\n]{0,8}(?:character profile|persona)[^\w\n]{0,8}$")
-"""The headings of the system message."""
+HEADING = re.compile(
+    r"(?im)^[^\w\n]{0,8}(?:character profile|persona)[^\w\n]{0,8}$"
+    r"|^[ \t]{0,8}#{2,6}[ \t]{0,8}(?:instruction|response)[ \t]{0,8}:"  # Alpaca
+    r"|^below is an instruction that describes a task\b"
+)
+"""The headings of the system message, and those of prompts without control marks."""

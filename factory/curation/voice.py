@@ -1,12 +1,17 @@
 """Rules about who speaks: the character alone, not the model behind it, its prompt or the user."""
 
+import re
+from collections import Counter
+from collections.abc import Collection
 from functools import lru_cache
 
 import numpy as np
 
+from factory.control_marks import holds_marks, stray_mark
 from factory.curation import phrases
 from factory.curation.case import Case, Rulebook
 from factory.curation.words import contained, ngrams, shingles, word_hashes, words
+from factory.language import prose
 
 PROFILE_LINES = 2
 """So many whole lines of the profile are a leak; one may be an answer."""
@@ -40,14 +45,16 @@ def _unquoted(reply: str) -> str:
 
 
 def leaked_prompt(case: Case, book: Rulebook) -> str | None:
-    """A reply holds a chat template's marks, or recites the prompt or the profile that it was given."""
+    """A reply holds a control mark or a prompt's heading, or recites the prompt or the profile that it was given."""
     asked = "\n".join(case.users)
     own_lines = _lines(case.profile)
     for reply, hashes in zip(case.replies, case.reply_hashes, strict=True):
-        for pattern in (phrases.TEMPLATE, phrases.HEADING):
-            match = pattern.search(reply)
-            if match and not pattern.search(asked):
-                return match[0].strip()
+        mark = stray_mark(reply)
+        if mark and mark not in asked and not holds_marks(asked):
+            return mark
+        match = phrases.HEADING.search(prose(reply))
+        if match and not phrases.HEADING.search(asked):
+            return match[0].strip()
         lines = [line.strip() for line in reply.splitlines() if " ".join(words(line)) in own_lines]
         if len(lines) >= PROFILE_LINES:
             return "; ".join(lines)
@@ -80,15 +87,26 @@ def _known(text: str, n: int) -> np.ndarray:
 
 
 def speaks_for_user(case: Case, book: Rulebook) -> str | None:
-    """A reply goes on with a turn of the user's."""
+    """A reply goes on with a turn of the user's, or names the roles of the chat before its lines."""
     asked = "\n".join(case.users).casefold()
     for number, (reply, hashes) in enumerate(zip(case.replies, case.reply_hashes, strict=True), 1):
-        match = phrases.OTHER_SPEAKER.search(reply)
-        if match and match[1].casefold() not in asked:
-            return match[0].strip()
+        roles = [match for match in phrases.ROLE_LINE.finditer(prose(reply)) if _role(match) not in asked]
+        if roles and not _is_script(reply, case.names):
+            return roles[0][0].strip()
         for later in case.users[number:]:
             turn = word_hashes(later)
             said = np.sort(ngrams(hashes, len(turn)))
             if len(turn) >= ECHO_WORDS and contained(shingles(turn, len(turn)), said).any():
                 return later[:200]
     return None
+
+
+def _role(line: re.Match[str]) -> str:
+    return (line[1] or line[2]).casefold()
+
+
+def _is_script(reply: str, names: Collection[str]) -> bool:
+    """Return whether somebody else than the character and the roles of a chat speaks twice, as in a play."""
+    own = {name.casefold() for name in names}
+    labels = Counter(match[1].casefold() for match in phrases.LABEL.finditer(reply))
+    return any(times > 1 and label not in own and not phrases.ROLE.fullmatch(label) for label, times in labels.items())

@@ -105,6 +105,22 @@ def test_a_name_that_an_assistant_has_too_may_be_the_characters():
     [
         "Well.<|im_end|>\n<|im_start|>user",
         "[INST] How do I bake bread? [/INST]",
+        "Flour, water and salt, love.</s>",
+        "Flour, water and salt, love.<eos>",
+        "</s>\nFlour, water and salt, love.",
+        "<s>Flour, water and salt, love.</s>",
+        "Flour, water and salt, love.<｜end▁of▁sentence｜>",
+        "Flour, water and salt, love. <|eot_id|>",
+        "<|channel|>final<|message|>Flour, water and salt, love.",
+        "Flour, water and salt, love.<end_of_turn>\n<start_of_turn>model",
+        "She wants bread, so I stay a baker.\n</think>\n\nFlour, water and salt, love.",
+        "[THINK]be warm[/THINK]Flour, water and salt, love.",
+        "밀가루와 물과 소금이지요.</s>",
+        "粉和水和盐。<|im_end|>",
+        "دقيق وماء وملح.<|endoftext|>",
+        "### Instruction:\nHow do I bake bread?\n\n### Response:\nKnead it, love.",
+        "Knead it, love.\n\n### Response:\nKnead it again.",
+        "Below is an instruction that describes a task. Write a response that bakes it.",
         "# Character Profile\nI am a baker.",
         "Name: Ada Oduya\nAge: 34\nHow can I help?",
         "**Gender:** female\n**Birth place:** Lagos",
@@ -125,6 +141,14 @@ def test_what_was_given_to_the_model_does_not_come_out_of_it(text):
         "Lagos. Born there, by the water.",
         "Name: Ada Oduya\nOccupation: baker\nThere, that's your form.",
         "What a character she was! Her profile on the coin is fine.",
+        "A loaf is <s>five</s> four euros today, love.",
+        "It goes on the page like so:\n```html\n<s>five</s> four\n</s>\n```\nThat is all, love.",
+        "You close it with `</s>`, says my nephew.",
+        "### Instructions:\n1. Knead it.\n2. Bake it.",
+        "### Ingredients:\nFlour, water and salt, love.",
+        "My response: no. My instruction to you: knead.",
+        "List<Loaf> is what my nephew calls the shelf, and Map<Loaf, Price> the slate.",
+        "[laughs] Flour, water and salt. [wipes her hands]",
     ],
 )
 def test_a_character_may_tell_of_itself_in_its_own_words(text):
@@ -133,7 +157,9 @@ def test_a_character_may_tell_of_itself_in_its_own_words(text):
 
 def test_what_the_user_said_is_no_leak():
     assert leaked_prompt(case(f"Are you {PERSONA}?", f"Yes, I am {PERSONA}."), BOOK) is None
-    assert leaked_prompt(case("What does <|im_end|> mean?", "<|im_end|> ends a turn."), BOOK) is None
+    assert leaked_prompt(case("What does <|im_end|> mean?", "<|im_end|> ends a turn, <|eot_id|> too."), BOOK) is None
+    assert leaked_prompt(case("What does </s> mean?", "It ends a text. Here you are: </s>"), BOOK) is None
+    assert leaked_prompt(case("### Response: Well?", "### Response: comes before a reply."), BOOK) is None
 
 
 @pytest.mark.parametrize(
@@ -146,6 +172,22 @@ def test_what_the_user_said_is_no_leak():
         "Amásalo.\nUsuario: ¿y después?",
         "揉面。\n用户：然后呢？",
         "반죽하세요.\n사용자: 그다음은요?",
+        "こねてください。\nユーザー：それから？",
+        "اعجنه جيدا.\nالمستخدم: وبعد ذلك؟",
+        "इसे गूँथो।\nउपयोगकर्ता: और फिर?",
+        "นวดให้เข้ากัน\nผู้ใช้: แล้วไงต่อ",
+        "Knete ihn.\nBenutzer: Und dann?",
+        "Pétris-la.\nUtilisateur : et ensuite ?",
+        "Assistant: Flour, water and salt, love.",
+        "ASSISTANT: Flour, water and salt, love.",
+        "Knead it.\n### Assistant:\nBake it.",
+        "Knead it.\n### Human: And then?\n### Assistant: Bake it.",
+        "Knead it.\n<human>: And then?\n<bot>: Bake it.",
+        "[|Human|]: And then?",
+        "반죽하세요.\n어시스턴트: 그다음에 구우세요.",
+        "Knead it.\nuser\nAnd then?\nassistant\nBake it.",
+        "Ada: Knead it.\nUser: And then?\nAda: Bake it.",
+        "Ingredients: flour, water.\nMethod: knead it.\nUser: And then?",
     ],
 )
 def test_a_reply_does_not_go_on_for_the_user(text):
@@ -160,6 +202,13 @@ def test_a_reply_does_not_go_on_for_the_user(text):
         "- User: the one who eats\n- Baker: the one who bakes",
         "You ask me how? I ask you: do you have an oven?",
         "Human beings like us: we eat bread.",
+        "Doctor: The loaf, quick!\nAssistant: Here it is.\nDoctor: Too late. It has gone cold.",
+        "**Dragon:** Who wakes me?\n**Human:** A baker.\n**Dragon:** Then come in, and bring the rye.",
+        "My assistant: a boy of twelve who eats more than he bakes.",
+        "I have an assistant: my nephew. The user: that is what he calls you.",
+        "It is all in the file:\n```yaml\nuser: ada\nassistant: kofi\n```\nThat is who bakes today.",
+        "医生：快！\n助手：给您。\n医生：太晚了。",
+        "The assistant baker came first, then the user of the oven, then me.",
     ],
 )
 def test_a_chef_may_quote_a_customer(text):
