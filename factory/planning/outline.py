@@ -15,6 +15,7 @@ from factory.planning.pilot import Pilot
 from factory.planning.stages import Crew, Intake, Outline, Pairing, Phase, Stage, Training
 from factory.runtime import on_gpu
 from factory.synthesis.plan import Sample, sample_instructions, sample_personas
+from factory.synthesis.sources import tasks_of
 from factory.synthesis.steps import dialogues_table, instruction_files, persona_files
 
 GUESSED = 0.1
@@ -89,7 +90,7 @@ def _tasks(config: RunConfig, index: int | None) -> int:
         files = persona_files(config) if index is None else instruction_files(config, config.instructions[index])[0]
     except UnreachableError:
         return 1
-    return len(files)
+    return len(tasks_of(files, None))
 
 
 def means_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bool:

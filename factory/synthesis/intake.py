@@ -24,7 +24,7 @@ from factory.records import Counts, Reject, content_id, key_of
 from factory.runtime import numbers, rows_of, unwrapped
 from factory.synthesis.duplicates import drop_duplicates
 from factory.synthesis.formats import RawRow
-from factory.synthesis.sources import read_rows
+from factory.synthesis.sources import SourceFile, read_rows, tasks_of
 from factory.tables import REJECTED, Table, accepted, count, fingerprint_of, rejected, shard_rows_for
 
 COMPRESSION = 5
@@ -44,14 +44,19 @@ class Intake:
 
 
 def take_in(
-    intake: Intake, files: Sequence[str], limit: int | None, table: Table, settings: dict[str, Any], progress: Progress
+    intake: Intake,
+    files: Sequence[SourceFile],
+    limit: int | None,
+    table: Table,
+    settings: dict[str, Any],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Make the table of an input, unless it is there, and return its manifest.
 
     The manifest's fingerprint is that of the accepted rows and of how they are cut into shards: the
     same content from another place leaves everything behind it as it is, while it is cut as before.
     """
-    stats = [_file_stats(path) for path in files]
+    stats = [asdict(file) for file in files]
     decided = {**settings, "files": stats, "limit": limit}
     fingerprint = fingerprint_of(decided)
     finished = table.manifest()
@@ -87,19 +92,10 @@ def take_in(
     return manifest
 
 
-def _file_stats(path: str) -> dict[str, Any]:
-    fs, name = storage.filesystem(path)
-    with storage.storage_errors(path):
-        info = fs.info(name)
-    changed = info.get("ETag") or info.get("LastModified") or info.get("mtime")
-    return {"path": path, "size": int(info.get("size") or 0), "changed": str(changed)}
-
-
 def _spill_all(
-    intake: Intake, files: Sequence[str], limit: int | None, exchange: Exchange, progress: Progress
+    intake: Intake, files: Sequence[SourceFile], limit: int | None, exchange: Exchange, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    """Read the files, each in a task of its own; the first rows of all only one after the other."""
-    tasks = [list(enumerate(files))] if limit else [[one] for one in enumerate(files)]
+    tasks = tasks_of(files, limit)
     work = numbers(len(tasks))
     spilled = work.flat_map(lambda row: _spill(intake, tasks[row["id"]], limit, exchange), num_cpus=0.5)
     spills, source_rows = [], [0] * len(files)

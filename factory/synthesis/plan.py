@@ -16,7 +16,7 @@ from factory.prompts import load_prompt
 from factory.records import Message, Reject
 from factory.synthesis.formats import RawRow
 from factory.synthesis.instructions import read_instruction
-from factory.synthesis.sources import read_rows
+from factory.synthesis.sources import SourceFile, read_rows
 from factory.synthesis.steps import check_cast, dialogues_table, instruction_files, persona_files
 
 SAMPLE = 1000
@@ -179,7 +179,7 @@ def _mean(numbers: Sequence[int]) -> float:
     return sum(numbers) / max(1, len(numbers))
 
 
-def _sample_rows(files: Sequence[str], limit: int | None) -> tuple[tuple[int, bool], list[RawRow]]:
+def _sample_rows(files: Sequence[SourceFile], limit: int | None) -> tuple[tuple[int, bool], list[RawRow]]:
     """How many rows there are (and whether that was counted), and the first ones."""
     everything = itertools.chain.from_iterable(map(read_rows, files))
     first = list(itertools.islice(everything, min(SAMPLE, limit or SAMPLE)))
@@ -190,7 +190,7 @@ def _sample_rows(files: Sequence[str], limit: int | None) -> tuple[tuple[int, bo
         return (counted, True), first
     if limit and counted == limit:
         return (limit, True), first
-    size = sum(storage.size(path) for path in files)
+    size = sum(file.size for file in files)
     a_row = sum(len(str(raw.value)) for raw in first) / len(first)
     guess = round(size / max(1.0, a_row))
     return (min(guess, limit or guess), False), first

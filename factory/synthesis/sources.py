@@ -5,21 +5,22 @@ Google Cloud Storage or Hugging Face (hf://).
 """
 
 import codecs
-import io
 import json
 import os
 import textwrap
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from factory import storage
-from factory.errors import InputError, UnreachableError
+from factory.errors import InputError
+from factory.exchange import BYTES_A_SPILL
+from factory.synthesis import opening
 from factory.synthesis.formats import (
     RawRow,
     array_rows,
@@ -29,18 +30,28 @@ from factory.synthesis.formats import (
     parquet_rows,
     skip_blanks,
 )
+from factory.synthesis.opening import KNOWN, is_silence, one_line, opened, reading, suffixes
 
-FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
-PACKINGS = {".gz": "gzip", ".zst": "zstd"}
-KNOWN = f"known are {', '.join(FORMATS)} (each also with {' or '.join(PACKINGS)}) and .parquet"
-
-ANSWER_S = 12.0
-"""How long a remote place may take to answer at all; its client alone may try for minutes."""
-REQUEST_BYTES = 2**23
-"""How much one request to a remote place asks for."""
+LISTED_AT_ONCE = 16
+"""How many paths of a source are looked up side by side."""
+FILES_A_TASK = 32
+"""The most small files that a task reads: a task each costs more than to read them, and all in one would be slow."""
 
 
-def find_files(source: str | Sequence[str]) -> list[str]:
+@dataclass(frozen=True, order=True)
+class SourceFile(os.PathLike[str]):
+    """A file of a source, with what the listing that found it says of it."""
+
+    path: str
+    size: int
+    changed: str
+    """Its ETag, or when it was last changed."""
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
+def find_files(source: str | Sequence[str]) -> list[SourceFile]:
     """List the files that are meant by one or many paths, each a file, a folder or a glob, sorted.
 
     Folders are searched with all folders in them (not through links), also those that a glob
@@ -54,7 +65,35 @@ def find_files(source: str | Sequence[str]) -> list[str]:
     sources = [source] if isinstance(source, str) else source
     if not sources or "" in sources:
         raise InputError(f"source {source!r}: names nothing; name a file, a folder or a glob")
-    return sorted({path for each in sources for path in _files_of(each)})
+    # The file systems are made here: fsspec keeps one a thread, each with a client of its own.
+    places = [_place(each) for each in sources]
+    pool = ThreadPoolExecutor(LISTED_AT_ONCE)
+    try:
+        return sorted({file.path: file for files in pool.map(_files_of, sources, places) for file in files}.values())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def not_empty(files: list[SourceFile]) -> list[SourceFile]:
+    """Leave out empty files, which Spark writes beside others; where all are empty, reading says so."""
+    return [file for file in files if file.size] or files
+
+
+def tasks_of(files: Sequence[SourceFile], limit: int | None) -> list[list[tuple[int, str]]]:
+    """Cut files, each with its number, into what a task reads: one large file, or some small ones in a row.
+
+    The first rows of all files are read one file after the other.
+    """
+    tasks: list[list[tuple[int, str]]] = []
+    size = 0
+    for number, file in enumerate(files):
+        size += file.size
+        full = not tasks or (not limit and (size > BYTES_A_SPILL or len(tasks[-1]) == FILES_A_TASK))
+        if full:
+            tasks.append([])
+            size = file.size
+        tasks[-1].append((number, file.path))
+    return tasks
 
 
 def check_column(path: str, column: str, setting: str = "") -> None:
@@ -84,7 +123,7 @@ def check_column(path: str, column: str, setting: str = "") -> None:
     raise InputError(f"{path}: holds no rows; fill it or leave it out")
 
 
-def read_rows(path: str) -> Iterator[RawRow]:
+def read_rows(path: str | os.PathLike[str]) -> Iterator[RawRow]:
     """Yield the rows of a file in its order; one that cannot be read comes with an error.
 
     A CSV row with too few cells has None in the others; cells too many stand as a list under None.
@@ -94,8 +133,9 @@ def read_rows(path: str) -> Iterator[RawRow]:
         UnreachableError: a remote place does not answer.
         StorageError: rights are missing, or storage fails.
     """
-    suffix, _ = _suffixes(path)
-    with _opened(path) as file:
+    path = os.fspath(path)
+    suffix, _ = suffixes(path)
+    with opened(path) as file:
         if suffix == ".parquet":
             yield from parquet_rows(path, file)
             return
@@ -115,51 +155,60 @@ def read_rows(path: str) -> Iterator[RawRow]:
                 yield from line_rows(file, blank_lines, json.loads)
 
 
-def _files_of(source: str) -> list[str]:
-    try:
-        fs, name = storage.filesystem(source)
-        with _reading(source):
-            info = _look(fs, name)
-            if info is None and not any(sign in name for sign in "*?["):
-                raise InputError(f"{source}: does not exist; name a file, a folder or a glob")
-            if info and info["type"] != "directory" and not _suffixes(name)[0]:
-                raise InputError(f"{source}: not a known format; {KNOWN}")
-            found = {name: info} if info else fs.glob(name, detail=True)
-            files = [file for each in found.items() for file in _files_in(fs, *each)]
-    except (ValueError, ImportError, NotImplementedError) as problem:
-        # What fsspec and huggingface_hub say of a path that they cannot make out.
-        raise InputError(f"{source}: {_one_line(problem)}") from None
+def _place(source: str) -> tuple[Any, str]:
+    with _known_path(source):
+        return storage.filesystem(source)
+
+
+def _files_of(source: str, place: tuple[Any, str]) -> list[SourceFile]:
+    fs, name = place
+    with _known_path(source), reading(source):
+        info = _look(fs, name)
+        if info is None and not any(sign in name for sign in "*?["):
+            raise InputError(f"{source}: does not exist; name a file, a folder or a glob")
+        if info and info["type"] != "directory" and not suffixes(name)[0]:
+            raise InputError(f"{source}: not a known format; {KNOWN}")
+        found = {name: info} if info else fs.glob(name, detail=True)
+        files = [file for each in found.items() for file in _files_in(fs, *each)]
     if not files:
         raise InputError(f"{source}: no file of a known format there; {KNOWN}")
-    return files if isinstance(fs, LocalFileSystem) else [fs.unstrip_protocol(f) for f in files]
+    return files
 
 
-def _files_in(fs: Any, name: str, info: dict[str, Any]) -> Iterator[str]:
-    for file in _walk(fs, name) if info["type"] == "directory" else [name]:
+@contextmanager
+def _known_path(source: str) -> Iterator[None]:
+    """Raise what fsspec and huggingface_hub say of a path that they cannot make out as one line."""
+    try:
+        yield
+    except (ValueError, ImportError, NotImplementedError) as problem:
+        raise InputError(f"{source}: {one_line(problem)}") from None
+
+
+def _files_in(fs: Any, name: str, info: dict[str, Any]) -> Iterator[SourceFile]:
+    files = _walk(fs, name) if info["type"] == "directory" else {name: info}
+    for file, told in files.items():
         below = file.removeprefix(name).split("/")
-        if _suffixes(file)[0] and not any(part.startswith((".", "_")) for part in below):
-            yield file
+        if suffixes(file)[0] and not any(part.startswith((".", "_")) for part in below):
+            path = file if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(file)
+            yield SourceFile(path, int(told.get("size") or 0), _changed(told))
 
 
-def _walk(fs: Any, name: str) -> list[str]:
+def _walk(fs: Any, name: str) -> dict[str, dict[str, Any]]:
     """Every file in a folder. fsspec leaves out a local folder that must not be read without a word."""
 
     def refuse(problem: OSError) -> None:
         raise problem
 
     if not isinstance(fs, LocalFileSystem):
-        return list(fs.find(name))
-    return [os.path.join(at, file) for at, _, files in os.walk(name, onerror=refuse) for file in files]
+        return dict(fs.find(name, detail=True))
+    files = [os.path.join(at, file) for at, _, files in os.walk(name, onerror=refuse) for file in files]
+    return {file: fs.info(file) for file in files if suffixes(file)[0]}
 
 
-def _suffixes(path: str) -> tuple[str, str]:
-    """The suffixes of format and packing; the first is "" where the two are not known."""
-    stem, packing = os.path.splitext(path.lower())
-    if packing not in PACKINGS:
-        stem, packing = path.lower(), ""
-    suffix = os.path.splitext(stem)[1]
-    known = suffix in FORMATS or (suffix == ".parquet" and not packing)
-    return (suffix if known else ""), packing
+def _changed(info: dict[str, Any]) -> str:
+    """What differs when a file has other content; file systems name it in their own ways."""
+    names = ("ETag", "etag", "blob_id", "LastModified", "mtime")
+    return str(next((info[name] for name in names if info.get(name)), None))
 
 
 def _look(fs: Any, name: str) -> dict[str, Any] | None:
@@ -175,61 +224,8 @@ def _look(fs: Any, name: str) -> dict[str, Any] | None:
     # A daemon, so that one that hangs in a name look-up does not keep the process alive.
     threading.Thread(target=ask, daemon=True).start()
     try:
-        return answer.result(ANSWER_S)
+        return answer.result(opening.ANSWER_S)
     except FileNotFoundError as problem:
-        if _is_silence(problem) or "bucket does not exist" in str(problem):
+        if is_silence(problem) or "bucket does not exist" in str(problem):
             raise
         return None
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    """The unpacked bytes of a file, as an io.BufferedReader."""
-    suffix, packing = _suffixes(path)
-    if not suffix:
-        raise InputError(f"{path}: not a known format; {KNOWN}")
-    fs, name = storage.filesystem(path)
-    with _reading(path), fs.open(name, "rb", cache_type="none") as source:
-        file = io.BufferedReader(source, REQUEST_BYTES)
-        if packing:
-            # Not the zstandard package: it takes the end of a cut file for the end of the data.
-            file = io.BufferedReader(pa.CompressedInputStream(file, PACKINGS[packing]), REQUEST_BYTES)
-        yield file
-
-
-@contextmanager
-def _reading(path: str) -> Iterator[None]:
-    """Tell what reading raises as one line that names the path and the way out."""
-    with storage.storage_errors(path):
-        try:
-            yield
-        except Exception as problem:
-            told = _one_line(problem)
-            if _is_silence(problem):
-                why = told or f"nothing within {ANSWER_S:.0f} s"
-                way_out = "check the network, or name a local copy"
-                raise UnreachableError(f"{path}: no answer ({why}); {way_out}") from None
-            if isinstance(problem, FileNotFoundError) and "bucket does not exist" not in told:
-                raise InputError(f"{path}: does not exist; name another file") from None
-            # Arrow raises a bare OSError for what it cannot unpack; a disk's has a number.
-            bare = type(problem) is OSError and problem.errno is None
-            if not bare and not isinstance(problem, pa.ArrowException):
-                raise
-            suffix, packing = _suffixes(path)
-            kind = PACKINGS.get(packing, suffix[1:])
-            raise InputError(f"{path}: is damaged or not {kind}; fetch it anew ({told})") from None
-
-
-def _is_silence(problem: BaseException | None) -> bool:
-    """Whether a remote place did not answer; the clients' errors share names but no class."""
-    names = {"ConnectionError", "TimeoutError", "gaierror"}  # Python's and botocore's
-    names |= {"TransportError", "ClientConnectionError", "HTTPClientError"}  # httpx, aiohttp
-    while problem:
-        if names & {base.__name__ for base in type(problem).__mro__}:
-            return True
-        problem = problem.__cause__
-    return False
-
-
-def _one_line(problem: Exception) -> str:
-    return textwrap.shorten(str(problem), 500, placeholder=" ...")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from factory import storage
 from factory.config import Instructions, RunConfig, Strategy
 from factory.engine.steps import Engine, Lane, Step, run_lanes
 from factory.errors import ConfigError, InputError
@@ -24,7 +23,7 @@ from factory.synthesis.intake import Intake, take_in
 from factory.synthesis.pairing import pair
 from factory.synthesis.personas import read_persona
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.synthesis.sources import check_column, find_files, read_rows
+from factory.synthesis.sources import SourceFile, check_column, find_files, not_empty, read_rows
 from factory.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
 
 PERSONAS_TABLE = "personas"
@@ -57,16 +56,11 @@ def _persona(column: str, raw: RawRow, source: int) -> Any:
     return read_persona(raw.value, column)
 
 
-def persona_files(config: RunConfig) -> list[str]:
+def persona_files(config: RunConfig) -> list[SourceFile]:
     """The files of personas, the first of which is known to have the column."""
-    files = _not_empty(find_files(config.personas.source))
-    check_column(files[0], config.personas.column, "personas.column")
+    files = not_empty(find_files(config.personas.source))
+    check_column(files[0].path, config.personas.column, "personas.column")
     return files
-
-
-def _not_empty(files: list[str]) -> list[str]:
-    """Leave out empty parts among others, which Spark writes; a file alone is told to be empty later."""
-    return [path for path in files if len(files) > 1 and storage.size(path)] or files
 
 
 def take_instructions(config: RunConfig, corpus: Instructions, progress: Progress) -> Table:
@@ -84,26 +78,26 @@ def _instruction(form: str, corpus: str, raw: RawRow, source: int) -> Any:
     return read_instruction(raw.value, form, corpus, source, raw.row)
 
 
-def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[str], str]:
+def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[SourceFile], str]:
     """The files of a corpus and their format.
 
     Raises:
         InputError: the first rows are of no format, or not of the one that is named.
         ConfigError: responses are to be rewritten, and the format has none.
     """
-    files = _not_empty(find_files(corpus.source))
+    files = not_empty(find_files(corpus.source))
     first = next((raw.value for raw in read_rows(files[0]) if isinstance(raw.value, dict)), None)
     form = format_of(first) if corpus.format == "auto" else corpus.format
     if first is None or form is None:
         known = ", ".join(f"{key} ({name})" for name, key in FORMATS.items())
-        check_column(files[0], known)
-        raise InputError(f"{files[0]}: plain text holds no instructions; give objects that have one of {known}")
+        check_column(files[0].path, known)
+        raise InputError(f"{files[0].path}: plain text holds no instructions; give objects that have one of {known}")
     if form == WITHOUT_RESPONSES and "rewrite" in config.dialogues.strategies:
         raise ConfigError(
             f"dialogues.strategies has 'rewrite', but the corpus {corpus.corpus!r} ({form}) has no responses; "
             "set dialogues.strategies=[generate], or leave the corpus to a run of its own"
         )
-    check_column(files[0], FORMATS[form], "instructions.format")
+    check_column(files[0].path, FORMATS[form], "instructions.format")
     return files, form
 
 

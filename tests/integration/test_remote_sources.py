@@ -18,8 +18,8 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from factory.errors import InputError, StorageError, UnreachableError
-from factory.synthesis import sources
-from factory.synthesis.sources import check_column, find_files, read_rows
+from factory.synthesis import opening
+from factory.synthesis.sources import check_column, find_files, not_empty, read_rows
 from tests.unit.test_sources import public, values
 
 
@@ -52,6 +52,10 @@ def bucket(aws, s3_server):
     client.delete_bucket(Bucket="personas")
 
 
+def paths(source):
+    return [file.path for file in find_files(source)]
+
+
 def test_files_on_s3_are_found_and_read(bucket, tmp_path, monkeypatch):
     lines = [{"persona": f"a baker number {number}"} for number in range(2000)]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
@@ -63,12 +67,33 @@ def test_files_on_s3_are_found_and_read(bucket, tmp_path, monkeypatch):
     bucket("in/_logs/d.jsonl", data)
     bucket("in/readme.md", b"")
     names = ["s3://personas/in/a.jsonl", "s3://personas/in/deep/b.jsonl.gz", "s3://personas/in/deep/c.parquet"]
-    assert find_files("s3://personas/in") == find_files("s3://personas") == names
-    assert find_files("s3://personas/in/*.jsonl") == find_files(names[0]) == names[:1]
-    monkeypatch.setattr(sources, "REQUEST_BYTES", 5000)
+    assert paths("s3://personas/in") == paths("s3://personas") == names
+    assert paths("s3://personas/in/*.jsonl") == paths(names[0]) == names[:1]
+    monkeypatch.setattr(opening, "REQUEST_BYTES", 5000)
     for name in names:
         check_column(name, "persona")
         assert values(name) == lines
+
+
+def test_one_listing_is_all_that_is_asked_of_s3(bucket, monkeypatch):
+    data = b'{"persona": "a baker"}\n'
+    for number in range(25):
+        bucket(f"in/{number:02}.jsonl", data if number else b"")
+    asked, call = [], S3FileSystem._call_s3
+
+    async def counted(self, method, *args, **kwargs):
+        asked.append(method)
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
+    pages = find_files("s3://personas/in")
+    listing = len(asked)
+    assert listing < 5
+    assert [file.size for file in pages] == [0] + [len(data)] * 24
+    assert [file.size for file in not_empty(pages)] == [len(data)] * 24
+    assert len(asked) == listing, "sizes are those of the listing"
+    # A file by its name is looked up on its own, and what is said of it is the same.
+    assert find_files([file.path for file in pages]) == pages
 
 
 def test_what_is_missing_on_s3_is_told(bucket):
@@ -103,11 +128,11 @@ def silent_server():
 def test_a_place_that_never_answers_is_given_up_in_time(aws, silent_server):
     aws.setenv("AWS_ENDPOINT_URL", silent_server)
     aws.setitem(fsspec.config.conf, "hf", {"endpoint": silent_server})
-    aws.setattr(sources, "ANSWER_S", 0.2)
+    aws.setattr(opening, "ANSWER_S", 0.2)
     for source in ("s3://personas/a.jsonl", "hf://datasets/org/name/a.jsonl", f"{silent_server}/a.jsonl"):
         with pytest.raises(UnreachableError, match=r"no answer \(nothing within 0 s\); check the network"):
             find_files(source)
-    assert sources.ANSWER_S < 15
+    assert opening.ANSWER_S < 15
 
 
 def test_a_place_that_refuses_is_unreachable(aws):
@@ -168,11 +193,11 @@ def test_files_on_hugging_face_are_found_and_read(hub, monkeypatch):
     lines = [{"persona": f"a baker number {number}"} for number in range(2000)]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
     hub.update({"data/a.jsonl": data, "data/b.jsonl.zst": zstandard.compress(data), "data/readme.md": b""})
-    monkeypatch.setattr(sources, "REQUEST_BYTES", 20_000)
+    monkeypatch.setattr(opening, "REQUEST_BYTES", 20_000)
     root = "hf://datasets/org/name/data"
-    assert find_files(root) == find_files(f"{root}/*") == [f"{root}/a.jsonl", f"{root}/b.jsonl.zst"]
-    assert find_files(f"{root}/a.jsonl") == [f"{root}/a.jsonl"]
-    for path in find_files(root):
+    assert paths(root) == paths(f"{root}/*") == [f"{root}/a.jsonl", f"{root}/b.jsonl.zst"]
+    assert paths(f"{root}/a.jsonl") == [f"{root}/a.jsonl"]
+    for path in paths(root):
         check_column(path, "persona")
         assert values(path) == lines
     with pytest.raises(InputError, match=r"none\.jsonl: does not exist"):

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.errors import InputError, StorageError
-from factory.synthesis import formats, sources
+from factory.exchange import BYTES_A_SPILL
+from factory.synthesis import formats, opening
 from factory.synthesis.formats import RawRow
-from factory.synthesis.sources import check_column, find_files, read_rows
+from factory.synthesis.sources import FILES_A_TASK, SourceFile, check_column, find_files, read_rows, tasks_of
 
 PUBLIC_DATA = Path(__file__).parents[3] / "shared" / "data"
 PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -155,7 +156,7 @@ def test_a_json_file_without_an_array_holds_json_lines(tmp_path):
 
 
 def test_a_json_array_may_stand_after_more_blanks_than_a_buffer(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "REQUEST_BYTES", 16)
+    monkeypatch.setattr(opening, "REQUEST_BYTES", 16)
     assert values(write(tmp_path / "a.json", " \n" * 50 + "[ 1 ]" + "\n" * 50)) == [1]
     assert values(write(tmp_path / "b.json", " \n" * 50 + "1\n")) == [1]
     assert values(write(tmp_path / "c.json", "[" + " " * 50 + "]")) == []
@@ -206,7 +207,7 @@ def test_a_very_long_line_is_one_row(tmp_path, suffix, frame, size):
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".txt", ".jsonl.zst"])
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(sources, "REQUEST_BYTES", 2**16)
+    monkeypatch.setattr(opening, "REQUEST_BYTES", 2**16)
     monkeypatch.setattr(formats, "WINDOW", 2**16)
     line, count = json.dumps("x" * 998) + "\n", 4_000
     lines = "[" + ",".join([line] * count) + "]" if suffix == ".json" else line * count
@@ -331,7 +332,7 @@ def test_an_array_that_is_invalid_early_is_not_read_to_its_end(tmp_path, monkeyp
     tracemalloc.start()
     try:
         assert rows_before_the_error(path, "row 1 is") == [1]
-        assert tracemalloc.get_traced_memory()[1] < 10 * sources.REQUEST_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 10 * opening.REQUEST_BYTES
     finally:
         tracemalloc.stop()
 
@@ -450,7 +451,7 @@ def tree(tmp_path):
 
 
 def found(tree, source):
-    return [str(Path(path).relative_to(tree)) for path in find_files(source)]
+    return [str(Path(file).relative_to(tree)) for file in find_files(source)]
 
 
 def test_a_folder_is_searched_to_its_depth_for_known_formats_that_are_not_hidden(tree):
@@ -475,9 +476,35 @@ def test_a_file_by_its_name_is_taken_even_if_hidden_or_looking_like_a_glob(tree)
     assert found(tree, str(tree / "[1]*?.jsonl")) == ["[1]*?.jsonl"]
 
 
+def test_a_listing_tells_size_and_change(tree):
+    (before,) = find_files(f"{tree}/b.jsonl")
+    assert find_files([str(tree)])[1] == before
+    assert (before.size, before.changed) == (1, str(os.stat(before).st_mtime))
+    write(tree / "b.jsonl", "xyz")
+    os.utime(before, (1, 1))
+    assert find_files(before.path) == [SourceFile(before.path, 3, "1.0")]
+
+
+@given(st.lists(st.integers(0, 2 * BYTES_A_SPILL), max_size=200))
+def test_tasks_have_every_file_once_and_in_order(sizes):
+    files = [SourceFile(f"{number}.jsonl", size, "") for number, size in enumerate(sizes)]
+    tasks = tasks_of(files, None)
+    assert [one for task in tasks for one in task] == [(n, file.path) for n, file in enumerate(files)]
+    for task in tasks:
+        assert 1 <= len(task) <= FILES_A_TASK
+        assert len(task) == 1 or sum(sizes[number] for number, _ in task) <= BYTES_A_SPILL
+    if files:
+        assert len(tasks_of(files, 5)) == 1, "the first rows are those of the first files"
+
+
+def test_small_files_share_tasks():
+    files = [SourceFile(f"{number}.jsonl", 100, "") for number in range(2000)]
+    assert len(tasks_of(files, None)) == 63
+
+
 def test_a_path_from_the_current_folder_is_made_full(tree, monkeypatch):
     monkeypatch.chdir(tree)
-    assert find_files("b.jsonl") == [str(tree / "b.jsonl")]
+    assert [file.path for file in find_files("b.jsonl")] == [str(tree / "b.jsonl")]
 
 
 @pytest.mark.parametrize(
