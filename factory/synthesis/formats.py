@@ -1,33 +1,35 @@
-"""An open file's bytes to raw rows: lines, CSV, a JSON array, Parquet; in bounded memory, nothing lost."""
+"""An open file's bytes to raw rows: lines and JSON arrays; in bounded memory, nothing lost.
 
-import csv
+Tables have modules of their own, `csv_file` and `parquet_file`.
+"""
+
+import codecs
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import count
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from factory.errors import InputError
 
+ROW_BYTES = 2**25
+"""The longest row: so many bytes of a line, or characters of an element of a JSON array or of a CSV record.
+
+A dialogue with pictures in it stays below. JSON of it may take twenty times as much in memory.
+"""
 WINDOW = 2**20
 """How many characters of a JSON array are looked at together."""
-BATCH_ROWS = 1024
-BUFFER_BYTES = 2**23
-CELL_CHARS = 2**28
-"""The longest cell of a CSV file, so that a quote that is never closed does not fill the memory."""
 DETAIL_CHARS = 2000
 
 _BLANKS = " \t\n\r"
-_DECODER = json.JSONDecoder()
 _MARK = re.compile(rf"[{_BLANKS}]*([,\]])[{_BLANKS}]*")
 """What follows an element of a JSON array."""
-_CSV_END = "\ud800"
-"""A last line that no file has: decoding never makes this character."""
+_IN_STRING = re.compile(r'["\\]')
+_IN_VALUE = re.compile(r'["\[\]{}]')
+_BETWEEN = re.compile(r'["\[\]{},]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class RawRow:
 
     `row` is its number in the file, from 0; where lines are rows that of the line, blank ones
     counted. `value` is a dict, whatever other JSON value stood there, or the str of a text file.
-    `error` is "", `invalid_json` or `not_utf8`; `detail` then its place ("line K: ", from 1, or
+    `error` is "" or the reason of a reject; `detail` then its place ("line K: ", from 1, or
     "row K: ", from 0, where a file has no lines) and the raw text, clipped.
     """
 
@@ -46,8 +48,24 @@ class RawRow:
     detail: str = ""
 
 
+class _DuplicateKeyError(ValueError):
+    """An object has a key twice, and a dict would lose the first value; the message is the key."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise _DuplicateKeyError(key)
+    return value
+
+
+_ANY = json.JSONDecoder()
+_STRICT = json.JSONDecoder(object_pairs_hook=_object)
+
+
 def skip_blanks(file: io.BufferedReader) -> tuple[int, bytes]:
-    """Read up to what is not blank; the lines passed and the byte there, b"" at the end."""
+    """Read up to what is not blank; return the lines passed and the byte there, b"" at the end."""
     lines = 0
     while head := file.peek():
         rest = head.lstrip()
@@ -57,50 +75,78 @@ def skip_blanks(file: io.BufferedReader) -> tuple[int, bytes]:
     return lines, b""
 
 
+def json_value(line: str) -> Any:
+    """Parse a line of JSON.
+
+    Raises:
+        ValueError: it is not JSON, or an object in it has a key twice.
+    """
+    return _STRICT.decode(line)
+
+
 def line_rows(file: io.BufferedReader, first: int, parse: Callable[[str], Any]) -> Iterator[RawRow]:
-    """Read one row a line; `first` is the number of the first."""
-    for row, line in enumerate(file, first):
-        if line.isspace():
+    """Read one row a line; `first` is the number of the first.
+
+    A byte order mark before a line is no part of it: files that have one may have been joined.
+    """
+    for row in count(first):
+        line = file.readline(ROW_BYTES)
+        if not line:
+            return
+        cut = len(line) == ROW_BYTES and not line.endswith(b"\n") and _skip_line(file)
+        line = line.removeprefix(codecs.BOM_UTF8)
+        if not line or line.isspace():
             continue
         try:
+            if cut:
+                raise ValueError
             value = parse(line.decode())
         except (ValueError, RecursionError) as problem:
-            reason = "not_utf8" if isinstance(problem, UnicodeDecodeError) else "invalid_json"
             # A character has at most four bytes.
             head = line[: 4 * DETAIL_CHARS].decode("utf-8", "surrogateescape")
-            yield RawRow(row, None, reason, _detail(f"line {row + 1}", head))
+            reason = "too_long" if cut else _reason(problem)
+            yield RawRow(row, None, reason, detail(f"line {row + 1}", head, problem))
         else:
             yield RawRow(row, value)
 
 
-def decoded(file: io.BufferedReader) -> io.TextIOWrapper:
-    """The text of a file, with a lone surrogate for each byte that is not UTF-8."""
-    return io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+def _skip_line(file: io.BufferedReader) -> bool:
+    """Read to the end of a line; return whether there was any more of it."""
+    skipped = False
+    while part := file.readline(WINDOW):
+        skipped = True
+        if part.endswith(b"\n"):
+            break
+    return skipped
 
 
-def csv_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
-    """Read records under a header."""
-    csv.field_size_limit(CELL_CHARS)
-    records = csv.reader(chain(text, [_CSV_END]))
-    header: list[str] = []
-    row, first = 0, 1
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, UnicodeDecodeError):
+        return "not_utf8"
+    return "duplicate_key" if isinstance(problem, _DuplicateKeyError) else "invalid_json"
+
+
+def holds_array(file: io.BufferedReader) -> bool:
+    """Return whether lines that begin with "[" are one JSON array of objects or texts, and not a list a line.
+
+    Reads on in the file.
+    """
+    line = file.readline(ROW_BYTES)
+    inner = line[1:].lstrip()[:1] or skip_blanks(file)[1]
+    if inner not in (b"{", b'"'):
+        return False  # a list a line is no use to anyone, but "[INFO] ..." is one bad line before good ones
+    if not line.rstrip().endswith(b"]") or not skip_blanks(file)[1]:
+        return True
     try:
-        for cells in records:
-            if cells and cells[-1].endswith(_CSV_END):
-                if cells != [_CSV_END]:
-                    raise csv.Error("the file ends in it")
-            elif cells and not header:
-                header = cells
-            elif cells:
-                value: dict[str | None, Any] = dict(zip_longest(header, cells[: len(header)]))
-                if len(cells) > len(header):
-                    value[None] = cells[len(header) :]
-                yield _checked(row, value, f"line {first}", ",".join(cells))
-                row += 1
-            first = records.line_num + 1
-    except csv.Error as problem:
-        way_out = "close its quote"
-        raise InputError(f"{path}: a record from line {first} on does not end ({problem}); {way_out}") from None
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def decoded(file: io.BufferedReader) -> io.TextIOWrapper:
+    """Return the text of a file, with a lone surrogate for each byte that is not UTF-8."""
+    return io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
 
 
 def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
@@ -114,7 +160,7 @@ def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
             at = 1
             break
         try:
-            value, stop = _DECODER.raw_decode(window, at)
+            value, stop, twice = _element(window, at)
             mark = _MARK.match(window, stop)
             if not mark:
                 stop = len(window) - len(window[stop:].lstrip(_BLANKS))
@@ -123,12 +169,21 @@ def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
             place, told = getattr(problem, "pos", at), getattr(problem, "msg", str(problem))
             # What is cut fails at the window's end; but for a string, named by its start.
             cut = place > len(window) - 16 or told.startswith("Unterminated string")
-            if cut and (more := text.read(max(WINDOW, len(window) - at))):
+            held = len(window) - at
+            if cut and held > ROW_BYTES:
+                head = window[at : at + DETAIL_CHARS]
+                window, at, sign = _skip_element(window, at, text)
+                if sign in (",", "]"):
+                    yield RawRow(row, None, "too_long", detail(f"row {row}", head))
+                    window, at, row, ended = window[at:].lstrip(_BLANKS), 0, row + 1, sign == "]"
+                    continue
+                place = at
+            elif cut and (more := text.read(min(max(WINDOW, held), ROW_BYTES))):
                 window, at = (window[at:] + more).lstrip(_BLANKS), 0
                 continue
             near = repr(window[place : place + 40])
             raise InputError(f"{path}: row {row} is cut or not JSON: {told}: {near}") from None
-        yield _checked(row, value, f"row {row}", window[at:stop])
+        yield _checked_element(row, value, window[at:stop], twice)
         at, row, ended = mark.end(), row + 1, mark[1] == "]"
     rest = window[at:] or text.read(WINDOW)
     while rest.isspace():
@@ -137,40 +192,71 @@ def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
         raise InputError(f"{path}: goes on after its array; name a file of JSON lines .jsonl")
 
 
-def parquet_rows(path: str, file: io.BufferedReader) -> Iterator[RawRow]:
-    """Read rows batch by batch."""
-    # Arrow's defaults hold a whole row group: 700 MB for one of 600 MB, against 100 MB so.
-    table = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
-    row = 0
-    for batch in table.iter_batches(BATCH_ROWS):
-        try:
-            values = batch.to_pylist()
-        except (UnicodeDecodeError, OverflowError):
-            yield from (_parquet_row(path, batch.slice(i, 1), row + i) for i in range(len(batch)))
-        else:
-            yield from map(RawRow, range(row, row + len(values)), values)
-        row += len(batch)
-
-
-def _parquet_row(path: str, single: pa.RecordBatch, row: int) -> RawRow:
+def _element(window: str, at: int) -> tuple[Any, int, _DuplicateKeyError | None]:
+    """Parse a value; the last is set where an object in it has a key twice."""
     try:
-        return RawRow(row, single.to_pylist()[0])
-    except UnicodeDecodeError as problem:
-        raw = problem.object.decode("utf-8", "surrogateescape")
-        return RawRow(row, None, "not_utf8", _detail(f"row {row}", raw))
-    except OverflowError as problem:
-        raise InputError(f"{path}: row {row} holds a date beyond Python's: {problem}") from None
+        return *_STRICT.raw_decode(window, at), None
+    except _DuplicateKeyError as problem:
+        return *_ANY.raw_decode(window, at), problem
 
 
-def _checked(row: int, value: Any, place: str, raw: str) -> RawRow:
-    """The row, unless its raw text had bytes that are not UTF-8."""
+def _checked_element(row: int, value: Any, raw: str, twice: _DuplicateKeyError | None) -> RawRow:
+    if len(raw) > ROW_BYTES:
+        return RawRow(row, None, "too_long", detail(f"row {row}", raw))
+    if twice:
+        return RawRow(row, None, "duplicate_key", detail(f"row {row}", raw, twice))
+    return checked(row, value, f"row {row}", raw)
+
+
+def _skip_element(window: str, at: int, text: io.TextIOWrapper) -> tuple[str, int, str]:
+    """Read past an element without holding it.
+
+    Returns:
+        A window, the place in it after the element and its mark, and the mark: "" where the text ends within.
+    """
+    depth, quoted = 0, False
+    while window:
+        sign = (_IN_STRING if quoted else _IN_VALUE if depth else _BETWEEN).search(window, at)
+        if not sign:
+            at = max(at - len(window), 0)
+            window = text.read(WINDOW)
+            continue
+        at = sign.end()
+        if sign[0] == "\\":
+            at += 1
+        elif sign[0] == '"':
+            quoted = not quoted
+        elif sign[0] in "[{":
+            depth += 1
+        elif depth:
+            depth -= 1
+        else:
+            return window, at, sign[0]
+    return window, 0, ""
+
+
+def check_names(path: str, names: Sequence[str], columns: Collection[str] | None) -> None:
+    """Check that no column stands twice among those that are read (None: all): the first would be lost.
+
+    Raises:
+        InputError: one does.
+    """
+    twice = [name for name, times in Counter(names).items() if times > 1 and name]
+    if read := [name for name in twice if columns is None or name in columns]:
+        raise InputError(f"{path}: has the column {read[0]!r} twice; rename or drop one of them")
+
+
+def checked(row: int, value: Any, place: str, raw: str) -> RawRow:
+    """Return the row, unless its raw text had bytes that are not UTF-8."""
     try:
         raw.encode()
     except UnicodeEncodeError:
-        return RawRow(row, None, "not_utf8", _detail(place, raw))
+        return RawRow(row, None, "not_utf8", detail(place, raw))
     return RawRow(row, value)
 
 
-def _detail(place: str, raw: str) -> str:
+def detail(place: str, raw: str, problem: Exception | None = None) -> str:
+    """Return a place and the raw text there, clipped, for a row that cannot be used."""
+    place = f"{place}: key {str(problem)[:100]!r} stands twice" if isinstance(problem, _DuplicateKeyError) else place
     data = raw[:DETAIL_CHARS].rstrip("\r\n").encode("utf-8", "surrogateescape")
     return f"{place}: {data.decode('utf-8', 'backslashreplace')[:DETAIL_CHARS]}"

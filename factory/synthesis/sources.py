@@ -5,11 +5,10 @@ Google Cloud Storage or Hugging Face (hf://).
 """
 
 import codecs
-import json
 import os
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,19 +20,15 @@ from factory import storage
 from factory.errors import InputError
 from factory.exchange import BYTES_A_SPILL
 from factory.synthesis import opening
-from factory.synthesis.formats import (
-    RawRow,
-    array_rows,
-    csv_rows,
-    decoded,
-    line_rows,
-    parquet_rows,
-    skip_blanks,
-)
+from factory.synthesis.csv_file import csv_rows
+from factory.synthesis.formats import RawRow, array_rows, decoded, holds_array, json_value, line_rows, skip_blanks
 from factory.synthesis.opening import KNOWN, is_silence, one_line, opened, reading, suffixes
+from factory.synthesis.parquet_file import parquet_rows
 
 LISTED_AT_ONCE = 16
 """How many paths of a source are looked up side by side."""
+NAMES_CHARS = 500
+"""How much of the columns of a file a message lists."""
 FILES_A_TASK = 32
 """The most small files that a task reads: a task each costs more than to read them, and all in one would be slow."""
 
@@ -106,12 +101,10 @@ def check_column(path: str, column: str, setting: str = "") -> None:
         InputError: there is no such column or no row at all; and as `read_rows`.
     """
     passed, first = 0, ""
-    for row in read_rows(path):
+    for row in read_rows(path, [column]):
         if isinstance(row.value, dict) and column not in row.value:
-            names = ", ".join(str(name) for name in row.value if name is not None)
-            known = textwrap.shorten(names, 500, placeholder=" ...").encode("utf-8", "backslashreplace").decode()
             named = f"{column!r} ({setting})" if setting else repr(column)
-            raise InputError(f"{path}: no column {named}; it has: {known}")
+            raise InputError(f"{path}: no column {named}; it has: {names_in(row.value)}")
         if isinstance(row.value, (dict, str)):
             return
         passed += 1
@@ -123,36 +116,66 @@ def check_column(path: str, column: str, setting: str = "") -> None:
     raise InputError(f"{path}: holds no rows; fill it or leave it out")
 
 
-def read_rows(path: str | os.PathLike[str]) -> Iterator[RawRow]:
+def names_in(row: dict[Any, Any]) -> str:
+    """Return the columns of a row for a message, which shows the spaces around them."""
+    names = ", ".join(repr(name) for name in row if name is not None)
+    return names if len(names) <= NAMES_CHARS else f"{names[:NAMES_CHARS]} ..."
+
+
+def read_rows(path: str | os.PathLike[str], columns: Collection[str] | None = None) -> Iterator[RawRow]:
     """Yield the rows of a file in its order; one that cannot be read comes with an error.
 
     A CSV row with too few cells has None in the others; cells too many stand as a list under None.
 
+    Args:
+        path: the file.
+        columns: those that are needed; None for all. Parquet's others are not read (`parquet_rows`).
+
     Raises:
-        InputError: the file is gone, of no known format, or cannot be read beyond some place.
+        InputError: the file is gone, of no known format, or cannot be read beyond some place, or a
+            column that is needed stands twice in it.
         UnreachableError: a remote place does not answer.
         StorageError: rights are missing, or storage fails.
     """
     path = os.fspath(path)
     suffix, _ = suffixes(path)
-    with opened(path) as file:
-        if suffix == ".parquet":
-            yield from parquet_rows(path, file)
+    if suffix == ".parquet":
+        with opened(path) as file:
+            yield from parquet_rows(path, file, columns)
+    elif suffix == ".csv":
+        with _opened_text(path) as file, decoded(file) as text:
+            yield from csv_rows(path, text, columns)
+    elif suffix == ".txt":
+        with _opened_text(path) as file:
+            yield from line_rows(file, 0, lambda line: line.rstrip("\r\n"))
+    else:
+        yield from _json_rows(path, suffix)
+
+
+def _json_rows(path: str, suffix: str) -> Iterator[RawRow]:
+    """Read an array or lines, whichever there are: Persona Hub ships lines as .json, others an array as .jsonl."""
+    with _opened_text(path) as file:
+        blank_lines, first = skip_blanks(file)
+        if first != b"[":
+            yield from line_rows(file, blank_lines, json_value)
             return
+        array = suffix == ".json" or holds_array(file)
+    with _opened_text(path) as file:
+        blank_lines, _ = skip_blanks(file)
+        if array:
+            with decoded(file) as text:
+                yield from array_rows(path, text)
+        else:
+            yield from line_rows(file, blank_lines, json_value)
+
+
+@contextmanager
+def _opened_text(path: str) -> Iterator[Any]:
+    """Open a file and pass its byte order mark."""
+    with opened(path) as file:
         if file.peek(3).startswith(codecs.BOM_UTF8):
             file.read(3)
-        if suffix == ".csv":
-            with decoded(file) as text:
-                yield from csv_rows(path, text)
-        elif suffix == ".txt":
-            yield from line_rows(file, 0, lambda line: line.rstrip("\r\n"))
-        else:
-            blank_lines, first = skip_blanks(file)
-            if suffix == ".json" and first == b"[":
-                with decoded(file) as text:
-                    yield from array_rows(path, text)
-            else:  # Persona Hub ships lines of JSON as .json too
-                yield from line_rows(file, blank_lines, json.loads)
+        yield file
 
 
 def _place(source: str) -> tuple[Any, str]:
