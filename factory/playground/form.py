@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from factory.normalise import is_text, paragraphs, sentence
+from factory.normalise import identity, is_text, paragraphs, sentence
 from factory.records import Persona, ProfileFields, Reject, content_id
 from factory.synthesis.profiles import LABELS, profile_text
 
@@ -32,7 +32,7 @@ def read_persona(text: str, limit: int) -> Persona:
         raise Refused("Describe the character in a sentence.")
     if len(written) > limit:
         raise Refused(f"The description has {len(written):,} characters; {limit:,} is the most.")
-    return Persona(content_id(written), written)
+    return Persona(content_id(identity(written)), written)
 
 
 def read_profile(items: Sequence[str]) -> str:

@@ -1,8 +1,12 @@
 """Rows that say the same: the first that was read stays, the others are rejected."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from factory.normalise import identity
 
 
 def drop_duplicates(rows: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table]:
@@ -30,7 +34,10 @@ def _as_duplicates(rows: pa.Table, holders: pa.Table) -> pa.Table:
     """Reject rows that have the id of a kept one; null all but their place."""
     names = [n for n in rows.schema.names if n not in ("source", "row", "status", "reason", "detail")]
     same = np.array(
-        [a == b for a, b in zip(rows.select(names).to_pylist(), holders.select(names).to_pylist(), strict=True)]
+        [
+            _said(a) == _said(b)
+            for a, b in zip(rows.select(names).to_pylist(), holders.select(names).to_pylist(), strict=True)
+        ]
     )
     places = zip(holders["source"].to_pylist(), holders["row"].to_pylist(), strict=True)
     told = {
@@ -42,3 +49,12 @@ def _as_duplicates(rows: pa.Table, holders: pa.Table) -> pa.Table:
     }
     columns = [told.get(field.name, pa.nulls(rows.num_rows, field.type)) for field in rows.schema]
     return pa.table(columns, schema=rows.schema)
+
+
+def _said(value: Any) -> Any:
+    """Return a value of a row, its texts without what tells no rows apart."""
+    if isinstance(value, str):
+        return identity(value)
+    if isinstance(value, dict):
+        return {name: _said(each) for name, each in value.items()}
+    return [_said(each) for each in value] if isinstance(value, list) else value

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from factory.normalise import sentence
+from factory.normalise import identity, sentence
 from factory.records import Persona, Reject, content_id
 
 
@@ -10,9 +10,9 @@ def read_persona(value: Any, column: str) -> Persona | Reject:
     """Take the persona's sentence out of what a file holds: a text, or an object's column."""
     if isinstance(value, dict):
         if column not in value:
-            return Reject("missing_column", f"no {column!r} in {sorted(map(str, value))}")
+            return Reject("missing_column", f"no {column!r} in {sorted(map(str, value))}"[:2000])
         value = value[column]
     text = sentence(value)
     if isinstance(text, Reject):
         return text
-    return Persona(character_id=content_id(text), persona=text)
+    return Persona(character_id=content_id(identity(text)), persona=text)

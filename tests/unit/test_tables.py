@@ -13,6 +13,7 @@ from factory.exchange import Exchange, runs_of
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, key_of
 from factory.storage import check_writable, write_bytes
 from factory.synthesis.duplicates import drop_duplicates
+from factory.synthesis.personas import read_persona
 from factory.tables import DIALOGUES, PERSONAS, Table, accepted, fingerprint_of, rejected
 
 
@@ -120,6 +121,14 @@ def test_two_personas_with_one_id_are_told_apart():
     kept, refused = drop_duplicates(pa.Table.from_pylist(rows, schema=PERSONAS), "character_id")
     assert kept["persona"].to_pylist() == ["a"]
     assert refused["reason"].to_pylist() == ["id_collision"]
+
+
+def test_twins_by_what_nobody_sees_are_duplicates():
+    texts = ["a baker", "a \u200bbaker", "a\u00ad baker\ufeff"]
+    rows = [accepted(read_persona(text, "persona")) | {"source": 0, "row": row} for row, text in enumerate(texts)]
+    kept, refused = drop_duplicates(pa.Table.from_pylist(rows, schema=PERSONAS), "character_id")
+    assert kept["persona"].to_pylist() == ["a baker"]
+    assert refused["reason"].to_pylist() == ["duplicate"] * 2
 
 
 @settings(max_examples=30, deadline=None)
