@@ -8,6 +8,7 @@ from factory.config.paths import Source
 from factory.config.sections import Name, Sampling, Section, each_once
 
 Strategy = Literal["generate", "rewrite"]
+InstructionFormat = Literal["messages", "sharegpt", "lima", "alpaca", "dolly", "opencharacter", "ph-instruct"]
 
 
 class Personas(Section):
@@ -26,7 +27,8 @@ class Instructions(Section):
     corpus: Name
     """Its name in tables and folders, such as `lima`."""
     source: Source
-    format: Literal["auto", "lima", "alpaca", "ph-instruct", "messages"] = "auto"
+    format: Literal["auto"] | InstructionFormat = "auto"
+    """How its rows are laid out; `auto`: as their columns say."""
     limit: int | None = Field(None, ge=1)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from factory import metrics, storage
-from factory.exchange import ROWS_A_SPILL, Exchange, partitions_for
+from factory.exchange import BYTES_A_SPILL, ROWS_A_SPILL, Exchange, partitions_for
 from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts, Reject, content_id, key_of
@@ -35,12 +35,14 @@ COMPRESSION = 5
 class Intake:
     """What is particular to a kind of input.
 
-    `read(raw, source)` is pure: a record whose id is the column `id_column`, or a Reject.
+    `read(raw, source)` is pure: a record whose id is the column `id_column`, or a Reject. It looks at
+    `columns` of the raw row alone (None: at all).
     """
 
     schema: pa.Schema
     id_column: str
     read: Callable[[RawRow, int], Any | Reject]
+    columns: tuple[str, ...] | None = None
 
 
 def take_in(
@@ -111,25 +113,42 @@ def _spill(
 ) -> list[dict[str, Any]]:
     def rows() -> Iterator[tuple[int, RawRow]]:
         for source, path in files:
-            for raw in read_rows(path):
+            for raw in read_rows(path, intake.columns):
                 yield source, raw
 
-    spills = []
     read = itertools.islice(rows(), limit)
-    while chunk := list(itertools.islice(read, ROWS_A_SPILL)):
-        made = [_row(intake, source, raw) for source, raw in chunk]
-        keys = np.array([key for key, _ in made], np.int64)
-        table = pa.Table.from_pylist([row for _, row in made], schema=intake.schema)
-        ends = {source: raw.row + 1 for source, raw in chunk}
-        spills.append(
-            {
-                "file": exchange.spill(table, keys),
-                "rows": len(made),
-                "sources": list(ends),
-                "source_rows": list(ends.values()),
-            }
-        )
-    return spills
+    return list(iter(lambda: _spill_some(intake, read, exchange), {}))
+
+
+def _spill_some(intake: Intake, read: Iterator[tuple[int, RawRow]], exchange: Exchange) -> dict[str, Any]:
+    """Write the next rows, as many as one file should hold, and return what was written; {} at the end."""
+    made: list[dict[str, Any]] = []
+    keys: list[int] = []
+    ends: dict[int, int] = {}
+    size = 0
+    for source, raw in read:
+        key, row = _row(intake, source, raw)
+        keys.append(key)
+        made.append(row)
+        ends[source] = raw.row + 1
+        size += _size(row)
+        if len(made) == ROWS_A_SPILL or size >= BYTES_A_SPILL:
+            break
+    if not made:
+        return {}
+    table = pa.Table.from_pylist(made, schema=intake.schema)
+    return {
+        "file": exchange.spill(table, np.array(keys, np.int64)),
+        "rows": len(made),
+        "sources": list(ends),
+        "source_rows": list(ends.values()),
+    }
+
+
+def _size(row: dict[str, Any]) -> int:
+    """Return about how many bytes of text a row has."""
+    said = [message["content"] for message in row.get("messages") or ()]
+    return sum(len(text) for text in [*row.values(), *said] if isinstance(text, str))
 
 
 def _row(intake: Intake, source: int, raw: RawRow) -> tuple[int, dict[str, Any]]:

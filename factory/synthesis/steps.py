@@ -5,6 +5,7 @@ take_personas ──► make_profiles ──┐
 take_instructions ────────────────┘
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -18,16 +19,26 @@ from factory.progress import Progress
 from factory.prompts import load_prompt
 from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.formats import RawRow
-from factory.synthesis.instructions import FORMATS, WITHOUT_RESPONSES, format_of, read_instruction
+from factory.synthesis.instructions import (
+    COLUMNS,
+    FORMATS,
+    KNOWN,
+    WITHOUT_RESPONSES,
+    format_of,
+    read_instruction,
+    read_mixed,
+)
 from factory.synthesis.intake import Intake, take_in
 from factory.synthesis.pairing import pair
 from factory.synthesis.personas import read_persona
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.synthesis.sources import SourceFile, check_column, find_files, not_empty, read_rows
+from factory.synthesis.sources import SourceFile, check_column, find_files, names_in, not_empty, read_rows
 from factory.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
 
 PERSONAS_TABLE = "personas"
 PROFILES_TABLE = "profiles"
+LOOKED_AT = 1000
+"""How many rows may come before the first that has a format."""
 
 
 def instructions_table(corpus: str) -> str:
@@ -44,12 +55,17 @@ def take_personas(config: RunConfig, progress: Progress) -> Table:
     """Files to the table of clean, distinct personas."""
     files = persona_files(config)
     column = config.personas.column
-    intake = Intake(PERSONAS, "character_id", partial(_persona, column))
     table = Table(config.output, PERSONAS_TABLE)
-    made = take_in(intake, files, config.personas.limit, table, {"column": column}, progress)
-    _some(made, "personas.source")
+    made = take_in(persona_intake(config), files, config.personas.limit, table, {"column": column}, progress)
+    check_some(made["ok"], made["rows_in"], made["rejected"], "personas.source")
     check_cast(config, made["ok"], "distinct personas")
     return table
+
+
+def persona_intake(config: RunConfig) -> Intake:
+    """Return how personas are read."""
+    column = config.personas.column
+    return Intake(PERSONAS, "character_id", partial(_persona, column), (column,))
 
 
 def _persona(column: str, raw: RawRow, source: int) -> Any:
@@ -66,12 +82,23 @@ def persona_files(config: RunConfig) -> list[SourceFile]:
 def take_instructions(config: RunConfig, corpus: Instructions, progress: Progress) -> Table:
     """Files to the table of one corpus's clean, distinct instructions."""
     files, form = instruction_files(config, corpus)
-    intake = Intake(INSTRUCTIONS, "instruction_id", partial(_instruction, form, corpus.corpus))
     table = Table(config.output, instructions_table(corpus.corpus))
     settings = {"corpus": corpus.corpus, "format": form}
-    made = take_in(intake, files, corpus.limit, table, settings, progress)
-    _some(made, f"instructions ({corpus.corpus})")
+    made = take_in(instruction_intake(corpus, form), files, corpus.limit, table, settings, progress)
+    check_some(made["ok"], made["rows_in"], made["rejected"], f"instructions ({corpus.corpus})")
     return table
+
+
+def instruction_intake(corpus: Instructions, form: str) -> Intake:
+    """Return how the instructions of a corpus are read, whose first rows are in that format."""
+    if corpus.format == "auto":
+        return Intake(INSTRUCTIONS, "instruction_id", partial(_mixed, form, corpus.corpus), COLUMNS)
+    read = partial(_instruction, form, corpus.corpus)
+    return Intake(INSTRUCTIONS, "instruction_id", read, FORMATS[form].columns)
+
+
+def _mixed(form: str, corpus: str, raw: RawRow, source: int) -> Any:
+    return read_mixed(raw.value, form, corpus, source, raw.row)
 
 
 def _instruction(form: str, corpus: str, raw: RawRow, source: int) -> Any:
@@ -86,26 +113,46 @@ def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[Sou
         ConfigError: responses are to be rewritten, and the format has none.
     """
     files = not_empty(find_files(corpus.source))
-    first = next((raw.value for raw in read_rows(files[0]) if isinstance(raw.value, dict)), None)
-    form = format_of(first) if corpus.format == "auto" else corpus.format
-    if first is None or form is None:
-        known = ", ".join(f"{key} ({name})" for name, key in FORMATS.items())
-        check_column(files[0].path, known)
-        raise InputError(f"{files[0].path}: plain text holds no instructions; give objects that have one of {known}")
+    form = _format_of_first(files[0].path) if corpus.format == "auto" else corpus.format
     if form == WITHOUT_RESPONSES and "rewrite" in config.dialogues.strategies:
         raise ConfigError(
             f"dialogues.strategies has 'rewrite', but the corpus {corpus.corpus!r} ({form}) has no responses; "
             "set dialogues.strategies=[generate], or leave the corpus to a run of its own"
         )
-    check_column(files[0].path, FORMATS[form], "instructions.format")
+    if corpus.format != "auto":
+        for column in FORMATS[form].needs:
+            check_column(files[0].path, column, "instructions.format")
     return files, form
 
 
-def _some(manifest: dict[str, Any], source: str) -> None:
-    if not manifest["ok"]:
-        raise InputError(
-            f"{source}: none of {manifest['rows_in']} rows can be used: {json.dumps(manifest['rejected'])}"
-        )
+def _format_of_first(path: str) -> str:
+    """Return the format of the first row that has one.
+
+    Raises:
+        InputError: none of the first rows has.
+    """
+    odd: dict[Any, Any] | None = None
+    for raw in itertools.islice(read_rows(path, COLUMNS), LOOKED_AT):
+        if form := format_of(raw.value):
+            return form
+        if odd is None and isinstance(raw.value, dict):
+            odd = raw.value
+    if odd is None:
+        check_column(path, "messages")
+        raise InputError(f"{path}: plain text holds no instructions; give objects in one of these formats: {KNOWN}")
+    raise InputError(
+        f"{path}: no format has the columns {names_in(odd)}; rename them, or name one in instructions.format: {KNOWN}"
+    )
+
+
+def check_some(accepted: int, rows: int, rejected: dict[str, int], source: str) -> None:
+    """Check that a source has a row that can be used.
+
+    Raises:
+        InputError: it has none.
+    """
+    if not accepted:
+        raise InputError(f"{source}: none of {rows} rows can be used: {json.dumps(rejected)}")
 
 
 def make_profiles(

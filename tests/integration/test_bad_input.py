@@ -161,10 +161,16 @@ def test_input_that_cannot_be_read_is_told(tmp_path):
         "missing": (personas(source="nowhere.jsonl"), (f"{tmp_path}/nowhere.jsonl: does not exist",)),
         "no-match": (personas(source=str(tmp_path / "notes")), ("/notes: no file of a known format", ".jsonl")),
         "empty": (personas(source=files["empty"]), ("empty.jsonl: holds no rows",)),
-        "column": (personas(source=files["column"]), ("no column 'persona' (personas.column)", "it has: name, about")),
+        "column": (
+            personas(source=files["column"]),
+            ("no column 'persona' (personas.column)", "it has: 'name', 'about'"),
+        ),
         "utf16": (personas(source=files["utf16"]), ("none of its 2 rows is an object", "line 1", "UTF-8")),
         "prose": (corpus(source=files["prose"]), ("prose.txt: plain text holds no instructions", "messages")),
-        "no-corpus": (corpus(source=files["column"]), ("column.csv: no column", "(alpaca)", "it has: name, about")),
+        "no-corpus": (
+            corpus(source=files["column"]),
+            ("column.csv: no format has the columns 'name', 'about'", "instructions.format: messages (messages"),
+        ),
         "format": (corpus(source=files["alpaca"], format="lima"), ("no column 'conversations'", "instructions.format")),
         "ph-instruct": (
             corpus(("generate", "rewrite"), source=files["ph"]),

@@ -3,13 +3,17 @@
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.normalise import is_text
+from factory.normalise import is_text, paragraphs
+from factory.records import Reject
 from factory.report.export_formats import IDS, SHAPES, to_character
 from factory.report.export_shards import json_line
+from factory.synthesis.instructions import COLUMNS, format_of, read_mixed
+from factory.synthesis.sources import read_rows
 from factory.tables import DIALOGUES, Table
 from tests.hard_texts import HARD
 
@@ -68,6 +72,38 @@ def test_a_row_is_the_same_after_a_line_of_json_and_after_arrow(name, row):
     assert line.decode().splitlines(keepends=True) == [line.decode()], "a line to every reader of lines"
     assert json.loads(line) == made
     assert pa.Table.from_pylist([made], schema=shape.schema).to_pylist() == [made]
+
+
+@pytest.mark.parametrize("file_type", ["jsonl", "parquet"])
+@pytest.mark.parametrize("name", SHAPES)
+@settings(deadline=None, max_examples=30)
+@given(rows=st.lists(dialogues(), min_size=1, max_size=3))
+def test_an_export_is_read_back_as_the_same_dialogues(exports, name, file_type, rows):
+    shape = SHAPES[name]
+    made = [shape.convert(row) for row in rows]
+    path = exports / f"train.{file_type}"
+    if file_type == "jsonl":
+        path.write_bytes(b"".join(map(json_line, made)))
+    else:
+        pq.write_table(pa.Table.from_pylist(made, schema=shape.schema), path)
+    read = list(read_rows(path, COLUMNS))
+    assert [row.error for row in read] == [""] * len(rows)
+    for row, back in zip(rows, read, strict=True):
+        assert format_of(back.value) == name
+        made = read_mixed(back.value, name, "corpus", 0, back.row)
+        clean = [(role, paragraphs(text)) for role, text in said(row)[1:]]
+        if isinstance(clean[-1][1], Reject) and clean[-1][1].reason == "empty":
+            clean.pop()  # a table has no empty reply, and an instruction without one is none the worse
+        refused = [text.reason for _, text in clean if isinstance(text, Reject)]
+        if refused:
+            assert made.reason == refused[0], "a table holds no such text"
+        else:
+            assert [(message.role, message.content) for message in made.messages] == clean
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    return tmp_path_factory.mktemp("exports")
 
 
 def test_a_dialogue_of_one_turn_has_an_empty_history_and_an_instruction_without_input():
