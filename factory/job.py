@@ -136,11 +136,11 @@ def _noting(interrupts: list[int]) -> Iterator[None]:
 
 
 def _last_line(problem: FactoryError) -> str:
-    return f"{'stopped' if isinstance(problem, Stopped) else 'error'}: {_printable(scrubbed(str(problem)))}"
+    return f"{'stopped' if isinstance(problem, Stopped) else 'error'}: {printable(scrubbed(str(problem)))}"
 
 
-def _printable(text: str) -> str:
-    """One line that no path or column name in it can break or colour."""
+def printable(text: str) -> str:
+    """Return one line that no path or column name in it can break or color."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

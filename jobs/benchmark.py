@@ -13,7 +13,8 @@ from factory.evaluation import making_plan, making_steps
 from factory.evaluation.made_benchmark import write_benchmark
 from factory.job import Job, main
 from factory.progress import Progress
-from factory.synthesis.plan import model_told, sample_personas
+from factory.synthesis.plan import model_told
+from factory.synthesis.preview import preview_personas
 from factory.synthesis.steps import persona_files, take_personas
 
 
@@ -36,8 +37,8 @@ def check(config: RunConfig) -> None:
 def plan(config: RunConfig, progress: Progress) -> None:
     """The dry run."""
     notes: list[str] = []
-    model, personas = model_told(config, notes), sample_personas(config, notes)
-    rows, exact = (personas.rows, personas.exact) if personas else (None, False)
+    model, personas = model_told(config, notes), preview_personas(config, notes)
+    rows, exact = (personas.usable, personas.whole) if personas else (None, False)
     making_plan.plan(config, rows, exact, model, notes, progress)
 
 

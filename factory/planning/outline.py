@@ -14,7 +14,7 @@ from factory.planning.draws import Draws, exactly, give_or_take
 from factory.planning.pilot import Pilot
 from factory.planning.stages import Crew, Intake, Outline, Pairing, Phase, Stage, Training
 from factory.runtime import on_gpu
-from factory.synthesis.plan import Sample, sample_instructions, sample_personas
+from factory.synthesis.preview import Preview, preview_instructions, preview_personas
 from factory.synthesis.sources import tasks_of
 from factory.synthesis.steps import dialogues_table, instruction_files, persona_files
 
@@ -34,8 +34,8 @@ def outline(config: RunConfig, named: Collection[str], pilot: Pilot | None) -> O
         UserError: an input is missing or wrong.
     """
     notes: list[str] = []
-    personas = sample_personas(config, notes)
-    corpora = [sample_instructions(config, index, notes) for index in range(len(config.instructions))]
+    personas = preview_personas(config, notes)
+    corpora = [preview_instructions(config, index, notes)[0] for index in range(len(config.instructions))]
     cast = _accepted(_rows(personas, "personas"), "personas", pilot)
     intakes, pairings = [Intake("personas", _rows(personas, "personas"), _tasks(config, None))], []
     dialogues: list[Stage] = []
@@ -70,7 +70,7 @@ def outline(config: RunConfig, named: Collection[str], pilot: Pilot | None) -> O
     )
 
 
-def _rows(sample: Sample | None, name: str) -> Draws | None:
+def _rows(sample: Preview | None, name: str) -> Draws | None:
     if sample is None:
         return None
     return exactly(sample.rows) if sample.exact else give_or_take(sample.rows, GUESSED, name)

@@ -153,14 +153,15 @@ def _size(row: dict[str, Any]) -> int:
 
 def _row(intake: Intake, source: int, raw: RawRow) -> tuple[int, dict[str, Any]]:
     place = {"source": source, "row": raw.row}
-    made = _read(intake, source, raw)
+    made = read_row(intake, source, raw)
     if isinstance(made, Reject):
         # Rejects are spread by their place, or a million of them would meet in one partition.
         return key_of(content_id(str(source), str(raw.row))), rejected(made, place)
     return key_of(getattr(made, intake.id_column)), accepted(made) | place
 
 
-def _read(intake: Intake, source: int, raw: RawRow) -> Any | Reject:
+def read_row(intake: Intake, source: int, raw: RawRow) -> Any | Reject:
+    """Return the record of a raw row, or why there is none."""
     if raw.error:
         return Reject(raw.error, raw.detail)
     if isinstance(raw.value, dict) and None in raw.value:

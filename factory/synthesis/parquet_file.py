@@ -45,6 +45,11 @@ def parquet_rows(path: str, file: io.BufferedReader, columns: Collection[str] | 
             row += len(batch)
 
 
+def row_count(file: io.BufferedReader) -> int:
+    """Return how many rows there are, by the end of the file alone."""
+    return int(pq.ParquetFile(file).metadata.num_rows)
+
+
 def _batch_rows(table: pq.ParquetFile, group: int, read: Collection[str]) -> int:
     """Return how many rows of a group are about as large as a batch may be."""
     about = table.metadata.row_group(group)

@@ -23,7 +23,7 @@ from factory.synthesis import opening
 from factory.synthesis.csv_file import csv_rows
 from factory.synthesis.formats import RawRow, array_rows, decoded, holds_array, json_value, line_rows, skip_blanks
 from factory.synthesis.opening import KNOWN, is_silence, one_line, opened, reading, suffixes
-from factory.synthesis.parquet_file import parquet_rows
+from factory.synthesis.parquet_file import parquet_rows, row_count
 
 LISTED_AT_ONCE = 16
 """How many paths of a source are looked up side by side."""
@@ -150,6 +150,14 @@ def read_rows(path: str | os.PathLike[str], columns: Collection[str] | None = No
             yield from line_rows(file, 0, lambda line: line.rstrip("\r\n"))
     else:
         yield from _json_rows(path, suffix)
+
+
+def told_rows(file: SourceFile) -> int | None:
+    """Return how many rows a file says that it has: Parquet does."""
+    if suffixes(file.path)[0] != ".parquet":
+        return None
+    with opened(file.path) as opened_file:
+        return row_count(opened_file)
 
 
 def _json_rows(path: str, suffix: str) -> Iterator[RawRow]:

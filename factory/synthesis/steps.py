@@ -141,7 +141,8 @@ def _format_of_first(path: str) -> str:
         check_column(path, "messages")
         raise InputError(f"{path}: plain text holds no instructions; give objects in one of these formats: {KNOWN}")
     raise InputError(
-        f"{path}: no format has the columns {names_in(odd)}; rename them, or name one in instructions.format: {KNOWN}"
+        f"{path}: no one format fits the columns {names_in(odd)}; "
+        f"rename them, or name one in instructions.format: {KNOWN}"
     )
 
 

@@ -169,7 +169,7 @@ def test_input_that_cannot_be_read_is_told(tmp_path):
         "prose": (corpus(source=files["prose"]), ("prose.txt: plain text holds no instructions", "messages")),
         "no-corpus": (
             corpus(source=files["column"]),
-            ("column.csv: no format has the columns 'name', 'about'", "instructions.format: messages (messages"),
+            ("column.csv: no one format fits the columns 'name', 'about'", "instructions.format: messages (messages"),
         ),
         "format": (corpus(source=files["alpaca"], format="lima"), ("no column 'conversations'", "instructions.format")),
         "ph-instruct": (
@@ -522,6 +522,62 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     assert any(line.split()[:3] == ["profiles", "2", "2"] for line in answer.out.splitlines())
     assert f"Output: {tmp_path}/made [here] (can be written)" in answer.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "good.jsonl"]
+
+
+def test_a_dry_run_tells_what_of_the_input_can_be_used(tmp_path):
+    def talk(speaker: str) -> str:
+        return json.dumps(
+            {"conversations": [{"from": speaker, "value": "Bake?"}, {"from": "gpt", "value": "\x1b[31mSo."}]}
+        )
+
+    personas = [
+        '{"persona": "a baker"}',
+        '{"persona": "\\u200ba baker"}',
+        '{"name": "a miller"}',
+        '{"persona": "a cook"}',
+    ]
+    config = good(tmp_path, personas={"source": write(tmp_path / "p.jsonl", "\n".join(personas))})
+    talks = "\n".join([talk("human"), talk("gpt"), talk("\x1b[31m"), talk("human").replace("Bake?", "Boil?")])
+    config["instructions"] = [{"corpus": "talk", "source": write(tmp_path / "talks.jsonl", talks)}]
+    answer = ask("--config", write(tmp_path / "c.yaml", config), "--dry-run", cwd=tmp_path)
+    assert (answer.status, answer.err) == (0, "")
+    told = [" ".join(line.split()) for line in answer.out.splitlines()]
+    assert "source format files rows read here accepted rejected" in told
+    assert "personas 1 4 4 2 2" in told
+    assert "instructions/talk sharegpt 1 4 4 2 2" in told
+    assert "personas: duplicate 1, such as p.jsonl, row 2: as one before" in told
+    assert "personas: missing_column 1, such as p.jsonl, row 3: no 'persona' in ['name']" in told
+    assert any(
+        line.startswith("instructions/talk: wrong_roles 2, such as talks.jsonl, row 2: message 0") for line in told
+    )
+    assert any(line.startswith("dialogues/generate-talk 2 2 ") for line in told)
+    assert "\x1b" not in answer.out
+    assert finish(tmp_path, config)
+    run = Run(tmp_path, config)
+    assert run.table("personas").manifest()["rejected"] == {"duplicate": 1, "missing_column": 1}
+    assert run.table("instructions/talk").manifest()["rejected"] == {"wrong_roles": 2}
+
+
+def test_a_dry_run_of_what_cannot_be_used_at_all_ends_as_the_run(tmp_path):
+    nobody = write(tmp_path / "p.jsonl", '{"persona": " "}\n{"persona": 7}\n')
+    talks = write(tmp_path / "talks.jsonl", '{"conversations": [{"from": "gpt", "value": "So."}]}\n' * 5)
+    few = {"characters_per_instruction": 3}
+    cases = {
+        "personas": (
+            {"personas": {"source": nobody}},
+            ("personas.source: none of 2 rows can be used", '"empty": 1, "not_text": 1'),
+        ),
+        "instructions": (
+            {"instructions": [{"corpus": "talk", "source": talks}]},
+            ("instructions (talk): none of 5 rows can be used", '"wrong_roles": 5'),
+        ),
+        "cast": (
+            {"instructions": [{"corpus": "talk", "source": talks}], "dialogues": few},
+            ("characters_per_instruction is 3, but there are 2 distinct personas",),
+        ),
+    }
+    for name, (command, said) in refusals(tmp_path, cases).items():
+        assert_all_refused(tmp_path, {name: ([*command, "--dry-run"], said)})
 
 
 def test_the_shipped_config_runs_from_any_folder_and_takes_overrides_and_a_limit(tmp_path):
