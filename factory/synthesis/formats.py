@@ -169,12 +169,14 @@ def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
             place, told = getattr(problem, "pos", at), getattr(problem, "msg", str(problem))
             # What is cut fails at the window's end; but for a string, named by its start.
             cut = place > len(window) - 16 or told.startswith("Unterminated string")
+            # Nested too deeply, or a number with too many digits: JSON all the same.
+            too_much = not isinstance(problem, json.JSONDecodeError)
             held = len(window) - at
-            if cut and held > ROW_BYTES:
+            if too_much or (cut and held > ROW_BYTES):
                 head = window[at : at + DETAIL_CHARS]
                 window, at, sign = _skip_element(window, at, text)
                 if sign in (",", "]"):
-                    yield RawRow(row, None, "too_long", detail(f"row {row}", head))
+                    yield RawRow(row, None, "invalid_json" if too_much else "too_long", detail(f"row {row}", head))
                     window, at, row, ended = window[at:].lstrip(_BLANKS), 0, row + 1, sign == "]"
                     continue
                 place = at

@@ -24,7 +24,8 @@ from factory.records import Counts, Reject, content_id, key_of
 from factory.runtime import numbers, rows_of, unwrapped
 from factory.synthesis.duplicates import drop_duplicates
 from factory.synthesis.formats import RawRow
-from factory.synthesis.sources import SourceFile, read_rows, tasks_of
+from factory.synthesis.opening import SourceFile
+from factory.synthesis.sources import read_rows, tasks_of
 from factory.tables import REJECTED, Table, accepted, count, fingerprint_of, rejected, shard_rows_for
 
 COMPRESSION = 5
@@ -109,11 +110,11 @@ def _spill_all(
 
 
 def _spill(
-    intake: Intake, files: Sequence[tuple[int, str]], limit: int | None, exchange: Exchange
+    intake: Intake, files: Sequence[tuple[int, SourceFile]], limit: int | None, exchange: Exchange
 ) -> list[dict[str, Any]]:
     def rows() -> Iterator[tuple[int, RawRow]]:
-        for source, path in files:
-            for raw in read_rows(path, intake.columns):
+        for source, file in files:
+            for raw in read_rows(file, intake.columns):
                 yield source, raw
 
     read = itertools.islice(rows(), limit)

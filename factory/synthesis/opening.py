@@ -5,6 +5,7 @@ import os
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -32,19 +33,39 @@ def suffixes(path: str) -> tuple[str, str]:
     return (suffix if known else ""), packing
 
 
+@dataclass(frozen=True, order=True)
+class SourceFile(os.PathLike[str]):
+    """A file of a source, with what the listing that found it says of it."""
+
+    path: str
+    size: int
+    changed: str
+    """Its ETag, or when it was last changed."""
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
 @contextmanager
-def opened(path: str) -> Iterator[Any]:
+def opened(file: str | os.PathLike[str]) -> Iterator[Any]:
     """Open a file and yield its unpacked bytes, as an io.BufferedReader."""
+    path = os.fspath(file)
     suffix, packing = suffixes(path)
     if not suffix:
         raise InputError(f"{path}: not a known format; {KNOWN}")
     fs, name = storage.filesystem(path)
-    with reading(path), fs.open(name, "rb", cache_type="none") as source:
-        file = io.BufferedReader(source, REQUEST_BYTES)
+    small = isinstance(file, SourceFile) and file.size <= REQUEST_BYTES and path.startswith("s3://")
+    with reading(path), _fetched(fs, name) if small else fs.open(name, "rb", cache_type="none") as source:
+        unpacked = io.BufferedReader(source, REQUEST_BYTES)
         if packing:
             # Not the zstandard package: it takes the end of a cut file for the end of the data.
-            file = io.BufferedReader(pa.CompressedInputStream(file, PACKINGS[packing]), REQUEST_BYTES)
-        yield file
+            unpacked = io.BufferedReader(pa.CompressedInputStream(unpacked, PACKINGS[packing]), REQUEST_BYTES)
+        yield unpacked
+
+
+def _fetched(fs: Any, name: str) -> io.BytesIO:
+    """Read a small object in one request: opening takes one more, and so does a fetch in parts."""
+    return io.BytesIO(fs.cat_file(name, max_concurrency=1))
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from factory.progress import Progress
 from factory.records import Instruction, Persona, Reject
 from factory.synthesis.formats import RawRow
 from factory.synthesis.intake import Intake, read_row
-from factory.synthesis.sources import SourceFile, read_rows, told_rows
+from factory.synthesis.opening import SourceFile
+from factory.synthesis.sources import read_rows, told_rows
 from factory.synthesis.steps import (
     check_some,
     instruction_files,
@@ -28,7 +29,8 @@ from factory.synthesis.steps import (
 READ = 10_000
 """How many rows are read as a run does; most sources that are tried by hand are no larger."""
 COUNTED = 100_000
-"""How many rows are counted at most; then the size of the files tells."""
+FILES = 200
+"""So many rows of so many files are counted at most; then the size of the files tells. A file takes a request."""
 DETAIL_CHARS = 100
 
 
@@ -94,13 +96,15 @@ def preview_instructions(config: RunConfig, index: int, notes: list[str]) -> tup
 
 
 def _preview(intake: Intake, files: Sequence[SourceFile], limit: int | None, source: str) -> Preview:
-    rows = itertools.islice(_rows(intake, files), limit)
+    rows = itertools.islice(_rows(intake, files[:FILES]), limit)
     rejected: Counter[str] = Counter()
     examples: dict[str, str] = {}
     ids: set[str] = set()
-    read = characters = turns = 0
+    ends: dict[int, int] = {}
+    characters = turns = size = 0
     for number, raw in itertools.islice(rows, READ):
-        read += 1
+        ends[number] = ends.get(number, 0) + 1
+        size += len(str(raw.value))
         made = read_row(intake, number, raw)
         if not isinstance(made, Reject) and getattr(made, intake.id_column) in ids:
             made = Reject("duplicate", "as one before")
@@ -112,21 +116,13 @@ def _preview(intake: Intake, files: Sequence[SourceFile], limit: int | None, sou
             ids.add(getattr(made, intake.id_column))
             characters += _characters(made)
             turns += _turns(made)
-    total, exact = _count(files, limit, read, rows)
+    read = sum(ends.values())
+    total, exact = _count(files, limit, ends, size, rows)
     if exact and read == total:
         check_some(len(ids), read, dict(rejected), source)
     good = max(len(ids), 1)
-    return Preview(
-        total,
-        exact,
-        len(files),
-        read,
-        len(ids),
-        dict(rejected),
-        examples,
-        characters / good,
-        turns / good if ids else 1,
-    )
+    averages = (characters / good, turns / good if ids else 1.0)
+    return Preview(total, exact, len(files), read, len(ids), dict(rejected), examples, *averages)
 
 
 def _rows(intake: Intake, files: Sequence[SourceFile]) -> Iterator[tuple[int, RawRow]]:
@@ -144,16 +140,30 @@ def _turns(made: Persona | Instruction) -> int:
 
 
 def _count(
-    files: Sequence[SourceFile], limit: int | None, read: int, rest: Iterator[tuple[int, RawRow]]
+    files: Sequence[SourceFile], limit: int | None, found: dict[int, int], size: int, rest: Iterator[tuple[int, RawRow]]
 ) -> tuple[int, bool]:
-    """Return how many rows there are, and whether they were counted and not worked out of the files' sizes."""
-    counted, last, size = read, 0, 0
-    for number, raw in itertools.islice(rest, COUNTED - read):
-        counted, last, size = counted + 1, number, size + len(str(raw.value))
-    if counted < COUNTED or limit == counted:
+    """Return how many rows there are, and whether they were counted and not worked out of the files' sizes.
+
+    Args:
+        files: all of them.
+        limit: of the rows.
+        found: rows found so far in files, by their numbers.
+        size: of the values in these rows, as text.
+        rest: the rows after these.
+    """
+    read = sum(found.values())
+    for number, _ in itertools.islice(rest, COUNTED - read):
+        found[number] = found.get(number, 0) + 1
+    counted = sum(found.values())
+    if limit == counted or (counted < COUNTED and len(files) <= FILES):
         return counted, True
-    told = told_rows(files[last])
-    a_row = files[last].size / told if told else size / (counted - read)
+    last = max(found, default=0)
+    whole = files[:FILES] if counted < COUNTED else files[:last]
+    if whole:
+        a_row = sum(file.size for file in whole) / max(sum(found.get(number, 0) for number in range(len(whole))), 1)
+    else:
+        told = told_rows(files[last])
+        a_row = files[last].size / told if told else size / read
     guess = round(sum(file.size for file in files) / max(1.0, a_row))
     return max(min(guess, limit or guess), counted), False
 

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -22,7 +21,7 @@ from factory.exchange import BYTES_A_SPILL
 from factory.synthesis import opening
 from factory.synthesis.csv_file import csv_rows
 from factory.synthesis.formats import RawRow, array_rows, decoded, holds_array, json_value, line_rows, skip_blanks
-from factory.synthesis.opening import KNOWN, is_silence, one_line, opened, reading, suffixes
+from factory.synthesis.opening import KNOWN, SourceFile, is_silence, one_line, opened, reading, suffixes
 from factory.synthesis.parquet_file import parquet_rows, row_count
 
 LISTED_AT_ONCE = 16
@@ -31,19 +30,6 @@ NAMES_CHARS = 500
 """How much of the columns of a file a message lists."""
 FILES_A_TASK = 32
 """The most small files that a task reads: a task each costs more than to read them, and all in one would be slow."""
-
-
-@dataclass(frozen=True, order=True)
-class SourceFile(os.PathLike[str]):
-    """A file of a source, with what the listing that found it says of it."""
-
-    path: str
-    size: int
-    changed: str
-    """Its ETag, or when it was last changed."""
-
-    def __fspath__(self) -> str:
-        return self.path
 
 
 def find_files(source: str | Sequence[str]) -> list[SourceFile]:
@@ -74,12 +60,12 @@ def not_empty(files: list[SourceFile]) -> list[SourceFile]:
     return [file for file in files if file.size] or files
 
 
-def tasks_of(files: Sequence[SourceFile], limit: int | None) -> list[list[tuple[int, str]]]:
+def tasks_of(files: Sequence[SourceFile], limit: int | None) -> list[list[tuple[int, SourceFile]]]:
     """Cut files, each with its number, into what a task reads: one large file, or some small ones in a row.
 
     The first rows of all files are read one file after the other.
     """
-    tasks: list[list[tuple[int, str]]] = []
+    tasks: list[list[tuple[int, SourceFile]]] = []
     size = 0
     for number, file in enumerate(files):
         size += file.size
@@ -87,7 +73,7 @@ def tasks_of(files: Sequence[SourceFile], limit: int | None) -> list[list[tuple[
         if full:
             tasks.append([])
             size = file.size
-        tasks[-1].append((number, file.path))
+        tasks[-1].append((number, file))
     return tasks
 
 
@@ -122,13 +108,13 @@ def names_in(row: dict[Any, Any]) -> str:
     return names if len(names) <= NAMES_CHARS else f"{names[:NAMES_CHARS]} ..."
 
 
-def read_rows(path: str | os.PathLike[str], columns: Collection[str] | None = None) -> Iterator[RawRow]:
+def read_rows(file: str | os.PathLike[str], columns: Collection[str] | None = None) -> Iterator[RawRow]:
     """Yield the rows of a file in its order; one that cannot be read comes with an error.
 
     A CSV row with too few cells has None in the others; cells too many stand as a list under None.
 
     Args:
-        path: the file.
+        file: its path, or what a listing says of it.
         columns: those that are needed; None for all. Parquet's others are not read (`parquet_rows`).
 
     Raises:
@@ -137,53 +123,53 @@ def read_rows(path: str | os.PathLike[str], columns: Collection[str] | None = No
         UnreachableError: a remote place does not answer.
         StorageError: rights are missing, or storage fails.
     """
-    path = os.fspath(path)
+    path = os.fspath(file)
     suffix, _ = suffixes(path)
     if suffix == ".parquet":
-        with opened(path) as file:
-            yield from parquet_rows(path, file, columns)
+        with opened(file) as data:
+            yield from parquet_rows(path, data, columns)
     elif suffix == ".csv":
-        with _opened_text(path) as file, decoded(file) as text:
+        with _opened_text(file) as data, decoded(data) as text:
             yield from csv_rows(path, text, columns)
     elif suffix == ".txt":
-        with _opened_text(path) as file:
-            yield from line_rows(file, 0, lambda line: line.rstrip("\r\n"))
+        with _opened_text(file) as data:
+            yield from line_rows(data, 0, lambda line: line.rstrip("\r\n"))
     else:
-        yield from _json_rows(path, suffix)
+        yield from _json_rows(file, suffix)
 
 
 def told_rows(file: SourceFile) -> int | None:
     """Return how many rows a file says that it has: Parquet does."""
     if suffixes(file.path)[0] != ".parquet":
         return None
-    with opened(file.path) as opened_file:
-        return row_count(opened_file)
+    with opened(file) as data:
+        return row_count(data)
 
 
-def _json_rows(path: str, suffix: str) -> Iterator[RawRow]:
+def _json_rows(file: str | os.PathLike[str], suffix: str) -> Iterator[RawRow]:
     """Read an array or lines, whichever there are: Persona Hub ships lines as .json, others an array as .jsonl."""
-    with _opened_text(path) as file:
-        blank_lines, first = skip_blanks(file)
+    with _opened_text(file) as data:
+        blank_lines, first = skip_blanks(data)
         if first != b"[":
-            yield from line_rows(file, blank_lines, json_value)
+            yield from line_rows(data, blank_lines, json_value)
             return
-        array = suffix == ".json" or holds_array(file)
-    with _opened_text(path) as file:
-        blank_lines, _ = skip_blanks(file)
+        array = suffix == ".json" or holds_array(data)
+    with _opened_text(file) as data:
+        blank_lines, _ = skip_blanks(data)
         if array:
-            with decoded(file) as text:
-                yield from array_rows(path, text)
+            with decoded(data) as text:
+                yield from array_rows(os.fspath(file), text)
         else:
-            yield from line_rows(file, blank_lines, json_value)
+            yield from line_rows(data, blank_lines, json_value)
 
 
 @contextmanager
-def _opened_text(path: str) -> Iterator[Any]:
+def _opened_text(file: str | os.PathLike[str]) -> Iterator[Any]:
     """Open a file and pass its byte order mark."""
-    with opened(path) as file:
-        if file.peek(3).startswith(codecs.BOM_UTF8):
-            file.read(3)
-        yield file
+    with opened(file) as data:
+        if data.peek(3).startswith(codecs.BOM_UTF8):
+            data.read(3)
+        yield data
 
 
 def _place(source: str) -> tuple[Any, str]:

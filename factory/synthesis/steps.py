@@ -29,10 +29,11 @@ from factory.synthesis.instructions import (
     read_mixed,
 )
 from factory.synthesis.intake import Intake, take_in
+from factory.synthesis.opening import SourceFile
 from factory.synthesis.pairing import pair
 from factory.synthesis.personas import read_persona
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.synthesis.sources import SourceFile, check_column, find_files, names_in, not_empty, read_rows
+from factory.synthesis.sources import check_column, find_files, names_in, not_empty, read_rows
 from factory.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
 
 PERSONAS_TABLE = "personas"

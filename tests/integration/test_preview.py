@@ -67,6 +67,16 @@ def test_many_rows_are_estimated_by_the_size_of_the_files(tmp_path, small):
     assert preview_personas(config_of(tmp_path, limit=2000), []).rows == 2000
 
 
+def test_of_many_files_some_are_read(tmp_path, small, monkeypatch):
+    for part in range(30):
+        lines(tmp_path, f"{part:02}.jsonl", [{"persona": f"a baker, {part:02} {n}"} for n in range(part % 3)])
+    monkeypatch.setattr(preview, "FILES", 12)
+    seen = preview_personas(config_of(tmp_path), [])
+    assert (seen.rows, seen.exact, seen.read, seen.files) == (30, False, 18, 20)
+    first = preview_personas(config_of(tmp_path, limit=7), [])
+    assert (first.rows, first.whole, first.read) == (7, True, 7)
+
+
 def test_nothing_that_can_be_used_among_the_first_is_no_error(tmp_path, small):
     lines(tmp_path, "a.jsonl", [{"persona": ""}] * 200 + [{"persona": "a baker"}])
     seen = preview_personas(config_of(tmp_path), [])

@@ -92,6 +92,8 @@ def test_one_listing_is_all_that_is_asked_of_s3(bucket, monkeypatch):
     assert [file.size for file in pages] == [0] + [len(data)] * 24
     assert [file.size for file in not_empty(pages)] == [len(data)] * 24
     assert len(asked) == listing, "sizes are those of the listing"
+    assert [row.value for file in not_empty(pages) for row in read_rows(file)] == [json.loads(data)] * 24
+    assert asked[listing:] == ["get_object"] * 24, "a small file is one request"
     # A file by its name is looked up on its own, and what is said of it is the same.
     assert find_files([file.path for file in pages]) == pages
 

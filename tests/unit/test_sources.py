@@ -18,7 +18,8 @@ from factory.errors import InputError, StorageError
 from factory.exchange import BYTES_A_SPILL
 from factory.synthesis import formats, opening
 from factory.synthesis.formats import RawRow
-from factory.synthesis.sources import FILES_A_TASK, SourceFile, check_column, find_files, read_rows, tasks_of
+from factory.synthesis.opening import SourceFile
+from factory.synthesis.sources import FILES_A_TASK, check_column, find_files, read_rows, tasks_of
 
 PUBLIC_DATA = Path(__file__).parents[3] / "shared" / "data"
 PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -261,6 +262,14 @@ def test_a_key_that_stands_twice_is_an_error_of_the_row(tmp_path, wrap):
         patch.setattr(formats, "WINDOW", 20)
         path = write(tmp_path / "a.json", '[1, {"a": 1, "a": "abcdefghijklmnopqrst"}, 2]')
         assert [row.error for row in read_rows(path)] == ["", "duplicate_key", ""]
+
+
+def test_an_element_that_python_cannot_parse_is_an_error_of_its_row(tmp_path):
+    for much in ("[" * 100_000 + "]" * 100_000, '{"a": ' + "9" * 5000 + "}"):
+        path = write(tmp_path / "a.json", f'["a", {much}, "b"]')
+        good, bad, last = read_rows(path)
+        assert (good.value, bad.error, last.value) == ("a", "invalid_json", "b")
+        assert bad.detail == f"row 1: {much[:2000]}"
 
 
 # Of Parquet, the columns that are needed.
@@ -751,7 +760,7 @@ def test_a_listing_tells_size_and_change(tree):
 def test_tasks_have_every_file_once_and_in_order(sizes):
     files = [SourceFile(f"{number}.jsonl", size, "") for number, size in enumerate(sizes)]
     tasks = tasks_of(files, None)
-    assert [one for task in tasks for one in task] == [(n, file.path) for n, file in enumerate(files)]
+    assert [one for task in tasks for one in task] == list(enumerate(files))
     for task in tasks:
         assert 1 <= len(task) <= FILES_A_TASK
         assert len(task) == 1 or sum(sizes[number] for number, _ in task) <= BYTES_A_SPILL
