@@ -120,6 +120,7 @@ def _prometheus(program: str, place: Path, arguments: argparse.Namespace) -> lis
         f"--config.file={place / 'prometheus.yaml'}",
         f"--storage.tsdb.path={place / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{arguments.prometheus_port}",
+        rf"--web.cors.origin=http://127\.0\.0\.1:{arguments.prometheus_port}",  # by default pages of any site
         f"--web.console.templates={console}",
         f"--web.console.libraries={console}",
         "--log.level=warn",

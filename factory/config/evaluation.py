@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from factory.config.engines import EngineKwargs, OpenAIEngine, ScriptedEngine, VllmEngine, check_order
 from factory.config.paths import ModelRef, Place
-from factory.config.sections import EnvironmentName, Name, Sampling, Section
+from factory.config.sections import EnvironmentName, HostName, Name, Sampling, Section
 
 
 class AnswerSampling(Sampling):
@@ -111,6 +111,9 @@ class Fleet(Section):
     """0 takes a free one."""
     api_key_env: EnvironmentName = "JUDGES_API_KEY"
     """The environment variable that holds the key; on loopback none is needed."""
+    allowed_hosts: tuple[HostName, ...] = ()
+    """The names by which it may be asked for, and the sites whose pages may ask it. Left out: on loopback its own
+    names alone, since web pages would reach it by names of theirs; elsewhere, where it has a key, any name."""
     start_timeout_s: float = Field(1800, gt=0)
     """How long the judges may take to load."""
 

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from factory.config.engines import EngineKwargs
 from factory.config.evaluation import EndpointJudge, Fleet, FleetJudge, judge_kind
-from factory.config.sections import EnvironmentName, Name, Sampling, Section
+from factory.config.sections import EnvironmentName, HostName, Name, Sampling, Section
 
 AnyChatModel = Annotated[
     Annotated[FleetJudge | EndpointJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
@@ -44,7 +44,7 @@ class Chat(Section):
     """The longest description of a character."""
     message_characters: int = Field(4000, ge=1)
     requests_a_minute: int = Field(20, ge=1)
-    """Profiles and messages that one session may ask for."""
+    """Profiles and messages that one address may ask for."""
     replies_at_once: int = Field(16, ge=1)
     """Texts that are written at one time, for all sessions; a message to two models takes two."""
     host: str = "127.0.0.1"
@@ -54,6 +54,11 @@ class Chat(Section):
     user: str = Field("player", min_length=1)
     password_env: EnvironmentName = "CHAT_PASSWORD"
     """The environment variable that holds the page's password; on loopback none is needed."""
+    allowed_hosts: tuple[HostName, ...] = ()
+    """The names by which the page may be asked for, such as that of a TLS proxy before it. Left out: on loopback its
+    own names alone, since web pages would reach it by names of theirs; elsewhere, where it has a password, any name."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of the TLS proxies before it; what they say of their clients' addresses is believed."""
     api: ChatApi = ChatApi()
 
     @model_validator(mode="after")

@@ -22,6 +22,8 @@ def _environment_name(value: str) -> str:
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """Of a corpus, a candidate or a judge: it names tables and folders too."""
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+"""A DNS name or an IPv4 address in small letters, without a port."""
 
 
 class Section(BaseModel):

@@ -32,12 +32,11 @@ from factory.engine.watching import Requests, watch
 from factory.engine.window import shards_in_flight
 from factory.errors import ModelError, UnreachableError, UserError
 from factory.records import Completion, Message, Request, TokenChoice
+from factory.web_guard import LOOPBACK
 
 REQUESTS_PER_ACTOR = 128
 ENDING_TOKENS = 12
 """So many tokens from the end hold a verdict's score."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Such an endpoint is on the machine that the job was started on, so its clients are too."""
 _PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
 
 
@@ -60,7 +59,7 @@ class OpenAIGeneration:
         # Read here: on a cluster the clients' machines have not the environment of who started the run.
         key = SecretStr(api_key(self._engine))
         where: dict[str, Any] = {"num_cpus": 0.1}  # it waits for others
-        if urlsplit(self._engine.base_url).hostname in LOOPBACK:
+        if urlsplit(self._engine.base_url).hostname in LOOPBACK:  # the endpoint is on the machine of the driver
             here = ray.get_runtime_context().get_node_id()
             where = {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
         return shards.map_batches(

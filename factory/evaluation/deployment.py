@@ -12,10 +12,13 @@ from factory.config import Fleet, FleetJudge
 from factory.config import workers as engine_processes
 from factory.engine.vllm import GUIDE, engine_defaults
 from factory.runtime import on_gpu
+from factory.web_guard import BodyLimit, shut_out_other_sites
 
 LOGPROBS = 20
 """The most likely tokens that a judge tells at each place: enough to hold the five scores."""
 INGRESS_CPUS = 0.5
+BODY_BYTES = 16 << 20
+"""The longest request: a conversation of a million tokens is about half as long."""
 
 
 def wire_name(judge: FleetJudge) -> str:
@@ -53,11 +56,8 @@ def application(fleet: Fleet, judges: Sequence[FleetJudge], app: str) -> Any:
 
     threads = _threads(judges)
     configs = {wire_name(judge): _llm_config(judge, threads) for judge in judges}
-    door = init()
-    if key := key_of(fleet):
-        door.add_middleware(KeyCheck, digest=_digest(key))
     ingress: Any = serve.deployment(
-        make_fastapi_ingress(OpenAiIngress, app=door),
+        make_fastapi_ingress(OpenAiIngress, app=guarded(init(), fleet)),
         max_ongoing_requests=10_000,  # it only waits; the judges' own queues are bounded
         num_replicas=1,
         ray_actor_options={"num_cpus": INGRESS_CPUS},
@@ -72,6 +72,18 @@ def application(fleet: Fleet, judges: Sequence[FleetJudge], app: str) -> Any:
             for name, config in configs.items()
         },
     )
+
+
+def guarded(door: Any, fleet: Fleet) -> Any:
+    """Return Serve's door with checks of what is asked, in this order: by which name, for which site, with which key.
+
+    Serve's own door has browsers let pages of any site in.
+    """
+    door.add_middleware(BodyLimit, most=BODY_BYTES)
+    if key := key_of(fleet):
+        door.add_middleware(KeyCheck, digest=_digest(key))
+    shut_out_other_sites(door, fleet.host, fleet.allowed_hosts)
+    return door
 
 
 def _deployment(config: Any, judge: FleetJudge) -> Any:
@@ -155,7 +167,7 @@ class KeyCheck:
         self._digest = digest
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             said = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
             if not hmac.compare_digest(_digest(said), self._digest):
                 from starlette.responses import JSONResponse

@@ -21,13 +21,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import Fleet, FleetJudge
-from factory.engine.openai import LOOPBACK
 from factory.errors import ConfigError, ModelError
 from factory.evaluation.deployment import INGRESS_CPUS, application, key_of, wire_name, workers
 from factory.fitting import ROWS, check_fits
 from factory.head import free_port
 from factory.progress import Progress
 from factory.runtime import on_gpu
+from factory.web_guard import LOOPBACK
 
 APP = "judges"
 RUNS_APP = "judges-of-a-run"
@@ -43,10 +43,17 @@ def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
     Raises:
         ConfigError: it has none.
     """
-    if fleet.host not in LOOPBACK and not key_of(fleet):
+    if key_of(fleet):
+        return
+    if fleet.host not in LOOPBACK:
         raise ConfigError(
             f"{place}.host is {fleet.host!r}, which others can reach, and ${fleet.api_key_env} holds no key; "
             "export one, or take 127.0.0.1"
+        )
+    if fleet.allowed_hosts:
+        raise ConfigError(
+            f"{place}.allowed_hosts has {fleet.allowed_hosts[0]!r}, under which others can reach it, and "
+            f"${fleet.api_key_env} holds no key; export one, or leave it out"
         )
 
 

@@ -30,4 +30,5 @@ def judges(arguments: Arguments) -> Any:
         raise ConfigError(f"config {arguments.config}: evaluation.judges has none of kind fleet")
     if not key_of(fleet):
         raise ConfigError(f"${fleet.api_key_env} holds no key; a fleet that others can reach needs one")
-    return application(fleet, members, APP)
+    # Serve listens where its own config says, not where the run's does.
+    return application(fleet.model_copy(update={"host": "0.0.0.0"}), members, APP)

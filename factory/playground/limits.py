@@ -1,29 +1,55 @@
-"""How much one session may ask for, and how much all of them may at one time."""
+"""How much one address may ask for, and how much all of them may at one time."""
 
 import math
 from dataclasses import dataclass, field
 
+from cachetools import LRUCache
+
 MINUTE_S = 60.0
 GUESS_S = 10.0
 """How long a text takes, until the first one is done."""
+ADDRESSES = 10_000
+"""How many addresses are remembered; the one that asked least recently is forgotten first."""
 
 
 @dataclass
 class Allowance:
-    """What one session asked for in the last minute. It lives in the session's state, and nobody else's."""
+    """What one address asked for in the last minute."""
 
     asked: list[float] = field(default_factory=list)
     """When, in seconds of a clock that only goes forward."""
-    talking: bool = False
-    """Whether a reply to the session is being written."""
 
     def wait_s(self, now: float, a_minute: int) -> int:
-        """Seconds until the session may ask again; 0 counts as asking now."""
+        """Seconds until the address may ask again; 0 counts as asking now."""
         self.asked = [at for at in self.asked if now - at < MINUTE_S]
         if len(self.asked) >= a_minute:
             return max(1, math.ceil(self.asked[0] + MINUTE_S - now))
         self.asked.append(now)
         return 0
+
+
+class Allowances:
+    """The allowance of each address, whatever sessions it says that it has.
+
+    Args:
+        a_minute: how often an address may ask.
+        addresses: how many are remembered.
+    """
+
+    def __init__(self, a_minute: int, addresses: int = ADDRESSES) -> None:
+        self._a_minute = a_minute
+        self._of: LRUCache[str, Allowance] = LRUCache(addresses)
+
+    def wait_s(self, address: str, now: float) -> int:
+        """Return the seconds until an address may ask again; 0 counts as asking now."""
+        allowance = self._of.get(address) or Allowance()
+        self._of[address] = allowance
+        return allowance.wait_s(now, self._a_minute)
+
+    def give_back(self, address: str) -> None:
+        """Take back the last count of an address: it was not answered."""
+        if (allowance := self._of.get(address)) and allowance.asked:
+            allowance.asked.pop()
 
 
 class Places:

@@ -13,9 +13,9 @@ import gradio as gr
 
 from factory.playground.conversation import Conversation, exported
 from factory.playground.form import LONG, items_of, longest
-from factory.playground.limits import Allowance
-from factory.playground.stage import Stage
+from factory.playground.stage import Session, Stage
 from factory.synthesis.profiles import LABELS
+from factory.web_guard import one_client
 
 THEME = gr.themes.Base(
     primary_hue="teal",
@@ -49,7 +49,7 @@ def page(stage: Stage) -> gr.Blocks:
     """The page of a stage."""
     blocks = gr.Blocks(title="Character playground", analytics_enabled=False)
     with blocks:
-        allowance, conversation = gr.State(Allowance()), gr.State(None)
+        session, conversation = gr.State(Session()), gr.State(None)
         gr.HTML(_heading(stage), elem_id="heading")
         persona = gr.Textbox(
             label="Who is the character? One sentence.",
@@ -80,9 +80,9 @@ def page(stage: Stage) -> gr.Blocks:
             talk_note = gr.HTML(_note(""), elem_id="talk-note", elem_classes="note", padding=False)
             save = gr.Button("Save the conversation", elem_id="save", size="sm")
             saved = gr.Textbox(visible="hidden", elem_id="saved")
-        _wire_profile(stage, persona, items, allowance, describe, form, note)
+        _wire_profile(stage, persona, items, describe, form, note)
         _wire_talk(
-            stage, (persona, *items), (begin, message), (allowance, conversation), (form, talk, note, talk_note), chats
+            stage, (persona, *items), (begin, message), (session, conversation), (form, talk, note, talk_note), chats
         )
         save.click(_saved, [conversation], [saved, talk_note], api_name="save").then(None, [saved], None, js=SAVE)
     blocks.queue(default_concurrency_limit=None)  # `limits` has ours
@@ -127,13 +127,12 @@ def _wire_profile(
     stage: Stage,
     persona: gr.Textbox,
     items: list[gr.Textbox],
-    allowance: gr.State,
     describe: gr.Button,
     form: gr.Accordion,
     note: gr.HTML,
 ) -> None:
-    async def describing(text: str, allowed: Allowance) -> list[Any]:
-        profile, said = await stage.describe(text, allowed)
+    async def describing(text: str, request: gr.Request) -> list[Any]:
+        profile, said = await stage.describe(text, _client(request))
         shown = items_of(profile) if profile else [gr.skip()] * len(items)
         # Without a profile the form opens all the same, so that one can write it oneself.
         return [*shown, gr.update(visible=True, open=True), _note(said)]
@@ -141,7 +140,7 @@ def _wire_profile(
     gr.on(
         [describe.click, persona.submit],
         describing,
-        [persona, allowance],
+        [persona],
         [*items, form, note],
         api_name="describe",
         show_progress_on=[note],
@@ -157,7 +156,7 @@ def _wire_talk(
     places: tuple[gr.Accordion, gr.Column, gr.HTML, gr.HTML],
     chats: dict[str, gr.Chatbot],
 ) -> None:
-    (begin, message), (allowance, conversation), (form, talk, note, talk_note) = doing, states, places
+    (begin, message), (session, conversation), (form, talk, note, talk_note) = doing, states, places
 
     def beginning(description: str, *profile: str) -> list[Any]:
         made, said = stage.begin(description, profile)
@@ -165,9 +164,11 @@ def _wire_talk(
             return [gr.skip(), gr.skip(), gr.skip(), _note(said), *([gr.skip()] * len(chats))]
         return [made, gr.update(open=False), gr.update(visible=True), _note(said), *([[]] * len(chats))]
 
-    async def talking(text: str, had: Conversation | None, allowed: Allowance) -> AsyncIterator[list[Any]]:
+    async def talking(
+        text: str, had: Conversation | None, doing: Session, request: gr.Request
+    ) -> AsyncIterator[list[Any]]:
         box: Any = ""  # emptied once, so that the next message can be written meanwhile
-        async with aclosing(stage.talk(text, had, allowed)) as scenes:
+        async with aclosing(stage.talk(text, had, doing, _client(request))) as scenes:
             async for scene in scenes:
                 if isinstance(scene, str):
                     yield [gr.skip(), gr.skip(), _note(scene), *([gr.skip()] * len(chats))]
@@ -177,7 +178,7 @@ def _wire_talk(
 
     sent = message.submit(
         talking,
-        [message, conversation, allowance],
+        [message, conversation, session],
         [conversation, message, talk_note, *chats.values()],
         api_name="talk",
         show_progress="hidden",
@@ -204,6 +205,11 @@ def _voting(stage: Stage, name: str) -> Any:
         return _note(await stage.vote(had, name, index, given.liked))
 
     return voting
+
+
+def _client(request: gr.Request) -> str:
+    """Return what a request counts for: a session is a name that the client makes up."""
+    return one_client(request.client.host)
 
 
 def _saved(had: Conversation | None) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from factory.playground import conversation as talks
 from factory.playground.conversation import Conversation, Turn
 from factory.playground.form import Refused, read_message, read_persona, read_profile
 from factory.playground.keeper import tell
-from factory.playground.limits import Allowance, Places
+from factory.playground.limits import Allowances, Places
 from factory.playground.replies import Reply, client_of, legible, side_by_side, write_profile, write_reply
 from factory.playground.speakers import Speaker
 from factory.playground.votes import Vote
@@ -21,6 +21,14 @@ from factory.prompts import load_prompt
 from factory.records import Message, Profile
 
 SAID = {"up": "Kept: thumbs up.", "down": "Kept: thumbs down.", "none": "Kept: your vote is taken back."}
+
+
+@dataclass
+class Session:
+    """What one session does; it lives in the session's state, and nobody else's."""
+
+    talking: bool = False
+    """Whether a reply to the session is being written."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Stage:
         self.speakers = {speaker.name: speaker for speaker in speakers}
         self.note = note
         self._keeper = keeper
+        self._allowances = Allowances(config.chat.requests_a_minute)
         self._places = Places(config.chat.replies_at_once)
         self._profile_prompt = load_prompt("profile", config.prompts_dir)
         self.system_prompt = load_prompt("training-system", config.prompts_dir)
@@ -56,12 +65,12 @@ class Stage:
     def _clients(self) -> dict[str, Any]:  # not above: a client belongs to the event loop that first uses it
         return {name: client_of(speaker.endpoint) for name, speaker in self.speakers.items()}
 
-    async def describe(self, description: str, allowance: Allowance) -> tuple[Profile | None, str]:
-        """A description to a profile; None with what is in its way."""
+    async def describe(self, description: str, address: str) -> tuple[Profile | None, str]:
+        """A description from an address to a profile; None with what is in its way."""
         chat = self.config.chat
         try:
             persona = read_persona(description, chat.persona_characters)
-            began = self._admit(allowance, 1)
+            began = self._admit(address, 1)
         except Refused as problem:
             return None, str(problem)
         writer = self.speakers[chat.profiles_by or next(iter(self.speakers))]
@@ -91,7 +100,7 @@ class Stage:
         return talks.begin(uuid4().hex, persona, profile, self.system_prompt), ""
 
     async def talk(
-        self, text: str, conversation: Conversation | None, allowance: Allowance
+        self, text: str, conversation: Conversation | None, session: Session, address: str
     ) -> AsyncGenerator[Scene | str, None]:
         """A message to what the models reply, as they write it; a text alone says why there is no reply.
 
@@ -102,21 +111,21 @@ class Stage:
             if conversation is None:
                 raise Refused("Describe a character first.")
             message = read_message(text, self.config.chat.message_characters)
-            if allowance.talking:
+            if session.talking:
                 raise Refused("Wait for the reply to your last message.")
             writers = {name: self._writer(speaker, conversation, message) for name, speaker in self.speakers.items()}
-            began = self._admit(allowance, len(writers))
+            began = self._admit(address, len(writers))
         except Refused as problem:
             yield str(problem)
             return
-        allowance.talking = True
+        session.talking = True
         try:
             async with aclosing(side_by_side(writers, partial(self._done, began))) as writing:
                 async for replies in writing:
                     yield self._scene(conversation, message, replies, whole=False)
             yield self._scene(conversation, message, replies, whole=True)
         finally:
-            allowance.talking = False
+            session.talking = False
 
     def _writer(
         self, speaker: Speaker, conversation: Conversation, message: str
@@ -144,17 +153,17 @@ class Stage:
             return SAID[given.vote]
         return "Your vote could not be stored; try again in a moment."
 
-    def _admit(self, allowance: Allowance, texts: int) -> float:
+    def _admit(self, address: str, texts: int) -> float:
         """Take the places that a request needs, and return when that was.
 
         Raises:
-            Refused: the session asked for too much, or all places are taken.
+            Refused: the address asked for too much, or all places are taken.
         """
         now, chat = time.monotonic(), self.config.chat
-        if wait_s := allowance.wait_s(now, chat.requests_a_minute):
+        if wait_s := self._allowances.wait_s(address, now):
             raise Refused(f"{chat.requests_a_minute} requests a minute are the most; try again in {wait_s} seconds.")
         if not self._places.take(now, texts):
-            allowance.asked.pop()  # it was not answered
+            self._allowances.give_back(address)
             raise Refused(f"Busy: others are being answered; try again in {self._places.wait_s(now)} seconds.")
         return now
 

@@ -8,10 +8,11 @@ import httpx
 
 
 class Session:
-    """One session; `names` of the page's events are those of its `config`."""
+    """One session from an address; `names` of the page's events are those of its `config`."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=120)
+    def __init__(self, url: str, address: str = "127.0.0.1") -> None:
+        # As a proxy before the page says it; one that does not believe it takes the connection's own.
+        self._http = httpx.Client(base_url=url, timeout=120, headers={"X-Forwarded-For": address})
         config = self._http.get("/config").json()
         self._events = {event["api_name"]: event["id"] for event in config["dependencies"]}
         self._hash = uuid.uuid4().hex

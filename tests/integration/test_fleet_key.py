@@ -1,14 +1,15 @@
 import os
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from factory.config import Evaluation, Fleet, FleetJudge, RunConfig
 from factory.errors import ConfigError
-from factory.evaluation.deployment import KeyCheck, _digest, _threads, queued, wire_name, workers
+from factory.evaluation.deployment import BODY_BYTES, KeyCheck, _digest, _threads, guarded, queued, wire_name, workers
 from factory.evaluation.fleet import check_fleet, fleet_key_env
 from factory.evaluation.judges import open_judges
+from tests.integration.endless_body import post_without_end
 
 
 @pytest.fixture
@@ -36,10 +37,68 @@ def test_the_door_does_not_know_the_key_itself():
     assert "sesame" not in str(vars(KeyCheck(None, _digest("sesame"))))
 
 
+def serve_door(fleet: Fleet) -> TestClient:
+    """Serve's own door for models with our checks before it, asked at the fleet's default address."""
+    from ray.llm._internal.serve.core.ingress.ingress import init
+
+    door = guarded(init(), fleet)
+
+    @door.get("/v1/models")
+    def models() -> dict:
+        return {"data": []}
+
+    @door.post("/v1/chat/completions")
+    async def answer(request: Request) -> int:
+        return len(await request.body())
+
+    return TestClient(door, "http://127.0.0.1:8800")
+
+
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+
+
+def test_a_keyless_fleet_answers_no_web_page(monkeypatch):
+    monkeypatch.delenv("JUDGES_API_KEY", raising=False)
+    client = serve_door(Fleet())
+    assert client.get("/v1/models").status_code == 200
+    assert client.get("/v1/models", headers={"Host": "evil.example:8800"}).status_code == 400
+    for origin in ("http://evil.example", "http://127.0.0.1:3000", "null"):
+        for answer in (
+            client.options("/v1/chat/completions", headers={"Origin": origin, **PREFLIGHT}),
+            client.get("/v1/models", headers={"Origin": origin}),
+            client.post("/v1/chat/completions", content="{}", headers={"Origin": origin}),
+        ):
+            assert answer.status_code == 403
+            assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_fleet_on_a_network_has_a_key_and_any_name(monkeypatch):
+    monkeypatch.setenv("JUDGES_API_KEY", "sesame")
+    client = serve_door(Fleet(host="0.0.0.0"))
+    key = {"Authorization": "Bearer sesame", "Host": "judges.example.com:8800"}
+    assert client.get("/v1/models", headers=key).status_code == 200
+    assert client.get("/v1/models", headers=key | {"Origin": "http://evil.example"}).status_code == 403
+    named = serve_door(Fleet(host="0.0.0.0", allowed_hosts=("judges.example.com", "app.example.com")))
+    assert named.get("/v1/models", headers=key | {"Origin": "https://app.example.com"}).status_code == 200
+    assert named.get("/v1/models", headers=key | {"Host": "evil.example"}).status_code == 400
+
+
+def test_a_fleet_reads_no_request_without_end(monkeypatch):
+    monkeypatch.delenv("JUDGES_API_KEY", raising=False)
+    client = serve_door(Fleet())
+    assert client.post("/v1/chat/completions", content=b"x" * BODY_BYTES).json() == BODY_BYTES
+    assert client.post("/v1/chat/completions", content=b"x" * (BODY_BYTES + 1)).status_code == 413
+    answer, read = post_without_end(client.app, "/v1/chat/completions")
+    assert answer == 413
+    assert BODY_BYTES <= read < 2 * BODY_BYTES
+
+
 def test_a_fleet_that_others_can_reach_must_have_a_key(monkeypatch):
     monkeypatch.delenv("JUDGES_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="holds no key"):
         check_fleet(Fleet(host="0.0.0.0"))
+    with pytest.raises(ConfigError, match=r"allowed_hosts has 'judges.example.com'.* holds no key"):
+        check_fleet(Fleet(allowed_hosts=("judges.example.com",)))
     check_fleet(Fleet())
     assert fleet_key_env(Fleet()) is None
     monkeypatch.setenv("JUDGES_API_KEY", "sesame")

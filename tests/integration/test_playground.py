@@ -19,12 +19,13 @@ from factory.config import Chat, RunConfig
 from factory.errors import ConfigError
 from factory.head import free_port
 from factory.playground.conversation import Turn, begin, feedback
-from factory.playground.door import _app, check_door
+from factory.playground.door import BODY_BYTES, POSTS_A_MINUTE, _app, check_door
 from factory.playground.form import read_persona
 from factory.playground.stage import Stage
 from factory.playground.votes import Vote, counts_of, keep, open_table
 from factory.prompts import load_prompt
 from tests.integration.accessibility import defects
+from tests.integration.endless_body import post_without_end
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.page_session import Session
 
@@ -47,7 +48,9 @@ def run(make_module_run, server):
     models = [
         {"name": name, "model": model, **behind} for name, model in zip(NAMES, ("small-chat", "embedder"), strict=True)
     ]
-    made = make_module_run("playground", chat={"models": models, "port": 0, "replies_at_once": AT_ONCE})
+    made = make_module_run(
+        "playground", chat={"models": models, "port": 0, "replies_at_once": AT_ONCE, "proxies": ["127.0.0.1"]}
+    )
     made.environment["FACTORY_TEST_KEY"] = KEY
     made.start_until(lambda: "ready at" in made.log(), job="chat")
     return made
@@ -126,8 +129,8 @@ def message(number: int) -> str:
 
 def converse(url: str, name: str, number: int, turns: int) -> list[str]:
     """A session that says its own mark alone; returns all that it was shown."""
-    session, mark = Session(url), f"mark-{number:02}-"
-    *profile, _, _ = admitted(session, "describe", f"a {name} {mark}", None)
+    session, mark = Session(url, f"192.0.2.{number}"), f"mark-{number:02}-"
+    *profile, _, _ = admitted(session, "describe", f"a {name} {mark}")
     profile[0] = f"Name {mark}"
     shown = session.call("begin", f"a {name} {mark}", *profile)
     for turn in range(turns):
@@ -188,7 +191,7 @@ def keepers_below(address: str) -> Iterator[psutil.Process]:
 @pytest.mark.slow
 def test_votes_that_meet_a_killed_keeper_are_kept_once(url, run, server, shared_ray):
     server.rule()
-    session = Session(url)
+    session = Session(url, "192.0.2.102")
     session.call("begin", "a sailor killed-", *["x"] * 8)
     for turn in range(8):
         session.call("talk", f"turn {turn}", None, None)
@@ -204,19 +207,22 @@ def test_votes_that_meet_a_killed_keeper_are_kept_once(url, run, server, shared_
     assert sorted(row["turn"] for row in run.rows("feedback") if "killed-" in row["persona"]) == list(range(8))
 
 
-def test_a_session_that_asks_too_much_is_told_when_it_may_again(url, server):
+def test_an_address_that_asks_too_much_is_told_so(url, server):
     server.rule()
-    session = Session(url)
-    session.call("begin", "a sailor", *["x"] * 8)
-    told = [session.call("talk", f"number {n}", None, None)[2] for n in range(22)]
+    sessions = [Session(url, "198.51.100.7") for _ in range(2)]
+    for session in sessions:
+        session.call("begin", "a sailor", *["x"] * 8)
+    told = [sessions[n % 2].call("talk", f"number {n}", None, None)[2] for n in range(22)]
     assert [("20 requests a minute" in text) for text in told] == [False] * 20 + [True] * 2
-    assert "description has 501" in session.call("describe", "x" * 501, None)[-1]
+    assert "20 requests a minute" in sessions[0].call("describe", "a sailor")[-1]
+    assert "Written by" in Session(url, "198.51.100.8").call("describe", "a sailor")[-1]
+    assert "description has 501" in session.call("describe", "x" * 501)[-1]
     assert "message has 4,001" in session.call("talk", "x" * 4001, None, None)[2]
 
 
 def test_a_model_that_fails_is_told_in_words_and_the_other_one_speaks(url, server):
     server.rule()
-    session = Session(url)
+    session = Session(url, "192.0.2.101")
     session.call("begin", "a sailor", *["x"] * 8)
     for sent, told in {
         "[[too-long]]": "longer than the model",
@@ -234,7 +240,7 @@ def test_the_page_is_shut_without_its_password_and_takes_no_files(tmp_path, monk
     config = RunConfig(
         output=str(tmp_path), engine={"kind": "scripted"}, personas={"source": "x"}, chat=Chat(user="me")
     )
-    with TestClient(_app(Stage(config, [], "", None))) as client:
+    with TestClient(_app(Stage(config, [], "", None)), "http://127.0.0.1:7860") as client:
         assert client.get("/config").status_code == 401
         assert client.post("/gradio_api/queue/join", json={"data": [], "fn_index": 0}).status_code == 401
         assert client.post("/login", data={"username": "me", "password": "open"}).status_code == 400
@@ -246,10 +252,51 @@ def test_the_page_is_shut_without_its_password_and_takes_no_files(tmp_path, monk
         assert client.post("/gradio_api/upload", files={"files": b"x"}).status_code == 404
 
 
+@pytest.fixture
+def closed_page(tmp_path, monkeypatch):
+    """A page with a password, asked at its default address."""
+    monkeypatch.setenv("CHAT_PASSWORD", "sesame")
+    config = RunConfig(output=str(tmp_path), engine={"kind": "scripted"}, personas={"source": "x"})
+    with TestClient(_app(Stage(config, [], "", None)), "http://127.0.0.1:7860") as client:
+        yield client
+
+
+def test_nobody_sends_the_page_a_body_without_end(closed_page):
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for path in ("/login", "/gradio_api/queue/join", "/gradio_api/call/describe", "/gradio_api/cancel"):
+        kind = form if path == "/login" else {"content-type": "application/json"}
+        assert closed_page.post(path, content=b"x" * (2 * BODY_BYTES), headers=kind).status_code == 413
+        answer, read = post_without_end(closed_page.app, path, kind)
+        assert answer == 413
+        assert read <= 2 * BODY_BYTES
+
+
+def test_a_flood_from_one_address_is_sent_away(closed_page):
+    answers = [closed_page.post("/gradio_api/reset", json={"event_id": "x"}) for _ in range(POSTS_A_MINUTE + 1)]
+    assert {answer.status_code for answer in answers[:-1]} == {200}
+    assert answers[-1].status_code == 429
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+
+
+def test_a_page_on_loopback_answers_no_other_page(closed_page):
+    assert closed_page.get("/").status_code == 200
+    assert closed_page.get("/", headers={"Host": "evil.example:7860"}).status_code == 400
+    for origin in ("http://evil.example", "http://127.0.0.1:3000", "null"):
+        answer = closed_page.post("/gradio_api/queue/join", content="{}", headers={"Origin": origin})
+        assert answer.status_code == 403
+        assert "access-control-allow-origin" not in answer.headers
+    own = closed_page.post(
+        "/login", data={"username": "player", "password": "sesame"}, headers={"Origin": "http://127.0.0.1:7860"}
+    )
+    assert own.status_code == 200
+
+
 def test_a_page_that_others_can_reach_wants_a_password_and_a_port_is_free(url, monkeypatch):
     monkeypatch.delenv("CHAT_PASSWORD", raising=False)
     with pytest.raises(ConfigError, match="holds no password"):
         check_door(Chat(host="0.0.0.0", port=0))
+    with pytest.raises(ConfigError, match=r"allowed_hosts has 'chat.example.com'.* holds no password"):
+        check_door(Chat(allowed_hosts=("chat.example.com",), port=0))
     with pytest.raises(ConfigError, match="take another one"):
         check_door(Chat(port=int(url.rpartition(":")[2])))
     monkeypatch.setenv("CHAT_PASSWORD", "sesame")

@@ -37,7 +37,7 @@ def test_a_trained_model_speaks_beside_its_base_and_programs_may_ask_them_too(ma
         assert time.monotonic() < deadline, run.log()
         time.sleep(0.5)
     session = Session(re.search(r"ready at (http\S+);", run.log())[1])
-    output = session.call("describe", "a lock keeper on a quiet canal", None)
+    output = session.call("describe", "a lock keeper on a quiet canal")
     profile = output[: len(LABELS)]
     assert all(profile), output
     session.call("begin", "a lock keeper on a quiet canal", *profile)

@@ -10,10 +10,10 @@ from factory.errors import ModelError
 from factory.playground import conversation as talks
 from factory.playground.conversation import Turn
 from factory.playground.form import Refused, items_of, longest, read_message, read_persona, read_profile
-from factory.playground.limits import Allowance, Places
+from factory.playground.limits import Allowance, Allowances, Places
 from factory.playground.replies import legible
 from factory.playground.speakers import Speaker
-from factory.playground.stage import Scene, Stage
+from factory.playground.stage import Scene, Session, Stage
 from factory.playground.votes import Vote, counts_of, keep, open_table
 from factory.prompts import load_prompt
 from factory.records import Completion, ProfileFields
@@ -136,13 +136,22 @@ def test_a_vote_told_again_is_one_row_and_the_last_one_given_stays(tmp_path):
     assert {row["vote"] for row in rows(table)} == {"up"}
 
 
-def test_a_session_may_ask_so_often_a_minute():
+def test_an_address_may_ask_so_often_a_minute():
     allowance = Allowance()
     assert [allowance.wait_s(float(at), 3) for at in range(3)] == [0, 0, 0]
     assert allowance.wait_s(10.0, 3) == 50
     assert allowance.wait_s(59.9, 3) == 1
     assert allowance.wait_s(60.1, 3) == 0
     assert Allowance().wait_s(10.0, 3) == 0
+
+
+def test_allowances_are_of_addresses_and_bounded():
+    allowances = Allowances(2, addresses=3)
+    assert [allowances.wait_s("a", 0.0) for _ in range(3)] == [0, 0, 60]
+    allowances.give_back("a")
+    assert allowances.wait_s("a", 1.0) == 0
+    assert [allowances.wait_s(f"b{n}", 1.0) for n in range(100)] == [0] * 100
+    assert len(allowances._of) == 3
 
 
 def test_places_are_taken_all_or_none_and_come_back():
@@ -162,9 +171,9 @@ def stage_of(key: str | None = None) -> Stage:
     return Stage(config, [Speaker(name, "m", nobody) for name in ("base", "tuned")], "", None)
 
 
-async def closed_after(stage: Stage, scenes: int, allowance: Allowance) -> None:
+async def closed_after(stage: Stage, scenes: int, session: Session) -> None:
     """Talk, and close the page after so many scenes."""
-    talking = stage.talk("Hello", conversation(), allowance)
+    talking = stage.talk("Hello", conversation(), session, "127.0.0.1")
     for _ in range(scenes):
         assert isinstance(await anext(talking), Scene)
     await talking.aclose()
@@ -172,22 +181,22 @@ async def closed_after(stage: Stage, scenes: int, allowance: Allowance) -> None:
 
 @pytest.mark.parametrize("scenes", [1, 2])
 def test_a_page_that_is_closed_gives_its_places_back(scenes):
-    stage, allowance = stage_of(), Allowance()
-    asyncio.run(closed_after(stage, scenes, allowance))
+    stage, session = stage_of(), Session()
+    asyncio.run(closed_after(stage, scenes, session))
     assert stage._places.take(0.0, 2)
-    assert not allowance.talking
+    assert not session.talking
 
 
 def test_what_fails_before_a_reply_is_asked_for_takes_no_place():
     stage = stage_of(key="NO_SUCH_KEY")
     with pytest.raises(ModelError):
-        asyncio.run(closed_after(stage, 1, Allowance()))
+        asyncio.run(closed_after(stage, 1, Session()))
     assert stage._places.take(0.0, 2)
 
 
 def test_who_speaks_sees_it_at_once_and_the_failures_in_the_end():
     async def scenes() -> list[Scene | str]:
-        return [scene async for scene in stage_of().talk("Hello", conversation(), Allowance())]
+        return [scene async for scene in stage_of().talk("Hello", conversation(), Session(), "127.0.0.1")]
 
     first, *_, last = asyncio.run(scenes())
     for side in first.sides.values():
