@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from factory import models
+from factory import loopback, models
 from factory.errors import FactoryError
 
 START_TIMEOUT_S = 120
@@ -60,7 +60,7 @@ def start(
     """Start a head on loopback; it wants Ray's token unless RAY_AUTH_MODE says otherwise.
 
     Args:
-        options: of `ray start`, beside those that every head has.
+        options: of `ray start`, beside those that every head has; a `--node-ip-address` takes it off loopback.
         environment: laid over this process's own.
         folder: for Ray's files; by default a new one.
         dashboard: the URL that it will have, if any.
@@ -72,6 +72,8 @@ def start(
     # Of a head that is ended nothing is wanted any more: by itself it waits 30 s for its workers to have nothing to do.
     told = {"RAY_AUTH_MODE": "token", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", **os.environ, **environment}
     told.pop("RAY_ADDRESS", None)
+    if not any(option.startswith("--node-ip-address") for option in options):
+        told |= loopback.ENVIRONMENT
     if told["RAY_AUTH_MODE"] == "token":  # makes one where there is none
         subprocess.run([ray_command(), "get-auth-token", "--generate"], env=told, capture_output=True, check=False)
     command = [

@@ -15,7 +15,7 @@ import ray
 from ray.data._internal.datasource.range_datasource import RangeDatasource
 from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTaskError
 
-from factory import stopping
+from factory import loopback, stopping
 from factory.errors import FactoryError, ModelError, UnreachableError
 from factory.local_ray import own_session
 
@@ -79,6 +79,7 @@ def _knock(address: str) -> None:
     place = urlsplit(address if "://" in address else f"//{address}")
     if place.scheme in ("", "ray") and place.port:
         socket.create_connection((place.hostname, place.port), timeout=KNOCK_S).close()
+        loopback.use(loopback.is_alone(str(place.hostname), place.port))
 
 
 def _why_not_joined(problem: BaseException) -> str:
@@ -106,6 +107,7 @@ def _why_not_joined(problem: BaseException) -> str:
 
 
 def _start_here(cpus: int, options: dict[str, Any]) -> None:
+    loopback.use(True)
     for name in ("RAY_gcs_server_port_wait_time_s", "RAY_raylet_start_wait_time_s"):
         os.environ.setdefault(name, str(START_WAIT_S))
     # Tasks of half a CPU want two workers a CPU. Ray ends those above one a CPU after a second without work, and each

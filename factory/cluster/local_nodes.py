@@ -7,6 +7,7 @@ new node unpacks a job's files again, under the feet of those that run in them.
 import json
 import os
 import subprocess
+import sys
 from typing import Any
 
 from ray.autoscaler._private.cli_logger import cli_logger
@@ -20,8 +21,6 @@ from ray.autoscaler.tags import (
     TAG_RAY_NODE_STATUS,
     TAG_RAY_USER_NODE_TYPE,
 )
-
-from factory import head
 
 HEAD_ID = "head"
 END_TIMEOUT_S = 15
@@ -95,9 +94,9 @@ class LocalNodes(NodeProvider):
         os.makedirs(folder)
         given = {option: resources.pop(name) for name, option in OPTIONS.items() if name in resources}
         command = [
-            head.ray_command(), "start", "--block", f"--address={self.provider_config['gcs_address']}",
-            "--node-ip-address=127.0.0.1", "--dashboard-agent-listen-port=0", "--disable-usage-stats",
-            f"--temp-dir={folder}", f"--resources={json.dumps(resources)}",
+            sys.executable, "-m", "factory.loopback", "start", "--block", "--node-ip-address=127.0.0.1",
+            f"--address={self.provider_config['gcs_address']}", f"--temp-dir={folder}",
+            "--dashboard-agent-listen-port=0", "--disable-usage-stats", f"--resources={json.dumps(resources)}",
             f"--labels={','.join(f'{key}={value}' for key, value in labels.items())}",
             *(f"{option}={number:.0f}" for option, number in given.items()),
         ]  # fmt: skip

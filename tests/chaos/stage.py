@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -79,8 +80,9 @@ class Stage:
 
     def _start_node(self) -> subprocess.Popen[bytes]:
         command = [
-            head.ray_command(), "start", "--block", f"--address={self._head.address}", f"--num-cpus={NODE_CPUS}",
-            "--disable-usage-stats", "--dashboard-agent-listen-port=0", "--object-store-memory=500000000",
+            sys.executable, "-m", "factory.loopback", "start", "--block", "--node-ip-address=127.0.0.1",
+            f"--address={self._head.address}", f"--num-cpus={NODE_CPUS}", "--disable-usage-stats",
+            "--dashboard-agent-listen-port=0", "--object-store-memory=500000000",
         ]  # fmt: skip
         # A node of its own session: what a terminal sends this process does not reach it.
         with (self.folder / "nodes.log").open("a") as log:

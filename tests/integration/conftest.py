@@ -12,7 +12,7 @@ import pytest
 import ray
 from moto.server import ThreadedMotoServer
 
-from factory import head, runtime, storage
+from factory import head, loopback, runtime, storage
 from tests.integration.runs import GOOD_PROFILE, Run
 
 
@@ -47,7 +47,7 @@ def shared_ray(s3: str) -> Iterator[dict[str, str]]:
     free = {"RAY_AUTH_MODE": "disabled"}
     options = ["--port=0", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=500000000"]
     standing = head.start(options, free)
-    yield {**free, "RAY_ADDRESS": standing.address}
+    yield {**free, **loopback.ENVIRONMENT, "RAY_ADDRESS": standing.address}
     head.end(standing)
     shutil.rmtree(standing.folder, ignore_errors=True)
 

@@ -1,0 +1,116 @@
+"""What listens where: a Ray of this machine on loopback, but for what Ray and torch offer no choice."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from ray._raylet import node_ip_address_from_perspective
+
+from factory import head, loopback
+from tests.integration.runs import PROJECT
+
+FREE = {"RAY_AUTH_MODE": "disabled"}
+SMALL = ["--port=0", "--num-cpus=1", "--include-dashboard=false", "--object-store-memory=100000000"]
+OWN = node_ip_address_from_perspective(None)
+NODES = """
+import ray
+from factory import runtime
+runtime.start()
+print(*sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))
+"""
+EVERYTHING = """
+import json, os, psutil, ray
+from fastapi import FastAPI
+from ray import serve
+from factory import runtime
+from factory.head import free_port
+
+runtime.start()
+serve.start(http_options={"host": "127.0.0.1", "port": free_port(), "location": "HeadOnly"})
+door = FastAPI()
+
+@serve.deployment
+@serve.ingress(door)
+class Door:
+    pass
+
+serve.run(Door.bind(), name="door", route_prefix="/")
+assert [row["id"] for row in runtime.rows_of(runtime.numbers(3))] == [0, 1, 2]
+me = psutil.Process()
+for process in [me, *me.children(recursive=True)]:
+    for one in process.net_connections():
+        if one.status == psutil.CONN_LISTEN:
+            print("listens", process.name(), one.laddr.ip)
+serve.shutdown()
+"""
+
+
+def python(code: str, **environment: str) -> str:
+    told = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", *loopback.ENVIRONMENT)}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=told | environment, capture_output=True, text=True, timeout=200
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def is_loopback(address: str) -> bool:
+    return address.removeprefix("::ffff:").startswith("127.") or address == "::1"
+
+
+def open_to_others(pid: int) -> list[str]:
+    """The processes below one that listen on more than loopback."""
+    above = psutil.Process(pid)
+    return [
+        process.name()
+        for process in [above, *above.children(recursive=True)]
+        for one in process.net_connections()
+        if one.status == psutil.CONN_LISTEN and not is_loopback(one.laddr.ip)
+    ]
+
+
+def test_a_local_run_listens_on_loopback_but_for_serves_replicas():
+    told = (line.split() for line in python(EVERYTHING).splitlines())
+    listening = [words[1:] for words in told if words[0] == "listens"]  # Ray prints too
+    assert {"gcs_server", "raylet", "ray::DashboardAgent", "ray::ProxyActor"} < {name for name, _ in listening}
+    # Serve's replicas hear one another at a port of all interfaces, which nothing sets; it wants Ray's token.
+    assert {name for name, address in listening if not is_loopback(address)} == {"ray::ServeReplica:door:Door"}
+
+
+@pytest.fixture
+def small_head(request: pytest.FixtureRequest) -> Iterator[head.Head]:
+    standing = head.start([*SMALL, *getattr(request, "param", [])], FREE)
+    yield standing
+    head.end(standing)
+    shutil.rmtree(standing.folder, ignore_errors=True)
+
+
+def test_a_head_and_a_worker_node_of_ours_listen_on_loopback(small_head):
+    command = [sys.executable, "-m", "factory.loopback", "start", "--block", "--node-ip-address=127.0.0.1"]
+    command += [f"--address={small_head.address}", "--num-cpus=1", f"--temp-dir={small_head.folder}/worker"]
+    command += ["--dashboard-agent-listen-port=0", "--object-store-memory=100000000", "--disable-usage-stats"]
+    environment = os.environ | FREE | loopback.ENVIRONMENT
+    node = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 100
+        while python(NODES, RAY_ADDRESS=small_head.address, **FREE).split() != ["127.0.0.1"] * 2:
+            assert time.monotonic() < deadline
+            assert node.poll() is None
+        assert small_head.address.startswith("127.0.0.1:")
+        assert open_to_others(small_head.pid) == open_to_others(node.pid) == []
+    finally:
+        node.terminate()
+        node.wait(30)
+
+
+@pytest.mark.skipif(OWN == loopback.ADDRESS, reason="this machine has no address but loopback's")
+@pytest.mark.parametrize("small_head", [[f"--node-ip-address={OWN}"]], indirect=True)
+def test_a_ray_of_somebody_else_is_joined_by_either_address(small_head):
+    port = small_head.address.rpartition(":")[2]
+    for host in (OWN, "127.0.0.1", "localhost"):
+        assert python(NODES, RAY_ADDRESS=f"{host}:{port}", **FREE).split() == [OWN]
