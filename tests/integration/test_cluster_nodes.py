@@ -1,6 +1,7 @@
 """Which nodes Ray's own autoscaler would start for what the jobs ask, and how they come where spot has none."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from ray.autoscaler._private.aws.utils import resource_cache
 from ray.autoscaler._private.commands import _bootstrap_config
+from ray.autoscaler._private.docker import docker_start_cmds
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
@@ -24,6 +26,7 @@ from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEven
 from factory.cluster.aws import SpotFirst
 from factory.cluster.rendering import render
 from factory.cluster.variables import load_variables
+from tests.integration.iam import allows
 
 OWN = """
 image: registry.example.com/factory:0.1
@@ -241,3 +244,120 @@ def test_gcp_gives_the_spot_machines_that_it_has_and_the_rest_on_demand(rendered
 def test_another_failure_of_gcp_is_rays_to_tell(rendered):
     with pytest.raises(Exception, match="PERMISSION_DENIED"):
         on_gcp(rendered, "judges", ZoneOfGcp(spot=0, error="PERMISSION_DENIED"), 1)
+
+
+REGION = "arn:aws:ec2:us-east-1"
+OURS = {"aws:ResourceTag/ray-cluster-name": "character-factory", "aws:RequestedRegion": "us-east-1"}
+
+
+@pytest.fixture
+def may(rendered):
+    """Whether the head's role may do something to what has its cluster's tag, or another context."""
+    policy = json.loads(rendered("aws")["aws-head-policy.json"])
+    return lambda action, resource, context=(): allows(policy, action, resource, OURS | dict(context))
+
+
+def requested(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in tags}
+
+
+def asked_for(operation: str, params: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """What EC2 asks IAM of a call: each action, resource and context."""
+    action = f"ec2:{operation}"
+    if operation.startswith("Describe"):
+        yield action, "*", {}
+    elif operation in ("TerminateInstances", "CreateTags"):
+        for one in params.get("InstanceIds") or params["Resources"]:
+            yield action, f"{REGION}:1:instance/{one}", requested(params.get("Tags", ()))
+    else:
+        assert operation == "RunInstances"
+        (spec,) = params["TagSpecifications"]
+        tags = requested(spec["Tags"])
+        untagged = {"aws:ResourceTag/ray-cluster-name": ""}
+        yield "ec2:CreateTags", f"{REGION}:1:instance/new", {**tags, **untagged, "ec2:CreateAction": operation}
+        tokens = params["MetadataOptions"]["HttpTokens"]
+        machine = {"ec2:InstanceType": params["InstanceType"], "ec2:MetadataHttpTokens": tokens}
+        yield action, f"{REGION}:1:instance/new", {**tags, **untagged, **machine}
+        parts = [f"subnet/{params['SubnetId']}", *(f"security-group/{one}" for one in params["SecurityGroupIds"])]
+        for part in [*parts, f"key-pair/{params['KeyName']}", "network-interface/new", "volume/new"]:
+            yield action, f"{REGION}:1:{part}", untagged
+        yield action, f"{REGION}::image/ami-1", untagged
+        if "InstanceMarketOptions" in params:
+            yield action, f"{REGION}:1:spot-instances-request/new", untagged
+
+
+def test_the_heads_role_may_do_all_that_ray_does(aws, may):
+    provider = SpotFirst(aws["provider"], aws["cluster_name"])
+    calls = []
+
+    def note(params: dict[str, Any], model: Any, **_: Any) -> None:
+        calls.append((model.name, dict(params)))
+
+    for one in (provider.ec2.meta.client, provider.ec2_fail_fast.meta.client):
+        one.meta.events.register("provide-client-params.ec2.*", note)
+    tags = {"ray-node-kind": "worker", "ray-user-node-type": "judges"}
+    nodes = provider.create_node(aws["available_node_types"]["judges"]["node_config"], tags, 1)
+    provider.non_terminated_nodes({})
+    for node in nodes:
+        provider.set_node_tags(node, {"ray-node-status": "up-to-date"})
+    provider.terminate_nodes(list(nodes))
+    assert {"RunInstances", "CreateTags", "DescribeInstances", "TerminateInstances"} <= {name for name, _ in calls}
+    for name, params in calls:
+        for action, resource, context in asked_for(name, params):
+            assert may(action, resource, context), (action, resource, context)
+
+
+def test_the_heads_role_may_do_nothing_to_others(may):
+    other = f"{REGION}:1:instance/i-1"
+    machine = {"ec2:InstanceType": "g6e.12xlarge", "ec2:MetadataHttpTokens": "required"}
+    tag, mine = "aws:ResourceTag/ray-cluster-name", {"aws:RequestTag/ray-cluster-name": "character-factory"}
+    for context in ({tag: "other"}, {tag: ""}):
+        assert not may("ec2:TerminateInstances", other, context)
+        assert not may("ec2:CreateTags", other, context | mine)  # nor make them its own
+        launch = context | mine | machine
+        assert may("ec2:RunInstances", other, launch)
+        assert not may("ec2:RunInstances", other, context | machine)
+        assert not may("ec2:RunInstances", other, launch | {"ec2:InstanceType": "p6.48xlarge"})
+        assert not may("ec2:RunInstances", other, launch | {"ec2:MetadataHttpTokens": "optional"})
+    assert not may("ec2:CreateTags", other, {"aws:RequestTag/ray-cluster-name": "other"})
+    for name in ("TerminateInstances", "CreateTags", "StopInstances", "DeleteTags", "ModifyInstanceAttribute"):
+        action = f"ec2:{name}"
+        assert not may(action, "arn:aws:ec2:eu-west-1:1:instance/i-1", mine)
+        assert not may(action, f"{REGION}:1:volume/vol-1", mine)
+
+
+def test_the_heads_role_reads_the_one_parameter_of_its_image(may):
+    public = "arn:aws:ssm:us-east-1::parameter/aws/service/deeplearning/ami/x86_64"
+    assert may("ssm:GetParameters", f"{public}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id")
+    assert not may("ssm:GetParameters", f"{public}/other/latest/ami-id")
+    assert not may("ssm:GetParameters", "arn:aws:ssm:us-east-1:1:parameter/database/password")
+
+
+@pytest.mark.parametrize(
+    ("image", "parameter", "started"),
+    [
+        ("ami-0123", None, "arn:aws:ec2:us-east-1::image/ami-0123"),
+        ("resolve:ssm:/team/image:3", "arn:aws:ssm:us-east-1:*:parameter/team/image", "arn:aws:ec2:us-east-1::image/*"),
+        ("resolve:ssm:image", "arn:aws:ssm:us-east-1:*:parameter/image", "arn:aws:ec2:us-east-1::image/*"),
+    ],
+)
+def test_the_heads_role_follows_the_image_and_the_network(tmp_path, image, parameter, started):
+    own = tmp_path / "own.yaml"
+    aws = {"image_id": image, "subnets": ["subnet-1", "subnet-2"], "security_groups": ["sg-1"]}
+    tree = yaml.safe_load(OWN)
+    own.write_text(yaml.safe_dump(tree | {"aws": tree["aws"] | aws}))
+    policy = json.loads(render("aws", load_variables("aws", own))["aws-head-policy.json"])
+    statements = {one["Sid"]: one for one in policy["Statement"]}
+    assert statements.get("LookUpTheImage", {}).get("Resource") == parameter
+    assert started in statements["LaunchThemFromAndWith"]["Resource"]
+    named = [one.rpartition(":")[2] for one in statements["LaunchThemFromAndWith"]["Resource"]]
+    assert [one for one in named if one.startswith(("subnet", "security"))] == [
+        "subnet/subnet-1", "subnet/subnet-2", "security-group/sg-1",
+    ]  # fmt: skip
+
+
+def test_a_container_with_the_hosts_network_is_one_hop_from_the_metadata(aws):
+    command = docker_start_cmds("ubuntu", "image", {}, "factory", aws["docker"]["run_options"], "x", "/root", "docker")
+    assert "--net=host" in command.split()
+    machines = [one["node_config"]["MetadataOptions"] for one in aws["available_node_types"].values()]
+    assert {machine["HttpPutResponseHopLimit"] for machine in machines} == {1}
