@@ -282,6 +282,35 @@ def test_no_pod_has_more_rights_than_the_namespace_gives(files):
         assert locked["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
+WRITABLE = {"/tmp", "/home/ray", "/cache", "/dev/shm"}
+"""Ray's sessions, what libraries compile and keep, models and spilled objects, Ray's object store."""
+
+
+def test_containers_write_nowhere_but_on_volumes_of_their_own(files):
+    rendered = files("kubernetes")
+    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    sidecars = [
+        ({**spec["autoscalerOptions"]}, spec["headGroupSpec"]["template"]["spec"]) for spec in ray_specs(rendered)
+    ]
+    containers = [(pod["containers"][0], pod) for pod in [*pods(rendered), *submitters]]
+    for container, pod in [*containers, *sidecars]:
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+        mounts = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
+        assert {mount["name"] for mount in mounts} <= empty
+        assert {mount["mountPath"] for mount in mounts} >= WRITABLE - {"/cache", "/dev/shm"}
+    for pod in pods(rendered):
+        assert {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} == {*WRITABLE, "/etc/factory"}
+
+
+@pytest.mark.parametrize("image", ["cpu", "gpu"])
+def test_the_images_keep_what_they_write_on_those_volumes(image):
+    text = (SHIPPED.parent / f"Dockerfile.{image}").read_text()
+    (kept,) = re.findall(r"^ENV (HOME=.*)", text, re.MULTILINE)
+    for setting in kept.split():
+        assert any(setting.partition("=")[2].startswith(place) for place in WRITABLE)
+
+
 def test_rays_autoscaler_reads_the_manifests(files):
     for spec in ray_specs(files("kubernetes")):
         cluster = {"metadata": {"name": "x", "namespace": "x"}, "spec": spec}
