@@ -10,7 +10,9 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
 PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 
-# torch's CPU build is not on PyPI: it comes out of PIP_FIND_LINKS where that is set, else from PyTorch's own index.
+# torch's CPU build is not on PyPI: it comes out of PIP_FIND_LINKS where that is set, else from PyTorch's own index. The
+# file is the same, and the lock has the hashes of those for Python 3.11 and 3.12. A folder with one of them gives a new
+# version one hash: let make lock --upgrade ask the index (PIP_FIND_LINKS= make lock).
 CPU_TORCH := $(or $(addprefix --find-links ,$(PIP_FIND_LINKS)),--torch-backend cpu)
 
 # The system's certificates, so that a company's proxy is trusted.
@@ -30,11 +32,12 @@ help:
 
 ##@ Set up
 
-setup: $(STAMP)  ## .venv/ from locks/cpu.txt; ACCELERATOR=gpu takes locks/gpu.txt
+setup: $(STAMP)  ## .venv/ from locks/cpu.txt, every file checked by its hash; ACCELERATOR=gpu takes locks/gpu.txt
 
 $(STAMP): $(LOCK) pyproject.toml | .venv/bin/uv
 	@rm -f .venv/.setup-*
-	.venv/bin/uv pip sync --compile-bytecode --python .venv/bin/python $(if $(filter cpu,$(ACCELERATOR)),$(CPU_TORCH)) $(LOCK)
+	.venv/bin/uv pip sync --require-hashes --build-constraint $(LOCK) --compile-bytecode --python .venv/bin/python \
+		$(if $(filter cpu,$(ACCELERATOR)),$(CPU_TORCH)) $(LOCK)
 	.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	.venv/bin/python -m compileall -q factory jobs
 	@touch $@
@@ -43,14 +46,15 @@ $(STAMP): $(LOCK) pyproject.toml | .venv/bin/uv
 	@$(or $(PYTHON),false) -c '$(FITS)' || \
 		{ echo 'make setup needs Python 3.11 or 3.12; name one with PYTHON=/path/to/python3.11' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint $(LOCK) uv
+	awk '/^uv==/ { found = 1 } found; found && !/\\$$/ { exit }' $(LOCK) > .venv/uv.txt
+	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement .venv/uv.txt
 
 lock: .venv/bin/uv  ## both lock files from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) --extra cpu $(CPU_TORCH) --override locks/overrides.txt --output-file locks/cpu.txt $(ARGS)
 	$(COMPILE) --extra gpu --output-file locks/gpu.txt $(ARGS)
 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet pyproject.toml --group dev \
-	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-emit-find-links
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-emit-find-links --generate-hashes
 
 ##@ Run
 
