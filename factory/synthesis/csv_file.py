@@ -106,7 +106,7 @@ def _ends(line: str) -> bool:
 def _delimiter(head: str, whole: bool) -> str:
     """Return the delimiter by which the header has several cells, and the first records as many as it has.
 
-    Not csv.Sniffer's, which takes letters for delimiters. A comma where nothing tells.
+    Not csv.Sniffer's, which takes letters for delimiters. A comma where no delimiter does.
     """
     best, most = ",", -1.0
     for delimiter in DELIMITERS:

@@ -16,7 +16,7 @@ from factory.records import Instruction, Persona, Reject
 from factory.synthesis.formats import RawRow
 from factory.synthesis.intake import Intake, read_row
 from factory.synthesis.opening import SourceFile
-from factory.synthesis.sources import read_rows, told_rows
+from factory.synthesis.sources import read_rows, reported_rows
 from factory.synthesis.steps import (
     check_some,
     instruction_files,
@@ -30,7 +30,7 @@ READ = 10_000
 """How many rows are read as a run does; most sources that are tried by hand are no larger."""
 COUNTED = 100_000
 FILES = 200
-"""So many rows of so many files are counted at most; then the size of the files tells. A file takes a request."""
+"""The most rows and files that are counted, at a request each; the rest is estimated from the files' sizes."""
 DETAIL_CHARS = 100
 
 
@@ -162,8 +162,8 @@ def _count(
     if whole:
         a_row = sum(file.size for file in whole) / max(sum(found.get(number, 0) for number in range(len(whole))), 1)
     else:
-        told = told_rows(files[last])
-        a_row = files[last].size / told if told else size / read
+        reported = reported_rows(files[last])
+        a_row = files[last].size / reported if reported else size / read
     guess = round(sum(file.size for file in files) / max(1.0, a_row))
     return max(min(guess, limit or guess), counted), False
 

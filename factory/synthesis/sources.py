@@ -20,7 +20,8 @@ from factory.errors import InputError
 from factory.exchange import BYTES_A_SPILL
 from factory.synthesis import opening
 from factory.synthesis.csv_file import csv_rows
-from factory.synthesis.formats import RawRow, array_rows, decoded, holds_array, json_value, line_rows, skip_blanks
+from factory.synthesis.formats import RawRow, decoded, line_rows, skip_blanks
+from factory.synthesis.json_file import array_rows, holds_array, json_value
 from factory.synthesis.opening import KNOWN, SourceFile, is_silence, one_line, opened, reading, suffixes
 from factory.synthesis.parquet_file import parquet_rows, row_count
 
@@ -138,7 +139,7 @@ def read_rows(file: str | os.PathLike[str], columns: Collection[str] | None = No
         yield from _json_rows(file, suffix)
 
 
-def told_rows(file: SourceFile) -> int | None:
+def reported_rows(file: SourceFile) -> int | None:
     """Return how many rows a file says that it has: Parquet does."""
     if suffixes(file.path)[0] != ".parquet":
         return None

@@ -257,7 +257,9 @@ def test_a_key_that_stands_twice_is_an_error_of_the_row(tmp_path, wrap):
     for text, key in zip(texts, ["persona", "role"], strict=True):
         path = write(tmp_path / "a.json", wrap % text)
         place = "line 1" if wrap.endswith("\n") else "row 0"
-        assert list(read_rows(path)) == [RawRow(0, None, "duplicate_key", f"{place}: key '{key}' stands twice: {text}")]
+        assert list(read_rows(path)) == [
+            RawRow(0, None, "duplicate_key", f"{place}: key '{key}' appears twice: {text}")
+        ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formats, "WINDOW", 20)
         path = write(tmp_path / "a.json", '[1, {"a": 1, "a": "abcdefghijklmnopqrst"}, 2]')
