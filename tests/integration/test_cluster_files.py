@@ -22,6 +22,7 @@ from factory.config_file import load_config
 from factory.errors import ConfigError
 from factory.evaluation.service import Arguments, judges
 from factory.storage import PROJECT
+from factory.web_guard import allowed_hosts
 
 CRDS = PROJECT.parent / "shared" / "data" / "kuberay_crd"
 OWN = """
@@ -423,6 +424,13 @@ def test_serve_takes_the_fleet_and_finds_its_application(files, tmp_path, monkey
     module, name = application.import_path.split(":")
     assert getattr(import_module(module), name) is judges
     assert Arguments.model_validate(application.args).config == "/etc/factory/run.yaml"
+
+
+def test_a_fleet_of_a_cluster_answers_to_the_names_of_its_service(monkeypatch):
+    monkeypatch.setenv("JUDGES_API_KEY", "sesame")
+    monkeypatch.setattr("factory.evaluation.service.application", lambda fleet, *_: fleet)
+    fleet = judges(Arguments(config=str(PROJECT / "jobs" / "configs" / "cluster.yaml")))
+    assert allowed_hosts(fleet.host, fleet.allowed_hosts) == ["*"]
 
 
 def test_a_fleet_without_a_key_or_without_judges_is_refused(monkeypatch):
