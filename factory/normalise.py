@@ -39,6 +39,14 @@ def identity(text: str) -> str:
     return text if text.isascii() else _UNSEEN.sub("", text).strip()
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text, or the head of a longer one and how much is missing, in `most` characters (50 at least)."""
+    if len(text) <= most:
+        return text
+    head = text[: most - 50]
+    return f"{head} ... and {len(text) - len(head):,} more characters"
+
+
 def sentence(value: Any) -> str | Reject:
     """A single line of text, runs of whitespace made one space."""
     text = _text(value)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from factory import storage
 from factory.credentials import redacted
 from factory.errors import TableError
+from factory.normalise import shortened
 from factory.records import (
     Answer,
     Assignment,
@@ -58,6 +59,8 @@ MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
 CHANGES = 5
 """So many changed settings are told of a table that begins anew."""
+DETAIL_CHARACTERS = 20_000
+"""A reply of 4,000 tokens is shown whole where it is rejected; what is longer was never meant to be a reply."""
 SHARDS = 1024
 """About so many shards a table: enough to spread over a hundred engines, few enough to list."""
 
@@ -129,7 +132,7 @@ def accepted(record: Any, completion: Completion | None = None, **made_with: str
 def rejected(reject: Reject, ids: Row, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
     """The row of a reject: its ids, the reason and the raw text; all else is null."""
     # Parquet holds UTF-8: what is not (lone surrogates) is kept readable.
-    detail = reject.detail.encode("utf-8", "backslashreplace").decode()
+    detail = shortened(reject.detail, DETAIL_CHARACTERS).encode("utf-8", "backslashreplace").decode()
     told = {"status": "rejected", "reason": reject.reason, "detail": detail}
     return dict(ids) | told | made_with | _token_counts(completion)
 

@@ -22,10 +22,11 @@ from factory.curation.selection import SPLITS, in_validation
 from factory.curation.words import contained, word_hashes
 from factory.errors import InputError
 from factory.manifest import manifest_of
+from factory.normalise import shortened
 from factory.progress import Progress
 from factory.records import Counts
 from factory.runtime import each, rows_of
-from factory.tables import EXAMPLES, Row
+from factory.tables import DETAIL_CHARACTERS, EXAMPLES, Row
 
 
 @dataclass
@@ -179,4 +180,4 @@ def _examples(rows: pa.Table, places: np.ndarray, reasons: np.ndarray, found: np
 
 def _detail(found: str | None, messages: list[dict[str, str]]) -> str:
     replies = [m["content"] for m in messages if m["role"] == "assistant"]
-    return "\n\n".join([*([found] if found else []), *replies])
+    return shortened("\n\n".join([*([found] if found else []), *replies]), DETAIL_CHARACTERS)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from factory import exchange as exchanging
 from factory.errors import StorageError, TableError
 from factory.exchange import Exchange, runs_of
+from factory.normalise import shortened
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, key_of
 from factory.storage import check_writable, write_bytes
 from factory.synthesis.duplicates import drop_duplicates
 from factory.synthesis.personas import read_persona
-from factory.tables import DIALOGUES, PERSONAS, Table, accepted, fingerprint_of, rejected
+from factory.tables import DETAIL_CHARACTERS, DIALOGUES, PERSONAS, Table, accepted, fingerprint_of, rejected
 
 
 def persona_row(text: str, row: int, source: int = 0) -> dict:
@@ -30,6 +31,22 @@ def test_rows_come_back_as_they_went_in(tmp_path):
     first, second = table.read("0").to_pylist()
     assert (first["persona"], first["status"], first["reason"], first["prompt"]) == ("b", "ok", None, "p@1#x")
     assert (second["character_id"], second["persona"], second["detail"]) == ("c", None, "lone \\ud800 surrogate")
+
+
+def test_details_are_bounded():
+    row = rejected(Reject("unparsable", "y" * 50_000_000), {"character_id": "c"})
+    assert len(row["detail"]) <= DETAIL_CHARACTERS
+    assert row["detail"].startswith("yyy")
+    assert row["detail"].endswith("... and 49,980,050 more characters")
+
+
+@given(st.text(), st.integers(50, 100))
+def test_a_shortened_text_says_what_is_missing(text, most):
+    for long in (text, text * 100):
+        short = shortened(long, most)
+        assert len(short) <= most
+        head, _, rest = short.partition(" ... and ")
+        assert short == long or len(long) == len(head) + int(rest.split()[0].replace(",", ""))
 
 
 def test_messages_come_back_in_order(tmp_path):
