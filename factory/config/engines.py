@@ -92,9 +92,13 @@ class OpenAIEngine(Section):
     """The environment variable that holds the key (never the key itself); null for an endpoint that wants none."""
     concurrency: int = Field(64, ge=1)
     """Requests in flight at once."""
-    timeout_s: float = Field(300, gt=0)
+    timeout_s: float = Field(300, gt=0, allow_inf_nan=False)
+    """The longest that one attempt at a request may take, from its connection to the last byte of the reply."""
     max_retries: int = Field(10, ge=0)
-    """Retries with back-off on 408, 409, 429, 5xx and time-outs; Retry-After is honoured."""
+    """Retries with back-off on 408, 409, 429, 5xx and time-outs; Retry-After is honoured, up to two minutes."""
+    deadline_s: float = Field(3600, gt=0, allow_inf_nan=False)
+    """The longest that a request may take with all attempts and pauses; then it is its row's failure, or ends the run
+    if the endpoint answers nobody."""
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     """How the endpoint is told to answer in JSON; gpt-4o-2024-05-13 knows `json_object` alone."""
     logprobs: bool = True

@@ -1,6 +1,6 @@
 """Carrying a dialogue on, turn by turn, whatever answers: the part that all engines share."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +8,9 @@ from factory.records import Completion, Message, Request, TokenChoice
 
 AGAIN_TEMPERATURE = 0.5
 """The least temperature of another attempt: at 0 the same reply would come again."""
+
+COLUMN_MOST = 2**31 - 1
+"""Tables count a row's tokens in 32 bits."""
 
 
 def temperature_of(request: Request, sampled: float, again: bool) -> float:
@@ -79,14 +82,18 @@ async def carry_on(request: Request, ask: Ask) -> Completion:
         error, detail = problem.reason, problem.detail
     return Completion(
         replies=tuple(turn.text for turn in turns),
-        prompt_tokens=sum(reply.prompt_tokens for reply in asked),
-        output_tokens=sum(reply.output_tokens for reply in asked),
-        cached_tokens=sum(reply.cached_tokens for reply in asked),
+        prompt_tokens=_total(reply.prompt_tokens for reply in asked),
+        output_tokens=_total(reply.output_tokens for reply in asked),
+        cached_tokens=_total(reply.cached_tokens for reply in asked),
         truncated=bool(turns) and turns[-1].truncated,
         error=error,
         detail=detail,
         ending=turns[-1].ending if turns else (),
     )
+
+
+def _total(tokens: Iterable[int]) -> int:
+    return min(sum(tokens), COLUMN_MOST)
 
 
 def _readable(request: Request, reply: Reply) -> bool:

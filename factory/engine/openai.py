@@ -1,8 +1,9 @@
 """Text generation by any OpenAI-compatible endpoint: gpt-4o, or a fleet of one's own.
 
 The `openai` client retries 408, 409, 429, 5xx, time-outs and lost connections with back-off, and
-waits as long as Retry-After asks (up to two minutes). A request that fails all the same is a row's
-failure only if the endpoint answers others; else the run ends, and the same command goes on later.
+waits as long as Retry-After asks (up to two minutes). A request that fails all the same, or is not
+answered by its deadline, is a row's failure only if the endpoint answers others; else the run ends,
+and the same command goes on later. Nothing in a reply is trusted: see `_read`.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,12 +33,27 @@ from factory.engine.conversation import NoReplyError, Reply, RowError, carry_on,
 from factory.engine.watching import Requests, watch
 from factory.engine.window import shards_in_flight
 from factory.errors import ModelError, UnreachableError, UserError
+from factory.normalise import shortened
 from factory.records import Completion, Message, Request, TokenChoice
 from factory.web_guard import LOOPBACK
 
 REQUESTS_PER_ACTOR = 128
 ENDING_TOKENS = 12
 """So many tokens from the end hold a verdict's score."""
+MOST_TOKENS = 10**8
+"""A reply that counts more tokens, of itself or of its prompt, counts wrongly: no context holds so many."""
+CHARACTERS = 10_000
+TOKEN_CHARACTERS = 100
+"""A text may have so many characters a token that it was asked for, and `CHARACTERS` besides: long runs of spaces are
+one token, and some endpoints take `max_tokens` lightly."""
+DETAIL_CHARACTERS = 4000
+LONGEST_PAUSE_S = 120
+"""The most that the client waits for a Retry-After; it does not wait at all for a longer one."""
+ROUNDING = 0.01
+"""A logarithm of a probability may be so much above 0."""
+LIST_WAIT_S = 10
+LISTED = 10_000
+"""So many models of an endpoint's list are compared with a name that is not among them."""
 _PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
 
 
@@ -99,12 +116,9 @@ class ShardClient:
 
     @cached_property
     def _client(self) -> Any:
-        import openai  # not above: it takes a second, also where shards are only read
+        from factory.engine.clients import client_of  # not above: it takes a second, also where shards are only read
 
-        timeout = openai.Timeout(self._engine.timeout_s, connect=min(10, self._engine.timeout_s))
-        key = self._key.get_secret_value()
-        client = openai.AsyncOpenAI(base_url=self._engine.base_url, api_key=key, timeout=timeout)
-        return client.with_options(max_retries=self._engine.max_retries)
+        return client_of(self._engine, self._key, max_tokens=self._sampling["max_tokens"])
 
     @cached_property
     def _watching(self) -> "asyncio.Task[None]":
@@ -129,15 +143,20 @@ class ShardClient:
     async def _reply(self, messages: Sequence[Message], request: Request, again: bool) -> Reply:
         from openai import APIError
 
-        failures = 0
+        failures, deadline = 0, time.monotonic() + self._engine.deadline_s
         while True:
             try:
-                return await self._ask(self._client, messages, request, again)
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    return await self._ask(self._client, messages, request, again)
+            except TimeoutError:
+                await self._must_answer_others(request.schema)
+                raise RowError("engine_error", f"not answered in {self._engine.deadline_s:g} s") from None
             except APIError as problem:
                 failures += 1
                 await self._must_answer_others(request.schema)
                 if failures >= _rounds(problem):
                     raise _row_error(self._key, problem) from None
+                await asyncio.sleep(_pause_s(problem))
 
     async def _must_answer_others(self, schema: str | None) -> None:
         """Return once the endpoint has answered another request, a small one of ours if need be; else end the run."""
@@ -167,7 +186,7 @@ class ShardClient:
         asked["messages"] = [{"role": m.role, "content": neutral(m.content, special)} for m in messages]
         answer = await client.chat.completions.with_raw_response.create(**asked)
         try:  # the client itself checks nothing
-            reply = _read(json.loads(answer.content))
+            reply = _read(json.loads(answer.content), self._sampling["max_tokens"])
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             raise APIResponseValidationError(answer.http_response, None) from None
         self._answered_at = time.monotonic()
@@ -182,32 +201,84 @@ def response_format(structured: str, schema: str | None) -> dict[str, Any]:
     return {"response_format": {"type": structured, **named}}
 
 
-def _read(answer: Any) -> Reply:
-    choice, usage = answer["choices"][0], answer.get("usage") or {}
+def _read(answer: Any, max_tokens: int) -> Reply:
+    """An endpoint's answer as a reply: the one place where it is read.
+
+    A text that cannot be had fails. What stands beside it (counts of tokens, log-probabilities) is left out where
+    it is not plausible: the reply is paid for.
+    """
+    choice, usage = answer["choices"][0], _object(answer.get("usage"))
     text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
     refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
     if refusal or finish_reason in ("error", "abort") or (text is None and finish_reason != "length"):
         what = str(refusal or f"no reply: {json.dumps(choice)}")
-        raise NoReplyError("refused" if refusal else "engine_error", what)
-    (text or "").encode()  # fails where it is no text, or has half characters
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-    asked, said, cached = (int(n or 0) for n in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached))
+        raise NoReplyError("refused" if refusal else "engine_error", shortened(what, DETAIL_CHARACTERS))
+    text = text or ""
+    text.encode()  # fails where it is no text, or has half characters
+    if len(text) > most_characters(max_tokens):
+        what = f"a reply of {len(text):,} characters, where {max_tokens:,} tokens were asked for: {text}"
+        raise NoReplyError("engine_error", shortened(what, DETAIL_CHARACTERS))
+    asked, said = _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
+    cached = min(asked, _tokens(_object(usage.get("prompt_tokens_details")).get("cached_tokens")))
     ending = _ending(choice.get("logprobs"))
-    return Reply(text or "", asked, said, cached, truncated=finish_reason == "length", ending=ending)
+    return Reply(text, asked, said, cached, truncated=finish_reason == "length", ending=ending)
+
+
+def most_characters(max_tokens: int) -> int:
+    """The longest text that can be the reply to a request for so many tokens."""
+    return CHARACTERS + TOKEN_CHARACTERS * max_tokens
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _tokens(value: Any) -> int:
+    """A count of tokens; 0 where none is told, or none that can be."""
+    whole = type(value) is int or (type(value) is float and value.is_integer())
+    return int(value) if whole and 0 <= value <= MOST_TOKENS else 0
 
 
 def _ending(logprobs: Any) -> tuple[TokenChoice, ...]:
-    """The last tokens of a reply; all of them, with twenty others each, would be a thousand times the text."""
-    return tuple(
-        TokenChoice(place["token"], {likely["token"]: float(likely["logprob"]) for likely in place["top_logprobs"]})
-        for place in ((logprobs or {}).get("content") or [])[-ENDING_TOKENS:]
-    )
+    """The last tokens of a reply; all of them, with twenty others each, would be a thousand times the text.
+
+    Nothing where they are not told in full: a score would be worked out of what is left.
+    """
+    try:
+        return tuple(
+            TokenChoice(
+                _string(place["token"]),
+                {_string(likely["token"]): _logarithm(likely["logprob"]) for likely in place["top_logprobs"]},
+            )
+            for place in ((logprobs or {}).get("content") or [])[-ENDING_TOKENS:]
+        )
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return ()
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _logarithm(value: Any) -> float:
+    """The logarithm of a probability; servers write -9999 where it is infinite, as JSON has no infinity."""
+    if type(value) not in (int, float) or not value <= ROUNDING:  # which NaN is not either
+        raise ValueError
+    return float(value)
 
 
 def _rounds(problem: Any) -> int:
     """How often a request may use up its retries: again where it was perhaps another that was at fault."""
     status = getattr(problem, "status_code", 0)
-    return 10 if status in (429, 503) else 1 if 400 <= status < 500 and status not in (408, 409) else 2
+    return 10 if status in (429, 503) else 1 if 300 <= status < 500 and status not in (408, 409) else 2
+
+
+def _pause_s(problem: Any) -> float:
+    """How long to wait where the client did not, as a busy endpoint wants more than it waits for."""
+    asked = problem.response.headers.get("retry-after", "") if hasattr(problem, "response") else ""
+    return LONGEST_PAUSE_S if asked.isdecimal() and float(asked) > LONGEST_PAUSE_S else 0
 
 
 def _row_error(key: SecretStr, problem: Any) -> RowError:
@@ -215,11 +286,11 @@ def _row_error(key: SecretStr, problem: Any) -> RowError:
     said = said.replace(key.get_secret_value(), "***")
     kinds = {"(context|model).length": "too_long", "content_(filter|policy)": "refused"}
     found = [kind for mark, kind in kinds.items() if _rounds(problem) == 1 and re.search(mark, said)]
-    return RowError([*found, "engine_error"][0], said[:4000])
+    return RowError([*found, "engine_error"][0], shortened(said, DETAIL_CHARACTERS))
 
 
 def _end_of_run(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError:
-    where, told = _place(engine), str(problem).replace(key.get_secret_value(), "***")[:300]
+    where, told = _place(engine), " ".join(str(problem).replace(key.get_secret_value(), "***")[:300].split())
     place = f"{where}.base_url {scrubbed(engine.base_url)}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
@@ -257,22 +328,29 @@ def check_endpoint(engine: OpenAIEngine) -> int | None:
     import openai
 
     key = SecretStr(api_key(engine))
-    client = openai.OpenAI(base_url=engine.base_url, api_key=key.get_secret_value(), timeout=10, max_retries=2)
     try:
-        cards = {model.id.removeprefix("models/"): model for model in client.models.list()}
-    except (openai.NotFoundError, AttributeError, TypeError, ValueError):
+        cards = {str(card["id"]).removeprefix("models/"): card for card in asyncio.run(_listed(engine, key))["data"]}
+    except (openai.NotFoundError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None  # no list of models, or one in another shape
     except openai.APIError as problem:
         raise _end_of_run(engine, key, problem) from None
     if cards and engine.model not in cards:
-        known = ", ".join(get_close_matches(engine.model, cards, n=8, cutoff=0))
+        named = [name for name in islice(cards, LISTED) if len(name) < 100]
+        known = ", ".join(get_close_matches(engine.model, named, n=8, cutoff=0))
         raise ModelError(
             f"{_place(engine)}.model {engine.model!r}: {scrubbed(engine.base_url)} does not have it; it has {known}"
         )
-    return _context(cards.get(engine.model))
+    return _context(_object(cards.get(engine.model)))
 
 
-def _context(card: Any) -> int | None:
-    more = getattr(card, "metadata", None)
-    told = [getattr(card, "max_model_len", None), isinstance(more, dict) and more.get("max_request_context_length")]
-    return next((tokens for tokens in told if type(tokens) is int and tokens > 0), None)
+async def _listed(engine: OpenAIEngine, key: SecretStr) -> Any:
+    from factory.engine.clients import client_of
+
+    async with client_of(engine, key, timeout_s=LIST_WAIT_S, max_retries=2) as client:
+        answer = await client.models.with_raw_response.list()
+        return json.loads(answer.content)
+
+
+def _context(card: dict[str, Any]) -> int | None:
+    told = [card.get("max_model_len"), _object(card.get("metadata")).get("max_request_context_length")]
+    return next((tokens for tokens in map(_tokens, told) if tokens), None)

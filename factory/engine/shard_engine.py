@@ -6,6 +6,7 @@ the tasks that only read and tokenise should not pay.
 
 import asyncio
 import itertools
+import math
 import os
 import pickle
 import time
@@ -123,6 +124,8 @@ class ShardEngine:
             return Completion(error="engine_error", detail=str(problem))
         places = [place for place, learned in enumerate(encoded.mask) if learned]
         likelihood = sum(answer.prompt_logprobs[place][encoded.ids[place]].logprob for place in places)
+        if not math.isfinite(likelihood):  # weights that hold a NaN
+            return Completion(error="engine_error", detail=f"the log-likelihood of the reply is {likelihood}")
         return Completion((), len(encoded.ids), len(places), log_likelihood=likelihood)
 
     async def _answer(self, tokens: list[int], **sampling: Any) -> Any:

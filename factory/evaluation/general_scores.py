@@ -66,7 +66,8 @@ def general_change(a: str, b: str, rows_a: Sequence[Row], rows_b: Sequence[Row],
 def _perplexity(weighed: Sequence[Row]) -> float:
     if not weighed:
         return math.nan
-    return math.exp(-sum(row["log_likelihood"] for row in weighed) / sum(row["tokens"] for row in weighed))
+    loss = -sum(row["log_likelihood"] for row in weighed) / sum(row["tokens"] for row in weighed)
+    return math.exp(min(loss, 700))  # a broken model's is beyond what a float holds
 
 
 def _loss_change(weighed: Sequence[tuple[Row, Row]], seed: int) -> tuple[float, float, float]:

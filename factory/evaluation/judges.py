@@ -1,9 +1,12 @@
 """Judges as their clients see them: each an OpenAI-compatible endpoint, whoever stands behind it."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import SecretStr
 
 from factory import models
 from factory.chat import control_tokens
@@ -18,6 +21,8 @@ from factory.progress import Progress
 
 PROBE_TIMEOUT_S = 60
 """The question whether a judge tells log-probabilities is a small one."""
+PROBES_S = 300
+"""The longest that the answer to it is waited for, over all attempts."""
 
 
 @dataclass(frozen=True)
@@ -90,22 +95,23 @@ def _tells_logprobs(judge: Judge) -> bool:
         return False
     import openai
 
-    asking = judge.config
-    client = openai.OpenAI(
-        base_url=asking.base_url,
-        api_key=api_key(asking),
-        timeout=min(asking.timeout_s, PROBE_TIMEOUT_S),
-        max_retries=asking.max_retries,
-    )
-    asked: dict[str, Any] = {"model": asking.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
-    asked["messages"] = [{"role": "user", "content": "Say yes."}]
     try:
-        answer = client.chat.completions.with_raw_response.create(**asked)
-        choice = json.loads(answer.content)["choices"][0]
+        choice = asyncio.run(_probe(judge.config))["choices"][0]
         return "message" not in choice or bool((choice.get("logprobs") or {}).get("content"))
     except (openai.BadRequestError, openai.UnprocessableEntityError):
         return False
-    except (openai.APIError, AttributeError, LookupError, TypeError, ValueError):
+    except (openai.APIError, AttributeError, LookupError, RecursionError, TimeoutError, TypeError, ValueError):
         # A bad moment tells nothing of log-probabilities, and without them all expected scores would be lost
         # for good; what is wrong with the endpoint, the judging itself will tell.
         return True
+
+
+async def _probe(judge: EndpointJudge) -> Any:
+    from factory.engine.clients import client_of
+
+    asked: dict[str, Any] = {"model": judge.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
+    asked["messages"] = [{"role": "user", "content": "Say yes."}]
+    client = client_of(judge, SecretStr(api_key(judge)), timeout_s=min(judge.timeout_s, PROBE_TIMEOUT_S))
+    async with asyncio.timeout(PROBES_S), client:
+        answer = await client.chat.completions.with_raw_response.create(**asked)
+        return json.loads(answer.content)

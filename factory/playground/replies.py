@@ -6,10 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import SecretStr
+
 from factory.config import OpenAIEngine, Sampling
 from factory.control_marks import neutral
 from factory.engine.conversation import temperature_of
-from factory.engine.openai import api_key, response_format
+from factory.engine.openai import api_key, most_characters, response_format
 from factory.normalise import is_text
 from factory.playground.speakers import Speaker
 from factory.prompts import Prompt
@@ -18,6 +20,8 @@ from factory.synthesis.profiles import parse_profile, render_profile
 
 SHOW_EVERY_S = 0.05
 """A page that is told of every token does nothing else."""
+WRITING_S = 600
+"""The longest that a text may take to be written, however slowly it comes: others wait for its place."""
 
 
 @dataclass
@@ -29,14 +33,21 @@ class Reply:
     """Why there is no more of it, to the person who waits; empty where it is whole."""
 
 
-def client_of(endpoint: OpenAIEngine) -> Any:
-    """A client of a model; it lives in one event loop."""
-    import openai
+def client_of(endpoint: OpenAIEngine, max_tokens: int) -> Any:
+    """A client of a model; it lives in one event loop.
 
-    timeout = openai.Timeout(endpoint.timeout_s, connect=min(10, endpoint.timeout_s))
-    retries = min(endpoint.max_retries, 2)  # a person waits
-    return openai.AsyncOpenAI(
-        base_url=endpoint.base_url, api_key=api_key(endpoint), timeout=timeout, max_retries=retries
+    Args:
+        endpoint: where the model is.
+        max_tokens: the most that a text is asked for.
+    """
+    from factory.engine import clients
+
+    return clients.client_of(
+        endpoint,
+        SecretStr(api_key(endpoint)),
+        max_tokens=max_tokens,
+        attempt_s=max(WRITING_S, endpoint.timeout_s),
+        max_retries=min(endpoint.max_retries, 2),  # a person waits
     )
 
 
@@ -84,6 +95,9 @@ async def write_reply(
                     reply.text += choice.delta.content or ""
                     if choice.finish_reason == "length":
                         reply.problem = f"{speaker.name} was cut at {sampling.max_tokens:,} tokens."
+                if len(reply.text) > most_characters(sampling.max_tokens):
+                    reply.problem = f"{speaker.name} did not end at {sampling.max_tokens:,} tokens, and was cut."
+                    break
                 more()
     except Exception as problem:
         reply.problem = in_words(speaker.name, problem)
@@ -142,6 +156,7 @@ async def side_by_side(
 
 def in_words(name: str, problem: Exception) -> str:
     """A failed request, to the person who waits for it; nothing of what the endpoint says, which may hold anything."""
+    import httpx2
     import openai
 
     status = getattr(problem, "status_code", 0)
@@ -149,6 +164,6 @@ def in_words(name: str, problem: Exception) -> str:
         return f"{name} is busy; try again in a moment."
     if status == 400 and any(word in str(problem).lower() for word in ("context length", "model_len", "too long")):
         return f"{name}: the conversation is longer than the model can read. Begin a new one."
-    if isinstance(problem, openai.APIConnectionError):
+    if isinstance(problem, openai.APIConnectionError | httpx2.TransportError):
         return f"{name} does not answer; try again in a moment."
     return f"{name} could not reply ({f'status {status}' if status else type(problem).__name__})."

@@ -63,7 +63,8 @@ class Stage:
 
     @cached_property
     def _clients(self) -> dict[str, Any]:  # not above: a client belongs to the event loop that first uses it
-        return {name: client_of(speaker.endpoint) for name, speaker in self.speakers.items()}
+        most_tokens = max(self.config.chat.sampling.max_tokens, self.config.profiles.sampling.max_tokens)
+        return {name: client_of(speaker.endpoint, most_tokens) for name, speaker in self.speakers.items()}
 
     async def describe(self, description: str, address: str) -> tuple[Profile | None, str]:
         """A description from an address to a profile; None with what is in its way."""

@@ -8,6 +8,7 @@ python tests/integration/openai_server.py PORT   # 0 takes a free one; the port 
 """
 
 import asyncio
+import gzip
 import json
 import math
 import re
@@ -17,6 +18,7 @@ import time
 import urllib.request
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 from aiohttp import web
@@ -50,6 +52,11 @@ class Rules:
     key: str = KEY
     card: dict = field(default_factory=dict)
     """What the list of models says of each besides."""
+    usage: str = ""
+    """JSON in place of the counts of tokens, also what no number of JSON is."""
+    logprobs: str = ""
+    """JSON in place of the log-probabilities."""
+    retry_after: str = "2"
 
 
 @dataclass
@@ -74,6 +81,8 @@ class Server:
             return failed(401, f"Incorrect API key provided: {request.headers.get('Authorization')}")
         if self.rules.misbehave == "no-list":
             return failed(404, "no such page")
+        if self.rules.misbehave in ENDLESS:
+            return await ENDLESS[self.rules.misbehave](request)
         cards = [{"id": name, "object": "model", **self.rules.card} for name in MODELS]
         return web.json_response({"object": "list", "data": cards})
 
@@ -89,7 +98,7 @@ class Server:
             else:
                 await asyncio.sleep(self.rules.delay_s)
                 response = await self.answer(request, body)
-                if body.get("stream") and response.status == 200:
+                if body.get("stream") and response.status == 200 and not response.prepared:
                     response = await streamed(request, json.loads(response.text), self.rules.word_s)
             entry["status"] = response.status
             return response
@@ -110,12 +119,83 @@ class Server:
         if kind == "drop":
             request.transport.close()
         if kind.isdecimal():
-            return failed(int(kind), f"you get {kind}", {"Retry-After": "2"} if kind == "429" else {})
+            pause = {"Retry-After": self.rules.retry_after} if kind == "429" else {}
+            return failed(int(kind), f"you get {kind}", pause)
+        if kind in ENDLESS:
+            return await ENDLESS[kind](request)
+        if kind == "redirect":
+            return web.Response(status=307, headers={"Location": "http://127.0.0.1:9/v1/chat/completions"})
         if kind in SAID:
             return failed(400, SAID[kind])
         if kind == "refuse-logprobs" and "logprobs" in body:
             return failed(400, "logprobs is not supported by this model")
-        return reply(kind, body)
+        response = reply(kind, body)
+        for name, value in {"usage": self.rules.usage, "logprobs": self.rules.logprobs}.items():
+            if value:
+                marked = json.loads(response.text)
+                (marked if name == "usage" else marked["choices"][0])[name] = "@"
+                response.text = json.dumps(marked).replace('"@"', value)
+        return response
+
+
+async def _drip(request: web.Request) -> web.StreamResponse:
+    """A byte every tenth of a second."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    while True:
+        await response.write(b" ")
+        await asyncio.sleep(0.1)
+
+
+async def _drip_head(request: web.Request) -> web.StreamResponse:
+    """Headers that do not end."""
+    request.transport.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while not request.transport.is_closing():
+        request.transport.write(b"x")
+        await asyncio.sleep(0.1)
+    raise ConnectionResetError
+
+
+async def _flood(request: web.Request) -> web.StreamResponse:
+    """A body without an end, as fast as it is read."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    while True:
+        await response.write(b" " * 2**16)
+
+
+async def _bomb(request: web.Request) -> web.StreamResponse:
+    """A few hundred bytes that are 100 MB once they are unpacked twice."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip, gzip"}
+    return web.Response(body=_packed(), headers=headers)
+
+
+@cache
+def _packed() -> bytes:
+    return gzip.compress(gzip.compress(b" " * 10**8))
+
+
+async def _words(request: web.Request) -> web.StreamResponse:
+    """A stream of words without an end."""
+    return await _stream(request, "word " * 20)
+
+
+async def _nothings(request: web.Request) -> web.StreamResponse:
+    """A stream without an end in which nothing is said."""
+    return await _stream(request, "")
+
+
+async def _stream(request: web.Request, text: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    chunk = _event({"id": "chat-1", "created": 1, "model": "m"}, {"delta": {"content": text}, "finish_reason": None})
+    while True:
+        await response.write(chunk * 64)
+
+
+ENDLESS = {
+    "drip": _drip, "drip-head": _drip_head, "flood": _flood, "bomb": _bomb, "words": _words, "nothings": _nothings,
+}  # fmt: skip
 
 
 async def streamed(request: web.Request, answer: dict, word_s: float) -> web.StreamResponse:
@@ -145,6 +225,12 @@ def reply(kind: str, body: dict) -> web.Response:
     last = body["messages"][-1]["content"]
     text = json.dumps(_shaped(body)) if "response_format" in body else f"You said: {last}"
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    if kind == "huge":
+        choice["message"]["content"] = "a" * 50_000_000
+    if kind == "long":
+        choice["message"]["content"] = "a" * 1_000_000
+    if kind == "long-refusal":
+        choice["message"] |= {"content": None, "refusal": "no " * 1_000_000}
     if kind == "no-json":
         choice["message"]["content"] = "I would say that it is worth a four."
     if kind == "half-score":

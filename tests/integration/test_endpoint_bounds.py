@@ -1,0 +1,327 @@
+"""An endpoint that is slow, endless, huge or wrong about numbers costs a row or ends the run, and never hangs it."""
+
+import asyncio
+import gzip
+import json
+import pickle
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from factory.config import EndpointJudge, OpenAIEngine, Sampling
+from factory.engine import openai as endpoint
+from factory.engine.openai import ShardClient, check_endpoint
+from factory.errors import ModelError, UnreachableError, UserError
+from factory.evaluation.judges import Judge, probed
+from factory.evaluation.verdict import expected_score
+from factory.models import Located
+from factory.playground import replies
+from factory.playground.replies import Reply, write_reply
+from factory.playground.speakers import Speaker
+from factory.progress import Progress
+from factory.records import Completion, Message, Profile, Reject, Request
+from factory.tables import PROFILES, Table, accepted, rejected
+from tests.integration.openai_server import KEY, OpenAIServer
+
+KEY_ENV = "FACTORY_TEST_KEY"
+PERSON = Profile(
+    "0" * 16, "a baker", "Ada", "34", "female", "Black", "Lagos", "Tall.", "Bakes.", "Warm.", "Name: Ada", "en"
+)
+
+# Where a run ends, the actor and its open connections end with it: nobody closes them.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[OpenAIServer]:
+    server = OpenAIServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServer:
+    monkeypatch.setenv(KEY_ENV, KEY)
+    running.rule()
+    return running
+
+
+def engine(server: OpenAIServer, **settings: object) -> OpenAIEngine:
+    made = {"kind": "openai", "model": "small-chat", "base_url": server.base_url, "api_key_env": KEY_ENV}
+    return OpenAIEngine(**{**made, "max_retries": 0, "timeout_s": 1, **settings})
+
+
+def ask(server: OpenAIServer, *requests: str | Request, **settings: object) -> list[Completion]:
+    """What the actor makes of a shard of requests; a text stands for one user message."""
+    shard = [Request((Message("user", one),)) if isinstance(one, str) else one for one in requests]
+
+    async def answer() -> list[Completion]:
+        client = ShardClient(engine(server, **settings), SecretStr(KEY), Sampling(max_tokens=64), 64)
+        (batch,) = [batch async for batch in client({"requests": [pickle.dumps(shard)]})]
+        return pickle.loads(batch["completions"][0])
+
+    return asyncio.run(answer())
+
+
+SLOW = ("drip", "drip-head")
+ENDLESS = {
+    **dict.fromkeys(SLOW, "timed out"),
+    "flood": "more than 4,456,448 bytes",
+    "bomb": "more than 4,456,448 bytes",
+    "huge": "more than 4,456,448 bytes",
+}
+
+
+def test_endless_replies_fail_their_rows_alone(server):
+    good = [f"good number {n}" for n in range(8)]
+    completions = ask(server, *good, *(f"hello [[{kind}]]" for kind in ENDLESS), timeout_s=5)
+    assert [one.replies for one in completions[:8]] == [(f"You said: {text}",) for text in good]
+    for (kind, said), completion in zip(ENDLESS.items(), completions[8:], strict=True):
+        assert (kind, completion.error) == (kind, "engine_error")
+        assert said in completion.detail
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_endless_endpoint_ends_the_run(server, kind):
+    server.rule(misbehave=kind)
+    with pytest.raises(UnreachableError, match=ENDLESS[kind]):
+        ask(server, "a", "b", timeout_s=0.3 if kind in SLOW else 30)
+
+
+@pytest.mark.parametrize("kind", ["drip", "drip-head", "flood", "bomb"])
+def test_an_endless_list_of_models_is_one_line(server, kind, monkeypatch):
+    monkeypatch.setattr(endpoint, "LIST_WAIT_S", 0.3 if kind in SLOW else 30)
+    server.rule(misbehave=kind)
+    with pytest.raises(UnreachableError, match="does not answer") as told:
+        check_endpoint(engine(server))
+    assert "\n" not in str(told.value)
+
+
+def test_a_slow_reply_is_asked_for_again(server):
+    (completion,) = ask(server, "hello [[drip x1]]", max_retries=1)
+    assert completion.replies == ("You said: hello [[drip x1]]",)
+
+
+def test_a_request_has_a_deadline_over_all_attempts(server):
+    (_, completion) = ask(server, "good", "hello [[hang]]", max_retries=100, timeout_s=0.2, deadline_s=1)
+    assert (completion.error, completion.detail) == ("engine_error", "not answered in 1 s")
+    server.rule(misbehave="hang")
+    with pytest.raises(UnreachableError):
+        ask(server, "a", max_retries=100, timeout_s=0.2, deadline_s=0.5)
+
+
+def test_a_long_retry_after_is_waited_for_in_part(server, monkeypatch):
+    monkeypatch.setattr(endpoint, "LONGEST_PAUSE_S", 1)
+    server.rule(retry_after="1000000000")
+    (completion,) = ask(server, "hello [[429 x1]]")
+    assert completion.replies == ("You said: hello [[429 x1]]",)
+    first, second = (entry["at"] for entry in server.requests("429"))
+    assert second - first >= 1
+
+
+@pytest.mark.parametrize("kind", ["long", "long-refusal"])
+def test_details_are_bounded(server, kind):
+    (completion,) = ask(server, f"hello [[{kind}]]")
+    assert completion.error in ("engine_error", "refused")
+    assert completion.detail.endswith("more characters")
+    assert len(completion.detail) <= 4000
+
+
+def test_no_redirect_is_followed(server):
+    server.rule(misbehave="redirect")
+    with pytest.raises(ModelError, match=r"redirects to 'http://127.0.0.1:9/v1/chat/completions'"):
+        ask(server, "a")
+
+
+def ask_one_that_answers(server: OpenAIServer, answer: bytes) -> None:
+    """Ask an endpoint for a reply that answers every request with the same bytes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async def asked() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as small:
+            url = f"http://127.0.0.1:{small.sockets[0].getsockname()[1]}/v1"
+            client = ShardClient(engine(server, base_url=url), SecretStr(KEY), Sampling(), 1)
+            async for batch in client({"requests": [pickle.dumps([Request((Message("user", "a"),))])]}):
+                (completion,) = pickle.loads(batch["completions"][0])
+                assert completion.replies == ("hi",)
+
+    asyncio.run(asked())
+
+
+@pytest.mark.parametrize("location", ["", "http://", "http://a:99999999/", "//[::1", "http://\u00fc/", "x:" * 5000])
+def test_any_redirect_is_one_line(server, location):
+    """Also to what is no address, which the library parses before it is asked to follow."""
+    with pytest.raises(UserError) as told:
+        ask_one_that_answers(
+            server, f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+    assert len(str(told.value)) < 1000
+
+
+@pytest.mark.parametrize("charset", ["zlib", "punycode", "utf-7", "none-such"])
+def test_an_endpoint_does_not_choose_its_charset(server, charset):
+    head = f"HTTP/1.1 400 No\r\nContent-Type: text/html; charset={charset}\r\nContent-Length: 4\r\n\r\n"
+    with pytest.raises(ModelError):
+        ask_one_that_answers(server, head.encode() + b"\xff+A-")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_packed_replies_are_read(server, coding):
+    """Some servers pack replies unasked."""
+    reply = json.dumps({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}).encode()
+    body = gzip.compress(reply) if coding == "gzip" else zlib.compress(reply)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ask_one_that_answers(server, head.encode() + body)
+
+
+TOKENS = {
+    "2147483647": 0,
+    "2147483648": 0,
+    "9223372036854775808": 0,
+    "1" + 400 * "0": 0,
+    "-5": 0,
+    "1.5": 0,
+    "12.0": 12,
+    "1e3": 1000,
+    "1e999": 0,
+    "NaN": 0,
+    "-Infinity": 0,
+    '"12"': 0,
+    "true": 0,
+    "null": 0,
+    "[7]": 0,
+    "100000000": 100000000,
+}
+
+
+@pytest.mark.parametrize(("told", "counted"), TOKENS.items(), ids=[one[:12] for one in TOKENS])
+def test_implausible_counts_are_no_counts(server, tmp_path, told, counted):
+    told_of_cached = f'"prompt_tokens_details": {{"cached_tokens": {told}}}'
+    server.rule(usage=f'{{"prompt_tokens": {told}, "completion_tokens": {told}, {told_of_cached}}}')
+    (completion,) = ask(server, "a")
+    assert completion.replies == ("You said: a",)
+    counts = (completion.prompt_tokens, completion.output_tokens, completion.cached_tokens)
+    assert counts == (counted, counted, counted)
+    assert written(tmp_path, completion) == list(counts)
+
+
+@pytest.mark.parametrize("usage", ["7", '"many"', "[1]", "true", '{"prompt_tokens_details": 3}', "{}", "null"])
+def test_usage_in_another_shape_costs_no_reply(server, usage):
+    server.rule(usage=usage)
+    (completion,) = ask(server, "a")
+    assert (completion.replies, completion.prompt_tokens) == (("You said: a",), 0)
+
+
+def test_counts_of_many_turns_fit_their_column(server, tmp_path):
+    server.rule(usage='{"prompt_tokens": 100000000, "completion_tokens": 1}')
+    (completion,) = ask(server, Request((Message("user", "a"),), follow_ups=("b",) * 30))
+    assert written(tmp_path, completion) == [2**31 - 1, 31, 0]
+
+
+def written(folder: Path, completion: Completion) -> list[int]:
+    """The counts of tokens that an accepted and a rejected row have on disk."""
+    table = Table(str(folder), "profiles")
+    refused = rejected(Reject("unparsable"), {"character_id": "1" * 16}, completion)
+    table.write("0", [accepted(PERSON, completion), refused], PROFILES)
+    rows = table.read("0", ["prompt_tokens", "output_tokens", "cached_tokens"]).to_pylist()
+    assert rows[0] == rows[1]
+    return list(rows[0].values())
+
+
+LOGPROBS = [
+    "5",
+    '{"content": 5}',
+    '{"content": [[]]}',
+    '{"content": [{"token": 4, "top_logprobs": []}]}',
+    '{"content": [{"token": "4", "top_logprobs": [{"token": "4", "logprob": NaN}]}]}',
+    '{"content": [{"token": "4", "top_logprobs": [{"token": "4", "logprob": Infinity}]}]}',
+    '{"content": [{"token": "4", "top_logprobs": [{"token": "4", "logprob": 1e308}]}]}',
+    '{"content": [{"token": "4", "top_logprobs": [{"token": "4", "logprob": -1' + 400 * "0" + "}]}]}",
+    '{"content": [{"token": "4", "top_logprobs": [{"token": "4", "logprob": "-0.1"}]}]}',
+    '{"content": [{"token": "4", "top_logprobs": [{"token": "4", "logprob": true}]}]}',
+]
+
+
+@pytest.mark.parametrize("logprobs", LOGPROBS)
+def test_implausible_logprobs_are_no_logprobs(server, logprobs):
+    server.rule(logprobs=logprobs)
+    (completion,) = ask(server, Request((Message("user", "a"),), logprobs=20))
+    assert (completion.replies, completion.ending) == (("You said: a",), ())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON, JSON, JSON, st.lists(st.fixed_dictionaries({"token": JSON, "logprob": JSON}), max_size=3))
+def test_what_stands_beside_a_text_never_harms_it(prompt, output, cached, likely):
+    usage = {"prompt_tokens": prompt, "completion_tokens": output, "prompt_tokens_details": {"cached_tokens": cached}}
+    logprobs = {"content": [{"token": "4", "top_logprobs": likely}]}
+    choice = {"message": {"content": "hi"}, "finish_reason": "stop", "logprobs": logprobs}
+    reply = endpoint._read({"choices": [choice], "usage": usage}, 64)
+    assert reply.text == "hi"
+    for counted in (reply.prompt_tokens, reply.output_tokens, reply.cached_tokens):
+        assert type(counted) is int
+        assert 0 <= counted <= 10**8
+    score = expected_score(reply.ending, 4)
+    assert score is None or 1 <= score <= 5
+
+
+@pytest.mark.parametrize("kind", ["hang", "drip", "flood", "bomb"])
+def test_a_probe_for_logprobs_ends(server, kind):
+    server.rule(misbehave=kind)
+    settings = engine(server).model_dump() | {"name": "a", "timeout_s": 0.3, "kind": "openai"}
+    judge = Judge("a", "openai", Located("small-chat", "endpoint"), EndpointJudge(**settings), {})
+    assert probed([judge], Progress()) == [judge]
+
+
+STREAMS = {
+    "words": "did not end at 64 tokens",
+    "nothings": "could not reply",
+    "flood": "could not reply",
+    "drip": "does not answer",
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_stream_that_does_not_end_is_cut(server, monkeypatch, kind):
+    monkeypatch.setattr(replies, "WRITING_S", 1 if kind == "drip" else 60)
+
+    async def written() -> Reply:
+        reply, sampling = Reply(), Sampling(max_tokens=64)
+        asked = engine(server)
+        async with replies.client_of(asked, sampling.max_tokens) as client:
+            said = [Message("user", f"hello [[{kind}]]")]
+            await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
+        return reply
+
+    reply = asyncio.run(written())
+    assert STREAMS[kind] in reply.problem
+    assert len(reply.text) < 20_000
+
+
+def test_a_stream_may_be_slower_than_its_silence(server):
+    """`timeout_s` is the longest silence of a reply that streams, not its whole time."""
+    server.rule(word_s=0.2)
+
+    async def written() -> Reply:
+        reply, sampling = Reply(), Sampling(max_tokens=64)
+        asked = engine(server, timeout_s=0.5)
+        async with replies.client_of(asked, sampling.max_tokens) as client:
+            said = [Message("user", "one two three four five")]
+            await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
+        return reply
+
+    assert asyncio.run(written()) == Reply("You said: one two three four five")
