@@ -21,6 +21,10 @@ from factory.errors import ModelError
 from factory.records import Message
 
 
+class NoTemplateError(ModelError):
+    """A tokenizer has no chat template, as those of Base models."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A dialogue as tokens.
@@ -42,7 +46,8 @@ class ChatTokenizer:
         template: a Jinja chat template in place of the tokenizer's own.
 
     Raises:
-        ModelError: it has no chat template.
+        NoTemplateError: it has no chat template.
+        ModelError: its files cannot be read, or its chat templates have names and none is called default.
     """
 
     def __init__(self, folder: str, template: str | None = None) -> None:
@@ -51,7 +56,13 @@ class ChatTokenizer:
         if template:
             self._tokenizer.chat_template = template
         if not self._tokenizer.chat_template:
-            raise ModelError(f"model {folder!r}: its tokenizer has no chat template; use an instruct model")
+            raise NoTemplateError(f"model {folder!r}: its tokenizer has no chat template; use an instruct model")
+        named = self._tokenizer.chat_template
+        if isinstance(named, dict) and "default" not in named:
+            raise ModelError(
+                f"model {folder!r}: its chat templates are named {', '.join(map(repr, list(named)[:8]))}, and none is "
+                "the 'default'; take a folder of it with the one that you want as its chat_template.jinja"
+            )
         self._control = re.compile("|".join(map(re.escape, _control_tokens(self._tokenizer))) or "(?!)")
         if self._tokenizer.is_fast:
             # Told so a second time they keep their ids; `split_special_tokens` then takes them apart too.
@@ -146,8 +157,9 @@ class ChatTokenizer:
         Raises:
             ModelError: it refuses them.
         """
-        chat = [Message("system", "s"), Message("user", "u"), Message("assistant", "a"), Message("user", "u")]
-        self.encode(chat)
+        turns = [Message("user", "u"), Message("assistant", "a")] * 3
+        for number in (3, 1, 5, 6):
+            self.encode([Message("system", "s"), *turns[:number]], add_generation_prompt=number < 6)
 
     def _pieces(
         self, messages: Sequence[Message], add_generation_prompt: bool
@@ -160,16 +172,19 @@ class ChatTokenizer:
             frame = self._tokenizer.apply_chat_template(
                 chat, tokenize=False, add_generation_prompt=add_generation_prompt
             )
-        except TemplateError as problem:
+        except Exception as problem:  # a template is somebody's program, and raises anything
             roles = ", ".join(dict.fromkeys(m.role for m in messages))
-            said = " ".join(str(problem).split())
+            kind = "" if isinstance(problem, TemplateError) else f"{type(problem).__name__}: "
+            said = kind + " ".join(str(problem)[:300].split())
             raise ModelError(
                 f"model {self._folder!r}: its chat template refuses a chat of {roles} ({said}); "
                 "take another model, or a folder of it with a chat_template.jinja that takes them"
             ) from None
-        for piece in re.split("( ?\ue000[0-9]+\ue001 ?)", frame):
-            if "\ue000" in piece:
+        for piece in re.split("( ?\ue000[0-9]{1,9}\ue001 ?)", frame):
+            if re.search("\ue000[0-9]{1,9}\ue001", piece):
                 number = int(piece.strip()[1:-1])
+                if number >= len(messages):
+                    raise ModelError(f"model {self._folder!r}: its chat template writes private-use characters")
                 content = messages[number].content
                 yield number, content if piece.startswith(" ") else content.strip()
                 continue
@@ -212,12 +227,21 @@ def _special(token: Any) -> Any:
 
 
 def _load(folder: str) -> Any:
-    # A folder with a tokenizer.json needs no more than that: AutoTokenizer imports torch and half of
-    # transformers, 7 s in each process that tokenises against 1 s.
-    if Path(folder, "tokenizer.json").exists():
-        from transformers import PreTrainedTokenizerFast
+    try:
+        # A folder with a tokenizer.json needs no more than that: AutoTokenizer imports torch and half of
+        # transformers, 7 s in each process that tokenises against 1 s.
+        if Path(folder, "tokenizer.json").exists():
+            from transformers import PreTrainedTokenizerFast
 
-        return PreTrainedTokenizerFast.from_pretrained(folder)
-    from transformers import AutoTokenizer
+            return PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
+        from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as problem:  # of a broken file the libraries raise anything, also a plain Exception
+        said = " ".join(str(problem)[:300].split())
+        if "trust_remote_code" in str(problem):
+            raise ModelError(
+                f"model {folder!r}: its tokenizer needs code of its own, which is not run here; take a model that "
+                "transformers has code for, or a folder of it with a tokenizer.json"
+            ) from None
+        raise ModelError(f"model {folder!r}: its tokenizer cannot be read ({type(problem).__name__}: {said})") from None

@@ -10,18 +10,20 @@ import signal
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from factory import lease, models, stopping, storage
 from factory.config import EMBEDDED, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
 from factory.credentials import redacted, scrubbed
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
+from factory.model_check import check_folder
 from factory.models import Located
 from factory.progress import Progress
 from factory.stopping import GOES_ON
@@ -61,17 +63,31 @@ def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
         check_endpoint(engine)
         return Located(engine.model, ENDPOINT)
     located = models.locate(engine.model)
-    if engine.model != EMBEDDED:
-        _check_chat(located)
+    trusted = bool(engine.engine_kwargs.get("trust_remote_code"))
+    _check_chat(located, None, trusted)
+    return located
+
+
+def locate_served(model: str, engine_kwargs: Mapping[str, Any]) -> Located:
+    """Find a model that this factory serves, without loading it.
+
+    Raises:
+        ModelError: it cannot be had, or its chat template cannot be used.
+        UnreachableError: its place does not answer.
+    """
+    located = models.locate(model)
+    template = engine_kwargs.get("chat_template")  # vLLM takes a file's name too
+    if template and os.path.isfile(template):
+        template = Path(template).read_text()
+    _check_chat(located, template, bool(engine_kwargs.get("trust_remote_code")))
     return located
 
 
 @cache
-def _check_chat(located: Located) -> None:
+def _check_chat(located: Located, template: str | None, trusted: bool) -> None:
     """Find out now what each row would else meet: a model without a chat template, or with one that refuses us."""
-    from factory.chat import ChatTokenizer
-
-    ChatTokenizer(models.fetch(located.pinned, weights=False)).check_roles()
+    if located.ref != EMBEDDED:
+        check_folder(models.fetch(located.pinned, weights=False), template, trusted=trusted)
 
 
 def main(

@@ -7,6 +7,7 @@ from what is in it, so a copy of a model elsewhere is the same model.
 
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -106,6 +107,26 @@ def fetch(ref: str, weights: bool = True) -> str:
         raise ModelError(f"model {ref!r}: cannot be downloaded: {_one_line(problem)}") from problem
 
 
+def read_json(folder: str, name: str) -> dict[str, Any]:
+    """Return what a JSON file of a model's folder holds.
+
+    Raises:
+        ModelError: it is no JSON object.
+    """
+    try:
+        found = json.loads(Path(folder, name).read_bytes())
+    except (OSError, ValueError, RecursionError) as problem:
+        raise ModelError(f"model {folder!r}: its {name} cannot be read ({_one_line(problem)})") from None
+    if not isinstance(found, dict):
+        raise ModelError(f"model {folder!r}: its {name} holds no JSON object")
+    return found
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a number that a model's config tells, if it is a positive whole one."""
+    return value if type(value) is int and value > 0 else None
+
+
 def _check_hub_id(ref: str) -> None:
     if ref.startswith(("/", ".", "~")) or ref.count("/") != 1:
         raise ModelError(
@@ -162,11 +183,15 @@ def _convert_gguf(folder: Path) -> None:
     logging.disable_progress_bar()
     source = _gguf_path()
     model = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=GGUF, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+        source.parent,
+        gguf_file=GGUF,
+        dtype=torch.bfloat16,
+        quantization_config=GgufConfig(dequantize=True),
+        trust_remote_code=False,
     )
     vars(model.config).pop("quantization_config", None)  # vLLM would look for a GGUF file
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source.parent, gguf_file=GGUF).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source.parent, gguf_file=GGUF, trust_remote_code=False).save_pretrained(folder)
 
 
 def _locate_in_folder(ref: str) -> Located:

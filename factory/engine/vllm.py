@@ -37,7 +37,8 @@ GPU_DEFAULTS = {"max_num_seqs": 256}
 
 def engine_defaults(gpu: bool) -> dict[str, Any]:
     """What vLLM is told where a config's `engine_kwargs` say nothing."""
-    return GPU_DEFAULTS if gpu else {**CPU_DEFAULTS, "dtype": "bfloat16" if fast_bf16(gpu) else "float32"}
+    own = GPU_DEFAULTS if gpu else {**CPU_DEFAULTS, "dtype": "bfloat16" if fast_bf16(gpu) else "float32"}
+    return {**own, "trust_remote_code": False}
 
 
 def cpu_environment() -> dict[str, str]:

@@ -1,10 +1,8 @@
 """What an evaluation would stop at, and what it would do."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 
 from rich.table import Table as Grid
 
@@ -21,7 +19,7 @@ from factory.evaluation.judges import fleet_judges
 from factory.evaluation.judging import Protocol, render_judgement
 from factory.evaluation.questions import questions_a_task
 from factory.evaluation.rubric import read_rubric
-from factory.job import locate_model
+from factory.job import locate_model, locate_served
 from factory.progress import Progress
 from factory.prompts import load_prompt
 from factory.records import Request
@@ -97,7 +95,9 @@ def locate(member: object) -> models.Located:
         ModelError: it cannot be had.
         UnreachableError: its place does not answer.
     """
-    return models.locate(member.model) if isinstance(member, FleetJudge) else locate_model(member)  # type: ignore[arg-type]
+    if isinstance(member, FleetJudge):
+        return locate_served(member.model, member.engine_kwargs)
+    return locate_model(member)  # type: ignore[arg-type]
 
 
 def _check_window(config: RunConfig, benchmark: Benchmark, judge: Windowed) -> None:
@@ -148,10 +148,10 @@ def check_window(
 
 def window_of(folder: str) -> int | None:
     """The tokens of a model's context, as its folder tells; a model that also sees has them a level deeper."""
-    told = json.loads(Path(folder, "config.json").read_text())
-    text = told.get("text_config") or {}
-    found: int | None = told.get("max_position_embeddings") or text.get("max_position_embeddings")
-    return found
+    told = models.read_json(folder, "config.json")
+    text = told.get("text_config")
+    deeper = text if isinstance(text, dict) else {}
+    return models.whole_number(told.get("max_position_embeddings") or deeper.get("max_position_embeddings"))
 
 
 def _lengths(folder: str, requests: Iterable[Request]) -> Iterator[int]:

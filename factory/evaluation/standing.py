@@ -8,11 +8,12 @@ nothing else is ended again.
 import atexit
 import os
 
-from factory import head, models
+from factory import head
 from factory.config import RunConfig
 from factory.errors import ConfigError
 from factory.evaluation.fleet import APP, RUNS_APP, bring_up, check_fleet, cpus_of, is_abandoned, running, take_down
 from factory.evaluation.judges import fleet_judges
+from factory.job import locate_served
 from factory.progress import Progress
 
 NOTE = "judges"
@@ -32,6 +33,8 @@ def check(config: RunConfig) -> None:
     fleet = config.evaluation.fleet
     if not fleet.port:
         raise ConfigError("evaluation.fleet.port is 0; a fleet that stays needs a port that others know")
+    for judge in judges:
+        locate_served(judge.model, judge.engine_kwargs)
     check_fleet(fleet)
     if url := running(fleet, judges):
         raise ConfigError(f"evaluation.fleet: these judges are up already at {url}")
@@ -47,7 +50,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
     """
     check_fleet(config.evaluation.fleet)
     for judge in fleet_judges(config):
-        located = models.locate(judge.model)
+        located = locate_served(judge.model, judge.engine_kwargs)
         progress.say(f"{judge.name}: {located.ref} (revision {located.revision}), replicas {list(judge.replicas)}")
 
 

@@ -10,6 +10,7 @@ from factory.config import EndpointJudge, FleetJudge, OpenAIEngine, RunConfig
 from factory.errors import ConfigError
 from factory.evaluation.deployment import wire_name
 from factory.evaluation.fleet import fleet_key_env
+from factory.job import locate_model, locate_served
 from factory.training.dialogue import TEMPLATES
 
 Member = FleetJudge | EndpointJudge
@@ -78,9 +79,9 @@ def locate(member: Member) -> models.Located:
         ModelError: it cannot be had.
         UnreachableError: its place does not answer.
     """
-    from factory.job import locate_model
-
-    return models.locate(member.model) if isinstance(member, FleetJudge) else locate_model(member)
+    if isinstance(member, FleetJudge):
+        return locate_served(member.model, member.engine_kwargs)
+    return locate_model(member)
 
 
 def speakers(config: RunConfig, members: Sequence[Member], url: str) -> list[Speaker]:

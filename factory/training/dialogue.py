@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from factory import models
-from factory.chat import ChatTokenizer
-from factory.config import Training
+from factory.chat import ChatTokenizer, NoTemplateError
+from factory.config import EMBEDDED, Training
 from factory.errors import ModelError
+from factory.model_check import check_folder
 from factory.records import Message, Reject
 from factory.tables import Row, messages_of
 
@@ -33,15 +34,21 @@ def tokenizer_for(base_model: str, chat_template: str) -> ChatTokenizer:
     Raises:
         ModelError: the model has no chat template and the config names none.
     """
-    folder = models.fetch(base_model, weights=False)
-    template = None if chat_template == "own" else (TEMPLATES / f"{chat_template}.jinja").read_text()
     try:
-        return ChatTokenizer(folder, template)
-    except ModelError:
-        raise ModelError(
-            f"training.base_model {base_model!r}: its tokenizer has no chat template, as a Base model's has not; "
-            "name its family's: training.chat_template=llama-3 or chatml"
-        ) from None
+        return ChatTokenizer(models.fetch(base_model, weights=False), _template(chat_template))
+    except NoTemplateError:
+        raise _lacking(base_model) from None
+
+
+def _template(name: str) -> str | None:
+    return None if name == "own" else (TEMPLATES / f"{name}.jinja").read_text()
+
+
+def _lacking(base_model: str) -> ModelError:
+    return ModelError(
+        f"training.base_model {base_model!r}: its tokenizer has no chat template, as a Base model's has not; "
+        "name its family's: training.chat_template=llama-3 or chatml"
+    )
 
 
 def check_template(training: Training) -> ChatTokenizer:
@@ -50,6 +57,8 @@ def check_template(training: Training) -> ChatTokenizer:
     Raises:
         ModelError: it leaves out the system prompt, say, or has tokens that the tokenizer has not.
     """
+    if training.base_model != EMBEDDED:
+        _check_files(training)
     tokenizer = tokenizer_for(training.base_model, training.chat_template)
     probe = [Message("system", "s"), Message("user", "u"), Message("assistant", "a")]
     try:
@@ -62,6 +71,16 @@ def check_template(training: Training) -> ChatTokenizer:
             f"{training.base_model!r}; name another one"
         )
     return tokenizer
+
+
+def _check_files(training: Training) -> None:
+    folder = models.fetch(training.base_model, weights=False)
+    try:
+        check_folder(folder, _template(training.chat_template), by="transformers")
+    except NoTemplateError:
+        raise _lacking(training.base_model) from None
+    if Path(folder, "generation_config.json").exists():
+        models.read_json(folder, "generation_config.json")  # the export of the trained model takes it over
 
 
 def tokenize(

@@ -39,8 +39,9 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: "Setup") -> N
 def _save_full(weights: dict[str, Any], base_folder: str, staged: Path, end: int) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(base_folder)
-    model = AutoModelForCausalLM.from_config(config, dtype=next(iter(weights.values())).dtype)
+    config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
+    dtype = next(iter(weights.values())).dtype
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     model.load_state_dict(weights)  # tied weights are tied again, so they are written once
     model.generation_config = _generation_config(model, base_folder, end)
     model.save_pretrained(staged)
@@ -54,7 +55,8 @@ def _save_adapted(weights: dict[str, Any], base_folder: str, setup: "Setup", sta
 
     lora = setup.training.lora
     assert lora is not None
-    base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=DTYPES[setup.training.precision])
+    dtype = DTYPES[setup.training.precision]
+    base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=dtype, trust_remote_code=False)
     adapted = with_adapters(base, lora)
     told: Any = set_peft_model_state_dict(adapted, {name.replace(".default", ""): one for name, one in weights.items()})
     assert not told.unexpected_keys, told.unexpected_keys

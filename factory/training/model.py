@@ -87,7 +87,10 @@ def load_model(folder: str, training: Training, seed: int) -> Any:
 
     attention.register()
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=DTYPES[training.precision], attn_implementation=training.attention
+        folder,
+        dtype=DTYPES[training.precision],
+        attn_implementation=training.attention,
+        trust_remote_code=False,
     )
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

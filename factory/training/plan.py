@@ -1,8 +1,6 @@
 """What a training run would stop at, and what it would do."""
 
-import json
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table as Grid
@@ -56,7 +54,7 @@ def check_window(training: Training) -> None:
     Raises:
         ConfigError: a sequence is longer.
     """
-    window = _architecture(training).get("max_position_embeddings")
+    window = models.whole_number(_architecture(training).get("max_position_embeddings"))
     if window and training.sequence_length > window:
         raise ConfigError(
             f"training.sequence_length is {training.sequence_length}, the window of {training.base_model!r} is "
@@ -71,7 +69,7 @@ def check_attention(training: Training) -> None:
         ConfigError: it is more than `packed` does.
     """
     model = _architecture(training)
-    sliding = model.get("sliding_window") if model.get("use_sliding_window", True) else None
+    sliding = models.whole_number(model.get("sliding_window")) if model.get("use_sliding_window", True) else None
     slides = sliding and sliding < training.sequence_length
     if training.attention == "packed" and (slides or model.get("attn_logit_softcapping")):
         raise ConfigError(
@@ -82,8 +80,7 @@ def check_attention(training: Training) -> None:
 
 def _architecture(training: Training) -> dict[str, Any]:
     """The base model's config.json."""
-    folder = Path(models.fetch(training.base_model, weights=False))
-    return dict(json.loads((folder / "config.json").read_text()))
+    return models.read_json(models.fetch(training.base_model, weights=False), "config.json")
 
 
 def plan(config: RunConfig, progress: Progress) -> None:
