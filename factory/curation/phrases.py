@@ -1,7 +1,7 @@
 """Turns of phrase by which a reply shows who is speaking: patterns for `voice`.
 
 A phrase of another language is one more line here, with a case in `tests/unit/test_curation_voice.py`.
-Repetitions are bounded, so that no reply, however odd, takes long.
+Repeats are bounded, or give nothing back (`(?>...)`, `++`), so that no reply, however odd, takes long.
 """
 # ruff: noqa: RUF001 - these are phrases of many scripts
 
@@ -54,7 +54,7 @@ ASSISTANT = re.compile(
     r"\b(?:i['’]?m|i am|my name is|call me)\s+"
     r"(ChatGPT|GPT-?[0-9]\w*|Claude|Gemini|Bard|Copilot|Llama|Qwen|Gemma|Mistral|DeepSeek|SmolLM\w*)\b"
     r"|\bi(?:['’]?m| am| was|['’]ve been| have been)\s+(?:(?:an?|the|just|helpful|ai|assistant|language|large|model|"
-    r"named|called|chatbot|and|that|was|also|originally|\w*LM\w*)[\s,]+)*"
+    r"named|called|chatbot|and|that|was|also|originally|(?>\w*?LM\w*))[\s,]++)*"
     r"(?:created|developed|trained|made|built|designed) by "
     r"(OpenAI|Anthropic|Meta AI|Hugging ?Face|Mistral AI|DeepSeek|Alibaba Cloud|Google DeepMind)\b",
     re.IGNORECASE,

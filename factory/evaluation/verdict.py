@@ -20,9 +20,11 @@ _REST = re.compile(r"(?:(?![.!?][*_`\"'”\u2019»)\]}]*(?:\s|$)|。)[^\n])*")
 """The rest of the sentence or line."""
 _UNCLEAR = re.compile(rf"[\d½¼¾⅓⅔]|\bhalf\b|^{_DECOR}*(?:[+%]|(?:or|to|plus|minus|point)\b)", re.IGNORECASE)
 """A rest that makes another score of the digit: "4.5", "4 or 5", "4 and a half", "4/10"."""
-_REASONS = re.compile(rf"{_DECOR}*[,;]?{_DECOR}*(?:because|since|as\s+(?:it|its|the|this|all|there))\b", re.IGNORECASE)
+_REASONS = re.compile(
+    rf"{_DECOR}*+[,;]?{_DECOR}*+(?:because|since|as\s+(?:it|its|the|this|all|there))\b", re.IGNORECASE
+)
 """A rest that says why: the digits in it count criteria and name examples."""
-_LIST = re.compile(rf"[1-5][*_`]*[.)][*_`]*[ \t]+(?:[^\n:.]{{0,60}}[^\n:.\d]:{_DECOR}*\d|[^\n]*\n\s*2[.)])")
+_LIST = re.compile(rf"[1-5][*_`]*[.)][*_`]*[ \t]++(?:[^\n:.]{{0,60}}[^\n:.\d]:{_DECOR}*\d|[^\n]*\n\s*2[.)])")
 """The number of a list's item, "1. Toxicity: 4"."""
 _FIELD = re.compile(r'"score"\s*:\s*"?([1-5])')
 

@@ -14,16 +14,21 @@ from factory import storage
 
 BUILT_IN = storage.join(str(storage.PROJECT), "data", "general", "verifiable.jsonl")
 
-_BULLET = re.compile(r"(?m)^[ \t]*(?:[-*][ \t]+|•[ \t]*)(?=.*\w)")
-_NUMBER = re.compile(r"(?m)^[ \t]*\**(\d+)[.)]\**[ \t]+(?=\S)")
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
+# Repeats give nothing back (`++`), and endings are bounded: no reply takes long.
+_BULLET = re.compile(r"(?m)^[ \t]*+(?:[-*][ \t]++|•[ \t]*+)(?=.*\w)")
+_NUMBER = re.compile(r"(?m)^[ \t]*+\**+(\d{1,9}+)[.)]\**+[ \t]++(?=\S)")
 _MARKS = "*_`\"'“”‘’«» \t\r\n"  # noqa: RUF001 - quotes of many kinds
 """What may stand around a whole reply without changing what it says."""
 _SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++[*_\"'”’»)\]]*+(?=\s)|[。！？]+[」』]*)\s*|\n\s*\n\s*")  # noqa: RUF001
-_NO_END = re.compile(r"(?:^\**\d+|(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|approx))\.\s*$", re.IGNORECASE)
-"""The number of an item, and abbreviations that something follows."""
-_MAYBE_END = re.compile(r"(?:[!?…][*_\"'”’»)\]]+|\.\.+|…|(?:etc|a\.m|p\.m|U\.S)\.)\s*$", re.IGNORECASE)  # noqa: RUF001
+_ITEM = re.compile(r"\**\d{1,9}\.")
+_NO_END = re.compile(r"(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|approx)\.$", re.IGNORECASE)
+"""Abbreviations that something follows."""
+_MAYBE_END = re.compile(r"(?:[!?…][*_\"'”’»)\]]++|(?<!\.)\.\.++|…|(?:etc|a\.m|p\.m|U\.S)\.)$", re.IGNORECASE)  # noqa: RUF001
 """These end a sentence only where the next word does not go on in small letters."""
+
+
+_ABBREVIATION = 12
+"""Characters before a full stop that may make it one of an abbreviation."""
 
 
 class _Check(BaseModel):
@@ -77,9 +82,8 @@ class Json(_Check):
     keys: tuple[str, ...] = Field(min_length=1)
 
     def holds(self, reply: str) -> bool:
-        fenced = _FENCE.fullmatch(reply)
         try:
-            value = json.loads(fenced[1] if fenced else reply)
+            value = json.loads(_unfenced(reply))
         except (ValueError, RecursionError):  # thousands of open brackets are what a looping model writes
             return False
         return isinstance(value, dict) and set(value) == set(self.keys)
@@ -219,6 +223,14 @@ def followed(instruction: Verifiable, reply: str) -> bool:
     return not failed_checks(instruction, reply)
 
 
+def _unfenced(reply: str) -> str:
+    """Return what is in a fence, where a reply is one and nothing else; else the reply."""
+    opening, _, rest = reply.partition("\n")
+    body, _, closing = rest.rpartition("\n")
+    fenced = opening.rstrip().lower() in ("```", "```json") and closing.strip() == "```"
+    return body if fenced else reply
+
+
 def _words(text: str) -> int:
     """Count words; a dash or a bullet that stands alone is none."""
     return sum(any(map(str.isalnum, word)) for word in text.split())
@@ -232,9 +244,11 @@ def _sentences(text: str) -> int:
     """Count sentences; a last one without a full stop is one too."""
     count, start = 0, 0
     for end in _SENTENCE_END.finditer(text):
-        before, following = text[start : end.end()], text[end.end() : end.end() + 1]
-        if _NO_END.search(before) or (_MAYBE_END.search(before) and following.islower()):
+        before = text[max(start, end.start() - _ABBREVIATION) : end.end()].rstrip()
+        following = text[end.end() : end.end() + 1]
+        is_item = end.start() - start <= _ABBREVIATION and _ITEM.fullmatch(before)
+        if is_item or _NO_END.search(before) or (following.islower() and _MAYBE_END.search(before)):
             continue
-        count += bool(_words(before))
+        count += bool(_words(text[start : end.end()]))
         start = end.end()
     return count + bool(_words(text[start:]))

@@ -237,15 +237,5 @@ def test_the_first_broken_rule_gives_the_reason_and_a_rule_may_be_skipped():
     assert judge(case("How?", "Flour, water and salt, love."), BOOK) is None
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize(
-    "odd", ["\n", " ", "a", "$", "\\(", '"', "-\n", "面", "я ", "as ", "user", "1. ", "`", "#", "\u0301", "\x00"]
-)
-def test_no_reply_takes_long(odd):
-    spoken = case("How?", odd * (50_000 // len(odd)) + " the end")
-    for _, rule in RULES:
-        rule(spoken, BOOK)
-
-
 def test_every_rule_has_its_name_in_the_config():
     assert [name for name, _ in RULES] == list(Rule.__args__)

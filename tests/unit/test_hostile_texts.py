@@ -1,0 +1,77 @@
+"""No text that a model or a user wrote takes long to read: the limit is one that only a hang meets."""
+
+from collections.abc import Callable
+
+import pytest
+
+from factory import control_marks, credentials, language, normalise, replies
+from factory.config import Quality, Safety
+from factory.curation import personal_data, toxicity
+from factory.curation.case import Case, Rulebook
+from factory.curation.endings import is_whole
+from factory.curation.quality import RULES
+from factory.evaluation import rubric, verdict
+from factory.evaluation.verifiable import Verifiable, failed_checks
+from factory.playground.replies import legible
+from factory.records import Message, TokenChoice
+from factory.report import card
+from tests.hard_texts import HOSTILE
+
+BOOK = Rulebook(Quality(), frozenset({"ENGLISH"}))
+CHECKS = Verifiable.model_validate(
+    {
+        "id": "all",
+        "instruction": "Do it all.",
+        "checks": [
+            *({"kind": kind, "count": 3} for kind in ("max_words", "min_words", "bullets", "sentences", "numbered")),
+            {"kind": "paragraphs", "count": 3},
+            {"kind": "json", "keys": ["a"]},
+            {"kind": "keyword", "words": ["bread", "aa"]},
+            {"kind": "without", "texts": ["bread", "a"]},
+            {"kind": "starts_with", "text": "x"},
+            {"kind": "ends_with", "text": "x"},
+            {"kind": "uppercase"},
+            {"kind": "lowercase"},
+            {"kind": "one_of", "options": ["a", "b"]},
+        ],
+    }
+)
+
+
+def rule(judge: Callable[[Case, Rulebook], str | None]) -> Callable[[str], object]:
+    """A rule on a hostile reply."""
+
+    def judged(text: str) -> str | None:
+        messages = (Message("system", "x"), Message("user", "How?"), Message("assistant", text))
+        return judge(Case(messages, "a baker", "Name: Ada\nAge: 34"), BOOK)
+
+    return judged
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    **{name: rule(judge) for name, judge in RULES},
+    "is_whole": lambda text: is_whole(text, ("Ada",)),
+    "personal_data": lambda text: personal_data.find(text, Safety().personal_data, ()),
+    "toxicity": toxicity.parts,
+    "stray_mark": control_marks.stray_mark,
+    "neutral": control_marks.neutral,
+    "scrubbed": credentials.scrubbed,
+    "prose": language.prose,
+    "languages_named": language.languages_named,
+    "sentence": normalise.sentence,
+    "paragraphs": normalise.paragraphs,
+    "object_in": replies.object_in,
+    "verdict": lambda text: (verdict.parse_verdict(text), verdict.parse_final_score(text)),
+    "expected_score": lambda text: verdict.expected_score([TokenChoice(text, {"4": -0.1})], 4),
+    "verifiable": lambda text: failed_checks(CHECKS, text),
+    "rubric": lambda text: rubric.fill(rubric.read_rubric("T", text), text, text, text, [text]),
+    "dataset card": lambda text: (card.cell(text), card.fenced(text)),
+    "legible": legible,
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("reader", READERS)
+def test_no_text_takes_long(reader):
+    for text in HOSTILE:
+        READERS[reader](text)
