@@ -8,10 +8,13 @@ FactoryError            the run stops; exit status 1 unless below
 │   ├── ModelError      weights, a tokenizer or an endpoint that cannot be had
 │   ├── UnreachableError  a remote place that does not answer: a dry run notes it and goes on
 │   └── StorageError    a path that cannot be read or written, a bucket, credentials, a full disk
+│       └── DamagedError    a file of ours that is not what was written any more
 ├── Stopped             the run was asked to end (SIGTERM), wrote what was in flight, and did
 ├── TrainingError       training cannot go on: a loss that is not a number, workers that died again and again
 └── TableError          a table that contradicts its own accounts: a defect of ours
 """
+
+_DAMAGED = ": is damaged ("
 
 
 class FactoryError(Exception):
@@ -44,6 +47,20 @@ class UnreachableError(UserError):
 
 class StorageError(UserError):
     """A path cannot be read or written."""
+
+
+class DamagedError(StorageError):
+    """A file of ours is not what was written any more, after a loss of power or by another's hand."""
+
+    @classmethod
+    def of(cls, path: str, problem: Exception) -> "DamagedError":
+        """Name the file and what is wrong with it."""
+        return cls(f"{path}{_DAMAGED}{' '.join(str(problem).split())[:200]})")
+
+    @property
+    def path(self) -> str:
+        """The file; out of the message, which is all that Ray's tasks bring back."""
+        return str(self).partition(_DAMAGED)[0]
 
 
 class Stopped(FactoryError):  # noqa: N818

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from factory import storage
+from factory.errors import DamagedError, StorageError
 
 BYTES_PER_PARTITION = 4 << 20
 MAX_PARTITIONS = 4096
@@ -83,7 +84,11 @@ class Exchange:
             # Without a cache: S3's else reads from the partition to the end of the file.
             fs, path = storage.filesystem(storage.join(self.folder, name))
             with storage.storage_errors(path), fs.open(path, "rb", cache_type="none") as file:
-                batches.append(pa.ipc.open_file(pa.PythonFile(file, "r")).get_batch(partition))
+                try:
+                    batches.append(pa.ipc.open_file(pa.PythonFile(file, "r")).get_batch(partition))
+                except pa.ArrowException as problem:
+                    told = DamagedError.of(storage.join(self.folder, name), problem)
+                    raise StorageError(f"{told}; delete {self.folder} and run the same command again") from None
         return pa.Table.from_batches(batches, self.schema)
 
     def delete(self) -> None:

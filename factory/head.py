@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from factory import loopback, models
+from factory import loopback, models, storage
 from factory.errors import FactoryError
 
 START_TIMEOUT_S = 120
@@ -133,18 +133,16 @@ def _family(process: psutil.Process | None, folder: str) -> list[psutil.Process]
 
 def note(name: str, head: Head) -> None:
     """Keep the note of a head."""
-    path = _note(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(head)))
+    storage.write_bytes(str(_note(name)), json.dumps(asdict(head)).encode())
 
 
 def noted(name: str) -> Head | None:
-    """The head of a note, if it still runs."""
-    path = _note(name)
-    if not path.exists():
+    """The head of a note, if it still runs; a note that cannot be read is none."""
+    try:
+        head = Head(**(storage.read_document(str(_note(name))) or {}))
+        return head if head.process() else None
+    except (TypeError, ValueError, OverflowError):
         return None
-    head = Head(**json.loads(path.read_text()))
-    return head if head.process() else None
 
 
 def forget(name: str) -> None:

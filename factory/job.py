@@ -22,11 +22,12 @@ from factory import lease, models, stopping, storage
 from factory.config import EMBEDDED, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
 from factory.credentials import redacted, scrubbed
-from factory.errors import ConfigError, FactoryError, Stopped, UserError
+from factory.errors import ConfigError, DamagedError, FactoryError, Stopped, UserError
 from factory.model_check import check_folder
 from factory.models import Located
 from factory.progress import Progress
 from factory.stopping import GOES_ON
+from factory.tables import SUFFIX, Table
 
 ENDPOINT = "endpoint"
 """In place of a revision, which endpoints do not tell; where one is decides nothing, as it may move."""
@@ -202,9 +203,31 @@ def _run(
         runtime.start(verbose, local_cpus)
         local_ray.watch(partial(_end_without_ray, progress, errors))
         stopping.listen(progress.say)
-        run(Job(config, progress))
+        _run_over_damage(run, Job(config, progress))
         progress.summary()
     progress.say(f"Output: {config.output}")
+
+
+def _run_over_damage(run: Callable[[Job], None], job: Job) -> None:
+    """Run a job; where a shard of a finished table cannot be read, make that again.
+
+    Raises:
+        DamagedError: the shard is of another output, or the same one could not be read twice.
+    """
+    found: set[str] = set()
+    while True:
+        try:
+            return run(job)
+        except DamagedError as problem:
+            # Ray raises an error that is of both classes and whose text is a traceback; ours is its cause.
+            cause = getattr(problem, "cause", problem)
+            inside, path = f"{job.config.output.rstrip('/')}/", cause.path
+            if path in found or not path.startswith(inside):
+                raise DamagedError(f"{cause}; make its table again, or put back a copy") from problem
+            found.add(path)
+            name, _, shard = path.removeprefix(inside).rpartition("/")
+            Table(job.config.output, name).drop_damaged(shard.removesuffix(SUFFIX))
+            job.progress.say(f"{cause}; it is made again")
 
 
 def settings_document(config: RunConfig) -> bytes:

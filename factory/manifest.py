@@ -46,7 +46,7 @@ class Timing:
 def manifest_of(
     step: str, rows_in: int, counts: Counts, timing: Timing, fingerprint: str, **made_with: Any
 ) -> dict[str, Any]:
-    """The content of `manifest.json`.
+    """The content of a table's manifest.
 
     Args:
         step: the table's name, such as `dialogues/rewrite-lima`.

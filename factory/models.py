@@ -21,13 +21,15 @@ from typing import Any
 
 from filelock import FileLock
 
-from factory import storage
+from factory import moving, storage
 from factory.config import EMBEDDED
 from factory.errors import ModelError, UnreachableError
 
 SMALL_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
 """All that a tokenizer and a config are made of."""
 
+MANIFEST = "manifest.json"
+"""Written last into a model's folder of ours; no part of the model."""
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WHOLE_BYTES = 2**20
 """Files up to this size are read whole for a model's revision."""
@@ -200,6 +202,7 @@ def _locate_in_folder(ref: str) -> Located:
         raise ModelError(f"model {ref!r}: the folder has no config.json; give a Hugging Face model folder")
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"model {ref!r}: the folder has no *.safetensors weights")
+    _check_whole(ref, {path.name for path in folder.iterdir()})
     return Located(ref, _digest(ref, _files(ref)))
 
 
@@ -220,16 +223,27 @@ def _tags_in_bucket(ref: str) -> str:
 def _files_in_bucket(ref: str) -> list[dict[str, Any]]:
     found = _files(ref)
     names = {file["name"].rsplit("/", 1)[-1] for file in found}
+    _check_whole(ref, names)
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise ModelError(f"model {ref!r}: holds no Hugging Face model (config.json and *.safetensors)")
     return found
+
+
+def _check_whole(ref: str, names: set[str]) -> None:
+    """Refuse a folder that a training of ours is still writing, or was killed as it wrote."""
+    if MANIFEST not in names and names & {moving.COPYING, moving.MOVED}:
+        raise ModelError(
+            f"model {ref!r}: is not whole, as its {MANIFEST} is not there yet; wait for the training that writes it, "
+            "or run that again with the same config"
+        )
 
 
 def _files(ref: str) -> list[dict[str, Any]]:
     """Names and sizes of the files right in a folder."""
     fs, name = storage.filesystem(ref)
     with storage.storage_errors(ref):
-        return list(fs.ls(name, detail=True)) if fs.exists(name) else []
+        found = fs.ls(name, detail=True) if fs.exists(name) else []
+    return [file for file in found if file["type"] == "file" and not file["name"].endswith("/")]
 
 
 def _digest(ref: str, found: list[dict[str, Any]]) -> str:
@@ -237,8 +251,8 @@ def _digest(ref: str, found: list[dict[str, Any]]) -> str:
     patterns = [*SMALL_FILES, "*.safetensors"]
     sizes = {str(file["name"]): int(file["size"] or 0) for file in found}
     names = {path: path.rsplit("/", 1)[-1] for path in sorted(sizes)}
-    # A manifest.json is ours, and tells of the run that made the model.
-    paths = [p for p, n in names.items() if n != "manifest.json" and any(fnmatch(n, pattern) for pattern in patterns)]
+    # The manifest tells of the run that made the model.
+    paths = [p for p, n in names.items() if n != MANIFEST and any(fnmatch(n, pattern) for pattern in patterns)]
     large = sum(sizes[path] > WHOLE_BYTES for path in paths)
     ranges = [(path, *part) for path in paths for part in _parts(sizes[path], BLOCKS // max(1, large))]
     fs, _ = storage.filesystem(ref)
@@ -259,11 +273,11 @@ def _parts(size: int, blocks: int) -> list[tuple[int, int]]:
 
 
 def _download(ref: str, folder: Path, weights: bool) -> None:
-    fs, name = storage.filesystem(ref)
+    fs, _ = storage.filesystem(ref)
     with storage.storage_errors(ref):
-        for entry in fs.ls(name, detail=False):
+        for entry in (file["name"] for file in _files(ref)):
             file = entry.rsplit("/", 1)[-1]
-            if weights or any(fnmatch(file, pattern) for pattern in SMALL_FILES):
+            if (weights and file != moving.COPYING) or any(fnmatch(file, pattern) for pattern in SMALL_FILES):
                 fs.get_file(entry, str(folder / file))
 
 

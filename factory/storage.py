@@ -6,11 +6,14 @@ request. S3 takes the usual AWS environment (AWS_ENDPOINT_URL included), Google'
 
 import errno
 import glob
+import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +29,8 @@ CLIENTS = ("botocore", "aiobotocore", "gcsfs", "google")
 """The packages whose errors tell of storage."""
 ATTEMPTS = 9
 """At a request of S3, with up to 1, 2, 4 and so on to 20 s between them: most outages of half a minute pass."""
+AT_ONCE = 16
+"""So many objects of a bucket are copied or deleted at the same time."""
 
 
 def filesystem(path: str, attempts: int = ATTEMPTS) -> tuple[Any, str]:
@@ -35,12 +40,29 @@ def filesystem(path: str, attempts: int = ATTEMPTS) -> tuple[Any, str]:
         path: local or with a protocol.
         attempts: how often S3 is asked, where AWS_MAX_ATTEMPTS does not say.
     """
+    if "://" not in path:
+        return LocalFileSystem(), str(LocalFileSystem._strip_protocol(path))
+    if not path.startswith(BUCKETS):
+        fs, name = fsspec.core.url_to_fs(path)
+        return fs, str(name)
+    _check_key(path)
     # Other processes write what we list, so a listing must never come out of a cache.
-    options: dict[str, Any] = {"use_listings_cache": False} if path.startswith(BUCKETS) else {}
+    options: dict[str, Any] = {"use_listings_cache": False}
     if path.startswith("s3://") and "AWS_MAX_ATTEMPTS" not in os.environ:
         options["config_kwargs"] = {"retries": {"mode": "standard", "total_max_attempts": attempts}}
-    fs, name = fsspec.core.url_to_fs(path, **options)
-    return fs, str(name)
+    # Not `url_to_fs`: it takes `::` in a key for a chain of file systems, and `#7` at the end for a version.
+    fs = fsspec.filesystem(path.partition("://")[0], **options)
+    return fs, str(fs._strip_protocol(path))
+
+
+def _check_key(path: str) -> None:
+    """Refuse keys for which a bucket's client sends others.
+
+    Raises:
+        StorageError: it drops `?versionId=` with what follows, and resolves `.` and `..` as a browser does.
+    """
+    if "?versionId=" in path or not {".", ".."}.isdisjoint(path.partition("://")[2].split("/")):
+        raise StorageError(f"{path}: a bucket's path may hold no '?versionId=', and no folder '.' or '..'; rename it")
 
 
 def join(base: str, *parts: str) -> str:
@@ -96,7 +118,17 @@ def sizes(folder: str) -> dict[str, int]:
     fs, name = filesystem(folder)
     with storage_errors(folder):
         found = fs.find(name, detail=True)
-    return {path[len(name.rstrip("/")) + 1 :]: int(info["size"] or 0) for path, info in sorted(found.items())}
+    inside = f"{name.rstrip('/')}/"
+    return {
+        path.removeprefix(inside): int(info["size"] or 0)
+        for path, info in sorted(found.items())
+        if _is_file_in(inside, path)
+    }
+
+
+def _is_file_in(inside: str, path: str) -> bool:
+    """Whether a listed key is a file in a folder: not the key of the folder itself, nor a console's mark of one."""
+    return path.startswith(inside) and not path.endswith("/")
 
 
 def read_bytes(path: str) -> bytes:
@@ -114,6 +146,15 @@ def read_if_there(path: str) -> bytes | None:
     return None
 
 
+def read_document(path: str) -> dict[str, Any] | None:
+    """Read a JSON object; None where there is no file, or one that holds something else."""
+    try:
+        content = json.loads(read_if_there(path) or b"null")
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """Write a whole file, over what was there; a kill at any moment leaves the old or the new one.
 
@@ -129,14 +170,42 @@ def _write(path: str, data: bytes) -> None:
     if not isinstance(fs, LocalFileSystem):
         fs.pipe_file(name, data)
         return
-    draft = f"{name}.{uuid.uuid4().hex}.tmp"
+    folder, file_name = os.path.split(name)
+    # Readers of a folder of Parquet files pass over names that begin so, and a kill may leave it there.
+    draft = f"{folder}/.{file_name}.{uuid.uuid4().hex}.tmp"
     try:
         with _created(draft) as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(draft, name)
+        sync(folder)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def sync(path: str) -> None:
+    """Have what was written to a local file, or the names in a folder, survive a loss of power."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as problem:  # a folder that may not be read, or a file system that cannot do this for folders
+        if problem.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def make_folder(folder: str) -> None:
+    """Make a local folder with those above it, so that it survives a loss of power."""
+    if os.path.isdir(folder):
+        return
+    make_folder(os.path.dirname(folder))
+    with suppress(FileExistsError):
+        os.mkdir(folder)
+    sync(os.path.dirname(folder))
 
 
 def create_bytes(path: str, data: bytes) -> bool:
@@ -161,8 +230,8 @@ def create_bytes(path: str, data: bytes) -> bool:
 def _created(path: str) -> BinaryIO:
     """Open a new file in a folder that another process may just be clearing away (`check_writable`)."""
     while True:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
+            make_folder(os.path.dirname(path))
             return open(path, "wb")
         except FileNotFoundError:
             continue
@@ -174,7 +243,8 @@ def list_names(folder: str, suffix: str) -> list[str]:
     with storage_errors(folder):
         if not fs.exists(name):
             return []
-        names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(name, detail=False))
+        there = (entry.rstrip("/") for entry in fs.ls(name, detail=False))
+        names = (entry.rsplit("/", 1)[-1] for entry in there if entry != name.rstrip("/"))
         return sorted(entry for entry in names if entry.endswith(suffix))
 
 
@@ -183,8 +253,10 @@ def put_file(local: str, path: str) -> None:
     fs, name = filesystem(path)
     with storage_errors(path):
         if isinstance(fs, LocalFileSystem):
-            os.makedirs(os.path.dirname(name), exist_ok=True)
+            make_folder(os.path.dirname(name))
             shutil.move(local, name)
+            sync(name)
+            sync(os.path.dirname(name))
         else:
             fs.put_file(local, name)
             os.unlink(local)
@@ -208,33 +280,6 @@ def delete_file(path: str) -> None:
         fs.rm_file(name)  # not `rm`: it passes over what S3 refuses to delete
 
 
-def move_folder(source: str, target: str, first: str, last: str = "") -> None:
-    """Move a folder with all that it holds (on S3 a copy on the server, then a deletion).
-
-    Args:
-        source: the folder.
-        target: where there is none yet.
-        first: the file that says that the folder is whole; a kill that leaves half of one leaves it without.
-        last: the file that says what the folder is; a kill leaves no rest of one without.
-
-    Raises:
-        StorageError: it cannot be moved, or not all of it can be deleted.
-    """
-    fs, name = filesystem(source)
-    _, target_name = filesystem(target)
-    with storage_errors(target):
-        if isinstance(fs, LocalFileSystem):
-            os.makedirs(os.path.dirname(target_name), exist_ok=True)
-            os.replace(name, target_name)
-        else:
-            # Not `mv`: of a folder it copies the key of the folder itself too, which is not there.
-            names = fs.find(name)
-            fs.copy(names, [target_name + path.removeprefix(name) for path in names])
-            turns = {join(name, first): 0, join(name, last): 2}
-            for turn in range(3):
-                _delete(fs, name, [path for path in names if turns.get(path, 1) == turn])
-
-
 def delete_folder(folder: str) -> None:
     """Delete a folder with all that it holds; none there is fine.
 
@@ -244,18 +289,44 @@ def delete_folder(folder: str) -> None:
     fs, name = filesystem(folder)
     with storage_errors(folder):
         if not isinstance(fs, LocalFileSystem):
-            _delete(fs, name, fs.find(name))
-        elif fs.exists(name):
-            fs.rm(name, recursive=True)
+            inside = f"{name.rstrip('/')}/"
+            delete_keys(fs, [path for path in fs.find(name) if path.startswith(inside)])
+        elif os.path.isdir(name):
+            shutil.rmtree(name)
 
 
-def _delete(fs: Any, folder: str, names: list[str]) -> None:
-    """Delete objects of a folder, and see that they are gone: `rm` passes over what S3 refuses to delete."""
-    if not names:
-        return
-    fs.rm(names)
-    if kept := sorted(set(names).intersection(fs.find(folder))):
-        raise PermissionError(f"{len(kept)} of {len(names)} files cannot be deleted, {kept[0]} among them")
+def keys_in(fs: Any, folder: str) -> list[str]:
+    """List the keys of all files below a folder of a bucket."""
+    inside = f"{folder.rstrip('/')}/"
+    return [path for path in fs.find(folder) if _is_file_in(inside, path)]
+
+
+def delete_keys(fs: Any, names: Sequence[str]) -> None:
+    """Delete exact keys of a bucket: `rm` takes `?`, `*` and `[` for patterns, and passes over what S3 refuses.
+
+    Raises:
+        PermissionError: some cannot be deleted.
+    """
+    refused = [
+        path for path, was_refused in zip(names, each_key(partial(_is_refused, fs), names), strict=True) if was_refused
+    ]
+    if refused:
+        raise PermissionError(f"{len(refused)} of {len(names)} files cannot be deleted, {refused[0]} among them")
+
+
+def _is_refused(fs: Any, name: str) -> bool:
+    try:
+        with suppress(FileNotFoundError):
+            fs.rm_file(name)
+    except PermissionError:
+        return True
+    return False
+
+
+def each_key(act: Callable[..., Any], *names: Sequence[str]) -> list[Any]:
+    """Do something to exact keys of a bucket, some of them at the same time."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(act, *names))
 
 
 def check_writable(folder: str) -> None:

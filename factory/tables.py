@@ -2,11 +2,13 @@
 
     <table>/_settings.json      fingerprint of the settings and inputs that its shards are made of
     <table>/<shard>.parquet     a few dozen to a few thousand rows
-    <table>/manifest.json       written last: no manifest, not finished
+    <table>/_manifest.json      written last: no manifest, not finished
 
 A shard is the unit of work: it is written whole under a name that its rows decide, so writing it
 twice changes nothing. That is what makes a killed run resume exactly once: the shards that are
-there are done, the others are not. A table whose fingerprint differs is moved aside, not mixed.
+there are done, the others are not. A table whose fingerprint differs is moved aside, not mixed, and
+comes back when its settings do. What cannot be read any more counts as not there. Whatever is no row
+begins with `_` or `.`, which readers of a folder of Parquet files pass over.
 """
 
 import dataclasses
@@ -20,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from factory import storage
+from factory import aside, moving, storage
 from factory.credentials import redacted
-from factory.errors import TableError
+from factory.errors import DamagedError, TableError
 from factory.normalise import shortened
 from factory.records import (
     Answer,
@@ -50,11 +52,15 @@ from factory.records import (
 
 Row = Mapping[str, Any]
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"
+FORMER_MANIFEST = "manifest.json"
+"""Its name in outputs of version 0.1; `begin` renames it."""
 SETTINGS = "_settings.json"
 SUFFIX = ".parquet"
 REJECTED = "rejected-"
 """How shards begin in which input stands that was refused on reading."""
+DAMAGED = "_damaged/"
+"""Where shards lie, in the table's folder, that could not be read."""
 MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
 CHANGES = 5
@@ -184,40 +190,79 @@ class Table:
 
     def manifest(self) -> dict[str, Any] | None:
         """What the finished table says of itself; None where it is not finished."""
-        return self._json(MANIFEST)
+        return storage.read_document(storage.join(self.path, MANIFEST)) or None
 
     def settings(self) -> dict[str, Any] | None:
         """The settings and inputs that its shards are made of; None where it was never begun."""
-        begun = self._json(SETTINGS)
+        begun = self._begun()
         return begun and begun["settings"]
 
-    def _json(self, name: str) -> dict[str, Any] | None:
-        path = storage.join(self.path, name)
-        if not storage.exists(path):
-            return None
-        content: dict[str, Any] = json.loads(storage.read_bytes(path))
-        return content
+    def _begun(self) -> dict[str, Any] | None:
+        begun = storage.read_document(storage.join(self.path, SETTINGS)) or {}
+        is_ours = isinstance(begun.get("fingerprint"), str) and isinstance(begun.get("settings"), dict)
+        return begun if is_ours else None
 
     def begin(
         self, fingerprint: str, settings: Mapping[str, Any], say: Callable[[str], object] = lambda line: None
     ) -> None:
         """Open the table for these settings; one made with others moves to `superseded/`, and `say` is told why.
 
-        What there is of a table with the same fingerprint stays.
+        What there is of a table with the same fingerprint stays, or comes back from there.
         """
-        before = self._json(SETTINGS)
+        moving.settle(self.output, self.name, MANIFEST)
+        before = self._begun()
         if before and before["fingerprint"] == fingerprint:
+            self._take_over_manifest()
             return
-        if before:
-            aside = storage.join(self.output, "superseded", f"{self.name.replace('/', '-')}-{before['fingerprint']}")
-            storage.delete_folder(aside)
-            storage.move_folder(self.path, aside, MANIFEST, SETTINGS)
-            say(f"{self.name}: begins anew, as {_changes(before['settings'], settings)}; the old one is in {aside}")
+        if self._is_empty():
+            storage.delete_folder(self.path)
+        else:
+            made_with = before["fingerprint"] if before else aside.UNKNOWN
+            why = _changes(before["settings"], settings) if before else f"its {SETTINGS} cannot be read"
+            place = aside.set_aside(self.output, self.name, made_with, MANIFEST)
+            say(f"{self.name}: begins anew, as {why}; the old one is in {place}")
+        if kept := self.kept(fingerprint):
+            moving.move_folder(self.output, kept.name, self.name, MANIFEST)
+            say(f"{self.name}: was made with these settings before, and is taken back from {kept.path}")
+            return
         document = {"fingerprint": fingerprint, "settings": settings}
         storage.write_bytes(storage.join(self.path, SETTINGS), _pretty(document))
 
-    def finish(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest: from now on the table is whole."""
+    def kept(self, fingerprint: str) -> "Table | None":
+        """What was set aside of this table with a fingerprint: a finished one, or that which has most shards."""
+        names = aside.kept(self.output, self.name, fingerprint, MANIFEST)
+        found = [table for name in names if (table := Table(self.output, name))._is_made_with(fingerprint)]
+        for table in found:
+            table._take_over_manifest()
+        return max(found, key=lambda table: (table.manifest() is not None, len(table.shards())), default=None)
+
+    def _is_made_with(self, fingerprint: str) -> bool:
+        begun = self._begun()
+        return bool(begun and begun["fingerprint"] == fingerprint)
+
+    def _is_empty(self) -> bool:
+        """Whether nothing was written but settings, and what a kill left of writing them."""
+        if not storage.exists(self.path):
+            return True
+        return all(name == SETTINGS or name.startswith(".") for name in storage.sizes(self.path))
+
+    def _take_over_manifest(self) -> None:
+        former = storage.join(self.path, FORMER_MANIFEST)
+        if content := storage.read_if_there(former):
+            storage.write_bytes(storage.join(self.path, MANIFEST), content)
+            storage.delete_file(former)
+
+    def finish(self, manifest: Mapping[str, Any], repeatable: bool = False) -> None:
+        """Write the manifest: from now on the table is whole.
+
+        Args:
+            manifest: what the table says of itself.
+            repeatable: whether making it again makes the same rows. It then has the time at which it was finished
+                before a shard of it was damaged, so that what was made of it stays.
+        """
+        former = storage.read_document(storage.join(self.path, DAMAGED + MANIFEST)) or {}
+        if repeatable and former.get("fingerprint") == manifest["fingerprint"]:
+            manifest = {**manifest, "finished": former["finished"]}
         storage.write_bytes(storage.join(self.path, MANIFEST), _pretty(manifest))
 
     def shards(self) -> list[str]:
@@ -226,9 +271,25 @@ class Table:
         return [name.removesuffix(SUFFIX) for name in names if not name.startswith(REJECTED)]
 
     def read(self, shard: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows of a shard."""
-        data = storage.read_bytes(storage.join(self.path, shard + SUFFIX))
-        return pq.read_table(io.BytesIO(data), columns=columns)
+        """The rows of a shard.
+
+        Raises:
+            DamagedError: it is not what was written.
+        """
+        path = storage.join(self.path, shard + SUFFIX)
+        data = storage.read_bytes(path)
+        try:
+            return pq.read_table(io.BytesIO(data), columns=columns)
+        except (pa.ArrowException, OSError) as problem:
+            raise DamagedError.of(path, problem) from None
+
+    def drop_damaged(self, shard: str) -> None:
+        """Take a shard that cannot be read out of the table, which is not finished then; it stays in `_damaged/`."""
+        for name in (MANIFEST, shard + SUFFIX):
+            path = storage.join(self.path, name)
+            if (content := storage.read_if_there(path)) is not None:
+                storage.write_bytes(storage.join(self.path, DAMAGED + name), content)
+                storage.delete_file(path)
 
     def write(self, shard: str, rows: Iterable[Row], schema: pa.Schema) -> Counts:
         """Write a shard, whole or not at all; rows lack what is null."""

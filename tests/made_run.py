@@ -38,6 +38,7 @@ from factory.tables import (
 )
 from tests.made_scores import scores_of
 
+FINGERPRINT = "0123456789abcdef"
 HOSTILE = (
     "<img src=x onerror=document.title='owned'></script><script>document.title='owned'</script> "
     "& a \u2028 line, a NUL \0 and \u202e other ways"
@@ -278,6 +279,7 @@ def _evaluation(output: str, cast: list[Profile], draw: random.Random, made: dic
 def _finish(table: Table, rows: list[dict], schema: object, **told: object) -> None:
     """Write rows as two shards, and a manifest."""
     half = -(-len(rows) // 2)
+    table.begin(FINGERPRINT, {})
     counts = sum(
         (table.write(f"{n:05}", part, schema) for n, part in enumerate((rows[:half], rows[half:])) if part), Counts()
     )
@@ -287,8 +289,8 @@ def _finish(table: Table, rows: list[dict], schema: object, **told: object) -> N
 
 def _manifest(table: Table, counts: Counts, **told: object) -> None:
     timing = Timing(datetime.now(UTC), 42.0, counts, 2.0, 1, 40.0)
-    table.begin("0123456789abcdef", {})
-    table.finish(manifest_of(table.name, counts.rows, counts, timing, "0123456789abcdef", **told))
+    table.begin(FINGERPRINT, {})
+    table.finish(manifest_of(table.name, counts.rows, counts, timing, FINGERPRINT, **told))
 
 
 if __name__ == "__main__":

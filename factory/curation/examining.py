@@ -28,6 +28,7 @@ from factory.curation.run import Run, units
 from factory.curation.safety import unsafe
 from factory.curation.selection import SPLITS, in_validation
 from factory.curation.toxicity import toxicities
+from factory.errors import DamagedError
 from factory.exchange import Exchange
 from factory.progress import Progress
 from factory.records import Counts, Reject
@@ -76,6 +77,9 @@ def examine(run: Run, progress: Progress) -> Examined:
     if done:
         for row in rows_of(each(done).map(partial(_recount, run), num_cpus=0.5)):
             earlier += _told(row, entered)
+            if row["damage"]:
+                progress.say(f"{row['damage']}; its dialogues are judged again")
+                left += [unit for unit in done if run.name(unit) == row["name"]]
     progress.resume(earlier)
     rows = earlier.rows
     if left:
@@ -103,7 +107,11 @@ def _told(row: Row, entered: Counter[str]) -> Counts:
 
 
 def _recount(run: Run, unit: Row) -> dict[str, Any]:
-    return _account(run, run.verdicts.read(run.name(unit), ["character", "reason"]))
+    name, none = run.name(unit), VERDICTS.empty_table()
+    try:
+        return {"name": name, "damage": "", **_account(run, run.verdicts.read(name, ["character", "reason"]))}
+    except DamagedError as problem:
+        return {"name": name, "damage": str(problem), **_account(run, none)}
 
 
 def _account(run: Run, verdicts: pa.Table) -> dict[str, Any]:

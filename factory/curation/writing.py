@@ -65,7 +65,7 @@ def write(run: Run, examined: Examined, twins: Any, selected: Selected, progress
         name = run.tables[split].name
         manifests.append(manifest_of(name, rows, written[split].counts, timing, run.fingerprint, **told))
     for table, manifest in zip(run.tables.values(), manifests, strict=True):
-        table.finish(manifest)
+        table.finish(manifest, repeatable=True)
         progress.done(manifest)
     if run.config.curation.validation_fraction and not written["validation"].counts.ok:
         progress.say("curated/validation: has no dialogues; raise curation.validation_fraction to have some")

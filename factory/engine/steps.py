@@ -18,7 +18,7 @@ from ray.data import Dataset
 from factory import metrics, stopping
 from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine, deciding
 from factory.engine import Generation, generation
-from factory.errors import Stopped
+from factory.errors import DamagedError, Stopped
 from factory.manifest import Timing, manifest_of
 from factory.models import Located
 from factory.progress import Progress
@@ -95,6 +95,7 @@ class Open:
     rows_in: int
     done: list[str]
     pending: list[str]
+    """`_count_shards` adds those that are there and cannot be read."""
 
 
 def run_lanes(lanes: Sequence[Lane], progress: Progress) -> None:
@@ -113,7 +114,7 @@ def run_lanes(lanes: Sequence[Lane], progress: Progress) -> None:
     progress.begin([one.lane.table.name for one in opened], sum(one.rows_in for one in opened))
     try:
         with unwrapped(), stopping.gate(opened[0].lane.table.output) as gate:
-            accounts = [_count_shards(one) for one in opened]
+            accounts = [_count_shards(one, progress) for one in opened]
             left = [len(one.pending) for one in opened]
             progress.resume(sum(accounts, Counts()))
             made = [Counts() for _ in opened]
@@ -180,11 +181,19 @@ def _finish(one: Open, counts: Counts, timing: Timing, progress: Progress) -> No
     progress.done(manifest)
 
 
-def _count_shards(one: Open) -> Counts:
+def _count_shards(one: Open, progress: Progress) -> Counts:
+    """Count the rows that are there; a shard that cannot be read is one that is missing."""
     if not one.done:
         return Counts()
+    there = Counts()
     counted = each([{"shard": name} for name in one.done]).map(partial(_count_shard, one.lane.table), num_cpus=0.5)
-    return sum(map(_counts_of, rows_of(counted)), Counts())
+    for row in rows_of(counted):
+        there += _counts_of(row)
+        if row["damage"]:
+            progress.say(f"{row['damage']}; it is made again")
+            one.done.remove(row["shard"])
+            one.pending.append(row["shard"])
+    return there
 
 
 def _told(opened: Sequence[Open]) -> str:
@@ -271,7 +280,11 @@ def _parse(step: Step, row: Row, completion: Completion) -> Any | Reject:
 
 def _count_shard(table: Table, shard: dict[str, Any]) -> dict[str, Any]:
     columns = ["status", "reason", "prompt_tokens", "output_tokens", "cached_tokens"]
-    return _as_row(count(table.read(shard["shard"], columns)))
+    try:
+        return {**shard, "damage": "", **_as_row(count(table.read(shard["shard"], columns)))}
+    except DamagedError as problem:
+        table.drop_damaged(shard["shard"])
+        return {**shard, "damage": str(problem), **_as_row(Counts())}
 
 
 def _as_row(counts: Counts) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def take_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) 
     for table, counts, rows_in in ((cast, told, taken), (questions, asked, many)):
         table.check_complete(counts, rows_in)
         manifest = manifest_of(table.name, rows_in, counts, progress.timing(counts), fingerprint)
-        table.finish(manifest)
+        table.finish(manifest, repeatable=True)
     progress.done(manifest)
     return cast, questions
 

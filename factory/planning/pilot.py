@@ -6,6 +6,7 @@ A table is read shard by shard, and of all its rows at most some thousand stay i
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 
 from factory import storage
+from factory.aside import is_apart
 from factory.errors import InputError
 from factory.planning.draws import Draws, share
 from factory.planning.stages import Kind
@@ -123,11 +125,9 @@ class Pilot:
             StorageError: the folder cannot be read.
         """
         found = storage.sizes(folder) if storage.exists(folder) else {}
-        names = sorted(path.removesuffix(f"/{MANIFEST}") for path in found if path.endswith(f"/{MANIFEST}"))
+        manifests = sorted(path for path in found if path.endswith(f"/{MANIFEST}") and not is_apart(path))
         tables = {}
-        for name in names:
-            if name.startswith(("superseded/", "_scratch/")) or name == "model":
-                continue
+        for name in (path.removesuffix(f"/{MANIFEST}") for path in manifests):
             size = sum(size for path, size in found.items() if path.startswith(f"{name}/"))
             tables[name] = Observed(Table(folder, name), _manifest(folder, name), size)
         if not tables:
@@ -172,8 +172,11 @@ class Pilot:
         """What training told of its steps."""
         path = storage.join(self.folder, "checkpoints", "metrics.jsonl")
         data = storage.read_if_there(path) or b""
-        rows = [json.loads(line) for line in data.decode().splitlines()]
-        return (row for row in rows if row["kind"] == "step")
+        for line in data.splitlines():
+            with suppress(ValueError):  # a damaged line
+                row = json.loads(line)
+                if isinstance(row, dict) and row.get("kind") == "step":
+                    yield row
 
 
 def _time(text: str) -> datetime:

@@ -1,11 +1,15 @@
 """Votes to the table `feedback`: each reply's last vote is one row, however often it is told."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from factory import storage
+from factory.errors import DamagedError
 from factory.records import Counts, Feedback
 from factory.tables import FEEDBACK, MANIFEST, Table, accepted, count, fingerprint_of
 
@@ -48,7 +52,7 @@ def keep(table: Table, votes: Iterable[Vote]) -> None:
         shards[vote.feedback.feedback_id[:SHARD_DIGITS]].append(vote)
     there = set(table.shards())
     for shard, new in shards.items():
-        before = table.read(shard).to_pylist() if shard in there else []
+        before = _read(table, shard).to_pylist() if shard in there else []
         rows = {row["feedback_id"]: row for row in before}
         for vote in new:
             _lay_over(rows, vote)
@@ -68,5 +72,15 @@ def counts_of(table: Table) -> Counts:
     """The accounts of all votes, shard by shard."""
     total = Counts()
     for shard in table.shards():
-        total += count(table.read(shard, ["status", "reason", "prompt_tokens", "output_tokens", "cached_tokens"]))
+        total += count(_read(table, shard))
     return total
+
+
+def _read(table: Table, shard: str) -> pa.Table:
+    """The votes of a shard; none where it cannot be read, and is kept apart."""
+    try:
+        return table.read(shard)
+    except DamagedError as problem:
+        logging.getLogger(__name__).warning("%s; its votes are left out", problem)
+        table.drop_damaged(shard)
+        return FEEDBACK.empty_table()

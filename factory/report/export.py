@@ -3,7 +3,7 @@
     <folder>/_settings.json                        what it is made of; written first
     <folder>/train-00000-of-00004.jsonl ...        whole files, a split each name
     <folder>/README.md                             the data set's card
-    <folder>/manifest.json                         written last: no manifest, not finished
+    <folder>/_manifest.json                        written last: no manifest, not finished
 
 An export that was interrupted or has lost a file starts again, and one whose sources changed is made anew.
 """
@@ -30,7 +30,7 @@ from factory.tables import MANIFEST, SETTINGS, Row, fingerprint_of
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
 _OURS = re.compile(
-    rf"{FILES}({re.escape(DRAFT)})?|(README\.md|manifest\.json|_settings\.json)(\.[0-9a-f]{{32}}\.tmp)?"
+    rf"\.?{FILES}({re.escape(DRAFT)})?|\.?(README\.md|_?manifest\.json|_settings\.json)(\.[0-9a-f]{{32}}\.tmp)?"
     rf"|{re.escape(lease.LOCK)}|{re.escape(lease.LEASE)}|{re.escape(storage.PROBE)}[0-9a-f]{{32}}"
 )
 EXAMPLE_BYTES = 4000
@@ -107,11 +107,9 @@ def export(
 def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The manifest of the export that is there; where it is none or another one, the folder is cleared for it."""
     sizes = storage.sizes(folder)
-    begun, there = (storage.read_if_there(join(folder, name)) for name in (SETTINGS, MANIFEST))
-    if begun and there and json.loads(begun)["fingerprint"] == fingerprint:
-        finished: dict[str, Any] = json.loads(there)
-        if _is_whole(finished, sizes):
-            return finished
+    begun, finished = (storage.read_document(join(folder, name)) or {} for name in (SETTINGS, MANIFEST))
+    if begun.get("fingerprint") == fingerprint and _is_whole(finished, sizes):
+        return finished
     # The manifest goes first: whatever a kill leaves here is not taken for a finished export.
     for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == SETTINGS)):
         if name not in (lease.LOCK, lease.LEASE):
@@ -125,9 +123,9 @@ def _is_whole(manifest: dict[str, Any], sizes: dict[str, int]) -> bool:
 
     Its readers take all files of these names, and publishing deletes those on the Hub that are not here.
     """
-    written = {name: size for part in manifest["parts"].values() for name, size in part["files"].items()}
+    written = {name: size for part in manifest.get("parts", {}).values() for name, size in part["files"].items()}
     there = {name: size for name, size in sizes.items() if re.fullmatch(FILES, name)}
-    return there == written and sizes.get(CARD, 0) > 0
+    return bool(manifest) and there == written and sizes.get(CARD, 0) > 0
 
 
 def _write(part: Part, folder: str, file_type: FileType, progress: Progress, shard_bytes: int) -> Exported:

@@ -102,7 +102,7 @@ def _draft(folder: str, name: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="character-factory-export-") as temporary:
             yield str(Path(temporary) / name)
         return
-    path = Path(folder) / f"{name}{DRAFT}"
+    path = Path(folder) / f".{name}{DRAFT}"
     try:
         yield str(path)
     finally:

@@ -114,7 +114,9 @@ def find_sources(config: RunConfig, what: What, form: Format, file_type: FileTyp
         for name, some in tables.items()
     ]
     if not any(part.rows for part in parts):
-        raise InputError(f"{parts[0].tables[0].path}: no row was accepted; see `rejected` in its manifest.json for why")
+        raise InputError(
+            f"{parts[0].tables[0].path}: no row was accepted; see `rejected` in its _manifest.json for why"
+        )
     if form == "opencharacter":
         parts.append(_characters(config, dialogues, what, sum(tables.values(), ())))
         made[CHARACTERS_PART] = [_made(table, what) for table in parts[-1].tables]

@@ -19,13 +19,13 @@ import pyarrow.fs as pafs
 from fsspec.implementations.local import LocalFileSystem
 
 from factory import storage
+from factory.aside import is_apart
 from factory.config import RunConfig
 from factory.errors import InputError
 from factory.report.outputs import is_of_data
 from factory.tables import MANIFEST, SETTINGS, SUFFIX
 
 State = Literal["finished", "half done", "not run"]
-ASIDE = ("superseded/", "_scratch/")
 REMOTE_THREADS = 32
 """Files of an object store that are read at a time: a round trip takes longer than a column."""
 
@@ -196,7 +196,7 @@ def _listed(output: str) -> dict[str, Place]:
     folders: dict[str, dict[str, int]] = {}
     for path, size in storage.sizes(output).items():
         folder, _, name = path.rpartition("/")
-        if name.endswith((SUFFIX, MANIFEST, SETTINGS)) and not path.startswith(ASIDE):
+        if name.endswith((SUFFIX, MANIFEST, SETTINGS)) and not is_apart(path):
             folders.setdefault(folder, {})[name] = size
     return {folder: Place(storage.join(output, folder), sizes) for folder, sizes in folders.items() if folder}
 

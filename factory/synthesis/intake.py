@@ -62,9 +62,9 @@ def take_in(
     stats = [asdict(file) for file in files]
     decided = {**settings, "files": stats, "limit": limit}
     fingerprint = fingerprint_of(decided)
-    finished = table.manifest()
     table.begin(fingerprint, decided, progress.say)
-    if finished and table.manifest():
+    finished = table.manifest()
+    if finished:
         progress.done(finished, skipped=True)
         return finished
     exchange = Exchange(

@@ -1,21 +1,23 @@
 """The trained model as a Hugging Face folder: weights, tokenizer, chat template, generation config, card."""
 
 import json
+import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factory import storage
+from factory import aside, moving, storage
 from factory.config import EMBEDDED
 from factory.licences import public_name
+from factory.models import MANIFEST
+from factory.moving import COPYING
 from factory.training.dialogue import tokenizer_for
 
 if TYPE_CHECKING:
     from factory.training.worker import Setup
-
-MANIFEST = "manifest.json"
 
 
 def export_model(weights: dict[str, Any], base_folder: str, setup: "Setup") -> None:
@@ -89,34 +91,51 @@ def _generation_config(model: Any, base_folder: str, end: int) -> Any:
 
 
 def publish(staged: Path, target: str) -> None:
-    """Put a finished folder in its place; a kill leaves the old one, the new one, or one without manifest."""
+    """Put a finished folder in its place; a kill leaves the old one, the new one, or one marked as not whole."""
     if "://" in target:
-        storage.delete_folder(target)
-        names = sorted((path.name for path in staged.iterdir()), key=lambda name: name == MANIFEST)
-        for name in names:
+        storage.write_bytes(storage.join(target, COPYING), b"")
+        for name in sorted(storage.sizes(target), key=lambda name: name != MANIFEST):
+            if name != COPYING:
+                storage.delete_file(storage.join(target, name))
+        for name in sorted((path.name for path in staged.iterdir()), key=lambda name: name == MANIFEST):
             storage.put_file(str(staged / name), storage.join(target, name))
+        storage.delete_file(storage.join(target, COPYING))
         return
     draft = Path(f"{target}.{uuid.uuid4().hex}.tmp")
     try:
         shutil.move(staged, draft)
+        for file in draft.iterdir():
+            storage.sync(str(file))
         shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
+        storage.sync(os.path.dirname(target))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def finished_fingerprint(folder: str) -> str | None:
     """The fingerprint of the run that a model's folder came out of; None where none is finished."""
-    path = storage.join(folder, MANIFEST)
-    if not storage.exists(path):
-        return None
-    return str(json.loads(storage.read_bytes(path))["fingerprint"])
+    fingerprint = (storage.read_document(storage.join(folder, MANIFEST)) or {}).get("fingerprint")
+    return None if fingerprint is None else str(fingerprint)
 
 
-def set_aside(output: str, folder: str, fingerprint: str) -> None:
-    """Move a model that other settings made to `superseded/`."""
+def set_aside(output: str, name: str, fingerprint: str, say: Callable[[str], object] = lambda line: None) -> None:
+    """Move a model that other settings made to `superseded/`, and take back one that these made."""
+    moving.settle(output, name, MANIFEST)
+    folder = storage.join(output, name)
     before = finished_fingerprint(folder)
-    if before and before != fingerprint:
-        aside = storage.join(output, "superseded", f"model-{before}")
-        storage.delete_folder(aside)
-        storage.move_folder(folder, aside, MANIFEST)
+    if before == fingerprint:
+        return
+    if before or _is_anothers(folder):
+        place = aside.set_aside(output, name, before or aside.UNKNOWN, MANIFEST)
+        say(f"{name}: was not trained with these settings; it is in {place}")
+    kept = aside.kept(output, name, fingerprint, MANIFEST)
+    whole = [one for one in kept if finished_fingerprint(storage.join(output, one)) == fingerprint]
+    if whole:
+        storage.delete_folder(folder)  # half of one that a kill left
+        moving.move_folder(output, whole[0], name, MANIFEST)
+
+
+def _is_anothers(folder: str) -> bool:
+    """Whether a folder holds what no training of ours put there, nor began to."""
+    return storage.exists(folder) and not storage.exists(storage.join(folder, COPYING))

@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ class History:
         parts = storage.join(folder, PARTS)
         paths = [storage.join(parts, name) for name in storage.list_names(parts, ".jsonl")]
         for path in [*paths, storage.join(folder, METRICS)]:
-            if storage.exists(path):
-                for line in storage.read_bytes(path).decode().splitlines():
+            for line in (storage.read_if_there(path) or b"").splitlines():
+                with suppress(ValueError, TypeError, KeyError):  # a damaged line: what it told is not shown
                     self._keep(json.loads(line))
         self._board = Path(tempfile.mkdtemp(prefix="character-factory-")) if "://" in folder else Path(folder, BOARD)
         self._writer = SummaryWriter(str(self._board))

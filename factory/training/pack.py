@@ -102,7 +102,7 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
     manifest = manifest_of(
         table.name, curated["ok"], counts, progress.timing(counts), fingerprint, **figures, shards=shards
     )
-    table.finish(manifest)
+    table.finish(manifest, repeatable=True)
     progress.done(manifest)
     return Packed(table, manifest)
 
@@ -129,7 +129,7 @@ def curated_manifest(source: Table) -> dict[str, Any]:
     if not manifest["ok"]:
         raise InputError(
             f"{source.path}: none of its {manifest['rows_in']:,} dialogues is accepted, so there is nothing "
-            "to train on or to validate with; look at the reasons in its manifest.json"
+            "to train on or to validate with; look at the reasons in its _manifest.json"
         )
     return manifest
 

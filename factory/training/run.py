@@ -68,7 +68,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     fingerprint = fingerprint_of(decided)
     table.begin(fingerprint, decided, progress.say)
     model_folder = storage.join(config.output, "model")
-    set_aside(config.output, model_folder, fingerprint)
+    set_aside(config.output, "model", fingerprint, progress.say)
     finished = table.manifest()
     if finished and finished_fingerprint(model_folder) == fingerprint:
         progress.done(finished, skipped=True)
@@ -278,7 +278,10 @@ def _finish(table: Table, model: Located, setup: Setup, board: Board, progress: 
 
 def _gain(table: Table, setup: Setup) -> Gain | None:
     validations = Table(table.path, "validation")
-    both = in_both(*(validations.read(f"step-{step:08}") for step in (0, setup.order.steps)))
+    names = [f"step-{step:08}" for step in (0, setup.order.steps)]
+    if not {*names} <= {*validations.shards()}:  # one that could not be read was dropped
+        return None
+    both = in_both(*map(validations.read, names))
     if not both.num_rows:
         return None
     before, after, tokens = (both[name].to_numpy() for name in ("loss", "loss_after", "tokens"))

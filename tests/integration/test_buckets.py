@@ -65,17 +65,6 @@ def test_a_table_that_cannot_be_moved_aside_is_not_begun_anew(undeletable):
     assert json.loads(storage.read_bytes(f"{table.path}/_settings.json"))["fingerprint"] == "one"
 
 
-def test_a_table_is_moved_with_its_manifest_first_and_its_settings_last(s3, monkeypatch):
-    table, there = begun(f"{s3}/moved"), []
-    fs, _ = storage.filesystem(table.path)
-    remove = fs.rm
-    monkeypatch.setattr(fs, "rm", lambda names: (remove(names), there.append(storage.sizes(table.path))))
-    before = sorted(storage.sizes(table.path))
-    table.begin("two", {})
-    assert [sorted(names) for names in there] == [sorted({*before} - {"manifest.json"}), ["_settings.json"], []]
-    assert sorted(storage.sizes(f"{s3}/moved/superseded/profiles-one")) == before
-
-
 @pytest.mark.parametrize(("path", "package"), [("s3://bucket/run/a", "s3fs"), ("gs://bucket/run/a", "gcsfs")])
 def test_a_listing_of_a_bucket_never_comes_out_of_a_cache(path, package, monkeypatch):
     pytest.importorskip(package, reason=f"{package} is not installed")

@@ -74,6 +74,7 @@ def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
     table, said = Table(str(tmp_path), "dialogues/generate-lima"), []
     made = {"ref": "org/name", "sampling": {"temperature": 0.6, "top_p": 1.0}, "files": list(range(100)), "seed": 1}
     table.begin("one", made, said.append)
+    table.write("0", [], PERSONAS)
     table.begin("one", made, said.append)
     assert said == []
     changed = made | {"sampling": {"temperature": 0.7, "top_p": 1.0}, "structured": "none", "files": [1]}
@@ -91,6 +92,7 @@ def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
 def test_a_table_of_which_everything_changed_names_some_of_it(tmp_path):
     table, said = Table(str(tmp_path), "profiles"), []
     table.begin("one", {}, said.append)
+    table.write("0", [], PERSONAS)
     table.begin("two", {f"setting-{n}": n for n in range(12)}, said.append)
     assert "setting-4 was null and is 4, 7 more differ;" in said[0]
 

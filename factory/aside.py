@@ -1,0 +1,41 @@
+"""What other settings made, set aside in an output's `superseded/`: never overwritten, and brought back when wanted.
+
+superseded/<table, with - for />-<fingerprint>      also with -2, -3 and so on, where there is one already
+"""
+
+import re
+
+from factory import moving, storage
+
+FOLDER = "superseded"
+UNKNOWN = "unknown"
+"""In place of the fingerprint of what does not say what it was made of."""
+
+
+def is_apart(path: str) -> bool:
+    """Whether a file, by its path from the output, is of no table that counts: set aside, intermediate or damaged."""
+    folders = path.split("/")[:-1]
+    return folders[:1] == [FOLDER] or any(folder.startswith("_") for folder in folders)
+
+
+def set_aside(output: str, name: str, fingerprint: str, manifest: str) -> str:
+    """Move a table or model to `superseded/`, beside what is there, and return its path."""
+    there = {*kept(output, name, fingerprint, manifest)}
+    stem = _stem(name, fingerprint)
+    target = next(one for n in range(1, len(there) + 2) if (one := stem if n == 1 else f"{stem}-{n}") not in there)
+    moving.move_folder(output, name, target, manifest)
+    return storage.join(output, target)
+
+
+def kept(output: str, name: str, fingerprint: str, manifest: str) -> list[str]:
+    """List the paths, from the output, of what was set aside of a table or model with a fingerprint."""
+    pattern = re.compile(rf"{re.escape(_stem(name, fingerprint))}(-\d+)?")
+    there = [f"{FOLDER}/{one}" for one in storage.list_names(storage.join(output, FOLDER), "")]
+    found = [one for one in there if pattern.fullmatch(one)]
+    for one in found:
+        moving.settle(output, one, manifest)
+    return [one for one in found if storage.exists(storage.join(output, one))]
+
+
+def _stem(name: str, fingerprint: str) -> str:
+    return f"{FOLDER}/{name.replace('/', '-')}-{fingerprint}"

@@ -1,0 +1,161 @@
+"""Whatever an output is called, nothing beside it is read, moved or deleted: on local disk and in a bucket."""
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from factory import lease, moving, storage
+from factory.errors import StorageError
+from factory.tables import MANIFEST, PERSONAS, Table
+from factory.training.export import publish
+from tests.unit.test_tables import persona_row
+
+PRINTABLE = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isprintable() and c != "/")
+SIGNS = "?*[]{}()#%&+ !^-~$@=:;,'\"\\|<>`.é日"
+NAMES = st.text(st.sampled_from(SIGNS) | st.sampled_from("run12") | st.sampled_from(PRINTABLE), min_size=1, max_size=8)
+SERIAL = itertools.count()
+
+
+def neighbours(name: str) -> set[str]:
+    """Names that a pattern, a prefix or a client's own reading of `name` might take for it."""
+    plain = {name.replace(sign, "x") for sign in "?*[]{}!#%&+ "}
+    return {
+        *plain, f"{name}2", f"{name}x", name[:-1], name.split("#")[0], name.split("?")[0], name.split("[")[0] + "a",
+        name.split("[")[0] + "b", "run1", "run12", "r", name.rstrip(), name.upper() + "2",
+    } - {name, "", ".", ".."}  # fmt: skip
+
+
+def fill(folder: str) -> None:
+    for file in ("profiles/0.parquet", "superseded/profiles-one/0.parquet"):
+        storage.write_bytes(f"{folder}/{file}", folder.encode())
+
+
+def contents(base: str, beside: str) -> dict[str, object]:
+    """What is in a folder, without one below it, with what changes where a file is written again."""
+    fs, name = storage.filesystem(base)
+    found = {path.removeprefix(f"{name}/"): info for path, info in fs.find(name, detail=True).items()}
+    return {path: info.get("ETag") or info["ino"] for path, info in found.items() if not path.startswith(f"{beside}/")}
+
+
+def work(output: str, staged: Callable[[], Path]) -> None:
+    """Everything that a run does with folders of its output."""
+    storage.check_writable(output)
+    with lease.held(output):
+        table = Table(output, "profiles")
+        table.begin("one", {"a": 1})
+        table.write("0", [persona_row("a", 1)], PERSONAS)
+        table.finish({"fingerprint": "one", "ok": 1})
+        table.begin("two", {"a": 2})
+        table.write("0", [persona_row("b", 1)], PERSONAS)
+        table.begin("one", {"a": 1})
+        assert table.shards() == ["0"]
+        assert table.read("0")["persona"].to_pylist() == ["a"]
+        for _ in range(2):
+            publish(staged(), f"{output}/model")
+        assert sorted(storage.sizes(f"{output}/model")) == ["config.json", "manifest.json"]
+        storage.delete_folder(f"{output}/profiles")
+        assert storage.list_names(f"{output}/profiles", "") == []
+        storage.delete_folder(f"{output}/superseded")
+    left = {"model/config.json", "model/manifest.json"}
+    assert set(storage.sizes(output)) - {lease.LOCK} == left
+
+
+@pytest.fixture(scope="module")
+def places(s3, tmp_path_factory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("names")
+
+    def staged() -> Path:
+        made = folder / f"staged-{next(SERIAL)}"
+        made.mkdir()
+        for name in ("config.json", "manifest.json"):
+            (made / name).write_text("{}")
+        return made
+
+    return SimpleNamespace(s3=f"{s3}/names", local=str(folder), staged=staged)
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=NAMES)
+@example(name="run?")
+@example(name="run*")
+@example(name="r[a-z]n")
+@example(name="[!x]")
+@example(name="run{1,2}")
+@example(name="run#12")
+@example(name="a::b")
+@example(name="100%25 + 7&c=d")
+def test_no_name_touches_what_is_beside(places, where, name):
+    if name in (".", "..") or len(name.encode()) > 200:
+        return
+    base = f"{getattr(places, where)}/{next(SERIAL)}"
+    if where == "local":
+        Path(base).mkdir()
+    for one in neighbours(name):
+        fill(f"{base}/{one}")
+    before = contents(base, name)
+    work(f"{base}/{name}", places.staged)
+    assert contents(base, name) == before
+    storage.delete_folder(f"{base}/{name}")
+    assert contents(base, name) == before
+
+
+def test_a_file_of_the_folders_own_name_stays(s3):
+    base = f"{s3}/own-name"
+    storage.write_bytes(f"{base}/profiles", b"a file")
+    storage.write_bytes(f"{base}/profiles2/0", b"beside")
+    storage.delete_folder(f"{base}/profiles")
+    assert storage.sizes(base) == {"profiles": 6, "profiles2/0": 6}
+    assert storage.sizes(f"{base}/profiles") == {}
+
+
+def test_a_consoles_mark_of_a_folder_is_no_file(s3):
+    base = f"{s3}/marks"
+    fs, _ = storage.filesystem(base)
+    for key in ("run/", "run/profiles/"):
+        fs.call_s3("put_object", Bucket="factory-test", Key=f"marks/{key}", Body=b"")
+    table = Table(f"{base}/run", "profiles")
+    table.begin("one", {})
+    table.write("0", [], PERSONAS)
+    assert set(storage.sizes(f"{base}/run")) == {"profiles/_settings.json", "profiles/0.parquet"}
+    assert storage.list_names(f"{base}/run", "") == ["profiles"]
+    table.begin("two", {})
+    assert set(storage.sizes(f"{base}/run/superseded/profiles-one")) == {"_settings.json", "0.parquet"}
+
+
+@pytest.mark.parametrize("name", ["a?versionId=7", "../other", "a/./b"])
+def test_a_key_that_its_client_would_change_is_refused(s3, name):
+    with pytest.raises(StorageError, match="rename it"):
+        storage.check_writable(f"{s3}/{name}")
+
+
+def test_a_folder_is_moved_with_its_manifest_copied_last_and_deleted_first(s3, monkeypatch):
+    output = f"{s3}/moved"
+    table = Table(output, "profiles")
+    table.begin("one", {})
+    for shard in "012":
+        table.write(shard, [], PERSONAS)
+    table.finish({"ok": 0})
+    fs, _ = storage.filesystem(output)
+    done: list[tuple[str, str]] = []
+    for name in ("cp_file", "rm_file"):
+        act = getattr(fs, name)
+        monkeypatch.setattr(
+            fs,
+            name,
+            lambda path, *to, act=act, name=name: (act(path, *to), done.append((name, path.rsplit("/", 1)[1]))),
+        )
+    before = storage.sizes(table.path)
+    moving.move_folder(output, "profiles", "superseded/profiles-one", MANIFEST)
+    copied, deleted = ([file for act, file in done if act == name] for name in ("cp_file", "rm_file"))
+    assert copied[-1] == MANIFEST
+    assert deleted[:2] == [moving.COPYING, MANIFEST]
+    assert deleted[-1] == moving.MOVED
+    assert storage.sizes(f"{output}/superseded/profiles-one") == before
+    assert storage.sizes(table.path) == {}
