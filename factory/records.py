@@ -339,6 +339,7 @@ class Feedback:
 
     `messages` ends in the reply, which is number `turn` of its conversation, from 0. `session_id` is a
     hash of the conversation's own random id. `vote` is `up`, `down` or `none` (taken back). `time` is UTC.
+    `number` rises with each vote that a page takes, whatever its machine's clock does.
     """
 
     feedback_id: str
@@ -351,6 +352,7 @@ class Feedback:
     messages: tuple[Message, ...]
     vote: str
     time: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

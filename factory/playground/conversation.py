@@ -1,5 +1,6 @@
 """A conversation with one character: what was said, as one message history a model."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,8 @@ from factory.records import Feedback, Message, Persona, content_id
 
 VOTES = {True: "up", False: "down"}
 """A vote by what the page calls it; anything else takes it back."""
+_NUMBERS = itertools.count(1)
+"""Of votes. A conversation lives in one process, so all votes on a reply have theirs from here."""
 
 
 @dataclass(frozen=True)
@@ -102,4 +105,5 @@ def feedback(conversation: Conversation, name: str, turn: int, liked: object) ->
         messages=conversation.messages(name, turn + 1),
         vote=VOTES[liked] if isinstance(liked, bool) else "none",
         time=datetime.now(UTC).isoformat(timespec="microseconds"),
+        number=next(_NUMBERS),
     )

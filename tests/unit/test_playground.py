@@ -136,6 +136,22 @@ def test_a_vote_told_again_is_one_row_and_the_last_one_given_stays(tmp_path):
     assert {row["vote"] for row in rows(table)} == {"up"}
 
 
+def test_a_clock_set_back_loses_no_vote(tmp_path):
+    table = open_table(str(tmp_path))
+    for given in (vote(True, time="2026-06-01T12:00:00"), vote(False, time="2026-06-01T09:00:00")):
+        keep(table, [given])
+    assert [(row["vote"], row["time"]) for row in rows(table)] == [("down", "2026-06-01T09:00:00")]
+
+
+def test_a_vote_on_a_row_without_a_number_wins(tmp_path):
+    table, first = open_table(str(tmp_path)), vote(True)
+    keep(table, [first])
+    (shard,) = table.shards()
+    table.write_arrow(shard, table.read(shard).drop_columns(["number"]))
+    keep(table, [vote(False)])
+    assert [row["vote"] for row in rows(table)] == ["down"]
+
+
 def test_an_address_may_ask_so_often_a_minute():
     allowance = Allowance()
     assert [allowance.wait_s(float(at), 3) for at in range(3)] == [0, 0, 0]
