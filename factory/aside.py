@@ -15,7 +15,7 @@ UNKNOWN = "unknown"
 def is_apart(path: str) -> bool:
     """Whether a file, by its path from the output, is of no table that counts: set aside, intermediate or damaged."""
     folders = path.split("/")[:-1]
-    return folders[:1] == [FOLDER] or any(folder.startswith("_") for folder in folders)
+    return folders[:1] == [FOLDER] or any(folder.startswith(("_", ".")) for folder in folders)
 
 
 def set_aside(output: str, name: str, fingerprint: str, manifest: str) -> str:

@@ -13,9 +13,9 @@ from fsspec.implementations.local import LocalFileSystem
 from factory import storage
 from factory.storage import join
 
-COPYING = "_copying"
+COPYING = ".copying"
 """In a folder that another one is being copied to; it holds the path of that one."""
-MOVED = "_moved"
+MOVED = ".moved"
 """In a folder whose files have all been copied; it holds the path that they were copied to."""
 
 

@@ -24,6 +24,8 @@ from factory.errors import StorageError
 
 PROJECT = Path(__file__).parent.parent
 PROBE = ".writable-"
+DRAFT = ".tmp"
+"""How the names of local files end that are not whole."""
 BUCKETS = ("s3://", "gs://")
 CLIENTS = ("botocore", "aiobotocore", "gcsfs", "google")
 """The packages whose errors tell of storage."""
@@ -172,7 +174,7 @@ def _write(path: str, data: bytes) -> None:
         return
     folder, file_name = os.path.split(name)
     # Readers of a folder of Parquet files pass over names that begin so, and a kill may leave it there.
-    draft = f"{folder}/.{file_name}.{uuid.uuid4().hex}.tmp"
+    draft = f"{folder}/.{file_name.removeprefix('.')}.{uuid.uuid4().hex}{DRAFT}"
     try:
         with _created(draft) as file:
             file.write(data)

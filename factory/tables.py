@@ -1,14 +1,14 @@
 """Records to Parquet and back: a table is a folder of shards and, once it is whole, a manifest.
 
-    <table>/_settings.json      fingerprint of the settings and inputs that its shards are made of
+    <table>/.settings.json      fingerprint of the settings and inputs that its shards are made of
     <table>/<shard>.parquet     a few dozen to a few thousand rows
-    <table>/_manifest.json      written last: no manifest, not finished
+    <table>/.manifest.json      written last: no manifest, not finished
 
 A shard is the unit of work: it is written whole under a name that its rows decide, so writing it
 twice changes nothing. That is what makes a killed run resume exactly once: the shards that are
 there are done, the others are not. A table whose fingerprint differs is moved aside, not mixed, and
 comes back when its settings do. What cannot be read any more counts as not there. Whatever is no row
-begins with `_` or `.`, which readers of a folder of Parquet files pass over.
+begins with `.`: Arrow and what is built on it pass over `_` too, but `datasets` reads that as rows.
 """
 
 import dataclasses
@@ -52,14 +52,14 @@ from factory.records import (
 
 Row = Mapping[str, Any]
 
-MANIFEST = "_manifest.json"
-FORMER_MANIFEST = "manifest.json"
-"""Its name in outputs of version 0.1; `begin` renames it."""
-SETTINGS = "_settings.json"
+MANIFEST = ".manifest.json"
+SETTINGS = ".settings.json"
+FORMER = {"manifest.json": MANIFEST, "_settings.json": SETTINGS}
+"""Their names in outputs of earlier versions; `begin` renames them."""
 SUFFIX = ".parquet"
 REJECTED = "rejected-"
 """How shards begin in which input stands that was refused on reading."""
-DAMAGED = "_damaged/"
+DAMAGED = ".damaged/"
 """Where shards lie, in the table's folder, that could not be read."""
 MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
@@ -210,9 +210,9 @@ class Table:
         What there is of a table with the same fingerprint stays, or comes back from there.
         """
         moving.settle(self.output, self.name, MANIFEST)
+        self._rename_former()
         before = self._begun()
         if before and before["fingerprint"] == fingerprint:
-            self._take_over_manifest()
             return
         if self._is_empty():
             storage.delete_folder(self.path)
@@ -231,9 +231,10 @@ class Table:
     def kept(self, fingerprint: str) -> "Table | None":
         """What was set aside of this table with a fingerprint: a finished one, or that which has most shards."""
         names = aside.kept(self.output, self.name, fingerprint, MANIFEST)
-        found = [table for name in names if (table := Table(self.output, name))._is_made_with(fingerprint)]
-        for table in found:
-            table._take_over_manifest()
+        there = [Table(self.output, name) for name in names]
+        for table in there:
+            table._rename_former()
+        found = [table for table in there if table._is_made_with(fingerprint)]
         return max(found, key=lambda table: (table.manifest() is not None, len(table.shards())), default=None)
 
     def _is_made_with(self, fingerprint: str) -> bool:
@@ -244,13 +245,14 @@ class Table:
         """Whether nothing was written but settings, and what a kill left of writing them."""
         if not storage.exists(self.path):
             return True
-        return all(name == SETTINGS or name.startswith(".") for name in storage.sizes(self.path))
+        return all(name == SETTINGS or name.endswith(storage.DRAFT) for name in storage.sizes(self.path))
 
-    def _take_over_manifest(self) -> None:
-        former = storage.join(self.path, FORMER_MANIFEST)
-        if content := storage.read_if_there(former):
-            storage.write_bytes(storage.join(self.path, MANIFEST), content)
-            storage.delete_file(former)
+    def _rename_former(self) -> None:
+        for name, now in FORMER.items():
+            former = storage.join(self.path, name)
+            if content := storage.read_if_there(former):
+                storage.write_bytes(storage.join(self.path, now), content)
+                storage.delete_file(former)
 
     def finish(self, manifest: Mapping[str, Any], repeatable: bool = False) -> None:
         """Write the manifest: from now on the table is whole.
@@ -284,7 +286,7 @@ class Table:
             raise DamagedError.of(path, problem) from None
 
     def drop_damaged(self, shard: str) -> None:
-        """Take a shard that cannot be read out of the table, which is not finished then; it stays in `_damaged/`."""
+        """Take a shard that cannot be read out of the table, which is not finished then; it stays in `.damaged/`."""
         for name in (MANIFEST, shard + SUFFIX):
             path = storage.join(self.path, name)
             if (content := storage.read_if_there(path)) is not None:

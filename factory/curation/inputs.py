@@ -66,7 +66,7 @@ def find_inputs(config: RunConfig) -> Inputs:
     sources = tuple(_source(config, one) for one in curation.mixture or _all_sources(config))
     if not any(source.rows for source in sources):
         names = ", ".join(source.dialogues.path for source in sources)
-        raise InputError(f"{names}: no dialogue was accepted; see `rejected` in _manifest.json for the reasons")
+        raise InputError(f"{names}: no dialogue was accepted; see `rejected` in .manifest.json for the reasons")
     settings = {
         **curation.model_dump(exclude={"benchmark", "mixture"}),
         "seed": config.seed,

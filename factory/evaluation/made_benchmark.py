@@ -44,7 +44,7 @@ def write_benchmark(
         if not complete:
             raise ModelError(
                 f"engine.model {config.engine.model!r}: wrote questions for all tasks for none of {cast} personas; "
-                f"see `rejected` in {questions.path}/_manifest.json, and take a stronger model or fewer questions"
+                f"see `rejected` in {questions.path}/.manifest.json, and take a stronger model or fewer questions"
             )
         for task in TASKS:
             name = storage.join("rubrics", f"{task}.txt")

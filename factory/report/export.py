@@ -1,9 +1,9 @@
 """Dialogues to files that others read, with a card: streamed by one process, without Ray.
 
-    <folder>/_settings.json                        what it is made of; written first
+    <folder>/.settings.json                        what it is made of; written first
     <folder>/train-00000-of-00004.jsonl ...        whole files, a split each name
     <folder>/README.md                             the data set's card
-    <folder>/_manifest.json                        written last: no manifest, not finished
+    <folder>/.manifest.json                        written last: no manifest, not finished
 
 An export that was interrupted or has lost a file starts again, and one whose sources changed is made anew.
 """
@@ -25,12 +25,12 @@ from factory.report.export_figures import Figures
 from factory.report.export_shards import DRAFT, SHARD_BYTES, FileType, Written, cut, json_line, write_shards
 from factory.report.export_sources import CHARACTERS_PART, Part, Sources
 from factory.storage import join
-from factory.tables import MANIFEST, SETTINGS, Row, fingerprint_of
+from factory.tables import FORMER, MANIFEST, SETTINGS, Row, fingerprint_of
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
 _OURS = re.compile(
-    rf"\.?{FILES}({re.escape(DRAFT)})?|\.?(README\.md|_?manifest\.json|_settings\.json)(\.[0-9a-f]{{32}}\.tmp)?"
+    rf"\.?{FILES}({re.escape(DRAFT)})?|\.*(README\.md|manifest\.json|_?settings\.json)(\.[0-9a-f]{{32}}\.tmp)?"
     rf"|{re.escape(lease.LOCK)}|{re.escape(lease.LEASE)}|{re.escape(storage.PROBE)}[0-9a-f]{{32}}"
 )
 EXAMPLE_BYTES = 4000
@@ -63,7 +63,7 @@ def check_folder(folder: str) -> None:
     """
     there = storage.sizes(folder) if storage.exists(folder) else {}
     foreign = [name for name in there if not _OURS.fullmatch(name)]
-    if foreign or (set(there) - {lease.LOCK, lease.LEASE} and SETTINGS not in there):
+    if foreign or (set(there) - {lease.LOCK, lease.LEASE} and not {SETTINGS, *FORMER} & set(there)):
         held = foreign[0] if foreign else next(name for name in there if name != lease.LOCK)
         raise StorageError(f"output {folder}: holds {held}, which no export wrote; give --output an empty folder")
     storage.check_writable(folder)

@@ -115,7 +115,7 @@ def find_sources(config: RunConfig, what: What, form: Format, file_type: FileTyp
     ]
     if not any(part.rows for part in parts):
         raise InputError(
-            f"{parts[0].tables[0].path}: no row was accepted; see `rejected` in its _manifest.json for why"
+            f"{parts[0].tables[0].path}: no row was accepted; see `rejected` in its .manifest.json for why"
         )
     if form == "opencharacter":
         parts.append(_characters(config, dialogues, what, sum(tables.values(), ())))

@@ -129,7 +129,7 @@ def curated_manifest(source: Table) -> dict[str, Any]:
     if not manifest["ok"]:
         raise InputError(
             f"{source.path}: none of its {manifest['rows_in']:,} dialogues is accepted, so there is nothing "
-            "to train on or to validate with; look at the reasons in its _manifest.json"
+            "to train on or to validate with; look at the reasons in its .manifest.json"
         )
     return manifest
 

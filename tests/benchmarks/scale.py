@@ -49,7 +49,7 @@ def run(count: int) -> dict[str, float]:
             json.dumps({"output": f"{folder}/run", "engine": engine, "personas": {"source": str(source)}})
         )
         figures = run_job("synthesize", config)
-        manifest = json.loads((Path(folder) / "run/profiles/_manifest.json").read_text())
+        manifest = json.loads((Path(folder) / "run/profiles/.manifest.json").read_text())
         assert manifest["ok"] == count
         return figures
 

@@ -61,9 +61,9 @@ def submit(submitting: dict[str, str], *arguments: str) -> subprocess.CompletedP
 def test_a_submitted_job_does_the_same_as_one_run_here(submitting, tmp_path):
     done = submit(submitting, ENGINE, "dialogues.strategies=[generate]", f"output={tmp_path}/run")
     assert done.returncode == 0, done.stdout + done.stderr
-    manifest = json.loads((tmp_path / "run/profiles/_manifest.json").read_text())
+    manifest = json.loads((tmp_path / "run/profiles/.manifest.json").read_text())
     assert (manifest["rows_in"], manifest["ok"]) == (32, 32)
-    assert json.loads((tmp_path / "run/dialogues/generate-samples/_manifest.json").read_text())["ok"] == 24
+    assert json.loads((tmp_path / "run/dialogues/generate-samples/.manifest.json").read_text())["ok"] == 24
     assert "What was made" in done.stdout
 
 

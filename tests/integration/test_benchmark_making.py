@@ -106,7 +106,7 @@ def test_a_run_that_was_cut_goes_on_with_what_is_missing(made):
     questions = made.table(f"{TABLES}/questions")
     cut, *others = questions.shards()
     assert others
-    for path in (f"{questions.path}/{cut}.parquet", f"{questions.path}/_manifest.json"):
+    for path in (f"{questions.path}/{cut}.parquet", f"{questions.path}/.manifest.json"):
         storage.delete_file(path)
     before = manifest(made, "benchmark")
     said = made.finish(job="benchmark")

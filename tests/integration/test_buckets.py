@@ -62,7 +62,7 @@ def test_a_table_that_cannot_be_moved_aside_is_not_begun_anew(undeletable):
     table = begun(undeletable)
     with pytest.raises(StorageError, match="no permission"):
         table.begin("two", {})
-    assert json.loads(storage.read_bytes(f"{table.path}/_settings.json"))["fingerprint"] == "one"
+    assert json.loads(storage.read_bytes(f"{table.path}/.settings.json"))["fingerprint"] == "one"
 
 
 @pytest.mark.parametrize(("path", "package"), [("s3://bucket/run/a", "s3fs"), ("gs://bucket/run/a", "gcsfs")])

@@ -259,7 +259,7 @@ def test_a_run_without_a_good_dialogue_says_so_and_the_old_tables_are_kept(curat
     assert line.startswith("error: curated: none of 10 dialogues is good (too_short 10); loosen curation.quality")
     assert "Traceback" not in run.log()
     assert run.table("curated/train").manifest() is None
-    assert len(list(Path(run.output, "superseded").glob("curated-*/_manifest.json"))) == 2
+    assert len(list(Path(run.output, "superseded").glob("curated-*/.manifest.json"))) == 2
 
 
 def test_what_is_missing_is_told_before_anything_runs(made, tmp_path):
@@ -287,12 +287,12 @@ def test_what_is_missing_is_told_before_anything_runs(made, tmp_path):
     line = told(mixture=[{"corpus": "cake", "strategy": "rewrite"}])
     assert "rewrite-cake: there is no finished table" in line
     assert "make synthesize" in line
-    manifest = Path(run.output, "assignments", "bread", "_manifest.json")
+    manifest = Path(run.output, "assignments", "bread", ".manifest.json")
     manifest.write_text(manifest.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
     assert "other assignments" in told()
-    shutil.copy(Path(made.output, "assignments", "bread", "_manifest.json"), manifest)
+    shutil.copy(Path(made.output, "assignments", "bread", ".manifest.json"), manifest)
     for strategy in WEIGHTS:
-        counted = Path(run.output, "dialogues", f"{strategy}-bread", "_manifest.json")
+        counted = Path(run.output, "dialogues", f"{strategy}-bread", ".manifest.json")
         counted.write_text(json.dumps(json.loads(counted.read_text()) | {"ok": 0}))
     assert "no dialogue was accepted" in told()
     assert not Path(run.output, "curated").exists()

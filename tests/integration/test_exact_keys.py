@@ -123,10 +123,10 @@ def test_a_consoles_mark_of_a_folder_is_no_file(s3):
     table = Table(f"{base}/run", "profiles")
     table.begin("one", {})
     table.write("0", [], PERSONAS)
-    assert set(storage.sizes(f"{base}/run")) == {"profiles/_settings.json", "profiles/0.parquet"}
+    assert set(storage.sizes(f"{base}/run")) == {"profiles/.settings.json", "profiles/0.parquet"}
     assert storage.list_names(f"{base}/run", "") == ["profiles"]
     table.begin("two", {})
-    assert set(storage.sizes(f"{base}/run/superseded/profiles-one")) == {"_settings.json", "0.parquet"}
+    assert set(storage.sizes(f"{base}/run/superseded/profiles-one")) == {".settings.json", "0.parquet"}
 
 
 @pytest.mark.parametrize("name", ["a?versionId=7", "../other", "a/./b"])

@@ -126,15 +126,15 @@ def test_killed_half_way_it_starts_again_and_when_finished_it_is_skipped(tmp_pat
     run = Run(tmp_path, make_tables(tmp_path / "run", many, validation=100))
     out = Path(run.output) / "export" / "messages"
     run.kill_when(lambda: list(out.glob("*.tmp")), "--format", "messages", job="export")
-    assert not (out / "_manifest.json").exists()
+    assert not (out / ".manifest.json").exists()
     assert list(out.glob("*.tmp")), "it was killed in the middle of a file"
     assert not list(out.glob("train-*.jsonl"))
 
     assert "8,000 ok of 8,000" in run.finish("--format", "messages", job="export")
     assert sorted(path.name for path in out.iterdir() if path.name != ".running.lock") == [
         "README.md",
-        "_manifest.json",
-        "_settings.json",
+        ".manifest.json",
+        ".settings.json",
         "train-00000-of-00001.jsonl",
         "validation-00000-of-00001.jsonl",
     ]
@@ -169,17 +169,17 @@ def test_on_s3_it_is_the_same_and_a_killed_one_starts_again(made, s3, tmp_path):
     fs.put(made.output, name, recursive=True)
     run = Run(tmp_path, made.config | {"output": f"{s3}/export-run"})
     out = f"{run.output}/export/sharegpt"
-    run.kill_when(lambda: storage.exists(f"{out}/_settings.json"), "--format", "sharegpt", job="export")
+    run.kill_when(lambda: storage.exists(f"{out}/.settings.json"), "--format", "sharegpt", job="export")
     run.finish("--format", "sharegpt", job="export")
     made.finish("--format", "sharegpt", "--output", str(tmp_path / "local"), job="export")
     assert files_of(out) == files_of(str(tmp_path / "local"))
-    assert set(storage.sizes(out)) == {"README.md", "_settings.json", "_manifest.json", *files_of(out)}
+    assert set(storage.sizes(out)) == {"README.md", ".settings.json", ".manifest.json", *files_of(out)}
     assert "was finished before" in run.finish("--format", "sharegpt", job="export")
 
 
 def test_mistakes_are_one_line_and_leave_nothing(made, tmp_path):
     run = copied(made, tmp_path)
-    (Path(run.output) / "curated" / "train" / "_manifest.json").unlink()
+    (Path(run.output) / "curated" / "train" / ".manifest.json").unlink()
 
     def told(*arguments: str, **environment: str) -> str:
         run.environment = {"HF_TOKEN": "", **environment}
@@ -251,7 +251,7 @@ def test_the_hub_gets_the_card_and_the_data_and_nothing_else(made, tmp_path):
         assert hub.files[repo] == before
         line = refused("--push-to-hub", repo, HF_ENDPOINT="http://127.0.0.1:9")
         assert "http://127.0.0.1:9 does not answer" in line
-        assert (out / "_manifest.json").exists()
+        assert (out / ".manifest.json").exists()
 
 
 def test_trl_trains_on_it(made, tmp_path):
@@ -345,7 +345,7 @@ def test_two_at_once_do_not_mix(made, tmp_path):
     first = run.start_until(lambda: (out / ".running.lock").exists(), "--format", "messages", job="export")
     os.kill(first.pid, signal.SIGSTOP)
     try:
-        if first.poll() is None and not (out / "_manifest.json").exists():
+        if first.poll() is None and not (out / ".manifest.json").exists():
             assert run.start("--format", "messages", job="export").wait(60) == 2
             assert "another run works on it" in run.log()
     finally:

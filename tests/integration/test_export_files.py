@@ -156,7 +156,7 @@ def sources_of(config: dict, what: str = "curated", form: str = "messages", file
 
 def test_what_is_missing_or_does_not_belong_together_is_one_line(tmp_path):
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
-    (tmp_path / "curated/validation/_manifest.json").unlink()
+    (tmp_path / "curated/validation/.manifest.json").unlink()
     with pytest.raises(
         ConfigError, match=r"curated/validation: there is no finished table; run `make synth.* --what dia"
     ):
@@ -181,7 +181,7 @@ def test_dialogues_that_were_made_anew_are_not_taken_for_those_that_were_curated
     with pytest.raises(InputError, match=r"generate-samples: was made anew after .*curated/train; run `make curate`"):
         sources_of(config)
     assert sources_of(config, "dialogues").splits
-    (Path(dialogues.path) / "_manifest.json").unlink()  # what is not there tells nothing that is wrong
+    (Path(dialogues.path) / ".manifest.json").unlink()  # what is not there tells nothing that is wrong
     assert sources_of(config).splits
 
 
@@ -194,7 +194,7 @@ def test_a_table_that_holds_other_rows_than_it_says_is_not_finished(tmp_path):
         sources = sources_of(config)
         with pytest.raises(TableError, match=f"{ok} accepted rows by the manifest, but 4 are there"):
             export(sources, str(tmp_path / "out"), "jsonl", Progress())
-        assert not (tmp_path / "out" / "_manifest.json").exists()
+        assert not (tmp_path / "out" / ".manifest.json").exists()
 
 
 def test_of_a_character_whose_dialogues_were_all_left_out_nothing_is_published(tmp_path):
@@ -300,7 +300,7 @@ def test_the_card_says_where_near_duplicates_stayed_and_where_not_all_rows_were_
     for split in ("train", "validation"):
         table = Table(str(tmp_path), f"curated/{split}")
         manifest, settings = table.manifest(), table.settings()
-        (tmp_path / f"curated/{split}/_settings.json").write_text(
+        (tmp_path / f"curated/{split}/.settings.json").write_text(
             json.dumps({"fingerprint": "chosen", "settings": settings | {"similarity": None, "limit": 4}})
         )
         table.finish(manifest)
@@ -348,9 +348,9 @@ def test_an_export_that_has_lost_a_file_is_not_finished(tmp_path, name, how):
         return {path.name: path.read_bytes() for path in folder.glob("*-of-*")}
 
     export(sources, str(folder), "jsonl", Progress(), shard_bytes=15_000)
-    before, finished = data(), (folder / "_manifest.json").read_bytes()
+    before, finished = data(), (folder / ".manifest.json").read_bytes()
     export(sources, str(folder), "jsonl", Progress(), shard_bytes=15_000)
-    assert (folder / "_manifest.json").read_bytes() == finished
+    assert (folder / ".manifest.json").read_bytes() == finished
     if how == "gone":
         (folder / name).unlink()
     else:

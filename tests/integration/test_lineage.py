@@ -189,8 +189,8 @@ def test_steps_that_were_not_run_are_named(tmp_path):
 
 def test_a_step_that_is_half_done_shows_what_there_is(tmp_path):
     run = whole_run(str(tmp_path))
-    (tmp_path / "dialogues/generate-lima/_manifest.json").unlink()
-    (tmp_path / "checkpoints/_manifest.json").unlink()
+    (tmp_path / "dialogues/generate-lima/.manifest.json").unlink()
+    (tmp_path / "checkpoints/.manifest.json").unlink()
     found = lineage(run, dialogue(ADA, ASKED[0]))
     made = step(found, "dialogues/generate-lima")
     assert (made.state, made.total) == ("half done", 1)
@@ -200,7 +200,7 @@ def test_a_step_that_is_half_done_shows_what_there_is(tmp_path):
 
 def test_training_on_an_earlier_packing_is_told(tmp_path):
     run = whole_run(str(tmp_path))
-    manifest = tmp_path / "packed/train/_manifest.json"
+    manifest = tmp_path / "packed/train/.manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fingerprint": "another"}))
     training = step(lineage(run, dialogue(ADA, ASKED[0])), "checkpoints")
     assert training.notes == ["it was made of an earlier packed/train than is there now"]
@@ -254,7 +254,7 @@ def test_a_row_that_was_rejected_for_the_sake_of_people_tells_its_rule(tmp_path)
     rows = pq.read_table(made)
     reasons = pa.array([None, "toxic"], pa.string())
     pq.write_table(rows.set_column(rows.schema.get_field_index("reason"), "reason", reasons), made)
-    manifest = tmp_path / "curated/train/_manifest.json"
+    manifest = tmp_path / "curated/train/.manifest.json"
     asked = {"personal_data": ["email"], "phone_regions": ["US"], "toxicity": 0.9, "people": None}
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"safety": asked}))
     (row,) = step(lineage(run, dialogue(ADA, ASKED[1])), "curated/train").rows
@@ -264,7 +264,7 @@ def test_a_row_that_was_rejected_for_the_sake_of_people_tells_its_rule(tmp_path)
 def test_passwords_of_endpoints_are_not_told(tmp_path, monkeypatch, capsys):
     run = SmallRun(str(tmp_path / "run"))
     run.synthesis()
-    made = tmp_path / "run/profiles/_settings.json"
+    made = tmp_path / "run/profiles/.settings.json"
     document = json.loads(made.read_text())
     document["settings"]["revision"] = "https://me:se@cret/cret@host/v1?key=cret"
     made.write_text(json.dumps(document))

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from factory import models, storage
+from factory import models, moving, storage
 from factory.config import VllmEngine
 from factory.errors import ModelError, UnreachableError
 from factory.job import locate_model
+from factory.training.export import publish
 
 OLD, NEW = "0" * 39 + "1", "0" * 39 + "2"
 
@@ -153,3 +154,29 @@ def test_a_model_whose_template_refuses_a_system_message_is_told_before_a_run(tm
     template.write_text(refusing + template.read_text())
     with pytest.raises(ModelError, match=r"model'.*refuses a chat of system, user, assistant \(no system role\)"):
         locate_model(VllmEngine(model=str(folder)))
+
+
+@pytest.mark.parametrize("mark", [moving.COPYING, moving.MOVED])
+def test_a_model_that_is_half_in_its_bucket_is_refused(s3, mark):
+    ref = f"{s3}/half-{mark}/model"
+    for name in ("config.json", "model.safetensors", mark):
+        storage.write_bytes(f"{ref}/{name}", b"{}")
+    for ask in (models.locate, models.fetch):
+        with pytest.raises(ModelError, match=r"is not whole, as its manifest.json is not there yet; wait for"):
+            ask(ref)
+    storage.write_bytes(f"{ref}/manifest.json", b'{"fingerprint": "f"}')
+    assert models.locate(ref).ref == ref
+
+
+def test_a_model_that_is_being_published_is_marked_until_its_manifest(s3, tmp_path, monkeypatch):
+    target, states = f"{s3}/published/model", []
+    for name in ("a.json", "config.json", "manifest.json", "model.safetensors", "z.json"):
+        (tmp_path / "staged").mkdir(exist_ok=True)
+        (tmp_path / "staged" / name).write_text("{}")
+    put = storage.put_file
+    monkeypatch.setattr(
+        storage, "put_file", lambda local, path: (states.append(storage.sizes(target)), put(local, path))
+    )
+    publish(tmp_path / "staged", target)
+    assert all(moving.COPYING in names and "manifest.json" not in names for names in states)
+    assert sorted(storage.sizes(target)) == ["a.json", "config.json", "manifest.json", "model.safetensors", "z.json"]

@@ -220,7 +220,7 @@ def test_missing_and_unfinished_steps_are_told_with_their_commands(tmp_path, mak
     output = make_run(str(tmp_path / "run"))
     for name in ("curated", "checkpoints", "packed", "evaluation/tuned"):
         shutil.rmtree(f"{output}/{name}")
-    Path(output, "dialogues/generate-samples/_manifest.json").unlink()
+    Path(output, "dialogues/generate-samples/.manifest.json").unlink()
     Path(output, "evaluation/scores.json").unlink()
     _, shown = make_report(output, "seed=7")
     told = {note["text"].partition(":")[0]: note for note in shown["missing"]}
@@ -246,7 +246,7 @@ def test_braces_in_an_override_stay_as_they_are(tmp_path, make_report):
 def test_what_cannot_be_read_is_counted_and_told(tmp_path, make_report):
     output = make_run(str(tmp_path / "run"))
     Path(output, "profiles/00001.parquet").write_bytes(b"PAR1 not a table")
-    Path(output, "curated/train/_manifest.json").write_text("[]")
+    Path(output, "curated/train/.manifest.json").write_text("[]")
     Path(output, "evaluation/scores.json").write_text("{")
     with Path(output, "checkpoints/metrics.jsonl").open("a") as metrics:
         metrics.write('half a line\n{"kind": "step"}\n')
@@ -254,7 +254,7 @@ def test_what_cannot_be_read_is_counted_and_told(tmp_path, make_report):
     _, shown = make_report(output)
     told = "\n".join(shown["problems"])
     assert "profiles/00001.parquet: cannot be read" in told
-    assert "curated/train/_manifest.json: is no JSON object" in told
+    assert "curated/train/.manifest.json: is no JSON object" in told
     assert "evaluation/scores.json: is no JSON object" in told
     assert "metrics.jsonl: 1 lines are no JSON objects" in told
     assert "metrics.jsonl: 1 lines tell of no step" in told

@@ -130,7 +130,7 @@ def test_a_run_shows_the_data_of_another_that_it_trains_on(trained_elsewhere):
 def test_what_is_missing_of_the_other_run_is_not_for_this_one_to_make(trained_elsewhere):
     other = Path(trained_elsewhere.training.data)
     for split in ("train", "validation"):
-        (other / f"curated/{split}/_manifest.json").unlink()
+        (other / f"curated/{split}/.manifest.json").unlink()
     (note,) = [one for one in shown(trained_elsewhere)["missing"] if one["text"].startswith("Curated")]
     assert note["command"] == ""
     assert f"the run of {other}" in note["text"]

@@ -139,7 +139,7 @@ def test_unfinished_profiles_start_anew_where_refused_rows_cut_the_personas_anew
     run = make_run("recut", 33)
     run.finish()
     assert len(run.table("profiles").shards()) == 3
-    storage.delete_file(f"{run.table('profiles').path}/_manifest.json")  # as a killed run leaves it
+    storage.delete_file(f"{run.table('profiles').path}/.manifest.json")  # as a killed run leaves it
     with Path(run.config["personas"]["source"]).open("a") as file:
         file.write("-\n" * 17_400)
     run.finish()

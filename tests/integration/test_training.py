@@ -215,7 +215,7 @@ def unfinished_copy(undisturbed: Run, make_training, name: str, **training: obje
     run = make_training(name, **training)
     shutil.rmtree(run.output)
     shutil.copytree(undisturbed.output, run.output)
-    (Path(run.output) / "checkpoints/_manifest.json").unlink()
+    (Path(run.output) / "checkpoints/.manifest.json").unlink()
     shutil.rmtree(f"{run.output}/model")
     return run
 

@@ -321,10 +321,10 @@ def test_a_pilots_folder_without_tables_or_with_other_manifests_is_refused(tmp_p
     with pytest.raises(InputError, match="holds no finished table"):
         Pilot.read(str(tmp_path / "nowhere"))
     (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles/_manifest.json").write_text("{")
+    (tmp_path / "profiles/.manifest.json").write_text("{")
     with pytest.raises(InputError, match="is no manifest"):
         Pilot.read(str(tmp_path))
-    (tmp_path / "profiles/_manifest.json").write_text('{"rows_in": 3}')
+    (tmp_path / "profiles/.manifest.json").write_text('{"rows_in": 3}')
     with pytest.raises(InputError, match="has no 'ok'"):
         Pilot.read(str(tmp_path))
 

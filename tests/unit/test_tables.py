@@ -1,4 +1,6 @@
 import json
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import exchange as exchanging
-from factory.errors import StorageError, TableError
+from factory.errors import DamagedError, StorageError, TableError
 from factory.exchange import Exchange, runs_of
 from factory.normalise import shortened
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, key_of
@@ -103,7 +105,125 @@ def test_a_table_is_finished_when_its_manifest_is_there(tmp_path):
     assert table.manifest() is None
     table.finish({"ok": 3})
     assert table.manifest() == {"ok": 3}
-    assert json.loads((tmp_path / "profiles" / "_settings.json").read_text())["settings"] == {"a": 1}
+    assert json.loads((tmp_path / "profiles" / ".settings.json").read_text())["settings"] == {"a": 1}
+
+
+def finished(table: Table, name: str, say: object = None) -> None:
+    table.begin(name, {"name": name}, say or (lambda line: None))
+    if not table.manifest():
+        table.write("0", [persona_row(name, 0)], PERSONAS)
+        table.finish({"fingerprint": name, "ok": 1})
+
+
+def test_a_finished_table_comes_back_with_its_settings(tmp_path):
+    table, said = Table(str(tmp_path), "profiles"), []
+    finished(table, "a")
+    finished(table, "b")
+    table.begin("a", {"name": "a"}, said.append)
+    assert table.manifest() == {"fingerprint": "a", "ok": 1}
+    assert said[1] == (
+        f"profiles: was made with these settings before, and is taken back from {tmp_path}/superseded/profiles-a"
+    )
+    table.begin("b", {"name": "b"})
+    assert table.read("0")["persona"].to_pylist() == ["b"]
+    assert [path.name for path in (tmp_path / "superseded").iterdir()] == ["profiles-a"]
+
+
+def test_of_two_set_aside_none_is_overwritten_and_the_finished_one_comes_back(tmp_path):
+    table = Table(str(tmp_path), "profiles")
+    finished(table, "a")
+    finished(table, "b")
+    finished(Table(str(tmp_path), "elsewhere"), "b")
+    (tmp_path / "elsewhere").rename(tmp_path / "superseded/profiles-b")  # as an earlier version may have left it
+    table.begin("c", {})
+    assert sorted(path.name for path in (tmp_path / "superseded").iterdir()) == [
+        "profiles-a", "profiles-b", "profiles-b-2",
+    ]  # fmt: skip
+    (tmp_path / "superseded/profiles-b/.manifest.json").unlink()
+    table.begin("b", {"name": "b"})
+    assert table.manifest() == {"fingerprint": "b", "ok": 1}
+    assert (tmp_path / "superseded/profiles-b/0.parquet").exists()
+
+
+def test_an_unfinished_table_goes_on_when_it_comes_back(tmp_path):
+    table = Table(str(tmp_path), "profiles")
+    table.begin("a", {})
+    table.write("7", [], PERSONAS)
+    table.begin("b", {})  # ended before it wrote anything: nothing of it is kept
+    table.begin("a", {})
+    assert table.shards() == ["7"]
+    assert list((tmp_path / "superseded").iterdir()) == []
+
+
+@given(st.integers(0, 200), st.sampled_from([b"", b"[]", b"null", b"{}", b'{"a": 1}', b"\x00\xff"]))
+@settings(max_examples=40, deadline=None)
+def test_a_document_that_cannot_be_read_is_not_there(tmp_path_factory, cut, other):
+    folder = tmp_path_factory.mktemp("cut")
+    table = Table(str(folder), "profiles")
+    for name in (".manifest.json", ".settings.json"):
+        finished(table, "a")
+        path = folder / "profiles" / name
+        whole = path.read_bytes()
+        for content in (whole[: min(cut, len(whole) - 2)], other):
+            path.write_bytes(content)
+            assert table.settings() is None if "settings" in name else table.manifest() in (None, {"a": 1})
+        path.write_bytes(b"")
+    table.begin("a", {"name": "a"})
+    assert table.shards() == [], "of what nobody knows what it was made of, nothing is taken"
+    assert (folder / "superseded/profiles-unknown/0.parquet").exists()
+
+
+@given(st.integers(0, 2000))
+@settings(max_examples=40, deadline=None)
+def test_a_shard_that_is_cut_is_told_in_one_line_and_kept_apart(tmp_path_factory, cut):
+    folder = tmp_path_factory.mktemp("cut")
+    table = Table(str(folder), "profiles")
+    finished(table, "a")
+    path = folder / "profiles/0.parquet"
+    path.write_bytes(path.read_bytes()[: min(cut, path.stat().st_size - 1)])
+    with pytest.raises(DamagedError) as told:
+        table.read("0")
+    assert "\n" not in str(told.value)
+    assert (told.value.path, pickle.loads(pickle.dumps(told.value)).path) == (str(path), str(path))
+    table.drop_damaged("0")
+    assert (table.shards(), table.manifest()) == ([], None)
+    assert (folder / "profiles/.damaged/0.parquet").exists()
+
+
+def test_what_was_made_of_a_table_stays_where_that_is_mended(tmp_path):
+    table = Table(str(tmp_path), "curated/train")
+    table.begin("a", {})
+    table.write("0", [], PERSONAS)
+    made = {"fingerprint": "a", "finished": "2026-01-01"}
+    table.finish(made, repeatable=True)
+    table.drop_damaged("0")
+    table.finish({"fingerprint": "a", "finished": "2026-02-02"}, repeatable=True)
+    assert table.manifest() == made
+    table.finish({"fingerprint": "a", "finished": "2026-02-02"})
+    assert table.manifest()["finished"] == "2026-02-02"
+
+
+def test_documents_of_earlier_versions_are_renamed(tmp_path):
+    table = Table(str(tmp_path), "profiles")
+    finished(table, "a")
+    for name in ("manifest.json", "_settings.json"):
+        (tmp_path / "profiles" / f".{name.lstrip('_')}").rename(tmp_path / "profiles" / name)
+    assert table.manifest() is None
+    finished(table, "a")
+    assert sorted(path.name for path in (tmp_path / "profiles").iterdir()) == [
+        ".manifest.json", ".settings.json", "0.parquet",
+    ]  # fmt: skip
+
+
+def test_files_and_the_folders_that_name_them_are_synced(tmp_path, monkeypatch):
+    synced = set()
+    sync = os.fsync
+    monkeypatch.setattr("os.fsync", lambda handle: (synced.add(os.readlink(f"/proc/self/fd/{handle}")), sync(handle)))
+    finished(Table(str(tmp_path), "a/b"), "x")
+    places = {path.rpartition("/.")[0] if path.endswith(".tmp") else path for path in synced}
+    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")} <= places
+    files = {path.rpartition("/.")[2][:9] for path in synced if path.endswith(".tmp")}
+    assert files == {"0.parquet", "settings.", "manifest."}
 
 
 def test_accounts_that_do_not_add_up_are_an_error(tmp_path):

@@ -1,0 +1,90 @@
+"""Files that a loss of power left empty or cut: told once, made again, and nothing beside them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from factory import head
+from tests.integration.runs import GOOD_PROFILE, PROJECT
+from tests.integration.test_curate import speech
+
+INSTRUCTIONS = [{"corpus": "samples", "source": str(PROJECT / "data" / "instructions.jsonl")}]
+DIALOGUES = "dialogues/generate-samples"
+
+
+def contents(run, name: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(run.output, name).glob("*.parquet")}
+
+
+def cut(run, name: str, size: int = 0) -> str:
+    """Cut a table's first shard; returns its name."""
+    path = sorted(Path(run.output, name).glob("[!r]*.parquet"))[0]
+    path.write_bytes(path.read_bytes()[:size])
+    return path.name
+
+
+@pytest.fixture(scope="module")
+def run(make_module_run):
+    described = [{"contains": "a baker, number", "reply": json.dumps(GOOD_PROFILE)}]
+    engine = {"kind": "scripted", "default": speech("all alike"), "replies": described}
+    made = make_module_run(
+        "damaged",
+        60,
+        instructions=INSTRUCTIONS,
+        engine=engine,
+        curation={"similarity": None, "validation_fraction": 0.2},
+    )
+    made.finish()
+    return made
+
+
+def test_a_shard_of_a_half_done_table_is_made_again_alone(run):
+    before = contents(run, DIALOGUES)
+    shard = cut(run, DIALOGUES, 100)
+    Path(run.output, DIALOGUES, ".manifest.json").unlink()
+    shown = run.finish()
+    assert shown.count("; it is made again") == 1
+    assert f"{DIALOGUES}/{shard}: is damaged" in shown.replace("\n", "")
+    assert contents(run, DIALOGUES) == before, "the scripted engine says the same again"
+    assert Path(run.output, DIALOGUES, ".damaged", shard).stat().st_size == 100
+
+
+def test_a_shard_of_a_finished_table_is_made_again_when_it_is_wanted(run):
+    before = contents(run, "personas") | contents(run, "profiles")
+    shard = cut(run, "personas")
+    for path in Path(run.output, "profiles").glob("*.parquet"):
+        path.unlink()
+    Path(run.output, "profiles/.manifest.json").unlink()
+    assert run.finish().replace("\n", "").count(f"personas/{shard}: is damaged") == 1
+    assert contents(run, "personas") | contents(run, "profiles") == before
+
+
+def test_curation_goes_on_over_damaged_shards(run):
+    run.finish(job="curate")
+    before = contents(run, "curated/train")
+    finished = run.table("curated/train").manifest()["finished"]
+    shard = cut(run, "curated/train", 10)
+    run.table("curated/train").drop_damaged(shard.removesuffix(".parquet"))
+    run.finish(job="curate")
+    assert contents(run, "curated/train") == before
+    assert run.table("curated/train").manifest()["finished"] == finished, "what was trained on it stays"
+
+    shard = cut(run, DIALOGUES)
+    for split in ("train", "validation"):
+        Path(run.output, "curated", split, ".manifest.json").unlink()
+    assert run.start(job="curate").wait(300) == 2
+    last = run.log().strip().splitlines()[-1]
+    assert "there is no finished table; run `make synthesize`" in last
+    assert f"{DIALOGUES}/{shard}: is damaged" in run.log().replace("\n", "")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', '{"pid": 99999999999999999999, "started": 1}'])
+def test_a_note_of_a_head_that_cannot_be_read_is_none(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
+    (tmp_path / "local-head.json").write_text(content)
+    assert head.noted("local") is None
+    note = head.Head(1, 1.0, "127.0.0.1:1", "/tmp/x")
+    head.note("local", note)
+    assert json.loads((tmp_path / "local-head.json").read_text())["pid"] == 1
+    assert head.noted("local") is None, "that process started at another time"
