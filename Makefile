@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -99,6 +99,9 @@ plan: needs-config $(STAMP)  ## what a run will take, before it runs: CONFIG=FIL
 
 trace: needs-config $(STAMP)  ## where a row comes from and went: CONFIG=FILE ID=... or BLAME=TASK ARGS="--json key=value ..."
 	.venv/bin/python jobs/trace.py --config $(CONFIG) $(addprefix --id ,$(ID)) $(if $(BLAME),--blame "$(BLAME)") $(ARGS)
+
+prune: needs-config $(STAMP)  ## what changed settings set aside, with its size; ARGS=--yes deletes it: CONFIG=FILE
+	.venv/bin/python jobs/prune.py --config $(CONFIG) $(ARGS)
 
 export: needs-config needs-format $(STAMP)  ## curated dialogues to files for other tools, with a card: CONFIG=FILE FORMAT=messages|sharegpt|alpaca|opencharacter
 	.venv/bin/python jobs/export.py --config $(CONFIG) --format $(FORMAT) $(ARGS)

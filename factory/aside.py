@@ -4,12 +4,54 @@ superseded/<table, with - for />-<fingerprint>      also with -2, -3 and so on, 
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from factory import moving, storage
 
 FOLDER = "superseded"
 UNKNOWN = "unknown"
 """In place of the fingerprint of what does not say what it was made of."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A table that a run would set aside: how many rows of it are written, and why."""
+
+    name: str
+    rows: int
+    why: str
+
+
+@dataclass
+class Rehearsal:
+    """What a run would do to the tables that it opens, found without changing any."""
+
+    changes: list[Change] = field(default_factory=list)
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of each table, by its path, as if the run had made it."""
+
+
+_rehearsal: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)
+
+
+@contextmanager
+def rehearsing() -> Iterator[Rehearsal]:
+    """Have `Table.begin` note what it would do, and every table that it opens pass for finished."""
+    made = Rehearsal()
+    token = _rehearsal.set(made)
+    try:
+        yield made
+    finally:
+        _rehearsal.reset(token)
+
+
+def rehearsal() -> Rehearsal | None:
+    """Return the rehearsal that is going on."""
+    return _rehearsal.get()
 
 
 def is_apart(path: str) -> bool:
@@ -28,11 +70,14 @@ def set_aside(output: str, name: str, fingerprint: str, manifest: str) -> str:
 
 
 def kept(output: str, name: str, fingerprint: str, manifest: str) -> list[str]:
-    """List the paths, from the output, of what was set aside of a table or model with a fingerprint."""
+    """List the paths, from the output, of what was set aside of a table or model with a fingerprint.
+
+    What a kill left of moving one is mended first, but not in a rehearsal.
+    """
     pattern = re.compile(rf"{re.escape(_stem(name, fingerprint))}(-\d+)?")
     there = [f"{FOLDER}/{one}" for one in storage.list_names(storage.join(output, FOLDER), "")]
     found = [one for one in there if pattern.fullmatch(one)]
-    for one in found:
+    for one in [] if rehearsal() else found:
         moving.settle(output, one, manifest)
     return [one for one in found if storage.exists(storage.join(output, one))]
 

@@ -11,21 +11,22 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from factory import lease, models, stopping, storage
+from factory import consent, lease, models, stopping, storage
+from factory.aside import Change
 from factory.config import EMBEDDED, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine
 from factory.config_file import load_config
 from factory.credentials import redacted, scrubbed
 from factory.errors import ConfigError, DamagedError, FactoryError, Stopped, UserError
 from factory.model_check import check_folder
 from factory.models import Located
-from factory.progress import Progress
+from factory.progress import Progress, Silent
 from factory.stopping import GOES_ON
 from factory.tables import SUFFIX, Table
 
@@ -39,6 +40,8 @@ class Job:
 
     config: RunConfig
     progress: Progress
+    confirm: Callable[[], None] = lambda: None
+    """Look again what is to be set aside, once more is known; to be called before anything is paid for."""
 
     def model(self) -> Located:
         """The engine's model, known to be there.
@@ -97,6 +100,7 @@ def main(
     plan: Callable[[RunConfig, Progress], None],
     description: str | None,
     local_cpus: Callable[[RunConfig], int] | None = None,
+    opens: Callable[[Job], object] | None = None,
 ) -> None:
     """Run a job script and exit.
 
@@ -106,6 +110,7 @@ def main(
         plan: the dry run.
         description: for `--help`.
         local_cpus: the CPUs that a Ray of this machine's own offers, in name; by default its cores.
+        opens: the part of the job that opens its tables; where all are finished, it does nothing else.
     """
 
     def job() -> None:
@@ -113,10 +118,19 @@ def main(
         arguments = _parse(description)
         config = _config(arguments)
         with quiet(arguments.verbose) as errors:
+            changes = partial(_changes, opens, config)
             if arguments.dry_run:
                 plan(config, progress)
-            else:
-                _run(run, check, config, progress, errors, arguments.verbose, local_cpus(config) if local_cpus else 0)
+                with suppress(UserError):  # the plan told what is wrong, or could not be reached
+                    for line in consent.lines(changes()):
+                        progress.say(line)
+                return
+
+            def confirm() -> None:
+                consent.check(changes(), config.output, config.confirm_above_rows, arguments.yes, progress)
+
+            cpus = local_cpus(config) if local_cpus else 0
+            _run(run, check, Job(config, progress, confirm), errors, arguments.verbose, cpus)
 
     told(job)
 
@@ -173,6 +187,7 @@ def _parse(description: str | None) -> argparse.Namespace:
     parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, generate nothing")
     parser.add_argument("--limit", type=int, metavar="N", help="read the first N rows of each source")
+    parser.add_argument("--yes", action="store_true", help="set aside whatever changed settings make anew, unasked")
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and the workers say")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings laid over the file's")
     return parser.parse_intermixed_args()
@@ -185,25 +200,30 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
     return config.with_paths(storage.input_path, storage.output_path)
 
 
+def _changes(opens: Callable[[Job], object] | None, config: RunConfig) -> list[Change]:
+    return consent.foresee(partial(opens, Job(config, Silent()))) if opens else []
+
+
 def _run(
     run: Callable[[Job], None],
     check: Callable[[RunConfig], None],
-    config: RunConfig,
-    progress: Progress,
+    job: Job,
     errors: int,
     verbose: bool,
     local_cpus: int,
 ) -> None:
+    config, progress = job.config, job.progress
     storage.check_writable(config.output)
     check(config)
     with lease.held(config.output):
+        job.confirm()
         storage.write_bytes(storage.join(config.output, "config.json"), settings_document(config))
         from factory import local_ray, runtime
 
         runtime.start(verbose, local_cpus)
         local_ray.watch(partial(_end_without_ray, progress, errors))
         stopping.listen(progress.say)
-        _run_over_damage(run, Job(config, progress))
+        _run_over_damage(run, job)
         progress.summary()
     progress.say(f"Output: {config.output}")
 

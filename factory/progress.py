@@ -35,6 +35,13 @@ class Progress:
         """Print a line."""
         self._console.print(scrubbed(text), soft_wrap=True)
 
+    def ask(self, question: str) -> bool:
+        """Ask the person at the terminal; no answer is a no."""
+        try:
+            return self._console.input(question, markup=False).strip().lower() in ("y", "yes")
+        except EOFError:
+            return False
+
     def show(self, grid: Grid) -> None:
         """Print a table."""
         self._console.print(grid)
@@ -168,6 +175,18 @@ class Progress:
             self.say("Rejected, by reason (each row is kept with its raw text):")
             for line in reasons:
                 self.say(line)
+
+
+class Silent(Progress):
+    """Shows nothing: for work that is only rehearsed."""
+
+    def __init__(self) -> None:
+        self._console = Console(quiet=True)
+        self._bar = None
+        self._lines = []
+
+    def done(self, manifest: Mapping[str, Any], skipped: bool = False) -> None:
+        """Note nothing: the manifest may be one that is made up."""
 
 
 def _joined(steps: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -54,7 +55,7 @@ Row = Mapping[str, Any]
 
 MANIFEST = ".manifest.json"
 SETTINGS = ".settings.json"
-FORMER = {"manifest.json": MANIFEST, "_settings.json": SETTINGS}
+FORMER = {MANIFEST: "manifest.json", SETTINGS: "_settings.json"}
 """Their names in outputs of earlier versions; `begin` renames them."""
 SUFFIX = ".parquet"
 REJECTED = "rejected-"
@@ -63,6 +64,8 @@ DAMAGED = ".damaged/"
 """Where shards lie, in the table's folder, that could not be read."""
 MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
+MANY = 1 << 40
+"""More rows than a table has: of one that is still to be made, nobody knows how many."""
 CHANGES = 5
 """So many changed settings are told of a table that begins anew."""
 DETAIL_CHARACTERS = 20_000
@@ -190,7 +193,9 @@ class Table:
 
     def manifest(self) -> dict[str, Any] | None:
         """What the finished table says of itself; None where it is not finished."""
-        return storage.read_document(storage.join(self.path, MANIFEST)) or None
+        if (seen := aside.rehearsal()) and self.path in seen.manifests:
+            return seen.manifests[self.path]
+        return self._document(MANIFEST) or None
 
     def settings(self) -> dict[str, Any] | None:
         """The settings and inputs that its shards are made of; None where it was never begun."""
@@ -198,9 +203,14 @@ class Table:
         return begun and begun["settings"]
 
     def _begun(self) -> dict[str, Any] | None:
-        begun = storage.read_document(storage.join(self.path, SETTINGS)) or {}
+        begun = self._document(SETTINGS) or {}
         is_ours = isinstance(begun.get("fingerprint"), str) and isinstance(begun.get("settings"), dict)
         return begun if is_ours else None
+
+    def _document(self, name: str) -> dict[str, Any] | None:
+        """Read a document under its name, or that of earlier versions."""
+        there = (storage.read_document(storage.join(self.path, one)) for one in (name, FORMER[name]))
+        return next((one for one in there if one is not None), None)
 
     def begin(
         self, fingerprint: str, settings: Mapping[str, Any], say: Callable[[str], object] = lambda line: None
@@ -209,6 +219,9 @@ class Table:
 
         What there is of a table with the same fingerprint stays, or comes back from there.
         """
+        if seen := aside.rehearsal():
+            self._rehearse(seen, fingerprint, settings)
+            return
         moving.settle(self.output, self.name, MANIFEST)
         self._rename_former()
         before = self._begun()
@@ -218,22 +231,53 @@ class Table:
             storage.delete_folder(self.path)
         else:
             made_with = before["fingerprint"] if before else aside.UNKNOWN
-            why = _changes(before["settings"], settings) if before else f"its {SETTINGS} cannot be read"
+            why = _why_anew(before, settings)
             place = aside.set_aside(self.output, self.name, made_with, MANIFEST)
             say(f"{self.name}: begins anew, as {why}; the old one is in {place}")
         if kept := self.kept(fingerprint):
             moving.move_folder(self.output, kept.name, self.name, MANIFEST)
             say(f"{self.name}: was made with these settings before, and is taken back from {kept.path}")
+            self._rename_former()
             return
         document = {"fingerprint": fingerprint, "settings": settings}
         storage.write_bytes(storage.join(self.path, SETTINGS), _pretty(document))
+
+    def _rehearse(self, seen: aside.Rehearsal, fingerprint: str, settings: Mapping[str, Any]) -> None:
+        before, there = self._begun(), self._document(MANIFEST)
+        now = there
+        if not before or before["fingerprint"] != fingerprint:
+            if rows := self.rows_written():
+                seen.changes.append(aside.Change(self.name, rows, _why_anew(before, settings)))
+            kept = self.kept(fingerprint)
+            now = kept._document(MANIFEST) if kept else None
+        if not now:
+            # Of input the fingerprint is that of its rows, which may be the same in other files.
+            by_rows = before and there and there.get("fingerprint") != before["fingerprint"]
+            known = there["fingerprint"] if there and by_rows else fingerprint
+            now = {"fingerprint": known, "finished": None, "ok": MANY, "rows_in": MANY, "rejected": {}}
+        seen.manifests[self.path] = now
+
+    def rows_written(self) -> int:
+        """Count the rows that are there: by the manifest, or where it is not finished by its shards."""
+        if manifest := self._document(MANIFEST):
+            return int(manifest.get("rows_in", 0))
+
+        def rows(shard: str) -> int:
+            path = storage.join(self.path, shard + SUFFIX)
+            fs, name = storage.filesystem(path)
+            with storage.storage_errors(path), fs.open(name, "rb") as file:
+                try:
+                    return int(pq.ParquetFile(file).metadata.num_rows)
+                except pa.ArrowException:
+                    return 0
+
+        with ThreadPoolExecutor(storage.AT_ONCE) as pool:
+            return sum(pool.map(rows, self.shards()))
 
     def kept(self, fingerprint: str) -> "Table | None":
         """What was set aside of this table with a fingerprint: a finished one, or that which has most shards."""
         names = aside.kept(self.output, self.name, fingerprint, MANIFEST)
         there = [Table(self.output, name) for name in names]
-        for table in there:
-            table._rename_former()
         found = [table for table in there if table._is_made_with(fingerprint)]
         return max(found, key=lambda table: (table.manifest() is not None, len(table.shards())), default=None)
 
@@ -248,7 +292,7 @@ class Table:
         return all(name == SETTINGS or name.endswith(storage.DRAFT) for name in storage.sizes(self.path))
 
     def _rename_former(self) -> None:
-        for name, now in FORMER.items():
+        for now, name in FORMER.items():
             former = storage.join(self.path, name)
             if content := storage.read_if_there(former):
                 storage.write_bytes(storage.join(self.path, now), content)
@@ -355,6 +399,10 @@ class Beside(Table):
         found = pa.compute.index_in(rows[self.key], there[self.other_key])
         rows = rows.append_column(there.schema.field(self.column), there[self.column].take(found))
         return rows.sort_by(self.order) if self.order else rows
+
+
+def _why_anew(before: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
+    return _changes(before["settings"], settings) if before else f"its {SETTINGS} cannot be read"
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

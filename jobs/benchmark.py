@@ -23,6 +23,7 @@ def make_benchmark(job: Job) -> None:
     config, model = job.config, job.model()
     # Instructions want so many characters each, and here are none.
     personas = take_personas(config.model_copy(update={"instructions": ()}), job.progress)
+    job.confirm()  # whether other files hold other rows is known now
     settings = making_steps.choose_settings(config, model, personas, job.progress)
     questions = making_steps.write_questions(config, model, settings, job.progress)
     write_benchmark(config, model, personas, settings, questions, job.progress)
@@ -43,4 +44,4 @@ def plan(config: RunConfig, progress: Progress) -> None:
 
 
 if __name__ == "__main__":
-    main(make_benchmark, check, plan, __doc__)
+    main(make_benchmark, check, plan, __doc__, opens=make_benchmark)

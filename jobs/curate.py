@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # also under `ray job sub
 from factory.curation.examining import examine
 from factory.curation.matching import match
 from factory.curation.plan import check, plan
-from factory.curation.run import at_work, begin
+from factory.curation.run import at_work, begin, open_tables
 from factory.curation.selecting import select
 from factory.curation.writing import write
 from factory.job import Job, main
@@ -30,4 +30,4 @@ def curate(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    main(curate, check, plan, __doc__)
+    main(curate, check, plan, __doc__, opens=lambda job: open_tables(job.config, job.progress))

@@ -12,12 +12,11 @@ from factory.evaluation.plan import check, local_cpus, plan
 from factory.job import Job, main
 
 
-def evaluate(job: Job) -> None:
+def make_tables(job: Job) -> None:
     """The way of the data, from top to bottom."""
     # Ray Serve and its like take seconds: what is wrong is told before.
     from factory.benchmark import open_benchmark
     from factory.evaluation import answers, questions, steps
-    from factory.evaluation.scores import score
     from factory.synthesis.steps import make_profiles
 
     config, progress = job.config, job.progress
@@ -28,8 +27,16 @@ def evaluate(job: Job) -> None:
         profiles = make_profiles(config, job.model(), cast, progress, questions.PROFILES)
     steps.answer(config, asked, profiles, progress)
     steps.judge(config, benchmark, progress)
-    score(config, benchmark, progress)
+
+
+def evaluate(job: Job) -> None:
+    """Make the tables, and work out the scores."""
+    from factory.benchmark import open_benchmark
+    from factory.evaluation.scores import score
+
+    make_tables(job)
+    score(job.config, open_benchmark(job.config.evaluation.benchmark), job.progress)
 
 
 if __name__ == "__main__":
-    main(evaluate, check, plan, __doc__, local_cpus)
+    main(evaluate, check, plan, __doc__, local_cpus, make_tables)

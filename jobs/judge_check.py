@@ -15,14 +15,19 @@ from factory.evaluation.plan import local_cpus
 from factory.job import Job, main
 
 
-def check_judges(job: Job) -> None:
+def make_tables(job: Job) -> None:
     """The way of the data, from top to bottom."""
     config, progress = job.config, job.progress
     benchmark = open_benchmark(config.evaluation.benchmark)
     answers, orders = steps.take_pairs(config, progress)
     steps.ask(config, benchmark, answers, orders, progress)
-    tell(config, progress)
+
+
+def check_judges(job: Job) -> None:
+    """Make the tables, and say what each judge is worth."""
+    make_tables(job)
+    tell(job.config, job.progress)
 
 
 if __name__ == "__main__":
-    main(check_judges, steps.check, steps.dry_run, __doc__, local_cpus)
+    main(check_judges, steps.check, steps.dry_run, __doc__, local_cpus, make_tables)

@@ -18,10 +18,11 @@ def synthesize(job: Job) -> None:
     model = job.model()
     personas = steps.take_personas(job.config, job.progress)
     corpora = [steps.take_instructions(job.config, corpus, job.progress) for corpus in job.config.instructions]
+    job.confirm()  # whether other files hold other rows is known now
     profiles = steps.make_profiles(job.config, model, personas, job.progress)
     work = [steps.assign(job.config, corpus, profiles, job.progress) for corpus in corpora]
     steps.make_dialogues(job.config, model, work, job.progress)
 
 
 if __name__ == "__main__":
-    main(synthesize, check, plan, __doc__)
+    main(synthesize, check, plan, __doc__, opens=synthesize)

@@ -20,5 +20,12 @@ def run(job: Job) -> None:
     train(job.config, models.locate(job.config.training.base_model), job.progress)
 
 
+def opens(job: Job) -> None:
+    """Open the tables."""
+    from factory.training.run import open_table
+
+    open_table(job.config, models.locate(job.config.training.base_model), job.progress)
+
+
 if __name__ == "__main__":
-    main(run, check, plan, __doc__)
+    main(run, check, plan, __doc__, opens=opens)

@@ -24,6 +24,8 @@ class RunConfig(Section):
     output: Place
     """A local folder, s3://bucket/prefix or gs://bucket/prefix."""
     seed: int = Field(42, ge=0, lt=2**32)
+    confirm_above_rows: int = Field(100_000, ge=0)
+    """More finished rows than these are set aside for changed settings only with `--yes`."""
     prompts_dir: LocalPlace | None = None
     """A folder of prompts that take the place of the built-in ones of the same name."""
     engine: Engine

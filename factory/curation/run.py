@@ -96,12 +96,8 @@ def begin(config: RunConfig, progress: Progress) -> Run | None:
     Raises:
         UserError: an input is missing.
     """
-    inputs = find_inputs(config)
-    fingerprint = fingerprint_of(inputs.settings)
-    tables = _tables(config).values()
-    for table in tables:
-        table.begin(fingerprint, inputs.settings, progress.say)
-    finished = [table.manifest() for table in tables]
+    inputs, fingerprint = open_tables(config, progress)
+    finished = [table.manifest() for table in _tables(config).values()]
     if all(finished):
         for manifest in finished:
             progress.done(manifest or {}, skipped=True)
@@ -119,6 +115,15 @@ def begin(config: RunConfig, progress: Progress) -> Run | None:
         _against(config, inputs),
         fingerprint,
     )
+
+
+def open_tables(config: RunConfig, progress: Progress) -> tuple[Inputs, str]:
+    """Begin both tables; returns what they are made of, and its fingerprint."""
+    inputs = find_inputs(config)
+    fingerprint = fingerprint_of(inputs.settings)
+    for table in _tables(config).values():
+        table.begin(fingerprint, inputs.settings, progress.say)
+    return inputs, fingerprint
 
 
 def _against(config: RunConfig, inputs: Inputs) -> dict[str, Any]:

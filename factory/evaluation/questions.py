@@ -53,7 +53,7 @@ def take_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) 
     cast, questions = Table(config.output, CAST), questions_table(config)
     for table in (cast, questions):
         table.begin(fingerprint, decided, progress.say)
-    if finished := questions.manifest():
+    if (finished := questions.manifest()) and cast.manifest():
         progress.done(finished, skipped=True)
         return cast, questions
     progress.begin([questions.name], None)

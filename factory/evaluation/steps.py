@@ -6,9 +6,11 @@ take_questions ──► answer (a table a candidate) ───┐
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from factory import aside
 from factory.benchmark import Benchmark
 from factory.config import RunConfig
 from factory.engine.steps import Engine, Lane, Step, is_finished, run_lanes
@@ -167,6 +169,9 @@ def ask_judges(
         progress: where it is told.
     """
     lanes = [lane for lanes_of in rounds for lane in lanes_of(open_judges(config, ""))]
+    if aside.rehearsal():
+        run_lanes(list(map(_as_probed, lanes)), progress)
+        return
     if all(map(is_finished, lanes)):
         run_lanes(lanes, progress)  # tells that they were finished before
         return
@@ -174,6 +179,13 @@ def ask_judges(
         judges = probed(open_judges(config, url), progress)
         for lanes_of in rounds:
             run_lanes(lanes_of(judges), progress)
+
+
+def _as_probed(lane: Lane) -> Lane:
+    """A lane for a judge that was found to give no log-probabilities, as `probed` would find it again."""
+    before = lane.table.settings() or {}
+    told_none = before.get("logprobs") is False and "logprobs" in lane.settings
+    return replace(lane, settings={**lane.settings, "logprobs": False}) if told_none else lane
 
 
 def _some_answers(config: RunConfig, candidate: str) -> None:

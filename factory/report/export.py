@@ -63,8 +63,9 @@ def check_folder(folder: str) -> None:
     """
     there = storage.sizes(folder) if storage.exists(folder) else {}
     foreign = [name for name in there if not _OURS.fullmatch(name)]
-    if foreign or (set(there) - {lease.LOCK, lease.LEASE} and not {SETTINGS, *FORMER} & set(there)):
-        held = foreign[0] if foreign else next(name for name in there if name != lease.LOCK)
+    whole = {name for name in there if not name.endswith(DRAFT)} - {lease.LOCK, lease.LEASE}
+    if foreign or (whole and not {SETTINGS, FORMER[SETTINGS]} & whole):
+        held = foreign[0] if foreign else min(whole)
         raise StorageError(f"output {folder}: holds {held}, which no export wrote; give --output an empty folder")
     storage.check_writable(folder)
 

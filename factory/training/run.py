@@ -36,7 +36,7 @@ from factory.training.gain import Gain, gain, in_both
 from factory.training.history import History
 from factory.training.model import settled
 from factory.training.order import Order
-from factory.training.pack import pack_split
+from factory.training.pack import Packed, pack_split
 from factory.training.worker import Setup, work
 
 CPUS_A_WORKER = 0.5
@@ -56,17 +56,8 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         Stopped: the run was asked to end, and left a checkpoint.
         FactoryError: the run cannot go on; the same command goes on from the last checkpoint.
     """
+    packed, table, fingerprint = open_table(config, model, progress)
     training = settled(config.training)
-    packed = {split: pack_split(config, model, split, progress) for split in ("train", "validation")}
-    table = Table(config.output, "checkpoints")
-    decided = {
-        "seed": config.seed,
-        "model": asdict(model),
-        "packed": [(one.manifest["fingerprint"], one.manifest["finished"]) for one in packed.values()],
-        **{name: value for name, value in training.model_dump().items() if name not in NOT_DECIDING},
-    }
-    fingerprint = fingerprint_of(decided)
-    table.begin(fingerprint, decided, progress.say)
     model_folder = storage.join(config.output, "model")
     set_aside(config.output, "model", fingerprint, progress.say)
     finished = table.manifest()
@@ -90,6 +81,22 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         progress.finish()
         board.history.close()
     _finish(table, model, setup, board, progress)
+
+
+def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[dict[str, Packed], Table, str]:
+    """Pack what is curated and begin the table of checkpoints; returns both, and the fingerprint of the training."""
+    training = settled(config.training)
+    packed = {split: pack_split(config, model, split, progress) for split in ("train", "validation")}
+    table = Table(config.output, "checkpoints")
+    decided = {
+        "seed": config.seed,
+        "model": asdict(model),
+        "packed": [(one.manifest["fingerprint"], one.manifest["finished"]) for one in packed.values()],
+        **{name: value for name, value in training.model_dump().items() if name not in NOT_DECIDING},
+    }
+    fingerprint = fingerprint_of(decided)
+    table.begin(fingerprint, decided, progress.say)
+    return packed, table, fingerprint
 
 
 def _bundle(gpu: bool) -> dict[str, float]:

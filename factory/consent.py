@@ -1,0 +1,50 @@
+"""What a run would set aside, told before it does anything; much of it only when asked to."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from factory import aside
+from factory.aside import Change
+from factory.errors import UserError
+from factory.progress import Progress
+
+
+def foresee(opens: Callable[[], object]) -> list[Change]:
+    """Find what a job would set aside, without changing anything.
+
+    Args:
+        opens: the part of the job that opens its tables, one after the other.
+    """
+    with aside.rehearsing() as seen:
+        opens()
+    return seen.changes
+
+
+def lines(changes: Sequence[Change]) -> list[str]:
+    """Say what is set aside, a line each table."""
+    return [f"Sets aside {one.rows:,} finished rows of {one.name}, as {one.why}" for one in changes]
+
+
+def check(changes: Sequence[Change], output: str, limit: int, yes: bool, progress: Progress) -> None:
+    """Ask before more rows than the limit are set aside, where there is somebody to ask.
+
+    Raises:
+        UserError: the answer is no, or nobody can be asked.
+    """
+    rows = sum(one.rows for one in changes)
+    if yes or rows <= limit:
+        return
+    for line in lines(changes):
+        progress.say(line)
+    if _is_attended() and progress.ask(f"{rows:,} rows are to be set aside and made anew. Go on? [y/N] "):
+        return
+    names = ", ".join(one.name for one in changes)
+    raise UserError(
+        f"output {output}: {rows:,} finished rows ({names}) would be set aside, more than confirm_above_rows "
+        f"({limit:,}); give --yes to have them made anew, or take the settings back"
+    )
+
+
+def _is_attended() -> bool:
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ and sys.stdin is not None and sys.stdin.isatty()

@@ -1,0 +1,53 @@
+"""What lies in an output's `superseded/`, and the only thing that deletes it."""
+
+import argparse
+
+from rich.table import Table as Grid
+
+from factory import aside, lease, storage
+from factory.config_file import load_config
+from factory.job import Parser
+from factory.progress import Progress
+from factory.tables import Table
+
+
+def prune(description: str | None) -> None:
+    """Read the command line, and list what was set aside; delete it where that is asked for.
+
+    Raises:
+        UserError: the config is wrong, or the output cannot be read, or a run works on it.
+    """
+    arguments = _parse(description)
+    config = load_config(arguments.config, arguments.overrides)
+    output = config.with_paths(storage.input_path, storage.output_path).output
+    progress = Progress()
+    sizes = storage.sizes(storage.join(output, aside.FOLDER))
+    names = sorted({name.partition("/")[0] for name in sizes})
+    if not names:
+        progress.say(f"Nothing is set aside in {output}")
+        return
+    grid = Grid(title="Set aside", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("folder", "rows", "MB", "finished"):
+        grid.add_column(column, justify="right" if column in ("rows", "MB") else "left")
+    for name in names:
+        table = Table(output, f"{aside.FOLDER}/{name}")
+        size = sum(bytes_ for path, bytes_ in sizes.items() if path.startswith(f"{name}/"))
+        finished = (table.manifest() or {}).get("finished", "no")
+        grid.add_row(table.name, f"{table.rows_written():,}", f"{size / 1e6:,.1f}", str(finished))
+    progress.show(grid)
+    whole = f"{sum(sizes.values()) / 1e6:,.1f} MB in {storage.join(output, aside.FOLDER)}"
+    if not arguments.yes:
+        progress.say(f"{whole}; --yes deletes it, and then these settings are paid for again")
+        return
+    with lease.held(output):
+        for name in names:
+            storage.delete_folder(storage.join(output, aside.FOLDER, name))
+    progress.say(f"Deleted {whole}")
+
+
+def _parse(description: str | None) -> argparse.Namespace:
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, metavar="FILE", help="the run's settings (YAML)")
+    parser.add_argument("--yes", action="store_true", help="delete what is listed")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings laid over the file's")
+    return parser.parse_intermixed_args()

@@ -1,0 +1,116 @@
+"""What changed settings set aside is told before anything is moved, and a lot of it only where somebody agrees."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from factory import storage
+from tests.integration.runs import GOOD_PROFILE, PROJECT
+
+INSTRUCTIONS = [{"corpus": "samples", "source": str(PROJECT / "data" / "instructions.jsonl")}]
+WARMER = "profiles.sampling.temperature=0.7"
+TABLES = ("profiles", "assignments/samples", "dialogues/generate-samples")
+
+
+@pytest.fixture(scope="module")
+def run(make_module_run):
+    made = make_module_run("asked", 60, instructions=INSTRUCTIONS, confirm_above_rows=100)
+    made.finish()
+    return made
+
+
+def files(run) -> dict[str, int]:
+    return {name: size for name, size in storage.sizes(run.output).items() if not name.startswith(".")}
+
+
+def test_a_dry_run_tells_what_a_run_would_set_aside(run):
+    before = files(run)
+    assert "Sets aside" not in run.finish("--dry-run")
+    told = run.finish("--dry-run", WARMER)
+    assert "Sets aside 60 finished rows of profiles, as sampling.temperature was" in told
+    assert "Sets aside 180 finished rows of assignments/samples, as profiles was" in told
+    assert "Sets aside 180 finished rows of dialogues/generate-samples, as work was" in told
+    assert files(run) == before
+
+
+def test_the_same_content_elsewhere_sets_aside_the_input_alone(run, tmp_path):
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(Path(run.config["personas"]["source"]).read_bytes())
+    told = run.finish("--dry-run", f"personas.source={copy}")
+    assert "Sets aside 60 finished rows of personas, as files was" in told
+    assert told.count("Sets aside") == 1
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_run_without_a_terminal_refuses_before_it_moves_anything(run, submitted, monkeypatch):
+    before = files(run)
+    if submitted:
+        run.environment["RAY_JOB_CONFIG_JSON_ENV_VAR"] = "{}"
+    try:
+        assert run.start(WARMER).wait(120) == 2
+    finally:
+        run.environment.pop("RAY_JOB_CONFIG_JSON_ENV_VAR", None)
+    line = run.log().strip().splitlines()[-1]
+    assert line.startswith("error: output ")
+    assert "420 finished rows (profiles, assignments/samples, dialogues/generate-samples) would be set aside" in line
+    assert "--yes" in line
+    assert files(run) == before
+
+
+def test_on_a_terminal_it_asks_and_no_answer_is_a_no(run):
+    before = files(run)
+    ours, theirs = pty.openpty()
+    config = run.folder / "config.json"
+    command = [sys.executable, str(PROJECT / "jobs/synthesize.py"), "--config", str(config), WARMER]
+    environment = os.environ | run.environment
+    asked = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=run.folder)
+    os.close(theirs)
+    said = b""
+    while b"[y/N]" not in said:
+        assert select.select([ours], [], [], 120)[0], said
+        said += os.read(ours, 1 << 16)
+    os.write(ours, b"\n")
+    assert asked.wait(120) == 2
+    os.close(ours)
+    assert files(run) == before
+
+
+def test_with_the_flag_it_goes_on_and_the_way_back_is_free(run):
+    rows = run.rows("dialogues/generate-samples")
+    run.finish(WARMER, "--yes")
+    told = run.finish("--dry-run")
+    assert "Sets aside 60 finished rows of profiles" in told
+    said = run.finish("--yes")
+    assert said.count("was made with these settings before, and is taken back from") == len(TABLES)
+    assert run.rows("dialogues/generate-samples") == rows
+
+
+def test_what_is_set_aside_is_listed_and_deleted_when_that_is_asked_for(run):
+    aside = sorted(path.name for path in Path(run.output, "superseded").iterdir())
+    assert len(aside) == len(TABLES)
+    kept = {name for name in files(run) if not name.startswith("superseded/")}
+    listed = run.finish(job="prune")
+    for name in aside:
+        (line,) = [line for line in listed.splitlines() if f"superseded/{name}" in line]
+        assert line.split()[1] == ("60" if name.startswith("profiles") else "180")
+    assert "--yes deletes it" in listed
+    assert len(list(Path(run.output, "superseded").iterdir())) == len(TABLES)
+    assert "Deleted" in run.finish("--yes", job="prune")
+    assert set(files(run)) == kept
+    assert "Nothing is set aside" in run.finish(job="prune")
+
+
+def test_other_rows_from_other_files_are_asked_about_before_profiles_are_made(run, tmp_path):
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps({"persona": f"a baker, number {n} of Lyon"}) + "\n" for n in range(60)))
+    assert run.start(f"personas.source={other}").wait(120) == 2
+    assert "dialogues/generate-samples) would be set aside" in run.log().strip().splitlines()[-1]
+    assert run.table("dialogues/generate-samples").manifest() is not None
+    assert GOOD_PROFILE["name"] == run.rows("profiles")[0]["name"]
+    assert "skipped" in run.finish("--yes")
