@@ -205,8 +205,11 @@ def make_folder(folder: str) -> None:
     if os.path.isdir(folder):
         return
     make_folder(os.path.dirname(folder))
-    with suppress(FileExistsError):
+    try:
         os.mkdir(folder)
+    except FileExistsError:
+        if os.path.lexists(folder) and not os.path.isdir(folder):  # also a link to where nothing is
+            raise
     sync(os.path.dirname(folder))
 
 
