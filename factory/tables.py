@@ -62,6 +62,8 @@ REJECTED = "rejected-"
 """How shards begin in which input stands that was refused on reading."""
 DAMAGED = ".damaged/"
 """Where shards lie, in the table's folder, that could not be read."""
+UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What Arrow raises of a file that is not what was written."""
 MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
 MANY = 1 << 40
@@ -262,16 +264,16 @@ class Table:
         if manifest := self._document(MANIFEST):
             return int(manifest.get("rows_in", 0))
 
+        fs, name = storage.filesystem(self.path)
+
         def rows(shard: str) -> int:
-            path = storage.join(self.path, shard + SUFFIX)
-            fs, name = storage.filesystem(path)
-            with storage.storage_errors(path), fs.open(name, "rb") as file:
+            with fs.open(storage.join(name, shard + SUFFIX), "rb") as file:
                 try:
                     return int(pq.ParquetFile(file).metadata.num_rows)
-                except pa.ArrowException:
+                except UNREADABLE:
                     return 0
 
-        with ThreadPoolExecutor(storage.AT_ONCE) as pool:
+        with storage.storage_errors(self.path), ThreadPoolExecutor(storage.AT_ONCE) as pool:
             return sum(pool.map(rows, self.shards()))
 
     def kept(self, fingerprint: str) -> "Table | None":
@@ -325,8 +327,8 @@ class Table:
         path = storage.join(self.path, shard + SUFFIX)
         data = storage.read_bytes(path)
         try:
-            return pq.read_table(io.BytesIO(data), columns=columns)
-        except (pa.ArrowException, OSError) as problem:
+            return pq.read_table(io.BytesIO(data), columns=columns, page_checksum_verification=True)
+        except UNREADABLE as problem:
             raise DamagedError.of(path, problem) from None
 
     def drop_damaged(self, shard: str) -> None:
@@ -346,7 +348,7 @@ class Table:
     def write_arrow(self, shard: str, rows: pa.Table) -> None:
         """Write a shard that is an Arrow table already."""
         buffer = io.BytesIO()
-        pq.write_table(rows, buffer, compression="zstd")
+        pq.write_table(rows, buffer, compression="zstd", write_page_checksum=True)
         storage.write_bytes(storage.join(self.path, shard + SUFFIX), buffer.getvalue())
 
     def check_complete(self, counts: Counts, rows_in: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,6 +189,32 @@ def test_a_shard_that_is_cut_is_told_in_one_line_and_kept_apart(tmp_path_factory
     table.drop_damaged("0")
     assert (table.shards(), table.manifest()) == ([], None)
     assert (folder / "profiles/.damaged/0.parquet").exists()
+
+
+def test_a_changed_byte_is_damage_and_not_another_row(tmp_path):
+    table = Table(str(tmp_path), "profiles")
+    finished(table, "a")
+    path = tmp_path / "profiles/0.parquet"
+    whole, metadata = path.read_bytes(), pq.read_metadata(path).row_group(0)
+    for number in range(metadata.num_columns):
+        column = metadata.column(number)
+        end = (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size
+        path.write_bytes(whole[: end - 1] + bytes([whole[end - 1] ^ 1]) + whole[end:])
+        with pytest.raises(DamagedError):
+            table.read("0")
+
+
+def test_shards_that_cannot_be_read_are_counted_as_empty(tmp_path):
+    table = Table(str(tmp_path), "profiles")
+    table.begin("a", {})
+    for shard in "01":
+        table.write(shard, [persona_row(shard, 0)], PERSONAS)
+    path = tmp_path / "profiles/0.parquet"
+    whole = path.read_bytes()
+    assert table.rows_written() == 2
+    for place in range(0, len(whole), 11):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        assert table.rows_written() in (1, 2)
 
 
 def test_what_was_made_of_a_table_stays_where_that_is_mended(tmp_path):
