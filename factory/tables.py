@@ -55,8 +55,6 @@ Row = Mapping[str, Any]
 
 MANIFEST = ".manifest.json"
 SETTINGS = ".settings.json"
-FORMER = {MANIFEST: "manifest.json", SETTINGS: "_settings.json"}
-"""Their names in outputs of earlier versions; `begin` renames them."""
 SUFFIX = ".parquet"
 REJECTED = "rejected-"
 """How shards begin in which input stands that was refused on reading."""
@@ -205,14 +203,12 @@ class Table:
         return begun and begun["settings"]
 
     def _begun(self) -> dict[str, Any] | None:
-        begun = self._document(SETTINGS) or {}
+        begun = self._document(SETTINGS)
         is_ours = isinstance(begun.get("fingerprint"), str) and isinstance(begun.get("settings"), dict)
         return begun if is_ours else None
 
-    def _document(self, name: str) -> dict[str, Any] | None:
-        """Read a document under its name, or that of earlier versions."""
-        there = (storage.read_document(storage.join(self.path, one)) for one in (name, FORMER[name]))
-        return next((one for one in there if one is not None), None)
+    def _document(self, name: str) -> dict[str, Any]:
+        return storage.read_document(storage.join(self.path, name)) or {}
 
     def begin(
         self, fingerprint: str, settings: Mapping[str, Any], say: Callable[[str], object] = lambda line: None
@@ -225,7 +221,6 @@ class Table:
             self._rehearse(seen, fingerprint, settings)
             return
         moving.settle(self.output, self.name, MANIFEST)
-        self._rename_former()
         before = self._begun()
         if before and before["fingerprint"] == fingerprint:
             return
@@ -239,7 +234,6 @@ class Table:
         if kept := self.kept(fingerprint):
             moving.move_folder(self.output, kept.name, self.name, MANIFEST)
             say(f"{self.name}: was made with these settings before, and is taken back from {kept.path}")
-            self._rename_former()
             return
         document = {"fingerprint": fingerprint, "settings": settings}
         storage.write_bytes(storage.join(self.path, SETTINGS), _pretty(document))
@@ -263,7 +257,6 @@ class Table:
         """Count the rows that are there: by the manifest, or where it is not finished by its shards."""
         if manifest := self._document(MANIFEST):
             return int(manifest.get("rows_in", 0))
-
         fs, name = storage.filesystem(self.path)
 
         def rows(shard: str) -> int:
@@ -293,13 +286,6 @@ class Table:
             return True
         return all(name == SETTINGS or name.endswith(storage.DRAFT) for name in storage.sizes(self.path))
 
-    def _rename_former(self) -> None:
-        for now, name in FORMER.items():
-            former = storage.join(self.path, name)
-            if content := storage.read_if_there(former):
-                storage.write_bytes(storage.join(self.path, now), content)
-                storage.delete_file(former)
-
     def finish(self, manifest: Mapping[str, Any], repeatable: bool = False) -> None:
         """Write the manifest: from now on the table is whole.
 
@@ -310,7 +296,7 @@ class Table:
         """
         former = storage.read_document(storage.join(self.path, DAMAGED + MANIFEST)) or {}
         if repeatable and former.get("fingerprint") == manifest["fingerprint"]:
-            manifest = {**manifest, "finished": former["finished"]}
+            manifest = {**manifest, "finished": former.get("finished", manifest["finished"])}
         storage.write_bytes(storage.join(self.path, MANIFEST), _pretty(manifest))
 
     def shards(self) -> list[str]:

@@ -22,17 +22,20 @@ from factory.manifest import manifest_of
 from factory.progress import Progress
 from factory.records import Counts
 from factory.report.export_figures import Figures
-from factory.report.export_shards import DRAFT, SHARD_BYTES, FileType, Written, cut, json_line, write_shards
+from factory.report.export_shards import SHARD_BYTES, FileType, Written, cut, json_line, write_shards
 from factory.report.export_sources import CHARACTERS_PART, Part, Sources
-from factory.storage import join
-from factory.tables import FORMER, MANIFEST, SETTINGS, Row, fingerprint_of
+from factory.storage import DRAFT, join
+from factory.tables import MANIFEST, SETTINGS, Row, fingerprint_of
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
-_OURS = re.compile(
-    rf"\.?{FILES}({re.escape(DRAFT)})?|\.*(README\.md|manifest\.json|_?settings\.json)(\.[0-9a-f]{{32}}\.tmp)?"
-    rf"|{re.escape(lease.LOCK)}|{re.escape(lease.LEASE)}|{re.escape(storage.PROBE)}[0-9a-f]{{32}}"
+_OURS = re.compile(rf"{FILES}|README\.md|\.(manifest|settings)\.json")
+_HEX = "[0-9a-f]{32}"
+_LEFT = re.compile(
+    rf"(\.{FILES}|\.(README\.md|manifest\.json|settings\.json|writable-{_HEX})\.{_HEX}){re.escape(DRAFT)}"
+    rf"|{re.escape(storage.PROBE)}{_HEX}|{re.escape(lease.LOCK)}|{re.escape(lease.LEASE)}"
 )
+"""What a kill leaves, and who works on the folder."""
 EXAMPLE_BYTES = 4000
 """The card's example is the first row that takes less, or else the shortest of the first ones."""
 EXAMPLES = 256
@@ -62,10 +65,10 @@ def check_folder(folder: str) -> None:
         StorageError: it holds something else, which would be deleted or published with it.
     """
     there = storage.sizes(folder) if storage.exists(folder) else {}
-    foreign = [name for name in there if not _OURS.fullmatch(name)]
-    whole = {name for name in there if not name.endswith(DRAFT)} - {lease.LOCK, lease.LEASE}
-    if foreign or (whole and not {SETTINGS, FORMER[SETTINGS]} & whole):
-        held = foreign[0] if foreign else min(whole)
+    kept = [name for name in there if not _LEFT.fullmatch(name)]
+    foreign = [name for name in kept if not _OURS.fullmatch(name)]
+    if foreign or (kept and SETTINGS not in kept):
+        held = (foreign or kept)[0]
         raise StorageError(f"output {folder}: holds {held}, which no export wrote; give --output an empty folder")
     storage.check_writable(folder)
 

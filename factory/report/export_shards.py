@@ -30,9 +30,6 @@ GROUP_ROWS = 4096
 GROUP_BYTES = 32 * 2**20
 """A row group is closed at so many rows or bytes: it is what a writer holds in memory."""
 
-DRAFT = ".tmp"
-"""How the names of files end that are not whole."""
-
 _LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 """Line ends to `str.splitlines` and to editors, though not to JSON, which escapes those below a space itself."""
 
@@ -102,7 +99,7 @@ def _draft(folder: str, name: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="character-factory-export-") as temporary:
             yield str(Path(temporary) / name)
         return
-    path = Path(folder) / f".{name}{DRAFT}"
+    path = Path(folder) / f".{name}{storage.DRAFT}"
     try:
         yield str(path)
     finally:

@@ -238,6 +238,9 @@ def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
     target = folder_of(sources)
     export(sources, target, "jsonl", Progress())
     check_folder(target)
+    for left in (".writable-{0}", ".writable-{0}.{0}.tmp", ".manifest.json.{0}.tmp", ".train-00000-of-00001.jsonl.tmp"):
+        (Path(target) / left.format("0" * 32)).touch()  # by a kill
+    check_folder(target)
     (tmp_path / "run/export/messages/secret.txt").write_text("mine")
     with pytest.raises(StorageError, match=r"holds secret\.txt"):
         check_folder(target)

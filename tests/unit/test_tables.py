@@ -230,18 +230,6 @@ def test_what_was_made_of_a_table_stays_where_that_is_mended(tmp_path):
     assert table.manifest()["finished"] == "2026-02-02"
 
 
-def test_documents_of_earlier_versions_are_renamed(tmp_path):
-    table = Table(str(tmp_path), "profiles")
-    finished(table, "a")
-    for name in ("manifest.json", "_settings.json"):
-        (tmp_path / "profiles" / f".{name.lstrip('_')}").rename(tmp_path / "profiles" / name)
-    assert table.manifest() is None
-    finished(table, "a")
-    assert sorted(path.name for path in (tmp_path / "profiles").iterdir()) == [
-        ".manifest.json", ".settings.json", "0.parquet",
-    ]  # fmt: skip
-
-
 def test_files_and_the_folders_that_name_them_are_synced(tmp_path, monkeypatch):
     synced = set()
     sync = os.fsync
