@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
+from factory import moving, storage
+from factory.prune import prune
 from factory.tables import PERSONAS, SUFFIX, Table, fingerprint_of
 from factory.training.export import MANIFEST as MODEL_MANIFEST
 from factory.training.export import finished_fingerprint, publish, set_aside
@@ -182,3 +183,29 @@ def test_no_kill_between_two_writes_loses_a_row(kind, where, tmp_path, request):
         if not killed:
             assert at > 20
             return
+
+
+def test_pruning_after_a_kill_keeps_what_was_taken_back(s3, tmp_path, monkeypatch):
+    output = f"{s3}/pruned-{uuid.uuid4().hex}"
+    for name in "AB":
+        make(output, name, [])
+    delete = storage.delete_file
+
+    def killed(path: str) -> None:
+        if path.endswith(f"generate-x/{moving.COPYING}"):
+            raise Killed
+        delete(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete_file", killed)
+        with pytest.raises(Killed):
+            make(output, "A", [])
+    config = tmp_path / "config.json"
+    engine = {"kind": "scripted", "default": "x"}
+    config.write_text(json.dumps({"output": output, "engine": engine, "personas": {"source": "none.txt"}}))
+    monkeypatch.setattr(sys, "argv", ["prune", "--config", str(config), "--yes"])
+    prune(None)
+    assert {path.partition("/")[0] for path in storage.sizes(output)} == {"dialogues"}
+    paid: list[str] = []
+    make(output, "A", paid)
+    assert paid == []
