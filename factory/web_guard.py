@@ -51,8 +51,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length")
-        if length is None:
+        headers = Headers(scope=scope)
+        length = headers.get("content-length")
+        if length is None or "transfer-encoding" in headers:  # h11 goes by the latter where a request has both
             body = await self._whole(receive)
             fits, receive = body is not None, _handing_on(body, receive)
         else:

@@ -138,6 +138,7 @@ def pieces(*bodies: bytes) -> list[dict]:
         ([b"1234567890", b"1"], {"content-length": "11"}, (413, b"", 2)),
         ([b"1"], {"content-length": "-1"}, (413, b"", 1)),
         ([b"1"], {"content-length": "many"}, (413, b"", 1)),
+        ([b"12345", b"678901", b"2"], {"content-length": "5", "transfer-encoding": "chunked"}, (413, b"", 1)),
     ],
 )
 def test_a_body_that_is_too_long_is_not_read_on(bodies, headers, answer):
