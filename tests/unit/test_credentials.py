@@ -8,7 +8,7 @@ from factory.config_file import load_config
 from factory.credentials import redacted, scrubbed, secrets_in
 from factory.errors import ConfigError
 from factory.job import settings_document, told
-from factory.tables import Table, fingerprint_of
+from factory.tables import PROFILES, Table, fingerprint_of
 
 
 @pytest.mark.parametrize("user", ["me:secret@", "secret@", ":secret@", "me:se@cret@", "me:secret%2F@"])
@@ -127,6 +127,7 @@ def test_a_table_keeps_its_fingerprint_and_no_password(tmp_path):
     table.begin(fingerprint_of(settings), settings, said.append)
     assert not said, "the same settings go on"
     assert table.settings() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
+    table.write_arrow("0000", PROFILES.empty_table())
     other = settings | {"nested": {"api_key": "s3cret", "max_tokens": 6}}
     table.begin(fingerprint_of(other), other, said.append)
     assert "nested.max_tokens was 5 and is 6" in said[0]
