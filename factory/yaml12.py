@@ -80,23 +80,30 @@ class _Loader(yamlcore.CoreLoader):  # type: ignore[misc]
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._size = self._depth = 0
-        self._sizes: dict[int, int] = {}
+        self._size = self._depth = self._deepest = 0
+        self._shapes: dict[int, tuple[int, int]] = {}
+        """By node, its size and how many levels are in it."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event, before = self.peek_event(), self._size
+        event, before, elsewhere = self.peek_event(), self._size, self._deepest
         if self._depth == MAX_DEPTH:
             raise _mistake(event, f"more than {MAX_DEPTH} levels")
         self._depth += 1
+        self._deepest = self._depth
         node = super().compose_node(parent, index)
-        self._depth -= 1
         if not isinstance(event, yaml.AliasEvent):
             self._size += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
-            self._sizes[id(node)] = self._size - before
-        elif id(node) in self._sizes:
-            self._size += self._sizes[id(node)]
+            self._shapes[id(node)] = self._size - before, self._deepest - self._depth
+        elif id(node) in self._shapes:
+            size, levels = self._shapes[id(node)]
+            self._size += size
+            self._deepest = self._depth + levels
         else:
             raise _mistake(event, f"*{event.anchor} is inside of itself")
+        if self._deepest > MAX_DEPTH:
+            raise _mistake(event, f"its aliases expand to more than {MAX_DEPTH} levels")
+        self._depth -= 1
+        self._deepest = max(elsewhere, self._deepest)
         if self._size > MAX_SIZE:
             raise _mistake(event, f"its aliases expand to more than {MAX_SIZE:,} characters")
         return node

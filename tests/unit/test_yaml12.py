@@ -46,6 +46,7 @@ def test_json_is_yaml(value):
 
 
 LAUGHS = "x0: &x0 [lol, lol]\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]\n" for i in range(1, 10))
+TOWER = "x0: &x0 {}\n" + "".join(f"x{i}: &x{i} {{k: [*x{i - 1}]}}\n" for i in range(1, 300))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ LAUGHS = "x0: &x0 [lol, lol]\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}
         ("1: a\n1.0: b", "line 2"), ("? [a]\n: b", "a key must be a text"), ("a: &a {b: *a}", "*a is inside of itself"),
         ("&a [[*a]]", "inside of itself"), ("a: *b", "undefined alias"), ("<<: {a: 1}", "`<<` is not in YAML 1.2"),
         (LAUGHS, "expand to more than 1,000,000"), ("[" * 100_000, "more than 100 levels"),
+        (TOWER, "expand to more than 100 levels"),
         ("- " * 100_000, "more than 100 levels"), ('"\\uD800"', "half a character"), ('"\\uD800": 1', "half a"),
         ("a: \ud800", "#xd800"), ("a: '\0'", "#x0000"), ("a: [", "line 1, column 5"), ("--- a\n--- b", "line 2"),
     ],
@@ -69,6 +71,11 @@ def test_what_is_wrong_is_one_line_with_its_place(text, said):
         yaml12.parse(text)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_aliases_side_by_side_add_no_levels():
+    value = yaml12.parse(f"a: &a {'[' * 98 + ']' * 98}\nb: [{', '.join(['*a'] * 50)}, 1]\nc: [*a]")
+    assert len(value["b"]) == 51
 
 
 def test_a_file_is_read_up_to_a_bound(tmp_path):
