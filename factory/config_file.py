@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from factory import yaml12
 from factory.config import RunConfig, checked_place
-from factory.credentials import HIDDEN, redacted
+from factory.credentials import HIDDEN, redacted, secrets_in
 from factory.errors import ConfigError
 
 
@@ -135,7 +135,8 @@ def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
     if error["type"] == "union_tag_invalid":
         return f"{noun} '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
     message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
-    hidden = where.endswith("_env")  # somebody may have written the secret in place of its variable
+    # Somebody may have written the secret in place of its variable, or one that is a number.
+    hidden = where.endswith("_env") or any(secrets_in(error["input"]))
     value = HIDDEN if hidden else textwrap.shorten(repr(redacted(error["input"])), 100, placeholder=" ...")
     return f"{noun} {where!r} is {value}: {message}" if where else f"{noun.split()[0]}: {message}"
 

@@ -108,6 +108,10 @@ def test_a_refusal_does_not_repeat_a_secret(refusal, settings, overrides):
     assert refusal(settings, *overrides)
 
 
+def test_a_refusal_does_not_repeat_a_secret_number(refusal):
+    assert "8162" not in refusal({"chat": {"engine_kwargs": {"auth": [{"password": 8162}]}}})
+
+
 def test_what_a_run_writes_holds_no_password(tmp_path):
     (tmp_path / "run.yaml").write_text(
         json.dumps(GOOD | {"engine": {"kind": "openai", "model": "m", "base_url": "https://me:s3cret@host/v1"}})
