@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from factory.config.engines import EngineKwargs
 from factory.config.evaluation import EndpointJudge, Fleet, FleetJudge, judge_kind
-from factory.config.sections import EnvironmentName, HostName, Name, Sampling, Section
+from factory.config.sections import EnvironmentName, HostName, Name, Network, Sampling, Section
 
 AnyChatModel = Annotated[
     Annotated[FleetJudge | EndpointJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
@@ -57,7 +57,7 @@ class Chat(Section):
     allowed_hosts: tuple[HostName, ...] = ()
     """The names by which the page may be asked for, such as that of a TLS proxy before it. Left out: on loopback its
     own names alone, since web pages would reach it by names of theirs; elsewhere, where it has a password, any name."""
-    proxies: tuple[str, ...] = ()
+    proxies: tuple[Network, ...] = ()
     """Addresses or networks of the TLS proxies before it; what they say of their clients' addresses is believed."""
     api: ChatApi = ChatApi()
 

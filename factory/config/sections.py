@@ -1,5 +1,6 @@
 """What the sections of the settings are made of."""
 
+import ipaddress
 import re
 from typing import Annotated
 
@@ -19,11 +20,27 @@ def _environment_name(value: str) -> str:
     return value
 
 
+def _host_name(value: str) -> str:
+    if not re.fullmatch("[a-z0-9]([a-z0-9.-]*[a-z0-9])?", value):
+        raise ValueError("give a name such as chat.example.com, in small letters and without a port")
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as problem:
+        raise ValueError(f"give an address or a network such as 10.0.0.0/8 ({problem})") from None
+    return value
+
+
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """Of a corpus, a candidate or a judge: it names tables and folders too."""
-HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+HostName = Annotated[str, AfterValidator(_host_name)]
 """A DNS name or an IPv4 address in small letters, without a port."""
+Network = Annotated[str, AfterValidator(_network)]
+"""An IP address or a network. uvicorn takes anything else for a name that no client has, and `*` for all."""
 
 
 class Section(BaseModel):
