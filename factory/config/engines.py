@@ -107,6 +107,15 @@ class OpenAIEngine(Section):
     """What the model behind it takes for control tokens beside the usual ones: they are broken in data. Those of
     models that this factory serves itself are known."""
 
+    @model_validator(mode="after")
+    def _has_time_for_an_attempt(self) -> Self:
+        if self.deadline_s < self.timeout_s:
+            raise ValueError(
+                f"deadline_s is {self.deadline_s:g}, so no attempt could take timeout_s, {self.timeout_s:g}; raise "
+                "deadline_s, which all attempts at a request have together"
+            )
+        return self
+
 
 class ScriptedReply(Section):
     """A reply for every request whose last user message contains a text."""

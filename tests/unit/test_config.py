@@ -69,6 +69,17 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(config_file):
     assert "line 5, column 1: 'output' is given twice" in refusal(config_file(GOOD + "output: y"))
 
 
+def test_addresses_and_networks_are_proxies(config_file):
+    written = config_file(GOOD)
+    chat = load_config(written, ["chat.proxies=[127.0.0.1, '::1', 10.0.0.0/8, 'fd00::/8']"]).chat
+    assert chat.proxies == ("127.0.0.1", "::1", "10.0.0.0/8", "fd00::/8")
+
+
+def test_an_attempt_may_take_all_the_time_of_a_request(config_file):
+    overrides = ["engine={kind: openai, model: m, timeout_s: 7200, deadline_s: 7200}"]
+    assert load_config(config_file(GOOD), overrides).engine.timeout_s == 7200
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -84,6 +95,11 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(config_file):
         ("seed=-1", "'seed' is -1"), ("profiles.sampling.temperature=.inf", "finite"),
         ("safety.toxicity=1.5", "'safety.toxicity' is 1.5: "), ("safety.phone_regions=[usa]", "such as [US, KR]"),
         ("safety.personal_data=[emails]", "'safety.personal_data.0' is 'emails'"),
+        ("chat.proxies=['*']", "'chat.proxies.0' is '*': give an address or a network"),
+        ("chat.proxies=[10.0.0.1/8]", "'chat.proxies.0' is '10.0.0.1/8': give an address or a network"),
+        ("chat.proxies=[proxy.example.com]", "give an address or a network such as 10.0.0.0/8"),
+        ("chat.allowed_hosts=['chat.example.com:443']", "in small letters and without a port"),
+        ("engine={kind: openai, model: m, timeout_s: 7200}", "deadline_s is 3600, so no attempt could take timeout_s"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_the_way_out(config_file, override, said):
