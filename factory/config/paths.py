@@ -61,6 +61,12 @@ def checked_place(path: str) -> str:
     return _checked(path, *BUCKETS)
 
 
+def _model(ref: str) -> str:
+    if ref.startswith((HUB, "https://huggingface.co/")):
+        raise ValueError("give the id alone, as org/name or org/name@revision")
+    return checked_place(ref)
+
+
 def _sources(value: Any) -> Any:
     many = [value] if isinstance(value, str) else value
     if not isinstance(many, (list, tuple)) or not many or not all(isinstance(one, str) for one in many):
@@ -72,7 +78,7 @@ def _sources(value: Any) -> Any:
 LocalPlace = Annotated[str, AfterValidator(_local)]
 Place = Annotated[str, AfterValidator(checked_place)]
 """Local, s3:// or gs://."""
-ModelRef = Annotated[str, AfterValidator(checked_place)]
+ModelRef = Annotated[str, AfterValidator(_model)]
 """`embedded`, a Hugging Face folder, s3://..., gs://..., or a Hugging Face id, also as org/name@revision."""
 Source = Annotated[str | tuple[str, ...], BeforeValidator(_sources)]
 """One path or many: each a file, a folder or a glob; local, s3://, gs:// or hf://."""

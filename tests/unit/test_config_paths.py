@@ -102,6 +102,9 @@ def test_a_model_is_a_place_and_its_name_at_an_endpoint_is_not(load):
     assert load("engine={kind: openai, model: a$b::c}").engine.model == "a$b::c"
     with pytest.raises(ConfigError, match=r"'evaluation.judges.0.model' is 'http://host/m': give a local path"):
         load("evaluation.judges=[{name: a, model: http://host/m}]")
+    for hub in ("hf://org/name", "https://huggingface.co/org/name"):
+        with pytest.raises(ConfigError, match="give the id alone, as org/name"):
+            load(f"training.base_model={hub}")
 
 
 def test_a_dollar_in_other_settings_stays(load):
