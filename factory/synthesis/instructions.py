@@ -101,7 +101,8 @@ def _spoken(column: str) -> Callable[[Mapping[str, Any]], Turns]:
             has = [names for names in SPEECH if isinstance(turn, Mapping) and names[0] in turn and names[1] in turn]
             if not has:
                 raise _WrongShape("missing_column", f"{column} has a turn without role and content: {turn!r}")
-            role, content = has[0]
+            # Parquet gives all turns of a file the fields of each, and nulls in them.
+            role, content = next((names for names in has if turn[names[0]] is not None), has[0])
             if turn[role] != "system":
                 yield turn[role], turn[content]
 
@@ -138,17 +139,26 @@ FORMATS = {
 }
 COLUMNS = tuple(sorted({column for form in FORMATS.values() for column in form.columns}))
 """What the formats are told apart by."""
+EMPTY = (None, "", [])
+"""What loses nothing where a format has no such column."""
 KNOWN = ", ".join(f"{name} ({', '.join(form.columns)})" for name, form in FORMATS.items())
 
 WITHOUT_RESPONSES = "ph-instruct"
 
 
 def format_of(value: Any) -> str | None:
-    """Return the one format that a row is in, by all of its columns that any format has; None where that is none."""
-    there = {name for name in COLUMNS if value.get(name) is not None} if isinstance(value, dict) else set()
-    names = [
-        name for name, form in FORMATS.items() if set(form.needs) <= there <= set(form.columns) and form.fits(value)
-    ]
+    """Return the one format that a row is in, by all of its columns that any format has; None where that is none.
+
+    A column that is empty counts as one that is not there only where the row is in no format with it.
+    """
+    row = value if isinstance(value, dict) else {}
+    there = {name for name in COLUMNS if row.get(name) is not None}
+    return _fitting(row, there) or _fitting(row, {name for name in there if row[name] not in EMPTY})
+
+
+def _fitting(row: Mapping[str, Any], there: set[str]) -> str | None:
+    """Return the one format that fits a row of which those columns count."""
+    names = [name for name, form in FORMATS.items() if set(form.needs) <= there <= set(form.columns) and form.fits(row)]
     return names[0] if len(names) == 1 else None
 
 
@@ -157,7 +167,7 @@ def read_mixed(value: Any, form: str, corpus: str, source: int, row: int) -> Ins
     own = format_of(value)
     if not own and isinstance(value, dict) and all(name in value for name in FORMATS[form].needs):
         others = set(COLUMNS) - set(FORMATS[form].columns)
-        if lost := sorted(name for name in others if value.get(name) not in (None, "", [])):
+        if lost := sorted(name for name in others if value.get(name) not in EMPTY):
             return Reject("mixed_columns", f"{form} has no {', '.join(map(repr, lost))}")
     return read_instruction(value, own or form, corpus, source, row)
 

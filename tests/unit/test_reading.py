@@ -186,7 +186,7 @@ def test_sharegpt_has_its_own_names_and_loses_its_system_message():
         {"instruction": "a", "context": "b", "output": "c"},
         {"instruction": "a", "output": "b", "response": "c"},
         {"instruction": "a", "response": "b", "messages": [{"role": "user", "content": "a"}]},
-        {"messages": [], "conversations": ["a"]},
+        {"messages": [{"role": "user", "content": "a"}], "conversations": ["a"]},
         {"question": "a", "answer": "b"},
         {"input": "a", "output": "b"},
         {"text": "a"},
@@ -203,6 +203,27 @@ def test_columns_that_are_null_or_of_no_format_decide_nothing():
     row = {"instruction": "a", "output": "b", "messages": None, "context": None, "text": "t", "prompt": "p"}
     assert format_of(row) == "alpaca"
     assert format_of({"conversations": ["a"], "system_prompt": "s", "source": "x"}) == "lima"
+
+
+@pytest.mark.parametrize(
+    ("row", "form"),
+    [
+        ({"messages": [{"role": "user", "content": "q"}], "history": [], "input": ""}, "messages"),
+        ({"messages": [], "conversations": ["q"], "system": ""}, "lima"),
+        ({"instruction": "q", "input": "x", "output": "a", "context": "", "response": ""}, "alpaca"),
+        ({"instruction": "q", "input": "", "output": "", "context": "x", "response": "a"}, "dolly"),
+        ({"instruction": "q", "context": "", "response": ""}, "dolly"),
+        ({"instruction": "q", "input": "", "output": "", "context": "x"}, None),
+    ],
+)
+def test_empty_columns_of_another_format_decide_nothing(row, form):
+    assert format_of(row) == form
+
+
+def test_a_turn_is_read_by_the_names_that_are_not_null():
+    said = [("human", "q"), ("gpt", "a")]
+    both = [{"from": name, "value": text, "role": None, "content": None} for name, text in said]
+    assert turns({"conversations": both}, "sharegpt") == [("user", "q"), ("assistant", "a")]
 
 
 def test_rows_of_other_formats_are_read_and_mixed_ones_are_rejected():
