@@ -8,7 +8,7 @@ from factory import aside, lease, models, moving, storage
 from factory.config_file import load_config
 from factory.job import Parser
 from factory.progress import Progress
-from factory.tables import MANIFEST, Table
+from factory.tables import MANIFEST, SETTINGS, Table
 
 
 def prune(description: str | None) -> None:
@@ -33,7 +33,10 @@ def prune(description: str | None) -> None:
                 moving.settle(output, f"{aside.FOLDER}/{name}", MANIFEST)
             names, whole = _list(output, progress)
             for name in names:
-                storage.delete_folder(storage.join(output, aside.FOLDER, name))
+                folder = storage.join(output, aside.FOLDER, name)
+                for document in (MANIFEST, models.MANIFEST, SETTINGS):  # first: a rest of a folder must not come back
+                    storage.delete_file(storage.join(folder, document))
+                storage.delete_folder(folder)
         progress.say(f"Deleted {whole}")
 
 

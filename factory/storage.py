@@ -31,6 +31,8 @@ CLIENTS = ("botocore", "aiobotocore", "gcsfs", "google")
 """The packages whose errors tell of storage."""
 ATTEMPTS = 9
 """At a request of S3, with up to 1, 2, 4 and so on to 20 s between them: most outages of half a minute pass."""
+CREATE_ATTEMPTS = 10
+"""At a file in a local folder that others may clear away meanwhile."""
 AT_ONCE = 16
 """So many objects of a bucket are copied or deleted at the same time."""
 
@@ -210,7 +212,8 @@ def make_folder(folder: str) -> None:
     except FileExistsError:
         if os.path.lexists(folder) and not os.path.isdir(folder):  # also a link to where nothing is
             raise
-    sync(os.path.dirname(folder))
+    with suppress(FileNotFoundError):  # another process clears it away (`check_writable`)
+        sync(os.path.dirname(folder))
 
 
 def create_bytes(path: str, data: bytes) -> bool:
@@ -234,12 +237,14 @@ def create_bytes(path: str, data: bytes) -> bool:
 
 def _created(path: str) -> BinaryIO:
     """Open a new file in a folder that another process may just be clearing away (`check_writable`)."""
-    while True:
+    for left in reversed(range(CREATE_ATTEMPTS)):
         try:
             make_folder(os.path.dirname(path))
             return open(path, "wb")
         except FileNotFoundError:
-            continue
+            if not left:  # a place such as /proc, which takes no folder
+                raise
+    raise AssertionError
 
 
 def list_names(folder: str, suffix: str) -> list[str]:
