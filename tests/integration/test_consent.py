@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
+from factory import consent, storage
+from factory.config import RunConfig
+from factory.curation.run import open_tables
+from factory.models import Located
+from factory.progress import Silent
+from factory.tables import PERSONAS, Table
+from factory.training.run import open_table
 from tests.integration.runs import GOOD_PROFILE, PROJECT
+from tests.made_tables import make_tables
 
 INSTRUCTIONS = [{"corpus": "samples", "source": str(PROJECT / "data" / "instructions.jsonl")}]
 WARMER = "profiles.sampling.temperature=0.7"
@@ -114,3 +121,23 @@ def test_other_rows_from_other_files_are_asked_about_before_profiles_are_made(ru
     assert run.table("dialogues/generate-samples").manifest() is not None
     assert GOOD_PROFILE["name"] == run.rows("profiles")[0]["name"]
     assert "skipped" in run.finish("--yes")
+
+
+def test_training_and_curation_are_rehearsed_without_ray(tmp_path):
+    import ray
+
+    config = RunConfig.model_validate(make_tables(tmp_path / "run", [[("How are you?", "Well.")]] * 30, validation=5))
+    changes = consent.foresee(lambda: open_tables(config, Silent()))
+    assert {(one.name, one.rows) for one in changes} == {("curated/train", 26), ("curated/validation", 6)}
+    packed = Table(config.output, "packed/train")
+    packed.begin("other", {"sequence_length": 1})
+    packed.write("0", [], PERSONAS)
+    packed.finish({"fingerprint": "other", "finished": "2026-01-01", "ok": 25, "rows_in": 25})
+    checkpoints = Table(config.output, "checkpoints")
+    checkpoints.begin("other", {"seed": 1})
+    checkpoints.finish({"fingerprint": "other", "finished": "2026-01-01", "ok": 25, "rows_in": 25})
+    before = storage.sizes(config.output)
+    changes = consent.foresee(lambda: open_table(config, Located("embedded", "r"), Silent()))
+    assert [(one.name, one.rows) for one in changes] == [("packed/train", 25), ("checkpoints", 25)]
+    assert storage.sizes(config.output) == before
+    assert not ray.is_initialized()
