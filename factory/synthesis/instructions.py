@@ -139,7 +139,7 @@ FORMATS = {
 }
 COLUMNS = tuple(sorted({column for form in FORMATS.values() for column in form.columns}))
 """What the formats are told apart by."""
-EMPTY = (None, "", [])
+EMPTY: tuple[Any, ...] = (None, "", [])
 """What loses nothing where a format has no such column."""
 KNOWN = ", ".join(f"{name} ({', '.join(form.columns)})" for name, form in FORMATS.items())
 
