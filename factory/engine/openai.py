@@ -54,6 +54,8 @@ ROUNDING = 0.01
 LIST_WAIT_S = 10
 LISTED = 10_000
 """So many models of an endpoint's list are compared with a name that is not among them."""
+NO_KEY = "none"
+"""In place of a key, for an endpoint without one."""
 _PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
 
 
@@ -202,7 +204,7 @@ def response_format(structured: str, schema: str | None) -> dict[str, Any]:
 
 
 def _read(answer: Any, max_tokens: int) -> Reply:
-    """An endpoint's answer as a reply: the one place where it is read.
+    """Read an endpoint's answer: the one place where that is done.
 
     A text that cannot be had fails. What stands beside it (counts of tokens, log-probabilities) is left out where
     it is not plausible: the reply is paid for.
@@ -225,7 +227,7 @@ def _read(answer: Any, max_tokens: int) -> Reply:
 
 
 def most_characters(max_tokens: int) -> int:
-    """The longest text that can be the reply to a request for so many tokens."""
+    """Return how long the reply to a request for so many tokens can be."""
     return CHARACTERS + TOKEN_CHARACTERS * max_tokens
 
 
@@ -234,15 +236,15 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _tokens(value: Any) -> int:
-    """A count of tokens; 0 where none is told, or none that can be."""
+    """Return a count of tokens; 0 where there is none, or none that can be."""
     whole = type(value) is int or (type(value) is float and value.is_integer())
     return int(value) if whole and 0 <= value <= MOST_TOKENS else 0
 
 
 def _ending(logprobs: Any) -> tuple[TokenChoice, ...]:
-    """The last tokens of a reply; all of them, with twenty others each, would be a thousand times the text.
+    """Return the last tokens of a reply; all of them, with twenty others each, would be a thousand times the text.
 
-    Nothing where they are not told in full: a score would be worked out of what is left.
+    Nothing where some are missing: a score would be worked out of what is left.
     """
     try:
         return tuple(
@@ -263,7 +265,7 @@ def _string(value: Any) -> str:
 
 
 def _logarithm(value: Any) -> float:
-    """The logarithm of a probability; servers write -9999 where it is infinite, as JSON has no infinity."""
+    """Check the logarithm of a probability; servers write -9999 where it is infinite, as JSON has no infinity."""
     if type(value) not in (int, float) or not value <= ROUNDING:  # which NaN is not either
         raise ValueError
     return float(value)
@@ -276,21 +278,24 @@ def _rounds(problem: Any) -> int:
 
 
 def _pause_s(problem: Any) -> float:
-    """How long to wait where the client did not, as a busy endpoint wants more than it waits for."""
+    """Return how long to wait where the client did not, as a busy endpoint asked for more than it waits."""
     asked = problem.response.headers.get("retry-after", "") if hasattr(problem, "response") else ""
     return LONGEST_PAUSE_S if asked.isdecimal() and float(asked) > LONGEST_PAUSE_S else 0
 
 
 def _row_error(key: SecretStr, problem: Any) -> RowError:
-    said = f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}"
-    said = said.replace(key.get_secret_value(), "***")
+    said = _without_key(key, f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}")
     kinds = {"(context|model).length": "too_long", "content_(filter|policy)": "refused"}
     found = [kind for mark, kind in kinds.items() if _rounds(problem) == 1 and re.search(mark, said)]
     return RowError([*found, "engine_error"][0], shortened(said, DETAIL_CHARACTERS))
 
 
+def _without_key(key: SecretStr, said: str) -> str:
+    return said if key.get_secret_value() == NO_KEY else said.replace(key.get_secret_value(), "***")
+
+
 def _end_of_run(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError:
-    where, told = _place(engine), " ".join(str(problem).replace(key.get_secret_value(), "***")[:300].split())
+    where, told = _place(engine), " ".join(_without_key(key, str(problem))[:300].split())
     place = f"{where}.base_url {scrubbed(engine.base_url)}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
@@ -308,7 +313,7 @@ def _place(engine: OpenAIEngine) -> str:
 def api_key(engine: OpenAIEngine) -> str:
     """The key out of the environment of who started the run; a ModelError where there is none."""
     if engine.api_key_env is None:
-        return "none"
+        return NO_KEY
     key = os.environ.get(engine.api_key_env, "").strip()
     if not re.fullmatch("[!-~]+", key):
         raise ModelError(f"{_place(engine)}.api_key_env: ${engine.api_key_env} is not set to a key; export it here")

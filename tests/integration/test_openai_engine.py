@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx2
+import openai
 import pytest
 from pydantic import SecretStr
 from transformers import PreTrainedTokenizerFast
@@ -19,7 +21,7 @@ from factory import models
 from factory.chat import control_tokens
 from factory.config import OpenAIEngine, Sampling
 from factory.control_marks import neutral
-from factory.engine.openai import OpenAIGeneration, ShardClient, api_key, check_endpoint, shares
+from factory.engine.openai import OpenAIGeneration, ShardClient, _row_error, api_key, check_endpoint, shares
 from factory.errors import ModelError, UnreachableError
 from factory.job import locate_model
 from factory.records import Completion, Message, Request, content_id
@@ -451,3 +453,10 @@ def test_an_endpoint_that_lacks_the_model_is_named_without_its_credentials():
             check_endpoint(OpenAIEngine(kind="openai", model="another", base_url=url, api_key_env=None))
         small.shutdown()
     assert "secret" not in str(told.value)
+
+
+def test_an_error_is_whole_where_there_is_no_key_to_leave_out():
+    problem = openai.APIConnectionError(message="none of them", request=httpx2.Request("GET", "http://host"))
+    keyless = api_key(OpenAIEngine(kind="openai", model="m", api_key_env=None))
+    assert _row_error(SecretStr(keyless), problem).detail.strip() == "none of them"
+    assert _row_error(SecretStr("them"), problem).detail.strip() == "none of ***"
