@@ -106,7 +106,7 @@ def _limits(seconds: float) -> Iterator[None]:
 
 
 def _check_code(folder: str, by: str) -> None:
-    """A config that names code of its own may be one that the libraries have code for by now."""
+    """Check that the libraries have code for a config that names code of its own, as by now they may."""
     from transformers import AutoConfig
 
     loaders: list[Any] = [AutoConfig.from_pretrained]

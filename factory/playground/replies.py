@@ -34,7 +34,7 @@ class Reply:
 
 
 def client_of(endpoint: OpenAIEngine, max_tokens: int) -> Any:
-    """A client of a model; it lives in one event loop.
+    """Return a client of a model; it lives in one event loop.
 
     Args:
         endpoint: where the model is.

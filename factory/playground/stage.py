@@ -67,7 +67,7 @@ class Stage:
         return {name: client_of(speaker.endpoint, most_tokens) for name, speaker in self.speakers.items()}
 
     async def describe(self, description: str, address: str) -> tuple[Profile | None, str]:
-        """A description from an address to a profile; None with what is in its way."""
+        """Make a profile of a description from an address; None with what is in its way."""
         chat = self.config.chat
         try:
             persona = read_persona(description, chat.persona_characters)

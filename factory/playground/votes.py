@@ -78,7 +78,7 @@ def counts_of(table: Table) -> Counts:
 
 
 def _read(table: Table, shard: str) -> pa.Table:
-    """The votes of a shard; none where it cannot be read, and is kept apart."""
+    """Return the votes of a shard; none where it cannot be read, and is kept apart."""
     try:
         return table.read(shard)
     except DamagedError as problem:

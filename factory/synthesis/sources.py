@@ -224,7 +224,7 @@ def _walk(fs: Any, name: str) -> dict[str, dict[str, Any]]:
 
 
 def _changed(info: dict[str, Any]) -> str:
-    """What differs when a file has other content; file systems name it in their own ways."""
+    """Return what differs when a file has other content; file systems name it in their own ways."""
     names = ("ETag", "etag", "blob_id", "LastModified", "mtime")
     return str(next((info[name] for name in names if info.get(name)), None))
 
