@@ -245,7 +245,7 @@ class Table:
             if rows := self.rows_written():
                 seen.changes.append(aside.Change(self.name, rows, _why_anew(before, settings)))
             kept = self.kept(fingerprint)
-            now = kept._document(MANIFEST) if kept else None
+            now = kept._document(MANIFEST) if kept else {}
         if not now:
             # Of input the fingerprint is that of its rows, which may be the same in other files.
             by_rows = before and there and there.get("fingerprint") != before["fingerprint"]
