@@ -472,6 +472,7 @@ def test_csv_records_over_the_bound_are_rejected_rows(scratch, rows, bound, quot
             assert row.value == {"persona": persona.removeprefix("\ufeff" * (raw[0] != '"')), "n": n}
 
 
+@pytest.mark.slow
 def test_a_line_of_gigabytes_takes_no_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "REQUEST_BYTES", 2**16)
     for name in ("ROW_BYTES", "WINDOW"):
