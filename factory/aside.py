@@ -32,7 +32,7 @@ class Rehearsal:
 
     changes: list[Change] = field(default_factory=list)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of each table, by its path, as if the run had made it."""
+    """Of each table, by its path, as if the run had made it; `finished` is None where nothing is known of its rows."""
 
 
 _rehearsal: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)

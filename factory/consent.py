@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from factory import aside
 from factory.aside import Change
@@ -10,14 +11,24 @@ from factory.errors import UserError
 from factory.progress import Progress
 
 
-def foresee(opens: Callable[[], object]) -> list[Change]:
+class _UnreadError(Exception):
+    """Ends a rehearsal whose input is still to be read: what follows depends on its rows."""
+
+
+def foresee(opens: Callable[[Callable[[], None]], object]) -> list[Change]:
     """Find what a job would set aside, without changing anything.
 
     Args:
-        opens: the part of the job that opens its tables, one after the other.
+        opens: the part of the job that opens its tables, one after the other. It calls the function that it is
+            given where all input has been read, if that decides what follows.
     """
-    with aside.rehearsing() as seen:
-        opens()
+    with aside.rehearsing() as seen, suppress(_UnreadError):
+
+        def check_read() -> None:
+            if any(one.get("finished") is None for one in seen.manifests.values()):
+                raise _UnreadError
+
+        opens(check_read)
     return seen.changes
 
 

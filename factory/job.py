@@ -201,7 +201,7 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
 
 
 def _changes(opens: Callable[[Job], object] | None, config: RunConfig) -> list[Change]:
-    return consent.foresee(partial(opens, Job(config, Silent()))) if opens else []
+    return consent.foresee(lambda read: opens(Job(config, Silent(), read))) if opens else []
 
 
 def _run(

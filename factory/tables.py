@@ -247,10 +247,10 @@ class Table:
             kept = self.kept(fingerprint)
             now = kept._document(MANIFEST) if kept else {}
         if not now:
-            # Of input the fingerprint is that of its rows, which may be the same in other files.
-            by_rows = before and there and there.get("fingerprint") != before["fingerprint"]
-            known = there["fingerprint"] if there and by_rows else fingerprint
-            now = {"fingerprint": known, "finished": None, "ok": MANY, "rows_in": MANY, "rejected": {}}
+            now = {"fingerprint": fingerprint, "finished": None, "ok": MANY, "rows_in": MANY, "rejected": {}}
+            if before and there and there.get("fingerprint") != before["fingerprint"]:
+                # Of input the fingerprint is that of its rows, which may be the same in other files.
+                now |= {name: there.get(name) for name in ("fingerprint", "finished")}
         seen.manifests[self.path] = now
 
     def rows_written(self) -> int:

@@ -54,6 +54,14 @@ def test_the_same_content_elsewhere_sets_aside_the_input_alone(run, tmp_path):
     assert told.count("Sets aside") == 1
 
 
+def test_a_run_that_was_killed_as_it_read_its_input_goes_on_unasked(run):
+    before = {name: size for name, size in files(run).items() if not name.endswith(".json")}
+    Path(run.output, "personas/.manifest.json").unlink()
+    assert "Sets aside" not in run.finish("--dry-run")
+    run.finish()
+    assert {name: size for name, size in files(run).items() if not name.endswith(".json")} == before
+
+
 @pytest.mark.parametrize("submitted", [False, True])
 def test_a_run_without_a_terminal_refuses_before_it_moves_anything(run, submitted, monkeypatch):
     before = files(run)
