@@ -247,7 +247,7 @@ def _run_over_damage(run: Callable[[Job], None], job: Job) -> None:
             found.add(path)
             name, _, shard = path.removeprefix(inside).rpartition("/")
             Table(job.config.output, name).drop_damaged(shard.removesuffix(SUFFIX))
-            job.progress.say(f"{cause}; it is made again")
+            job.progress.say(f"{cause}; its table is not finished any more")
 
 
 def settings_document(config: RunConfig) -> bytes:

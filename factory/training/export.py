@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,16 +102,19 @@ def publish(staged: Path, target: str) -> None:
             storage.put_file(str(staged / name), storage.join(target, name))
         storage.delete_file(storage.join(target, COPYING))
         return
-    draft = Path(f"{target}.{uuid.uuid4().hex}.tmp")
+    draft, old = (Path(f"{target}.{uuid.uuid4().hex}.tmp") for _ in range(2))
     try:
         shutil.move(staged, draft)
         for file in draft.iterdir():
             storage.sync(str(file))
-        shutil.rmtree(target, ignore_errors=True)
+        storage.sync(str(draft))
+        with suppress(FileNotFoundError):
+            os.rename(target, old)  # not deleted in its place, where a kill would leave half of one
         draft.rename(target)
         storage.sync(os.path.dirname(target))
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        for one in (draft, old):
+            shutil.rmtree(one, ignore_errors=True)
 
 
 def finished_fingerprint(folder: str) -> str | None:

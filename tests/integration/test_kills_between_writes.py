@@ -209,3 +209,28 @@ def test_pruning_after_a_kill_keeps_what_was_taken_back(s3, tmp_path, monkeypatc
     paid: list[str] = []
     make(output, "A", paid)
     assert paid == []
+
+
+def test_no_kill_leaves_half_of_a_local_model_in_place(tmp_path, monkeypatch):
+    names = ["a.safetensors", "b.safetensors", "config.json", MODEL_MANIFEST]
+
+    def staged(text: str) -> Path:
+        folder = tmp_path / text
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(text)
+        return folder
+
+    target, unlink, seen = tmp_path / "model", os.unlink, itertools.count()
+    publish(staged("old"), str(target))
+
+    def killed(*arguments: object, **options: object) -> None:
+        if next(seen):
+            raise Killed
+        unlink(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", killed)
+        with pytest.raises(Killed):
+            publish(staged("new"), str(target))
+    assert {path.name: path.read_text() for path in target.iterdir()} == dict.fromkeys(names, "new")
