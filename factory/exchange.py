@@ -88,7 +88,7 @@ class Exchange:
                     batches.append(pa.ipc.open_file(pa.PythonFile(file, "r")).get_batch(partition))
                 except pa.ArrowException as problem:
                     told = DamagedError.of(storage.join(self.folder, name), problem)
-                    raise StorageError(f"{told}; delete {self.folder} and run the same command again") from None
+                    raise StorageError(f"{told}; delete it and run the same command again") from None
         return pa.Table.from_batches(batches, self.schema)
 
     def delete(self) -> None:

@@ -49,6 +49,7 @@ Held = tuple[Benchmark, People | None]
 BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
 EXAMINED = "curated/examined"
 """The step that a dashboard sees while dialogues are judged."""
+SPILLED = ".arrow"
 BYTES_A_BAND = 16
 BYTES_A_PARTITION = 32 << 20
 """Of the numbers that are brought together here; a task holds them about four times."""
@@ -68,8 +69,9 @@ class Examined:
 def examine(run: Run, progress: Progress) -> Examined:
     """Judge all dialogues that have not been judged yet."""
     work = units(run)
-    there = set(run.verdicts.shards())
-    bands = _bands(run)
+    there, bands = set(run.verdicts.shards()), _bands(run)
+    if bands:  # of a unit whose file is gone, no twin would be found
+        there &= {name.removesuffix(SPILLED) for name in storage.list_names(bands.folder, SPILLED)}
     done = [unit for unit in work if run.name(unit) in there]
     left = [unit for unit in work if run.name(unit) not in there]
     entered: Counter[str] = Counter()
@@ -137,7 +139,7 @@ def _examine(run: Run, bands: Exchange | None, unit: Row) -> dict[str, Any]:
         if verdicts[-1]["reason"] is None and bands:
             good.append((verdicts[-1]["dialogue"], signature(np.concatenate(case.reply_hashes))))
     if bands:
-        _spill(run, bands, good, f"{run.name(unit)}.arrow")
+        _spill(run, bands, good, f"{run.name(unit)}{SPILLED}")
     table = pa.Table.from_pylist(verdicts, schema=VERDICTS)
     run.verdicts.write_arrow(run.name(unit), table)  # after the bands: a unit with verdicts is done
     return _account(run, table)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from factory.curation.examining import Examined
+from factory.curation.examining import SPILLED, Examined
 from factory.curation.near_duplicates import edges, keepers
 from factory.curation.run import Run
 from factory.exchange import Exchange
@@ -25,7 +25,7 @@ def match(run: Run, examined: Examined) -> Any:
     bands = examined.bands
     if bands is None:
         return ray.put(keepers(np.zeros((0, 2), np.uint64)))
-    files = ray.put([f"{run.name(unit)}.arrow" for unit in examined.units])
+    files = ray.put([f"{run.name(unit)}{SPILLED}" for unit in examined.units])
     pairs = [_pairs.remote(bands, files, partition) for partition in range(bands.partitions)]
     twins = _keepers.remote(*pairs)
     ray.wait([twins], fetch_local=False)

@@ -79,6 +79,24 @@ def test_curation_goes_on_over_damaged_shards(run):
     assert f"{DIALOGUES}/{shard}: is damaged" in run.log().replace("\n", "")
 
 
+def test_a_damaged_intermediate_file_is_mended_as_its_message_says(run):
+    run.finish()
+    settings = ("curation.similarity=0.8", "curation.validation_fraction=0.999")  # it ends when all is judged
+    assert run.start(*settings, job="curate").wait(300) == 2
+    band = min(Path(run.output, "_scratch/curated").glob("*/bands/*.arrow"))
+    whole, whence = band.read_bytes(), "good dialogues are of validation characters"
+    assert whence in run.log()
+    band.write_bytes(whole[:100])
+    assert run.start(*settings, job="curate").wait(300) == 2
+    last = run.log().strip().splitlines()[-1]
+    assert f"{band}: is damaged" in last
+    assert last.endswith("; delete it and run the same command again")
+    band.unlink()
+    assert run.start(*settings, job="curate").wait(300) == 2
+    assert whence in run.log().strip().splitlines()[-1]
+    assert band.read_bytes() == whole
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', '{"pid": 99999999999999999999, "started": 1}'])
 def test_a_note_of_a_head_that_cannot_be_read_is_none(content, tmp_path, monkeypatch):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
