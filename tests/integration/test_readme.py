@@ -72,8 +72,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder that has all that a checkout has, with a config and inputs of one's own."""
     folder = tmp_path_factory.mktemp("checkout")
     for entry in PROJECT.iterdir():
-        if entry.name not in {"runs", ".git"}:
+        if entry.name not in {"runs", ".git", ".venv"}:
             (folder / entry.name).symlink_to(entry)
+    (folder / ".venv").mkdir()
+    for entry in (PROJECT / ".venv").iterdir():
+        if entry.name.startswith(".setup-"):
+            (folder / ".venv" / entry.name).touch()  # fresh: the set-up would point the real .venv at this copy
+        else:
+            (folder / ".venv" / entry.name).symlink_to(entry)
     (folder / CONFIG).write_text(json.dumps(SETTINGS))
     people = [f"a baker from street {number} who sings at dawn" for number in range(20)]
     (folder / "personas.jsonl").write_text("".join(json.dumps({"persona": one}) + "\n" for one in people))
