@@ -6,6 +6,7 @@ import json
 import pickle
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from factory.config import EndpointJudge, OpenAIEngine, Sampling
+from factory.config import EndpointJudge, Sampling
 from factory.engine import openai as endpoint
 from factory.engine.openai import ShardClient, check_endpoint
 from factory.errors import ModelError, UnreachableError, UserError
@@ -26,9 +27,9 @@ from factory.playground.speakers import Speaker
 from factory.progress import Progress
 from factory.records import Completion, Message, Profile, Reject, Request
 from factory.tables import PROFILES, Table, accepted, rejected
+from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 
-KEY_ENV = "FACTORY_TEST_KEY"
 PERSON = Profile(
     "0" * 16, "a baker", "Ada", "34", "female", "Black", "Lagos", "Tall.", "Bakes.", "Warm.", "Name: Ada", "en"
 )
@@ -51,21 +52,8 @@ def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServ
     return running
 
 
-def engine(server: OpenAIServer, **settings: object) -> OpenAIEngine:
-    made = {"kind": "openai", "model": "small-chat", "base_url": server.base_url, "api_key_env": KEY_ENV}
-    return OpenAIEngine(**{**made, "max_retries": 0, "timeout_s": 1, **settings})
-
-
-def ask(server: OpenAIServer, *requests: str | Request, **settings: object) -> list[Completion]:
-    """What the actor makes of a shard of requests; a text stands for one user message."""
-    shard = [Request((Message("user", one),)) if isinstance(one, str) else one for one in requests]
-
-    async def answer() -> list[Completion]:
-        client = ShardClient(engine(server, **settings), SecretStr(KEY), Sampling(max_tokens=64), 64)
-        (batch,) = [batch async for batch in client({"requests": [pickle.dumps(shard)]})]
-        return pickle.loads(batch["completions"][0])
-
-    return asyncio.run(answer())
+engine = partial(engine_of, max_retries=0, timeout_s=1)
+ask = partial(ask_shard, max_retries=0, timeout_s=1)
 
 
 SLOW = ("drip", "drip-head")

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,14 +22,13 @@ from factory import models
 from factory.chat import control_tokens
 from factory.config import OpenAIEngine, Sampling
 from factory.control_marks import neutral
-from factory.engine.openai import OpenAIGeneration, ShardClient, _row_error, api_key, check_endpoint, shares
+from factory.engine.openai import OpenAIGeneration, _row_error, api_key, check_endpoint, shares
 from factory.errors import ModelError, UnreachableError
 from factory.job import locate_model
 from factory.records import Completion, Message, Request, content_id
+from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import PROJECT
-
-KEY_ENV = "FACTORY_TEST_KEY"
 
 # Where a run ends, the actor and its open connections end with it: nobody closes them.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -48,22 +48,8 @@ def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServ
     return running
 
 
-def engine(server: OpenAIServer, **settings: object) -> OpenAIEngine:
-    made = {"kind": "openai", "model": "small-chat", "base_url": server.base_url, "api_key_env": KEY_ENV}
-    return OpenAIEngine(**{**made, "max_retries": 2, "timeout_s": 5, **settings})
-
-
-def ask(server: OpenAIServer, *requests: str | Request, at_once: int = 64, **settings: object) -> list[Completion]:
-    """What the actor makes of a shard of requests; a text stands for one user message."""
-    shard = [Request((Message("user", one),)) if isinstance(one, str) else one for one in requests]
-
-    async def answer() -> list[Completion]:
-        asked = engine(server, **settings)
-        client = ShardClient(asked, SecretStr(api_key(asked)), Sampling(max_tokens=64), at_once)
-        (batch,) = [batch async for batch in client({"requests": [pickle.dumps(shard)]})]
-        return pickle.loads(batch["completions"][0])
-
-    return asyncio.run(answer())
+engine = partial(engine_of, max_retries=2, timeout_s=5)
+ask = partial(ask_shard, max_retries=2, timeout_s=5)
 
 
 def test_what_fails_for_a_while_is_asked_again_until_it_is_answered(server):
