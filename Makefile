@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down generate-benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -76,8 +76,8 @@ curate: needs-config $(STAMP)  ## dialogues to the training and validation sets:
 train: needs-config $(STAMP)  ## curated dialogues to checkpoints and a model: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/train.py --config $(CONFIG) $(ARGS)
 
-benchmark: needs-config $(STAMP)  ## personas to a new benchmark of role-playing: CONFIG=FILE ARGS="key=value ..."
-	.venv/bin/python jobs/benchmark.py --config $(CONFIG) $(ARGS)
+generate-benchmark: needs-config $(STAMP)  ## personas to a new benchmark of role-playing: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/generate_benchmark.py --config $(CONFIG) $(ARGS)
 
 eval: needs-config $(STAMP)  ## candidates to their PersonaGym scores: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/evaluate.py --config $(CONFIG) $(ARGS)
@@ -185,7 +185,7 @@ chaos: $(STAMP)  ## faults at random moments, and what they cost: ARGS="--seed 7
 	.venv/bin/python -m tests.chaos.run $(ARGS)
 
 prompts-lock: $(STAMP)  ## note the hashes of new prompt versions in prompts/versions.txt
-	.venv/bin/python prompts/lock.py
+	.venv/bin/python -m factory.inference.prompt_lock
 
 format: $(STAMP)  ## format the code and fix what the linter can
 	.venv/bin/ruff format .

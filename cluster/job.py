@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # what a head wants; Ray reads it when it is imported
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from factory.cli import exit_with_error_line
 from factory.cluster import jobs
-from factory.job import told
 
 say = partial(print, flush=True)
 
@@ -34,7 +33,7 @@ def main() -> None:
     asked, overrides = parser.parse_known_args()
     if overrides and asked.what != "submit":
         parser.error(f"unrecognised: {' '.join(overrides)}")
-    told(lambda: sys.exit(_do(asked, overrides)))
+    exit_with_error_line(lambda: sys.exit(_do(asked, overrides)))
 
 
 def _do(asked: argparse.Namespace, overrides: list[str]) -> int:

@@ -4,22 +4,19 @@ python cluster/render.py aws|gcp|kubernetes [--variables FILE] [--output runs/cl
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from factory.cluster.rendering import render, write
+from factory.cli import exit_with_error_line
+from factory.cluster.templates import render, write
 from factory.cluster.variables import CLOUDS, load_variables
-from factory.job import told
-from factory.storage import PROJECT
+from factory.resources import RESOURCES
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cloud", choices=CLOUDS)
     parser.add_argument("--variables", type=Path, metavar="FILE", help="the variables that are yours (YAML)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", default=PROJECT / "runs" / "cluster")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", default=RESOURCES / "runs" / "cluster")
     arguments = parser.parse_args()
     variables = load_variables(arguments.cloud, arguments.variables)
     for path in write(arguments.output, render(arguments.cloud, variables)):
@@ -27,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    told(main)
+    exit_with_error_line(main)

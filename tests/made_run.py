@@ -6,9 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-from factory import storage
-from factory.benchmark import TASKS
-from factory.manifest import Timing, manifest_of
+from factory.personagym import TASKS
 from factory.records import (
     Answer,
     Completion,
@@ -24,7 +22,9 @@ from factory.records import (
     Score,
     content_id,
 )
-from factory.tables import (
+from factory.storage import file_io
+from factory.storage.manifest import Timing, manifest_of
+from factory.storage.tables import (
     ANSWERS,
     DIALOGUES,
     EXAMPLES,
@@ -88,7 +88,7 @@ def make_run(
     _evaluation(output, cast[:8], draw, made)
     engine_settings = {"base_url": "https://somebody:secret-word@host/v1", "half": "\ud800"}
     settings = {"output": output, "engine": engine_settings, "seed": seed}
-    storage.write_bytes(storage.join(output, "config.json"), json.dumps(settings).encode())
+    file_io.write_bytes(file_io.join(output, "config.json"), json.dumps(settings).encode())
     return output
 
 
@@ -170,7 +170,7 @@ def _dialogue(
 
 def _curated(output: str) -> None:
     rows = {"train": [], "validation": []}
-    for name in storage.list_names(f"{output}/dialogues", ""):
+    for name in file_io.list_names(f"{output}/dialogues", ""):
         table = Table(output, f"dialogues/{name}")
         for shard in table.shards():
             for row in table.read(shard).to_pylist():
@@ -219,7 +219,7 @@ def _training(output: str, steps: int = 40) -> None:
                     "tokens_per_second": 70.0 + step,
                 }
             )
-    storage.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    file_io.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     gain = {
         "before": 2.4,
         "after": 2.0,
@@ -273,7 +273,7 @@ def _evaluation(output: str, cast: list[Profile], draw: random.Random, made: dic
         _finish(Table(output, f"evaluation/{candidate}/answers"), answers, ANSWERS, **made)
         for judge, kept in judged.items():
             _finish(Table(output, f"evaluation/{candidate}/judgements/{judge}"), kept, JUDGEMENTS, **made)
-    storage.write_bytes(f"{output}/evaluation/scores.json", json.dumps(scores_of(len(cast))).encode())
+    file_io.write_bytes(f"{output}/evaluation/scores.json", json.dumps(scores_of(len(cast))).encode())
 
 
 def _finish(table: Table, rows: list[dict], schema: object, **told: object) -> None:

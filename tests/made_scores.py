@@ -1,7 +1,7 @@
 """The scores of the made run."""
 
-from factory.benchmark import TASKS
-from factory.evaluation.document import ScoresDocument
+from factory.evaluation.scores_schema import ScoresDocument
+from factory.personagym import TASKS
 
 
 def scores_of(personas: int) -> dict:

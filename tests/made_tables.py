@@ -4,10 +4,10 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from factory.manifest import Timing, manifest_of
-from factory.prompts import load_prompt
+from factory.inference.prompts import load_prompt
 from factory.records import Counts, Dialogue, Example, Message, Profile, Reject, content_id
-from factory.tables import DIALOGUES, EXAMPLES, PROFILES, Table, accepted, rejected
+from factory.storage.manifest import Timing, manifest_of
+from factory.storage.tables import DIALOGUES, EXAMPLES, PROFILES, Table, accepted, rejected
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512}
 CORPUS, STRATEGY = "samples", "generate"

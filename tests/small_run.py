@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from factory.config import RunConfig
-from factory.manifest import Timing, manifest_of
 from factory.records import (
     Answer,
     Completion,
@@ -24,7 +23,8 @@ from factory.records import (
     Yardstick,
     content_id,
 )
-from factory.tables import (
+from factory.storage.manifest import Timing, manifest_of
+from factory.storage.tables import (
     ANSWERS,
     COMMON_COLUMNS,
     DIALOGUES,

@@ -23,11 +23,10 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))  # the project's root, whatever folder it is started from
 
 from cluster.dashboards.console import page  # noqa: E402
+from factory.cli import exit_with_error_line  # noqa: E402
 from factory.errors import ConfigError, FactoryError  # noqa: E402
-from factory.job import told  # noqa: E402
 
 SERVICE_DISCOVERY = "session_latest/prom_metrics_service_discovery.json"
 Server = tuple[list[str], dict[str, str], str]
@@ -209,4 +208,4 @@ def _end(*_: Any) -> None:
 
 
 if __name__ == "__main__":
-    told(main)
+    exit_with_error_line(main)

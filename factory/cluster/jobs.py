@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from factory import storage
-from factory.cluster import local, looking
-from factory.cluster.dashboard import reached
-from factory.config_file import load_config, read_config
+from factory.cluster import local_cluster, status
+from factory.cluster.dashboard_client import reached
+from factory.config.loading import load_config, read_config
 from factory.errors import ConfigError
+from factory.resources import RESOURCES
 
-JOBS = sorted(path.stem for path in (storage.PROJECT / "jobs").glob("*.py"))
+JOBS = sorted(path.stem for path in (RESOURCES / "jobs").glob("*.py"))
 NOT_UPLOADED = [".git", ".venv", "runs"]
 """Beside what .gitignore and .rayignore name."""
 POLL_S = 1.0
@@ -39,13 +39,13 @@ def submit(job: str, config: Path, overrides: Sequence[str], address: str | None
     if job not in JOBS:
         raise ConfigError(f"JOB={job}: there is no such job; there are {', '.join(JOBS)}")
     here = address is None
-    there = address or local.standing().dashboard
+    there = address or local_cluster.standing().dashboard
     command = ["python", f"jobs/{job}.py", "--config", _config_there(config, here), *overrides]
     _check(config, overrides, here)
     name = f"{job}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
     # The local cluster's machine is this one: outputs go where they would go without it.
     environment = {"FACTORY_OUTPUTS": str(Path.cwd())} if here else {}
-    runtime_env = {"working_dir": str(storage.PROJECT), "excludes": NOT_UPLOADED, "env_vars": environment}
+    runtime_env = {"working_dir": str(RESOURCES), "excludes": NOT_UPLOADED, "env_vars": environment}
     with reached(there):
         client = _client(there)
         client.submit_job(entrypoint=shlex.join(command), submission_id=name, runtime_env=runtime_env)
@@ -60,7 +60,7 @@ def logs(job_id: str, address: str | None, say: Callable[[str], None]) -> int:
         ConfigError: there is no such job.
         UnreachableError: the cluster does not answer.
     """
-    there = address or local.standing().dashboard
+    there = address or local_cluster.standing().dashboard
     with reached(there):
         client = _client(there)
         _info(client, job_id, there)
@@ -77,13 +77,13 @@ def stop(job_id: str, address: str | None) -> str:
         ConfigError: there is no such job.
         UnreachableError: the cluster does not answer.
     """
-    there = address or local.standing().dashboard
+    there = address or local_cluster.standing().dashboard
     with reached(there):
         client = _client(there)
         info = _info(client, job_id, there)
         if info.status.is_terminal():
             return f"{job_id} has ended already ({info.status})"
-        asking = f"{looking.STOP}{job_id}"
+        asking = f"{status.STOP}{job_id}"
         asked_before = any(job.submission_id == asking for job in client.list_jobs())
         if asked_before or not info.driver_info:
             client.stop_job(job_id)
@@ -97,8 +97,8 @@ def _config_there(config: Path, here: bool) -> str:
     full = config.expanduser().resolve()
     if not full.is_file():
         raise ConfigError(f"CONFIG={config}: there is no such file")
-    if full.is_relative_to(storage.PROJECT):
-        return str(full.relative_to(storage.PROJECT))
+    if full.is_relative_to(RESOURCES):
+        return str(full.relative_to(RESOURCES))
     if here:
         return str(full)
     raise ConfigError(f"CONFIG={config}: lies outside the project, which is what is uploaded; copy it to jobs/configs/")

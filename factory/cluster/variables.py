@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field
 
 from factory.config import LocalPlace, Section
-from factory.config_file import checked, read_mapping
+from factory.config.loading import checked, read_mapping
 from factory.errors import ConfigError
+from factory.resources import RESOURCES
 
-SHIPPED = Path(__file__).parents[2] / "cluster" / "variables.yaml"
+SHIPPED = RESOURCES / "cluster" / "variables.yaml"
 CLOUDS = ("aws", "gcp", "kubernetes")
 Cloud = Literal["aws", "gcp", "kubernetes"]
 

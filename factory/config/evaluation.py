@@ -147,6 +147,11 @@ class Evaluation(Section):
     """Whether candidates are asked plain instructions too, to see whether tuning cost them their general ability."""
     fleet: Fleet = Fleet()
 
+    @property
+    def fleet_judges(self) -> list[FleetJudge]:
+        """The judges that this factory serves itself."""
+        return [judge for judge in self.judges if isinstance(judge, FleetJudge)]
+
     @model_validator(mode="after")
     def _names_are_clear(self) -> Self:
         for what, members in (("candidates", self.candidates), ("judges", self.judges)):

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.config import MixtureSource, RunConfig
-from factory.curation.case import Rulebook
-from factory.curation.decontamination import Benchmark, read_benchmark
-from factory.curation.people import People, read_people
-from factory.curation.personal_data import check_regions
+from factory.curation.rules.context import Rulebook
+from factory.curation.rules.decontamination import Benchmark, read_benchmark
+from factory.curation.rules.personal_data import check_regions
+from factory.curation.rules.real_people import People, read_people
 from factory.errors import ConfigError, InputError
-from factory.language import languages_named
-from factory.prompts import load_prompt
-from factory.tables import Table
+from factory.inference.prompts import load_prompt
+from factory.storage.tables import Table
+from factory.text.language import languages_named
 
 PROMPTS = ("dialogue-generate", "dialogue-rewrite", "training-system")
 _JINJA = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}", re.DOTALL)

@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
-from factory import storage
 from factory.config import RunConfig
-from factory.curation.case import Rulebook
 from factory.curation.inputs import Inputs, Source, find_inputs
-from factory.curation.selection import SPLITS
-from factory.progress import Progress
-from factory.runtime import each, rows_of, unwrapped
-from factory.tables import Row, Table, fingerprint_of
+from factory.curation.rules.context import Rulebook
+from factory.curation.sampling import SPLITS
+from factory.runtime.progress import Progress
+from factory.runtime.ray_session import each, rows_of, unwrapped
+from factory.storage import file_io
+from factory.storage.tables import Row, Table, fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Run:
     @property
     def scratch(self) -> str:
         """The folder of the run's intermediate files."""
-        return storage.join(self.config.output, SCRATCH, self.fingerprint)
+        return file_io.join(self.config.output, SCRATCH, self.fingerprint)
 
     @property
     def verdicts(self) -> Table:
@@ -102,9 +102,9 @@ def begin(config: RunConfig, progress: Progress) -> Run | None:
         for manifest in finished:
             progress.done(manifest or {}, skipped=True)
         return None
-    for other in storage.list_names(storage.join(config.output, SCRATCH), ""):
+    for other in file_io.list_names(file_io.join(config.output, SCRATCH), ""):
         if other != fingerprint:
-            storage.delete_folder(storage.join(config.output, SCRATCH, other))
+            file_io.delete_folder(file_io.join(config.output, SCRATCH, other))
     return Run(
         config,
         inputs.sources,

@@ -1,10 +1,10 @@
 """A question to a candidate's answer: one turn, in the role of the persona."""
 
 from factory.config import RunConfig
-from factory.normalise import is_text
-from factory.prompts import Prompt
+from factory.inference.prompts import Prompt
 from factory.records import Answer, Completion, Reject, Request
-from factory.tables import Row
+from factory.storage.tables import Row
+from factory.text.normalize import is_text
 
 
 def render_answer(prompt: Prompt, row: Row) -> Request | Reject:

@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from factory import models
-from factory.chat import control_tokens
 from factory.config import EndpointJudge, FleetJudge, RunConfig, Sampling, ScriptedJudge, deciding
-from factory.engine.openai import api_key
-from factory.engine.steps import Engine
-from factory.evaluation.deployment import LOGPROBS, in_flight, wire_name
-from factory.evaluation.fleet import fleet_key_env
-from factory.job import locate_model
-from factory.models import Located
-from factory.progress import Progress
+from factory.inference import model_files
+from factory.inference.chat_template import control_tokens
+from factory.inference.generation_step import Engine
+from factory.inference.locate import locate_model
+from factory.inference.model_files import Located
+from factory.inference.openai import api_key
+from factory.runtime.progress import Progress
+from factory.serving.deployment import LOGPROBS, in_flight, wire_name
+from factory.serving.fleet import fleet_key_env
 
 PROBE_TIMEOUT_S = 60
 """The question whether a judge tells log-probabilities is a small one."""
@@ -43,11 +43,6 @@ class Judge:
         return Engine(self.config, sampling, seed, self.model)
 
 
-def fleet_judges(config: RunConfig) -> list[FleetJudge]:
-    """The judges that this factory serves itself."""
-    return [judge for judge in config.evaluation.judges if isinstance(judge, FleetJudge)]
-
-
 def open_judges(config: RunConfig, fleet_url: str) -> list[Judge]:
     """All judges of a config; those of the fleet are reached at its URL."""
     return [_open(config, judge, fleet_url) for judge in config.evaluation.judges]
@@ -66,10 +61,10 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
         concurrency=in_flight(judge),
         timeout_s=600,
         max_retries=20,
-        special_tokens=control_tokens(models.fetch(judge.model, weights=False)) if fleet_url else (),
+        special_tokens=control_tokens(model_files.fetch(judge.model, weights=False)) if fleet_url else (),
     )
     decided = {"logprobs": True, "engine_kwargs": deciding(judge.engine_kwargs)}
-    return Judge(judge.name, judge.kind, models.locate(judge.model), endpoint, decided)
+    return Judge(judge.name, judge.kind, model_files.locate(judge.model), endpoint, decided)
 
 
 def probed(judges: Sequence[Judge], progress: Progress) -> list[Judge]:
@@ -107,7 +102,7 @@ def _tells_logprobs(judge: Judge) -> bool:
 
 
 async def _probe(judge: EndpointJudge) -> Any:
-    from factory.engine.clients import client_of
+    from factory.inference.http_clients import client_of
 
     asked: dict[str, Any] = {"model": judge.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
     asked["messages"] = [{"role": "user", "content": "Say yes."}]

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from factory.evaluation.rubric import Rubric, fill
-from factory.evaluation.verdict import (
+from factory.evaluation.verdict_parsing import (
     expected_score,
     parse_final_score,
     parse_verdict,
     readable_final_score,
     readable_verdict,
 )
-from factory.prompts import Prompt
+from factory.inference.prompts import Prompt
 from factory.records import Completion, Judgement, Message, Reject, Request, Score
-from factory.tables import Row
+from factory.storage.tables import Row
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rich.table import Table as Grid
 from rich.text import Text
 
-from factory.benchmark import TASKS
-from factory.evaluation.document import (
+from factory.evaluation.paper_scores import GROUPS, JUDGE, published
+from factory.evaluation.scores_schema import (
     MEAN,
     CandidateComparison,
     Difference,
@@ -16,8 +16,8 @@ from factory.evaluation.document import (
     ScoresDocument,
     TaskScore,
 )
-from factory.evaluation.published import GROUPS, JUDGE, published
 from factory.evaluation.statistics import PSCORE
+from factory.personagym import TASKS
 
 MARK = "†"
 FOOTNOTE = (

@@ -8,12 +8,12 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from factory.benchmark import Benchmark, all_questions, digest_of
 from factory.config import RunConfig
-from factory.manifest import manifest_of
-from factory.progress import Progress
+from factory.personagym import Benchmark, all_questions, digest_of
 from factory.records import Counts, Persona, Question, content_id
-from factory.tables import PERSONAS, QUESTIONS, Table, accepted, fingerprint_of, shard_rows_for
+from factory.runtime.build_table import build_table
+from factory.runtime.progress import Progress
+from factory.storage.tables import PERSONAS, QUESTIONS, Table, accepted, shard_rows_for
 
 FOLDER = "evaluation"
 CAST = f"{FOLDER}/benchmark/personas"
@@ -49,29 +49,24 @@ def take_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) 
     """A benchmark's files to its tables of personas and of questions, with the same shards."""
     per_task, limit = questions_a_task(config), config.evaluation.limit
     decided = {"benchmark": digest_of(benchmark, per_task, limit)}
-    fingerprint = fingerprint_of(decided)
-    cast, questions = Table(config.output, CAST), questions_table(config)
-    for table in (cast, questions):
-        table.begin(fingerprint, decided, progress.say)
-    if (finished := questions.manifest()) and cast.manifest():
-        progress.done(finished, skipped=True)
-        return cast, questions
-    progress.begin([questions.name], None)
-    asked = told = Counts()
-    taken = many = 0
-    for number, group in enumerate(_groups(benchmark, per_task, limit)):
-        shard = f"{number:05}"
-        every = [question for _, _, some in group for question in some]
-        taken, many = taken + len(group), many + len(every)
-        told += cast.write(shard, [_persona_row(persona, n) for n, persona, _ in group], PERSONAS)
-        asked += questions.write(shard, map(accepted, every), QUESTIONS)
-    progress.finish()
-    for table, counts, rows_in in ((cast, told, taken), (questions, asked, many)):
-        table.check_complete(counts, rows_in)
-        manifest = manifest_of(table.name, rows_in, counts, progress.timing(counts), fingerprint)
-        table.finish(manifest, repeatable=True)
-    progress.done(manifest)
-    return cast, questions
+    personas, questions = Table(config.output, CAST), questions_table(config)
+
+    def write_personas() -> Counts:
+        counts = Counts()
+        for number, group in enumerate(_groups(benchmark, per_task, limit)):
+            counts += personas.write(f"{number:05}", [_persona_row(text, n) for n, text, _ in group], PERSONAS)
+        return counts
+
+    def write_questions() -> Counts:
+        counts = Counts()
+        for number, group in enumerate(_groups(benchmark, per_task, limit)):
+            asked = [question for _, _, some in group for question in some]
+            counts += questions.write(f"{number:05}", map(accepted, asked), QUESTIONS)
+        return counts
+
+    for table, write in ((personas, write_personas), (questions, write_questions)):
+        build_table(table, decided, None, write, progress, repeatable=True)
+    return personas, questions
 
 
 def _groups(

@@ -11,33 +11,33 @@ from typing import Any
 import numpy as np
 import ray
 
-from factory import storage
-from factory.benchmark import Benchmark
 from factory.config import RunConfig
-from factory.evaluation import document
-from factory.evaluation.families import family_of, related
-from factory.evaluation.general_scores import general_change, general_of
-from factory.evaluation.general_steps import read_results
-from factory.evaluation.items import TASK_NAMES, Items, cells, over_judges, paired_cells
+from factory.evaluation import scores_schema
+from factory.evaluation.general_ability.general_scores import general_change, general_of
+from factory.evaluation.general_ability.general_steps import read_results
 from factory.evaluation.leaderboard import grid, leaderboard, notes
+from factory.evaluation.model_families import family_of, related
 from factory.evaluation.questions import FOLDER, answers_table, examples_table, judgements_table, questions_table
+from factory.evaluation.score_arrays import TASK_NAMES, Items, cells, over_judges, paired_cells
 from factory.evaluation.statistics import agreement, compare_all, length_correlation, persona_scores, summary
-from factory.progress import Progress
-from factory.runtime import unwrapped
-from factory.tables import Row, Table
+from factory.personagym import Benchmark
+from factory.runtime.progress import Progress
+from factory.runtime.ray_session import unwrapped
+from factory.storage import file_io
+from factory.storage.tables import Row, Table
 
 
 def score(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
     """Write `scores.json` and `leaderboard.md`, and show them."""
     with unwrapped():
-        found = document.ScoresDocument.model_validate(ray.get(_score.remote(config, benchmark)))
-    folder = storage.join(config.output, FOLDER)
-    storage.write_bytes(storage.join(folder, "leaderboard.md"), leaderboard(found).encode())
-    storage.write_bytes(storage.join(folder, "scores.json"), (found.model_dump_json(indent=2) + "\n").encode())
+        found = scores_schema.ScoresDocument.model_validate(ray.get(_score.remote(config, benchmark)))
+    folder = file_io.join(config.output, FOLDER)
+    file_io.write_bytes(file_io.join(folder, "leaderboard.md"), leaderboard(found).encode())
+    file_io.write_bytes(file_io.join(folder, "scores.json"), (found.model_dump_json(indent=2) + "\n").encode())
     progress.show(grid(found))
     for note in notes(found):
         progress.say(note)
-    progress.say(f"Scores: {storage.join(folder, 'leaderboard.md')}")
+    progress.say(f"Scores: {file_io.join(folder, 'leaderboard.md')}")
 
 
 @ray.remote(num_cpus=0.5)
@@ -90,7 +90,7 @@ def _take_judgements(
 
 def scores_of(
     config: RunConfig, benchmark: Benchmark, items: Items, general: Sequence[Sequence[Row]]
-) -> document.ScoresDocument:
+) -> scores_schema.ScoresDocument:
     """All figures of an evaluation; `general` holds the results of each candidate, or nothing."""
     evaluation = config.evaluation
     candidates, judges = evaluation.candidates, evaluation.judges
@@ -104,10 +104,10 @@ def scores_of(
         {candidate.name: candidate.model for candidate in candidates},
         config.engine.model if config.instructions else None,
     )
-    return document.ScoresDocument(
+    return scores_schema.ScoresDocument(
         protocol=evaluation.protocol,
         parity=evaluation.parity,
-        benchmark=document.Benchmark(
+        benchmark=scores_schema.Benchmark(
             place=benchmark.place,
             name=benchmark.name,
             digest=(questions.settings() or {})["benchmark"],
@@ -118,7 +118,7 @@ def scores_of(
         tasks=TASK_NAMES,
         candidates=scored,
         judges=[
-            document.Judge(name=judge.name, model=judge.model, kind=judge.kind, family=family_of(judge.model))
+            scores_schema.Judge(name=judge.name, model=judge.model, kind=judge.kind, family=family_of(judge.model))
             for judge in judges
         ],
         agreement=_agreement(items),
@@ -136,7 +136,7 @@ def scores_of(
     )
 
 
-def _candidate(config: RunConfig, items: Items, number: int) -> document.CandidateScores:
+def _candidate(config: RunConfig, items: Items, number: int) -> scores_schema.CandidateScores:
     candidate = config.evaluation.candidates[number]
     manifest = answers_table(config, candidate.name).manifest() or {}
     words = items.words[number]
@@ -148,7 +148,7 @@ def _candidate(config: RunConfig, items: Items, number: int) -> document.Candida
         config, items, number, over_judges(items, items.scores[number]), over_judges(items, items.expected[number])
     )
     marked = any(scores.marked for scores in by_judge.values())
-    return document.CandidateScores(
+    return scores_schema.CandidateScores(
         name=candidate.name,
         model=candidate.model,
         revision=manifest["model"]["revision"],
@@ -165,7 +165,7 @@ def _candidate(config: RunConfig, items: Items, number: int) -> document.Candida
 
 def _judge_scores(
     config: RunConfig, items: Items, number: int, scores: np.ndarray, expected: np.ndarray
-) -> document.JudgeScores:
+) -> scores_schema.JudgeScores:
     answered, judged = ~np.isnan(items.words[number]), ~np.isnan(scores)
     failed = int((answered & ~judged).sum())
     unscored = float((~judged).mean())
@@ -173,7 +173,7 @@ def _judge_scores(
     told = not np.isnan(expected).all()
     expected_tasks, expected_pscore = _summaries(config, items, expected) if told else (None, None)
     correlation = length_correlation(items.words[number].tolist(), scores.tolist())
-    return document.JudgeScores(
+    return scores_schema.JudgeScores(
         judged=int(judged.sum()),
         failed=failed,
         failure_share=failed / max(1, int(answered.sum())),
@@ -183,19 +183,19 @@ def _judge_scores(
         pscore=pscore,
         expected=expected_tasks,
         expected_pscore=expected_pscore,
-        length_correlation=document.LengthCorrelation.model_validate(correlation) if correlation else None,
+        length_correlation=scores_schema.LengthCorrelation.model_validate(correlation) if correlation else None,
     )
 
 
 def _summaries(
     config: RunConfig, items: Items, scores: np.ndarray
-) -> tuple[dict[str, document.TaskScore], document.TaskScore]:
+) -> tuple[dict[str, scores_schema.TaskScore], scores_schema.TaskScore]:
     by_persona = cells(items, scores)
     tasks = {
-        task: document.TaskScore.model_validate(summary(by_persona[:, place], config.seed))
+        task: scores_schema.TaskScore.model_validate(summary(by_persona[:, place], config.seed))
         for place, task in enumerate(TASK_NAMES)
     }
-    return tasks, document.TaskScore.model_validate(summary(persona_scores(by_persona), config.seed))
+    return tasks, scores_schema.TaskScore.model_validate(summary(persona_scores(by_persona), config.seed))
 
 
 def _agreement(items: Items) -> dict[str, float | None]:
@@ -205,19 +205,20 @@ def _agreement(items: Items) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for place, task in enumerate(TASK_NAMES):
         found[task] = agreement(by_judge[:, :, items.task == place].reshape(len(by_judge), -1))
-    return found | {document.MEAN: agreement(by_judge.reshape(len(by_judge), -1))}
+    return found | {scores_schema.MEAN: agreement(by_judge.reshape(len(by_judge), -1))}
 
 
-def _comparisons(config: RunConfig, items: Items, a: int, b: int) -> list[document.CandidateComparison]:
-    judges = [*(judge.name for judge in config.evaluation.judges), document.MEAN]
+def _comparisons(config: RunConfig, items: Items, a: int, b: int) -> list[scores_schema.CandidateComparison]:
+    judges = [*(judge.name for judge in config.evaluation.judges), scores_schema.MEAN]
     names = [candidate.name for candidate in config.evaluation.candidates]
     return [
-        document.CandidateComparison(
+        scores_schema.CandidateComparison(
             a=names[a],
             b=names[b],
             judge=judge,
             results=[
-                document.Difference.model_validate(asdict(one)) for one in compare_all(*both, TASK_NAMES, config.seed)
+                scores_schema.Difference.model_validate(asdict(one))
+                for one in compare_all(*both, TASK_NAMES, config.seed)
             ],
         )
         for judge, both in zip(judges, paired_cells(items, a, b), strict=True)

@@ -10,24 +10,24 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from factory import aside
-from factory.benchmark import Benchmark
 from factory.config import RunConfig
-from factory.engine.steps import Engine, Lane, Step, is_finished, run_lanes
 from factory.errors import InputError
 from factory.evaluation.answers import answer_ids, parse_answer, render_answer
-from factory.evaluation.deployment import LOGPROBS
-from factory.evaluation.fleet import standing
-from factory.evaluation.general_steps import general_lanes
-from factory.evaluation.judges import Judge, fleet_judges, open_judges, probed
+from factory.evaluation.general_ability.general_steps import general_lanes
+from factory.evaluation.judges import Judge, open_judges, probed
 from factory.evaluation.judging import Protocol, judgement_ids, parse_judgement, render_judgement
 from factory.evaluation.questions import answers_table, examples_table, judgements_table, questions_table
 from factory.evaluation.rubric import Rubric, read_rubric
-from factory.evaluation.yardsticks import parse_yardstick, render_yardstick, yardstick_ids
-from factory.job import locate_model
-from factory.progress import Progress
-from factory.prompts import load_prompt
-from factory.tables import ANSWERS, JUDGEMENTS, YARDSTICKS, Beside, Table, fingerprint_of
+from factory.evaluation.score_examples import parse_yardstick, render_yardstick, yardstick_ids
+from factory.inference.generation_step import Engine, Lane, Step, is_finished, run_lanes
+from factory.inference.locate import locate_model
+from factory.inference.prompts import load_prompt
+from factory.personagym import Benchmark
+from factory.runtime.progress import Progress
+from factory.serving.deployment import LOGPROBS
+from factory.serving.fleet import standing
+from factory.storage import archive
+from factory.storage.tables import ANSWERS, JUDGEMENTS, YARDSTICKS, Beside, Table, fingerprint_of
 
 FREE_FORM = "opencharacter-rubric"
 """In place of a prompt where judges get the benchmark's rubric files as they are (`parity`)."""
@@ -169,13 +169,13 @@ def ask_judges(
         progress: where it is told.
     """
     lanes = [lane for lanes_of in rounds for lane in lanes_of(open_judges(config, ""))]
-    if aside.rehearsal():
+    if archive.rehearsal():
         run_lanes(list(map(_as_probed, lanes)), progress)
         return
     if all(map(is_finished, lanes)):
         run_lanes(lanes, progress)  # tells that they were finished before
         return
-    with standing(config.evaluation.fleet, fleet_judges(config), progress) as url:
+    with standing(config.evaluation.fleet, config.evaluation.fleet_judges, progress) as url:
         judges = probed(open_judges(config, url), progress)
         for lanes_of in rounds:
             run_lanes(lanes_of(judges), progress)

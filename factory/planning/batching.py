@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.planning.draws import Draws
+from factory.planning.uncertainty import Draws
 
 
 @dataclass(frozen=True)

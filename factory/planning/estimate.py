@@ -6,22 +6,13 @@ from functools import partial
 from typing import Literal
 
 from factory.config import Planning
-from factory.planning import limits
-from factory.planning.draws import Draws, between, exactly, give_or_take
-from factory.planning.figures import (
-    STARTUP_SPREAD,
-    Known,
-    Tokens,
-    given_rate,
-    mixed,
-    pace_of,
-    seen_rate,
-    tokens_of,
-)
-from factory.planning.limits import START, Parts
+from factory.planning import bottlenecks
+from factory.planning.bottlenecks import START, Parts
 from factory.planning.pilot import Pilot
-from factory.planning.stages import Crew, Outline, Phase, Stage
-from factory.planning.training import TrainingFigures, training_figures, training_parts
+from factory.planning.rates import STARTUP_SPREAD, Known, Tokens, given_rate, mixed, pace_of, seen_rate, tokens_of
+from factory.planning.training_cost import TrainingFigures, training_figures, training_parts
+from factory.planning.uncertainty import Draws, between, exactly, give_or_take
+from factory.planning.workload import Crew, Outline, Phase, Stage
 
 JOB_START_S = (8.0, 16.0, 30.0)
 """From the command to its first step, and from the last step to the end: 13 and 3 s on a small, busy machine."""
@@ -107,7 +98,7 @@ class _Work:
         for number, intake in enumerate(self.outline.intakes):
             fixed = self._fixed(intake.table, STEP_S if number else FIRST_STEP_S)
             known = intake.rows is not None
-            steps.append(_cores(f"read {intake.table}", known, partial(limits.intake_parts, intake, s3, fixed)))
+            steps.append(_cores(f"read {intake.table}", known, partial(bottlenecks.intake_parts, intake, s3, fixed)))
             if not known:
                 self.missing.append(
                     f"{intake.table}: its rows cannot be counted from here; give its `limit`, or run where it is"
@@ -115,7 +106,7 @@ class _Work:
         steps += self._phases("profiles")
         for pairing in self.outline.pairings:
             fixed, known = self._fixed(pairing.table, STEP_S), pairing.rows is not None and pairing.profiles is not None
-            steps.append(_cores(pairing.table, known, partial(limits.pairing_parts, pairing, s3, fixed)))
+            steps.append(_cores(pairing.table, known, partial(bottlenecks.pairing_parts, pairing, s3, fixed)))
         return steps + self._phases("dialogues")
 
     def curation(self) -> list[Step]:
@@ -123,7 +114,7 @@ class _Work:
         if not self.outline.curated:
             return []
         rows, fixed = self.outline.dialogues, self._fixed("curated/train", FIRST_STEP_S)
-        work = partial(limits.curation_parts, exactly(1) if rows is None else rows, self.outline.on_s3, fixed)
+        work = partial(bottlenecks.curation_parts, exactly(1) if rows is None else rows, self.outline.on_s3, fixed)
         return [_start("curate"), _cores("curation", rows is not None, work)]
 
     def training(self, figures: TrainingFigures) -> list[Step]:
@@ -131,7 +122,7 @@ class _Work:
         training = self.outline.training
         assert training is not None
         rows, fixed = training.dialogues, self._fixed("packed/train", FIRST_STEP_S)
-        packing = partial(limits.packing_parts, exactly(1) if rows is None else rows, self.outline.on_s3, fixed)
+        packing = partial(bottlenecks.packing_parts, exactly(1) if rows is None else rows, self.outline.on_s3, fixed)
         known = figures.tokens is not None and figures.rate is not None
 
         def parts(_: float, workers: float) -> Parts:
@@ -160,7 +151,9 @@ class _Work:
         self.stages += [StageFigures(stage, phase.crew, of) for stage, of in zip(phase.stages, tokens, strict=True)]
         known, parts, crew = self._known(phase, tokens), None, phase.crew
         if known is not None:
-            shards = sum((limits.shards_of(stage.rows) for stage in phase.stages if stage.rows is not None), exactly(0))
+            shards = sum(
+                (bottlenecks.shards_of(stage.rows) for stage in phase.stages if stage.rows is not None), exactly(0)
+            )
             parts = partial(_phase_parts, known, shards, self.outline.on_s3)
         scales = crew.kind in ("vllm", "fleet")
         part: Literal["synthesis", "judges"] = "synthesis" if crew == self.engine else "judges"
@@ -229,7 +222,9 @@ class _Work:
 
 
 def _phase_parts(known: Known, shards: Draws, on_s3: bool, cpus: float, replicas: float) -> Parts:
-    return limits.engine_parts(known, shards, replicas) | limits.feeding_parts(known.rows, shards, cpus, on_s3)
+    return bottlenecks.engine_parts(known, shards, replicas) | bottlenecks.feeding_parts(
+        known.rows, shards, cpus, on_s3
+    )
 
 
 def _cores(name: str, known: bool, work: Callable[[float], Parts]) -> Step:

@@ -14,12 +14,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from factory import storage
-from factory.aside import is_apart
 from factory.errors import InputError
-from factory.planning.draws import Draws, share
-from factory.planning.stages import Kind
-from factory.tables import MANIFEST, Table
+from factory.planning.uncertainty import Draws, share
+from factory.planning.workload import Kind
+from factory.storage import file_io
+from factory.storage.archive import is_apart
+from factory.storage.tables import MANIFEST, Table
 
 SAMPLE_ROWS = 1024
 SAMPLE_SHARDS = 64
@@ -124,7 +124,7 @@ class Pilot:
             InputError: there are none, or one tells of itself in another way than ours do.
             StorageError: the folder cannot be read.
         """
-        found = storage.sizes(folder) if storage.exists(folder) else {}
+        found = file_io.sizes(folder) if file_io.exists(folder) else {}
         manifests = sorted(path for path in found if path.endswith(f"/{MANIFEST}") and not is_apart(path))
         tables = {}
         for name in (path.removesuffix(f"/{MANIFEST}") for path in manifests):
@@ -170,8 +170,8 @@ class Pilot:
 
     def steps(self) -> Iterator[dict[str, Any]]:
         """What training told of its steps."""
-        path = storage.join(self.folder, "checkpoints", "metrics.jsonl")
-        data = storage.read_if_there(path) or b""
+        path = file_io.join(self.folder, "checkpoints", "metrics.jsonl")
+        data = file_io.read_if_there(path) or b""
         for line in data.splitlines():
             with suppress(ValueError):  # a damaged line
                 row = json.loads(line)
@@ -184,9 +184,9 @@ def _time(text: str) -> datetime:
 
 
 def _manifest(folder: str, name: str) -> dict[str, Any]:
-    path = storage.join(folder, name, MANIFEST)
+    path = file_io.join(folder, name, MANIFEST)
     try:
-        manifest: dict[str, Any] = json.loads(storage.read_bytes(path))
+        manifest: dict[str, Any] = json.loads(file_io.read_bytes(path))
         needed = ("rows_in", "ok", "rows_this_run", "seconds", "startup_seconds", "started", "finished")
         missing = next((key for key in needed if key not in manifest), None)
     except (ValueError, TypeError) as problem:

@@ -4,12 +4,12 @@ import datetime
 
 from pydantic import Field, ValidationError
 
-from factory import yaml12
-from factory.config import Gpus, Section
+from factory.config import Gpus, Section, yaml12
 from factory.errors import ConfigError
-from factory.storage import PROJECT, join
+from factory.resources import RESOURCES
+from factory.storage.file_io import join
 
-TABLE = join(str(PROJECT), "cluster", "prices.yaml")
+TABLE = join(str(RESOURCES), "cluster", "prices.yaml")
 
 
 class GpuPrice(Section):

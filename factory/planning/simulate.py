@@ -4,23 +4,23 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from factory.planning import limits
+from factory.planning import bottlenecks
+from factory.planning.bottlenecks import BESIDE, START, Parts, total
 from factory.planning.estimate import Estimate, Step
-from factory.planning.limits import BESIDE, START, Parts, total
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 CPUS_A_GPU = 12
 """Cores that come with a GPU: 12 in a node of eight A100s, 24 in one of eight H100s."""
-SCALING = (limits.ENGINE, limits.TRAINING)
+SCALING = (bottlenecks.ENGINE, bottlenecks.TRAINING)
 """What more GPUs help against; all other limits stay, or grow."""
 WAYS_OUT = {
-    limits.START: "Starting takes as long on any cluster: a larger run, or a standing one, makes it matter less",
-    limits.TAIL: "The last long replies: lower max_tokens, or take fewer replicas",
-    limits.SHARDS: "A table has about 1,024 shards, and a replica takes whole ones: take fewer replicas",
-    limits.READING: "A task reads a file, or all files where there is a limit: give many files and no limit",
-    limits.REQUESTS: "Every partition is read out of every spilled file: part the run in several",
-    limits.DRIVER: "One driver places every task: part the run in several",
-    limits.BATCH: "A step has global_batch_size sequences: raise it, or take fewer training processes",
+    bottlenecks.START: "Starting takes as long on any cluster: a larger run, or a standing one, makes it matter less",
+    bottlenecks.TAIL: "The last long replies: lower max_tokens, or take fewer replicas",
+    bottlenecks.SHARDS: "A table has about 1,024 shards, and a replica takes whole ones: take fewer replicas",
+    bottlenecks.READING: "A task reads a file, or all files where there is a limit: give many files and no limit",
+    bottlenecks.REQUESTS: "Every partition is read out of every spilled file: part the run in several",
+    bottlenecks.DRIVER: "One driver places every task: part the run in several",
+    bottlenecks.BATCH: "A step has global_batch_size sequences: raise it, or take fewer training processes",
 }
 
 
@@ -137,8 +137,8 @@ def _ids(plan: Estimate) -> str:
     cast = [pairing.profiles for pairing in plan.outline.pairings if pairing.profiles is not None]
     if plan.outline.dialogues is None or not cast:
         return ""
-    dialogues, sizes = float(plan.outline.dialogues[0]), limits.IDS_BYTES
+    dialogues, sizes = float(plan.outline.dialogues[0]), bottlenecks.IDS_BYTES
     a_dialogue = sizes["draws"] + sizes["dialogues"]
     held = float(cast[0][0]) * sizes["characters"] + dialogues * a_dialogue
-    most = limits.OBJECT_STORE_BYTES / a_dialogue
+    most = bottlenecks.OBJECT_STORE_BYTES / a_dialogue
     return f"Ids in memory: {held / 2**20:,.1f} MiB; a 64 GiB node holds those of {most / 1e6:,.0f} million dialogues."

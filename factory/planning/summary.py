@@ -7,12 +7,12 @@ from itertools import groupby
 import numpy as np
 
 from factory.config import Gpus
-from factory.planning.draws import Draws, Range, exactly, give_or_take, range_of
+from factory.planning.bottlenecks import total
 from factory.planning.estimate import Estimate, StageFigures, Step
-from factory.planning.limits import total
 from factory.planning.pilot import Pilot
 from factory.planning.prices import Prices
-from factory.planning.training import CHECKPOINT_BYTES, WEIGHT_BYTES
+from factory.planning.training_cost import CHECKPOINT_BYTES, WEIGHT_BYTES
+from factory.planning.uncertainty import Draws, Range, exactly, give_or_take, range_of
 
 SCRATCH = 1.5
 """Spilled rows lie beside the table that they become, until it is there."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from factory.prompts import Prompt
+from factory.inference.prompts import Prompt
 from factory.records import Feedback, Message, Persona, content_id
 
 VOTES = {True: "up", False: "down"}

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from cachetools import LRUCache
 from fastapi import HTTPException
 
-from factory.playground.limits import ADDRESSES
+from factory.playground.rate_limits import ADDRESSES
 
 ASKING: ContextVar[str] = ContextVar("asking", default="")
 """The client of the request that is being answered: gradio hands a check of passwords no request."""

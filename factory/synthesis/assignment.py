@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from factory.tables import MAX_SHARD_ROWS
+from factory.storage.tables import MAX_SHARD_ROWS
 
 
 def draw_characters(instructions: int, characters: int, n: int, seed: int) -> np.ndarray:

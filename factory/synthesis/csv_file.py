@@ -7,8 +7,8 @@ from itertools import chain, zip_longest
 from statistics import fmean
 
 from factory.errors import InputError
-from factory.synthesis import formats
-from factory.synthesis.formats import RawRow, check_names, checked, detail
+from factory.synthesis import input_formats
+from factory.synthesis.input_formats import RawRow, check_names, checked, detail
 
 DELIMITERS = ",;\t|"
 HEAD_CHARS = 2**16
@@ -30,8 +30,8 @@ class _Lines:
     def __init__(self, text: io.TextIOWrapper) -> None:
         head = text.read(HEAD_CHARS)
         self.delimiter = _delimiter(head, len(head) < HEAD_CHARS)
-        head += text.readline(formats.ROW_BYTES)
-        self._parts = chain(io.StringIO(head, newline=""), iter(lambda: text.readline(formats.ROW_BYTES), ""))
+        head += text.readline(input_formats.ROW_BYTES)
+        self._parts = chain(io.StringIO(head, newline=""), iter(lambda: text.readline(input_formats.ROW_BYTES), ""))
         self._record: list[str] = []
         self._size = 0
         self._ended = False
@@ -52,7 +52,7 @@ class _Lines:
             line = line.removeprefix(_MARK)
         self._record.append(line)
         self._size += len(line)
-        if self._size > formats.ROW_BYTES or (len(line) >= formats.ROW_BYTES and not _ends(line)):
+        if self._size > input_formats.ROW_BYTES or (len(line) >= input_formats.ROW_BYTES and not _ends(line)):
             raise _RecordTooLongError
         return line
 
@@ -63,7 +63,7 @@ class _Lines:
 
     def head(self) -> str:
         """Return how the record at hand begins."""
-        return "".join(part[: formats.DETAIL_CHARS] for part in self._record[:100])[: formats.DETAIL_CHARS]
+        return "".join(part[: input_formats.DETAIL_CHARS] for part in self._record[:100])[: input_formats.DETAIL_CHARS]
 
     def skip(self) -> bool:
         """Read to the end of the record at hand; return False where the file ends within its quotes."""
@@ -141,7 +141,7 @@ def csv_rows(path: str, text: io.TextIOWrapper, columns: Collection[str] | None)
                 raise _endless(path, first, "the file ends in it") from None
             if not header:
                 raise InputError(
-                    f"{path}: its header is longer than {formats.ROW_BYTES:,} characters; is it CSV?"
+                    f"{path}: its header is longer than {input_formats.ROW_BYTES:,} characters; is it CSV?"
                 ) from None
             yield RawRow(row, None, "too_long", detail(f"line {first}", head))
             row += 1

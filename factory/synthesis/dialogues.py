@@ -8,11 +8,11 @@ import json
 from dataclasses import dataclass
 
 from factory.config import Strategy
-from factory.normalise import is_text
-from factory.prompts import Prompt
+from factory.inference.json_reply import object_in
+from factory.inference.prompts import Prompt
 from factory.records import Completion, Dialogue, Message, Reject, Request, content_id
-from factory.replies import object_in
-from factory.tables import Row, messages_of
+from factory.storage.tables import Row, messages_of
+from factory.text.normalize import is_text
 
 SHORTEST_BOUND = 512
 

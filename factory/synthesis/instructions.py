@@ -7,8 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from factory.normalise import identity, paragraphs
 from factory.records import Instruction, Message, Reject, content_id
+from factory.text.normalize import identity, paragraphs
 
 Turns = Iterator[tuple[Any, Any]]
 """Role and content of each message, as the row has them."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from factory.errors import InputError
-from factory.synthesis import formats
-from factory.synthesis.formats import DuplicateKeyError, RawRow, checked, detail, skip_blanks
+from factory.synthesis import input_formats
+from factory.synthesis.input_formats import DuplicateKeyError, RawRow, checked, detail, skip_blanks
 
 _BLANKS = " \t\n\r"
 _MARK = re.compile(rf"[{_BLANKS}]*([,\]])[{_BLANKS}]*")
@@ -45,7 +45,7 @@ def holds_array(file: io.BufferedReader) -> bool:
 
     Reads on in the file.
     """
-    line = file.readline(formats.ROW_BYTES)
+    line = file.readline(input_formats.ROW_BYTES)
     inner = line[1:].lstrip()[:1] or skip_blanks(file)[1]
     if inner not in (b"{", b'"'):
         return False  # a list a line is no use to anyone, but "[INFO] ..." is one bad line before good ones
@@ -63,7 +63,7 @@ def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
 
     Not with ijson, which turns a lone surrogate into "?" and stops at NaN and at long numbers.
     """
-    window, at, row, ended = text.read(formats.WINDOW)[1:].lstrip(_BLANKS), 0, 0, False
+    window, at, row, ended = text.read(input_formats.WINDOW)[1:].lstrip(_BLANKS), 0, 0, False
     while not ended:
         if row == 0 and window.startswith("]"):
             at = 1
@@ -81,24 +81,24 @@ def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
             # Nested too deeply, or a number with too many digits: JSON all the same.
             too_much = not isinstance(problem, json.JSONDecodeError)
             held = len(window) - at
-            if too_much or (cut and held > formats.ROW_BYTES):
-                head = window[at : at + formats.DETAIL_CHARS]
+            if too_much or (cut and held > input_formats.ROW_BYTES):
+                head = window[at : at + input_formats.DETAIL_CHARS]
                 window, at, sign = _skip_element(window, at, text)
                 if sign in (",", "]"):
                     yield RawRow(row, None, "invalid_json" if too_much else "too_long", detail(f"row {row}", head))
                     window, at, row, ended = window[at:].lstrip(_BLANKS), 0, row + 1, sign == "]"
                     continue
                 place = at
-            elif cut and (more := text.read(min(max(formats.WINDOW, held), formats.ROW_BYTES))):
+            elif cut and (more := text.read(min(max(input_formats.WINDOW, held), input_formats.ROW_BYTES))):
                 window, at = (window[at:] + more).lstrip(_BLANKS), 0
                 continue
             near = repr(window[place : place + 40])
             raise InputError(f"{path}: row {row} is cut or not JSON: {told}: {near}") from None
         yield _checked_element(row, value, window[at:stop], twice)
         at, row, ended = mark.end(), row + 1, mark[1] == "]"
-    rest = window[at:] or text.read(formats.WINDOW)
+    rest = window[at:] or text.read(input_formats.WINDOW)
     while rest.isspace():
-        rest = text.read(formats.WINDOW)
+        rest = text.read(input_formats.WINDOW)
     if rest:
         raise InputError(f"{path}: goes on after its array; name a file of JSON lines .jsonl")
 
@@ -112,7 +112,7 @@ def _element(window: str, at: int) -> tuple[Any, int, DuplicateKeyError | None]:
 
 
 def _checked_element(row: int, value: Any, raw: str, twice: DuplicateKeyError | None) -> RawRow:
-    if len(raw) > formats.ROW_BYTES:
+    if len(raw) > input_formats.ROW_BYTES:
         return RawRow(row, None, "too_long", detail(f"row {row}", raw))
     if twice:
         return RawRow(row, None, "duplicate_key", detail(f"row {row}", raw, twice))
@@ -130,7 +130,7 @@ def _skip_element(window: str, at: int, text: io.TextIOWrapper) -> tuple[str, in
         sign = (_IN_STRING if quoted else _IN_VALUE if depth else _BETWEEN).search(window, at)
         if not sign:
             at = max(at - len(window), 0)
-            window = text.read(formats.WINDOW)
+            window = text.read(input_formats.WINDOW)
             continue
         at = sign.end()
         if sign[0] == "\\":

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from factory import storage
 from factory.errors import InputError, UnreachableError
+from factory.storage import file_io
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
 PACKINGS = {".gz": "gzip", ".zst": "zstd"}
@@ -53,7 +53,7 @@ def opened(file: str | os.PathLike[str]) -> Iterator[Any]:
     suffix, packing = suffixes(path)
     if not suffix:
         raise InputError(f"{path}: not a known format; {KNOWN}")
-    fs, name = storage.filesystem(path)
+    fs, name = file_io.filesystem(path)
     small = isinstance(file, SourceFile) and file.size <= REQUEST_BYTES and path.startswith("s3://")
     with reading(path), _fetched(fs, name) if small else fs.open(name, "rb", cache_type="none") as source:
         unpacked = io.BufferedReader(source, REQUEST_BYTES)
@@ -71,7 +71,7 @@ def _fetched(fs: Any, name: str) -> io.BytesIO:
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """Raise what reading raises as one line that names the path and the way out."""
-    with storage.storage_errors(path):
+    with file_io.storage_errors(path):
         try:
             yield
         except Exception as problem:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factory.synthesis.formats import RawRow, check_names, detail
+from factory.synthesis.input_formats import RawRow, check_names, detail
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 2**24

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from factory.normalise import identity, sentence
 from factory.records import Persona, Reject, content_id
+from factory.text.normalize import identity, sentence
 
 
 def read_persona(value: Any, column: str) -> Persona | Reject:

@@ -2,11 +2,11 @@
 
 from pydantic import ValidationError
 
-from factory.normalise import is_text
-from factory.prompts import Prompt
+from factory.inference.json_reply import object_in
+from factory.inference.prompts import Prompt
 from factory.records import Completion, Profile, ProfileFields, Reject, Request
-from factory.replies import object_in
-from factory.tables import Row
+from factory.storage.tables import Row
+from factory.text.normalize import is_text
 
 LABELS = {
     "name": "Name",

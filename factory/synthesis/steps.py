@@ -12,13 +12,17 @@ from functools import partial
 from typing import Any
 
 from factory.config import Instructions, RunConfig, Strategy
-from factory.engine.steps import Engine, Lane, Step, run_lanes
 from factory.errors import ConfigError, InputError
-from factory.models import Located
-from factory.progress import Progress
-from factory.prompts import load_prompt
+from factory.inference.generation_step import Engine, Lane, Step, run_lanes
+from factory.inference.model_files import Located
+from factory.inference.prompts import load_prompt
+from factory.runtime.progress import Progress
+from factory.storage.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
+from factory.synthesis.assign_step import pair
 from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
-from factory.synthesis.formats import RawRow
+from factory.synthesis.ingest import Intake, take_in
+from factory.synthesis.input_files import check_column, find_files, names_in, not_empty, read_rows
+from factory.synthesis.input_formats import RawRow
 from factory.synthesis.instructions import (
     COLUMNS,
     FORMATS,
@@ -28,13 +32,9 @@ from factory.synthesis.instructions import (
     read_instruction,
     read_mixed,
 )
-from factory.synthesis.intake import Intake, take_in
 from factory.synthesis.opening import SourceFile
-from factory.synthesis.pairing import pair
 from factory.synthesis.personas import read_persona
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.synthesis.sources import check_column, find_files, names_in, not_empty, read_rows
-from factory.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
 
 PERSONAS_TABLE = "personas"
 PROFILES_TABLE = "profiles"

@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from factory import models, storage
 from factory.records import content_id
+from factory.storage import file_io
+from factory.storage.cache import cache_folder
 
 MANIFEST = "checkpoint.json"
 DAMAGED = "damaged.json"
@@ -45,7 +46,7 @@ class Checkpoint:
 
 def path_of(folder: str, step: int) -> str:
     """The folder of a step's checkpoint."""
-    return storage.join(folder, f"step-{step:08}")
+    return file_io.join(folder, f"step-{step:08}")
 
 
 def whole_checkpoints(folder: str) -> list[Checkpoint]:
@@ -62,7 +63,7 @@ def newest(folder: str) -> Checkpoint | None:
 
 
 def _whole(folder: str) -> Iterator[Checkpoint]:
-    sizes = storage.sizes(folder)
+    sizes = file_io.sizes(folder)
     for checkpoint in _finished(folder, sizes):
         name = checkpoint.path.rpartition("/")[2]
         there = {file: sizes.get(f"{name}/{TAG}/{file}") for file in checkpoint.files}
@@ -84,24 +85,24 @@ def _finished(folder: str, files: Iterable[str]) -> Iterator[Checkpoint]:
 
 def _read(folder: str, name: str) -> Checkpoint | None:
     """A checkpoint as its manifest tells of it; None where that is not what was written."""
-    content = storage.read_bytes(storage.join(folder, name, MANIFEST))
+    content = file_io.read_bytes(file_io.join(folder, name, MANIFEST))
     try:
         told = json.loads(content)
         files = {file: (size, digest) for file, (size, digest) in told.pop("files").items()}
-        return Checkpoint(path=storage.join(folder, name), files=files, **told)
+        return Checkpoint(path=file_io.join(folder, name), files=files, **told)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def finished_checkpoints(folder: str) -> list[Checkpoint]:
     """The checkpoints that have a manifest, whatever became of their files since; newest first."""
-    return list(_finished(folder, storage.sizes(folder)))
+    return list(_finished(folder, file_io.sizes(folder)))
 
 
 def unreadable(folder: str) -> list[str]:
     """The paths of checkpoints whose manifest cannot be read."""
-    names = _with(MANIFEST, storage.sizes(folder))
-    return [storage.join(folder, name) for name in names if _read(folder, name) is None]
+    names = _with(MANIFEST, file_io.sizes(folder))
+    return [file_io.join(folder, name) for name in names if _read(folder, name) is None]
 
 
 def mark_damaged(path: str) -> None:
@@ -109,16 +110,16 @@ def mark_damaged(path: str) -> None:
 
     Marking one twice, or from two processes at once, is the same as once.
     """
-    manifest = storage.join(path, MANIFEST)
-    content = storage.read_if_there(manifest)
+    manifest = file_io.join(path, MANIFEST)
+    content = file_io.read_if_there(manifest)
     if content is not None:
-        storage.write_bytes(storage.join(path, DAMAGED), content)
-        storage.delete_file(manifest)
+        file_io.write_bytes(file_io.join(path, DAMAGED), content)
+        file_io.delete_file(manifest)
 
 
 def damaged(folder: str) -> list[str]:
     """The names of checkpoints that were found damaged."""
-    return sorted(_with(DAMAGED, storage.sizes(folder)))
+    return sorted(_with(DAMAGED, file_io.sizes(folder)))
 
 
 def staging(folder: str) -> Path:
@@ -129,7 +130,7 @@ def staging(folder: str) -> Path:
     """
     if "://" not in folder:
         return Path(folder)
-    return models.cache_folder() / f"checkpoints-{os.getuid()}-{content_id(folder)}"
+    return cache_folder() / f"checkpoints-{os.getuid()}-{content_id(folder)}"
 
 
 def put(staged: Path, path: str) -> dict[str, tuple[int, str]]:
@@ -138,13 +139,13 @@ def put(staged: Path, path: str) -> dict[str, tuple[int, str]]:
     for file in sorted(staged.iterdir()):
         with file.open("rb") as content:
             files[file.name] = (file.stat().st_size, _digest(content))
-        storage.put_file(str(file), storage.join(path, TAG, file.name))
+        file_io.put_file(str(file), file_io.join(path, TAG, file.name))
     return files
 
 
 def complete(checkpoint: Checkpoint) -> None:
     """Write the manifest: from now on the checkpoint counts."""
-    storage.write_bytes(storage.join(checkpoint.path, MANIFEST), _document(checkpoint))
+    file_io.write_bytes(file_io.join(checkpoint.path, MANIFEST), _document(checkpoint))
 
 
 def _document(checkpoint: Checkpoint) -> bytes:
@@ -157,23 +158,23 @@ def get(checkpoint: Checkpoint, folder: Path) -> None:
     """Bring a checkpoint to this machine."""
     (folder / TAG).mkdir(parents=True)
     for name in checkpoint.files:
-        storage.get_file(storage.join(checkpoint.path, TAG, name), str(folder / TAG / name))
+        file_io.get_file(file_io.join(checkpoint.path, TAG, name), str(folder / TAG / name))
 
 
 def changed_files(checkpoint: Checkpoint) -> list[str]:
     """The names of the files that are gone, or not what was written, byte by byte."""
-    folder = storage.join(checkpoint.path, TAG)
-    sizes = storage.sizes(folder)
+    folder = file_io.join(checkpoint.path, TAG)
+    sizes = file_io.sizes(folder)
 
     def changed(name: str, size: int, digest: str) -> bool:
-        return sizes.get(name) != size or _digest_of(storage.join(folder, name)) != digest
+        return sizes.get(name) != size or _digest_of(file_io.join(folder, name)) != digest
 
     return [name for name, (size, digest) in checkpoint.files.items() if changed(name, size, digest)]
 
 
 def _digest_of(path: str) -> str:
-    fs, name = storage.filesystem(path)
-    with storage.storage_errors(path), fs.open(name, "rb") as file:
+    fs, name = file_io.filesystem(path)
+    with file_io.storage_errors(path), fs.open(name, "rb") as file:
         return _digest(file)
 
 
@@ -205,8 +206,8 @@ def drop_old(folder: str, keep: int) -> None:
     best = min(losses)[1] if losses else None
     for checkpoint in there[keep:]:
         if checkpoint.step != best:
-            storage.delete_file(storage.join(checkpoint.path, MANIFEST))  # first, or half of one would count
-            storage.delete_folder(checkpoint.path)
+            file_io.delete_file(file_io.join(checkpoint.path, MANIFEST))  # first, or half of one would count
+            file_io.delete_folder(checkpoint.path)
 
 
 def bytes_to_save(checkpoint: Checkpoint | None, trained: int) -> int:

@@ -6,11 +6,11 @@ from typing import Any
 
 import ray.data
 
-from factory.runtime import numbers
-from factory.tables import Table
+from factory.runtime.ray_session import numbers
+from factory.storage.tables import Table
 from factory.training import checkpoints
-from factory.training.order import Order, Visit
-from factory.training.pack import Packed
+from factory.training.data_order import Order, Visit
+from factory.training.pack_step import Packed
 
 
 def worker_datasets(

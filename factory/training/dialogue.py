@@ -5,13 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from factory import models
-from factory.chat import ChatTokenizer, NoTemplateError
 from factory.config import EMBEDDED, Training
 from factory.errors import ModelError
-from factory.model_check import check_folder
+from factory.inference import model_files
+from factory.inference.chat_template import ChatTokenizer, NoTemplateError
+from factory.inference.model_check import check_folder
 from factory.records import Message, Reject
-from factory.tables import Row, messages_of
+from factory.storage.tables import Row, messages_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Chat templates by family, for Base models, which have none of their own."""
@@ -35,7 +35,7 @@ def tokenizer_for(base_model: str, chat_template: str) -> ChatTokenizer:
         ModelError: the model has no chat template and the config names none.
     """
     try:
-        return ChatTokenizer(models.fetch(base_model, weights=False), _template(chat_template))
+        return ChatTokenizer(model_files.fetch(base_model, weights=False), _template(chat_template))
     except NoTemplateError:
         raise _lacking(base_model) from None
 
@@ -74,13 +74,13 @@ def check_template(training: Training) -> ChatTokenizer:
 
 
 def _check_files(training: Training) -> None:
-    folder = models.fetch(training.base_model, weights=False)
+    folder = model_files.fetch(training.base_model, weights=False)
     try:
         check_folder(folder, _template(training.chat_template), by="transformers")
     except NoTemplateError:
         raise _lacking(training.base_model) from None
     if Path(folder, "generation_config.json").exists():
-        models.read_json(folder, "generation_config.json")  # the export of the trained model takes it over
+        model_files.read_json(folder, "generation_config.json")  # the export of the trained model takes it over
 
 
 def tokenize(

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factory import aside, moving, storage
 from factory.config import EMBEDDED
-from factory.licences import public_name
-from factory.models import MANIFEST
-from factory.moving import COPYING
+from factory.inference.model_files import MANIFEST
+from factory.run_output.licenses import public_name
+from factory.storage import archive, file_io, folder_moves
+from factory.storage.folder_moves import COPYING
 from factory.training.dialogue import tokenizer_for
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _save_adapted(weights: dict[str, Any], base_folder: str, setup: "Setup", sta
 def _name_base(config: Path, base_model: str) -> None:
     """Adapters are of a model that others can have, and were loaded out of this machine's cache."""
     told = json.loads(config.read_text())
-    local = base_model != EMBEDDED and base_model.startswith(("/", *storage.BUCKETS))
+    local = base_model != EMBEDDED and base_model.startswith(("/", *file_io.BUCKETS))
     told["base_model_name_or_path"] = base_model if local else public_name(base_model)
     config.write_text(json.dumps(told, indent=2) + "\n")
 
@@ -94,24 +94,24 @@ def _generation_config(model: Any, base_folder: str, end: int) -> Any:
 def publish(staged: Path, target: str) -> None:
     """Put a finished folder in its place; a kill leaves the old one, the new one, or one marked as not whole."""
     if "://" in target:
-        storage.write_bytes(storage.join(target, COPYING), b"")
-        for name in sorted(storage.sizes(target), key=lambda name: name != MANIFEST):
+        file_io.write_bytes(file_io.join(target, COPYING), b"")
+        for name in sorted(file_io.sizes(target), key=lambda name: name != MANIFEST):
             if name != COPYING:
-                storage.delete_file(storage.join(target, name))
+                file_io.delete_file(file_io.join(target, name))
         for name in sorted((path.name for path in staged.iterdir()), key=lambda name: name == MANIFEST):
-            storage.put_file(str(staged / name), storage.join(target, name))
-        storage.delete_file(storage.join(target, COPYING))
+            file_io.put_file(str(staged / name), file_io.join(target, name))
+        file_io.delete_file(file_io.join(target, COPYING))
         return
     draft, old = (Path(f"{target}.{uuid.uuid4().hex}.tmp") for _ in range(2))
     try:
         shutil.move(staged, draft)
         for file in draft.iterdir():
-            storage.sync(str(file))
-        storage.sync(str(draft))
+            file_io.sync(str(file))
+        file_io.sync(str(draft))
         with suppress(FileNotFoundError):
             os.rename(target, old)  # not deleted in its place, where a kill would leave half of one
         draft.rename(target)
-        storage.sync(os.path.dirname(target))
+        file_io.sync(os.path.dirname(target))
     finally:
         for one in (draft, old):
             shutil.rmtree(one, ignore_errors=True)
@@ -119,27 +119,27 @@ def publish(staged: Path, target: str) -> None:
 
 def finished_fingerprint(folder: str) -> str | None:
     """The fingerprint of the run that a model's folder came out of; None where none is finished."""
-    fingerprint = (storage.read_document(storage.join(folder, MANIFEST)) or {}).get("fingerprint")
+    fingerprint = (file_io.read_document(file_io.join(folder, MANIFEST)) or {}).get("fingerprint")
     return None if fingerprint is None else str(fingerprint)
 
 
 def set_aside(output: str, name: str, fingerprint: str, say: Callable[[str], object] = lambda line: None) -> None:
     """Move a model that other settings made to `superseded/`, and take back one that these made."""
-    moving.settle(output, name, MANIFEST)
-    folder = storage.join(output, name)
+    folder_moves.settle(output, name, MANIFEST)
+    folder = file_io.join(output, name)
     before = finished_fingerprint(folder)
     if before == fingerprint:
         return
     if before or _is_anothers(folder):
-        place = aside.set_aside(output, name, before or aside.UNKNOWN, MANIFEST)
+        place = archive.set_aside(output, name, before or archive.UNKNOWN, MANIFEST)
         say(f"{name}: was not trained with these settings; it is in {place}")
-    kept = aside.kept(output, name, fingerprint, MANIFEST)
-    whole = [one for one in kept if finished_fingerprint(storage.join(output, one)) == fingerprint]
+    kept = archive.kept(output, name, fingerprint, MANIFEST)
+    whole = [one for one in kept if finished_fingerprint(file_io.join(output, one)) == fingerprint]
     if whole:
-        storage.delete_folder(folder)  # half of one that a kill left
-        moving.move_folder(output, whole[0], name, MANIFEST)
+        file_io.delete_folder(folder)  # half of one that a kill left
+        folder_moves.move_folder(output, whole[0], name, MANIFEST)
 
 
 def _is_anothers(folder: str) -> bool:
     """Whether a folder holds what no training of ours put there, nor began to."""
-    return storage.exists(folder) and not storage.exists(storage.join(folder, COPYING))
+    return file_io.exists(folder) and not file_io.exists(file_io.join(folder, COPYING))

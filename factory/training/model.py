@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from factory.config import Lora, Training
-from factory.runtime import fast_bf16, on_gpu
+from factory.runtime.ray_session import fast_bf16, on_gpu
 from factory.training import attention
 from factory.training.packing import position_ids, targets
 

@@ -11,19 +11,19 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
-from factory import models
 from factory.config import Training
-from factory.stopping import Gate
-from factory.tables import Table
+from factory.inference import model_files
+from factory.runtime.shutdown import Gate
+from factory.storage.tables import Table
 from factory.training import checkpoints, data
+from factory.training.checkpoint_io import Saver, Stop
+from factory.training.data_order import Order
+from factory.training.deepspeed_engine import consolidated_weights, join_workers, learning_rate, make_engine, use_cores
 from factory.training.export import export_model
-from factory.training.history import keep_part
+from factory.training.metrics_log import keep_part
 from factory.training.model import FILLER, PackedLoss, batch_of, load_model
-from factory.training.order import Order
-from factory.training.pack import Packed
-from factory.training.saving import Saver, Stop
-from factory.training.wishes import Wishes
-from factory.training.zero import consolidated_weights, join_workers, learning_rate, make_engine, use_cores
+from factory.training.pack_step import Packed
+from factory.training.preemption import Wishes
 
 VALIDATION = pa.schema(
     [pa.field("dialogue_id", pa.string()), pa.field("loss", pa.float64()), pa.field("tokens", pa.int64())]
@@ -80,7 +80,7 @@ class Worker:
             setup.checkpoints, self.training, self.rank, self.workers, context.get_local_rank(),
             context.get_local_world_size(),
         )  # fmt: skip
-        self.folder = models.fetch(setup.base_model)
+        self.folder = model_files.fetch(setup.base_model)
         self.last = checkpoints.newest(setup.checkpoints)
 
     def train(self) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from factory.curation.words import words
-from factory.manifest import Timing, manifest_of
-from factory.prompts import load_prompt
+from factory.inference.prompts import load_prompt
 from factory.records import Assignment, Counts, Dialogue, Message, Profile, content_id
-from factory.tables import ASSIGNMENTS, DIALOGUES, PROFILES, Table, accepted, shard_rows_for
+from factory.storage.manifest import Timing, manifest_of
+from factory.storage.tables import ASSIGNMENTS, DIALOGUES, PROFILES, Table, accepted, shard_rows_for
+from factory.text.ngrams import words
 from tests.benchmarks.scale import PROFILE, run_job
 
 EACH = 10

@@ -41,10 +41,10 @@ def settings(judge):
 
 def rows(count: int) -> list[dict]:
     """Answered questions, as a judge is asked about them: a rubric's together, as the job has them."""
-    from factory.benchmark import all_questions, open_benchmark
-    from factory.storage import PROJECT
+    from factory.personagym import all_questions, open_benchmark
+    from factory.resources import RESOURCES
 
-    samples = [json.loads(line) for line in (PROJECT / "data" / "instructions.jsonl").read_text().splitlines()]
+    samples = [json.loads(line) for line in (RESOURCES / "data" / "instructions.jsonl").read_text().splitlines()]
     texts = [" ".join(sample["messages"][1]["content"].split()[:80]) for sample in samples]
     asked = [
         {"persona": persona, "task": task, "question": question}
@@ -63,10 +63,10 @@ def rows(count: int) -> list[dict]:
 
 def requests(count: int) -> list:
     """What the judge is asked about each of them."""
-    from factory.benchmark import open_benchmark
     from factory.evaluation.judging import Protocol, render_judgement
     from factory.evaluation.steps import rubrics_of
-    from factory.prompts import load_prompt
+    from factory.inference.prompts import load_prompt
+    from factory.personagym import open_benchmark
 
     protocol = Protocol("judge", rubrics_of(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
     return [render_judgement(protocol, row) for row in rows(count)]
@@ -85,15 +85,15 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    from factory import models
-    from factory.engine.vllm import engine_defaults
+    from factory.inference import model_files
+    from factory.inference.vllm import engine_defaults
 
     asked = [shape(request) for request in requests(count)]
     chats = [[{"role": m.role, "content": m.content} for m in request.messages] for request in asked]
     guide = StructuredOutputsParams(json=asked[0].schema, disable_any_whitespace=True)
     sampling = SamplingParams(temperature=0, max_tokens=REPLY_TOKENS, logprobs=20, structured_outputs=guide)
     kwargs = engine_defaults(gpu=False) | ENGINE | {"max_num_seqs": AT_ONCE}
-    llm = LLM(models.fetch("embedded"), enable_prefix_caching=True, **kwargs)
+    llm = LLM(model_files.fetch("embedded"), enable_prefix_caching=True, **kwargs)
     llm.chat([[{"role": "user", "content": "Hello."}]], sampling, use_tqdm=False)
     start = time.monotonic()
     llm.chat(chats, sampling, use_tqdm=False)
@@ -102,15 +102,15 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
 
 def fleet(count: int, in_turn: bool = False) -> float:
     """Calls a second of the judging step, or of one call after the other, through the fleet."""
-    from factory import runtime
     from factory.config import FleetJudge
-    from factory.evaluation.fleet import standing
     from factory.evaluation.judges import open_judges
-    from factory.progress import Progress
+    from factory.runtime import ray_session
+    from factory.runtime.progress import Progress
+    from factory.serving.fleet import standing
 
     config = settings(FleetJudge(name="judge", model="embedded", device="cpu", at_once=AT_ONCE, engine_kwargs=ENGINE))
     os.environ |= ONE_THREAD
-    runtime.start(local_cpus=4)
+    ray_session.start(local_cpus=4)
     with standing(config.evaluation.fleet.model_copy(update={"port": 0}), config.evaluation.judges, Progress()) as url:
         (judge,) = open_judges(config, url)
         return _speed(config, judge, count, in_turn, key="none")
@@ -118,9 +118,9 @@ def fleet(count: int, in_turn: bool = False) -> float:
 
 def endpoint(count: int, in_turn: bool = False) -> float:
     """The same through an endpoint that takes its time."""
-    from factory import runtime
     from factory.config import EndpointJudge
     from factory.evaluation.judges import open_judges
+    from factory.runtime import ray_session
     from tests.integration.openai_server import KEY, OpenAIServer
 
     server = OpenAIServer()
@@ -129,7 +129,7 @@ def endpoint(count: int, in_turn: bool = False) -> float:
         os.environ["BENCHMARK_KEY"] = KEY
         behind = {"base_url": server.base_url, "api_key_env": "BENCHMARK_KEY", "concurrency": AT_ONCE}
         config = settings(EndpointJudge(kind="openai", name="judge", model="small-chat", **behind))
-        runtime.start()
+        ray_session.start()
         (judge,) = open_judges(config, "")
         return _speed(config, judge, count, in_turn, key=KEY)
     finally:
@@ -144,9 +144,9 @@ def _speed(config, judge, count: int, in_turn: bool, key: str) -> float:
 
 
 def _judge(config, judge, count: int) -> float:
-    from factory.engine.steps import Lane, Step, run_lanes
-    from factory.progress import Progress
-    from factory.tables import PERSONAS, Table
+    from factory.inference.generation_step import Lane, Step, run_lanes
+    from factory.runtime.progress import Progress
+    from factory.storage.tables import PERSONAS, Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)

@@ -22,12 +22,12 @@ BLOCKS = 400
 def make_tables(output: str):
     """Profiles of the paper's size and the assignment of instructions to them, as the job makes it."""
     from factory.config import Instructions, Personas, RunConfig, ScriptedEngine
-    from factory.progress import Progress
     from factory.records import Profile, content_id
-    from factory.synthesis.pairing import pair
+    from factory.runtime.progress import Progress
+    from factory.storage.tables import PROFILES, Table, accepted
+    from factory.synthesis.assign_step import pair
     from factory.synthesis.profiles import profile_text
     from factory.synthesis.steps import take_instructions
-    from factory.tables import PROFILES, Table, accepted
 
     profiles = Table(output, "profiles")
     rows = []
@@ -69,21 +69,22 @@ def possible_tokens(work, render, tokenizer) -> tuple[int, int]:
 
 def measure(say: Callable[[str], None]) -> dict[str, float]:
     """The share of possible hits that happened, and how many times the openings exceed the cache."""
-    from factory import models, runtime
-    from factory.chat import ChatTokenizer
     from factory.config import Sampling, VllmEngine
-    from factory.engine.steps import Engine, Lane, Step, run_lanes
-    from factory.progress import Progress
-    from factory.prompts import load_prompt
+    from factory.inference import model_files
+    from factory.inference.chat_template import ChatTokenizer
+    from factory.inference.generation_step import Engine, Lane, Step, run_lanes
+    from factory.inference.prompts import load_prompt
+    from factory.runtime import ray_session
+    from factory.runtime.progress import Progress
+    from factory.storage.tables import DIALOGUES, Table
     from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
-    from factory.tables import DIALOGUES, Table
 
     with tempfile.TemporaryDirectory() as output:
-        runtime.start()
+        ray_session.start()
         work = make_tables(output)
         prompt, system = load_prompt("dialogue-generate"), load_prompt("training-system")
         style = Style("generate", prompt, system, "bench")
-        tokenizer = ChatTokenizer(models.fetch("embedded"))
+        tokenizer = ChatTokenizer(model_files.fetch("embedded"))
         possible, blocks = possible_tokens(work, partial(render_dialogue, style), tokenizer)
         stages = (partial(stage, style) for stage in (render_dialogue, parse_dialogue, dialogue_ids))
         step = Step(DIALOGUES, prompt.ref, *stages)
@@ -91,7 +92,7 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
         engine = VllmEngine(model="embedded", device="cpu", engine_kwargs=small)
         sampling = Sampling(temperature=0.6, top_p=1.0, max_tokens=24)
         table = Table(output, "dialogues/generate-storm")
-        how = Engine(engine, sampling, 42, models.locate("embedded"))
+        how = Engine(engine, sampling, 42, model_files.locate("embedded"))
         run_lanes([Lane(step, work, table, {}, how)], Progress())
         manifest = table.manifest()
         assert manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from factory.tables import DIALOGUES, PROFILES, Table, shard_rows_for
+from factory.storage.tables import DIALOGUES, PROFILES, Table, shard_rows_for
 from tests.benchmarks.scale import run_job
 
 FEW, MANY = 100_000, 1_000_000

@@ -5,8 +5,8 @@ Each figure is a ratio within one run, since absolute times mean little on a noi
 
 import sys
 
-from factory.job import quiet
-from factory.progress import Progress
+from factory.cli import quiet
+from factory.runtime.progress import Progress
 from tests.benchmarks import curation, judging, planner, prefix, report, scale, throughput, training
 
 BENCHMARKS = {

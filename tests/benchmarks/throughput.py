@@ -32,11 +32,11 @@ def engine_kwargs() -> dict:
 
 def prompts(count: int) -> list:
     """The openings of `count` dialogues: each sample instruction for each sample persona in turn."""
-    from factory.prompts import load_prompt
-    from factory.storage import PROJECT
+    from factory.inference.prompts import load_prompt
+    from factory.resources import RESOURCES
 
     def rows(name: str) -> list[dict]:
-        return [json.loads(line) for line in (PROJECT / "data" / name).read_text().splitlines()]
+        return [json.loads(line) for line in (RESOURCES / "data" / name).read_text().splitlines()]
 
     prompt = load_prompt("dialogue-generate")
     personas, instructions = rows("personas.jsonl"), rows("instructions.jsonl")
@@ -52,7 +52,7 @@ def prompts(count: int) -> list:
 
 def bare_our_cores(count: int) -> float:
     """Tokens a second of `LLM.chat` on the cores that our engines take."""
-    from factory.engine.vllm import cpu_environment
+    from factory.inference.vllm import cpu_environment
 
     os.environ.update(cpu_environment() | os.environ)
     return bare(count)
@@ -63,13 +63,13 @@ def bare(count: int) -> float:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
 
-    from factory import models
-    from factory.engine.vllm import engine_defaults
-    from factory.runtime import on_gpu
+    from factory.inference import model_files
+    from factory.inference.vllm import engine_defaults
+    from factory.runtime.ray_session import on_gpu
 
     chats = [[{"role": m.role, "content": m.content} for m in opening] for opening in prompts(count)]
     kwargs = engine_defaults(on_gpu("auto")) | engine_kwargs()
-    llm = LLM(models.fetch(MODEL), seed=42, enable_prefix_caching=True, **kwargs)
+    llm = LLM(model_files.fetch(MODEL), seed=42, enable_prefix_caching=True, **kwargs)
     start = time.monotonic()
     answers = llm.chat(chats, SamplingParams(**SAMPLING), use_tqdm=False)
     return sum(len(a.outputs[0].token_ids) for a in answers) / (time.monotonic() - start)
@@ -77,19 +77,20 @@ def bare(count: int) -> float:
 
 def job(count: int) -> float:
     """Tokens a second of `run_lanes`, writing a table."""
-    from factory import models, runtime
     from factory.config import Sampling, VllmEngine
-    from factory.engine.steps import Engine, Lane, Step, run_lanes
-    from factory.progress import Progress
-    from factory.tables import PERSONAS, Table
+    from factory.inference import model_files
+    from factory.inference.generation_step import Engine, Lane, Step, run_lanes
+    from factory.runtime import ray_session
+    from factory.runtime.progress import Progress
+    from factory.storage.tables import PERSONAS, Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)
         step = Step(PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
         engine = VllmEngine(model=MODEL, engine_kwargs=engine_kwargs())
-        runtime.start()
+        ray_session.start()
         table = Table(output, "made")
-        how = Engine(engine, Sampling(**SAMPLING), 42, models.locate(MODEL))
+        how = Engine(engine, Sampling(**SAMPLING), 42, model_files.locate(MODEL))
         run_lanes([Lane(step, work, table, {}, how)], Progress())
         manifest = table.manifest()
         assert manifest

@@ -41,20 +41,20 @@ class Size(NamedTuple):
 
 def size() -> Size:
     """That of the recipes on a GPU; two cores would take hours for it."""
-    from factory.runtime import on_gpu
+    from factory.runtime.ray_session import on_gpu
 
     return Size(4096, 8, 16) if on_gpu("auto") else Size(1024, 2, 1)
 
 
 def write_curated(output: str) -> None:
     """Curated tables of the sample instructions, each with a persona and a profile."""
-    from factory.prompts import load_prompt
+    from factory.inference.prompts import load_prompt
     from factory.records import Dialogue, Message, content_id
-    from factory.storage import PROJECT
-    from factory.tables import DIALOGUES, Table, accepted
+    from factory.resources import RESOURCES
+    from factory.storage.tables import DIALOGUES, Table, accepted
 
     def samples(name: str) -> list[dict]:
-        return [json.loads(line) for line in (PROJECT / "data" / name).read_text().splitlines()]
+        return [json.loads(line) for line in (RESOURCES / "data" / name).read_text().splitlines()]
 
     system = load_prompt("training-system")
     profile = "\n".join(f"{name}: {text}" for name, text in PROFILE.items())
@@ -89,18 +89,19 @@ def settings(output: str, **training: object):
 
 def ours(output: str) -> None:
     """Train with our job, and print `STEP` after each step."""
-    from factory import models, runtime
-    from factory.progress import Progress
-    from factory.training.run import train
+    from factory.inference import model_files
+    from factory.runtime import ray_session
+    from factory.runtime.progress import Progress
+    from factory.training.driver import train
 
     class Told(Progress):
         def tell(self, done: int, told: str) -> None:
             print(STEP, flush=True)
 
-    runtime.start()
+    ray_session.start()
     how = {"epochs": 1, "zero_stage": 1, "checkpoint_every": 10**6, "evaluate_every": 10**6}
     config = settings(output, **{**how, **json.loads(os.environ.get("BENCH_TRAINING", "{}"))})
-    train(config, models.locate(MODEL), Told())
+    train(config, model_files.locate(MODEL), Told())
 
 
 def trainer(output: str) -> None:
@@ -108,8 +109,8 @@ def trainer(output: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-    from factory import models
-    from factory.runtime import fast_bf16, on_gpu
+    from factory.inference import model_files
+    from factory.runtime.ray_session import fast_bf16, on_gpu
     from factory.training.packing import position_ids
 
     class Told(TrainerCallback):
@@ -125,7 +126,7 @@ def trainer(output: str) -> None:
 
     on_cpu = not on_gpu("auto")
     torch.set_num_threads(os.cpu_count() or 1)
-    model = AutoModelForCausalLM.from_pretrained(models.fetch(MODEL), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(model_files.fetch(MODEL), dtype=torch.float32)
     arguments = TrainingArguments(
         output_dir=f"{output}/trainer", use_cpu=on_cpu, bf16=fast_bf16(not on_cpu), per_device_train_batch_size=1,
         gradient_accumulation_steps=size().batch, max_steps=STEPS + 1, save_strategy="no", report_to=[],
@@ -137,7 +138,7 @@ def trainer(output: str) -> None:
 
 def packed_rows(output: str) -> list[dict]:
     """The packed sequences of the training split."""
-    from factory.tables import Table
+    from factory.storage.tables import Table
 
     table = Table(output, "packed/train")
     return [row for shard in table.shards() for row in table.read(shard).to_pylist()]
@@ -148,13 +149,13 @@ def padding(output: str) -> float:
     import numpy as np
     import torch
 
-    from factory import models
     from factory.config import Training
+    from factory.inference import model_files
     from factory.training.model import PackedLoss, batch_of, load_model, settled
 
     torch.set_num_threads(os.cpu_count() or 1)
-    model = PackedLoss(load_model(models.fetch(MODEL), settled(Training()), 0))
-    plain = load_model(models.fetch(MODEL), settled(Training(attention="sdpa")), 0)
+    model = PackedLoss(load_model(model_files.fetch(MODEL), settled(Training()), 0))
+    plain = load_model(model_files.fetch(MODEL), settled(Training(attention="sdpa")), 0)
     rows = packed_rows(output)[:8]
 
     def packed(row: dict) -> None:

@@ -5,7 +5,7 @@ def numbered(output: str, count: int):
     """A finished table of so many rows with a `number` each, cut into shards as the factory cuts its own."""
     import pyarrow as pa
 
-    from factory.tables import Table, shard_rows_for
+    from factory.storage.tables import Table, shard_rows_for
 
     work = Table(output, "work")
     size = shard_rows_for(count)

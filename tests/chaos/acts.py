@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from factory import head, storage
-from factory.benchmark import TASKS
+from factory.personagym import TASKS
+from factory.runtime import ray_head
+from factory.storage import file_io
 from tests.chaos.faults import Fault, in_flight
 from tests.chaos.stage import NODE_CPUS, Stage
 from tests.integration import small_training
@@ -171,11 +172,11 @@ def _steps_again(run: Run) -> int:
     """Steps that TensorBoard's files have more than once; a killed driver did not write the last ones down."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    board = storage.join(run.output, "checkpoints/tensorboard")
+    board = file_io.join(run.output, "checkpoints/tensorboard")
     steps: list[int] = []
-    for name in storage.list_names(board, ""):
+    for name in file_io.list_names(board, ""):
         with tempfile.TemporaryDirectory() as folder:
-            Path(folder, name).write_bytes(storage.read_bytes(storage.join(board, name)))
+            Path(folder, name).write_bytes(file_io.read_bytes(file_io.join(board, name)))
             events = EventAccumulator(folder, {"scalars": 0}, purge_orphaned_data=False)
             events.Reload()
         if "step/loss" in events.Tags()["scalars"]:
@@ -195,7 +196,7 @@ def _judging(stage: Stage, name: str) -> Run:
         "protocol": "light", "limit": JUDGED, "general": False,
         "candidates": [{"name": "one", "kind": "scripted", "default": "I mend nets, and I mind my own business."}],
         "judges": [judge], "examples": {"top_p": 1.0, "max_tokens": 384}, "judging": {"max_tokens": 128},
-        "fleet": {"port": head.free_port()},
+        "fleet": {"port": ray_head.free_port()},
     }  # fmt: skip
     return _run(stage, name, _bakers(1), evaluation=evaluation)
 

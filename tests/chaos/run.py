@@ -17,9 +17,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from factory import models, storage
+from factory.cli import quiet
 from factory.errors import StorageError
-from factory.job import quiet
+from factory.inference import model_files
+from factory.storage import file_io
 from tests.chaos.acts import ACTS, Act
 from tests.chaos.faults import Fault, shown
 from tests.chaos.stage import Stage, staged
@@ -140,8 +141,8 @@ def _note_recovery(played: Played, console: Console) -> None:
 
 def _listed(run: Run) -> dict[str, object]:
     """The files that a run has written, by their paths in its output, with what tells that one was written again."""
-    fs, name = storage.filesystem(run.output)
-    with storage.storage_errors(run.output):
+    fs, name = file_io.filesystem(run.output)
+    with file_io.storage_errors(run.output):
         found = fs.find(name, detail=True)
     paths = {path.removeprefix(f"{name}/"): info for path, info in found.items()}
     own = {path: info for path, info in paths.items() if "/_" not in f"/{path}"}  # no lease, no scratch
@@ -167,7 +168,7 @@ def chaos(folder: Path, seed: int, wanted: int, names: list[str], console: Conso
         AssertionError: something was lost, came twice, was written again, was done again though it was not in
             flight, or hangs; or an act was over too soon for its faults, however often it was played.
     """
-    models.fetch("embedded")  # made here, before the first fault
+    model_files.fetch("embedded")  # made here, before the first fault
     draw = random.Random(seed)
     acts = [act for act in ACTS if act.name in names]
     faults: list[Fault] = []

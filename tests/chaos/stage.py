@@ -17,8 +17,9 @@ import psutil
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from factory import head, storage
-from factory.runtime import START_WAIT_S
+from factory.runtime import ray_head
+from factory.runtime.ray_session import START_WAIT_S
+from factory.storage import file_io
 from tests.integration.openai_server import KEY, OpenAIServer
 
 NODES = 2
@@ -33,7 +34,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.folder = folder
-        self._port = head.free_port()
+        self._port = ray_head.free_port()
         self.bucket = f"s3://chaos-{self._port}"  # what one server holds, all in this process do
         self._bucket: ThreadedMotoServer | None = None
         self.environment = {
@@ -47,10 +48,10 @@ class Stage:
         }
         os.environ.update(self.environment)  # this process looks into the bucket too
         self.open_bucket()
-        storage.filesystem(self.bucket)[0].mkdir(self.bucket.removeprefix("s3://"))
+        file_io.filesystem(self.bucket)[0].mkdir(self.bucket.removeprefix("s3://"))
         self.api = OpenAIServer()
         options = ["--port=0", "--num-cpus=0", "--include-dashboard=false", "--object-store-memory=500000000"]
-        self._head = head.start(options, self.environment)
+        self._head = ray_head.start(options, self.environment)
         self.environment["RAY_ADDRESS"] = self._head.address
         self._nodes = [self._start_node() for _ in range(NODES)]
         self._closing = threading.Event()
@@ -73,14 +74,14 @@ class Stage:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             node.wait()
-        head.end(self._head)
+        ray_head.end(self._head)
         shutil.rmtree(self._head.folder, ignore_errors=True)
         self.api.stop()
         self.close_bucket()
 
     def _start_node(self) -> subprocess.Popen[bytes]:
         command = [
-            sys.executable, "-m", "factory.loopback", "start", "--block", "--node-ip-address=127.0.0.1",
+            sys.executable, "-m", "factory.runtime.loopback", "start", "--block", "--node-ip-address=127.0.0.1",
             f"--address={self._head.address}", f"--num-cpus={NODE_CPUS}", "--disable-usage-stats",
             "--dashboard-agent-listen-port=0", "--object-store-memory=500000000",
         ]  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from factory import head
+from factory.runtime import ray_head
 from tests.integration.runs import GOOD_PROFILE, PROJECT
 
 ENGINE = "engine=" + json.dumps({"kind": "scripted", "default": json.dumps(GOOD_PROFILE)})
@@ -21,28 +21,28 @@ def submitting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
     """The environment in which `ray job submit` finds a fresh head."""
     token = tmp_path_factory.mktemp("token") / "token"
     token.write_text("a-token-of-this-test")
-    bin_folder = Path(head.ray_command()).parent
+    bin_folder = Path(ray_head.ray_command()).parent
     told = {
         "PATH": f"{bin_folder}:{os.environ['PATH']}",  # `python` of a job is the one that its head finds
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
     }
-    dashboard = head.free_port()
+    dashboard = ray_head.free_port()
     options = ["--port=0", f"--dashboard-port={dashboard}", "--num-cpus=2", "--object-store-memory=200000000"]
-    standing = head.start(options, told)
+    standing = ray_head.start(options, told)
     environment = {**os.environ, **told, "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}"}
     try:
         wait_until_it_takes_jobs(environment)
         yield environment
     finally:
-        head.end(standing)
+        ray_head.end(standing)
         shutil.rmtree(standing.folder, ignore_errors=True)
 
 
 def wait_until_it_takes_jobs(environment: dict[str, str]) -> None:
     """The port of a head opens before its agent is there: until then a submitted job is refused with status 500."""
     deadline = time.monotonic() + 180
-    command = [head.ray_command(), "job", "submit", "--", "true"]
+    command = [ray_head.ray_command(), "job", "submit", "--", "true"]
     while True:
         tried = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
         if tried.returncode == 0:
@@ -52,7 +52,7 @@ def wait_until_it_takes_jobs(environment: dict[str, str]) -> None:
 
 
 def submit(submitting: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
-    command = [head.ray_command(), "job", "submit", "--working-dir", ".", "--", "python", "jobs/synthesize.py"]
+    command = [ray_head.ray_command(), "job", "submit", "--working-dir", ".", "--", "python", "jobs/synthesize.py"]
     command += ["--config", "jobs/configs/demo.yaml", *arguments]
     streams = {"capture_output": True, "text": True}
     return subprocess.run(command, cwd=PROJECT, env=submitting, timeout=240, check=False, **streams)

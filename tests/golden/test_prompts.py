@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.prompts import BUILT_IN, load_prompt
+from factory.inference.prompts import BUILT_IN, load_prompt
 
 VERSIONS = BUILT_IN / "versions.txt"
 PROMPTS = sorted(path.stem for path in BUILT_IN.glob("*.md") if path.stem != "README")

@@ -12,7 +12,8 @@ import pytest
 import ray
 from moto.server import ThreadedMotoServer
 
-from factory import head, loopback, runtime, storage
+from factory.runtime import loopback, ray_head, ray_session
+from factory.storage import file_io
 from tests.integration.runs import GOOD_PROFILE, Run
 
 
@@ -30,7 +31,7 @@ def s3() -> Iterator[str]:
     }
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
-    fs, _ = storage.filesystem("s3://factory-test")
+    fs, _ = file_io.filesystem("s3://factory-test")
     fs.mkdir("factory-test")
     yield "s3://factory-test"
     server.stop()
@@ -46,9 +47,9 @@ def shared_ray(s3: str) -> Iterator[dict[str, str]]:
     """
     free = {"RAY_AUTH_MODE": "disabled"}
     options = ["--port=0", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=500000000"]
-    standing = head.start(options, free)
+    standing = ray_head.start(options, free)
     yield {**free, **loopback.ENVIRONMENT, "RAY_ADDRESS": standing.address}
-    head.end(standing)
+    ray_head.end(standing)
     shutil.rmtree(standing.folder, ignore_errors=True)
 
 
@@ -57,7 +58,7 @@ def session(shared_ray: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
     """Join that Ray in this process, for tests that need no job of their own."""
     for name, value in shared_ray.items():
         monkeypatch.setenv(name, value)
-    runtime.start()
+    ray_session.start()
     yield
     ray.shutdown()
 

@@ -6,7 +6,7 @@ import pickle
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine, Sampling
-from factory.engine.openai import ShardClient, api_key
+from factory.inference.openai import ShardClient, api_key
 from factory.records import Completion, Message, Request
 from tests.integration.openai_server import OpenAIServer
 

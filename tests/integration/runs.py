@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from factory import storage
-from factory.tables import Table
+from factory.storage import file_io
+from factory.storage.tables import Table
 
 PROJECT = Path(__file__).parents[2]
 GOOD_PROFILE = {
@@ -87,7 +87,7 @@ class Run:
     def rows(self, name: str) -> list[dict]:
         """All rows of a table, rejected input included."""
         table = self.table(name)
-        files = storage.list_names(table.path, ".parquet")
+        files = file_io.list_names(table.path, ".parquet")
         return [row for file in files for row in table.read(file.removesuffix(".parquet")).to_pylist()]
 
     def reasons(self, name: str) -> dict[str, int]:

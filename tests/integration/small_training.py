@@ -3,9 +3,10 @@
 import json
 import random
 
-from factory import models, storage
+from factory.inference import model_files
 from factory.records import Dialogue, Message, content_id
-from factory.tables import DIALOGUES, Table, accepted
+from factory.storage import file_io
+from factory.storage.tables import DIALOGUES, Table, accepted
 from tests.integration.runs import Run
 
 WORDS = ["the", "baker", "counts", "warm", "loaves", "and", "hums", "while", "rain", "taps", "before", "dawn"]
@@ -16,7 +17,7 @@ def save_tiny(folder: str) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(models.fetch("embedded"))
+    tokenizer = AutoTokenizer.from_pretrained(model_files.fetch("embedded"))
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -59,7 +60,7 @@ def settings_of(tiny: str, **training: object) -> dict:
 
 def curve(run: Run, kind: str = "step") -> dict[int, float]:
     """The loss by step."""
-    rows = storage.read_bytes(storage.join(run.output, "checkpoints/metrics.jsonl")).decode().splitlines()
+    rows = file_io.read_bytes(file_io.join(run.output, "checkpoints/metrics.jsonl")).decode().splitlines()
     told = [row for row in map(json.loads, rows) if row["kind"] == kind]
     assert len({row["step"] for row in told}) == len(told)
     return {row["step"]: row["loss"] for row in told}

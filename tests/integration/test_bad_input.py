@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from factory import storage
+from factory.storage import file_io
 from tests.integration.runs import GOOD_PROFILE, PROJECT, Run
 
 REWRITING = "assistant replies to rewrite"
@@ -241,8 +241,8 @@ def test_a_missing_bucket_and_missing_credentials_are_told(tmp_path, s3):
 def test_a_run_from_s3_to_s3_has_every_row(tmp_path, s3):
     texts = [f"a baker, number {n}" for n in range(40)]
     lines = "".join(json.dumps({"persona": text}) + "\n" for text in texts)
-    storage.write_bytes(f"{s3}/input/personas.jsonl", lines.encode())
-    storage.write_bytes(f"{s3}/input/corpus/a.jsonl", b'{"instruction": "bake", "output": "so"}\n{"instruction": 7}\n')
+    file_io.write_bytes(f"{s3}/input/personas.jsonl", lines.encode())
+    file_io.write_bytes(f"{s3}/input/corpus/a.jsonl", b'{"instruction": "bake", "output": "so"}\n{"instruction": 7}\n')
     settings = {
         "output": f"{s3}/bad-input",
         "personas": {"source": f"{s3}/input/personas.jsonl"},

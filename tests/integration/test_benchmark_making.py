@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
-from factory.benchmark import BUILT_IN, TASKS, all_questions, digest_of, open_benchmark
-from factory.evaluation.making_steps import TABLES, settings_on_offer
+from factory.benchmark_generation.generation_steps import TABLES, settings_on_offer
+from factory.personagym import BUILT_IN, TASKS, all_questions, digest_of, open_benchmark
 from factory.records import content_id
+from factory.storage import file_io
 from tests.integration.runs import Run
 
 GOOD = [f"a baker/confectioner, number {n}" for n in range(40)]
@@ -51,7 +51,7 @@ def made(make_module_run) -> Run:
     )
     lines = [json.dumps({"persona": persona}) + "\n" for persona in PERSONAS]
     (run.folder / "personas.jsonl").write_text("".join(lines))
-    run.finish(job="benchmark")
+    run.finish(job="generate_benchmark")
     return run
 
 
@@ -66,11 +66,11 @@ def test_the_folder_is_a_benchmark_of_the_complete_personas(made):
     assert (benchmark.name, benchmark.official) == ("made-v1", False)
     assert sorted(benchmark.personas) == sorted(GOOD)
     assert dict(all_questions(benchmark)) == {p: {t: asked(t) for t in TASKS} for p in benchmark.personas}
-    names = storage.list_names(f"{made.output}/benchmark/questions/made-v1", "")
+    names = file_io.list_names(f"{made.output}/benchmark/questions/made-v1", "")
     assert names == sorted(f"{content_id(persona)}.json" for persona in GOOD)
     built_in = open_benchmark(None)
     assert benchmark.rubrics == built_in.rubrics
-    assert json.loads(storage.read_bytes(f"{made.output}/benchmark/settings.json")) == settings_on_offer()
+    assert json.loads(file_io.read_bytes(f"{made.output}/benchmark/settings.json")) == settings_on_offer()
 
 
 def test_every_persona_and_task_has_a_row_with_its_reason(made):
@@ -88,7 +88,7 @@ def test_every_persona_and_task_has_a_row_with_its_reason(made):
 
 
 def test_the_readme_says_how_it_was_made(made):
-    readme = storage.read_bytes(f"{made.output}/benchmark/README.md").decode()
+    readme = file_io.read_bytes(f"{made.output}/benchmark/README.md").decode()
     for told in (
         "40 personas with 2 questions for each of the five tasks",
         "Model: scripted (revision scripted)",
@@ -107,9 +107,9 @@ def test_a_run_that_was_cut_goes_on_with_what_is_missing(made):
     cut, *others = questions.shards()
     assert others
     for path in (f"{questions.path}/{cut}.parquet", f"{questions.path}/.manifest.json"):
-        storage.delete_file(path)
+        file_io.delete_file(path)
     before = manifest(made, "benchmark")
-    said = made.finish(job="benchmark")
+    said = made.finish(job="generate_benchmark")
     assert f"{TABLES}/settings: was finished before" in said
     assert "going on" in said
     assert sorted(open_benchmark(f"{made.output}/benchmark").personas) == sorted(GOOD)
@@ -118,7 +118,7 @@ def test_a_run_that_was_cut_goes_on_with_what_is_missing(made):
 
 
 def test_the_dry_run_tells_personas_calls_and_model(made):
-    said = made.finish("--dry-run", job="benchmark")
+    said = made.finish("--dry-run", job="generate_benchmark")
     lines = [line.split() for line in said.splitlines()]
     assert ["settings", "44", "44", "3", "of", "38", "settings"] in lines
     assert ["questions", "44", "220", "2", "for", "each", "of", "5", "tasks"] in lines
@@ -126,22 +126,22 @@ def test_the_dry_run_tells_personas_calls_and_model(made):
 
 
 def test_more_settings_than_there_are_is_told(made):
-    assert made.start("--dry-run", "benchmark.settings_a_persona=99", job="benchmark").wait(60) == 2
+    assert made.start("--dry-run", "benchmark.settings_a_persona=99", job="generate_benchmark").wait(60) == 2
     assert "benchmark.settings_a_persona is 99, but there are 38 settings" in made.log()
 
 
 @pytest.mark.slow
 def test_a_model_that_writes_nothing_whole_is_told_and_nothing_else_is_made_again(made):
     before = manifest(made, "benchmark")["fingerprint"]
-    assert made.start("benchmark.questions_a_task=7", job="benchmark").wait(300) == 2
+    assert made.start("benchmark.questions_a_task=7", job="generate_benchmark").wait(300) == 2
     assert f"{TABLES}/tasks: was finished before" in made.log()
     assert "wrote questions for all tasks for none of 44 personas" in made.log()
-    assert not storage.exists(f"{made.output}/benchmark/personas.json")
+    assert not file_io.exists(f"{made.output}/benchmark/personas.json")
     assert len(open_benchmark(f"{made.output}/superseded/benchmark-{before}").personas) == len(GOOD)
 
 
 @pytest.mark.slow
 def test_a_benchmark_on_s3_is_the_same(s3):
     for path in Path(BUILT_IN).rglob("*.*"):
-        storage.write_bytes(f"{s3}/gym/{path.relative_to(BUILT_IN)}", path.read_bytes())
+        file_io.write_bytes(f"{s3}/gym/{path.relative_to(BUILT_IN)}", path.read_bytes())
     assert digest_of(open_benchmark(f"{s3}/gym")) == digest_of(open_benchmark(None))

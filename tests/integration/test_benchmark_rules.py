@@ -4,14 +4,21 @@ import json
 
 import pytest
 
-from factory.benchmark import TASKS
+from factory.benchmark_generation.generation_steps import settings_on_offer
+from factory.benchmark_generation.question_prompts import (
+    LONGEST,
+    parse_questions,
+    parse_settings,
+    render_questions,
+    render_settings,
+)
 from factory.errors import TableError
-from factory.evaluation.making import LONGEST, parse_questions, parse_settings, render_questions, render_settings
-from factory.evaluation.making_steps import make, settings_on_offer
-from factory.progress import Progress
-from factory.prompts import load_prompt
+from factory.inference.prompts import load_prompt
+from factory.personagym import TASKS
 from factory.records import Completion, Counts, PersonaQuestions, PersonaSettings, Reject
-from factory.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, Table, accepted
+from factory.runtime.build_table import build_table
+from factory.runtime.progress import Progress
+from factory.storage.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, Table, accepted
 
 OFFERED = ["Fish Market at Dawn", "All-Night Café", "Harbour Wall"]
 PERSONA = {"character_id": "0123456789abcdef", "persona": "A lighthouse keeper from Galway who paints gulls {{ x }}"}
@@ -151,9 +158,9 @@ def test_what_is_made_is_not_made_again_until_something_that_decides_it_changes(
         return Counts(ok=2, rejected={"incomplete": 1})
 
     for settings in ({"a": 1}, {"a": 1}, {"a": 2}):
-        make(table, settings, 3, work, Progress())
+        build_table(table, settings, 3, work, Progress())
     assert len(calls) == 2
     assert table.manifest()["rejected"] == {"incomplete": 1}
     with pytest.raises(TableError):
-        make(table, {"a": 3}, 4, work, Progress())
+        build_table(table, {"a": 3}, 4, work, Progress())
     assert table.manifest() is None

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
+from factory.commands.trace import run as trace
 from factory.errors import ConfigError, InputError
+from factory.lineage.attribution import Blame, blame
 from factory.records import Example, Message
-from factory.report.blame import Blame, blame
-from factory.report.lineage_command import trace
-from factory.report.lineage_tables import Tables
-from factory.tables import EXAMPLES, accepted
+from factory.run_output.scan import Tables
+from factory.storage.tables import EXAMPLES, accepted
 from tests.small_run import ADA, ASKED, PILOT, SmallRun, dialogue, question, whole_run
 
 
@@ -136,7 +136,7 @@ def test_a_person_is_shown_ids_to_go_on_with(whole, monkeypatch, capsys, tmp_pat
     path = tmp_path / "run.json"
     path.write_text(whole.config().model_dump_json())
     monkeypatch.setattr(sys, "argv", ["trace.py", "--config", str(path), "--blame", "TC", "--worst", "1"])
-    trace("Trace.")
+    trace()
     told = capsys.readouterr()
     assert dialogue(ADA, ASKED[0]) in told.out
     assert "[red]sings[/red] \\x1b[31m" in told.out
@@ -144,6 +144,6 @@ def test_a_person_is_shown_ids_to_go_on_with(whole, monkeypatch, capsys, tmp_pat
     assert PILOT not in told.out
     assert told.err == ""
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--json"])
-    trace("Trace.")
+    trace()
     document = json.loads(capsys.readouterr().out)
     assert document["worst"][0]["nearest"][0]["similarity"] > 0

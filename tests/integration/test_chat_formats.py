@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import models
-from factory.chat import ChatTokenizer
+from factory.inference import model_files
+from factory.inference.chat_template import ChatTokenizer
 from factory.records import Message
 from factory.training.dialogue import TEMPLATES
 
@@ -25,7 +25,7 @@ TEXT = (
 
 @pytest.fixture(scope="module")
 def smollm() -> ChatTokenizer:
-    return ChatTokenizer(models.fetch("embedded"))
+    return ChatTokenizer(model_files.fetch("embedded"))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,6 @@ def test_smollm2_has_the_ids_of_its_own_template_and_learns_replies_alone(smollm
 
 
 def test_our_chatml_is_smollm2s_format(smollm):
-    ours = ChatTokenizer(models.fetch("embedded"), (TEMPLATES / "chatml.jinja").read_text())
+    ours = ChatTokenizer(model_files.fetch("embedded"), (TEMPLATES / "chatml.jinja").read_text())
     assert ours.encode_dialogue(TALK) == smollm.encode_dialogue(TALK)
     assert ours.encode(TALK[:2]) == smollm.encode(TALK[:2])

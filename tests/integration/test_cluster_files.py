@@ -16,15 +16,15 @@ from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscali
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import ServeDeploySchema
 
-from factory.cluster.rendering import JOBS, POOLS, render
+from factory.cluster.templates import JOBS, POOLS, render
 from factory.cluster.variables import CLOUDS, SHIPPED, load_variables
-from factory.config_file import load_config
+from factory.config.loading import load_config
 from factory.errors import ConfigError
-from factory.evaluation.service import Arguments, judges
-from factory.storage import PROJECT
-from factory.web_guard import allowed_hosts
+from factory.resources import RESOURCES
+from factory.serving.request_guard import allowed_hosts
+from factory.serving.serve_app import Arguments, judges
 
-CRDS = PROJECT.parent / "shared" / "data" / "kuberay_crd"
+CRDS = RESOURCES.parent / "shared" / "data" / "kuberay_crd"
 OWN = """
 image: registry.example.com/factory:0.1
 bucket: s3://my-bucket/opencharacter
@@ -111,7 +111,7 @@ def test_the_head_does_no_work_and_every_pool_starts_at_none(files, cloud):
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_a_70b_model_fits_a_node_of_its_pool(files, cloud):
-    asked = load_config(PROJECT / "jobs" / "configs" / "cluster.yaml").engine.engine_kwargs["tensor_parallel_size"]
+    asked = load_config(RESOURCES / "jobs" / "configs" / "cluster.yaml").engine.engine_kwargs["tensor_parallel_size"]
     assert asked == 8 == ray_up(files(cloud), cloud)["available_node_types"]["synthesis"]["resources"]["GPU"]
     for spec in ray_specs(files("kubernetes")):
         for group in spec["workerGroupSpecs"]:
@@ -391,12 +391,12 @@ def test_the_cluster_of_a_job_has_a_pool_for_each_model_that_it_may_serve(files)
 def test_every_rayjob_runs_a_script_that_there_is_on_the_config_that_is_mounted(files):
     rendered = files("kubernetes")
     (config,) = of_kind(rendered, "ConfigMap")
-    assert config["data"]["run.yaml"] == (PROJECT / "jobs" / "configs" / "cluster.yaml").read_text()
+    assert config["data"]["run.yaml"] == (RESOURCES / "jobs" / "configs" / "cluster.yaml").read_text()
     scripts = []
     for job in of_kind(rendered, "RayJob"):
         python, script, option, path = job["spec"]["entrypoint"].split()
         assert (python, option, path) == ("python", "--config", "/etc/factory/run.yaml")
-        assert (PROJECT / Path(script).relative_to("/factory")).is_file()
+        assert (RESOURCES / Path(script).relative_to("/factory")).is_file()
         scripts.append(Path(script).stem)
         assert job["spec"]["submitterPodTemplate"]["metadata"]["labels"] == {"factory/role": "submitter"}
     assert scripts == list(JOBS)
@@ -428,22 +428,22 @@ def test_serve_takes_the_fleet_and_finds_its_application(files, tmp_path, monkey
 
 def test_a_fleet_of_a_cluster_answers_to_the_names_of_its_service(monkeypatch):
     monkeypatch.setenv("JUDGES_API_KEY", "sesame")
-    monkeypatch.setattr("factory.evaluation.service.application", lambda fleet, *_: fleet)
-    fleet = judges(Arguments(config=str(PROJECT / "jobs" / "configs" / "cluster.yaml")))
+    monkeypatch.setattr("factory.serving.serve_app.application", lambda fleet, *_: fleet)
+    fleet = judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "cluster.yaml")))
     assert allowed_hosts(fleet.host, fleet.allowed_hosts) == ["*"]
 
 
 def test_a_fleet_without_a_key_or_without_judges_is_refused(monkeypatch):
     monkeypatch.delenv("JUDGES_API_KEY", raising=False)
     with pytest.raises(ConfigError, match=r"JUDGES_API_KEY holds no key"):
-        judges(Arguments(config=str(PROJECT / "jobs" / "configs" / "cluster.yaml")))
+        judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "cluster.yaml")))
     with pytest.raises(ConfigError, match="none of kind fleet"):
-        judges(Arguments(config=str(PROJECT / "jobs" / "configs" / "opencharacter.yaml")))
+        judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "opencharacter.yaml")))
 
 
 def test_the_images_are_of_the_user_that_the_manifests_name_and_take_what_the_locks_pin(files):
     for accelerator in ("cpu", "gpu"):
-        image = (PROJECT / "cluster" / f"Dockerfile.{accelerator}").read_text()
+        image = (RESOURCES / "cluster" / f"Dockerfile.{accelerator}").read_text()
         assert "USER 1000:1000" in image
         assert f"--constraint locks/{accelerator}.txt" in image
         assert "ENV HOME=/home/ray HF_HOME=/cache/huggingface FACTORY_CACHE=/cache/models" in image
@@ -452,9 +452,9 @@ def test_the_images_are_of_the_user_that_the_manifests_name_and_take_what_the_lo
 
 
 def test_the_image_holds_no_more_than_a_run_needs():
-    let_in = [line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    let_in = [line[1:] for line in (RESOURCES / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert let_in == ["pyproject.toml", "README.md", "LICENSE", "locks", "factory", "jobs", "prompts", "data"]
-    assert all((PROJECT / name).exists() for name in let_in)
+    assert all((RESOURCES / name).exists() for name in let_in)
 
 
 def refusal(cloud: str, path: Path) -> str:
@@ -516,7 +516,7 @@ def test_a_users_own_file_takes_the_place_of_single_values_and_of_whole_labels(o
 def test_the_command_writes_the_files_and_exits_with_2_on_a_mistake(own, tmp_path):
     command = [
         sys.executable,
-        PROJECT / "cluster" / "render.py",
+        RESOURCES / "cluster" / "render.py",
         "gcp",
         "--variables",
         own("bucket: gs://b"),

@@ -23,8 +23,8 @@ from ray.core.generated.autoscaler_pb2 import GangResourceRequest
 from ray.core.generated.common_pb2 import LabelSelectorOperator
 from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
 
-from factory.cluster.aws import SpotFirst
-from factory.cluster.rendering import render
+from factory.cluster.aws_node_provider import SpotFirst
+from factory.cluster.templates import render
 from factory.cluster.variables import load_variables
 from tests.integration.iam import allows
 
@@ -223,7 +223,7 @@ def on_gcp(rendered: Any, pool: str, zone: ZoneOfGcp, count: int) -> dict[str, A
     pytest.importorskip("googleapiclient", reason="google-api-python-client is not installed")
     from ray.autoscaler._private.gcp.node import GCPNodeType
 
-    from factory.cluster.gcp import SpotFirst
+    from factory.cluster.gcp_node_provider import SpotFirst
 
     class Offline(SpotFirst):
         def _construct_clients(self) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from factory import consent, storage
 from factory.config import RunConfig
 from factory.curation.run import open_tables
-from factory.models import Located
-from factory.progress import Silent
-from factory.tables import PERSONAS, Table
-from factory.training.run import open_table
+from factory.inference.model_files import Located
+from factory.runtime import confirmation
+from factory.runtime.progress import Silent
+from factory.storage import file_io
+from factory.storage.tables import PERSONAS, Table
+from factory.training.driver import open_table
 from tests.integration.runs import GOOD_PROFILE, PROJECT
 from tests.made_tables import make_tables
 
@@ -33,7 +34,7 @@ def run(make_module_run):
 
 
 def files(run) -> dict[str, int]:
-    return {name: size for name, size in storage.sizes(run.output).items() if not name.startswith(".")}
+    return {name: size for name, size in file_io.sizes(run.output).items() if not name.startswith(".")}
 
 
 def test_a_dry_run_tells_what_a_run_would_set_aside(run):
@@ -135,7 +136,7 @@ def test_training_and_curation_are_rehearsed_without_ray(tmp_path):
     import ray
 
     config = RunConfig.model_validate(make_tables(tmp_path / "run", [[("How are you?", "Well.")]] * 30, validation=5))
-    changes = consent.foresee(lambda _: open_tables(config, Silent()))
+    changes = confirmation.foresee(lambda _: open_tables(config, Silent()))
     assert {(one.name, one.rows) for one in changes} == {("curated/train", 26), ("curated/validation", 6)}
     packed = Table(config.output, "packed/train")
     packed.begin("other", {"sequence_length": 1})
@@ -144,8 +145,8 @@ def test_training_and_curation_are_rehearsed_without_ray(tmp_path):
     checkpoints = Table(config.output, "checkpoints")
     checkpoints.begin("other", {"seed": 1})
     checkpoints.finish({"fingerprint": "other", "finished": "2026-01-01", "ok": 25, "rows_in": 25})
-    before = storage.sizes(config.output)
-    changes = consent.foresee(lambda _: open_table(config, Located("embedded", "r"), Silent()))
+    before = file_io.sizes(config.output)
+    changes = confirmation.foresee(lambda _: open_table(config, Located("embedded", "r"), Silent()))
     assert [(one.name, one.rows) for one in changes] == [("packed/train", 25), ("checkpoints", 25)]
-    assert storage.sizes(config.output) == before
+    assert file_io.sizes(config.output) == before
     assert not ray.is_initialized()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
-from factory.config_file import load_config
-from factory.curation.plan import check
+from factory.config.loading import load_config
+from factory.curation.dry_run import check
 from factory.curation.run import SCRATCH, begin
 from factory.errors import UserError
-from factory.progress import Progress
 from factory.records import content_id
-from factory.tables import EXAMPLES
+from factory.runtime.progress import Progress
+from factory.storage import file_io
+from factory.storage.tables import EXAMPLES
 from tests.integration.conftest import make_runs
 from tests.integration.runs import GOOD_PROFILE, Run
 
@@ -228,7 +228,7 @@ def test_the_manifests_tell_the_accounts_and_figures_of_the_rows(curated):
 @pytest.mark.slow
 def test_a_run_killed_on_s3_goes_on_and_a_finished_one_is_skipped(made, curated, s3, tmp_path):
     place = f"{s3}/curate"
-    fs, name = storage.filesystem(place)
+    fs, name = file_io.filesystem(place)
     fs.put(made.output, name, recursive=True)
     run = Run(tmp_path, made.config | {"output": place})
     run.kill_when(lambda: len(files(run, SCRATCH, "/verdicts/")) >= 1, job="curate")
@@ -245,7 +245,7 @@ def test_a_run_killed_on_s3_goes_on_and_a_finished_one_is_skipped(made, curated,
 
 def files(run: Run, folder: str, part: str) -> dict[str, object]:
     """The files below a folder whose path has a part, and when each was written."""
-    fs, name = storage.filesystem(storage.join(run.output, folder))
+    fs, name = file_io.filesystem(file_io.join(run.output, folder))
     found = fs.find(name, detail=True) if fs.exists(name) else {}
     return {path: info["LastModified"] for path, info in found.items() if part in path}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from factory import head
+from factory.runtime import ray_head
 from factory.training import checkpoints
 from tests.integration import small_training
 from tests.integration.cloud_metadata import metadata
@@ -77,7 +77,7 @@ class Hosts:
     """A head on the bridge, and the nodes on the worker hosts."""
 
     folder: Path
-    head: head.Head
+    head: ray_head.Head
     cpus: int
     """Of each node, in name."""
     nodes: dict[int, subprocess.Popen] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Hosts:
 
     def _started(self, number: int) -> subprocess.Popen:
         command = [
-            "ip", "netns", "exec", f"factory-{number}", head.ray_command(), "start", "--block",
+            "ip", "netns", "exec", f"factory-{number}", ray_head.ray_command(), "start", "--block",
             f"--address={self.head.address}", f"--node-ip-address={NETWORK}.{number}", f"--num-cpus={self.cpus}",
             "--disable-usage-stats", "--object-store-memory=200000000",
         ]  # fmt: skip
@@ -103,7 +103,7 @@ class Hosts:
 
     def alive(self) -> set[str]:
         """Addresses of the worker hosts that the head counts as alive."""
-        command = [head.ray_command(), "list", "nodes", "--format=json", "--filter=state=ALIVE"]
+        command = [ray_head.ray_command(), "list", "nodes", "--format=json", "--filter=state=ALIVE"]
         where = {**os.environ, **FREE, "RAY_ADDRESS": self.head.address}
         told = subprocess.run(command, env=where, capture_output=True, text=True, check=True).stdout
         return {node["node_ip"] for node in json.loads(told) if not node["is_head_node"]}
@@ -121,8 +121,8 @@ def hosts(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hosts]:
         pytest.skip(f"hosts with a network of their own cannot be made here: {problem.stderr.strip()}")
     standing = None
     try:
-        options = [f"--node-ip-address={NETWORK}.1", "--port=0", f"--dashboard-port={head.free_port()}"]
-        standing = head.start([*options, "--num-cpus=0", "--object-store-memory=200000000"], FREE | SOON)
+        options = [f"--node-ip-address={NETWORK}.1", "--port=0", f"--dashboard-port={ray_head.free_port()}"]
+        standing = ray_head.start([*options, "--num-cpus=0", "--object-store-memory=200000000"], FREE | SOON)
         made = Hosts(tmp_path, standing, getattr(request, "param", 2))
         for number in WORKERS:
             made.start_node(number)
@@ -130,7 +130,7 @@ def hosts(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hosts]:
     finally:
         clear()
         if standing:
-            head.end(standing)
+            ray_head.end(standing)
             shutil.rmtree(standing.folder, ignore_errors=True)
 
 
@@ -189,7 +189,7 @@ def watched(hosts: Hosts, number: int) -> Iterator[Callable[[], None]]:
     In the end the host is taken away.
     """
     with metadata(f"{NETWORK}.1") as cloud:
-        module = [sys.executable, "-m", "factory.cluster.notice", "aws", hosts.head.address, cloud.url]
+        module = [sys.executable, "-m", "factory.cluster.spot_notice", "aws", hosts.head.address, cloud.url]
         log = hosts.folder / "notice.log"
         with log.open("w") as told:
             streams = {"stdout": told, "stderr": told}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from factory import head
+from factory.runtime import ray_head
 from tests.integration.runs import GOOD_PROFILE, PROJECT
 from tests.integration.test_curate import speech
 
@@ -101,8 +101,8 @@ def test_a_damaged_intermediate_file_is_mended_as_its_message_says(run):
 def test_a_note_of_a_head_that_cannot_be_read_is_none(content, tmp_path, monkeypatch):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     (tmp_path / "local-head.json").write_text(content)
-    assert head.noted("local") is None
-    note = head.Head(1, 1.0, "127.0.0.1:1", "/tmp/x")
-    head.note("local", note)
+    assert ray_head.noted("local") is None
+    note = ray_head.Head(1, 1.0, "127.0.0.1:1", "/tmp/x")
+    ray_head.note("local", note)
     assert json.loads((tmp_path / "local-head.json").read_text())["pid"] == 1
-    assert head.noted("local") is None, "that process started at another time"
+    assert ray_head.noted("local") is None, "that process started at another time"

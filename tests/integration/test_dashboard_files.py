@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from cluster.dashboards import console, show
-from factory import metrics
-from factory.storage import PROJECT
+from factory.resources import RESOURCES
+from factory.runtime import metrics
 
-FOLDER = PROJECT / "cluster" / "dashboards"
+FOLDER = RESOURCES / "cluster" / "dashboards"
 DASHBOARD = json.loads((FOLDER / "factory.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 FACTORY = {metric.exported: metric for metric in metrics.METRICS}

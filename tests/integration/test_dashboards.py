@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from cluster.dashboards import console, show
-from factory import head
-from factory.storage import PROJECT
+from factory.resources import RESOURCES
+from factory.runtime import ray_head
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,7 +28,7 @@ pytestmark = [
         reason="prometheus is not installed: apt-get install --no-install-recommends prometheus",
     ),
 ]
-DASHBOARD = json.loads((PROJECT / "cluster/dashboards/factory.json").read_text())
+DASHBOARD = json.loads((RESOURCES / "cluster/dashboards/factory.json").read_text())
 NEEDS_MORE = {
     "KV cache in use": "a vLLM engine",
     "Requests in the engines": "an engine that is an actor",
@@ -72,8 +72,8 @@ class Shown:
 def shown(tmp_path: Path) -> Iterator[Shown]:
     """The dashboards, over Rays whose temporary folder is one of the test's own."""
     ray = tempfile.mkdtemp(prefix="rt", dir="/tmp")  # socket paths have room for about 100 characters
-    ports = head.free_port(), head.free_port()
-    command = [sys.executable, PROJECT / "cluster/dashboards/show.py"]
+    ports = ray_head.free_port(), ray_head.free_port()
+    command = [sys.executable, RESOURCES / "cluster/dashboards/show.py"]
     command += [f"--prometheus-port={ports[0]}", f"--grafana-port={ports[1]}"]
     log = tmp_path / "dashboards.log"
     process = subprocess.Popen(
@@ -109,7 +109,7 @@ def test_every_panel_is_filled_by_a_run(shown: Shown, make_run: Callable) -> Non
     replies = [{"contains": "number 3", "reply": "no profile"}, {"contains": "number 4", "truncated": True}]
     run = make_run("watched", personas=256)  # 16 shards
     run.config["engine"] |= {"replies": replies, "delay_s": 6}
-    run.environment = {"RAY_TMPDIR": shown.ray, "PYTHONPATH": str(PROJECT)}
+    run.environment = {"RAY_TMPDIR": shown.ray, "PYTHONPATH": str(RESOURCES)}
     process = run.start()
     open_questions = questions()
     counted: dict[str, float] = {}

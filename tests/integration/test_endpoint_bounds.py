@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from factory.config import EndpointJudge, Sampling
-from factory.engine import openai as endpoint
-from factory.engine.openai import ShardClient, check_endpoint
 from factory.errors import ModelError, UnreachableError, UserError
 from factory.evaluation.judges import Judge, probed
-from factory.evaluation.verdict import expected_score
-from factory.models import Located
-from factory.playground import replies
-from factory.playground.replies import Reply, write_reply
-from factory.playground.speakers import Speaker
-from factory.progress import Progress
+from factory.evaluation.verdict_parsing import expected_score
+from factory.inference import openai as endpoint
+from factory.inference.model_files import Located
+from factory.inference.openai import ShardClient, check_endpoint
+from factory.playground import streaming
+from factory.playground.chat_models import Speaker
+from factory.playground.streaming import Reply, write_reply
 from factory.records import Completion, Message, Profile, Reject, Request
-from factory.tables import PROFILES, Table, accepted, rejected
+from factory.runtime.progress import Progress
+from factory.storage.tables import PROFILES, Table, accepted, rejected
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 
@@ -285,12 +285,12 @@ STREAMS = {
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_stream_that_does_not_end_is_cut(server, monkeypatch, kind):
-    monkeypatch.setattr(replies, "WRITING_S", 1 if kind == "drip" else 60)
+    monkeypatch.setattr(streaming, "WRITING_S", 1 if kind == "drip" else 60)
 
     async def written() -> Reply:
         reply, sampling = Reply(), Sampling(max_tokens=64)
         asked = engine(server)
-        async with replies.client_of(asked, sampling.max_tokens) as client:
+        async with streaming.client_of(asked, sampling.max_tokens) as client:
             said = [Message("user", f"hello [[{kind}]]")]
             await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
         return reply
@@ -307,7 +307,7 @@ def test_a_stream_may_be_slower_than_its_silence(server):
     async def written() -> Reply:
         reply, sampling = Reply(), Sampling(max_tokens=64)
         asked = engine(server, timeout_s=0.5)
-        async with replies.client_of(asked, sampling.max_tokens) as client:
+        async with streaming.client_of(asked, sampling.max_tokens) as client:
             said = [Message("user", "one two three four five")]
             await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
         return reply

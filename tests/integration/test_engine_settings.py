@@ -3,9 +3,9 @@
 import pytest
 
 from factory.config import FleetJudge, OpenAIEngine, Sampling, VllmEngine, deciding
-from factory.engine.steps import Engine
-from factory.models import Located
-from factory.tables import fingerprint_of
+from factory.inference.generation_step import Engine
+from factory.inference.model_files import Located
+from factory.storage.tables import fingerprint_of
 
 KWARGS = {"tensor_parallel_size": 8, "max_num_seqs": 64, "gpu_memory_utilization": 0.8, "enforce_eager": True}
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
-from factory.benchmark import TASKS
 from factory.config import RunConfig
 from factory.errors import ConfigError
-from factory.evaluation import judge_check_steps, plan
+from factory.evaluation import dry_run
+from factory.evaluation.judge_check import judge_check_steps
+from factory.personagym import TASKS
+from factory.storage import file_io
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import PROJECT
 
@@ -30,7 +31,7 @@ def evaluation(candidates: list[dict], judges: list[dict], **settings: object) -
 
 
 def document(run) -> dict:
-    return json.loads(storage.read_bytes(f"{run.output}/evaluation/scores.json"))
+    return json.loads(file_io.read_bytes(f"{run.output}/evaluation/scores.json"))
 
 
 def judgements(run, candidate: str, judge: str) -> list[dict]:
@@ -101,7 +102,7 @@ def test_answers_that_were_rejected_before_the_judging_mark_a_score_as_failures_
 
 def test_questions_without_example_replies_are_counted_and_told(scored):
     assert document(scored)["benchmark"]["examples"] == 0  # its judges write verdicts and nothing else
-    page = storage.read_bytes(f"{scored.output}/evaluation/leaderboard.md").decode()
+    page = file_io.read_bytes(f"{scored.output}/evaluation/leaderboard.md").decode()
     assert f"Only 0 of {QUESTIONS} questions have example replies" in page
 
 
@@ -112,7 +113,7 @@ def test_scores_are_kept_for_every_persona_and_candidate(scored):
     told = document(scored)["candidates"][1]
     assert told["scores"]["pscore"]["personas"] == PERSONAS
     assert told["scores"]["pscore"]["mean"] == pytest.approx(4)
-    assert "told" in storage.read_bytes(f"{scored.output}/evaluation/leaderboard.md").decode()
+    assert "told" in file_io.read_bytes(f"{scored.output}/evaluation/leaderboard.md").decode()
 
 
 def test_a_persona_without_all_tasks_has_no_pscore(scored):
@@ -252,7 +253,7 @@ def test_what_is_data_stays_data_in_what_a_judge_is_asked(make_run, server, pari
         assert [m["role"] for m in messages] == (["user"] if parity else ["system", "user"])
 
 
-@pytest.mark.parametrize("check", [plan.check, judge_check_steps.check])
+@pytest.mark.parametrize("check", [dry_run.check, judge_check_steps.check])
 def test_an_endpoint_whose_context_is_too_short_is_told_with_the_numbers_before_the_run(server, monkeypatch, check):
     monkeypatch.setenv("JUDGE_KEY", KEY)
     judges = [behind(server, "paid")]
@@ -275,9 +276,9 @@ def test_an_endpoint_whose_context_is_too_short_is_told_with_the_numbers_before_
 def test_the_context_of_a_model_that_also_sees_is_found(tmp_path):
     for told in ({"max_position_embeddings": 512}, {"text_config": {"max_position_embeddings": 512}}):
         (tmp_path / "config.json").write_text(json.dumps(told))
-        assert plan.window_of(str(tmp_path)) == 512
+        assert dry_run.window_of(str(tmp_path)) == 512
     (tmp_path / "config.json").write_text('{"text_config": null}')
-    assert plan.window_of(str(tmp_path)) is None
+    assert dry_run.window_of(str(tmp_path)) is None
 
 
 BASICS = [

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from factory import lease, moving, storage
 from factory.errors import StorageError
-from factory.tables import MANIFEST, PERSONAS, Table
+from factory.storage import file_io, folder_moves, run_lock
+from factory.storage.tables import MANIFEST, PERSONAS, Table
 from factory.training.export import publish
 from tests.unit.test_tables import persona_row
 
@@ -33,20 +33,20 @@ def neighbours(name: str) -> set[str]:
 
 def fill(folder: str) -> None:
     for file in ("profiles/0.parquet", "superseded/profiles-one/0.parquet"):
-        storage.write_bytes(f"{folder}/{file}", folder.encode())
+        file_io.write_bytes(f"{folder}/{file}", folder.encode())
 
 
 def contents(base: str, beside: str) -> dict[str, object]:
     """What is in a folder, without one below it, with what changes where a file is written again."""
-    fs, name = storage.filesystem(base)
+    fs, name = file_io.filesystem(base)
     found = {path.removeprefix(f"{name}/"): info for path, info in fs.find(name, detail=True).items()}
     return {path: info.get("ETag") or info["ino"] for path, info in found.items() if not path.startswith(f"{beside}/")}
 
 
 def work(output: str, staged: Callable[[], Path]) -> None:
     """Everything that a run does with folders of its output."""
-    storage.check_writable(output)
-    with lease.held(output):
+    file_io.check_writable(output)
+    with run_lock.held(output):
         table = Table(output, "profiles")
         table.begin("one", {"a": 1})
         table.write("0", [persona_row("a", 1)], PERSONAS)
@@ -58,12 +58,12 @@ def work(output: str, staged: Callable[[], Path]) -> None:
         assert table.read("0")["persona"].to_pylist() == ["a"]
         for _ in range(2):
             publish(staged(), f"{output}/model")
-        assert sorted(storage.sizes(f"{output}/model")) == ["config.json", "manifest.json"]
-        storage.delete_folder(f"{output}/profiles")
-        assert storage.list_names(f"{output}/profiles", "") == []
-        storage.delete_folder(f"{output}/superseded")
+        assert sorted(file_io.sizes(f"{output}/model")) == ["config.json", "manifest.json"]
+        file_io.delete_folder(f"{output}/profiles")
+        assert file_io.list_names(f"{output}/profiles", "") == []
+        file_io.delete_folder(f"{output}/superseded")
     left = {"model/config.json", "model/manifest.json"}
-    assert set(storage.sizes(output)) - {lease.LOCK} == left
+    assert set(file_io.sizes(output)) - {run_lock.LOCK} == left
 
 
 @pytest.fixture(scope="module")
@@ -102,37 +102,37 @@ def test_no_name_touches_what_is_beside(places, where, name):
     before = contents(base, name)
     work(f"{base}/{name}", places.staged)
     assert contents(base, name) == before
-    storage.delete_folder(f"{base}/{name}")
+    file_io.delete_folder(f"{base}/{name}")
     assert contents(base, name) == before
 
 
 def test_a_file_of_the_folders_own_name_stays(s3):
     base = f"{s3}/own-name"
-    storage.write_bytes(f"{base}/profiles", b"a file")
-    storage.write_bytes(f"{base}/profiles2/0", b"beside")
-    storage.delete_folder(f"{base}/profiles")
-    assert storage.sizes(base) == {"profiles": 6, "profiles2/0": 6}
-    assert storage.sizes(f"{base}/profiles") == {}
+    file_io.write_bytes(f"{base}/profiles", b"a file")
+    file_io.write_bytes(f"{base}/profiles2/0", b"beside")
+    file_io.delete_folder(f"{base}/profiles")
+    assert file_io.sizes(base) == {"profiles": 6, "profiles2/0": 6}
+    assert file_io.sizes(f"{base}/profiles") == {}
 
 
 def test_a_consoles_mark_of_a_folder_is_no_file(s3):
     base = f"{s3}/marks"
-    fs, _ = storage.filesystem(base)
+    fs, _ = file_io.filesystem(base)
     for key in ("run/", "run/profiles/"):
         fs.call_s3("put_object", Bucket="factory-test", Key=f"marks/{key}", Body=b"")
     table = Table(f"{base}/run", "profiles")
     table.begin("one", {})
     table.write("0", [], PERSONAS)
-    assert set(storage.sizes(f"{base}/run")) == {"profiles/.settings.json", "profiles/0.parquet"}
-    assert storage.list_names(f"{base}/run", "") == ["profiles"]
+    assert set(file_io.sizes(f"{base}/run")) == {"profiles/.settings.json", "profiles/0.parquet"}
+    assert file_io.list_names(f"{base}/run", "") == ["profiles"]
     table.begin("two", {})
-    assert set(storage.sizes(f"{base}/run/superseded/profiles-one")) == {".settings.json", "0.parquet"}
+    assert set(file_io.sizes(f"{base}/run/superseded/profiles-one")) == {".settings.json", "0.parquet"}
 
 
 @pytest.mark.parametrize("name", ["a?versionId=7", "../other", "a/./b"])
 def test_a_key_that_its_client_would_change_is_refused(s3, name):
     with pytest.raises(StorageError, match="rename it"):
-        storage.check_writable(f"{s3}/{name}")
+        file_io.check_writable(f"{s3}/{name}")
 
 
 def test_a_folder_is_moved_with_its_manifest_copied_last_and_deleted_first(s3, monkeypatch):
@@ -142,7 +142,7 @@ def test_a_folder_is_moved_with_its_manifest_copied_last_and_deleted_first(s3, m
     for shard in "012":
         table.write(shard, [], PERSONAS)
     table.finish({"ok": 0})
-    fs, _ = storage.filesystem(output)
+    fs, _ = file_io.filesystem(output)
     done: list[tuple[str, str]] = []
     for name in ("cp_file", "rm_file"):
         act = getattr(fs, name)
@@ -151,11 +151,11 @@ def test_a_folder_is_moved_with_its_manifest_copied_last_and_deleted_first(s3, m
             name,
             lambda path, *to, act=act, name=name: (act(path, *to), done.append((name, path.rsplit("/", 1)[1]))),
         )
-    before = storage.sizes(table.path)
-    moving.move_folder(output, "profiles", "superseded/profiles-one", MANIFEST)
+    before = file_io.sizes(table.path)
+    folder_moves.move_folder(output, "profiles", "superseded/profiles-one", MANIFEST)
     copied, deleted = ([file for act, file in done if act == name] for name in ("cp_file", "rm_file"))
     assert copied[-1] == MANIFEST
-    assert deleted[:2] == [moving.COPYING, MANIFEST]
-    assert deleted[-1] == moving.MOVED
-    assert storage.sizes(f"{output}/superseded/profiles-one") == before
-    assert storage.sizes(table.path) == {}
+    assert deleted[:2] == [folder_moves.COPYING, MANIFEST]
+    assert deleted[-1] == folder_moves.MOVED
+    assert file_io.sizes(f"{output}/superseded/profiles-one") == before
+    assert file_io.sizes(table.path) == {}

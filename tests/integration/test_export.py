@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from factory import models, storage
 from factory.config import RunConfig
-from factory.config_file import checked
-from factory.progress import Progress
-from factory.report.export import export
-from factory.report.export_formats import SHAPES
-from factory.report.export_sources import find_sources
-from factory.tables import Table
+from factory.config.loading import checked
+from factory.export.formats import SHAPES
+from factory.export.sources import find_sources
+from factory.export.write_export import export
+from factory.inference import model_files
+from factory.runtime.progress import Progress
+from factory.storage import file_io
+from factory.storage.tables import Table
 from tests.hard_texts import HARD
 from tests.integration.hub_server import OWNER, TOKEN, hub_server
 from tests.integration.runs import PROJECT, Run
@@ -116,8 +117,8 @@ def test_no_ray_is_started_nor_imported(made, tmp_path):
 
 def files_of(folder: str) -> dict[str, bytes]:
     """The data files and their content."""
-    names = [name for name in storage.sizes(folder) if "-of-" in name]
-    return {name: storage.read_bytes(storage.join(folder, name)) for name in names}
+    names = [name for name in file_io.sizes(folder) if "-of-" in name]
+    return {name: file_io.read_bytes(file_io.join(folder, name)) for name in names}
 
 
 @pytest.mark.slow
@@ -165,15 +166,15 @@ def test_what_was_made_anew_is_exported_anew_and_no_old_file_stays(made, tmp_pat
 
 
 def test_on_s3_it_is_the_same_and_a_killed_one_starts_again(made, s3, tmp_path):
-    fs, name = storage.filesystem(f"{s3}/export-run")
+    fs, name = file_io.filesystem(f"{s3}/export-run")
     fs.put(made.output, name, recursive=True)
     run = Run(tmp_path, made.config | {"output": f"{s3}/export-run"})
     out = f"{run.output}/export/sharegpt"
-    run.kill_when(lambda: storage.exists(f"{out}/.settings.json"), "--format", "sharegpt", job="export")
+    run.kill_when(lambda: file_io.exists(f"{out}/.settings.json"), "--format", "sharegpt", job="export")
     run.finish("--format", "sharegpt", job="export")
     made.finish("--format", "sharegpt", "--output", str(tmp_path / "local"), job="export")
     assert files_of(out) == files_of(str(tmp_path / "local"))
-    assert set(storage.sizes(out)) == {"README.md", ".settings.json", ".manifest.json", *files_of(out)}
+    assert set(file_io.sizes(out)) == {"README.md", ".settings.json", ".manifest.json", *files_of(out)}
     assert "was finished before" in run.finish("--format", "sharegpt", job="export")
 
 
@@ -263,7 +264,7 @@ def test_trl_trains_on_it(made, tmp_path):
     folder = tmp_path / "out"
     made.finish("--format", "messages", "--output", str(folder), job="export")
     found = loaded(folder, tmp_path / "cache")
-    base = models.fetch("embedded")
+    base = model_files.fetch("embedded")
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(base),
         processing_class=AutoTokenizer.from_pretrained(base),

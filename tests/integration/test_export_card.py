@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from factory.config import RunConfig
-from factory.config_file import checked
-from factory.progress import Progress
-from factory.report.export import export, folder_of
-from factory.report.export_formats import SHAPES
-from factory.report.export_sources import find_sources
+from factory.config.loading import checked
+from factory.export.formats import SHAPES
+from factory.export.sources import find_sources
+from factory.export.write_export import export, folder_of
+from factory.runtime.progress import Progress
 from tests.hard_texts import HARD
 from tests.made_tables import make_tables
 

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from pyarrow.json import read_json
 
 from factory.config import RunConfig
-from factory.config_file import checked
+from factory.config.loading import checked
 from factory.errors import ConfigError, InputError, StorageError, TableError
-from factory.licences import Input, Licence, licence_of_input, licence_of_model, on_the_hub, public_name
-from factory.progress import Progress
-from factory.report.card import cell, fenced
-from factory.report.export import check_folder, export, folder_of
-from factory.report.export_figures import Figures
-from factory.report.export_history import Step, inputs_of, models_of, steps_of
-from factory.report.export_hub import check_access
-from factory.report.export_shards import cut, write_shards
-from factory.report.export_sources import find_sources, numbers_of
-from factory.storage import PROJECT
-from factory.tables import Table
+from factory.export.dataset_card import cell, fenced
+from factory.export.export_files import cut, write_shards
+from factory.export.export_stats import Figures
+from factory.export.hub import check_access
+from factory.export.provenance import Step, inputs_of, models_of, steps_of
+from factory.export.sources import find_sources, numbers_of
+from factory.export.write_export import check_folder, export, folder_of
+from factory.resources import RESOURCES
+from factory.run_output.licenses import Input, Licence, licence_of_input, licence_of_model, on_the_hub, public_name
+from factory.runtime.progress import Progress
+from factory.storage.tables import Table
 from tests.hard_texts import HARD
 from tests.made_tables import FINISHED, leave_out, make_tables
 
@@ -124,7 +124,7 @@ def test_licences_are_told_by_names_and_the_unknown_is_unknown():
     assert named("alpaca", "s3://bucket/a.parquet") == "cc-by-nc-4.0"
     assert named("alpaca-gpt4", "/data/climate.jsonl") is None
     assert named("personas", "hf://datasets/nvidia/Nemotron-Personas/x.parquet") == "cc-by-4.0"
-    shipped = PROJECT / "data" / "personas.jsonl"
+    shipped = RESOURCES / "data" / "personas.jsonl"
     assert licence_of_input("personas", "/elsewhere/personas.jsonl", shipped.stat().st_size).licence == "Apache-2.0"
     assert licence_of_input("personas", "/elsewhere/personas.jsonl", 1) is None
     models = {

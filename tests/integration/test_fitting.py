@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from factory import head
-from factory.cluster import local
-from factory.fitting import shortage
+from factory.cluster import local_cluster
+from factory.runtime import ray_head
+from factory.runtime.capacity import shortage
 from tests.integration.runs import PROJECT
 
 CHECK = """
@@ -108,20 +108,20 @@ def test_an_autoscaler_is_asked_for_what_no_node_is_there_for(tmp_path):
     kinds = {"small": {"max_workers": 2, "resources": {"CPU": 2}}, "large": {"max_workers": 1, "resources": {"CPU": 3}}}
     limits = {"max_workers": 3, "idle_timeout_minutes": 5, "upscaling_speed": 10}
     file.write_text(yaml.safe_dump({**limits, "available_node_types": kinds}))
-    folder, gcs = head.new_folder(), head.free_port()
-    autoscaling = local.autoscaling_config(local.read(file), f"127.0.0.1:{gcs}", folder)
+    folder, gcs = ray_head.new_folder(), ray_head.free_port()
+    autoscaling = local_cluster.autoscaling_config(local_cluster.read(file), f"127.0.0.1:{gcs}", folder)
     autoscaling["available_node_types"]["large"]["labels"] = {"pool": "training"}
     Path(folder, "autoscaling.yaml").write_text(yaml.safe_dump(autoscaling))
     free = {"RAY_AUTH_MODE": "disabled"}
     own = {"RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-    own |= {"RAY_CLOUD_INSTANCE_ID": "head", "RAY_NODE_TYPE_NAME": local.HEAD_TYPE}
+    own |= {"RAY_CLOUD_INSTANCE_ID": "head", "RAY_NODE_TYPE_NAME": local_cluster.HEAD_TYPE}
     options = [
         f"--port={gcs}",
         "--num-cpus=0",
         "--include-dashboard=false",
         f"--autoscaling-config={folder}/autoscaling.yaml",
     ]
-    standing = head.start(options, free | own, folder)
+    standing = ray_head.start(options, free | own, folder)
     cases = [
         ([{"CPU": 1}] * 4, None),
         ([{"CPU": 3}], "training"),
@@ -132,7 +132,7 @@ def test_an_autoscaler_is_asked_for_what_no_node_is_there_for(tmp_path):
     try:
         told = checked(free | {"RAY_ADDRESS": standing.address}, cases)
     finally:
-        head.end(standing)
+        ray_head.end(standing)
         shutil.rmtree(folder, ignore_errors=True)
     assert told[:2] == ["it fits", "it fits"]
     assert told[2].startswith("training.pool 'trainig': no node of the cluster has this label")

@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from factory.benchmark import TASKS
 from factory.config import Fleet
 from factory.errors import ConfigError
-from factory.evaluation.fleet import running
-from factory.head import free_port
+from factory.personagym import TASKS
+from factory.runtime.ray_head import free_port
+from factory.serving.fleet import running
 from tests.integration.runs import PROJECT
 
 KEY = "a-key-of-these-tests"

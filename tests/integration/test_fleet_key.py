@@ -6,9 +6,9 @@ from starlette.testclient import TestClient
 
 from factory.config import Evaluation, Fleet, FleetJudge, RunConfig
 from factory.errors import ConfigError
-from factory.evaluation.deployment import BODY_BYTES, KeyCheck, _digest, _threads, guarded, queued, wire_name, workers
-from factory.evaluation.fleet import check_fleet, fleet_key_env
 from factory.evaluation.judges import open_judges
+from factory.serving.deployment import BODY_BYTES, KeyCheck, _digest, _threads, guarded, queued, wire_name, workers
+from factory.serving.fleet import check_fleet, fleet_key_env
 from tests.integration.endless_body import post_without_end
 
 

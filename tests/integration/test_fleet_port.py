@@ -11,9 +11,9 @@ import pytest
 
 from factory.config import Fleet, FleetJudge
 from factory.errors import ConfigError
-from factory.evaluation.deployment import wire_name
-from factory.evaluation.fleet import APP, RUNS_APP, running
-from factory.head import free_port
+from factory.runtime.ray_head import free_port
+from factory.serving.deployment import wire_name
+from factory.serving.fleet import APP, RUNS_APP, running
 
 JUDGE = FleetJudge(name="a", model="embedded", device="cpu")
 

@@ -7,14 +7,14 @@ from llguidance import LLMatcher
 from llguidance.hf import from_tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from factory import models
-from factory.engine.vllm import GUIDE
+from factory.inference import model_files
+from factory.inference.vllm import GUIDE
 from factory.records import ProfileFields, Verdict
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast.from_pretrained(models.fetch("embedded"))
+    return PreTrainedTokenizerFast.from_pretrained(model_files.fetch("embedded"))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import json
 
-from factory.training.history import METRICS, History, keep_part
+from factory.training.metrics_log import METRICS, History, keep_part
 
 
 def step(number: int, loss: float) -> dict:

@@ -3,11 +3,11 @@
 import json
 
 from factory.config import RunConfig
-from factory.exchange import Exchange
-from factory.synthesis import intake
-from factory.synthesis.intake import _spill
+from factory.storage.shuffle import Exchange
+from factory.storage.tables import PERSONAS
+from factory.synthesis import ingest
+from factory.synthesis.ingest import _spill
 from factory.synthesis.steps import persona_intake
-from factory.tables import PERSONAS
 
 
 def spilled(folder, file, limit=None):
@@ -25,11 +25,11 @@ def test_a_spill_is_bounded_by_rows_and_by_bytes(tmp_path, monkeypatch):
     file.write_text("".join(json.dumps({"persona": f"{n}" + "x" * 5000}) + "\n" for n in range(100)))
     (whole,), rows = spilled(tmp_path, file)
     assert (whole["rows"], whole["sources"], whole["source_rows"]) == (100, [0], [100])
-    monkeypatch.setattr(intake, "BYTES_A_SPILL", 50_000)
+    monkeypatch.setattr(ingest, "BYTES_A_SPILL", 50_000)
     by_bytes, same = spilled(tmp_path, file)
     assert [spill["rows"] for spill in by_bytes] == [10] * 10
     assert [spill["source_rows"] for spill in by_bytes] == [[10 * n] for n in range(1, 11)]
-    monkeypatch.setattr(intake, "ROWS_A_SPILL", 7)
+    monkeypatch.setattr(ingest, "ROWS_A_SPILL", 7)
     by_rows, same_again = spilled(tmp_path, file)
     assert [spill["rows"] for spill in by_rows] == [7] * 14 + [2]
     assert rows == same == same_again

@@ -5,9 +5,9 @@ from itertools import chain
 
 import pytest
 
-from factory import storage
-from factory.evaluation.comparing import readable_preference
-from factory.evaluation.judge_checks import read_pairs
+from factory.evaluation.judge_check.pairs import read_pairs
+from factory.evaluation.judge_check.pairwise import readable_preference
+from factory.storage import file_io
 from tests.integration.runs import Run
 
 PAIRS = read_pairs()
@@ -54,7 +54,7 @@ def made(make_module_run) -> Run:
 
 @pytest.fixture(scope="module")
 def reports(made) -> dict[str, dict]:
-    checked = json.loads(storage.read_bytes(f"{made.output}/judge-check/report.json"))
+    checked = json.loads(file_io.read_bytes(f"{made.output}/judge-check/report.json"))
     assert [one["report"]["judge"] for one in checked] == ["sage", "first", "mute"]
     assert {tuple(ref.partition("@")[0] for ref in one["prompts"]) for one in checked} == {("judge", "judge-pair")}
     return {one["report"]["judge"]: one["report"] | {"verdict": one["verdict"]} for one in checked}
@@ -114,7 +114,7 @@ def test_the_dry_run_tells_the_calls_of_each_judge(make_run):
     run = make_run("dry", evaluation={"judges": [{"kind": "scripted", "name": "sage", "default": ""}]})
     said = run.finish("--dry-run", job="judge_check")
     assert ["sage", "96", "96", "scripted", "(scripted)"] in [line.split() for line in said.splitlines()]
-    assert not storage.exists(f"{run.output}/config.json")
+    assert not file_io.exists(f"{run.output}/config.json")
 
 
 @pytest.mark.parametrize(

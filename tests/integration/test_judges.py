@@ -6,8 +6,8 @@ import pytest
 
 from factory.config import EndpointJudge
 from factory.evaluation.judges import Judge, probed
-from factory.models import Located
-from factory.progress import Progress
+from factory.inference.model_files import Located
+from factory.runtime.progress import Progress
 from tests.integration.openai_server import KEY, OpenAIServer
 
 KEY_ENV = "JUDGE_KEY"

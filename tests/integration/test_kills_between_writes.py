@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from factory import moving, storage
-from factory.prune import prune
-from factory.tables import PERSONAS, SUFFIX, Table, fingerprint_of
+from factory.commands.prune import run as prune
+from factory.storage import file_io, folder_moves
+from factory.storage.tables import PERSONAS, SUFFIX, Table, fingerprint_of
 from factory.training.export import MANIFEST as MODEL_MANIFEST
 from factory.training.export import finished_fingerprint, publish, set_aside
 from tests.unit.test_tables import persona_row
@@ -51,7 +51,7 @@ def make(output: str, name: str, paid: list[str]) -> None:
 
 def rows_in(output: str) -> set[str]:
     """Every row of every table, set aside or not."""
-    names = {path.rpartition("/")[0] for path in storage.sizes(output) if path.endswith(SUFFIX)}
+    names = {path.rpartition("/")[0] for path in file_io.sizes(output) if path.endswith(SUFFIX)}
     tables = [Table(output, name) for name in names]
     return {row for table in tables for shard in table.shards() for row in table.read(shard)["persona"].to_pylist()}
 
@@ -70,11 +70,11 @@ def train(output: str, name: str, staged: Path) -> str:
 
 def models_in(output: str) -> set[str]:
     """The fingerprints of all models that are whole."""
-    folders = {path.rpartition("/")[0] for path in storage.sizes(output) if path.endswith("config.json")}
+    folders = {path.rpartition("/")[0] for path in file_io.sizes(output) if path.endswith("config.json")}
     found = {finished_fingerprint(f"{output}/{one}") for one in folders}
     for one in folders:
         if told := finished_fingerprint(f"{output}/{one}"):
-            assert storage.read_bytes(f"{output}/{one}/config.json").decode() == told
+            assert file_io.read_bytes(f"{output}/{one}/config.json").decode() == told
     return {one for one in found if one}
 
 
@@ -127,7 +127,7 @@ def killed_locally(run: Callable[[list[str]], None], at: int, log_file: Path) ->
 
 def killed_in_bucket(run: Callable[[list[str]], None], at: int, output: str, log: list[str]) -> bool:
     """Let every write from number `at` on fail as if the process were gone; False where there are fewer."""
-    fs, _ = storage.filesystem(output)
+    fs, _ = file_io.filesystem(output)
     seen = itertools.count(1)
 
     def counted(act: Callable) -> Callable:
@@ -189,23 +189,23 @@ def test_pruning_after_a_kill_keeps_what_was_taken_back(s3, tmp_path, monkeypatc
     output = f"{s3}/pruned-{uuid.uuid4().hex}"
     for name in "AB":
         make(output, name, [])
-    delete = storage.delete_file
+    delete = file_io.delete_file
 
     def killed(path: str) -> None:
-        if path.endswith(f"generate-x/{moving.COPYING}"):
+        if path.endswith(f"generate-x/{folder_moves.COPYING}"):
             raise Killed
         delete(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "delete_file", killed)
+        patch.setattr(file_io, "delete_file", killed)
         with pytest.raises(Killed):
             make(output, "A", [])
     config = tmp_path / "config.json"
     engine = {"kind": "scripted", "default": "x"}
     config.write_text(json.dumps({"output": output, "engine": engine, "personas": {"source": "none.txt"}}))
     monkeypatch.setattr(sys, "argv", ["prune", "--config", str(config), "--yes"])
-    prune(None)
-    assert {path.partition("/")[0] for path in storage.sizes(output)} == {"dialogues"}
+    prune()
+    assert {path.partition("/")[0] for path in file_io.sizes(output)} == {"dialogues"}
     paid: list[str] = []
     make(output, "A", paid)
     assert paid == []

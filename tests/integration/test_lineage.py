@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from factory.commands.trace import run as trace
 from factory.errors import ConfigError, InputError
+from factory.lineage.follow import follow
+from factory.lineage.lineage_text import plain
+from factory.lineage.records_of import Lineage, Step
+from factory.lineage.search import subject_of
 from factory.records import content_id
-from factory.report.lineage import follow
-from factory.report.lineage_command import trace
-from factory.report.lineage_rendering import plain
-from factory.report.lineage_search import subject_of
-from factory.report.lineage_steps import Lineage, Step
-from factory.report.lineage_tables import Tables
-from factory.storage import PROJECT
+from factory.resources import RESOURCES
+from factory.run_output.scan import Tables
 from tests.small_run import ADA, ASKED, BEN, CYN, PILOT, SmallRun, character, dialogue, instruction, question, whole_run
 
 
@@ -153,7 +153,7 @@ def test_a_beginning_that_several_ids_share_is_answered_with_them(tmp_path):
     run = SmallRun(str(tmp_path))
     run.synthesis()
     from factory.records import Persona
-    from factory.tables import PERSONAS, accepted
+    from factory.storage.tables import PERSONAS, accepted
 
     ids = [f"abcdef000000000{n:x}" for n in range(10)]
     rows = [accepted(Persona(id_, "x")) | {"source": 0, "row": n} for n, id_ in enumerate(ids)]
@@ -274,7 +274,7 @@ def test_passwords_of_endpoints_are_not_told(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(
             sys, "argv", ["trace.py", "--config", str(tmp_path / "run.json"), "--id", character(ADA), *arguments]
         )
-        trace("Trace.")
+        trace()
         told.append(capsys.readouterr().out)
     assert all("host/v1" in one and "cret" not in one for one in told)
 
@@ -297,7 +297,7 @@ def command(monkeypatch, capsys, whole, tmp_path):
 
     def command(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["trace.py", "--config", str(path), *arguments])
-        trace("Trace.")
+        trace()
         return capsys.readouterr().out
 
     return command
@@ -323,7 +323,7 @@ def test_a_person_is_shown_each_step(command):
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_lines_fit_the_terminal_and_ids_stay_whole(command, monkeypatch, width):
-    monkeypatch.setattr("factory.report.lineage_rendering.PLAIN_WIDTH", width)
+    monkeypatch.setattr("factory.lineage.lineage_text.PLAIN_WIDTH", width)
     told = command("--id", instruction(ASKED[0]))
     assert max(map(len, told.splitlines())) <= width
     made_of = told.split("dialogues/generate-lima")[1].split("dialogues/rewrite-lima")[0]
@@ -348,8 +348,8 @@ def test_an_id_or_a_task_is_asked_for(command, arguments):
 
 def test_neither_ray_nor_scikit_learn_is_imported_for_an_id():
     code = (
-        "import sys; import factory.report.lineage_command; "
+        "import sys; import factory.commands.trace; "
         "print([m for m in ('ray', 'torch', 'vllm', 'transformers', 'sklearn') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    told = subprocess.run([sys.executable, "-c", code], cwd=RESOURCES, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"

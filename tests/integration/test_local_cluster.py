@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from factory.head import Head, free_port
-from factory.tables import Table
+from factory.runtime.ray_head import Head, free_port
+from factory.storage.tables import Table
 from tests.integration.runs import GOOD_PROFILE, PROJECT
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from ray._raylet import node_ip_address_from_perspective
 
-from factory import head, loopback
+from factory.runtime import loopback, ray_head
 from tests.integration.runs import PROJECT
 
 FREE = {"RAY_AUTH_MODE": "disabled"}
@@ -83,15 +83,15 @@ def test_a_local_run_listens_on_loopback_but_for_serves_replicas():
 
 
 @pytest.fixture
-def small_head(request: pytest.FixtureRequest) -> Iterator[head.Head]:
-    standing = head.start([*SMALL, *getattr(request, "param", [])], FREE)
+def small_head(request: pytest.FixtureRequest) -> Iterator[ray_head.Head]:
+    standing = ray_head.start([*SMALL, *getattr(request, "param", [])], FREE)
     yield standing
-    head.end(standing)
+    ray_head.end(standing)
     shutil.rmtree(standing.folder, ignore_errors=True)
 
 
 def test_a_head_and_a_worker_node_of_ours_listen_on_loopback(small_head):
-    command = [sys.executable, "-m", "factory.loopback", "start", "--block", "--node-ip-address=127.0.0.1"]
+    command = [sys.executable, "-m", "factory.runtime.loopback", "start", "--block", "--node-ip-address=127.0.0.1"]
     command += [f"--address={small_head.address}", "--num-cpus=1", f"--temp-dir={small_head.folder}/worker"]
     command += ["--dashboard-agent-listen-port=0", "--object-store-memory=100000000", "--disable-usage-stats"]
     environment = os.environ | FREE | loopback.ENVIRONMENT

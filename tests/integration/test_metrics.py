@@ -8,11 +8,11 @@ import pytest
 import ray
 from prometheus_client import REGISTRY, Gauge
 
-from factory import metrics
-from factory.engine import watching
-from factory.engine.watching import Requests, vllm_state, watch
-from factory.metrics import EngineState
+from factory.inference import engine_metrics
+from factory.inference.engine_metrics import Requests, vllm_state, watch
 from factory.records import Counts
+from factory.runtime import metrics
+from factory.runtime.metrics import EngineState
 
 
 class Recorder:
@@ -110,7 +110,7 @@ def test_what_vllm_says_is_found_where_it_keeps_it():
 
 
 def test_a_watched_engine_is_looked_at_again_and_again(recorder, monkeypatch):
-    monkeypatch.setattr(watching, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(engine_metrics, "LOOK_EVERY_S", 0.01)
     states = iter([None, EngineState(1, 0), EngineState(2, 0), EngineState(3, 0)])
 
     async def work() -> None:
@@ -127,7 +127,7 @@ def test_watching_does_not_keep_the_client_alive():
     from pydantic import SecretStr
 
     from factory.config import OpenAIEngine, Sampling
-    from factory.engine.openai import ShardClient
+    from factory.inference.openai import ShardClient
 
     async def work() -> None:
         client = ShardClient(OpenAIEngine(kind="openai", model="m"), SecretStr("none"), Sampling(), 4)

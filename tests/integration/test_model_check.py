@@ -10,13 +10,13 @@ import pytest
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
-from factory import model_check, models
-from factory.chat import ChatTokenizer, NoTemplateError
 from factory.config import Training, VllmEngine
 from factory.errors import ModelError
-from factory.evaluation.plan import window_of
-from factory.job import locate_model
-from factory.model_check import check_folder
+from factory.evaluation.dry_run import window_of
+from factory.inference import model_check, model_files
+from factory.inference.chat_template import ChatTokenizer, NoTemplateError
+from factory.inference.locate import locate_model
+from factory.inference.model_check import check_folder
 from factory.records import Message
 from factory.training.dialogue import check_template
 from tests.integration.runs import PROJECT
@@ -83,7 +83,7 @@ BROKEN = {
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BROKEN.items() for text in texts])
 def test_a_broken_file_is_one_line(folder, name, text):
     write(folder, name, text)
-    line(folder, (lambda: models.read_json(str(folder), name)) if name == "config.json" else roles(folder))
+    line(folder, (lambda: model_files.read_json(str(folder), name)) if name == "config.json" else roles(folder))
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -244,4 +244,4 @@ def test_every_loader_is_told_to_run_no_code():
 
 
 def test_the_embedded_model_passes():
-    check_folder(models.fetch("embedded", weights=False))
+    check_folder(model_files.fetch("embedded", weights=False))

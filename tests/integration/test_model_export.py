@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from factory.config import Lora, RunConfig, Training
-from factory.tables import Table
-from factory.training.card import card_of, origin_of
+from factory.storage.tables import Table
 from factory.training.dialogue import tokenizer_for
 from factory.training.export import export_model
 from factory.training.model import load_model
+from factory.training.model_card import card_of, origin_of
 
 END_OF_TEXT, END_OF_TURN = 128_001, 128_009
 
@@ -78,7 +78,7 @@ def test_it_does_so_where_the_base_has_no_generation_config_and_where_adapters_a
 
 @pytest.mark.parametrize("named", ["meta-llama/Meta-Llama-3-8B", "embedded"])
 def test_adapters_kept_apart_stop_there_too_and_name_their_base_and_no_cache(base, tmp_path, monkeypatch, named):
-    monkeypatch.setattr("factory.models.fetch", lambda ref, weights=True: base)
+    monkeypatch.setattr("factory.inference.model_files.fetch", lambda ref, weights=True: base)
     training = Training(base_model=named, chat_template="llama-3", precision="fp32", lora=Lora(rank=2, merge=False))
     model = load_model(base, training, 0)
     weights = {name: value for name, value in model.state_dict().items() if "lora_" in name}

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from factory import models, moving, storage
 from factory.config import VllmEngine
 from factory.errors import ModelError, UnreachableError
-from factory.job import locate_model
+from factory.inference import model_files
+from factory.inference.locate import locate_model
+from factory.storage import file_io, folder_moves
 from factory.training.export import publish
 
 OLD, NEW = "0" * 39 + "1", "0" * 39 + "2"
@@ -103,49 +104,49 @@ def weights(folder: str) -> bytes:
 
 def test_a_run_loads_on_every_machine_what_it_began_with(hub, be_on, monkeypatch):
     be_on("driver")
-    located = models.locate("org/name")
+    located = model_files.locate("org/name")
     assert located.revision == OLD
     hub.main = NEW
     be_on("worker")
-    assert weights(models.fetch(located.pinned)) == b"weights 0"
+    assert weights(model_files.fetch(located.pinned)) == b"weights 0"
     # The driver's machine goes on with what it knows, also by the model's plain name, and without the hub.
     be_on("driver")
-    assert weights(models.fetch("org/name")) == b"weights 0"
+    assert weights(model_files.fetch("org/name")) == b"weights 0"
     reach(monkeypatch, "http://127.0.0.1:9")
-    assert models.locate("org/name") == located
+    assert model_files.locate("org/name") == located
     be_on("another")
     with pytest.raises(UnreachableError, match="the Hugging Face hub does not answer"):
-        models.locate("org/name")
+        model_files.locate("org/name")
 
 
 def test_a_model_can_be_pinned_by_its_name(hub, be_on):
     be_on("here")
     hub.main = NEW
-    assert models.locate(f"org/name@{OLD}").revision == OLD
-    assert weights(models.fetch(f"org/name@{OLD}")) == b"weights 0"
-    assert models.locate("org/name").revision == NEW
+    assert model_files.locate(f"org/name@{OLD}").revision == OLD
+    assert weights(model_files.fetch(f"org/name@{OLD}")) == b"weights 0"
+    assert model_files.locate("org/name").revision == NEW
     with pytest.raises(ModelError, match="org/name has no revision 'v9'"):
-        models.locate("org/name@v9")
+        model_files.locate("org/name@v9")
     with pytest.raises(ModelError, match="neither a folder here nor on the Hugging Face hub"):
-        models.locate("org/none")
+        model_files.locate("org/none")
 
 
 def test_a_model_in_a_bucket_is_the_one_in_the_folder_that_it_was_copied_from(s3, tmp_path, monkeypatch):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path / "cache"))
     files = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 10_000, "tokenizer.json": b'{"a": 1}'}
     for name, data in files.items():
-        storage.write_bytes(str(tmp_path / "model" / name), data)
-        storage.write_bytes(f"{s3}/a-model/{name}", data)
-    assert models.locate(f"{s3}/a-model").revision == models.locate(str(tmp_path / "model")).revision
-    small = Path(models.fetch(f"{s3}/a-model", weights=False))
+        file_io.write_bytes(str(tmp_path / "model" / name), data)
+        file_io.write_bytes(f"{s3}/a-model/{name}", data)
+    assert model_files.locate(f"{s3}/a-model").revision == model_files.locate(str(tmp_path / "model")).revision
+    small = Path(model_files.fetch(f"{s3}/a-model", weights=False))
     assert sorted(path.name for path in small.iterdir()) == ["config.json", "tokenizer.json"]
     # Any change of an object is another download.
-    storage.write_bytes(f"{s3}/a-model/tokenizer.json", b'{"a": 2}')
-    assert Path(models.fetch(f"{s3}/a-model", weights=False), "tokenizer.json").read_bytes() == b'{"a": 2}'
+    file_io.write_bytes(f"{s3}/a-model/tokenizer.json", b'{"a": 2}')
+    assert Path(model_files.fetch(f"{s3}/a-model", weights=False), "tokenizer.json").read_bytes() == b'{"a": 2}'
 
 
 def test_a_model_whose_template_refuses_a_system_message_is_told_before_a_run(tmp_path):
-    folder, own = tmp_path / "model", Path(models.fetch("embedded"))
+    folder, own = tmp_path / "model", Path(model_files.fetch("embedded"))
     shutil.copytree(own, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     (folder / "model.safetensors").symlink_to(own / "model.safetensors")
     assert locate_model(VllmEngine(model=str(folder))).ref == str(folder)
@@ -156,16 +157,16 @@ def test_a_model_whose_template_refuses_a_system_message_is_told_before_a_run(tm
         locate_model(VllmEngine(model=str(folder)))
 
 
-@pytest.mark.parametrize("mark", [moving.COPYING, moving.MOVED])
+@pytest.mark.parametrize("mark", [folder_moves.COPYING, folder_moves.MOVED])
 def test_a_model_that_is_half_in_its_bucket_is_refused(s3, mark):
     ref = f"{s3}/half-{mark}/model"
     for name in ("config.json", "model.safetensors", mark):
-        storage.write_bytes(f"{ref}/{name}", b"{}")
-    for ask in (models.locate, models.fetch):
+        file_io.write_bytes(f"{ref}/{name}", b"{}")
+    for ask in (model_files.locate, model_files.fetch):
         with pytest.raises(ModelError, match=r"is not whole, as its manifest.json is not there yet; wait for"):
             ask(ref)
-    storage.write_bytes(f"{ref}/manifest.json", b'{"fingerprint": "f"}')
-    assert models.locate(ref).ref == ref
+    file_io.write_bytes(f"{ref}/manifest.json", b'{"fingerprint": "f"}')
+    assert model_files.locate(ref).ref == ref
 
 
 def test_a_model_that_is_being_published_is_marked_until_its_manifest(s3, tmp_path, monkeypatch):
@@ -173,10 +174,10 @@ def test_a_model_that_is_being_published_is_marked_until_its_manifest(s3, tmp_pa
     for name in ("a.json", "config.json", "manifest.json", "model.safetensors", "z.json"):
         (tmp_path / "staged").mkdir(exist_ok=True)
         (tmp_path / "staged" / name).write_text("{}")
-    put = storage.put_file
+    put = file_io.put_file
     monkeypatch.setattr(
-        storage, "put_file", lambda local, path: (states.append(storage.sizes(target)), put(local, path))
+        file_io, "put_file", lambda local, path: (states.append(file_io.sizes(target)), put(local, path))
     )
     publish(tmp_path / "staged", target)
-    assert all(moving.COPYING in names and "manifest.json" not in names for names in states)
-    assert sorted(storage.sizes(target)) == ["a.json", "config.json", "manifest.json", "model.safetensors", "z.json"]
+    assert all(folder_moves.COPYING in names and "manifest.json" not in names for names in states)
+    assert sorted(file_io.sizes(target)) == ["a.json", "config.json", "manifest.json", "model.safetensors", "z.json"]

@@ -18,14 +18,14 @@ import pytest
 from pydantic import SecretStr
 from transformers import PreTrainedTokenizerFast
 
-from factory import models
-from factory.chat import control_tokens
 from factory.config import OpenAIEngine, Sampling
-from factory.control_marks import neutral
-from factory.engine.openai import OpenAIGeneration, _row_error, api_key, check_endpoint, shares
 from factory.errors import ModelError, UnreachableError
-from factory.job import locate_model
+from factory.inference import model_files
+from factory.inference.chat_template import control_tokens
+from factory.inference.locate import locate_model
+from factory.inference.openai import OpenAIGeneration, _row_error, api_key, check_endpoint, shares
 from factory.records import Completion, Message, Request, content_id
+from factory.text.control_tokens import neutral
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import PROJECT
@@ -197,7 +197,7 @@ def test_sampling_is_told_and_a_penalty_only_where_there_is_one(server):
 
 def test_no_special_token_of_a_served_model_is_one_in_data():
     """Its chat endpoint tokenises what the template makes of a text, special tokens in it included."""
-    folder = models.fetch("embedded", weights=False)
+    folder = model_files.fetch("embedded", weights=False)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     special = control_tokens(folder)
     assert {"<|im_end|>", "<file_sep>", "<repo_name>"} < set(special)

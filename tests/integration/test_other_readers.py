@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
-from factory.tables import PERSONAS, SUFFIX, Table, rejected
+from factory.storage import file_io
+from factory.storage.tables import PERSONAS, SUFFIX, Table, rejected
 from tests.made_run import make_run
 from tests.unit.test_tables import persona_row
 
@@ -58,7 +58,7 @@ def run(tmp_path_factory) -> str:
 
 @pytest.mark.parametrize("read", READERS)
 def test_every_table_of_a_run_is_read_whole(run, read):
-    names = sorted({path.rpartition("/")[0] for path in storage.sizes(run) if path.endswith(SUFFIX)})
+    names = sorted({path.rpartition("/")[0] for path in file_io.sizes(run) if path.endswith(SUFFIX)})
     assert {"personas", "profiles", "dialogues/generate-samples", "curated/train"} <= set(names)
     for name in names:
         table = Table(run, name)

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
+from factory.commands.plan import run as plan
 from factory.errors import ConfigError, InputError
-from factory.planning.command import plan
-from factory.storage import PROJECT
+from factory.resources import RESOURCES
 
-DEMO = str(PROJECT / "jobs/configs/demo.yaml")
+DEMO = str(RESOURCES / "jobs/configs/demo.yaml")
 GIVEN = [
     *(f"planning.{kind}.output_tokens=100" for kind in ("profiles", "generate", "rewrite", "answers")),
     *(f"planning.{kind}.output_tokens=100" for kind in ("examples", "judgements")),
@@ -23,7 +23,7 @@ GIVEN = [
 def run(monkeypatch, capfd, tmp_path):
     def run(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["plan.py", *arguments, f"output={tmp_path}/run"])
-        plan("What a run will take.")
+        plan()
         assert not (tmp_path / "run").exists()
         return capfd.readouterr().out
 

@@ -17,13 +17,13 @@ from starlette.testclient import TestClient
 
 from factory.config import Chat, RunConfig
 from factory.errors import ConfigError
-from factory.head import free_port
+from factory.inference.prompts import load_prompt
 from factory.playground.conversation import Turn, begin, feedback
-from factory.playground.door import BODY_BYTES, POSTS_A_MINUTE, _app, check_door
-from factory.playground.form import read_persona
-from factory.playground.stage import Stage
-from factory.playground.votes import Vote, counts_of, keep, open_table
-from factory.prompts import load_prompt
+from factory.playground.profile_form import read_persona
+from factory.playground.server import BODY_BYTES, POSTS_A_MINUTE, _app, check_door
+from factory.playground.session_controller import Stage
+from factory.playground.votes_table import Vote, counts_of, keep, open_table
+from factory.runtime.ray_head import free_port
 from tests.integration.accessibility import defects
 from tests.integration.endless_body import post_without_end
 from tests.integration.openai_server import KEY, OpenAIServer

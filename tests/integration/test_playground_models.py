@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from factory import models
+from factory.inference import model_files
 from factory.synthesis.profiles import LABELS
 from tests.integration.page_session import Session
 
@@ -29,7 +29,7 @@ def test_a_trained_model_speaks_beside_its_base_and_programs_may_ask_them_too(ma
     run.config["training"] = {"base_model": "embedded"}
     folder = run.folder / "real" / "model"
     folder.parent.mkdir()
-    folder.symlink_to(models.fetch("embedded"))
+    folder.symlink_to(model_files.fetch("embedded"))
     process = run.start(job="chat")
     deadline = time.monotonic() + 900
     while "ready at" not in run.log():

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory.config import RunConfig
-from factory.synthesis import preview
-from factory.synthesis.preview import preview_instructions, preview_personas
+from factory.synthesis import input_sample
+from factory.synthesis.input_sample import preview_instructions, preview_personas
 
 
 def config_of(personas, **section):
@@ -23,8 +23,8 @@ def lines(folder, name, rows):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(preview, "READ", 100)
-    monkeypatch.setattr(preview, "COUNTED", 1000)
+    monkeypatch.setattr(input_sample, "READ", 100)
+    monkeypatch.setattr(input_sample, "COUNTED", 1000)
 
 
 def test_few_rows_are_read_and_counted(tmp_path, small):
@@ -70,7 +70,7 @@ def test_many_rows_are_estimated_by_the_size_of_the_files(tmp_path, small):
 def test_of_many_files_some_are_read(tmp_path, small, monkeypatch):
     for part in range(30):
         lines(tmp_path, f"{part:02}.jsonl", [{"persona": f"a baker, {part:02} {n}"} for n in range(part % 3)])
-    monkeypatch.setattr(preview, "FILES", 12)
+    monkeypatch.setattr(input_sample, "FILES", 12)
     seen = preview_personas(config_of(tmp_path), [])
     assert (seen.rows, seen.exact, seen.read, seen.files) == (30, False, 18, 20)
     first = preview_personas(config_of(tmp_path, limit=7), [])

@@ -19,7 +19,7 @@ from s3fs import S3FileSystem
 
 from factory.errors import InputError, StorageError, UnreachableError
 from factory.synthesis import opening
-from factory.synthesis.sources import check_column, find_files, not_empty, read_rows
+from factory.synthesis.input_files import check_column, find_files, not_empty, read_rows
 from tests.unit.test_sources import public, values
 
 

@@ -12,13 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from factory import storage
-from factory.curation.personal_data import masker
+from factory.commands.report import run as report
 from factory.errors import InputError
-from factory.evaluation.published import published
-from factory.planning.prices import read_prices
-from factory.report.page_command import Known, report
-from factory.storage import PROJECT
+from factory.resources import RESOURCES
+from factory.storage import file_io
 from tests.integration.accessibility import defects
 from tests.made_run import HOSTILE, make_run
 
@@ -45,8 +42,8 @@ def make_report(monkeypatch, capfd, tmp_path):
 
     def make_it(output: str, *overrides: str) -> tuple[str, dict]:
         monkeypatch.setattr(sys, "argv", ["report.py", "--config", write_config(tmp_path, output), *overrides])
-        report("A report.", Known(read_prices, published, masker))
-        page = storage.read_bytes(f"{output}/report/index.html").decode()
+        report()
+        page = file_io.read_bytes(f"{output}/report/index.html").decode()
         found = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
         return capfd.readouterr().out, json.loads(found)
 
@@ -58,7 +55,7 @@ def page_file(tmp_path_factory) -> Path:
     """The page of a whole run, written by the job."""
     folder = tmp_path_factory.mktemp("report")
     output = make_run(str(folder / "run"), characters=60)
-    command = [sys.executable, f"{PROJECT}/jobs/report.py"]
+    command = [sys.executable, f"{RESOURCES}/jobs/report.py"]
     done = subprocess.run(
         [*command, "--config", write_config(folder, output)], capture_output=True, text=True, check=False
     )
@@ -208,7 +205,7 @@ def test_a_run_with_nothing_is_one_line(tmp_path, make_report):
     with pytest.raises(InputError, match=r"holds nothing of a run yet; make synthesize CONFIG="):
         make_report(str(tmp_path / "nothing"))
     config = write_config(tmp_path, str(tmp_path / "nothing"))
-    job = [sys.executable, f"{PROJECT}/jobs/report.py", "--config", config]
+    job = [sys.executable, f"{RESOURCES}/jobs/report.py", "--config", config]
     done = subprocess.run(job, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: output ")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from factory.config import RunConfig
-from factory.curation.personal_data import masker
+from factory.curation.rules.personal_data import masker
 from factory.errors import InputError
-from factory.evaluation.published import published
+from factory.evaluation.paper_scores import published
 from factory.planning.prices import read_prices
 from factory.records import (
     Answer,
@@ -22,9 +22,9 @@ from factory.records import (
     Score,
     content_id,
 )
-from factory.report.page import render
-from factory.report.page_command import Known, collect
-from factory.tables import (
+from factory.report.collect import Known, collect
+from factory.report.html import render
+from factory.storage.tables import (
     ANSWERS,
     DIALOGUES,
     INSTRUCTIONS,

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from factory import storage
+from factory.storage import file_io
 from tests.integration.runs import PROJECT
 
 TABLES = ("profiles", "dialogues/generate-samples", "dialogues/rewrite-samples")
@@ -37,8 +37,8 @@ def ids(run, name: str) -> list[str]:
 def finished_shards(run, name: str) -> dict[str, object]:
     """The shards of a table that are there, with what tells whether they were written again."""
     table = run.table(name)
-    fs, _ = storage.filesystem(table.path)
-    infos = {shard: fs.info(storage.filesystem(f"{table.path}/{shard}.parquet")[1]) for shard in table.shards()}
+    fs, _ = file_io.filesystem(table.path)
+    infos = {shard: fs.info(file_io.filesystem(f"{table.path}/{shard}.parquet")[1]) for shard in table.shards()}
     return {shard: info.get("LastModified") or info["mtime"] for shard, info in infos.items()}
 
 
@@ -139,7 +139,7 @@ def test_unfinished_profiles_start_anew_where_refused_rows_cut_the_personas_anew
     run = make_run("recut", 33)
     run.finish()
     assert len(run.table("profiles").shards()) == 3
-    storage.delete_file(f"{run.table('profiles').path}/.manifest.json")  # as a killed run leaves it
+    file_io.delete_file(f"{run.table('profiles').path}/.manifest.json")  # as a killed run leaves it
     with Path(run.config["personas"]["source"]).open("a") as file:
         file.write("-\n" * 17_400)
     run.finish()

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from factory import runtime
 from factory.errors import UnreachableError
-from factory.head import free_port
+from factory.runtime import ray_session
+from factory.runtime.ray_head import free_port
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_wrong_ray_address_is_one_line_at_once(monkeypatch, address, told):
     monkeypatch.setenv("RAY_ADDRESS", address)
     start = time.monotonic()
     with pytest.raises(UnreachableError, match=told) as caught:
-        runtime.start()
+        ray_session.start()
     assert f"RAY_ADDRESS {address}: " in str(caught.value)
     assert "\n" not in str(caught.value)
     assert time.monotonic() - start < 20

@@ -7,15 +7,15 @@ import pyarrow as pa
 import pytest
 import ray
 
-from factory import runtime
 from factory.config import RunConfig
-from factory.curation.examining import VERDICTS, Examined
-from factory.curation.figures import ATTRIBUTES
+from factory.curation.dataset_stats import ATTRIBUTES
+from factory.curation.filter_step import VERDICTS, Examined
 from factory.curation.inputs import Source
 from factory.curation.run import Run
-from factory.curation.selecting import select, within
-from factory.curation.words import contained
-from factory.tables import Table
+from factory.curation.select_step import select, within
+from factory.runtime import ray_session
+from factory.storage.tables import Table
+from factory.text.ngrams import contained
 
 ROWS = 1000
 LIMIT = 20
@@ -28,7 +28,7 @@ def session(shared_ray):
         for name, value in shared_ray.items():
             patched.setenv(name, value)
         ray.shutdown()  # another module's may have joined one
-        runtime.start()
+        ray_session.start()
         yield
         ray.shutdown()
 

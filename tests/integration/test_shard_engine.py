@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from vllm.v1.engine.exceptions import EngineGenerateError
 
-from factory.engine.shard_engine import ShardEngine
-from factory.engine.vllm import cpu_environment
+from factory.inference.vllm import cpu_environment
+from factory.inference.vllm_actor import ShardEngine
 from factory.records import Completion, Message, Request
 
 

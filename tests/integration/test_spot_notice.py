@@ -4,7 +4,7 @@ from threading import Thread
 
 import pytest
 
-from factory.cluster.notice import GCP_NOTICE_S, seconds_left, watch
+from factory.cluster.spot_notice import GCP_NOTICE_S, seconds_left, watch
 from tests.integration.cloud_metadata import metadata
 
 

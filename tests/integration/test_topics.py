@@ -1,6 +1,6 @@
 """The map of characters, by the real libraries."""
 
-from factory.report import profiles
+from factory.report.sections import profiles
 
 
 def character(text: str) -> dict:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from factory.records import content_id
-from factory.storage import PROJECT
+from factory.resources import RESOURCES
 from tests.small_run import ADA, ASKED, character, dialogue, whole_run
 
 
@@ -18,7 +18,7 @@ def job(request, tmp_path, s3):
     path.write_text(run.config().model_dump_json())
 
     def job(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, PROJECT / "jobs/trace.py", "--config", path, *arguments]
+        command = [sys.executable, RESOURCES / "jobs/trace.py", "--config", path, *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     return job

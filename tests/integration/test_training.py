@@ -13,14 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from factory import models
 from factory.config import RunConfig
-from factory.config_file import load_config
+from factory.config.loading import load_config
 from factory.errors import TrainingError
-from factory.progress import Progress
-from factory.tables import Table
+from factory.inference import model_files
+from factory.runtime.progress import Progress
+from factory.storage.tables import Table
 from factory.training import checkpoints
-from factory.training.run import train
+from factory.training.driver import train
 from tests.integration.runs import Run
 from tests.integration.small_training import WORDS, curve, save_tiny, settings_of, write_dialogues
 
@@ -62,7 +62,7 @@ def config_of(run: Run) -> RunConfig:
 
 def fit(run: Run) -> None:
     config = config_of(run)
-    train(config, models.locate(config.training.base_model), Progress())
+    train(config, model_files.locate(config.training.base_model), Progress())
 
 
 def saved_steps(run: Run) -> list[int]:
@@ -114,8 +114,8 @@ def reference_losses(run: Run, tiny: str) -> list[float]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from factory.training.order import Order
-    from factory.training.zero import learning_rate
+    from factory.training.data_order import Order
+    from factory.training.deepspeed_engine import learning_rate
 
     config = config_of(run)
     training = config.training
@@ -165,7 +165,7 @@ def test_zero_2_has_them_too_and_all_of_it_works_on_s3(make_training, s3, sessio
     fit(run)
     assert list(curve(run).values()) == pytest.approx(reference, abs=2e-4)
     assert run.table("checkpoints").manifest()["trained_by"]["optimizer"] == "DeepSpeedZeroOptimizer"
-    folder = models.fetch(f"{run.output}/model")
+    folder = model_files.fetch(f"{run.output}/model")
     assert {"config.json", "model.safetensors", "README.md"} <= set(os.listdir(folder))
     assert saved_steps(run)[0] == len(reference)
 
@@ -317,7 +317,7 @@ def test_packed_and_unpacked_dialogues_have_the_same_loss():
     from factory.config import Training
     from factory.training.model import PackedLoss, batch_of, load_model
 
-    model = PackedLoss(load_model(models.fetch("embedded"), Training(precision="fp32"), 0)).eval()
+    model = PackedLoss(load_model(model_files.fetch("embedded"), Training(precision="fp32"), 0)).eval()
     draw = np.random.default_rng(0)
     lengths = [40, 7, 90, 2, 33]
     ids, mask = draw.integers(10, 40_000, sum(lengths)), draw.random(sum(lengths)) < 0.6

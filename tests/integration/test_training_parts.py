@@ -16,17 +16,17 @@ import torch.distributed as dist
 
 from factory.config import Lora, Training
 from factory.errors import ConfigError, InputError
-from factory.progress import Progress
-from factory.tables import Table
+from factory.runtime.progress import Progress
+from factory.storage.tables import Table
 from factory.training import checkpoints
+from factory.training.checkpoint_io import Saver, Stop
 from factory.training.checkpoints import Checkpoint
-from factory.training.history import METRICS, History
+from factory.training.deepspeed_engine import mend_optimizer, use_cores
+from factory.training.driver import Board
+from factory.training.dry_run import check_attention
+from factory.training.metrics_log import METRICS, History
 from factory.training.model import PackedLoss, batch_of, load_model
-from factory.training.pack import curated_manifest
-from factory.training.plan import check_attention
-from factory.training.run import Board
-from factory.training.saving import Saver, Stop
-from factory.training.zero import mend_optimizer, use_cores
+from factory.training.pack_step import curated_manifest
 from tests.integration.small_training import save_tiny
 
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from factory import storage
 from factory.errors import UserError
-from factory.lease import LEASE, held
+from factory.storage import file_io
+from factory.storage.run_lock import LEASE, held
 
 REFUSED = {
     "local": r"error: output .*: another run works on it; wait for its end, or choose another output\n",
@@ -16,11 +16,11 @@ REFUSED = {
 
 def test_of_many_that_want_a_bucket_one_has_it(s3):
     place = f"{s3}/wanted"
-    assert storage.create_bytes(f"{place}/{LEASE}", b"no lease")
-    assert not storage.create_bytes(f"{place}/{LEASE}", b"no lease")
+    assert file_io.create_bytes(f"{place}/{LEASE}", b"no lease")
+    assert not file_io.create_bytes(f"{place}/{LEASE}", b"no lease")
     with held(place), pytest.raises(UserError, match="another run"), held(place):
         pass
-    assert not storage.exists(f"{place}/{LEASE}")
+    assert not file_io.exists(f"{place}/{LEASE}")
 
 
 @pytest.mark.parametrize("place", ["local", pytest.param("s3", marks=pytest.mark.slow)])
@@ -35,4 +35,4 @@ def test_a_second_job_on_an_output_is_refused_at_once(place, make_run, request):
     assert "can be written" in run.finish("--dry-run")
     assert first.wait(120) == 0
     assert len(run.rows("profiles")) == 200
-    assert not storage.exists(f"{run.output}/{LEASE}")
+    assert not file_io.exists(f"{run.output}/{LEASE}")

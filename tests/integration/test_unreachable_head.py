@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from aiohttp import web
 
-from factory.cluster import jobs, looking
+from factory.cluster import jobs, status
 from factory.errors import UnreachableError
 from tests.integration.runs import PROJECT
 
@@ -72,7 +72,7 @@ def serve() -> Iterator[Callable[..., str]]:
     lambda url: jobs.submit("synthesize", DEMO, S3, url, print),
     lambda url: jobs.logs("x", url, print),
     lambda url: jobs.stop("x", url),
-    looking.look,
+    status.look,
 ], ids=["submit", "logs", "stop", "status"])  # fmt: skip
 @pytest.mark.parametrize(
     ("answer", "told"), [(refuses(401), TOKEN), (refuses(403), TOKEN), (hang_up, GONE)], ids=["401", "403", "gone"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from factory import models
-from factory.chat import ChatTokenizer
+from factory.inference import model_files
+from factory.inference.chat_template import ChatTokenizer
 from factory.records import Message, content_id
 from tests.integration.poison import POISON
 from tests.integration.runs import PROJECT, Run
@@ -21,7 +21,7 @@ WINDOW = 2560
 
 @pytest.fixture(scope="module")
 def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer(models.fetch("embedded"))
+    return ChatTokenizer(model_files.fetch("embedded"))
 
 
 def reference(tokenizer: ChatTokenizer, messages: list[Message]) -> list[int]:

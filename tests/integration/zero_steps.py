@@ -21,9 +21,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from factory.config import Training
 from factory.training import checkpoints
+from factory.training.checkpoint_io import Saver
+from factory.training.deepspeed_engine import join_workers, make_engine
 from factory.training.model import PackedLoss, batch_of, with_adapters
-from factory.training.saving import Saver
-from factory.training.zero import join_workers, make_engine
 
 BATCH, TOKENS, STEPS = 2, 24, 2
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factory.storage.tables import MAX_SHARD_ROWS, shard_rows_for
 from factory.synthesis.assignment import cut_at_characters, draw_characters
-from factory.tables import MAX_SHARD_ROWS, shard_rows_for
 
 
 @pytest.mark.parametrize(("instructions", "distinct"), [(1_074, 2_986), (50_000, 19_990), (52_002, 19_991)])

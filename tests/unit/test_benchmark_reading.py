@@ -6,20 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
-from factory.benchmark import (
-    BUILT_IN,
-    TASKS,
-    Benchmark,
-    all_questions,
-    digest_of,
-    open_benchmark,
-    questions_of,
-)
 from factory.errors import InputError
+from factory.personagym import BUILT_IN, TASKS, Benchmark, all_questions, digest_of, open_benchmark, questions_of
 from factory.records import content_id
+from factory.resources import RESOURCES
 
-PERSONAGYM = storage.PROJECT.parent / "shared" / "data" / "personagym"
+PERSONAGYM = RESOURCES.parent / "shared" / "data" / "personagym"
 RUBRIC = "Judge this.\n{score_example}\n{persona}\n{question}\n{response}\n"
 KEEPER = "A lighthouse keeper from Galway who paints gulls"
 SMITH = "A smith/farrier from Mayo"

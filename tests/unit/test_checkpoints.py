@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
+from factory.storage import file_io
 from factory.training import checkpoints
 from factory.training.checkpoints import DAMAGED, MANIFEST, TAG, Checkpoint
 
@@ -18,8 +18,8 @@ def folder(request, tmp_path) -> str:
     folder = str(tmp_path / "checkpoints") if request.param == "local" else f"memory://{uuid.uuid4().hex}/checkpoints"
     for step in (3, 6, 9):
         save(folder, step, tmp_path / "staged")
-    storage.write_bytes(f"{folder}/validation/step-00000009.parquet", b"rows")
-    storage.write_bytes(f"{folder}/step-00000012/{TAG}/model", b"a kill left this without a manifest")
+    file_io.write_bytes(f"{folder}/validation/step-00000009.parquet", b"rows")
+    file_io.write_bytes(f"{folder}/step-00000012/{TAG}/model", b"a kill left this without a manifest")
     return folder
 
 
@@ -37,13 +37,13 @@ def steps(found: list[Checkpoint]) -> list[int]:
 
 def test_the_newest_whole_checkpoint_is_taken_and_nothing_is_written_by_looking(folder):
     assert steps(checkpoints.whole_checkpoints(folder)) == [9, 6, 3]
-    storage.delete_file(f"{folder}/step-00000009/{TAG}/model")
-    storage.write_bytes(f"{folder}/step-00000006/{TAG}/model", b"of another size")
-    before = storage.sizes(folder)
+    file_io.delete_file(f"{folder}/step-00000009/{TAG}/model")
+    file_io.write_bytes(f"{folder}/step-00000006/{TAG}/model", b"of another size")
+    before = file_io.sizes(folder)
     assert checkpoints.newest(folder).step == 3
     assert steps(checkpoints.whole_checkpoints(folder)) == [3]
     assert steps(checkpoints.finished_checkpoints(folder)) == [9, 6, 3]
-    assert storage.sizes(folder) == before
+    assert file_io.sizes(folder) == before
 
 
 def test_where_there_is_no_checkpoint_there_is_no_newest(folder):
@@ -53,22 +53,22 @@ def test_where_there_is_no_checkpoint_there_is_no_newest(folder):
 def test_a_file_that_is_gone_short_or_other_is_found_byte_by_byte(folder):
     newest = checkpoints.newest(folder)
     assert checkpoints.changed_files(newest) == []
-    storage.write_bytes(f"{newest.path}/{TAG}/model", b"model of step 08")
+    file_io.write_bytes(f"{newest.path}/{TAG}/model", b"model of step 08")
     assert checkpoints.changed_files(newest) == ["model"]
-    storage.delete_file(f"{newest.path}/{TAG}/optimizer")
+    file_io.delete_file(f"{newest.path}/{TAG}/optimizer")
     assert checkpoints.changed_files(newest) == ["model", "optimizer"]
 
 
 def test_a_checkpoint_is_marked_by_many_at_once_as_by_one(folder):
     newest = checkpoints.newest(folder)
-    manifest = storage.read_bytes(f"{newest.path}/{MANIFEST}")
+    manifest = file_io.read_bytes(f"{newest.path}/{MANIFEST}")
     with ThreadPoolExecutor(8) as workers:
         list(workers.map(checkpoints.mark_damaged, [newest.path] * 32))
     checkpoints.mark_damaged(newest.path)
     assert checkpoints.damaged(folder) == ["step-00000009"]
     assert checkpoints.newest(folder).step == 6
-    assert storage.read_bytes(f"{newest.path}/{DAMAGED}") == manifest
-    assert not storage.exists(f"{newest.path}/{MANIFEST}")
+    assert file_io.read_bytes(f"{newest.path}/{DAMAGED}") == manifest
+    assert not file_io.exists(f"{newest.path}/{MANIFEST}")
 
 
 @pytest.mark.parametrize(
@@ -76,18 +76,18 @@ def test_a_checkpoint_is_marked_by_many_at_once_as_by_one(folder):
 )
 def test_a_manifest_that_cannot_be_read_is_a_damaged_checkpoint_and_the_one_before_is_taken(folder, left):
     path = f"{folder}/step-00000009"
-    storage.write_bytes(f"{path}/{MANIFEST}", left)
+    file_io.write_bytes(f"{path}/{MANIFEST}", left)
     assert checkpoints.newest(folder).step == 6
     assert steps(checkpoints.finished_checkpoints(folder)) == [6, 3]
     assert checkpoints.unreadable(folder) == [path]
     checkpoints.mark_damaged(path)
     assert checkpoints.damaged(folder) == ["step-00000009"]
-    assert storage.read_bytes(f"{path}/{DAMAGED}") == left
+    assert file_io.read_bytes(f"{path}/{DAMAGED}") == left
     assert checkpoints.unreadable(folder) == []
 
 
 def test_a_checkpoint_that_lacks_a_file_does_not_push_a_whole_one_out(folder):
-    storage.delete_file(f"{folder}/step-00000009/{TAG}/model")
+    file_io.delete_file(f"{folder}/step-00000009/{TAG}/model")
     checkpoints.drop_old(folder, keep=1)
     assert steps(checkpoints.whole_checkpoints(folder)) == [6, 3]  # of equal losses the first is the best
 

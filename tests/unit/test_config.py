@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from factory import job, storage
+from factory import job
 from factory.config import RunConfig, workers
-from factory.config_file import load_config
+from factory.config.loading import load_config
 from factory.errors import ConfigError
-from factory.synthesis.plan import model_told
+from factory.storage import file_io
+from factory.synthesis.dry_run import model_told
 
 GOOD = """
 output: runs/x
@@ -154,7 +155,7 @@ def test_a_relative_folder_of_a_model_means_the_same_on_every_machine(config_fil
         + "evaluation: {candidates: [{name: a, model: runs/a/model}, {name: b, kind: openai, model: gpt-4o}],"
         + " judges: [{name: c, model: embedded}, {name: d, model: org/name}]}"
     )
-    placed = load_config(path).with_paths(storage.input_path, storage.output_path)
+    placed = load_config(path).with_paths(file_io.input_path, file_io.output_path)
     evaluation = placed.evaluation
     here = str(tmp_path / "runs/a/model")
     assert [placed.engine.model, placed.training.base_model, evaluation.candidates[0].model] == [here] * 3

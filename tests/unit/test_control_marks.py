@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.control_marks import holds_marks, neutral, stray_mark
+from factory.text.control_tokens import holds_marks, neutral, stray_mark
 
 NEVER_TEXT_MARKS = """<|im_start|> <|im_end|> <|endoftext|> <|begin_of_text|> <|eot_id|> <|start_header_id|>
 <|python_tag|> <|reserved_special_token_250|> <|end|> <|user|> <|assistant|> <|vision_start|> <|START_OF_TURN_TOKEN|>

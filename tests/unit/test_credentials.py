@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from factory.config_file import load_config
-from factory.credentials import redacted, scrubbed, secrets_in
+from factory.cli import exit_with_error_line
+from factory.config.loading import load_config
 from factory.errors import ConfigError
-from factory.job import settings_document, told
-from factory.tables import PROFILES, Table, fingerprint_of
+from factory.job import settings_document
+from factory.storage.tables import PROFILES, Table, fingerprint_of
+from factory.text.redaction import redacted, scrubbed, secrets_in
 
 
 @pytest.mark.parametrize("user", ["me:secret@", "secret@", ":secret@", "me:se@cret@", "me:secret%2F@"])
@@ -143,5 +144,5 @@ def test_a_failure_does_not_repeat_a_password(capsys):
         raise ConfigError("https://me:s3cret@host/v1 is away")
 
     with pytest.raises(SystemExit):
-        told(fails)
+        exit_with_error_line(fails)
     assert capsys.readouterr().err == "error: https://…@host/v1 is away\n"

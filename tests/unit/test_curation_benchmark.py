@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factory.config import RunConfig
-from factory.curation.decontamination import BUILT_IN, Benchmark, benchmark_text, read_benchmark
+from factory.curation.rules.decontamination import BUILT_IN, Benchmark, benchmark_text, read_benchmark
 from factory.errors import InputError
 from factory.records import Message
 

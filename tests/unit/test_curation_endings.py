@@ -4,9 +4,9 @@
 import pytest
 
 from factory.config import Quality
-from factory.curation.case import Case, Rulebook
-from factory.curation.endings import is_whole
-from factory.curation.form import cut_off
+from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.endings import is_whole
+from factory.curation.rules.reply_form import cut_off
 from factory.records import Message
 
 BOOK = Rulebook(Quality())

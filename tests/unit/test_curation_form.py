@@ -3,8 +3,8 @@
 import pytest
 
 from factory.config import Quality
-from factory.curation.case import Case, Rulebook
-from factory.curation.form import copied_reference, cut_off, repetition, too_short, wrong_language
+from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.reply_form import copied_reference, cut_off, repetition, too_short, wrong_language
 from factory.records import Message
 
 BOOK = Rulebook(Quality(), frozenset({"ENGLISH"}))

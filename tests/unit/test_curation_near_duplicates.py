@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.curation.near_duplicates import band_keys, banding_for, edges, keepers, signature
-from factory.curation.words import ngrams, word_hashes, words
+from factory.curation.minhash import band_keys, banding_for, edges, keepers, signature
+from factory.text.ngrams import ngrams, word_hashes, words
 
 IDS = st.integers(0, 2**64 - 1)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from factory.config import Safety
-from factory.curation.case import Case
-from factory.curation.people import named, read_people, real_person
-from factory.curation.personal_data import NAMES, check_regions, find, personal_data
-from factory.curation.safety import unsafe
-from factory.curation.toxicity import PART, parts, toxicities
+from factory.curation.rules.context import Case
+from factory.curation.rules.personal_data import NAMES, check_regions, find, personal_data
+from factory.curation.rules.real_people import named, read_people, real_person
+from factory.curation.rules.safety import unsafe
+from factory.curation.rules.toxicity import PART, parts, toxicities
 from factory.errors import ConfigError, InputError
 from factory.records import Message
 

@@ -8,9 +8,9 @@ from datasketch import HyperLogLogPlusPlus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.curation.figures import ATTRIBUTES, KEPT, PRECISION, Cast, Figures, most, register
-from factory.curation.selection import beyond, cutoff, draws, in_validation, shares
-from factory.curation.words import ngrams, word_hashes
+from factory.curation.dataset_stats import ATTRIBUTES, KEPT, PRECISION, Cast, Figures, most, register
+from factory.curation.sampling import beyond, cutoff, draws, in_validation, shares
+from factory.text.ngrams import ngrams, word_hashes
 
 KEYS = st.lists(st.integers(0, 2**64 - 1), unique=True, min_size=1, max_size=200)
 

@@ -4,10 +4,10 @@
 import pytest
 
 from factory.config import Quality, Rule
-from factory.curation.case import Case, Rulebook
-from factory.curation.quality import RULES, judge
-from factory.curation.voice import breaks_character, leaked_prompt, speaks_for_user
-from factory.prompts import load_prompt
+from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.quality import RULES, judge
+from factory.curation.rules.voice import breaks_character, leaked_prompt, speaks_for_user
+from factory.inference.prompts import load_prompt
 from factory.records import Message
 
 PROFILE = """Name: Ada Oduya

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from factory.config import EMBEDDED, RunConfig
-from factory.evaluation.families import family_of, related
-from factory.training.card import card_of
+from factory.evaluation.model_families import family_of, related
+from factory.training.model_card import card_of
 
 
 def folder(path, card: str = "", **config: str) -> str:

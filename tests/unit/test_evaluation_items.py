@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.evaluation.items import TASK_NAMES, Items, cells, over_judges, paired_cells
+from factory.evaluation.score_arrays import TASK_NAMES, Items, cells, over_judges, paired_cells
 from factory.evaluation.statistics import PSCORE, compare_all, persona_scores
 
 NAN = float("nan")

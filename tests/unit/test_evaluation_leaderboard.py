@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from factory.benchmark import TASKS
-from factory.evaluation.document import (
+from factory.evaluation.leaderboard import FOOTNOTE, MARK, grid, leaderboard, notes
+from factory.evaluation.paper_scores import GROUPS, JUDGE, published
+from factory.evaluation.scores_schema import (
     Benchmark,
     CandidateComparison,
     CandidateScores,
@@ -18,9 +19,8 @@ from factory.evaluation.document import (
     LengthCorrelation,
     ScoresDocument,
 )
-from factory.evaluation.leaderboard import FOOTNOTE, MARK, grid, leaderboard, notes
-from factory.evaluation.published import GROUPS, JUDGE, published
 from factory.evaluation.statistics import compare_all, persona_scores, summary
+from factory.personagym import TASKS
 
 NAN = float("nan")
 

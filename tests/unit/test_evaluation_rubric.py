@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.benchmark import TASKS
 from factory.evaluation.rubric import Rubric, fill, read_rubric
+from factory.personagym import TASKS
 
 ROOT = Path(__file__).parents[2]
 BUILT_IN = ROOT / "data" / "benchmark" / "rubrics"

@@ -8,9 +8,9 @@ import pytest
 from factory.evaluation.answers import answer_ids, parse_answer, render_answer
 from factory.evaluation.judging import Protocol, judgement_ids, parse_judgement, render_judgement
 from factory.evaluation.rubric import read_rubric
-from factory.evaluation.verdict import readable_final_score, readable_verdict
-from factory.evaluation.yardsticks import parse_yardstick, readable_yardstick, render_yardstick, yardstick_ids
-from factory.prompts import load_prompt
+from factory.evaluation.score_examples import parse_yardstick, readable_yardstick, render_yardstick, yardstick_ids
+from factory.evaluation.verdict_parsing import readable_final_score, readable_verdict
+from factory.inference.prompts import load_prompt
 from factory.records import (
     Answer,
     Completion,

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from factory.benchmark import TASKS
-from factory.evaluation.document import Difference, LengthCorrelation, TaskScore
 from factory.evaluation.leaderboard import cell
-from factory.evaluation.published import GROUPS, JUDGE, SCORES, Published, published
+from factory.evaluation.paper_scores import GROUPS, JUDGE, SCORES, Published, published
+from factory.evaluation.scores_schema import Difference, LengthCorrelation, TaskScore
 from factory.evaluation.statistics import (
     PSCORE,
     agreement,
@@ -23,6 +22,7 @@ from factory.evaluation.statistics import (
     persona_scores,
     summary,
 )
+from factory.personagym import TASKS
 
 NAN = float("nan")
 P_VALUES = st.lists(st.one_of(st.just(NAN), st.floats(0, 1)), max_size=12)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from factory.evaluation.verdict import (
+from factory.evaluation.verdict_parsing import (
     expected_score,
     parse_final_score,
     parse_verdict,

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.normalise import is_text, paragraphs
+from factory.export.export_files import json_line
+from factory.export.formats import IDS, SHAPES, to_character
 from factory.records import Reject
-from factory.report.export_formats import IDS, SHAPES, to_character
-from factory.report.export_shards import json_line
+from factory.storage.tables import DIALOGUES, Table
+from factory.synthesis.input_files import read_rows
 from factory.synthesis.instructions import COLUMNS, format_of, read_mixed
-from factory.synthesis.sources import read_rows
-from factory.tables import DIALOGUES, Table
+from factory.text.normalize import is_text, paragraphs
 from tests.hard_texts import HARD
 
 IDENTITY = {name: f"the {name}" for name in IDS}

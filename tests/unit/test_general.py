@@ -4,10 +4,16 @@ import math
 
 import pytest
 
-from factory.evaluation.general import general_ids, general_items, instructions_by_id, parse_general, render_general
-from factory.evaluation.general_scores import general_change, general_of
+from factory.evaluation.general_ability.general_scores import general_change, general_of
+from factory.evaluation.general_ability.items import (
+    general_ids,
+    general_items,
+    instructions_by_id,
+    parse_general,
+    render_general,
+)
 from factory.records import Completion, GeneralResult, Message, Reject
-from factory.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, accepted, rejected
+from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, accepted, rejected
 
 BANK = instructions_by_id()
 ROWS = [accepted(item) for item in general_items()]

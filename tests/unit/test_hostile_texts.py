@@ -4,17 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
-from factory import control_marks, credentials, language, normalise, replies
 from factory.config import Quality, Safety
-from factory.curation import personal_data, toxicity
-from factory.curation.case import Case, Rulebook
-from factory.curation.endings import is_whole
-from factory.curation.quality import RULES
-from factory.evaluation import rubric, verdict
-from factory.evaluation.verifiable import Verifiable, failed_checks
-from factory.playground.replies import legible
+from factory.curation.rules import personal_data, toxicity
+from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.endings import is_whole
+from factory.curation.rules.quality import RULES
+from factory.evaluation import rubric, verdict_parsing
+from factory.evaluation.general_ability.ifeval import Verifiable, failed_checks
+from factory.export import dataset_card
+from factory.inference import json_reply
+from factory.playground.streaming import legible
 from factory.records import Message, TokenChoice
-from factory.report import card
+from factory.text import control_tokens, language, normalize, redaction
 from tests.hard_texts import HOSTILE
 
 BOOK = Rulebook(Quality(), frozenset({"ENGLISH"}))
@@ -53,19 +54,19 @@ READERS: dict[str, Callable[[str], object]] = {
     "is_whole": lambda text: is_whole(text, ("Ada",)),
     "personal_data": lambda text: personal_data.find(text, Safety().personal_data, ()),
     "toxicity": toxicity.parts,
-    "stray_mark": control_marks.stray_mark,
-    "neutral": control_marks.neutral,
-    "scrubbed": credentials.scrubbed,
+    "stray_mark": control_tokens.stray_mark,
+    "neutral": control_tokens.neutral,
+    "scrubbed": redaction.scrubbed,
     "prose": language.prose,
     "languages_named": language.languages_named,
-    "sentence": normalise.sentence,
-    "paragraphs": normalise.paragraphs,
-    "object_in": replies.object_in,
-    "verdict": lambda text: (verdict.parse_verdict(text), verdict.parse_final_score(text)),
-    "expected_score": lambda text: verdict.expected_score([TokenChoice(text, {"4": -0.1})], 4),
+    "sentence": normalize.sentence,
+    "paragraphs": normalize.paragraphs,
+    "object_in": json_reply.object_in,
+    "verdict": lambda text: (verdict_parsing.parse_verdict(text), verdict_parsing.parse_final_score(text)),
+    "expected_score": lambda text: verdict_parsing.expected_score([TokenChoice(text, {"4": -0.1})], 4),
     "verifiable": lambda text: failed_checks(CHECKS, text),
     "rubric": lambda text: rubric.fill(rubric.read_rubric("T", text), text, text, text, [text]),
-    "dataset card": lambda text: (card.cell(text), card.fenced(text)),
+    "dataset card": lambda text: (dataset_card.cell(text), dataset_card.fenced(text)),
     "legible": legible,
 }
 

@@ -7,16 +7,16 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from factory.evaluation.judge_checks import ORDERED, Judged, Pair, read_pairs, report, verdict
-from factory.evaluation.shares import paired_change, share
-from factory.prompts import load_prompt
-from factory.storage import PROJECT
+from factory.evaluation.judge_check.pairs import ORDERED, Judged, Pair, read_pairs, report, verdict
+from factory.evaluation.proportions import paired_change, share
+from factory.inference.prompts import load_prompt
+from factory.resources import RESOURCES
 
 PAIRS = read_pairs()
 BY_KIND = defaultdict(list)
 for one in PAIRS:
     BY_KIND[one.kind].append(one)
-BENCHMARK = PROJECT / "data" / "benchmark"
+BENCHMARK = RESOURCES / "data" / "benchmark"
 
 
 def plain(text: str) -> list[str]:
@@ -57,7 +57,7 @@ def test_each_kind_has_its_tasks():
 
 
 def test_no_persona_is_one_of_the_benchmark_or_of_the_samples():
-    samples = [json.loads(line)["persona"] for line in (PROJECT / "data" / "personas.jsonl").read_text().splitlines()]
+    samples = [json.loads(line)["persona"] for line in (RESOURCES / "data" / "personas.jsonl").read_text().splitlines()]
     known = {tuple(plain(text)) for text in [*samples, *json.loads((BENCHMARK / "personas.json").read_text())]}
     assert known.isdisjoint(tuple(plain(one.persona)) for one in PAIRS)
 

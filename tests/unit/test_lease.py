@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from factory import lease, storage
 from factory.errors import UserError
-from factory.lease import LEASE, STALE_S, Holder, held
+from factory.storage import file_io, run_lock
+from factory.storage.run_lock import LEASE, STALE_S, Holder, held
 
 HOLD = """
 import sys, time
@@ -37,15 +37,15 @@ def elsewhere() -> Holder:
 
 
 def leave(place: str, holder: Holder) -> None:
-    storage.write_bytes(f"{place}/{LEASE}", json.dumps(asdict(holder)).encode())
+    file_io.write_bytes(f"{place}/{LEASE}", json.dumps(asdict(holder)).encode())
 
 
 def left(place: str) -> dict:
-    return json.loads(storage.read_bytes(f"{place}/{LEASE}"))
+    return json.loads(file_io.read_bytes(f"{place}/{LEASE}"))
 
 
 def mine() -> Holder:
-    return Holder("mine", "here", lease._machine(), os.getpid(), lease._born(os.getpid()), time.time())
+    return Holder("mine", "here", run_lock._machine(), os.getpid(), run_lock._born(os.getpid()), time.time())
 
 
 @pytest.mark.parametrize("where", ["local", "memory"])
@@ -63,7 +63,7 @@ def test_a_second_run_is_refused_in_one_line_until_the_first_ends(where, tmp_pat
 def test_a_run_that_fails_lets_go(place):
     with pytest.raises(ZeroDivisionError), held(place):
         raise ZeroDivisionError
-    assert not storage.exists(f"{place}/{LEASE}")
+    assert not file_io.exists(f"{place}/{LEASE}")
 
 
 def test_a_killed_process_leaves_a_local_output_free(tmp_path):
@@ -102,12 +102,12 @@ def test_a_run_elsewhere_is_named_with_when_it_counts_no_more_and_how_to_overrid
 )
 def test_a_stale_lease_and_that_of_a_dead_process_of_this_machine_are_taken_over(place, elsewhere, changed):
     if "machine" in changed:
-        changed["machine"] = lease._machine()
+        changed["machine"] = run_lock._machine()
     leave(place, replace(elsewhere, **changed))
     with held(place):
         assert left(place)["pid"] == os.getpid()
         assert left(place)["run"] != "other"
-    assert not storage.exists(f"{place}/{LEASE}")
+    assert not file_io.exists(f"{place}/{LEASE}")
 
 
 def test_a_living_process_of_this_machine_is_not_taken_over(place):
@@ -118,7 +118,7 @@ def test_a_living_process_of_this_machine_is_not_taken_over(place):
 
 def test_a_process_that_was_killed_and_not_yet_reaped_is_dead(elsewhere):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    running = replace(elsewhere, machine=lease._machine(), pid=process.pid, born=lease._born(process.pid))
+    running = replace(elsewhere, machine=run_lock._machine(), pid=process.pid, born=run_lock._born(process.pid))
     assert not running.is_dead()
     process.kill()
     deadline = time.monotonic() + 10
@@ -129,7 +129,7 @@ def test_a_process_that_was_killed_and_not_yet_reaped_is_dead(elsewhere):
 
 
 def test_what_is_no_lease_holds_nothing(place):
-    storage.write_bytes(f"{place}/{LEASE}", b"{}")
+    file_io.write_bytes(f"{place}/{LEASE}", b"{}")
     with held(place):
         pass
 
@@ -157,16 +157,16 @@ def test_a_run_that_was_taken_over_ends_with_one_line_and_leaves_the_others_leas
 def test_an_interrupt_by_hand_stays_one(place):
     with pytest.raises(KeyboardInterrupt), held(place):
         signal.raise_signal(signal.SIGINT)
-    assert not storage.exists(f"{place}/{LEASE}")
+    assert not file_io.exists(f"{place}/{LEASE}")
 
 
 def test_a_file_is_created_by_one_writer_alone(place):
-    assert storage.create_bytes(f"{place}/x", b"1")
-    assert not storage.create_bytes(f"{place}/x", b"2")
-    assert storage.read_if_there(f"{place}/x") == b"1"
-    assert storage.read_if_there(f"{place}/y") is None
+    assert file_io.create_bytes(f"{place}/x", b"1")
+    assert not file_io.create_bytes(f"{place}/x", b"2")
+    assert file_io.read_if_there(f"{place}/x") == b"1"
+    assert file_io.read_if_there(f"{place}/y") is None
 
 
 def test_the_lock_file_stays_out_of_the_way_of_the_tables(tmp_path):
     with held(str(tmp_path)):
-        assert [path.name for path in Path(tmp_path).iterdir()] == [lease.LOCK]
+        assert [path.name for path in Path(tmp_path).iterdir()] == [run_lock.LOCK]

@@ -2,12 +2,13 @@
 
 import pytest
 
-from factory import head, storage
-from factory.cluster import jobs, local
+from factory.cluster import jobs, local_cluster
 from factory.cluster.timeline import Life, most_at_once, timeline
 from factory.errors import ConfigError
+from factory.resources import RESOURCES
+from factory.runtime import ray_head
 
-GOOD = local.FILE.read_text()
+GOOD = local_cluster.FILE.read_text()
 
 
 @pytest.mark.parametrize(
@@ -23,13 +24,13 @@ def test_a_wrong_line_of_the_local_clusters_file_is_named(line, instead, told, t
     path = tmp_path / "local.yaml"
     path.write_text(GOOD.replace(line, instead, 1))
     with pytest.raises(ConfigError, match=told):
-        local.read(path)
+        local_cluster.read(path)
 
 
 def test_rays_own_check_of_a_cluster_file_takes_what_the_autoscaler_is_given():
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    config = local.autoscaling_config(local.read(), "127.0.0.1:6379", "/tmp/x")
+    config = local_cluster.autoscaling_config(local_cluster.read(), "127.0.0.1:6379", "/tmp/x")
     validate_config(prepare_config(config))
     head_type = config["available_node_types"][config["head_node_type"]]
     assert head_type["resources"]["CPU"] == 0
@@ -50,7 +51,7 @@ def test_a_timeline_shows_who_came_and_went_and_how_many_there_were():
 
 
 def test_what_cannot_be_sent_is_told_before_a_cluster_is_asked(tmp_path):
-    demo = storage.PROJECT / "jobs/configs/demo.yaml"
+    demo = RESOURCES / "jobs/configs/demo.yaml"
     with pytest.raises(ConfigError, match=r"JOB=synthesise: there is no such job; there are .*synthesize"):
         jobs.submit("synthesise", demo, [], "http://127.0.0.1:1", print)
     with pytest.raises(ConfigError, match="there is no such file"):
@@ -64,7 +65,7 @@ def test_what_cannot_be_sent_is_told_before_a_cluster_is_asked(tmp_path):
 def test_without_a_local_cluster_one_is_told_how_to_have_one(monkeypatch, tmp_path):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     with pytest.raises(ConfigError, match="make cluster-up starts one"):
-        local.standing()
+        local_cluster.standing()
 
 
 def test_a_note_of_a_head_that_is_gone_or_whose_number_another_process_has_counts_for_nothing(monkeypatch, tmp_path):
@@ -73,17 +74,17 @@ def test_a_note_of_a_head_that_is_gone_or_whose_number_another_process_has_count
     import psutil
 
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
-    mine = head.Head(os.getpid(), psutil.Process().create_time(), "127.0.0.1:1", "/tmp/none")
-    head.note("cluster", mine)
-    assert head.noted("cluster") == mine
-    head.note("cluster", head.Head(mine.pid, mine.started - 1, mine.address, mine.folder))
-    assert head.noted("cluster") is None
-    head.forget("cluster")
-    assert head.noted("cluster") is None
+    mine = ray_head.Head(os.getpid(), psutil.Process().create_time(), "127.0.0.1:1", "/tmp/none")
+    ray_head.note("cluster", mine)
+    assert ray_head.noted("cluster") == mine
+    ray_head.note("cluster", ray_head.Head(mine.pid, mine.started - 1, mine.address, mine.folder))
+    assert ray_head.noted("cluster") is None
+    ray_head.forget("cluster")
+    assert ray_head.noted("cluster") is None
 
 
 @pytest.mark.parametrize("overrides", [[], ["output=~/x"], ["--limit", "5"]])
 def test_an_output_that_another_machine_would_look_for_elsewhere_is_not_sent(overrides):
-    demo = storage.PROJECT / "jobs/configs/demo.yaml"
+    demo = RESOURCES / "jobs/configs/demo.yaml"
     with pytest.raises(ConfigError, match=r"output is '(runs/demo|~/x)', .*ARGS=output=s3://bucket/prefix"):
         jobs.submit("synthesize", demo, overrides, "http://127.0.0.1:1", print)

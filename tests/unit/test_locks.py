@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from factory.storage import PROJECT
+from factory.resources import RESOURCES
 
 LOCKS = ("cpu", "gpu")
 PACKAGE = re.compile(r"^([a-z0-9._-]+)==(\S+) *(?:;[^\\\n]*)?\\?\n((?:    --hash=\S+ ?\\?\n)*)", re.MULTILINE)
@@ -13,7 +13,7 @@ PACKAGE = re.compile(r"^([a-z0-9._-]+)==(\S+) *(?:;[^\\\n]*)?\\?\n((?:    --hash
 
 def locked(name: str) -> dict[str, tuple[str, list[str]]]:
     """Each package's version and hashes."""
-    text = (PROJECT / "locks" / f"{name}.txt").read_text()
+    text = (RESOURCES / "locks" / f"{name}.txt").read_text()
     found = {
         package: (version, re.findall(r"--hash=(\S+)", hashes)) for package, version, hashes in PACKAGE.findall(text)
     }
@@ -39,7 +39,7 @@ def test_torch_has_the_hash_of_each_python_that_fits():
 def commands(*arguments: str) -> str:
     """What make would do, on a machine without a `.venv`."""
     asked = ["make", "--dry-run", "--always-make", *arguments]
-    ran = subprocess.run(asked, cwd=PROJECT, capture_output=True, text=True, check=True)
+    ran = subprocess.run(asked, cwd=RESOURCES, capture_output=True, text=True, check=True)
     return ran.stdout.replace("\\\n", "")
 
 
@@ -54,7 +54,7 @@ def test_the_set_up_checks_the_hashes(name, tmp_path):
     assert "--require-hashes" in first
     (awk,) = re.findall(r"^awk .*$", told, re.MULTILINE)
     own = awk.replace(".venv/uv.txt", str(tmp_path / "uv.txt"))
-    subprocess.run(own, shell=True, cwd=PROJECT, check=True)
+    subprocess.run(own, shell=True, cwd=RESOURCES, check=True)
     version, hashes = locked(name)["uv"]
     text = (tmp_path / "uv.txt").read_text()
     assert text.startswith(f"uv=={version} ")
@@ -67,7 +67,7 @@ def test_the_lock_is_written_with_hashes():
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_images_check_the_hashes(name):
-    text = (PROJECT / "cluster" / f"Dockerfile.{name}").read_text().replace("\\\n", "")
+    text = (RESOURCES / "cluster" / f"Dockerfile.{name}").read_text().replace("\\\n", "")
     lock = f"locks/{name}.txt"
     (install,) = re.findall(r"uv pip install [^&\n]*--requirement /tmp/run.txt", text)
     for option in ("--require-hashes", f"--constraint {lock}", f"--build-constraint {lock}"):

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from factory import models
 from factory.errors import ModelError
-from factory.models import Located
+from factory.inference import model_files
+from factory.inference.model_files import Located
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 
 def revision(folder) -> str:
-    return models.locate(str(folder)).revision
+    return model_files.locate(str(folder)).revision
 
 
 def test_a_copy_of_a_model_is_the_same_model_wherever_and_whenever(folder, tmp_path):
@@ -56,7 +56,7 @@ def test_weights_that_differ_in_a_hundredth_are_another_model(folder):
 
 
 def test_of_weights_without_end_little_is_read():
-    parts = models._parts(140 * 2**30, models.BLOCKS // 30)
+    parts = model_files._parts(140 * 2**30, model_files.BLOCKS // 30)
     assert parts[0][0] == 0
     assert parts[-1][1] == 140 * 2**30
     assert sum(end - start for start, end in parts) < 2**20
@@ -70,7 +70,7 @@ def test_a_model_on_the_hub_is_pinned_to_its_commit_and_no_other_is():
 @pytest.mark.parametrize("name", ["/no/such/model", "./model", "runs/demo/model"])
 def test_a_folder_that_a_machine_has_not_is_told_with_the_way_out(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the checkout has runs/demo/model after `make demo`
-    for ask in (models.fetch, models.locate):
+    for ask in (model_files.fetch, model_files.locate):
         with pytest.raises(ModelError, match=re.escape(f"{name!r}: no such folder on this machine")) as told:
             ask(name)
         assert "s3://" in str(told.value)
@@ -82,5 +82,5 @@ def test_what_a_killed_download_left_is_cleared_away_by_the_next(tmp_path, monke
     (tmp_path / "bucket-1.abcd").mkdir()
     (tmp_path / "bucket-1.abcd" / "model.safetensors").write_bytes(b"half of it")
     (tmp_path / "bucket-1-tokenizer.abcd").mkdir()
-    models._fetch_once("bucket-1", lambda draft: None)
+    model_files._fetch_once("bucket-1", lambda draft: None)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["bucket-1", "bucket-1-tokenizer.abcd"]

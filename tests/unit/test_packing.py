@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.training.gain import gain, in_both
-from factory.training.order import Order
+from factory.training.data_order import Order
 from factory.training.packing import pack, position_ids, targets
+from factory.training.validation_gain import gain, in_both
 
 LENGTHS = st.lists(st.integers(2, 64), max_size=200)
 

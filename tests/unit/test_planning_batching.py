@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.planning.batching import Lengths, Pace, steps_for, work_for, work_without_tail
-from factory.planning.draws import DRAWS, exactly, range_of, resampled, share
+from factory.planning.uncertainty import DRAWS, exactly, range_of, resampled, share
 
 SAMPLES = st.lists(st.floats(1, 2000), min_size=1, max_size=30)
 

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from factory.config import Gpus, Planning
 from factory.errors import InputError
-from factory.planning.draws import exactly
-from factory.planning.estimate import Estimate, estimate
-from factory.planning.limits import (
+from factory.planning.bottlenecks import (
     BATCH,
     ENGINE,
     READING,
@@ -25,16 +23,18 @@ from factory.planning.limits import (
     exchange_parts,
     total,
 )
+from factory.planning.estimate import Estimate, estimate
 from factory.planning.pilot import Pilot, kind_of
+from factory.planning.plan_text import duration, short, size
 from factory.planning.prices import read_prices
-from factory.planning.rendering import duration, short, size
 from factory.planning.simulate import simulate
-from factory.planning.stages import Crew, Intake, Outline, Pairing, Phase, Stage, Training
 from factory.planning.summary import Summary, summarise
-from factory.planning.training import parameters_of, training_figures, training_parts
-from factory.progress import Progress
+from factory.planning.training_cost import parameters_of, training_figures, training_parts
+from factory.planning.uncertainty import exactly
+from factory.planning.workload import Crew, Intake, Outline, Pairing, Phase, Stage, Training
 from factory.records import Completion, Counts, Profile
-from factory.tables import PROFILES, Table, accepted
+from factory.runtime.progress import Progress
+from factory.storage.tables import PROFILES, Table, accepted
 
 H100S = Crew("vllm", "meta-llama/Meta-Llama-3-70B-Instruct", replicas=4, gpus_a_replica=8, places=256)
 GIVEN = {"profiles": {"output_tokens": 500, "prompt_tokens": 300}, "tokens_a_second": 2000, "startup_seconds": 600}

@@ -7,15 +7,15 @@ import pytest
 
 from factory.config import Chat, OpenAIEngine, RunConfig
 from factory.errors import ModelError
+from factory.inference.prompts import load_prompt
 from factory.playground import conversation as talks
+from factory.playground.chat_models import Speaker
 from factory.playground.conversation import Turn
-from factory.playground.form import Refused, items_of, longest, read_message, read_persona, read_profile
-from factory.playground.limits import Allowance, Allowances, Places
-from factory.playground.replies import legible
-from factory.playground.speakers import Speaker
-from factory.playground.stage import Scene, Session, Stage
-from factory.playground.votes import Vote, counts_of, keep, open_table
-from factory.prompts import load_prompt
+from factory.playground.profile_form import Refused, items_of, longest, read_message, read_persona, read_profile
+from factory.playground.rate_limits import Allowance, Allowances, Places
+from factory.playground.session_controller import Scene, Session, Stage
+from factory.playground.streaming import legible
+from factory.playground.votes_table import Vote, counts_of, keep, open_table
 from factory.records import Completion, ProfileFields
 from factory.synthesis.instructions import read_instruction
 from factory.synthesis.personas import read_persona as synthesis_persona

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.errors import PromptError
-from factory.prompts import load_prompt
+from factory.inference.prompts import load_prompt
 
 GOOD = "---\nid: greet\nversion: 1\ninputs: [name]\noutput: text\n---\n# system\nBe kind.\n# user\nHello {{ name }}\n"
 

@@ -5,8 +5,8 @@ import pytest
 from factory.evaluation.answers import answer_ids
 from factory.evaluation.judging import Protocol, judgement_ids, parse_judgement, render_judgement
 from factory.evaluation.rubric import read_rubric
-from factory.evaluation.yardsticks import yardstick_ids
-from factory.prompts import load_prompt
+from factory.evaluation.score_examples import yardstick_ids
+from factory.inference.prompts import load_prompt
 from factory.records import Completion, Judgement, Reject, content_id
 
 TASK = "Expected Action"

@@ -6,9 +6,9 @@ import pytest
 
 from factory.config import RunConfig
 from factory.planning.prices import read_prices
-from factory.report.costs import costs
-from factory.report.page_reading import Found
-from factory.tables import Table
+from factory.report.sections.costs import costs
+from factory.run_output.folder import Found
+from factory.storage.tables import Table
 
 TOKENS = {"prompt_tokens": 2_000_000, "output_tokens": 1_000_000}
 VLLM = {"engine": "vllm", "model": {"ref": "m"}, "started": "at nine", "versions": {"vllm": "1"}}

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 
 from factory.config import Safety
-from factory.report import safety
-from factory.report.balance import asks_nothing, shown_balance
-from factory.report.counting import ProfileCounts
-from factory.report.page_gathering import gather
-from factory.report.page_reading import open_folder
-from factory.report.stereotypes import fightin_words, stereotype_pairs
+from factory.report.gather import gather
+from factory.report.profile_counts import ProfileCounts
+from factory.report.sections import people
+from factory.report.sections.balance import asks_nothing, shown_balance
+from factory.report.sections.stereotypes import fightin_words, stereotype_pairs
+from factory.run_output.folder import open_folder
 from tests.made_run import make_run
 
 WORDS = [f"trait{letter}{other}" for letter in "abcdefghij" for other in "klmnopqrst"]
@@ -121,7 +121,7 @@ def test_too_few_characters_tell_nothing():
 def test_the_gate_tells_what_was_asked_and_left_out(tmp_path):
     folder = open_folder(make_run(str(tmp_path / "run")), "make synthesize")
     sample = gather(folder, str, cast=30)
-    told = safety.shown_gate(folder, sample)
+    told = people.shown_gate(folder, sample)
     assert told["finished"]
     assert told["settings"]["toxicity"] == 0.9
     curated = {name: one for name, one in folder.tables.items() if name.startswith("curated/")}
@@ -130,8 +130,8 @@ def test_the_gate_tells_what_was_asked_and_left_out(tmp_path):
         assert one["examples"]
         assert all("Feed it" not in example["found"] for example in one["examples"])
     assert len(sample.cast) == 30
-    assert safety.shown_stereotypes(sample.cast, Safety(), str)["cast"] == 30
-    gender, *_ = safety.shown_balances(sample.profiles, str)
+    assert people.shown_stereotypes(sample.cast, Safety(), str)["cast"] == 30
+    gender, *_ = people.shown_balances(sample.profiles, str)
     assert gender["everyone"] == sample.profiles.tally.ok > gender["unasked"] > 0
 
 
@@ -139,6 +139,6 @@ def test_without_curation_or_profiles_there_is_nothing_to_tell(tmp_path):
     folder = open_folder(make_run(str(tmp_path / "run")), "make synthesize")
     folder.tables = {name: one for name, one in folder.tables.items() if name == "personas"}
     sample = gather(folder, str)
-    assert safety.shown_gate(folder, sample) == {}
-    assert safety.shown_balances(ProfileCounts(), str) == []
-    assert safety.shown_stereotypes(sample.cast, Safety(), str) == {}
+    assert people.shown_gate(folder, sample) == {}
+    assert people.shown_balances(ProfileCounts(), str) == []
+    assert people.shown_stereotypes(sample.cast, Safety(), str) == {}

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.credentials import scrubbed
-from factory.evaluation.published import published
-from factory.report import dialogues, evaluation, overview, profiles, training
-from factory.report.counting import OTHERS, most
-from factory.report.page import as_json, render
-from factory.report.page_gathering import Case, Sample
-from factory.report.sampling import CASES, Lowest, Place, Refused, Speakers, Tally, tally
-from factory.report.texts import clipped
+from factory.evaluation.paper_scores import published
+from factory.report.excerpts import clipped
+from factory.report.gather import Case, Sample
+from factory.report.html import as_json, render
+from factory.report.profile_counts import OTHERS, most
+from factory.report.row_sample import CASES, Lowest, Place, Refused, Speakers, Tally, tally
+from factory.report.sections import dialogues, overview, profiles, scores, training_curves
+from factory.text.redaction import scrubbed
 from tests.made_scores import scores_of
 
 
@@ -163,8 +163,8 @@ def test_curves_are_thinned_while_they_come_in():
         yield {"kind": "validation", "step": 0, "loss": 3.0, "dialogues": 4}
         yield {"kind": "step", "step": "x"}
 
-    curve, validations, other = training.read_curves(rows())
-    assert len(curve.points) <= 2 * training.MOST_POINTS
+    curve, validations, other = training_curves.read_curves(rows())
+    assert len(curve.points) <= 2 * training_curves.MOST_POINTS
     assert (curve.steps, curve.tokens, curve.points[-1][0], other) == (20_000, 200_000, 20_000, 1)
     assert {point[1] for point in curve.points} == {2.0}
     assert validations == [[0, 3.0, 4]]
@@ -172,7 +172,7 @@ def test_curves_are_thinned_while_they_come_in():
 
 def test_scores_stand_beside_the_papers():
     notes: list[str] = []
-    shown = evaluation.shown_scores(scores_of(8), published, notes.append)
+    shown = scores.shown_scores(scores_of(8), published, notes.append)
     assert not notes
     assert [task["short"] for task in shown["tasks"]] == ["EA", "TC", "LH", "PC", "AJ", "PScore"]
     assert list(shown["candidates"][0]["by"]) == ["all", "judge-a", "judge-b"]
@@ -182,13 +182,13 @@ def test_scores_stand_beside_the_papers():
 
 def test_scores_of_another_shape_are_noted():
     notes: list[str] = []
-    assert evaluation.shown_scores({"tasks": ["a"]}, published, notes.append) == {}
+    assert scores.shown_scores({"tasks": ["a"]}, published, notes.append) == {}
     assert "scores.json" in notes[0]
-    assert evaluation.shown_scores({}, published, notes.append) == {}
+    assert scores.shown_scores({}, published, notes.append) == {}
 
 
 def test_best_and_worst_answers_do_not_meet():
-    few = evaluation.Answers("tuned")
+    few = scores.Answers("tuned")
     for number in range(5):
         few.add(f"q{number}", {"a": number % 5 + 1, "b": number % 5 + 1})
     found = few.extremes()

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.errors import InputError, StorageError
-from factory.exchange import BYTES_A_SPILL
-from factory.synthesis import formats, opening
-from factory.synthesis.formats import RawRow
+from factory.storage.shuffle import BYTES_A_SPILL
+from factory.synthesis import input_formats, opening
+from factory.synthesis.input_files import FILES_A_TASK, check_column, find_files, read_rows, tasks_of
+from factory.synthesis.input_formats import RawRow
 from factory.synthesis.opening import SourceFile
-from factory.synthesis.sources import FILES_A_TASK, check_column, find_files, read_rows, tasks_of
 
 PUBLIC_DATA = Path(__file__).parents[3] / "shared" / "data"
 PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -87,7 +87,7 @@ def test_a_json_array_comes_back_through_a_window_of_any_size(scratch, rows, win
     path = scratch / "window.json"
     path.write_text(json.dumps(rows, indent=indent))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "WINDOW", window)
+        patch.setattr(input_formats, "WINDOW", window)
         assert values(path) == rows
 
 
@@ -261,7 +261,7 @@ def test_a_key_that_stands_twice_is_an_error_of_the_row(tmp_path, wrap):
             RawRow(0, None, "duplicate_key", f"{place}: key '{key}' appears twice: {text}")
         ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "WINDOW", 20)
+        patch.setattr(input_formats, "WINDOW", 20)
         path = write(tmp_path / "a.json", '[1, {"a": 1, "a": "abcdefghijklmnopqrst"}, 2]')
         assert [row.error for row in read_rows(path)] == ["", "duplicate_key", ""]
 
@@ -385,7 +385,7 @@ def test_a_very_long_line_is_one_row(tmp_path, suffix, frame, size):
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".txt", ".jsonl.zst"])
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(opening, "REQUEST_BYTES", 2**16)
-    monkeypatch.setattr(formats, "WINDOW", 2**16)
+    monkeypatch.setattr(input_formats, "WINDOW", 2**16)
     line, count = json.dumps("x" * 998) + "\n", 4_000
     lines = "[" + ",".join([line] * count) + "]" if suffix == ".json" else line * count
     packed = zstandard.compress(lines.encode()) if suffix.endswith(".zst") else lines.encode()
@@ -407,8 +407,8 @@ def test_lines_over_the_bound_are_rejected_rows(scratch, lengths, bound, ended):
     lines = ["x" * length for length in lengths]
     path = write(scratch / "long.txt", "\n".join(lines) + "\n" * ended)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "ROW_BYTES", bound)
-        patch.setattr(formats, "WINDOW", 7)
+        patch.setattr(input_formats, "ROW_BYTES", bound)
+        patch.setattr(input_formats, "WINDOW", 7)
         rows = list(read_rows(path))
     kept = [(number, line) for number, line in enumerate(lines) if line]
     assert [row.row for row in rows] == [number for number, _ in kept]
@@ -428,8 +428,8 @@ def test_elements_over_the_bound_are_rejected_rows(scratch, rows, bound, window,
     path = write(scratch / "long.json", text)
     lengths = [len(raw) for raw in raw_elements(text)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "ROW_BYTES", bound)
-        patch.setattr(formats, "WINDOW", window)
+        patch.setattr(input_formats, "ROW_BYTES", bound)
+        patch.setattr(input_formats, "WINDOW", window)
         found = list(read_rows(path))
     assert [(row.row, row.error) for row in found] == [
         (number, "too_long" if length > bound else "") for number, length in enumerate(lengths)
@@ -461,7 +461,7 @@ def test_csv_records_over_the_bound_are_rejected_rows(scratch, rows, bound, quot
         raws.append(text.getvalue())
     path = write(scratch / "long.csv", "persona,n\r\n" + "".join(raws))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "ROW_BYTES", bound)
+        patch.setattr(input_formats, "ROW_BYTES", bound)
         found = list(read_rows(path))
     assert len(found) == len(rows)
     for row, raw, (persona, n) in zip(found, raws, rows, strict=True):
@@ -476,7 +476,7 @@ def test_csv_records_over_the_bound_are_rejected_rows(scratch, rows, bound, quot
 def test_a_line_of_gigabytes_takes_no_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "REQUEST_BYTES", 2**16)
     for name in ("ROW_BYTES", "WINDOW"):
-        monkeypatch.setattr(formats, name, 2**16)
+        monkeypatch.setattr(input_formats, name, 2**16)
     for suffix, before, after in [
         (".jsonl", '"a"\n', '\n"b"'),
         (".txt", "a\n", "\nb"),
@@ -597,7 +597,7 @@ def test_an_array_with_a_stray_character_is_refused_just_where_json_refuses_it(s
     text = text[:at] + stray + text[at + 1 :]
     path = write(scratch / "stray.json", text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "WINDOW", window)
+        patch.setattr(input_formats, "WINDOW", window)
         try:
             expected = json.loads(text)
         except ValueError:
@@ -607,7 +607,7 @@ def test_an_array_with_a_stray_character_is_refused_just_where_json_refuses_it(s
 
 
 def test_an_array_that_is_invalid_early_is_not_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "WINDOW", 1000)
+    monkeypatch.setattr(input_formats, "WINDOW", 1000)
     path = write(tmp_path / "a.json", '[1, {"a": oh no}' + ", 2" * 1_000_000 + "]")
     tracemalloc.start()
     try:
@@ -647,7 +647,7 @@ def test_a_csv_quote_that_is_never_closed_is_told_and_bounded(tmp_path, monkeypa
     assert rows_before_the_error(path, "a record from line 3 on does not end.*close its quote") == [
         {"x": "1", "y": "2"}
     ]
-    monkeypatch.setattr(formats, "ROW_BYTES", 1000)
+    monkeypatch.setattr(input_formats, "ROW_BYTES", 1000)
     path = write(tmp_path / "b.csv", 'x,y\n1,2\n3,"4\n' + "5,6\n" * 1000)
     assert len(rows_before_the_error(path, "from line 3 on does not end")) == 1
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from factory.config import Strategy
-from factory.prompts import load_prompt
+from factory.inference.prompts import load_prompt
 from factory.records import Completion, Dialogue, Message, Profile, ProfileFields, Reject, Request
 from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.profiles import parse_profile, render_profile

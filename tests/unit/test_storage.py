@@ -1,7 +1,7 @@
 import pytest
 
-from factory import storage
 from factory.errors import StorageError
+from factory.storage import file_io
 
 
 @pytest.mark.parametrize("below", ["", "/run", "/a/b"])
@@ -10,6 +10,6 @@ def test_a_link_that_leads_to_no_folder_is_told(tmp_path, target, below):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / target)
     with pytest.raises(StorageError, match="a file stands where a folder is needed; choose another path"):
-        storage.check_writable(f"{tmp_path}/link{below}")
+        file_io.check_writable(f"{tmp_path}/link{below}")
     with pytest.raises(StorageError, match="choose another path"):
-        storage.write_bytes(f"{tmp_path}/link{below}/0.parquet", b"")
+        file_io.write_bytes(f"{tmp_path}/link{below}/0.parquet", b"")

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import exchange as exchanging
 from factory.errors import DamagedError, StorageError, TableError
-from factory.exchange import Exchange, runs_of
-from factory.normalise import shortened
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, key_of
-from factory.storage import check_writable, write_bytes
-from factory.synthesis.duplicates import drop_duplicates
+from factory.storage import shuffle as exchanging
+from factory.storage.file_io import check_writable, write_bytes
+from factory.storage.shuffle import Exchange, runs_of
+from factory.storage.tables import DETAIL_CHARACTERS, DIALOGUES, PERSONAS, Table, accepted, fingerprint_of, rejected
+from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.personas import read_persona
-from factory.tables import DETAIL_CHARACTERS, DIALOGUES, PERSONAS, Table, accepted, fingerprint_of, rejected
+from factory.text.normalize import shortened
 
 
 def persona_row(text: str, row: int, source: int = 0) -> dict:

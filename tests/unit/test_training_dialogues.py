@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from factory.chat import ChatTokenizer
 from factory.errors import ModelError
+from factory.inference.chat_template import ChatTokenizer
 from factory.records import Message, Reject
 from factory.training.dialogue import TEMPLATES, tokenize
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from factory.evaluation.verifiable import Check, Verifiable, failed_checks, followed, read_verifiable
-from factory.storage import PROJECT
+from factory.evaluation.general_ability.ifeval import Check, Verifiable, failed_checks, followed, read_verifiable
+from factory.resources import RESOURCES
 
 VERIFIABLE = read_verifiable()
-DATA = PROJECT / "data"
+DATA = RESOURCES / "data"
 FILLER = "moon "
 """Holds nothing that an instruction forbids."""
 

@@ -11,7 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from factory.web_guard import BodyLimit, allowed_hosts, one_client, shut_out_other_sites
+from factory.serving.request_guard import BodyLimit, allowed_hosts, one_client, shut_out_other_sites
 
 AT = "http://127.0.0.1:7860"
 OWN = "127.0.0.1:7860"

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import yaml12
-from factory.config import RunConfig
-from factory.config_file import checked, load_config
+from factory.config import RunConfig, yaml12
+from factory.config.loading import checked, load_config
 from factory.errors import ConfigError
 
 GOOD = "output: runs/x\nengine: {kind: scripted}\npersonas: {source: data/personas.jsonl}\n"

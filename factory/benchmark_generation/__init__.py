@@ -1,0 +1,1 @@
+"""A new PersonaGym benchmark out of personas: settings, then questions for each task, then the benchmark's folder."""

@@ -1,0 +1,50 @@
+"""What making a benchmark would do."""
+
+from collections.abc import Sequence
+
+from rich.table import Table as Grid
+
+from factory.benchmark_generation.generation_steps import check_prompts, settings_on_offer
+from factory.config import RunConfig
+from factory.personagym import TASKS
+from factory.runtime.progress import Progress
+from factory.storage import file_io
+
+
+def plan(
+    config: RunConfig, personas: int | None, exact: bool, model: str, notes: Sequence[str], progress: Progress
+) -> None:
+    """Check prompts, settings and output, and print personas, calls and model.
+
+    Args:
+        config: the run's settings.
+        personas: how many there are, None where that is not known.
+        exact: whether they were counted.
+        model: the engine's model in words.
+        notes: what could not be reached.
+        progress: where it is printed.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    check_prompts(config)
+    file_io.check_writable(config.output)
+    making = config.benchmark
+    grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("table", "personas", "calls", "of each"):
+        grid.add_column(column, justify="left" if column in ("table", "of each") else "right")
+
+    def about(number: int) -> str:
+        return "unknown" if personas is None else f"{number:,}" if exact else f"about {number:,}"
+
+    rows = personas or 0
+    picked = f"{making.settings_a_persona} of {len(settings_on_offer())} settings"
+    grid.add_row("settings", about(rows), about(rows), picked)
+    grid.add_row(
+        "questions", about(rows), about(rows * len(TASKS)), f"{making.questions_a_task} for each of {len(TASKS)} tasks"
+    )
+    progress.show(grid)
+    progress.say(f"Engine: {config.engine.kind}, model {model}")
+    progress.say(f"Output: {config.output} (can be written)")
+    for note in notes:
+        progress.say(f"Not checked from here: {note}")

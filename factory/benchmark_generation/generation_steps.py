@@ -1,0 +1,129 @@
+"""The steps that make a new benchmark, each from one finished table to the next.
+
+    personas ──► settings ──► tasks, five rows a persona ──► questions
+
+`made_benchmark` writes the folder in PersonaGym's layout.
+"""
+
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from factory.benchmark_generation.question_prompts import (
+    parse_questions,
+    parse_settings,
+    questions_ids,
+    render_questions,
+    render_settings,
+    settings_ids,
+)
+from factory.config import RunConfig
+from factory.errors import ConfigError
+from factory.inference.generation_step import Engine, Lane, Step, run_lanes
+from factory.inference.locate import locate_model
+from factory.inference.model_files import Located
+from factory.inference.prompts import load_prompt
+from factory.personagym import BUILT_IN, TASKS, read_texts
+from factory.records import Counts
+from factory.runtime import metrics
+from factory.runtime.build_table import build_table, identity, map_shards
+from factory.runtime.progress import Progress
+from factory.storage import file_io
+from factory.storage.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, PERSONA_TASKS, Table
+
+TABLES = "benchmark-making"
+"""Apart from the benchmark's own folder, which a changed setting moves aside by itself."""
+PROMPTS = ("benchmark-settings", "benchmark-questions")
+
+
+def check(config: RunConfig) -> None:
+    """Check prompts, settings and the engine's model.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    check_prompts(config)
+    locate_model(config.engine)
+
+
+def check_prompts(config: RunConfig) -> None:
+    """Check prompts and settings.
+
+    Raises:
+        PromptError: a prompt cannot be read.
+        ConfigError: a persona is to have more settings than there are.
+    """
+    for name in PROMPTS:
+        load_prompt(name, config.prompts_dir)
+    offered, count = settings_on_offer(), config.benchmark.settings_a_persona
+    if count > len(offered):
+        raise ConfigError(f"benchmark.settings_a_persona is {count}, but there are {len(offered)} settings; lower it")
+
+
+def settings_on_offer() -> list[str]:
+    """The places and occasions to pick from."""
+    return read_texts(file_io.join(BUILT_IN, "settings.json"))
+
+
+def choose_settings(config: RunConfig, model: Located, personas: Table, progress: Progress) -> Table:
+    """Every persona to the settings of its questions, or a reject."""
+    prompt = load_prompt("benchmark-settings", config.prompts_dir)
+    offered, count = settings_on_offer(), config.benchmark.settings_a_persona
+    step = Step(
+        schema=PERSONA_SETTINGS,
+        prompt=prompt.ref,
+        render=partial(render_settings, prompt, offered, count),
+        parse=partial(parse_settings, offered, count),
+        ids=settings_ids,
+    )
+    table = Table(config.output, f"{TABLES}/settings")
+    settings = {"offered": offered, "settings_a_persona": count}
+    run_lanes([Lane(step, personas, table, settings, _engine(config, model))], progress)
+    return table
+
+
+def write_questions(config: RunConfig, model: Located, settings: Table, progress: Progress) -> Table:
+    """Every persona with settings to the questions of each task, or a reject a task."""
+    prompt, count = load_prompt("benchmark-questions", config.prompts_dir), config.benchmark.questions_a_task
+    step = Step(
+        schema=PERSONA_QUESTIONS,
+        prompt=prompt.ref,
+        render=partial(render_questions, prompt, count),
+        parse=partial(parse_questions, count),
+        ids=questions_ids,
+    )
+    table, work = Table(config.output, f"{TABLES}/questions"), _tasks(settings, progress)
+    run_lanes([Lane(step, work, table, {"questions_a_task": count}, _engine(config, model))], progress)
+    return table
+
+
+def _engine(config: RunConfig, model: Located) -> Engine:
+    return Engine(config.engine, config.benchmark.sampling, config.seed, model)
+
+
+def _tasks(settings: Table, progress: Progress) -> Table:
+    """Every persona with settings once a task; a shard of settings becomes one of tasks."""
+    table = Table(settings.output, f"{TABLES}/tasks")
+    decided = {"settings": identity(settings), "tasks": list(TASKS)}
+    rows = (settings.manifest() or {})["ok"] * len(TASKS)
+
+    def expand() -> Counts:
+        counts = Counts()
+        for row in map_shards(settings, partial(_expand, settings, table)):
+            part = Counts(ok=row["rows"])
+            counts += part
+            progress.advance(part)
+            metrics.count(table.name, part)
+        return counts
+
+    build_table(table, decided, rows, expand, progress)
+    return table
+
+
+def _expand(settings: Table, tasks: Table, shard: dict[str, Any]) -> dict[str, Any]:
+    rows = settings.read(shard["shard"], [*PERSONA_TASKS.names[:-1], "status"]).to_pylist()
+    expanded = [row | {"task": task} for row in rows if row["status"] == "ok" for task in TASKS]
+    if expanded:
+        tasks.write_arrow(shard["shard"], pa.Table.from_pylist(expanded, schema=PERSONA_TASKS))
+    return {"rows": len(expanded)}

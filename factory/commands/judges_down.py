@@ -1,0 +1,11 @@
+"""End the fleet of judges that `judges_up.py` left: its head on this machine, or its deployments on RAY_ADDRESS.
+
+character-factory judges-down
+"""
+
+from factory.serving.persistent_fleet import bring_down
+
+
+def run() -> None:
+    """Run the command."""
+    print(bring_down())

@@ -1,0 +1,61 @@
+"""Tables that changed settings archived, with their size; with --yes they are deleted.
+
+character-factory prune demo [--yes] [section.key=value ...]
+"""
+
+from rich.table import Table as Grid
+
+from factory.cli import Parser, with_absolute_paths
+from factory.inference import model_files
+from factory.runtime.progress import Progress
+from factory.storage import archive, file_io, folder_moves, run_lock
+from factory.storage.tables import MANIFEST, SETTINGS, Table
+
+
+def run() -> None:
+    """Read the command line, and list what was set aside; delete it where that is asked for.
+
+    Raises:
+        UserError: the config is wrong, or the output cannot be read, or a run works on it.
+    """
+    parser = Parser(__doc__)
+    parser.add_argument("--yes", action="store_true", help="delete what is listed")
+    arguments, config = parser.parse()
+    output = with_absolute_paths(config).output
+    progress = Progress()
+    if not file_io.sizes(file_io.join(output, archive.FOLDER)):
+        progress.say(f"Nothing is set aside in {output}")
+    elif not arguments.yes:
+        _, whole = _list(output, progress)
+        progress.say(f"{whole}; --yes deletes it, and then these settings are paid for again")
+    else:
+        with run_lock.held(output):
+            for name in file_io.list_names(file_io.join(output, archive.FOLDER), ""):
+                # A kill may have left the mark here by which a table that was taken back is whole.
+                folder_moves.settle(output, f"{archive.FOLDER}/{name}", MANIFEST)
+            names, whole = _list(output, progress)
+            for name in names:
+                folder = file_io.join(output, archive.FOLDER, name)
+                # These first: the rest of a folder must not come back.
+                for document in (MANIFEST, model_files.MANIFEST, SETTINGS):
+                    file_io.delete_file(file_io.join(folder, document))
+                file_io.delete_folder(folder)
+        progress.say(f"Deleted {whole}")
+
+
+def _list(output: str, progress: Progress) -> tuple[list[str], str]:
+    """Show what is set aside; returns the names of the folders, and the size of all."""
+    sizes = file_io.sizes(file_io.join(output, archive.FOLDER))
+    names = sorted({name.partition("/")[0] for name in sizes})
+    grid = Grid(title="Set aside", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("folder", "rows", "MB", "finished"):
+        grid.add_column(column, justify="right" if column in ("rows", "MB") else "left")
+    for name in names:
+        table = Table(output, f"{archive.FOLDER}/{name}")
+        size = sum(bytes_ for path, bytes_ in sizes.items() if path.startswith(f"{name}/"))
+        finished = (
+            "yes" if f"{name}/{model_files.MANIFEST}" in sizes else (table.manifest() or {}).get("finished", "no")
+        )
+        grid.add_row(table.name, f"{table.rows_written():,}", f"{size / 1e6:,.1f}", str(finished))
+    progress.show(grid)
+    return names, f"{sum(sizes.values()) / 1e6:,.1f} MB in {file_io.join(output, archive.FOLDER)}"

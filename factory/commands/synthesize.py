@@ -1,0 +1,24 @@
+"""Personas and instructions to profiles and character-driven dialogues.
+
+character-factory synthesize demo [section.key=value ...]
+"""
+
+from factory.job import Job, run_job
+from factory.synthesis import steps
+from factory.synthesis.dry_run import check, plan
+
+
+def synthesize(job: Job) -> None:
+    """The way of the data, from top to bottom."""
+    model = job.model()
+    personas = steps.take_personas(job.config, job.progress)
+    corpora = [steps.take_instructions(job.config, corpus, job.progress) for corpus in job.config.instructions]
+    job.confirm()  # whether other files hold other rows is known now
+    profiles = steps.make_profiles(job.config, model, personas, job.progress)
+    work = [steps.assign(job.config, corpus, profiles, job.progress) for corpus in corpora]
+    steps.make_dialogues(job.config, model, work, job.progress)
+
+
+def run() -> None:
+    """Run the command."""
+    run_job(synthesize, check, plan, __doc__, opens=synthesize)

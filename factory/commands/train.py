@@ -1,0 +1,27 @@
+"""Curated dialogues to a role-playing model: Ray Train, DeepSpeed ZeRO, a Hugging Face folder.
+
+character-factory train demo [section.key=value ...]
+"""
+
+from factory.inference import model_files
+from factory.job import Job, run_job
+from factory.training.dry_run import check, plan
+
+
+def pack_and_train(job: Job) -> None:
+    """Pack, train, export."""
+    from factory.training.driver import train  # torch takes seconds: what is wrong is told before
+
+    train(job.config, model_files.locate(job.config.training.base_model), job.progress)
+
+
+def opens(job: Job) -> None:
+    """Open the tables."""
+    from factory.training.driver import open_table
+
+    open_table(job.config, model_files.locate(job.config.training.base_model), job.progress)
+
+
+def run() -> None:
+    """Run the command."""
+    run_job(pack_and_train, check, plan, __doc__, opens=opens)

@@ -1,0 +1,172 @@
+"""A config file and overrides to the tree of settings, with errors that a person can act on.
+
+They name the key, the value and, for an unknown key, the nearest known one.
+"""
+
+import difflib
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from factory.config import RunConfig, checked_place, yaml12
+from factory.errors import ConfigError
+from factory.text.redaction import HIDDEN, redacted, secrets_in
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a YAML config and lay `section.key=value` overrides over it (values are YAML too).
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value is wrong.
+    """
+    return checked(RunConfig, read_config(path, overrides), "config key")
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the keys of a config as they are written, overrides laid over them; no value is checked.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or an override fits nowhere.
+    """
+    tree = read_mapping(path, "config", "output, engine, personas")
+    for override in overrides:
+        _lay_over(tree, override)
+    return tree
+
+
+def place_argument(option: str, value: str) -> str:
+    """Return a place that an option names, filled in as those of a config are.
+
+    Raises:
+        ConfigError: it is no local path and none in a bucket.
+    """
+    try:
+        return checked_place(value)
+    except ValueError as problem:
+        raise ConfigError(f"{option} {_short(value)}: {problem}") from None
+
+
+def read_mapping(path: str | Path, option: str, such_as: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Args:
+        path: the file.
+        option: the command line's name for it, without the hyphens.
+        such_as: some of the keys that belong into it.
+
+    Raises:
+        ConfigError: it is missing, not YAML, or holds something else.
+    """
+    try:
+        tree = yaml12.read(path)
+    except OSError as problem:
+        raise ConfigError(f"{option} {path}: {problem.strerror}; give --{option} an existing YAML file") from None
+    except yaml12.YamlError as problem:
+        raise ConfigError(f"{option} {path}: not YAML: {problem}") from None
+    if not isinstance(tree, dict):
+        held = "nothing" if tree is None else f"a {type(tree).__name__}"
+        raise ConfigError(f"{option} {path}: holds {held}, not a mapping of keys such as {such_as}")
+    return tree
+
+
+Tree = TypeVar("Tree", bound=BaseModel)
+
+
+def checked(model: type[Tree], tree: dict[str, Any], noun: str) -> Tree:
+    """A mapping as a tree of settings.
+
+    Args:
+        model: the tree's root.
+        tree: what a file holds.
+        noun: what one of its keys is called, such as "config key".
+
+    Raises:
+        ConfigError: a key or value is wrong.
+    """
+    try:
+        return model.model_validate(tree)
+    except ValidationError as problem:
+        raise ConfigError("; ".join(_explain(error, model, noun) for error in problem.errors())) from None
+
+
+def _lay_over(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    *sections, last = key.split(".")
+    # Values that may hold a key and its secret are not repeated.
+    shown = _short(f"{key}{equals}{HIDDEN if set(value) & set('{:') else redacted({last: value})[last]}")
+    if not equals or not all([*sections, last]) or len(sections) > yaml12.MAX_DEPTH:
+        raise ConfigError(f"override {shown}: write it as section.key=value")
+    node: Any = tree
+    try:
+        laid = yaml12.parse_value(value)
+        for section in sections:
+            node = node[int(section)] if isinstance(node, list) else node.setdefault(section, {})
+        node[int(last) if isinstance(node, list) else last] = laid
+    except yaml12.YamlError as problem:
+        raise ConfigError(f"override {shown}: the value is not YAML ({problem}); quote it") from None
+    except (TypeError, ValueError, IndexError, AttributeError):
+        raise ConfigError(f"override {shown}: the config has nothing to set at {_short(key)}") from None
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:200]}...")
+
+
+def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
+    unknown = error["type"] == "extra_forbidden"
+    # The tag of a discriminated union stands in pydantic's path but not in the file.
+    path = [part for part in error["loc"][:-1] if part not in _TAGS]
+    path += [part for part in error["loc"][-1:] if part not in _TAGS or unknown]
+    where = ".".join(map(str, path))
+    if unknown:
+        here = _keys_beside(error["loc"], root)
+        near = difflib.get_close_matches(str(error["loc"][-1]), here, n=1)
+        return f"{noun} {where!r} is unknown; " + (
+            f"did you mean {near[0]!r}?" if near else f"known there are {', '.join(here)}"
+        )
+    if error["type"] == "missing":
+        return f"{noun} {where!r} is missing"
+    if error["type"] == "union_tag_not_found":
+        return f"{noun} '{where}.kind' is missing: give one of {', '.join(map(repr, _TAGS))}"
+    if error["type"] == "union_tag_invalid":
+        return f"{noun} '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
+    message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
+    # Somebody may have written the secret in place of its variable, or one that is a number.
+    hidden = where.endswith("_env") or any(secrets_in(error["input"]))
+    value = HIDDEN if hidden else textwrap.shorten(repr(redacted(error["input"])), 100, placeholder=" ...")
+    return f"{noun} {where!r} is {value}: {message}" if where else f"{noun.split()[0]}: {message}"
+
+
+_TAGS = ("vllm", "openai", "scripted", "fleet")
+
+_WAYS_OUT = {
+    "dict_type": "give a section, which has keys of its own",
+    "model_type": "give a section, which has keys of its own",
+    "model_attributes_type": "give a section, which has keys of its own",
+    "tuple_type": "give a list, such as [a, b]",
+    "string_type": "give a text; quote what YAML takes for something else",
+    "string_pattern_mismatch": "give small letters, digits and hyphens",
+    "too_short": "give at least one",
+}
+"""For what pydantic tells in Python's words."""
+
+
+def _keys_beside(loc: Sequence[str | int], root: type[BaseModel]) -> list[str]:
+    """The keys of the section in which the last key of a path stands."""
+    sections: list[type[BaseModel]] = [root]
+    for part in loc[:-1]:
+        if part in _TAGS:
+            sections = [section for section in sections if part in get_args(section.model_fields["kind"].annotation)]
+        elif isinstance(part, str):
+            sections = [inner for section in sections for inner in _sections_in(section.model_fields[part].annotation)]
+    return [name for section in sections for name in section.model_fields]
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _sections_in(inner)

@@ -1,0 +1,1 @@
+"""Rules for dialogues: pure functions that return a reject reason or None."""

@@ -1,0 +1,1 @@
+"""General ability: instruction following and perplexity of a candidate without a persona."""

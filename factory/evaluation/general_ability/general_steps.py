@@ -1,0 +1,74 @@
+"""The tables of general ability: its instructions, and what each candidate makes of them."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from factory.config import RunConfig
+from factory.evaluation.general_ability.items import (
+    general_ids,
+    general_items,
+    instructions_by_id,
+    parse_general,
+    render_general,
+)
+from factory.inference.generation_step import Engine, Lane, Step
+from factory.records import Counts, GeneralItem
+from factory.runtime.build_table import build_table
+from factory.runtime.progress import Progress
+from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, accepted, fingerprint_of, shard_rows_for
+
+NO_PROMPT = "none"
+"""In place of a prompt: the instructions are asked as they are."""
+
+
+def general_table(config: RunConfig, candidate: str) -> Table:
+    """What a candidate makes of the instructions; under `benchmark`, the instructions themselves."""
+    return Table(config.output, f"evaluation/{candidate}/general")
+
+
+def general_lanes(config: RunConfig, engines: Sequence[Engine], progress: Progress) -> list[Lane]:
+    """Every instruction to a result of each candidate, by the engine that answers for it; none where not wanted."""
+    if not config.evaluation.general:
+        return []
+    items, instructions = _take_items(config, progress), instructions_by_id()
+    lanes = []
+    for candidate, engine in zip(config.evaluation.candidates, engines, strict=True):
+        step = Step(
+            schema=GENERAL_RESULTS,
+            prompt=NO_PROMPT,
+            render=render_general,
+            parse=partial(parse_general, candidate.name, instructions),
+            ids=partial(general_ids, candidate.name),
+            keep_truncated=True,
+        )
+        table = general_table(config, candidate.name)
+        lanes.append(Lane(step, items, table, {"candidate": candidate.name}, engine))
+    return lanes
+
+
+def _take_items(config: RunConfig, progress: Progress) -> Table:
+    items = general_items()
+    table, decided = general_table(config, "benchmark"), fingerprint_of({"ids": [item.item_id for item in items]})
+    build_table(table, {"items": decided}, len(items), partial(_write, table, items), progress)
+    return table
+
+
+def _write(table: Table, items: Sequence[GeneralItem]) -> Counts:
+    counts, size = Counts(), shard_rows_for(len(items))
+    for number, start in enumerate(range(0, len(items), size)):
+        counts += table.write(f"{number:05}", map(accepted, items[start : start + size]), GENERAL_ITEMS)
+    return counts
+
+
+def read_results(config: RunConfig) -> list[list[dict[str, Any]]]:
+    """The results of each candidate, some dozens each; none where they are not wanted."""
+    if not config.evaluation.general:
+        return []
+    columns = ["status", "item_id", "followed", "log_likelihood", "tokens"]
+    found = []
+    for candidate in config.evaluation.candidates:
+        table = general_table(config, candidate.name)
+        rows = [row for shard in table.shards() for row in table.read(shard, columns).to_pylist()]
+        found.append([row for row in rows if row["status"] == "ok"])
+    return found

@@ -1,0 +1,1 @@
+"""Judge check: scores and comparisons of answer pairs whose order is known."""

@@ -1,0 +1,112 @@
+"""A judge's reply to a score. What cannot be read is None, and never a low score."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from factory.inference.json_reply import object_in
+from factory.records import TokenChoice, Verdict
+
+_DECOR = r"[\s*_`\"'“”\u2018\u2019«»()\[\]{}]"
+"""What stands around a word or a number and changes neither. Not `<`, `>` and `~`: "> 4" is no 4."""
+_WORD = r"[^\W_]"
+_STATEMENT = re.compile(
+    rf"(?<!{_WORD})(?<!-)final{_DECOR}+score{_DECOR}*(?:is(?!{_WORD})|[:=])(?:{_DECOR}|[:=])*", re.IGNORECASE
+)
+_DIGIT = re.compile(rf"([1-5])(?!{_WORD})(?:{_DECOR}*(?:/|(?:out\s+)?of){_DECOR}*5(?!{_WORD}))?", re.IGNORECASE)
+_REST = re.compile(r"(?:(?![.!?][*_`\"'”\u2019»)\]}]*(?:\s|$)|。)[^\n])*")
+"""The rest of the sentence or line."""
+_UNCLEAR = re.compile(rf"[\d½¼¾⅓⅔]|\bhalf\b|^{_DECOR}*(?:[+%]|(?:or|to|plus|minus|point)\b)", re.IGNORECASE)
+"""A rest that makes another score of the digit: "4.5", "4 or 5", "4 and a half", "4/10"."""
+_REASONS = re.compile(
+    rf"{_DECOR}*+[,;]?{_DECOR}*+(?:because|since|as\s+(?:it|its|the|this|all|there))\b", re.IGNORECASE
+)
+"""A rest that says why: the digits in it count criteria and name examples."""
+_LIST = re.compile(rf"[1-5][*_`]*[.)][*_`]*[ \t]++(?:[^\n:.]{{0,60}}[^\n:.\d]:{_DECOR}*\d|[^\n]*\n\s*2[.)])")
+"""The number of a list's item, "1. Toxicity: 4"."""
+_FIELD = re.compile(r'"score"\s*:\s*"?([1-5])')
+
+
+def parse_verdict(text: str) -> Verdict | None:
+    """Read the JSON object of the guided protocol."""
+    found = object_in(text)
+    if found is None or list(found) != list(Verdict.model_fields):  # a score that comes first has no reasons
+        return None
+    score = found["score"]
+    if isinstance(score, str) and re.fullmatch("[1-5]", score):
+        score = int(score)
+    if type(score) is not int:  # to pydantic True and 1.0 are the literal 1
+        return None
+    try:
+        return Verdict.model_validate(found | {"score": score})
+    except ValidationError:
+        return None
+
+
+def parse_final_score(text: str) -> int | None:
+    """Read the last "the final score is N" of free text; None where that one is no whole number from 1 to 5."""
+    stated = _stated(text)
+    return int(stated[1]) if stated else None
+
+
+def _stated(text: str) -> re.Match[str] | None:
+    statements = list(_STATEMENT.finditer(text))
+    digit = _DIGIT.match(text, statements[-1].end()) if statements else None
+    if digit is None or _LIST.match(text, digit.start(1)):
+        return None
+    rest = _REST.match(text, digit.end())
+    return None if rest and not _REASONS.match(rest[0]) and _UNCLEAR.search(rest[0]) else digit
+
+
+def readable_verdict(text: str) -> bool:
+    """Whether a reply of the guided protocol has a score."""
+    return parse_verdict(text) is not None
+
+
+def readable_final_score(text: str) -> bool:
+    """Whether a reply in free text has a score."""
+    return parse_final_score(text) is not None
+
+
+def expected_score(ending: Sequence[TokenChoice], score: int) -> float | None:
+    """The mean of the scores by the probabilities that the judge gave them, None where it tells none.
+
+    Args:
+        ending: the last tokens of the reply.
+        score: what was read out of the reply.
+    """
+    place = _score_token(ending)
+    if place is None or _digit(place.token) != score:
+        return None
+    logs = [(digit, log) for token, log in place.likely.items() if (digit := _digit(token)) and log > -math.inf]
+    top = max((log for _, log in logs), default=0.0)
+    weights = dict.fromkeys(range(1, 6), 0.0)
+    for digit, log in logs:  # " 4" and "4" are one score
+        weights[digit] += math.exp(log - top)  # the likeliest is 1, so the sum cannot vanish
+    total = sum(weights.values())
+    return 1 + sum((digit - 1) * weight for digit, weight in weights.items()) / total if total else None
+
+
+def _score_token(ending: Sequence[TokenChoice]) -> TokenChoice | None:
+    """The token of the score: the one that the verdict names, for other digits may follow it.
+
+    An ending that lacks the verdict's words has none: its digits may be those of an example.
+    """
+    text = "".join(choice.token for choice in ending)
+    fields = list(_FIELD.finditer(text))
+    verdict = fields[-1] if fields else _stated(text)
+    start = 0
+    for choice in ending:
+        end = start + len(choice.token)
+        if verdict and start <= verdict.start(1) < end:
+            return choice
+        start = end
+    return None
+
+
+def _digit(token: str) -> int | None:
+    """The score that a token is, with spaces and marks around it or without."""
+    word = "".join(filter(str.isalnum, token))
+    return int(word) if re.fullmatch("[1-5]", word) else None

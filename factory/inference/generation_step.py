@@ -1,0 +1,295 @@
+"""A step: every row of a finished table goes through an engine into a row of the next one.
+
+    shards of work ──read, render, tokenise──► engine ──► parse, write──► shards of the table
+
+A finished shard is skipped, so a killed run goes on where it stopped; the driver sees counts alone.
+"""
+
+import json
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from ray.data import Dataset
+
+from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine, deciding
+from factory.errors import DamagedError, Stopped
+from factory.inference import Generation, generation
+from factory.inference.model_files import Located
+from factory.records import Completion, Counts, Reject, Request
+from factory.runtime import metrics, shutdown
+from factory.runtime.progress import Progress
+from factory.runtime.ray_session import each, rows_of, unwrapped
+from factory.runtime.shutdown import Gate
+from factory.storage.manifest import Timing, manifest_of
+from factory.storage.tables import Row, Table, accepted, count, fingerprint_of, rejected
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is particular to one step; its three functions are pure."""
+
+    schema: pa.Schema
+    prompt: str
+    """Reference of the prompt, for the rows."""
+    render: Callable[[Row], Request | Reject]
+    parse: Callable[[Row, Completion], Any | Reject]
+    ids: Callable[[Row], dict[str, str]]
+    """The columns that a rejected row keeps."""
+    keep_truncated: bool = False
+    """Whether `parse` gets replies that were cut at `max_tokens` too; otherwise they are rejected."""
+    one_reason: str = ""
+    """The reason of every reject, with its own one before the detail; by default each has its own."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How a step's requests are answered."""
+
+    config: VllmEngine | OpenAIEngine | ScriptedEngine
+    sampling: Sampling
+    seed: int
+    model: Located
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that decide what rows say; how many replicas there are is not among them."""
+        return {
+            "engine": self.config.kind,
+            **asdict(self.model),
+            "seed": self.seed,
+            "sampling": self.sampling.model_dump(),
+            **self._own_settings(),
+        }
+
+    def _own_settings(self) -> dict[str, Any]:
+        if isinstance(self.config, VllmEngine):
+            return {"engine_kwargs": deciding(self.config.engine_kwargs)}
+        if isinstance(self.config, OpenAIEngine):
+            return {"structured": self.config.structured}
+        return self.config.model_dump(exclude={"delay_s"})
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One table that a run of the engine makes: its rows come from a finished table of work.
+
+    `settings` decide the rows beside prompt, engine and work.
+    """
+
+    step: Step
+    work: Table
+    table: Table
+    settings: Mapping[str, Any]
+    engine: Engine
+
+
+@dataclass(frozen=True)
+class Open:
+    """A lane whose table is not finished: what there is of it, and what is to be done."""
+
+    lane: Lane
+    fingerprint: str
+    rows_in: int
+    done: list[str]
+    pending: list[str]
+    """`_count_shards` adds those that are there and cannot be read."""
+
+
+def run_lanes(lanes: Sequence[Lane], progress: Progress) -> None:
+    """Make the tables of all lanes, or what is missing of them, in one run.
+
+    Lanes of one engine share it, because starting one costs a minute on a laptop and more for a
+    large model; lanes of several engines run at the same time.
+
+    Raises:
+        Stopped: the run was asked to end; what was in flight is written.
+        FactoryError: the run cannot go on; what is written stays, and the same command goes on.
+    """
+    opened = [one for lane in lanes if (one := _open(lane, progress))]
+    if not opened:
+        return
+    progress.begin([one.lane.table.name for one in opened], sum(one.rows_in for one in opened))
+    try:
+        with unwrapped(), shutdown.gate(opened[0].lane.table.output) as gate:
+            accounts = [_count_shards(one, progress) for one in opened]
+            left = [len(one.pending) for one in opened]
+            progress.resume(sum(accounts, Counts()))
+            made = [Counts() for _ in opened]
+            for number in [n for n, shards in enumerate(left) if not shards]:
+                _finish(opened[number], accounts[number], progress.timing(made[number]), progress)
+            for number, new, engine_up in _generate(opened, gate):
+                progress.engine_up(engine_up)
+                progress.advance(new)
+                made[number] += new
+                accounts[number] += new
+                _tell(opened[number], new, accounts[number])
+                left[number] -= 1
+                if not left[number]:
+                    _finish(opened[number], accounts[number], progress.timing(made[number]), progress)
+            if any(left):
+                written = sum(accounts, Counts()).rows
+                raise Stopped(
+                    f"{written:,} rows of {_told(opened)} are written; the same command goes on with the rest"
+                )
+    finally:
+        progress.finish()
+
+
+def _tell(one: Open, new: Counts, all_there: Counts) -> None:
+    name = one.lane.table.name
+    metrics.count(name, new, one.lane.engine.model.ref)
+    metrics.left(name, one.rows_in - all_there.rows)
+
+
+def is_finished(lane: Lane) -> bool:
+    """Whether a lane's table is whole, with the lane's own settings and work."""
+    finished = lane.table.manifest()
+    if finished is None or lane.work.manifest() is None:
+        return False
+    return bool(finished["fingerprint"] == fingerprint_of(_decided(lane)))
+
+
+def _decided(lane: Lane) -> dict[str, Any]:
+    work = lane.work.manifest()
+    assert work is not None, f"{lane.work.path} is not finished"
+    return {**lane.settings, "prompt": lane.step.prompt, **lane.engine.settings(), "work": work["fingerprint"]}
+
+
+def _open(lane: Lane, progress: Progress) -> Open | None:
+    decided = _decided(lane)
+    fingerprint = fingerprint_of(decided)
+    lane.table.begin(fingerprint, decided, progress.say)
+    finished = lane.table.manifest()
+    if finished:
+        progress.done(finished, skipped=True)
+        return None
+    names, there = lane.work.shards(), set(lane.table.shards())
+    done, pending = ([n for n in names if (n in there) is wanted] for wanted in (True, False))
+    return Open(lane, fingerprint, (lane.work.manifest() or {})["ok"], done, pending)
+
+
+def _finish(one: Open, counts: Counts, timing: Timing, progress: Progress) -> None:
+    one.lane.table.check_complete(counts, one.rows_in)
+    engine = one.lane.engine
+    made_with = {"prompts": [one.lane.step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
+    name = one.lane.table.name
+    manifest = manifest_of(name, one.rows_in, counts, timing, one.fingerprint, **made_with)
+    one.lane.table.finish(manifest)
+    progress.done(manifest)
+
+
+def _count_shards(one: Open, progress: Progress) -> Counts:
+    """Count the rows that are there; a shard that cannot be read is one that is missing."""
+    if not one.done:
+        return Counts()
+    there = Counts()
+    counted = each([{"shard": name} for name in one.done]).map(partial(_count_shard, one.lane.table), num_cpus=0.5)
+    for row in rows_of(counted):
+        there += _counts_of(row)
+        if row["damage"]:
+            progress.say(f"{row['damage']}; it is made again")
+            one.done.remove(row["shard"])
+            one.pending.append(row["shard"])
+    return there
+
+
+def _told(opened: Sequence[Open]) -> str:
+    return f"{sum(one.rows_in for one in opened):,} of {', '.join(one.lane.table.name for one in opened)}"
+
+
+def _generate(opened: Sequence[Open], gate: Gate) -> Iterator[tuple[int, Counts, float]]:
+    """Answer the pending shards; for each that is written, its lane, its counts, when its engine was up.
+
+    Where the run is asked to stop, those that were read by then.
+    """
+    engines: list[Engine] = []
+    for one in opened:
+        if one.pending and one.lane.engine not in engines:
+            engines.append(one.lane.engine)
+    if not engines:
+        return
+    first, *others = [_answered(opened, engine, gate) for engine in engines]
+    answered = first.union(*others) if others else first
+    # One block a shard from the read on: nothing between there and here merges or cuts blocks.
+    written = answered.map(partial(_parse_and_write, [one.lane for one in opened]), num_cpus=0.5)
+    for row in written.iter_rows():
+        if row["passed"]:
+            yield row["lane"], _counts_of(row), row["engine_up"]
+
+
+def _answered(opened: Sequence[Open], engine: Engine, gate: Gate) -> Dataset:
+    """The pending shards of an engine's lanes, answered; Ray names the columns of all engines alike."""
+    mine = [(number, one) for number, one in enumerate(opened) if one.lane.engine == engine]
+    shards = [{"lane": number, "shard": name} for number, one in mine for name in one.pending]
+    everything = sum(len(one.pending) + len(one.done) for _, one in mine)
+    shard_rows = max(1, sum(one.rows_in for _, one in mine) // everything)
+    answer = generation(engine.config, engine.model, engine.sampling, engine.seed, shard_rows)
+    read = each(shards).map(partial(_read_and_render, [one.lane for one in opened], answer, gate), num_cpus=0.5)
+    return answer(read)
+
+
+def _read_and_render(lanes: Sequence[Lane], answer: Generation, gate: Gate, shard: dict[str, Any]) -> dict[str, Any]:
+    lane = lanes[shard["lane"]]
+    passed = gate.is_open()
+    found = lane.work.read(shard["shard"]).to_pylist() if passed else []
+    rows = [row for row in found if row.get("status", "ok") == "ok"]
+    rendered = [lane.step.render(row) for row in rows]
+    requests = [request for request in rendered if isinstance(request, Request)]
+    refusals = [one if isinstance(one, Reject) else None for one in rendered]
+    return {
+        **shard,
+        "passed": passed,
+        "work": pickle.dumps(list(zip(rows, refusals, strict=True))),
+        "requests": pickle.dumps(requests),
+        **answer.prepare(requests),
+    }
+
+
+def _parse_and_write(lanes: Sequence[Lane], shard: dict[str, Any]) -> dict[str, Any]:
+    if not shard["passed"]:
+        return {"lane": shard["lane"], "passed": False, "engine_up": 0.0, **_as_row(Counts())}
+    lane = lanes[shard["lane"]]
+    completions = iter(pickle.loads(shard["completions"]))
+    made_with = {"prompt": lane.step.prompt, "model": lane.engine.model.ref}
+    rows = []
+    for row, refusal in pickle.loads(shard["work"]):
+        completion = Completion() if refusal else next(completions)
+        made = refusal or _parse(lane.step, row, completion)
+        if isinstance(made, Reject):
+            if lane.step.one_reason:
+                made = Reject(lane.step.one_reason, f"{made.reason}: {made.detail}")
+            rows.append(rejected(made, lane.step.ids(row), completion, **made_with))
+        else:
+            rows.append(accepted(made, completion, **made_with))
+    counts = lane.table.write(shard["shard"], rows, lane.step.schema)
+    return {"lane": shard["lane"], "passed": True, "engine_up": shard.get("engine_up", 0.0), **_as_row(counts)}
+
+
+def _parse(step: Step, row: Row, completion: Completion) -> Any | Reject:
+    """Read a reply: the failures that every step shares, then the step's own way."""
+    raw = "\n\n".join(completion.replies)
+    if completion.error:
+        return Reject(completion.error, completion.detail or raw)
+    if completion.truncated and not step.keep_truncated:
+        return Reject("truncated", raw)
+    return step.parse(row, completion)
+
+
+def _count_shard(table: Table, shard: dict[str, Any]) -> dict[str, Any]:
+    columns = ["status", "reason", "prompt_tokens", "output_tokens", "cached_tokens"]
+    try:
+        return {**shard, "damage": "", **_as_row(count(table.read(shard["shard"], columns)))}
+    except DamagedError as problem:
+        table.drop_damaged(shard["shard"])
+        return {**shard, "damage": str(problem), **_as_row(Counts())}
+
+
+def _as_row(counts: Counts) -> dict[str, Any]:
+    return {"counts": json.dumps(asdict(counts))}
+
+
+def _counts_of(row: Mapping[str, Any]) -> Counts:
+    return Counts(**json.loads(row["counts"]))

@@ -1,0 +1,130 @@
+"""A look at a model's folder before anything runs, in a process of its own.
+
+A chat template is somebody's program, and a tokenizer file is read by a parser that may panic: a loop
+of either cannot be interrupted inside our own process, nor its memory bounded. So they are tried in
+one that has a deadline, and what is wrong comes back as one line: 1.2 s, of which loading the
+tokenizer here would take 1.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import factory
+from factory.errors import ModelError
+from factory.inference import model_files
+from factory.inference.chat_template import ChatTokenizer, NoTemplateError
+
+LOADING_S = 300
+"""Also on a slow disk, with vLLM to import."""
+RENDERING_S = 10
+"""Rendering some messages takes a thousandth of that."""
+RENDERING_BYTES = 2**31
+
+
+def check_folder(folder: str, template: str | None = None, by: str = "vllm", trusted: bool = False) -> None:
+    """Check that a tokenizer, its chat template and a config can be used, within a deadline.
+
+    Args:
+        folder: a local Hugging Face folder.
+        template: a Jinja chat template in place of the tokenizer's own.
+        by: what will load the model, `vllm` or `transformers`.
+        trusted: whether vLLM is told to run code that comes with the model.
+
+    Raises:
+        ModelError: one is broken, runs for too long, or needs code of its own.
+    """
+    asked = {"folder": folder, "template": template, "by": by, "trusted": trusted, "rendering_s": RENDERING_S}
+    # The package as this process has it, and (-P) nothing of the folder that this process is in.
+    path = [str(Path(factory.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "factory.inference.model_check"],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=LOADING_S,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"model {folder!r}: its tokenizer is not loaded in {LOADING_S} s; check its files") from None
+    if done.returncode == -signal.SIGALRM:
+        raise ModelError(
+            f"model {folder!r}: its chat template does not end: a chat of six messages is not rendered in "
+            f"{RENDERING_S} s; take another model, or a folder of it with another chat_template.jinja"
+        )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1][:300]
+        raise ModelError(f"model {folder!r}: its tokenizer cannot be loaded ({said}); check its files")
+    found = json.loads(done.stdout.splitlines()[-1])
+    if found["problem"]:
+        raise (NoTemplateError if found["lacks_template"] else ModelError)(found["problem"])
+
+
+def main() -> None:
+    """Check what stdin names, and print what is wrong."""
+    problem: ModelError | None = None
+    try:
+        _check(**json.load(sys.stdin))
+    except ModelError as found:
+        problem = found
+    told = {"problem": str(problem or ""), "lacks_template": isinstance(problem, NoTemplateError)}
+    print(f"\n{json.dumps(told)}")
+
+
+def _check(folder: str, template: str | None, by: str, trusted: bool, rendering_s: float) -> None:
+    config = model_files.read_json(folder, "config.json")
+    tokenizer = ChatTokenizer(folder, template)
+    with _limits(rendering_s):
+        tokenizer.check_roles()
+    if config.get("auto_map") and not trusted:  # transformers and vLLM take seconds to import
+        _check_code(folder, by)
+
+
+@contextmanager
+def _limits(seconds: float) -> Iterator[None]:
+    """Give this process some memory more than it holds, and so many seconds, after which it is killed."""
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    held = psutil.Process().memory_info().vms + RENDERING_BYTES
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    resource.setrlimit(resource.RLIMIT_AS, (held if most == resource.RLIM_INFINITY else min(held, most), most))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (before, most))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _check_code(folder: str, by: str) -> None:
+    """Check that the libraries have code for a config that names code of its own, as by now they may."""
+    from transformers import AutoConfig
+
+    loaders: list[Any] = [AutoConfig.from_pretrained]
+    if by == "vllm":
+        from vllm.transformers_utils.config import get_config
+
+        loaders.append(get_config)
+    for load in loaders:
+        try:
+            load(folder, trust_remote_code=False)
+            return
+        except Exception:  # whatever they raise, they cannot load it
+            continue
+    raise ModelError(
+        f"model {folder!r}: needs code of its own (`auto_map` in its config.json), which is not run here; take a model "
+        f"that {by} has code for"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The actor that answers shards of requests with one vLLM engine.
+
+Apart from `factory.inference.vllm`, because importing vLLM takes seconds and half a gigabyte, which
+the tasks that only read and tokenise should not pay.
+"""
+
+import asyncio
+import itertools
+import math
+import os
+import pickle
+import time
+from collections.abc import AsyncIterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from ray.llm._internal.batch.stages.vllm_engine_stage import vLLMEngineWrapper
+from vllm import SamplingParams
+from vllm.exceptions import VLLMClientError
+from vllm.inputs import TokensPrompt
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+from factory.config import Sampling
+from factory.errors import ModelError
+from factory.inference import model_files
+from factory.inference.chat_template import ChatTokenizer
+from factory.inference.engine_metrics import vllm_state, watch
+from factory.inference.multi_turn import Reply, RowError, carry_on, temperature_of
+from factory.inference.quarantine import GUILTY, Quarantine
+from factory.inference.vllm import cpu_environment
+from factory.records import Completion, Message, Request
+
+NO_ANSWER = ("error", "abort")
+"""How vLLM ends a request that it gave up, with what text there was by then."""
+_WHOLE = RequestOutputKind.FINAL_ONLY
+
+
+def _guide(request: Request) -> dict[str, Any]:
+    if not request.schema:
+        return {}
+    return {"structured_outputs": StructuredOutputsParams(json=request.schema)}
+
+
+class ShardEngine:
+    """The actor that answers whole shards with one vLLM engine.
+
+    Args:
+        model: as `Located.pinned` has it; it is fetched to this machine.
+        engine_kwargs: for vLLM, as Ray's engine stage completed them.
+        sampling: how tokens are drawn.
+    """
+
+    def __init__(self, model: str, engine_kwargs: dict[str, Any], sampling: Sampling) -> None:
+        os.environ.update(cpu_environment() | os.environ)
+        folder = model_files.fetch(model)
+        self._model = model
+        self._wrapper_kwargs = {
+            **engine_kwargs,
+            "model": folder,
+            "model_source": folder,
+            "idx_in_batch_column": "",  # of Ray's own requests, which are not used
+            "enable_log_requests": False,
+            "log_engine_metrics": False,
+        }
+        self._sampling = sampling.model_dump()
+        self._tokenizer = ChatTokenizer(folder)
+        self._request_ids = itertools.count()
+        self._llm = self._start()
+        self._up_at = time.time()
+        self._window: int = self._llm._vllm_config.model_config.max_model_len
+
+    # Made on first use, inside the event loop that they belong to.
+    @cached_property
+    def _quarantine(self) -> Quarantine:
+        return Quarantine()
+
+    @cached_property
+    def _reviving(self) -> asyncio.Lock:
+        return asyncio.Lock()
+
+    @cached_property
+    def _watching(self) -> "asyncio.Task[None]":
+        return watch(self._model, vllm_state)
+
+    def _start(self) -> Any:
+        return vLLMEngineWrapper(**self._wrapper_kwargs)
+
+    async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        _ = self._watching
+        (requests,), (prompts,) = (map(pickle.loads, batch[column]) for column in ("requests", "prompts"))
+        completions = await asyncio.gather(*map(self._complete, requests, prompts))
+        told = {"completions": [pickle.dumps(completions)], "engine_up": [self._up_at]}
+        yield {**batch, "requests": [b""], "prompts": [b""], **told}
+
+    async def _complete(self, request: Request, prompt: np.ndarray) -> Completion:
+        if request.weigh:
+            return await self._weigh(request.messages)
+        opening: list[list[int]] = [prompt.tolist()]
+
+        async def ask(messages: list[Message], again: bool) -> Reply:
+            tokens = opening.pop() if opening else self._tokenizer.encode(messages)
+            temperature = temperature_of(request, self._sampling["temperature"], again)
+            answer = await self._answer(tokens, **self._sampling | {"temperature": temperature}, **_guide(request))
+            return Reply(
+                text=answer.outputs[0].text,
+                prompt_tokens=len(tokens),
+                output_tokens=len(answer.outputs[0].token_ids),
+                cached_tokens=answer.num_cached_tokens or 0,
+                truncated=answer.outputs[0].finish_reason == "length",
+            )
+
+        return await carry_on(request, ask)
+
+    async def _weigh(self, messages: tuple[Message, ...]) -> Completion:
+        """How likely the assistant's replies are, each after what stands before it."""
+        try:
+            encoded = self._tokenizer.encode_dialogue(messages)
+            answer = await self._answer(encoded.ids, max_tokens=1, temperature=0, prompt_logprobs=0)
+        except RowError as problem:
+            return Completion(error=problem.reason, detail=problem.detail)
+        except ModelError as problem:  # a chat template that replies cannot be told apart in
+            return Completion(error="engine_error", detail=str(problem))
+        places = [place for place, learned in enumerate(encoded.mask) if learned]
+        likelihood = sum(answer.prompt_logprobs[place][encoded.ids[place]].logprob for place in places)
+        if not math.isfinite(likelihood):  # weights that hold a NaN
+            return Completion(error="engine_error", detail=f"the log-likelihood of the reply is {likelihood}")
+        return Completion((), len(encoded.ids), len(places), log_likelihood=likelihood)
+
+    async def _answer(self, tokens: list[int], **sampling: Any) -> Any:
+        """The output of vLLM for a prompt, whatever it takes."""
+        if len(tokens) >= self._window:
+            raise RowError("too_long", f"the prompt has {len(tokens)} tokens, the model's window {self._window}")
+        for deaths in range(GUILTY):
+            async with self._quarantine.admitted(deaths):
+                llm = self._llm
+                try:
+                    return await self._generate(llm, tokens, SamplingParams(**sampling, output_kind=_WHOLE))
+                except EngineDeadError as problem:
+                    last = problem
+                    await self._revive(llm)
+                except (ValueError, VLLMClientError) as problem:  # vLLM refuses the request itself
+                    raise RowError("engine_error", str(problem)) from None
+                except EngineGenerateError as problem:  # the request alone failed; it says nothing but its cause
+                    cause = problem.__cause__ or problem
+                    raise RowError("engine_error", f"{type(cause).__name__}: {cause}") from None
+        raise RowError("engine_died", f"{type(last).__name__}: {last}")
+
+    async def _generate(self, llm: Any, tokens: list[int], params: SamplingParams) -> Any:
+        async with llm.semaphore:
+            prompt = TokensPrompt(prompt_token_ids=tokens)
+            async for output in llm.engine.generate(prompt, params, str(next(self._request_ids))):
+                if output.finished:
+                    if output.outputs[0].finish_reason in NO_ANSWER:
+                        raise RowError("engine_error", f"the engine ended it with {output.outputs[0].finish_reason!r}")
+                    return output
+        raise RowError("engine_error", "the engine ended the request without an answer")
+
+    async def _revive(self, dead: Any) -> None:
+        async with self._reviving:
+            if self._llm is dead:
+                dead.shutdown()
+                self._llm = await asyncio.to_thread(self._start)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_llm"):
+            self._llm.shutdown()  # its processes would outlive the actor

@@ -1,0 +1,1 @@
+"""Lineage: follows any id through all tables, and finds the training examples near the worst answers."""

@@ -1,0 +1,81 @@
+"""Builds a table that is written as a whole: fingerprint, skip or start over, work, check, manifest."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory.records import Counts
+from factory.runtime.progress import Progress
+from factory.runtime.ray_session import each, rows_of, unwrapped
+from factory.storage.manifest import manifest_of
+from factory.storage.tables import Table, fingerprint_of
+
+
+@dataclass(frozen=True)
+class Built:
+    """What the work on a table returns besides its rows."""
+
+    counts: Counts
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """More fields of the manifest."""
+    fingerprint: str | None = None
+    """Of the content, in place of that of the inputs, for tables that other places may hold the same rows for."""
+
+
+def build_table(
+    table: Table,
+    fingerprint_inputs: Mapping[str, Any],
+    rows_in: int | None,
+    work: Callable[[], Built | Counts],
+    progress: Progress,
+    *,
+    repeatable: bool = False,
+) -> dict[str, Any]:
+    """Build a table unless it is finished, and return its manifest.
+
+    Args:
+        table: the table.
+        fingerprint_inputs: everything that its rows depend on.
+        rows_in: how many rows go in; None where only the work finds out.
+        work: writes the rows.
+        progress: where to report.
+        repeatable: whether building it again makes the same rows (see `Table.finish`).
+
+    Raises:
+        FactoryError: the work fails, or not every input row came out once.
+    """
+    fingerprint = fingerprint_of(fingerprint_inputs)
+    table.begin(fingerprint, fingerprint_inputs, progress.say)
+    if finished := table.manifest():
+        progress.done(finished, skipped=True)
+        return finished
+    progress.begin([table.name], rows_in)
+    try:
+        with unwrapped():
+            made = work()
+    finally:
+        progress.finish()
+    built = made if isinstance(made, Built) else Built(made)
+    counts = built.counts
+    expected = counts.rows if rows_in is None else rows_in
+    table.check_complete(counts, expected)
+    manifest = manifest_of(
+        table.name, expected, counts, progress.timing(counts), built.fingerprint or fingerprint, **built.fields
+    )
+    table.finish(manifest, repeatable=repeatable)
+    progress.done(manifest)
+    return manifest
+
+
+def identity(table: Table) -> list[str]:
+    """Return what distinguishes a finished table from one rebuilt with the same settings, as replies are sampled."""
+    manifest = table.manifest()
+    assert manifest is not None, f"{table.path} is not finished"
+    return [manifest["fingerprint"], manifest["finished"]]
+
+
+def map_shards(table: Table, do: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Run a function in a Ray task for each shard of a table, and yield what it returns, in any order."""
+    shards = [{"shard": name} for name in table.shards()]
+    if shards:
+        yield from rows_of(each(shards).map(do, num_cpus=0.5))

@@ -1,0 +1,182 @@
+"""What Ray Serve is asked to deploy for the judges: a door, and behind it a deployment a judge."""
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from factory.config import Fleet, FleetJudge
+from factory.config import workers as engine_processes
+from factory.inference import model_files
+from factory.inference.vllm import GUIDE, engine_defaults
+from factory.runtime.ray_session import on_gpu
+from factory.serving.request_guard import BodyLimit, shut_out_other_sites
+
+LOGPROBS = 20
+"""The most likely tokens that a judge tells at each place: enough to hold the five scores."""
+INGRESS_CPUS = 0.5
+BODY_BYTES = 16 << 20
+"""The longest request: a conversation of a million tokens is about half as long."""
+
+
+def wire_name(judge: FleetJudge) -> str:
+    """A judge's name for HTTP clients: its own, and a hash of what decides its verdicts."""
+    decided = [model_files.locate(judge.model).revision, judge.device, judge.engine_kwargs]
+    return f"{judge.name}-{hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:8]}"
+
+
+def key_of(fleet: Fleet) -> str:
+    """The fleet's key; empty where it has none."""
+    return os.environ.get(fleet.api_key_env, "").strip()
+
+
+def workers(judge: FleetJudge) -> int:
+    """Engine processes of one replica, each with a bundle of its own."""
+    return engine_processes(judge.engine_kwargs)
+
+
+def in_flight(judge: FleetJudge) -> int:
+    """The requests that a run's clients have in flight: some wait, which is what makes Serve add a replica."""
+    return judge.replicas[1] * judge.at_once * 5 // 4
+
+
+def queued(judge: FleetJudge) -> int:
+    """The requests that may wait for a replica: all of one run's, also while there is one replica of many."""
+    return max(2 * judge.at_once, in_flight(judge))
+
+
+def application(fleet: Fleet, judges: Sequence[FleetJudge], app: str) -> Any:
+    """The Serve application of a fleet; its list of models says by `owned_by` which application it is."""
+    from ray import serve
+    from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
+    from ray.llm._internal.serve.core.ingress.ingress import init
+    from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
+
+    threads = _threads(judges)
+    configs = {wire_name(judge): _llm_config(judge, threads) for judge in judges}
+    ingress: Any = serve.deployment(
+        make_fastapi_ingress(OpenAiIngress, app=guarded(init(), fleet)),
+        max_ongoing_requests=10_000,  # it only waits; the judges' own queues are bounded
+        num_replicas=1,
+        ray_actor_options={"num_cpus": INGRESS_CPUS},
+        graceful_shutdown_timeout_s=5,
+    )
+    return ingress.bind(
+        llm_deployments={
+            name: _deployment(config, judge) for (name, config), judge in zip(configs.items(), judges, strict=True)
+        },
+        model_cards={
+            name: to_model_metadata(name, config).model_copy(update={"owned_by": app})
+            for name, config in configs.items()
+        },
+    )
+
+
+def guarded(door: Any, fleet: Fleet) -> Any:
+    """Return Serve's door with checks of what is asked, in this order: by which name, for which site, with which key.
+
+    Serve's own door has browsers let pages of any site in.
+    """
+    door.add_middleware(BodyLimit, most=BODY_BYTES)
+    if key := key_of(fleet):
+        door.add_middleware(KeyCheck, digest=_digest(key))
+    shut_out_other_sites(door, fleet.host, fleet.allowed_hosts)
+    return door
+
+
+def _deployment(config: Any, judge: FleetJudge) -> Any:
+    from ray.serve.llm import build_llm_deployment
+
+    from factory.serving.llm_server import JudgeServer
+
+    return build_llm_deployment(
+        config,
+        name_prefix="Judge:",
+        deployment_cls=JudgeServer,
+        bind_kwargs={"model": model_files.locate(judge.model).pinned},
+    )
+
+
+def _threads(judges: Sequence[FleetJudge]) -> int:
+    """Threads of each engine process on a CPU: on a machine of their own they share the cores."""
+    if os.environ.get("RAY_ADDRESS"):
+        return 1  # how many come to lie on one node is for Ray to say
+    processes = sum(judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device))
+    return max(1, (os.cpu_count() or 1) // max(1, processes))
+
+
+def _llm_config(judge: FleetJudge, threads: int) -> Any:
+    from ray.serve.config import RequestRouterConfig
+    from ray.serve.llm import LLMConfig
+
+    gpu = on_gpu(judge.device)
+    bundle = {"GPU": 1, "CPU": 0} if gpu else {"CPU": 1}
+    beside_others = {
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; unset, vLLM takes half of the memory
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by itself vLLM puts all judges on one core
+        "OMP_NUM_THREADS": str(threads),
+    }
+    cpu_environment = {name: os.environ.get(name, value) for name, value in beside_others.items()}
+    return LLMConfig(
+        # The driver looks at the model's config alone; each replica fetches the model itself.
+        model_loading_config={
+            "model_id": wire_name(judge),
+            "model_source": model_files.fetch(judge.model, weights=False),
+        },
+        engine_kwargs={
+            **engine_defaults(gpu),
+            "max_num_seqs": judge.at_once,
+            "enable_prefix_caching": True,
+            "max_logprobs": LOGPROBS,
+            "enable_prompt_tokens_details": True,  # how much came out of the prefix cache
+            "structured_outputs_config": GUIDE,
+            **judge.engine_kwargs,
+        },
+        placement_group_config={"bundles": [bundle] * workers(judge), "strategy": "STRICT_PACK"},
+        runtime_env={"env_vars": {} if gpu else cpu_environment},
+        log_engine_metrics=gpu,
+        callback_config={"callback_class": "factory.serving.llm_server.ModelIsHere"},
+        deployment_config={
+            "ray_actor_options": {"num_cpus": 0},
+            "max_ongoing_requests": judge.at_once,
+            "max_queued_requests": queued(judge),  # past that 503, and the client backs off
+            "autoscaling_config": {
+                "min_replicas": judge.replicas[0],
+                "max_replicas": judge.replicas[1],
+                "target_ongoing_requests": max(1, judge.at_once // 2),
+                "upscale_delay_s": 5,
+                "downscale_delay_s": 120,
+            },
+            "health_check_period_s": 10,
+            "health_check_timeout_s": 60,
+            "graceful_shutdown_timeout_s": 10,
+            "request_router_config": RequestRouterConfig(
+                request_router_class="ray.serve.llm.request_router:PrefixCacheAffinityRouter"  # type: ignore[arg-type]
+            ),
+        },
+    )
+
+
+class KeyCheck:
+    """Lets in requests that carry the key; it knows the key's hash alone."""
+
+    def __init__(self, app: Any, digest: str) -> None:
+        self._app = app
+        self._digest = digest
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] in ("http", "websocket"):
+            said = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
+            if not hmac.compare_digest(_digest(said), self._digest):
+                from starlette.responses import JSONResponse
+
+                refusal = JSONResponse({"error": {"message": "wrong or missing key"}}, status_code=401)
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

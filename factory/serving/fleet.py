@@ -1,0 +1,269 @@
+"""The fleet: one Ray Serve LLM deployment a judge, behind one OpenAI-compatible door.
+
+    clients ──HTTP──► ingress (key) ──prefix-aware router, bounded queue──► replicas of each judge
+
+It comes up for a run and goes away after it; one that runs already (`make judges-up`) is used and
+left. Another run's is not taken: it goes away with that run. On a cluster a fleet outlives the driver
+of a run that is killed: the next run takes it over. A judge's name on the wire carries a hash of its
+model and settings, so that a fleet of other settings is never taken for this one.
+"""
+
+import http.client
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from factory.config import LOOPBACK, Fleet, FleetJudge
+from factory.errors import ConfigError, ModelError
+from factory.runtime.capacity import ROWS, check_fits
+from factory.runtime.progress import Progress
+from factory.runtime.ray_head import free_port
+from factory.runtime.ray_session import on_gpu
+from factory.serving.deployment import INGRESS_CPUS, application, key_of, wire_name, workers
+
+APP = "judges"
+RUNS_APP = "judges-of-a-run"
+"""The Serve application of a fleet that is a run's own."""
+OWNER = {"name": "owner-of-the-judges", "namespace": "character-factory"}
+EVERYWHERE = ("0.0.0.0", "::")
+"""Hosts that mean every interface, and so name none that a client could ask for."""
+
+
+def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
+    """Check that a fleet that others can reach has a key; `place` is the fleet's in the config.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if key_of(fleet):
+        return
+    if fleet.host not in LOOPBACK:
+        raise ConfigError(
+            f"{place}.host is {fleet.host!r}, which others can reach, and ${fleet.api_key_env} holds no key; "
+            "export one, or take 127.0.0.1"
+        )
+    if fleet.allowed_hosts:
+        raise ConfigError(
+            f"{place}.allowed_hosts has {fleet.allowed_hosts[0]!r}, under which others can reach it, and "
+            f"${fleet.api_key_env} holds no key; export one, or leave it out"
+        )
+
+
+def cpus_of(judges: Sequence[FleetJudge]) -> float:
+    """The CPUs that Ray needs for the judges that run on them: one a worker of a replica."""
+    on_cpus = [judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device)]
+    return sum(on_cpus) + INGRESS_CPUS if judges else 0
+
+
+@contextmanager
+def standing(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> Iterator[str]:
+    """The base URL of a fleet with these judges, which is there as long as the block runs.
+
+    Raises:
+        ConfigError: another server or another run has the port or the cluster's Serve, or the cluster cannot hold the
+            judges.
+        ModelError: a judge does not start.
+    """
+    if not judges:
+        yield ""
+        return
+    check_fleet(fleet)
+    left = _left_behind(fleet, judges)
+    if left is None and (url := running(fleet, judges)):
+        progress.say(f"judges: using the fleet at {url}")
+        yield url
+        return
+    owner = _own(fleet)
+    if left:
+        progress.say(f"judges: using the fleet that a killed run left at {left}")
+    url = left or bring_up(fleet, judges, progress, RUNS_APP)
+    try:
+        yield url
+    finally:
+        take_down(RUNS_APP)
+        ray.kill(owner)
+
+
+def is_abandoned() -> bool:
+    """Whether the Ray that this process is joined to has the fleet of a run that was killed, or its door alone."""
+    from ray import serve
+
+    there = serve.status()
+    nothing_served = there.proxies and not there.applications
+    if RUNS_APP not in there.applications and not nothing_served:
+        return False
+    try:
+        ray.get_actor(**OWNER)
+    except ValueError:
+        return True
+    return False
+
+
+def _left_behind(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
+    """The URL of a fleet that a killed run left; one that cannot be used is taken down."""
+    if not is_abandoned():
+        return None
+    with suppress(ConfigError):
+        if url := running(fleet, judges, left_behind=True):
+            return url
+    take_down(RUNS_APP)
+    return None
+
+
+class _Owner:
+    """An actor that ends with its run's driver, however that ends."""
+
+
+def _own(fleet: Fleet) -> Any:
+    """Be the run whose fleet stands on this Ray: two would have one door.
+
+    Raises:
+        ConfigError: another run is.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    try:
+        return ray.remote(_Owner).options(**OWNER, num_cpus=0, scheduling_strategy=here).remote()
+    except ValueError:
+        raise ConfigError(
+            f"evaluation.fleet.port {fleet.port}: another run's fleet stands on this cluster, and goes away with that "
+            "run; wait for its end (runs share one that `make judges-up` leaves)"
+        ) from None
+
+
+def running(fleet: Fleet, judges: Sequence[FleetJudge], left_behind: bool = False) -> str | None:
+    """The base URL of a fleet that runs already and has these judges, or None where nothing listens.
+
+    Args:
+        fleet: where it would listen.
+        judges: whom it must have.
+        left_behind: whether it may be a run's own, because that run is known to be gone.
+
+    Raises:
+        ConfigError: something else listens there, or another run's fleet.
+    """
+    if not fleet.port:
+        return None
+    url = _url(fleet.host, fleet.port)
+    request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {key_of(fleet)}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            there = {str(model["id"]): model.get("owned_by") for model in json.load(answer)["data"]}
+    except urllib.error.HTTPError as problem:
+        raise ConfigError(f"evaluation.fleet.port {fleet.port}: what listens there says {problem}; {_OTHER}") from None
+    except urllib.error.URLError:
+        return None
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        raise ConfigError(f"evaluation.fleet.port {fleet.port}: what listens there is no fleet; {_OTHER}") from None
+    if RUNS_APP in there.values() and not left_behind:
+        raise ConfigError(
+            f"evaluation.fleet.port {fleet.port}: another run's fleet listens there, and goes away with that run; "
+            "wait for its end, or take another port (`make judges-down` ends what a killed run left on a cluster)"
+        )
+    missing = [judge.name for judge in judges if wire_name(judge) not in there]
+    if missing:
+        raise ConfigError(
+            f"evaluation.fleet.port {fleet.port}: the fleet there has no {missing[0]!r} with this config's model and "
+            f"settings (it has {', '.join(sorted(there))}); {_OTHER}"
+        )
+    return url
+
+
+_OTHER = "take another port, or `make judges-down` first"
+
+
+def bring_up(
+    fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress, app: str = APP, place: str = "evaluation.judges"
+) -> str:
+    """Deploy the judges on the Ray that this process is joined to, and return their base URL.
+
+    Args:
+        fleet: where they listen.
+        judges: which they are.
+        progress: is told that they start.
+        app: the Serve application that they become.
+        place: theirs in the config.
+
+    Raises:
+        ConfigError: the cluster can never hold them, or serves something already.
+        ModelError: one does not start, or not in time.
+    """
+    check_serve_is_free()
+    replicas = [{"GPU" if on_gpu(judge.device) else "CPU": workers(judge)} for judge in judges]
+    fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
+    check_fits([*fewest, {"CPU": INGRESS_CPUS}, ROWS], place)
+    port = fleet.port or free_port(fleet.host)
+    progress.say(f"{place}: starting {', '.join(judge.name for judge in judges)}")
+    from ray import serve
+
+    # One proxy, where the driver and its clients are; replicas stand anywhere in the cluster.
+    serve.start(http_options={"host": fleet.host, "port": port, "location": "HeadOnly"})
+    failure: list[BaseException] = []
+
+    def deploy() -> None:
+        try:
+            serve.run(application(fleet, judges, app), name=app, route_prefix="/")
+        except BaseException as problem:
+            failure.append(problem)
+
+    starting = threading.Thread(target=deploy, daemon=True)
+    starting.start()
+    starting.join(fleet.start_timeout_s)
+    if starting.is_alive() or failure:
+        said = _last_line(failure[0]) if failure else f"not up after {fleet.start_timeout_s:g} s"
+        take_down(app)
+        raise ModelError(f"{place}: cannot start: {said}; --verbose shows all that they said")
+    return _url(fleet.host, port)
+
+
+def check_serve_is_free() -> None:
+    """Check that Serve runs nothing on the Ray that this process is joined to.
+
+    It has one door, which stays at the host and port of whoever started it.
+
+    Raises:
+        ConfigError: it does.
+    """
+    from ray import serve
+
+    if others := sorted(serve.status().applications):
+        raise ConfigError(
+            f"RAY_ADDRESS: Serve runs {', '.join(others)} there already; end it (judges: `make judges-down`), or unset "
+            "RAY_ADDRESS"
+        )
+
+
+def take_down(*apps: str) -> None:
+    """Remove Serve applications (by default the judges), and Serve with them where nothing else is on it."""
+    from ray import serve
+
+    own = set(apps or (APP,))
+    there = set(serve.status().applications)
+    if there <= own:
+        serve.shutdown()
+        return
+    for app in sorted(there & own):
+        serve.delete(app)
+
+
+def fleet_key_env(fleet: Fleet) -> str | None:
+    """The environment variable that holds the fleet's key; None where it has none."""
+    return fleet.api_key_env if key_of(fleet) else None
+
+
+def _url(host: str, port: int) -> str:
+    reached = host
+    if host in EVERYWHERE:
+        reached = ray.util.get_node_ip_address() if ray.is_initialized() else "127.0.0.1"
+    return f"http://[{reached}]:{port}/v1" if ":" in reached else f"http://{reached}:{port}/v1"
+
+
+def _last_line(problem: BaseException) -> str:
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return lines[-1][:500] if lines else type(problem).__name__

@@ -1,0 +1,121 @@
+"""What a run would do: the dry run checks everything that a run checks, and generates nothing."""
+
+import os
+
+from rich.table import Table as Grid
+
+from factory.config import OpenAIEngine, RunConfig, Sampling
+from factory.errors import UnreachableError
+from factory.inference.locate import locate_model
+from factory.inference.prompts import load_prompt
+from factory.runtime.progress import Progress
+from factory.storage import file_io
+from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas, show_previews
+from factory.synthesis.steps import check_cast, dialogues_table, instruction_files, persona_files
+
+CHARACTERS_A_TOKEN = 4
+PROFILE_CHARACTERS = 1700
+"""The paper's profiles, persona included, come to about 1.7 kB."""
+REPLY_TOKENS = 250
+"""A middling reply; the plan says `about`, and a pilot run with --limit says better."""
+
+
+def check(config: RunConfig) -> None:
+    """Check prompts, inputs, as far as their first rows tell, and the engine's model.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    _check_prompts(config)
+    persona_files(config)
+    for corpus in config.instructions:
+        instruction_files(config, corpus)
+    locate_model(config.engine)
+
+
+def _check_prompts(config: RunConfig) -> None:
+    for name in ("profile", "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
+        load_prompt(name, config.prompts_dir)
+
+
+def plan(config: RunConfig, progress: Progress) -> None:
+    """Check config, prompts, model, inputs and output, and print which rows can be used, calls and tokens.
+
+    A remote place that does not answer is noted, since a plan may be made away from the cluster.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    notes: list[str] = []
+    _check_prompts(config)
+    file_io.check_writable(config.output)
+    model = model_told(config, notes)
+    personas = preview_personas(config, notes)
+    if personas and personas.whole:
+        check_cast(config, personas.accepted, "distinct personas")
+    corpora = [preview_instructions(config, index, notes) for index in range(len(config.instructions))]
+    show_previews(config, personas, corpora, progress)
+    grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("table", "rows", "calls", "tokens in, about", "tokens out, about"):
+        grid.add_column(column, justify="left" if column == "table" else "right")
+    _add(
+        grid,
+        "profiles",
+        personas,
+        1,
+        len(load_prompt("profile", config.prompts_dir).text),
+        config.profiles.sampling,
+        450,
+    )
+    for corpus, (sample, _) in zip(config.instructions, corpora, strict=True):
+        for strategy in config.dialogues.strategies:
+            n = config.dialogues.characters_per_instruction
+            prompt = len(load_prompt(f"dialogue-{strategy}", config.prompts_dir).text) + PROFILE_CHARACTERS
+            calls = 1 if strategy == "rewrite" else (sample.turns if sample else 1)
+            out = round(REPLY_TOKENS * (sample.turns if sample and strategy == "rewrite" else 1))
+            _add(
+                grid, dialogues_table(strategy, corpus.corpus), sample, n, prompt, config.dialogues.sampling, out, calls
+            )
+    progress.show(grid)
+    progress.say(f"Engine: {config.engine.kind}, model {model}")
+    progress.say(f"Output: {config.output} (can be written)")
+    for note in notes:
+        progress.say(f"Not checked from here: {note}")
+
+
+def model_told(config: RunConfig, notes: list[str]) -> str:
+    """The engine's model in words; what could not be reached is added to the notes.
+
+    Raises:
+        ModelError: it cannot be had.
+    """
+    key_env = config.engine.api_key_env if isinstance(config.engine, OpenAIEngine) else None
+    if key_env and key_env not in os.environ:
+        notes.append(f"model {config.engine.model!r}: a run needs ${key_env}, which is not set")
+    else:
+        try:
+            located = locate_model(config.engine)
+            return f"{located.ref} (revision {located.revision})"
+        except UnreachableError as problem:
+            notes.append(str(problem))
+    return f"{config.engine.model} (not checked)"
+
+
+def _add(
+    grid: Grid,
+    name: str,
+    sample: Preview | None,
+    times: int,
+    prompt: int,
+    sampling: Sampling,
+    out: int,
+    calls_a_row: float = 1,
+) -> None:
+    if sample is None:
+        grid.add_row(name, "unknown", "unknown", "unknown", "unknown")
+        return
+    rows = sample.usable * times
+    calls = round(rows * calls_a_row)
+    tokens_in = round(calls * (prompt + sample.characters) / CHARACTERS_A_TOKEN)
+    shown = f"{rows:,}" if sample.whole else f"about {rows:,}"
+    grid.add_row(name, shown, f"{calls:,}", f"{tokens_in:,}", f"{calls * min(out, sampling.max_tokens):,}")

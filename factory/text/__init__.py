@@ -1,0 +1,1 @@
+"""Text functions without other dependencies: normalization, language, n-grams, control tokens, redaction."""

@@ -1,0 +1,127 @@
+"""What a training run would stop at, and what it would do."""
+
+from importlib.util import find_spec
+from typing import Any
+
+from rich.table import Table as Grid
+
+from factory.config import RunConfig, Training
+from factory.errors import ConfigError, UnreachableError
+from factory.inference import model_files
+from factory.runtime.progress import Progress
+from factory.runtime.ray_session import on_gpu
+from factory.storage import file_io
+from factory.training import checkpoints
+from factory.training.dialogue import check_template
+from factory.training.pack_step import curated_manifest, curated_table
+
+TOKENS_A_DIALOGUE = 700
+"""With a profile of 1.7 kB before it; packing counts them exactly."""
+
+
+def check(config: RunConfig) -> None:
+    """Check the base model, its chat template and window, and that there is something to train on.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    for split in ("train", "validation"):
+        curated_manifest(curated_table(config, split))
+    model_files.locate(config.training.base_model)
+    check_template(config.training)
+    check_window(config.training)
+    check_attention(config.training)
+    check_kernels(config.training)
+
+
+def check_kernels(training: Training) -> None:
+    """Check that what the config asks for is installed.
+
+    Raises:
+        ConfigError: it is not, or needs a GPU.
+    """
+    gpu = on_gpu(training.device)
+    if training.attention == "flash_attention_2" and not (gpu and find_spec("flash_attn")):
+        raise ConfigError(
+            "training.attention: flash_attention_2 needs GPUs and the package flash-attn; install it, or take sdpa"
+        )
+    if training.liger and not (gpu and find_spec("liger_kernel")):
+        raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; take false")
+
+
+def check_window(training: Training) -> None:
+    """A dialogue must fit the window that the base model was made for.
+
+    Raises:
+        ConfigError: a sequence is longer.
+    """
+    window = model_files.whole_number(_architecture(training).get("max_position_embeddings"))
+    if window and training.sequence_length > window:
+        raise ConfigError(
+            f"training.sequence_length is {training.sequence_length}, the window of {training.base_model!r} is "
+            f"{window}; lower it"
+        )
+
+
+def check_attention(training: Training) -> None:
+    """The base model's attention must be one that the config's computes.
+
+    Raises:
+        ConfigError: it is more than `packed` does.
+    """
+    model = _architecture(training)
+    sliding = model_files.whole_number(model.get("sliding_window")) if model.get("use_sliding_window", True) else None
+    slides = sliding and sliding < training.sequence_length
+    if training.attention == "packed" and (slides or model.get("attn_logit_softcapping")):
+        raise ConfigError(
+            f"training.attention: packed has no sliding window and no soft cap, which {training.base_model!r} needs; "
+            "take sdpa"
+        )
+
+
+def _architecture(training: Training) -> dict[str, Any]:
+    """The base model's config.json."""
+    return model_files.read_json(model_files.fetch(training.base_model, weights=False), "config.json")
+
+
+def plan(config: RunConfig, progress: Progress) -> None:
+    """Check everything that a run checks, and print what it would train on and for how long.
+
+    Raises:
+        UserError: what a run would stop at.
+    """
+    from factory.training.model import settled  # torch takes seconds to import, and a check of a config needs none
+
+    training, notes = settled(config.training), []
+    file_io.check_writable(config.output)
+    grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("split", "dialogues", "tokens, about", "sequences, about", "steps, about"):
+        grid.add_column(column, justify="left" if column == "split" else "right")
+    for split in ("train", "validation"):
+        dialogues = curated_manifest(curated_table(config, split))["ok"]
+        tokens = dialogues * TOKENS_A_DIALOGUE
+        sequences = -(-tokens // training.sequence_length)
+        steps = -(-sequences * training.epochs // training.global_batch_size)
+        told = f"{steps:,}" if split == "train" else ""
+        grid.add_row(split, f"{dialogues:,}", f"{tokens:,}", f"{sequences:,}", told)
+    model = f"{training.base_model} (not checked)"
+    try:
+        located = model_files.locate(training.base_model)
+        model = f"{located.ref} (revision {located.revision})"
+        check_template(training)
+        check_window(training)
+        check_attention(training)
+        check_kernels(training)
+    except UnreachableError as problem:
+        notes.append(str(problem))
+    progress.show(grid)
+    progress.say(f"Base model: {model}")
+    progress.say(
+        f"Workers: {training.num_workers}, ZeRO stage {training.zero_stage}, offload {training.offload}, "
+        f"{'LoRA' if training.lora else 'full fine-tuning'}, {training.precision}"
+    )
+    found = checkpoints.newest(file_io.join(config.output, "checkpoints"))
+    progress.say(f"Checkpoint: step {found.step}" if found else "Checkpoint: none yet")
+    progress.say(f"Output: {config.output} (can be written)")
+    for note in notes:
+        progress.say(f"Note: {note}")

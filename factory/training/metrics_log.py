@@ -1,0 +1,108 @@
+"""What a training run tells of itself: metrics by step, as JSONL, for TensorBoard and as a picture."""
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from factory.storage import file_io
+
+METRICS = "metrics.jsonl"
+CURVE = "loss.svg"
+BOARD = "tensorboard"
+PARTS = "history"
+
+
+def keep_part(folder: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write what was told up to a checkpoint since the one before."""
+    file_io.write_bytes(file_io.join(folder, PARTS, f"step-{step:08}.jsonl"), _lines(rows))
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+class History:
+    """The metrics of all steps, those of earlier runs of the same table included.
+
+    A few hundred bytes a step live in memory. A step that is done again after a kill takes the
+    place of what it told before.
+    """
+
+    def __init__(self, folder: str) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._folder = folder
+        self._rows: dict[tuple[str, int], dict[str, Any]] = {}
+        parts = file_io.join(folder, PARTS)
+        paths = [file_io.join(parts, name) for name in file_io.list_names(parts, ".jsonl")]
+        for path in [*paths, file_io.join(folder, METRICS)]:
+            for line in (file_io.read_if_there(path) or b"").splitlines():
+                with suppress(ValueError, TypeError, KeyError):  # a damaged line: what it told is not shown
+                    self._keep(json.loads(line))
+        self._board = Path(tempfile.mkdtemp(prefix="character-factory-")) if "://" in folder else Path(folder, BOARD)
+        self._writer = SummaryWriter(str(self._board))
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        self._rows[row["kind"], row["step"]] = row
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take in what a step or a validation told."""
+        self._keep(dict(row))
+        names = ("loss", "perplexity", "learning_rate", "grad_norm", "tokens_per_second", "mfu")
+        for name in names:
+            if name in row:
+                self._writer.add_scalar(f"{row['kind']}/{name}", row[name], row["step"])
+
+    def forget_after(self, step: int) -> None:
+        """Drop what was told of steps that are done again."""
+        self._rows = {key: row for key, row in self._rows.items() if key[1] <= step}
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """What was told of a kind (`step` or `validation`), in order of the steps."""
+        return [self._rows[key] for key in sorted(self._rows) if key[0] == kind]
+
+    def write(self) -> None:
+        """Write the JSONL, and TensorBoard's files where they live elsewhere."""
+        rows = sorted(self._rows.values(), key=lambda row: (row["step"], row["kind"]))
+        file_io.write_bytes(file_io.join(self._folder, METRICS), _lines(rows))
+        self._writer.flush()
+        if "://" in self._folder:
+            for file in self._board.iterdir():
+                file_io.write_bytes(file_io.join(self._folder, BOARD, file.name), file.read_bytes())
+
+    def close(self) -> None:
+        """Write everything, the picture too."""
+        self.write()
+        self._writer.close()
+        if self.rows("step"):
+            file_io.write_bytes(file_io.join(self._folder, CURVE), self._curve())
+        if "://" in self._folder:
+            shutil.rmtree(self._board)
+
+    def _curve(self) -> bytes:
+        from matplotlib.figure import Figure
+
+        steps, validations = self.rows("step"), self.rows("validation")
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([r["step"] for r in steps], [r["loss"] for r in steps], color="#7a8699", lw=1.2, label="training")
+        axes.plot(
+            [r["step"] for r in validations],
+            [r["loss"] for r in validations],
+            "o-",
+            color="#c2410c",
+            label="validation",
+        )
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss (nats a token)")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="svg")
+        return picture.getvalue()

@@ -1,0 +1,212 @@
+"""Curated dialogues to the table of packed sequences: the part of training that Ray Data does.
+
+    curated shards ──tokenise──► spilled by dialogue ──► a partition: packed ──► one shard
+
+The spill deals dialogues to shards by a hash, so every shard is a fair sample of all of them.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory.config import RunConfig, Training
+from factory.errors import InputError
+from factory.inference.model_files import Located
+from factory.records import Counts, Reject, content_id, key_of
+from factory.runtime import metrics
+from factory.runtime.build_table import Built, build_table
+from factory.runtime.progress import Progress
+from factory.runtime.ray_session import each, numbers, rows_of
+from factory.storage import file_io
+from factory.storage.shuffle import Exchange, partitions_for
+from factory.storage.tables import COMMON_COLUMNS, REJECTED, Table, count, rejected
+from factory.training.dialogue import tokenize, tokenizer_for
+from factory.training.packing import pack
+
+VALIDATION = "curated/validation"
+BYTES_A_DIALOGUE = 4096
+"""About what a tokenised dialogue takes, to choose how many partitions there are."""
+
+_TOKENIZED = pa.schema(
+    [
+        pa.field("dialogue_id", pa.string()),
+        pa.field("input_ids", pa.list_(pa.int32())),
+        pa.field("loss_mask", pa.list_(pa.bool_())),
+        pa.field("cut", pa.bool_()),
+        *COMMON_COLUMNS,
+    ]
+)
+PACKED = pa.schema(
+    [
+        pa.field("input_ids", pa.list_(pa.int32())),
+        pa.field("loss_mask", pa.list_(pa.bool_())),
+        pa.field("lengths", pa.list_(pa.int32())),
+        pa.field("dialogue_ids", pa.list_(pa.string())),
+    ]
+)
+"""A packed sequence: the tokens of its dialogues one behind the other, and the length of each."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A finished table of packed sequences: its shards and how many sequences each holds."""
+
+    table: Table
+    manifest: dict[str, Any]
+
+    @property
+    def shards(self) -> dict[str, int]:
+        """Sequences by shard, in order of the names."""
+        return dict(sorted(self.manifest["shards"].items()))
+
+
+def pack_split(config: RunConfig, model: Located, split: str, progress: Progress) -> Packed:
+    """Make `packed/<split>` out of `curated/<split>`, unless it is there.
+
+    Raises:
+        InputError: the curated table is not finished, or no dialogue of it is accepted.
+    """
+    source, table = curated_table(config, split), Table(config.output, f"packed/{split}")
+    curated = curated_manifest(source)
+    training = config.training
+    decided = {
+        "curated": [curated["fingerprint"], curated["finished"]],
+        "model": [model.ref, model.revision],
+        "chat_template": training.chat_template,
+        "sequence_length": training.sequence_length,
+        "too_long": training.too_long,
+    }
+
+    def work() -> Built:
+        counts, shards, tokens = _pack_all(source, table, training, model, curated["ok"], progress)
+        if not counts.ok:
+            raise InputError(
+                f"{table.path}: none of {counts.rows:,} dialogues fits training.sequence_length "
+                f"({training.sequence_length}); raise it"
+            )
+        size = sum(shards.values()) * training.sequence_length
+        figures = {**tokens, "sequences": sum(shards.values()), "fill": round(tokens["tokens"] / size, 4)}
+        return Built(counts, {**figures, "shards": shards})
+
+    return Packed(table, build_table(table, decided, curated["ok"], work, progress, repeatable=True))
+
+
+def curated_table(config: RunConfig, split: str) -> Table:
+    """Where the dialogues of a split stand."""
+    return Table(config.training.data or config.output, f"curated/{split}")
+
+
+def curated_manifest(source: Table) -> dict[str, Any]:
+    """The manifest of a curated table that has something to train on.
+
+    Raises:
+        InputError: it is not finished, or has no accepted row.
+    """
+    manifest = source.manifest()
+    if manifest is None:
+        raise InputError(f"{source.path}: no finished table of dialogues; run jobs/curate.py with this config first")
+    if not manifest["rows_in"] and source.name == VALIDATION:
+        raise InputError(
+            f"{source.path}: no dialogue was kept for validation, and a training validates with some; raise "
+            "curation.validation_fraction, and run jobs/curate.py again"
+        )
+    if not manifest["ok"]:
+        raise InputError(
+            f"{source.path}: none of its {manifest['rows_in']:,} dialogues is accepted, so there is nothing "
+            "to train on or to validate with; look at the reasons in its .manifest.json"
+        )
+    return manifest
+
+
+def _pack_all(
+    source: Table, table: Table, training: Training, model: Located, rows: int, progress: Progress
+) -> tuple[Counts, dict[str, int], dict[str, int]]:
+    folder = file_io.join(table.output, "_scratch", table.name.replace("/", "-"))
+    exchange = Exchange(folder, partitions_for(rows * BYTES_A_DIALOGUE), _TOKENIZED)
+    exchange.delete()
+    names = source.shards()
+    tokenized = each([{"shard": name} for name in names]).map(
+        lambda row: _tokenize_shard(source, row["shard"], training, model, exchange), num_cpus=0.5
+    )
+    files = sorted(row["file"] for row in rows_of(tokenized))
+    packed = numbers(exchange.partitions).map(
+        partial(_pack_partition, exchange, files, table, training.sequence_length), num_cpus=0.5
+    )
+    counts, shards = Counts(), {}
+    tokens = {"tokens": 0, "learned_tokens": 0, "cut_dialogues": 0}
+    for row in rows_of(packed):
+        made = Counts(ok=row["ok"], rejected={"too_long": row["too_long"]} if row["too_long"] else {})
+        counts += made
+        progress.advance(made)
+        metrics.count(table.name, made)
+        tokens = {name: number + row[name] for name, number in tokens.items()}
+        if row["sequences"]:
+            shards[row["shard"]] = row["sequences"]
+    exchange.delete()
+    return counts, shards, tokens
+
+
+def _tokenize_shard(
+    source: Table, shard: str, training: Training, model: Located, exchange: Exchange
+) -> dict[str, Any]:
+    tokenizer = tokenizer_for(model.pinned, training.chat_template)
+    curated = source.read(shard, ["dialogue_id", "messages", "status"])
+    rows = []
+    for row in curated.filter(pc.equal(curated["status"], "ok")).to_pylist():
+        made = tokenize(tokenizer, row, training.sequence_length, training.too_long)
+        if isinstance(made, Reject):
+            rows.append(rejected(made, {"dialogue_id": row["dialogue_id"]}))
+        else:
+            rows.append({name: getattr(made, name) for name in made.__slots__} | {"status": "ok"})
+    # Dealt by a hash of the id, not by the id: shards of the curated table are cut by ids too.
+    keys = np.array([key_of(content_id("packed", row["dialogue_id"])) for row in rows], np.int64)
+    return {"file": exchange.spill(pa.Table.from_pylist(rows, schema=_TOKENIZED), keys)}
+
+
+def _pack_partition(
+    exchange: Exchange, files: list[str], table: Table, size: int, row: dict[str, Any]
+) -> dict[str, Any]:
+    rows = exchange.collect(files, row["id"]).sort_by("dialogue_id")
+    good, refused = (rows.filter(test(rows["status"], "ok")).combine_chunks() for test in (pc.equal, pc.not_equal))
+    lengths = pc.list_value_length(good["input_ids"]).to_pylist()
+    sequences = pack(lengths, size)
+    name = f"{row['id']:05}"
+    if sequences:
+        table.write_arrow(name, _sequences(good, lengths, sequences))
+    if refused.num_rows:
+        table.write_arrow(REJECTED + name, refused.drop_columns(["input_ids", "loss_mask", "cut"]))
+    return {
+        "shard": name,
+        "sequences": len(sequences),
+        "ok": good.num_rows,
+        "too_long": count(refused).rows,
+        "tokens": sum(lengths),
+        "learned_tokens": pc.sum(pc.list_flatten(good["loss_mask"])).as_py() or 0,
+        "cut_dialogues": pc.sum(good["cut"]).as_py() or 0,
+    }
+
+
+def _sequences(rows: pa.Table, lengths: list[int], sequences: list[list[int]]) -> pa.Table:
+    """Packed sequences of tokenised dialogues, put together without a Python object a token."""
+    ordered = rows.take([item for sequence in sequences for item in sequence])
+    items = np.cumsum([0, *map(len, sequences)]).astype(np.int32)
+    placed = np.array([lengths[item] for sequence in sequences for item in sequence], np.int32)
+    tokens = np.concatenate([[0], np.cumsum(placed)])[items].astype(np.int32)
+
+    def lists(offsets: np.ndarray, values: Any) -> pa.ListArray:
+        flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        return pa.ListArray.from_arrays(pa.array(offsets), flat)
+
+    return pa.table(
+        [
+            lists(tokens, pc.list_flatten(ordered["input_ids"])),
+            lists(tokens, pc.list_flatten(ordered["loss_mask"])),
+            lists(items, pa.array(placed)),
+            lists(items, ordered["dialogue_id"]),
+        ],
+        schema=PACKED,
+    )
