@@ -98,7 +98,7 @@ plan: needs-config $(STAMP)  ## what a run will take, before it runs: CONFIG=FIL
 	.venv/bin/python jobs/plan.py --config $(CONFIG) $(ARGS)
 
 trace: needs-config $(STAMP)  ## where a row comes from and went: CONFIG=FILE ID=... or BLAME=TASK ARGS="--json key=value ..."
-	.venv/bin/python jobs/trace.py --config $(CONFIG) $(addprefix --id ,$(ID)) $(if $(BLAME),--blame "$(BLAME)") $(ARGS)
+	.venv/bin/python jobs/trace.py --config $(CONFIG) $(addprefix --id ,$(ID)) $(if $(BLAME),--explain "$(BLAME)") $(ARGS)
 
 prune: needs-config $(STAMP)  ## what changed settings set aside, with its size; ARGS=--yes deletes it: CONFIG=FILE
 	.venv/bin/python jobs/prune.py --config $(CONFIG) $(ARGS)

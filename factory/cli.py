@@ -20,9 +20,9 @@ from factory.config import RunConfig
 from factory.config.loading import load_config
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.resources import RESOURCES
-from factory.runtime.shutdown import GOES_ON
+from factory.runtime.shutdown import RESUME_HINT
 from factory.storage import file_io
-from factory.text.redaction import scrubbed
+from factory.text.redaction import redact_urls
 
 CONFIGS = RESOURCES / "jobs" / "configs"
 COMMANDS = {
@@ -141,7 +141,7 @@ def exit_with_error_line(run: Callable[[], None]) -> None:
         except BaseException:  # libraries raise other errors because of the interrupt
             if not interrupts:
                 raise
-            print(error_line(Stopped(f"by Ctrl-C; {GOES_ON}")), file=sys.stderr, flush=True)
+            print(error_line(Stopped(f"by Ctrl-C; {RESUME_HINT}")), file=sys.stderr, flush=True)
             sys.exit(1)
 
 
@@ -162,7 +162,7 @@ def _noting(interrupts: list[int]) -> Iterator[None]:
 
 def error_line(problem: FactoryError) -> str:
     """Return the line that ends a failed run."""
-    return f"{'stopped' if isinstance(problem, Stopped) else 'error'}: {printable(scrubbed(str(problem)))}"
+    return f"{'stopped' if isinstance(problem, Stopped) else 'error'}: {printable(redact_urls(str(problem)))}"
 
 
 def printable(text: str) -> str:

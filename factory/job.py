@@ -15,11 +15,11 @@ from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.runtime import confirmation, shutdown
 from factory.runtime.progress import Progress, Silent
-from factory.runtime.shutdown import GOES_ON
+from factory.runtime.shutdown import RESUME_HINT
 from factory.storage import file_io, run_lock
 from factory.storage.archive import Change
 from factory.storage.tables import SUFFIX, Table
-from factory.text.redaction import redacted
+from factory.text.redaction import redact_secrets
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,19 @@ def run_job(
         if arguments.dry_run:
             dry_run(config, progress)
             with suppress(UserError):  # the plan named what is wrong, or what could not be reached
-                for line in confirmation.lines(changes()):
+                for line in confirmation.archive_lines(changes()):
                     progress.say(line)
             return
 
         def confirm() -> None:
-            confirmation.check(changes(), config.output, config.confirm_above_rows, arguments.yes, progress)
+            confirmation.confirm_archiving(changes(), config.output, config.confirm_above_rows, arguments.yes, progress)
 
         cpus = local_cpus(config) if local_cpus else 0
         _run(run, check, Job(config, progress, confirm), errors, arguments.verbose, cpus)
 
 
 def _changes(opens: Callable[[Job], object] | None, config: RunConfig) -> list[Change]:
-    return confirmation.foresee(lambda read: opens(Job(config, Silent(), read))) if opens else []
+    return confirmation.rehearse(lambda read: opens(Job(config, Silent(), read))) if opens else []
 
 
 def _run(
@@ -102,14 +102,14 @@ def _run(
     config, progress = job.config, job.progress
     file_io.check_writable(config.output)
     check(config)
-    with run_lock.held(config.output):
+    with run_lock.hold_run_lock(config.output):
         job.confirm()
         file_io.write_bytes(file_io.join(config.output, "config.json"), settings_document(config))
         from factory.runtime import ray_processes, ray_session
 
-        ray_session.start(verbose, local_cpus)
+        ray_session.start_ray(verbose, local_cpus)
         ray_processes.watch(partial(_end_without_ray, progress, errors))
-        shutdown.listen(progress.say)
+        shutdown.handle_sigterm(progress.say)
         _run_over_damage(run, job)
         progress.summary()
     progress.say(f"Output: {config.output}")
@@ -139,15 +139,15 @@ def _run_over_damage(run: Callable[[Job], None], job: Job) -> None:
 
 def settings_document(config: RunConfig) -> bytes:
     """Return the content of `config.json`: the resolved settings without passwords."""
-    return (json.dumps(redacted(config.model_dump(mode="json")), indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(redact_secrets(config.model_dump(mode="json")), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _end_without_ray(progress: Progress, errors: int) -> NoReturn:
     """End the process at once, since its threads wait for a Ray that is gone; `errors` is the terminal's stderr."""
     problem = (
-        Stopped(f"Ray was ended too, and what was in flight is lost; {GOES_ON}")
-        if shutdown.is_asked()
-        else FactoryError(f"Ray on this machine has ended under the run (out of memory?); {GOES_ON}")
+        Stopped(f"Ray was ended too, and what was in flight is lost; {RESUME_HINT}")
+        if shutdown.is_requested()
+        else FactoryError(f"Ray on this machine has ended under the run (out of memory?); {RESUME_HINT}")
     )
     progress.finish()
     os.write(errors, f"{error_line(problem)}\n".encode())

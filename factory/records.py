@@ -9,9 +9,9 @@
     PersonaSettings   evaluation.making -> evaluation.making
     PersonaQuestions  evaluation.making -> evaluation.made_benchmark
     Question     evaluation.benchmark   -> evaluation.answers
-    Answer       evaluation.answers     -> evaluation.judging
-    Yardstick    evaluation.yardsticks  -> evaluation.judging
-    Judgement    evaluation.judging     -> evaluation.scores
+    Answer       evaluation.answers     -> evaluation.judge_sampling
+    ScoreExamples    evaluation.yardsticks  -> evaluation.judge_sampling
+    Judgment    evaluation.judge_sampling     -> evaluation.scores
     Preference   evaluation.judge_check_steps -> evaluation.judge_check_steps
     GeneralItem       evaluation.general -> evaluation.general
     GeneralResult     evaluation.general -> evaluation.general_scores
@@ -22,7 +22,7 @@
     Reject       any step               -> the same table, with `status = rejected`
 
 Ids are hashes of content: the 16 hexadecimal digits of a 64-bit hash, so that a table can be
-sorted and partitioned by the same number as an int64 (`key_of`).
+sorted and partitioned by the same number as an int64 (`api_key_of`).
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def content_id(*parts: str) -> str:
     return digest.hexdigest()
 
 
-def key_of(content_hash: str) -> int:
+def int_key(content_hash: str) -> int:
     """The id as a signed 64-bit integer, as Arrow and NumPy hold it."""
     return int.from_bytes(bytes.fromhex(content_hash), "big", signed=True)
 
@@ -227,7 +227,7 @@ class Answer:
     truncated: bool
 
 
-class ScoreExamples(BaseModel):
+class ScoreExamplesReply(BaseModel):
     """What a model answers when it writes an example reply for each score of a rubric."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -240,7 +240,7 @@ class ScoreExamples(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
+class ScoreExamples:
     """An example reply for each of the scores 1 to 5, in this order, to one question."""
 
     question_id: str
@@ -276,7 +276,7 @@ Score = NewType("Score", int)
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgment:
     """One judge's score of one answer.
 
     `expected_score` is the mean of the scores by the probabilities that the judge gave them, None

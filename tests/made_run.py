@@ -14,7 +14,7 @@ from factory.records import (
     Dialogue,
     Example,
     Instruction,
-    Judgement,
+    Judgment,
     Message,
     Persona,
     Profile,
@@ -23,18 +23,18 @@ from factory.records import (
     content_id,
 )
 from factory.storage import file_io
-from factory.storage.manifest import Timing, manifest_of
+from factory.storage.manifest import Timing, build_manifest
 from factory.storage.tables import (
     ANSWERS,
     DIALOGUES,
     EXAMPLES,
     INSTRUCTIONS,
-    JUDGEMENTS,
+    JUDGMENTS,
     PERSONAS,
     PROFILES,
     Table,
-    accepted,
-    rejected,
+    ok_row,
+    rejected_row,
 )
 from tests.made_scores import scores_of
 
@@ -74,7 +74,7 @@ def make_run(
     made = {"engine": engine, "model": {"ref": model, "revision": "r1"}}
     people = [persona_of(number, hostile) for number in range(characters)]
     _finish(
-        Table(output, "personas"), [accepted(one) | {"source": 0, "row": n} for n, one in enumerate(people)], PERSONAS
+        Table(output, "personas"), [ok_row(one) | {"source": 0, "row": n} for n, one in enumerate(people)], PERSONAS
     )
     profiles = [_profile(one, number, draw) for number, one in enumerate(people)]
     _finish(
@@ -100,7 +100,7 @@ def persona_of(number: int, hostile: bool) -> Persona:
 
 def _profile(one: Persona, number: int, draw: random.Random) -> Profile | tuple[Persona, Reject]:
     if number % 13 == 7:
-        return one, Reject("unparsable", f"not JSON <b>{number}</b> at all")
+        return one, Reject("invalid_reply", f"not JSON <b>{number}</b> at all")
     place = PLACES[number // 6 % 6]
     items = {
         "name": NAMES[number % 6], "age": f"{draw.randint(18, 90)} years",
@@ -117,8 +117,8 @@ def _row(one: object, draw: random.Random) -> dict:
     tokens = Completion(prompt_tokens=180, output_tokens=draw.randint(90, 380), cached_tokens=64)
     made_with = {"prompt": "profile@1#abc", "model": "gpt-4o-mini"}
     if isinstance(one, tuple):
-        return rejected(one[1], {"character_id": one[0].character_id}, tokens, **made_with)
-    return accepted(one, tokens, **made_with)
+        return rejected_row(one[1], {"character_id": one[0].character_id}, tokens, **made_with)
+    return ok_row(one, tokens, **made_with)
 
 
 def _dialogues(output: str, corpus: str, turns: int, cast: list[Profile], draw: random.Random, made: dict) -> None:
@@ -135,7 +135,7 @@ def _dialogues(output: str, corpus: str, turns: int, cast: list[Profile], draw: 
         for character in draw.sample(cast, 3):
             for strategy, kept in rows.items():
                 kept.append(_dialogue(strategy, corpus, instruction, character, asked, draw))
-    _finish(Table(output, f"instructions/{corpus}"), [accepted(one) for one in instructions], INSTRUCTIONS)
+    _finish(Table(output, f"instructions/{corpus}"), [ok_row(one) for one in instructions], INSTRUCTIONS)
     _manifest(Table(output, f"assignments/{corpus}"), Counts(ok=len(rows["generate"])))
     for strategy, kept in rows.items():
         table = Table(output, f"dialogues/{strategy}-{corpus}")
@@ -152,7 +152,7 @@ def _dialogue(
     tokens = Completion(prompt_tokens=400, output_tokens=draw.randint(20, 200), cached_tokens=256)
     made_with = {"prompt": f"dialogue-{strategy}@1#def", "model": "gpt-4o-mini"}
     if draw.random() < 0.12:
-        return rejected(
+        return rejected_row(
             Reject(draw.choice(["truncated", "empty_reply"]), f"raw of {instruction}"), ids, tokens, **made_with
         )
     reply = (
@@ -165,7 +165,7 @@ def _dialogue(
         for one in asked
         for role, content in (("user", one), ("assistant", f"{reply} ({strategy}, {character.name})"))
     ]
-    return accepted(Dialogue(**ids, messages=(Message("system", character.profile), *spoken)), tokens, **made_with)
+    return ok_row(Dialogue(**ids, messages=(Message("system", character.profile), *spoken)), tokens, **made_with)
 
 
 def _curated(output: str) -> None:
@@ -193,10 +193,10 @@ def _example(row: dict, split: str) -> dict:
     }
     found = UNSAFE.get(int(row["dialogue_id"], 16) % 23)
     if found:
-        return rejected(Reject(*found), ids)
+        return rejected_row(Reject(*found), ids)
     if int(row["dialogue_id"], 16) % 7 == 0:
-        return rejected(Reject("near_duplicate", f"near 0123\n\n{row['messages'][2]['content']}"), ids)
-    return accepted(Example(**ids, messages=tuple(Message(m["role"], m["content"]) for m in row["messages"])))
+        return rejected_row(Reject("near_duplicate", f"near 0123\n\n{row['messages'][2]['content']}"), ids)
+    return ok_row(Example(**ids, messages=tuple(Message(m["role"], m["content"]) for m in row["messages"])))
 
 
 def _training(output: str, steps: int = 40) -> None:
@@ -258,21 +258,21 @@ def _evaluation(output: str, cast: list[Profile], draw: random.Random, made: dic
                     answer=f"I, {one.name}, say so.",
                     truncated=False,
                 )
-                answers.append(accepted(answer, prompt="answer@1#x", model="m"))
+                answers.append(ok_row(answer, prompt="answer@1#x", model="m"))
                 for judge, kept in judged.items():
                     score = Score(max(1, min(5, level + draw.randint(-1, 1))))
-                    verdict = Judgement(
+                    verdict = Judgment(
                         **ids,
                         judge=judge,
                         score=score,
                         expected_score=None,
                         reasoning=f"It is a {score} <i>for</i> {one.name}.",
                     )
-                    failed = rejected(Reject("judge_failed", "no score"), ids | {"judge": judge})
-                    kept.append(failed if draw.random() < 0.05 else accepted(verdict))
+                    failed = rejected_row(Reject("judge_failed", "no score"), ids | {"judge": judge})
+                    kept.append(failed if draw.random() < 0.05 else ok_row(verdict))
         _finish(Table(output, f"evaluation/{candidate}/answers"), answers, ANSWERS, **made)
         for judge, kept in judged.items():
-            _finish(Table(output, f"evaluation/{candidate}/judgements/{judge}"), kept, JUDGEMENTS, **made)
+            _finish(Table(output, f"evaluation/{candidate}/judgments/{judge}"), kept, JUDGMENTS, **made)
     file_io.write_bytes(f"{output}/evaluation/scores.json", json.dumps(scores_of(len(cast))).encode())
 
 
@@ -290,7 +290,7 @@ def _finish(table: Table, rows: list[dict], schema: object, **told: object) -> N
 def _manifest(table: Table, counts: Counts, **told: object) -> None:
     timing = Timing(datetime.now(UTC), 42.0, counts, 2.0, 1, 40.0)
     table.begin(FINGERPRINT, {})
-    table.finish(manifest_of(table.name, counts.rows, counts, timing, FINGERPRINT, **told))
+    table.finish(build_manifest(table.name, counts.rows, counts, timing, FINGERPRINT, **told))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The scores of the made run."""
 
-from factory.evaluation.scores_schema import ScoresDocument
+from factory.evaluation.scores_schema import Scores
 from factory.personagym import TASKS
 
 
@@ -55,4 +55,4 @@ def scores_of(personas: int) -> dict:
         ],
         "warnings": ["judge-a is of the family of base"], "published": False,
     }  # fmt: skip
-    return ScoresDocument.model_validate(document).model_dump(mode="json")
+    return Scores.model_validate(document).model_dump(mode="json")

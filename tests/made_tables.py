@@ -6,8 +6,8 @@ from pathlib import Path
 
 from factory.inference.prompts import load_prompt
 from factory.records import Counts, Dialogue, Example, Message, Profile, Reject, content_id
-from factory.storage.manifest import Timing, manifest_of
-from factory.storage.tables import DIALOGUES, EXAMPLES, PROFILES, Table, accepted, rejected
+from factory.storage.manifest import Timing, build_manifest
+from factory.storage.tables import DIALOGUES, EXAMPLES, PROFILES, Table, ok_row, rejected_row
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512}
 CORPUS, STRATEGY = "samples", "generate"
@@ -32,8 +32,8 @@ def make_tables(
     _assignments(output, len(rows))
     name = f"dialogues/{STRATEGY}-{CORPUS}"
     made = _engine() | refs | {"work": "assigned"}
-    refused = rejected(Reject("truncated", "And then I"), {"dialogue_id": "0" * 16, "corpus": CORPUS})
-    dialogues = [accepted(row, prompt=refs["prompt"], model="scripted") | {"output_tokens": 7} for row in rows]
+    refused = rejected_row(Reject("truncated", "And then I"), {"dialogue_id": "0" * 16, "corpus": CORPUS})
+    dialogues = [ok_row(row, prompt=refs["prompt"], model="scripted") | {"output_tokens": 7} for row in rows]
     _write(Table(output, name), DIALOGUES, [*dialogues, refused], made, "spoken", shard_rows)
     cut = len(rows) - validation
     settings = {
@@ -51,9 +51,9 @@ def make_tables(
             for r in some
         ]
         written = [
-            accepted(example, prompt=refs["prompt"], model="scripted") | {"output_tokens": 7} for example in examples
+            ok_row(example, prompt=refs["prompt"], model="scripted") | {"output_tokens": 7} for example in examples
         ]
-        refused = rejected(Reject("too_short", "Oh."), {"dialogue_id": "1" * 16, "corpus": CORPUS, "split": split})
+        refused = rejected_row(Reject("too_short", "Oh."), {"dialogue_id": "1" * 16, "corpus": CORPUS, "split": split})
         figures = {"languages": {"english": len(some)}, "demographics": {"gender": {"a|b <script>*": len(some)}}}
         _write(
             Table(output, f"curated/{split}"), EXAMPLES, [*written, refused], settings, "chosen", shard_rows, figures
@@ -102,7 +102,7 @@ def _write(
 
 def _finish(table: Table, counts: Counts, fingerprint: str, **told: object) -> None:
     timing = Timing(datetime.now(UTC), 1.0, counts)
-    table.finish(manifest_of(table.name, counts.rows, counts, timing, fingerprint, **told) | {"finished": FINISHED})
+    table.finish(build_manifest(table.name, counts.rows, counts, timing, fingerprint, **told) | {"finished": FINISHED})
 
 
 def _profiles(output: str, many: int) -> list[Profile]:
@@ -116,8 +116,8 @@ def _profiles(output: str, many: int) -> list[Profile]:
             )
         )  # fmt: skip
     prompt = load_prompt("profile").ref
-    rows = [accepted(one, prompt=prompt) for one in cast]
-    rows.append(rejected(Reject("unparsable", "not json"), {"character_id": "f" * 16}))
+    rows = [ok_row(one, prompt=prompt) for one in cast]
+    rows.append(rejected_row(Reject("invalid_reply", "not json"), {"character_id": "f" * 16}))
     _write(
         Table(output, "profiles"), PROFILES, rows, _engine() | {"prompt": prompt, "language": "English"}, "cast", 1000
     )

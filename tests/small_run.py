@@ -13,34 +13,34 @@ from factory.records import (
     Dialogue,
     Example,
     Instruction,
-    Judgement,
+    Judgment,
     Message,
     Persona,
     Profile,
     Question,
     Reject,
     Score,
-    Yardstick,
+    ScoreExamplesReply,
     content_id,
 )
-from factory.storage.manifest import Timing, manifest_of
+from factory.storage.manifest import Timing, build_manifest
 from factory.storage.tables import (
     ANSWERS,
     COMMON_COLUMNS,
     DIALOGUES,
     EXAMPLES,
     INSTRUCTIONS,
-    JUDGEMENTS,
+    JUDGMENTS,
     PERSONAS,
     PROFILES,
     QUESTIONS,
     REJECTED,
-    YARDSTICKS,
+    SCORE_EXAMPLES,
     Row,
     Table,
-    accepted,
-    count,
-    rejected,
+    count_rows,
+    ok_row,
+    rejected_row,
 )
 
 ADA = "a baker who [red]sings[/red] \x1b[31m<b>at dawn</b>"
@@ -61,7 +61,7 @@ ENGINE = {
     "engine": "vllm", "ref": "org/teacher", "revision": "0123", "engine_kwargs": {}, "seed": 7,
     "sampling": {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512},
 }  # fmt: skip
-QUALITY = {"skip": [], "min_words": 3, "cut_off_words": 12}
+QUALITY = {"disabled_rules": [], "min_words": 3, "unfinished_min_words": 12}
 
 
 def character(persona: str) -> str:
@@ -124,7 +124,7 @@ class SmallRun:
         if finished:
             everything = sum(counts[1:], counts[0])
             timing = Timing(datetime(2026, 1, 2, tzinfo=UTC), 1, everything)
-            table.finish(manifest_of(name, everything.rows, everything, timing, f"made-{name}"))
+            table.finish(build_manifest(name, everything.rows, everything, timing, f"made-{name}"))
         return table
 
     def made(self, name: str) -> list[str]:
@@ -136,18 +136,18 @@ class SmallRun:
     def synthesis(self) -> None:
         """Personas, instructions, profiles and dialogues."""
         files = {"column": "persona", "files": [{"path": "in/personas.jsonl", "size": 1, "changed": "x"}]}
-        personas = [accepted(Persona(character(one), one)) | {"source": 0, "row": n} for n, one in enumerate(CAST)]
-        refused = rejected(Reject("empty", "null"), {"source": 0, "row": 9})
+        personas = [ok_row(Persona(character(one), one)) | {"source": 0, "row": n} for n, one in enumerate(CAST)]
+        refused = rejected_row(Reject("empty", "null"), {"source": 0, "row": 9})
         self.write("personas", {"0000-00000": personas, f"{REJECTED}0000": [refused]}, PERSONAS, files)
         told = [
-            accepted(Instruction(instruction(one), "lima", (Message("user", one), Message("assistant", "No.")), 0, n))
+            ok_row(Instruction(instruction(one), "lima", (Message("user", one), Message("assistant", "No.")), 0, n))
             for n, one in enumerate(ASKED)
         ]
         self.write("instructions/lima", {"0000-00000": told}, INSTRUCTIONS, {"corpus": "lima", "format": "lima"})
         by = {"prompt": "profile@1#aa", "model": "org/teacher"}
         used = Completion(prompt_tokens=50, output_tokens=40)
-        profiles = [accepted(_profile(one), used, **by) for one in (ADA, BEN)]
-        profiles.append(rejected(Reject("truncated", "Name: Cy"), {"character_id": character(CYN)}, used, **by))
+        profiles = [ok_row(_profile(one), used, **by) for one in (ADA, BEN)]
+        profiles.append(rejected_row(Reject("truncated", "Name: Cy"), {"character_id": character(CYN)}, used, **by))
         settings = {**ENGINE, "prompt": "profile@1#aa", "language": "English", "work": "made-personas"}
         self.write("profiles", {"0000-00000": profiles}, PROFILES, settings)
         for strategy in ("generate", "rewrite"):
@@ -157,11 +157,11 @@ class SmallRun:
         """The dialogues of a strategy, one of them rejected."""
         by = {"prompt": f"dialogue-{strategy}@2#bb", "model": "org/teacher"}
         rows = [
-            accepted(_dialogue(one, asked, strategy), Completion(prompt_tokens=90, output_tokens=20), **by)
+            ok_row(_dialogue(one, asked, strategy), Completion(prompt_tokens=90, output_tokens=20), **by)
             for one, asked in ((ADA, ASKED[0]), (ADA, ASKED[1]), (BEN, ASKED[0]))
         ]
         ids = {name: getattr(_dialogue(BEN, ASKED[1], strategy), name) for name in list(Dialogue.__slots__)[:-1]}
-        rows.append(rejected(Reject("truncated", "It rains and rai"), ids, **by))
+        rows.append(rejected_row(Reject("truncated", "It rains and rai"), ids, **by))
         settings = {**ENGINE, "prompt": f"dialogue-{strategy}@2#bb", "system": "training-system@1#cc", "work": "x"}
         self.write(f"dialogues/{strategy}-lima", {"0000-00000": rows[:2], "0000-00001": rows[2:]}, DIALOGUES, settings)
 
@@ -171,11 +171,11 @@ class SmallRun:
         settings = {"quality": QUALITY, "similarity": 0.8, "seed": 7, "sources": sources}
         train, validation = {}, {}
         for strategy in ("generate", "rewrite"):
-            good = accepted(_example(ADA, ASKED[0], strategy, "train"))
-            bad = accepted(_example(ADA, ASKED[1], strategy, "train")) | {"messages": None}
+            good = ok_row(_example(ADA, ASKED[0], strategy, "train"))
+            bad = ok_row(_example(ADA, ASKED[1], strategy, "train")) | {"messages": None}
             bad |= {"status": "rejected", "reason": "too_short", "detail": "1 word\n\nWet."}
             train[f"{strategy}-lima-0000-00000"] = [good, bad]
-            kept = accepted(_example(BEN, ASKED[0], strategy, "validation"))
+            kept = ok_row(_example(BEN, ASKED[0], strategy, "validation"))
             validation[f"{strategy}-lima-0000-00001"] = [kept]
         self.write("curated/train", train, EXAMPLES, settings)
         self.write("curated/validation", validation, EXAMPLES, settings)
@@ -191,12 +191,12 @@ class SmallRun:
                 "dialogue_ids": ["ffffffffffffffff", dialogue(who, ASKED[0])],
             }  # fmt: skip
             table.write_arrow("00000", pa.Table.from_pylist([packed], schema=PACKED))
-            long = rejected(Reject("too_long", "99 tokens"), {"dialogue_id": dialogue(who, ASKED[0], "rewrite")})
+            long = rejected_row(Reject("too_long", "99 tokens"), {"dialogue_id": dialogue(who, ASKED[0], "rewrite")})
             schema = pa.schema([DIALOGUES.field("dialogue_id"), *COMMON_COLUMNS])
             refused = pa.Table.from_pylist([long], schema=schema)
             table.write_arrow(f"{REJECTED}00000", refused)
-            timing = Timing(datetime(2026, 1, 2, tzinfo=UTC), 1, count(refused))
-            table.finish(manifest_of(table.name, 2, count(refused), timing, f"made-{split}"))
+            timing = Timing(datetime(2026, 1, 2, tzinfo=UTC), 1, count_rows(refused))
+            table.finish(build_manifest(table.name, 2, count_rows(refused), timing, f"made-{split}"))
         checkpoints = Table(self.output, "checkpoints")
         both = [self.made(f"packed/{split}") for split in ("train", "validation")]
         checkpoints.begin("made-checkpoints", {"packed": both, "model": {"ref": "org/base"}, "epochs": 3})
@@ -206,24 +206,26 @@ class SmallRun:
     def evaluation(self, candidates: Sequence[str] = ("base", "tuned")) -> None:
         """A benchmark of two personas, one of which is a character of the run, and its judged answers."""
         tasks = ("Toxicity", "Linguistic Habits")
-        cast = [accepted(Persona(character(one), one)) | {"source": 0, "row": n} for n, one in enumerate((ADA, PILOT))]
+        cast = [ok_row(Persona(character(one), one)) | {"source": 0, "row": n} for n, one in enumerate((ADA, PILOT))]
         self.write("evaluation/benchmark/personas", {"00000": cast[:1], "00001": cast[1:]}, PERSONAS)
         asked = {shard: [_question(one, t) for t in tasks] for shard, one in (("00000", ADA), ("00001", PILOT))}
-        questions = {shard: [accepted(one) for one in many] for shard, many in asked.items()}
+        questions = {shard: [ok_row(one) for one in many] for shard, many in asked.items()}
         self.write("evaluation/benchmark/questions", questions, QUESTIONS)
         examples = {
-            shard: [accepted(Yardstick(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
+            shard: [ok_row(ScoreExamplesReply(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
             for shard, many in asked.items()
         }
-        self.write("evaluation/benchmark/examples", examples, YARDSTICKS, {**ENGINE, "prompt": "score-examples@1#dd"})
+        self.write(
+            "evaluation/benchmark/examples", examples, SCORE_EXAMPLES, {**ENGINE, "prompt": "score-examples@1#dd"}
+        )
         for name in candidates:
-            answers = {shard: [accepted(_answer(name, q)) for q in many] for shard, many in asked.items()}
+            answers = {shard: [ok_row(_answer(name, q)) for q in many] for shard, many in asked.items()}
             settings = {**ENGINE, "prompt": "answer@1#ee", "candidate": name}
             self.write(f"evaluation/{name}/answers", answers, ANSWERS, settings)
             for judge in ("strict", "mild"):
                 rows = {shard: [_judged(name, judge, q) for q in many] for shard, many in asked.items()}
                 told = {**ENGINE, "prompt": "judge@1#ff", "judge": judge, "attempts": 3}
-                self.write(f"evaluation/{name}/judgements/{judge}", rows, JUDGEMENTS, told)
+                self.write(f"evaluation/{name}/judgments/{judge}", rows, JUDGMENTS, told)
 
 
 def whole_run(output: str) -> SmallRun:
@@ -271,6 +273,6 @@ def _judged(candidate: str, judge: str, asked: Question) -> dict:
     ids = {"candidate": candidate, "judge": judge, "persona_id": asked.persona_id, "task": asked.task}
     ids["question_id"] = asked.question_id
     if (judge, asked.persona, asked.task) == ("mild", PILOT, "Toxicity"):
-        return rejected(Reject("judge_failed", "I cannot say"), ids)
+        return rejected_row(Reject("judge_failed", "I cannot say"), ids)
     score = (2 if asked.persona == ADA else 4) - (judge == "strict")
-    return accepted(Judgement(**ids, score=Score(score), expected_score=score + 0.25, reasoning=f"{judge} says so"))
+    return ok_row(Judgment(**ids, score=Score(score), expected_score=score + 0.25, reasoning=f"{judge} says so"))

@@ -29,7 +29,7 @@ def plan(
     """
     check_prompts(config)
     file_io.check_writable(config.output)
-    making = config.benchmark
+    making = config.benchmark_generation
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("table", "personas", "calls", "of each"):
         grid.add_column(column, justify="left" if column in ("table", "of each") else "right")
@@ -38,10 +38,13 @@ def plan(
         return "unknown" if personas is None else f"{number:,}" if exact else f"about {number:,}"
 
     rows = personas or 0
-    picked = f"{making.settings_a_persona} of {len(settings_on_offer())} settings"
+    picked = f"{making.settings_per_persona} of {len(settings_on_offer())} settings"
     grid.add_row("settings", about(rows), about(rows), picked)
     grid.add_row(
-        "questions", about(rows), about(rows * len(TASKS)), f"{making.questions_a_task} for each of {len(TASKS)} tasks"
+        "questions",
+        about(rows),
+        about(rows * len(TASKS)),
+        f"{making.questions_per_task} for each of {len(TASKS)} tasks",
     )
     progress.show(grid)
     progress.say(f"Engine: {config.engine.kind}, model {model}")

@@ -20,7 +20,7 @@ from factory.benchmark_generation.question_prompts import (
 )
 from factory.config import RunConfig
 from factory.errors import ConfigError
-from factory.inference.generation_step import Engine, Lane, Step, run_lanes
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
@@ -56,9 +56,11 @@ def check_prompts(config: RunConfig) -> None:
     """
     for name in PROMPTS:
         load_prompt(name, config.prompts_dir)
-    offered, count = settings_on_offer(), config.benchmark.settings_a_persona
+    offered, count = settings_on_offer(), config.benchmark_generation.settings_per_persona
     if count > len(offered):
-        raise ConfigError(f"benchmark.settings_a_persona is {count}, but there are {len(offered)} settings; lower it")
+        raise ConfigError(
+            f"benchmark_generation.settings_per_persona is {count}, but there are {len(offered)} settings; lower it"
+        )
 
 
 def settings_on_offer() -> list[str]:
@@ -69,8 +71,8 @@ def settings_on_offer() -> list[str]:
 def choose_settings(config: RunConfig, model: Located, personas: Table, progress: Progress) -> Table:
     """Every persona to the settings of its questions, or a reject."""
     prompt = load_prompt("benchmark-settings", config.prompts_dir)
-    offered, count = settings_on_offer(), config.benchmark.settings_a_persona
-    step = Step(
+    offered, count = settings_on_offer(), config.benchmark_generation.settings_per_persona
+    step = GenerationStep(
         schema=PERSONA_SETTINGS,
         prompt=prompt.ref,
         render=partial(render_settings, prompt, offered, count),
@@ -78,15 +80,18 @@ def choose_settings(config: RunConfig, model: Located, personas: Table, progress
         ids=settings_ids,
     )
     table = Table(config.output, f"{TABLES}/settings")
-    settings = {"offered": offered, "settings_a_persona": count}
-    run_lanes([Lane(step, personas, table, settings, _engine(config, model))], progress)
+    settings = {"offered": offered, "settings_per_persona": count}
+    run_jobs([TableJob(step, personas, table, settings, _engine(config, model))], progress)
     return table
 
 
 def write_questions(config: RunConfig, model: Located, settings: Table, progress: Progress) -> Table:
     """Every persona with settings to the questions of each task, or a reject a task."""
-    prompt, count = load_prompt("benchmark-questions", config.prompts_dir), config.benchmark.questions_a_task
-    step = Step(
+    prompt, count = (
+        load_prompt("benchmark-questions", config.prompts_dir),
+        config.benchmark_generation.questions_per_task,
+    )
+    step = GenerationStep(
         schema=PERSONA_QUESTIONS,
         prompt=prompt.ref,
         render=partial(render_questions, prompt, count),
@@ -94,12 +99,12 @@ def write_questions(config: RunConfig, model: Located, settings: Table, progress
         ids=questions_ids,
     )
     table, work = Table(config.output, f"{TABLES}/questions"), _tasks(settings, progress)
-    run_lanes([Lane(step, work, table, {"questions_a_task": count}, _engine(config, model))], progress)
+    run_jobs([TableJob(step, work, table, {"questions_per_task": count}, _engine(config, model))], progress)
     return table
 
 
-def _engine(config: RunConfig, model: Located) -> Engine:
-    return Engine(config.engine, config.benchmark.sampling, config.seed, model)
+def _engine(config: RunConfig, model: Located) -> EngineUse:
+    return EngineUse(config.engine, config.benchmark_generation.sampling, config.seed, model)
 
 
 def _tasks(settings: Table, progress: Progress) -> Table:

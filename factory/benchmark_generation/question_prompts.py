@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from factory.inference.json_reply import object_in
+from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import (
     ChosenSettings,
@@ -42,9 +42,9 @@ def parse_settings(offered: Sequence[str], count: int, row: Row, completion: Com
     """Read the settings that were picked; one that was picked twice counts once."""
     (reply,) = completion.replies
     try:
-        chosen = ChosenSettings.model_validate(object_in(reply)).settings
+        chosen = ChosenSettings.model_validate(extract_json_object(reply)).settings
     except ValidationError:
-        return Reject("unparsable", reply)
+        return Reject("invalid_reply", reply)
     if len(chosen) != count:
         return Reject("wrong_count", f"{len(chosen)} settings, not {count}: {reply}")
     by_form = {_form(setting): setting for setting in offered}
@@ -70,19 +70,19 @@ def parse_questions(count: int, row: Row, completion: Completion) -> PersonaQues
     """Read the questions of a task, or say why they cannot be asked."""
     (reply,) = completion.replies
     try:
-        written = TaskQuestions.model_validate(object_in(reply)).questions
+        written = TaskQuestions.model_validate(extract_json_object(reply)).questions
     except ValidationError:
-        return Reject("unparsable", reply)
+        return Reject("invalid_reply", reply)
     if len(written) != count:
         return Reject("wrong_count", f"{len(written)} questions, not {count}: {reply}")
     questions = []
     for text in map(sentence, written):
         if isinstance(text, Reject):
-            return Reject("empty_item" if text.reason == "empty" else text.reason, reply)
+            return Reject("empty_field" if text.reason == "empty" else text.reason, reply)
         questions.append(text)
     forms = [_form(question) for question in questions]
     if not all(forms):
-        return Reject("empty_item", reply)
+        return Reject("empty_field", reply)
     for number, form in enumerate(forms):
         if form in forms[:number]:
             return Reject("duplicate_question", f"{questions[number]!r} stands twice: {reply}")

@@ -96,14 +96,18 @@ def _readme(
 ) -> str:
     source = config.personas.source
     sources = source if isinstance(source, str) else ", ".join(source)
-    model, revision, count = told["model"]["ref"], told["model"]["revision"], config.benchmark.questions_a_task
+    model, revision, count = (
+        told["model"]["ref"],
+        told["model"]["revision"],
+        config.benchmark_generation.questions_per_task,
+    )
     return f"""# {NAME}: a made benchmark of role-playing
 
 {complete:,} personas with {count} questions for each of the five tasks of PersonaGym, laid out like a checkout of it.
-`make benchmark` of the character factory made it. None of it is PersonaGym's, and its scores do not compare with those.
+`character-factory generate-benchmark` made it. None of it is PersonaGym's, and its scores do not compare with those.
 
-- Model: {model} (revision {revision}), which picked {config.benchmark.settings_a_persona} settings for each persona
-  and then wrote its questions. Prompts: {", ".join(told["prompts"])}.
+- Model: {model} (revision {revision}), which picked {config.benchmark_generation.settings_per_persona} settings
+  for each persona, and then wrote its questions. Prompts: {", ".join(told["prompts"])}.
 - Personas: {cast:,} of {sources}; {cast - complete:,} are left out, since they lack questions for a task. Rejected
   replies: settings {_lost(settings)}, questions {_lost(questions)}; `benchmark-making/` has each with its reason.
 - `questions/{NAME}/<id>.json` is named by the persona's id, a hash of its sentence.

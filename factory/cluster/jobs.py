@@ -18,7 +18,7 @@ from factory.resources import RESOURCES
 
 JOBS = sorted(path.stem for path in (RESOURCES / "jobs").glob("*.py"))
 NOT_UPLOADED = [".git", ".venv", "runs"]
-"""Beside what .gitignore and .rayignore name."""
+"""JoinedTable what .gitignore and .rayignore name."""
 POLL_S = 1.0
 
 

@@ -3,12 +3,12 @@
 character-factory curate demo [section.key=value ...]
 """
 
-from factory.curation.dedup_step import match
+from factory.curation.dedup_step import find_near_duplicates
 from factory.curation.dry_run import check, plan
-from factory.curation.filter_step import examine
+from factory.curation.filter_step import filter_dialogues
 from factory.curation.run import at_work, begin, open_tables
-from factory.curation.select_step import select
-from factory.curation.write_step import write
+from factory.curation.select_step import select_dialogues
+from factory.curation.write_step import write_curated
 from factory.job import Job, run_job
 
 
@@ -18,10 +18,10 @@ def curate(job: Job) -> None:
     if run is None:  # it was finished before
         return
     with at_work(run, job.progress):
-        examined = examine(run, job.progress)
-        twins = match(run, examined)
-        selected = select(run, examined, twins)
-        write(run, examined, twins, selected, job.progress)
+        examined = filter_dialogues(run, job.progress)
+        twins = find_near_duplicates(run, examined)
+        selected = select_dialogues(run, examined, twins)
+        write_curated(run, examined, twins, selected, job.progress)
 
 
 def run() -> None:

@@ -16,7 +16,7 @@ def make_tables(job: Job) -> None:
 
     config, progress = job.config, job.progress
     benchmark = open_benchmark(config.evaluation.benchmark)
-    cast, asked = questions.take_questions(config, benchmark, progress)
+    cast, asked = questions.ingest_questions(config, benchmark, progress)
     profiles = None
     if answers.wants_profiles(config):
         profiles = make_profiles(config, job.model(), cast, progress, questions.PROFILES)

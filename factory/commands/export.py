@@ -36,7 +36,7 @@ def run() -> None:
         output = arguments.output and file_io.output_path(place_argument("--output", arguments.output))
         folder = output or folder_of(sources)
         check_folder(folder)
-        with run_lock.held(folder):
+        with run_lock.hold_run_lock(folder):
             export(sources, folder, arguments.file_type, progress)
             progress.summary()
             progress.say(f"Export: {folder}")

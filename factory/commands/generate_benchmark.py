@@ -8,16 +8,16 @@ from factory.benchmark_generation.write_benchmark import write_benchmark
 from factory.config import RunConfig
 from factory.job import Job, run_job
 from factory.runtime.progress import Progress
-from factory.synthesis.dry_run import model_told
+from factory.synthesis.dry_run import find_model
 from factory.synthesis.input_sample import preview_personas
-from factory.synthesis.steps import persona_files, take_personas
+from factory.synthesis.steps import ingest_personas, persona_files
 
 
 def make_benchmark(job: Job) -> None:
     """The way of the data, from top to bottom."""
     config, model = job.config, job.model()
     # Instructions want so many characters each, and here are none.
-    personas = take_personas(config.model_copy(update={"instructions": ()}), job.progress)
+    personas = ingest_personas(config.model_copy(update={"instructions": ()}), job.progress)
     job.confirm()  # whether other files hold other rows is known now
     settings = generation_steps.choose_settings(config, model, personas, job.progress)
     questions = generation_steps.write_questions(config, model, settings, job.progress)
@@ -33,7 +33,7 @@ def check(config: RunConfig) -> None:
 def plan(config: RunConfig, progress: Progress) -> None:
     """The dry run."""
     notes: list[str] = []
-    model, personas = model_told(config, notes), preview_personas(config, notes)
+    model, personas = find_model(config, notes), preview_personas(config, notes)
     rows, exact = (personas.usable, personas.whole) if personas else (None, False)
     dry_run.plan(config, rows, exact, model, notes, progress)
 

@@ -8,12 +8,12 @@ import os
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # what a head wants; Ray reads it when it is imported
 
 from factory.job import Job, run_job
-from factory.serving.persistent_fleet import check, leave_up, plan
+from factory.serving.persistent_fleet import check, deploy_persistent, plan
 
 
 def judges_up(job: Job) -> None:
     """Deploy, say where, and go."""
-    leave_up(job.config, job.progress)
+    deploy_persistent(job.config, job.progress)
 
 
 def run() -> None:

@@ -13,7 +13,7 @@ from factory.planning.estimate import estimate
 from factory.planning.pilot import Pilot
 from factory.planning.plan_text import say, show
 from factory.planning.prices import read_prices
-from factory.planning.simulate import CPUS_A_GPU, simulate
+from factory.planning.simulate import CPUS_PER_GPU, simulate
 from factory.planning.summary import summarise
 from factory.planning.workload_from_config import crew_of, outline
 from factory.runtime.progress import Progress
@@ -44,8 +44,8 @@ def run() -> None:
         todo = outline(config, named, pilot)
         on_gpu = todo.training is not None and todo.training.on_gpu
         made = estimate(todo, planning, pilot, crew_of(config.engine, config), flops if on_gpu else None)
-    most_gpus = max(step.workers * step.gpus_a_worker for step in made.steps)
-    cpus = float(planning.cpus or most_gpus * CPUS_A_GPU or os.cpu_count() or 1)
+    most_gpus = max(step.workers * step.gpus_per_worker for step in made.steps)
+    cpus = float(planning.cpus or most_gpus * CPUS_PER_GPU or os.cpu_count() or 1)
     summary, simulation = summarise(made, prices, planning.gpu, pilot, cpus), simulate(made, cpus)
     notes = [*todo.notes, *made.notes, *(f"Not known: {line}." for line in made.missing)]
     if arguments.json:

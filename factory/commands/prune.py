@@ -29,7 +29,7 @@ def run() -> None:
         _, whole = _list(output, progress)
         progress.say(f"{whole}; --yes deletes it, and then these settings are paid for again")
     else:
-        with run_lock.held(output):
+        with run_lock.hold_run_lock(output):
             for name in file_io.list_names(file_io.join(output, archive.FOLDER), ""):
                 # A kill may have left the mark here by which a table that was taken back is whole.
                 folder_moves.settle(output, f"{archive.FOLDER}/{name}", MANIFEST)

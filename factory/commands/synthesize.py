@@ -11,11 +11,11 @@ from factory.synthesis.dry_run import check, plan
 def synthesize(job: Job) -> None:
     """The way of the data, from top to bottom."""
     model = job.model()
-    personas = steps.take_personas(job.config, job.progress)
-    corpora = [steps.take_instructions(job.config, corpus, job.progress) for corpus in job.config.instructions]
+    personas = steps.ingest_personas(job.config, job.progress)
+    corpora = [steps.ingest_instructions(job.config, corpus, job.progress) for corpus in job.config.instructions]
     job.confirm()  # whether other files hold other rows is known now
     profiles = steps.make_profiles(job.config, model, personas, job.progress)
-    work = [steps.assign(job.config, corpus, profiles, job.progress) for corpus in corpora]
+    work = [steps.assign_instructions(job.config, corpus, profiles, job.progress) for corpus in corpora]
     steps.make_dialogues(job.config, model, work, job.progress)
 
 

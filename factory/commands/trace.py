@@ -1,7 +1,7 @@
 """Where a row comes from and what became of it, or which training examples are near a task's worst answers.
 
 character-factory trace demo --id 3f2a91 [--json]
-character-factory trace demo --blame Toxicity [--candidate tuned] [--worst 3] [--json]
+character-factory trace demo --explain Toxicity [--candidate tuned] [--worst 3] [--json]
 """
 
 import json
@@ -23,10 +23,15 @@ def run() -> None:
     parser = Parser(__doc__)
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--id", help="an id of the run, or its first 6 digits and more")
-    asked.add_argument("--blame", metavar="TASK", help="a task of the evaluation, such as Toxicity or TC")
+    asked.add_argument("--explain", metavar="TASK", help="a task of the evaluation, such as Toxicity or TC")
     parser.add_argument("--candidate", metavar="NAME", help="whose answers; by default the model that the run trained")
     parser.add_argument(
-        "--worst", dest="settings", action="append", type="trace.worst={}".format, metavar="N", help="how many answers"
+        "--worst",
+        dest="settings",
+        action="append",
+        type="attribution.worst={}".format,
+        metavar="N",
+        help="how many answers",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     arguments, config = parser.parse()

@@ -1,8 +1,16 @@
 """One frozen tree of settings. Every default of the factory stands in this folder, and nowhere else."""
 
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
-from factory.config.engines import EMBEDDED, LOOPBACK, OpenAIEngine, ScriptedEngine, VllmEngine, deciding, workers
-from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, FleetJudge, ScriptedJudge
+from factory.config.engines import (
+    EMBEDDED,
+    LOOPBACK,
+    OpenAIEngine,
+    ScriptedEngine,
+    VllmEngine,
+    fingerprint_kwargs,
+    workers,
+)
+from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, ScriptedJudge, ServedModel
 from factory.config.paths import LocalPlace, checked_place
 from factory.config.planning import Gpus, Planning, StageFigures
 from factory.config.playground import Chat
@@ -12,8 +20,9 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import Lora, Training
 
 __all__ = [
-    "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "FleetJudge", "Gpus",
-    "Instructions", "LocalPlace", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning",
-    "Quality", "Rule", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge",
-    "Section", "StageFigures", "Strategy", "Training", "VllmEngine", "checked_place", "deciding", "workers",
+    "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions",
+    "LocalPlace", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality",
+    "Rule", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
+    "ServedModel", "StageFigures", "Strategy", "Training", "VllmEngine", "checked_place", "fingerprint_kwargs",
+    "workers",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from factory.config.synthesis import Strategy
 
 Rule = Literal[
     "too_short",
-    "cut_off",
+    "unfinished_sentence",
     "repetition",
     "breaks_character",
     "leaked_prompt",
@@ -23,12 +23,12 @@ Rule = Literal[
 class Quality(Section):
     """When a dialogue is left out for what its replies say; `curation/quality.py` has the rules."""
 
-    skip: Annotated[tuple[Rule, ...], AfterValidator(each_once)] = ()
+    disabled_rules: Annotated[tuple[Rule, ...], AfterValidator(each_once)] = ()
     """Rules that are not asked."""
     min_words: int = Field(3, ge=1)
     """`too_short`: a reply has fewer words (characters, in scripts without spaces), or numbers and symbols alone."""
-    cut_off_words: int = Field(12, ge=1)
-    """`cut_off`: a last line of so many words must end as a sentence or a text does; verses are shorter."""
+    unfinished_min_words: int = Field(12, ge=1)
+    """`unfinished_sentence`: a last line of so many words must end as a sentence or a text does; verses are shorter."""
     max_repeated: float = Field(0.5, gt=0, le=1)
     """`repetition`: the most of a reply that may have stood in it before. A song with a refrain has about 0.3."""
     leaked_words: int = Field(12, ge=4)
@@ -71,11 +71,11 @@ class Safety(Section):
     """`toxic`: a part of a reply is offensive with this probability or more (English); null: it is not asked."""
     real_people: bool = True
     """`real_person`: whether personas and profiles may name none."""
-    people: Place | None = None
+    real_people_file: Place | None = None
     """Their full names, one a line; null: the built-in list of well-known people of our time."""
     pair_characters: int = Field(10_000, ge=0)
     """Characters that the report's stereotype pairs are looked for in; 0: in none."""
-    pair_count: int = Field(10, ge=2)
+    min_pair_count: int = Field(10, ge=2)
     """Fewer characters with a word tell nothing of it."""
     pair_significance: float = Field(0.05, gt=0, lt=1)
     """How likely one pair or more may be listed by chance alone, over all that were looked at."""
@@ -90,6 +90,13 @@ class MixtureSource(Section):
     """Its part of the training set, beside the others' weights; without weights all rows are taken."""
 
 
+class NearDuplicates(Section):
+    """Which replies count as near-duplicates."""
+
+    threshold: float | None = Field(0.8, ge=0.5, le=0.99)
+    """Jaccard similarity of three-word shingles from which on replies are near-duplicates; null keeps all."""
+
+
 class Curation(Section):
     """What of the dialogues becomes the training set."""
 
@@ -98,8 +105,7 @@ class Curation(Section):
     mixture: tuple[MixtureSource, ...] = ()
     """Without any, all dialogues of this config's corpora and strategies."""
     quality: Quality = Quality()
-    similarity: float | None = Field(0.8, ge=0.5, le=0.99)
-    """Replies that are more alike than this (Jaccard, of three words in a row) are near-duplicates; null: all stay."""
+    near_duplicates: NearDuplicates = NearDuplicates()
     benchmark: Place | None = None
     """The evaluation, none of whose text may be in the set: a PersonaGym checkout; null: the built-in one."""
     benchmark_words: int = Field(13, ge=8)

@@ -30,7 +30,7 @@ SPEED_KWARGS = {
 on with it; all others are taken to change what rows say (dtype, quantization, max_model_len, ...)."""
 
 
-def deciding(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
+def fingerprint_kwargs(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     """What of `engine_kwargs` changes what rows say."""
     return {name: value for name, value in engine_kwargs.items() if name not in SPEED_KWARGS}
 
@@ -93,7 +93,7 @@ class OpenAIEngine(Section):
     base_url: str = "https://api.openai.com/v1"
     api_key_env: EnvironmentName | None = "OPENAI_API_KEY"
     """The environment variable that holds the key (never the key itself); null for an endpoint that wants none."""
-    concurrency: int = Field(64, ge=1)
+    max_concurrency: int = Field(64, ge=1)
     """Requests in flight at once."""
     timeout_s: float = Field(300, gt=0, allow_inf_nan=False)
     """The longest that one attempt at a request may take, from its connection to the last byte of the reply."""

@@ -46,7 +46,7 @@ class ScriptedCandidate(Candidate, ScriptedEngine):
     """A candidate whose answers are given as data."""
 
 
-class FleetJudge(Section):
+class ServedModel(Section):
     """A judge of our own: a Ray Serve LLM deployment that comes up for the run, or stays (`make judges-up`)."""
 
     kind: Literal["fleet"] = "fleet"
@@ -54,8 +54,8 @@ class FleetJudge(Section):
     model: ModelRef
     device: Literal["auto", "cpu", "gpu"] = "auto"
     replicas: tuple[int, int] = (1, 1)
-    """The fewest and the most replicas; Serve adds one where those there have more to do than `at_once`."""
-    at_once: int = Field(64, ge=1)
+    """The fewest and the most replicas; Serve adds one where those there have more to do than `max_concurrency`."""
+    max_concurrency: int = Field(64, ge=1)
     """Requests that one replica works on at a time."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len."""
@@ -97,7 +97,7 @@ AnyCandidate = Annotated[
 ]
 """`kind` is vllm where it is left out."""
 AnyJudge = Annotated[
-    Annotated[FleetJudge | EndpointJudge | ScriptedJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
+    Annotated[ServedModel | EndpointJudge | ScriptedJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
 ]
 """`kind` is fleet where it is left out, or openai where there is a `base_url`."""
 
@@ -131,26 +131,26 @@ class Evaluation(Section):
     judges: tuple[AnyJudge, ...] = ()
     """At least two that are related to neither candidate nor teacher are advised; each is shown by itself."""
     sampling: AnswerSampling = AnswerSampling()
-    judging: JudgeSampling = JudgeSampling()
-    examples: Sampling = Sampling()
+    judge_sampling: JudgeSampling = JudgeSampling()
+    example_sampling: Sampling = Sampling()
     """How the example replies of each score are written."""
-    examples_by: Name | None = None
+    example_writer: Name | None = None
     """The judge that writes them, once for all candidates and judges; null: the first one."""
-    parity: Literal["opencharacter"] | None = None
+    judge_protocol: Literal["opencharacter"] | None = None
     """`opencharacter` judges in free text that ends in "the final score is N", as the paper does."""
     attempts: int = Field(3, ge=1)
     """How often a judge is asked until its reply can be read: for a score, and for the example replies."""
     max_judge_failures: float = Field(0.05, ge=0, le=1)
-    """A score that lacks more than this part of its questions is marked, be it for judgements that failed or for
+    """A score that lacks more than this part of its questions is marked, be it for judgments that failed or for
     answers that were rejected before."""
     general: bool = True
     """Whether candidates are asked plain instructions too, to see whether tuning cost them their general ability."""
     fleet: Fleet = Fleet()
 
     @property
-    def fleet_judges(self) -> list[FleetJudge]:
+    def fleet_judges(self) -> list[ServedModel]:
         """The judges that this factory serves itself."""
-        return [judge for judge in self.judges if isinstance(judge, FleetJudge)]
+        return [judge for judge in self.judges if isinstance(judge, ServedModel)]
 
     @model_validator(mode="after")
     def _names_are_clear(self) -> Self:
@@ -162,15 +162,15 @@ class Evaluation(Section):
         if any(candidate.name == "benchmark" for candidate in self.candidates):
             raise ValueError("candidates: the name 'benchmark' is taken by the benchmark's own tables; take another")
         names = [judge.name for judge in self.judges]
-        if self.examples_by and self.examples_by not in names:
-            raise ValueError(f"examples_by is {self.examples_by!r}, which is none of the judges {names}")
+        if self.example_writer and self.example_writer not in names:
+            raise ValueError(f"example_writer is {self.example_writer!r}, which is none of the judges {names}")
         return self
 
 
-class BenchmarkMaking(Section):
+class BenchmarkGeneration(Section):
     """How a new benchmark is made of `personas` by the config's engine (`make benchmark`)."""
 
-    settings_a_persona: int = Field(5, ge=1)
+    settings_per_persona: int = Field(5, ge=1)
     """Places and occasions that the questions play in."""
-    questions_a_task: int = Field(10, ge=1)
+    questions_per_task: int = Field(10, ge=1)
     sampling: AnswerSampling = AnswerSampling()

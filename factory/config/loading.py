@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from factory.config import RunConfig, checked_place, yaml12
 from factory.errors import ConfigError
-from factory.text.redaction import HIDDEN, redacted, secrets_in
+from factory.text.redaction import HIDDEN, redact_secrets, secrets_in
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -96,7 +96,7 @@ def _lay_over(tree: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     *sections, last = key.split(".")
     # Values that may hold a key and its secret are not repeated.
-    shown = _short(f"{key}{equals}{HIDDEN if set(value) & set('{:') else redacted({last: value})[last]}")
+    shown = _short(f"{key}{equals}{HIDDEN if set(value) & set('{:') else redact_secrets({last: value})[last]}")
     if not equals or not all([*sections, last]) or len(sections) > yaml12.MAX_DEPTH:
         raise ConfigError(f"override {shown}: write it as section.key=value")
     node: Any = tree
@@ -136,7 +136,7 @@ def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
     message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
     # Somebody may have written the secret in place of its variable, or one that is a number.
     hidden = where.endswith("_env") or any(secrets_in(error["input"]))
-    value = HIDDEN if hidden else textwrap.shorten(repr(redacted(error["input"])), 100, placeholder=" ...")
+    value = HIDDEN if hidden else textwrap.shorten(repr(redact_secrets(error["input"])), 100, placeholder=" ...")
     return f"{noun} {where!r} is {value}: {message}" if where else f"{noun.split()[0]}: {message}"
 
 

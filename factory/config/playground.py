@@ -5,11 +5,11 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from factory.config.engines import EngineKwargs
-from factory.config.evaluation import EndpointJudge, Fleet, FleetJudge, judge_kind
+from factory.config.evaluation import EndpointJudge, Fleet, ServedModel, judge_kind
 from factory.config.sections import EnvironmentName, HostName, Name, Network, Sampling, Section
 
 AnyChatModel = Annotated[
-    Annotated[FleetJudge | EndpointJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
+    Annotated[ServedModel | EndpointJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
 ]
 """Served as a judge is: by Ray Serve here (`kind: fleet`), or behind an endpoint (`kind: openai`)."""
 
@@ -35,7 +35,7 @@ class Chat(Section):
     """Who speaks, side by side; left out: `training.base_model` as `base`, `<output>/model` as `tuned` once there."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM for these two."""
-    profiles_by: Name | None = None
+    profile_model: Name | None = None
     """Which of the models writes the profiles; null: the first one."""
     attempts: int = Field(3, ge=1)
     """How often a profile is asked for until it can be read."""
@@ -43,9 +43,9 @@ class Chat(Section):
     persona_characters: int = Field(500, ge=1)
     """The longest description of a character."""
     message_characters: int = Field(4000, ge=1)
-    requests_a_minute: int = Field(20, ge=1)
+    requests_per_minute: int = Field(20, ge=1)
     """Profiles and messages that one address may ask for."""
-    replies_at_once: int = Field(16, ge=1)
+    max_concurrency: int = Field(16, ge=1)
     """Texts that are written at one time, for all sessions; a message to two models takes two."""
     host: str = "127.0.0.1"
     """Another than loopback opens the page to the network, and then it wants a password."""
@@ -67,8 +67,8 @@ class Chat(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"models names {name!r} twice; give each its own name")
-        if self.profiles_by and self.profiles_by not in (names or ["base", "tuned"]):
-            raise ValueError(f"profiles_by is {self.profiles_by!r}, which is none of {names or ['base', 'tuned']}")
-        if self.replies_at_once < max(2, len(names)):
-            raise ValueError(f"replies_at_once is {self.replies_at_once}, less than the models that reply to a message")
+        if self.profile_model and self.profile_model not in (names or ["base", "tuned"]):
+            raise ValueError(f"profile_model is {self.profile_model!r}, which is none of {names or ['base', 'tuned']}")
+        if self.max_concurrency < max(2, len(names)):
+            raise ValueError(f"max_concurrency is {self.max_concurrency}, less than the models that reply to a message")
         return self

@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from factory.config.curation import Curation, Safety
 from factory.config.engines import EMBEDDED, Engine
-from factory.config.evaluation import BenchmarkMaking, Evaluation
+from factory.config.evaluation import BenchmarkGeneration, Evaluation
 from factory.config.paths import LocalPlace, Place
-from factory.config.planning import Planning, Trace
+from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
 from factory.config.sections import Section
 from factory.config.synthesis import Dialogues, Instructions, Personas, Profiles
@@ -38,9 +38,9 @@ class RunConfig(Section):
     safety: Safety = Safety()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    benchmark: BenchmarkMaking = BenchmarkMaking()
+    benchmark_generation: BenchmarkGeneration = BenchmarkGeneration()
     planning: Planning = Planning()
-    trace: Trace = Trace()
+    attribution: Attribution = Attribution()
     chat: Chat = Chat()
 
     @model_validator(mode="after")
@@ -102,7 +102,9 @@ class RunConfig(Section):
                     update={"benchmark": self.curation.benchmark and input_path(self.curation.benchmark)}
                 ),
                 "safety": self.safety.model_copy(
-                    update={"people": self.safety.people and input_path(self.safety.people)}
+                    update={
+                        "real_people_file": self.safety.real_people_file and input_path(self.safety.real_people_file)
+                    }
                 ),
                 "evaluation": self.evaluation.model_copy(
                     update={

@@ -26,7 +26,7 @@ class Training(Section):
     data: Place | None = None
     """The output of the run whose curated dialogues are trained on; by default this run's own."""
     base_model: ModelRef = EMBEDDED
-    chat_template: Literal["own", "llama-3", "chatml"] = "own"
+    chat_template: Literal["tokenizer", "llama-3", "chatml"] = "tokenizer"
     """`own` is the tokenizer's; a Base model has none and needs that of its family."""
     lora: Lora | None = None
     """Without it all weights are trained."""
@@ -51,7 +51,7 @@ class Training(Section):
     """Liger's fused kernels, on GPUs."""
     sequence_length: int = Field(4096, ge=16)
     """Tokens of a packed sequence, and the most that a dialogue may have."""
-    too_long: Literal["cut", "reject"] = "cut"
+    overlong: Literal["truncate", "reject"] = "truncate"
     """What happens to longer dialogues: they end after the last whole turn that fits, or are rejected."""
     epochs: int = Field(3, ge=1)
     global_batch_size: int = Field(64, ge=1)
@@ -62,13 +62,13 @@ class Training(Section):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    evaluate_every: int = Field(50, ge=1)
+    eval_steps: int = Field(50, ge=1)
     """Steps between two validations; there is one before and one after training besides."""
     validation_sequences: int = Field(512, ge=1)
     """The most packed sequences that a validation reads."""
-    checkpoint_every: int = Field(100, ge=1)
+    save_steps: int = Field(100, ge=1)
     """Steps between two checkpoints."""
-    keep_checkpoints: int = Field(2, ge=1)
+    save_total_limit: int = Field(2, ge=1)
     """How many of the newest stay; the one with the lowest validation loss stays besides."""
     max_failures: int = Field(3, ge=0)
     """How often a group of workers that died is started again from the last checkpoint."""

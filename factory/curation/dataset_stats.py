@@ -22,7 +22,7 @@ AGE_BAND = 10
 
 
 @dataclass
-class Figures:
+class DatasetStats:
     """Of some accepted dialogues."""
 
     turns: int = 0
@@ -44,8 +44,8 @@ class Figures:
                 self.ngrams[place] += len(grams)
                 register(self.registers[place], grams)
 
-    def __add__(self, other: "Figures") -> "Figures":
-        return Figures(
+    def __add__(self, other: "DatasetStats") -> "DatasetStats":
+        return DatasetStats(
             turns=self.turns + other.turns,
             reply_words=self.reply_words + other.reply_words,
             reply_tokens=self.reply_tokens + other.reply_tokens,
@@ -83,7 +83,7 @@ ATTRIBUTES = ("gender", "age", "race", "birth_place", "language")
 
 
 @dataclass
-class Cast:
+class CharacterStats:
     """The characters of some accepted dialogues, by what their profiles say."""
 
     characters: int = 0
@@ -95,9 +95,11 @@ class Cast:
         for name, counter in self.attributes.items():
             counter[_band(profile[name]) if name == "age" else " ".join(profile[name].split()).casefold()] += 1
 
-    def __add__(self, other: "Cast") -> "Cast":
+    def __add__(self, other: "CharacterStats") -> "CharacterStats":
         summed = {name: self.attributes[name] + other.attributes[name] for name in ATTRIBUTES}
-        return Cast(self.characters + other.characters, {name: most(summed[name], KEPT) for name in ATTRIBUTES})
+        return CharacterStats(
+            self.characters + other.characters, {name: most(summed[name], KEPT) for name in ATTRIBUTES}
+        )
 
     def told(self) -> dict[str, Any]:
         """For the manifest."""

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import ray
 
-from factory.curation.filter_step import SPILLED, Examined
-from factory.curation.minhash import edges, keepers
+from factory.curation.filter_step import SPILLED, FilterResult
+from factory.curation.minhash import duplicate_groups, edges
 from factory.curation.run import Run
-from factory.storage.shuffle import Exchange
+from factory.storage.shuffle import FileShuffle
 
 
-def match(run: Run, examined: Examined) -> Any:
+def find_near_duplicates(run: Run, examined: FilterResult) -> Any:
     """Find the near-duplicates among the good dialogues.
 
     Returns:
@@ -24,7 +24,7 @@ def match(run: Run, examined: Examined) -> Any:
     """
     bands = examined.bands
     if bands is None:
-        return ray.put(keepers(np.zeros((0, 2), np.uint64)))
+        return ray.put(duplicate_groups(np.zeros((0, 2), np.uint64)))
     files = ray.put([f"{run.name(unit)}{SPILLED}" for unit in examined.units])
     pairs = [_pairs.remote(bands, files, partition) for partition in range(bands.partitions)]
     twins = _keepers.remote(*pairs)
@@ -33,11 +33,11 @@ def match(run: Run, examined: Examined) -> Any:
 
 
 @ray.remote(num_cpus=1)
-def _pairs(bands: Exchange, files: list[str], partition: int) -> np.ndarray:
+def _pairs(bands: FileShuffle, files: list[str], partition: int) -> np.ndarray:
     rows = bands.collect(files, partition)
     return edges(rows["band"].to_numpy(), rows["dialogue"].to_numpy())
 
 
 @ray.remote(num_cpus=1)
 def _keepers(*pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return keepers(np.concatenate(pairs))
+    return duplicate_groups(np.concatenate(pairs))

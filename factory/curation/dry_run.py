@@ -6,7 +6,7 @@ from factory.config import RunConfig, Safety
 from factory.curation.inputs import find_inputs
 from factory.curation.minhash import banding_for
 from factory.curation.rules.quality import RULES
-from factory.curation.rules.real_people import People
+from factory.curation.rules.real_people import RealPeople
 from factory.curation.run import language_note
 from factory.runtime.progress import Progress
 from factory.storage import file_io
@@ -36,13 +36,13 @@ def plan(config: RunConfig, progress: Progress) -> None:
     for source in inputs.sources:
         grid.add_row(source.name, f"{source.rows:,}", "all" if source.weight is None else f"{source.weight:g}")
     progress.show(grid)
-    asked = [name for name, _ in RULES if name not in curation.quality.skip]
+    asked = [name for name, _ in RULES if name not in curation.quality.disabled_rules]
     limits = ", ".join(f"{name} {value}" for name, value in curation.quality.model_dump(exclude={"skip"}).items())
     progress.say(f"Rules: {', '.join(asked)}")
     progress.say(f"Thresholds: {limits}")
     if not inputs.book.languages:
         progress.say(language_note(config))
-    progress.say(f"Near-duplicates: {_near_duplicates(curation.similarity)}")
+    progress.say(f"Near-duplicates: {_near_duplicates(curation.near_duplicates.threshold)}")
     progress.say(
         f"Benchmark: {inputs.benchmark.texts:,} texts of {inputs.benchmark.place}, "
         f"{curation.benchmark_words} words in a row"
@@ -61,7 +61,7 @@ def _near_duplicates(similarity: float | None) -> str:
     return f"from similarity {similarity} on, in {banding.bands} bands of {banding.rows}: finds {caught}"
 
 
-def _people(safety: Safety, people: People | None) -> str:
+def _people(safety: Safety, people: RealPeople | None) -> str:
     kinds = f"no {', '.join(safety.personal_data)}" if safety.personal_data else "personal data stay"
     names = f"none of {people.names:,} names of {people.place}" if people else "anybody may be named"
     words = "offensive replies stay" if safety.toxicity is None else f"no reply offensive by {safety.toxicity:g}"

@@ -18,10 +18,10 @@ import pyarrow as pa
 import ray
 
 from factory.curation.minhash import PERMUTATIONS, band_keys, banding_for, signature
-from factory.curation.rules.context import Case
+from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.decontamination import Benchmark, benchmark_text
 from factory.curation.rules.quality import judge
-from factory.curation.rules.real_people import People
+from factory.curation.rules.real_people import RealPeople
 from factory.curation.rules.reply_form import language_of
 from factory.curation.rules.safety import unsafe
 from factory.curation.rules.toxicity import toxicities
@@ -31,9 +31,9 @@ from factory.errors import DamagedError
 from factory.records import Counts, Reject
 from factory.runtime import metrics
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import each, rows_of
+from factory.runtime.ray_session import dataset_of, iter_rows
 from factory.storage import file_io
-from factory.storage.shuffle import Exchange
+from factory.storage.shuffle import FileShuffle
 from factory.storage.tables import Row
 
 VERDICTS = pa.schema(
@@ -45,29 +45,29 @@ VERDICTS = pa.schema(
         ("language", pa.string()),
     ]
 )
-Held = tuple[Benchmark, People | None]
+Held = tuple[Benchmark, RealPeople | None]
 """What dialogues are held against."""
 BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
 EXAMINED = "curated/examined"
 """The step that a dashboard sees while dialogues are judged."""
 SPILLED = ".arrow"
-BYTES_A_BAND = 16
+BYTES_PER_BAND = 16
 BYTES_A_PARTITION = 32 << 20
 """Of the numbers that are brought together here; a task holds them about four times."""
 
 
 @dataclass(frozen=True)
-class Examined:
+class FilterResult:
     """What is known when all dialogues have been judged."""
 
     units: list[dict[str, Any]]
     entered: dict[str, int]
     """Dialogues of each split, good or not."""
-    bands: Exchange | None
+    bands: FileShuffle | None
     """None where near-duplicates may stay."""
 
 
-def examine(run: Run, progress: Progress) -> Examined:
+def filter_dialogues(run: Run, progress: Progress) -> FilterResult:
     """Judge all dialogues that have not been judged yet."""
     work = units(run)
     there, bands = set(run.verdicts.shards()), _bands(run)
@@ -78,7 +78,7 @@ def examine(run: Run, progress: Progress) -> Examined:
     entered: Counter[str] = Counter()
     earlier = Counts()
     if done:
-        for row in rows_of(each(done).map(partial(_recount, run), num_cpus=0.5)):
+        for row in iter_rows(dataset_of(done).map(partial(_recount, run), num_cpus=0.5)):
             earlier += _told(row, entered)
             if row["damage"]:
                 progress.say(f"{row['damage']}; its dialogues are judged again")
@@ -86,22 +86,22 @@ def examine(run: Run, progress: Progress) -> Examined:
     progress.resume(earlier)
     rows = earlier.rows
     if left:
-        for row in rows_of(each(left).map(partial(_examine, run, bands), num_cpus=1)):
+        for row in iter_rows(dataset_of(left).map(partial(_examine, run, bands), num_cpus=1)):
             judged = _told(row, entered)
             progress.advance(judged)
             rows += judged.rows
             # Without the reasons: those stand in the curated tables, and are counted as these are written.
             metrics.count(EXAMINED, Counts(ok=judged.rows))
             metrics.left(EXAMINED, run.rows - rows)
-    return Examined(work, dict(entered), bands)
+    return FilterResult(work, dict(entered), bands)
 
 
-def _bands(run: Run) -> Exchange | None:
-    similarity = run.config.curation.similarity
+def _bands(run: Run) -> FileShuffle | None:
+    similarity = run.config.curation.near_duplicates.threshold
     if similarity is None:
         return None
-    size = run.rows * banding_for(similarity).bands * BYTES_A_BAND
-    return Exchange(file_io.join(run.scratch, "bands"), 1 + size // BYTES_A_PARTITION, BANDS)
+    size = run.rows * banding_for(similarity).bands * BYTES_PER_BAND
+    return FileShuffle(file_io.join(run.scratch, "bands"), 1 + size // BYTES_A_PARTITION, BANDS)
 
 
 def _told(row: Row, entered: Counter[str]) -> Counts:
@@ -127,12 +127,12 @@ def _account(run: Run, verdicts: pa.Table) -> dict[str, Any]:
     return {"entered": json.dumps(entered), "counts": json.dumps(asdict(Counts(good, dict(reasons))))}
 
 
-def _examine(run: Run, bands: Exchange | None, unit: Row) -> dict[str, Any]:
+def _examine(run: Run, bands: FileShuffle | None, unit: Row) -> dict[str, Any]:
     work = run.assignments(unit).to_pylist()
     assigned = {(row["instruction_id"], row["character_id"]): row for row in work}
     held: Held = (ray.get(run.benchmark), ray.get(run.people))
     rows = run.dialogues(unit).to_pylist()
-    cases = [Case.of(row, assigned[row["instruction_id"], row["character_id"]]) for row in rows]
+    cases = [DialogueContext.of(row, assigned[row["instruction_id"], row["character_id"]]) for row in rows]
     toxic = np.zeros(len(cases)) if run.config.safety.toxicity is None else toxicities(cases)
     verdicts, good = [], []
     for row, case, toxicity in zip(rows, cases, toxic.tolist(), strict=True):
@@ -146,7 +146,7 @@ def _examine(run: Run, bands: Exchange | None, unit: Row) -> dict[str, Any]:
     return _account(run, table)
 
 
-def _verdict(run: Run, held: Held, row: Row, case: Case, toxicity: float) -> dict[str, Any]:
+def _verdict(run: Run, held: Held, row: Row, case: DialogueContext, toxicity: float) -> dict[str, Any]:
     benchmark, people = held
     reject = unsafe(case, run.config.safety, people, toxicity) or judge(case, run.book)
     if reject is None:
@@ -162,8 +162,8 @@ def _verdict(run: Run, held: Held, row: Row, case: Case, toxicity: float) -> dic
     }
 
 
-def _spill(run: Run, bands: Exchange, good: list[tuple[int, np.ndarray]], name: str) -> None:
-    banding = banding_for(run.config.curation.similarity or 1)
+def _spill(run: Run, bands: FileShuffle, good: list[tuple[int, np.ndarray]], name: str) -> None:
+    banding = banding_for(run.config.curation.near_duplicates.threshold or 1)
     signatures = np.array([sketch for _, sketch in good], np.uint32).reshape(len(good), PERMUTATIONS)
     keys = band_keys(signatures, banding)
     dialogues = np.repeat(np.array([dialogue for dialogue, _ in good], np.uint64), banding.bands)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.config import MixtureSource, RunConfig
-from factory.curation.rules.context import Rulebook
+from factory.curation.rules.context import RuleSettings
 from factory.curation.rules.decontamination import Benchmark, read_benchmark
 from factory.curation.rules.personal_data import check_regions
-from factory.curation.rules.real_people import People, read_people
+from factory.curation.rules.real_people import RealPeople, read_real_people
 from factory.errors import ConfigError, InputError
 from factory.inference.prompts import load_prompt
 from factory.storage.tables import Table
@@ -40,9 +40,9 @@ class Inputs:
 
     sources: tuple[Source, ...]
     profiles: Table
-    book: Rulebook
+    book: RuleSettings
     benchmark: Benchmark
-    people: People | None
+    people: RealPeople | None
     """None where anybody may be named."""
     settings: dict[str, Any]
 
@@ -58,10 +58,10 @@ def find_inputs(config: RunConfig) -> Inputs:
     curation, safety = config.curation, config.safety
     prompts = [load_prompt(name, config.prompts_dir) for name in PROMPTS]
     fixed = tuple(text for prompt in prompts for _, body in prompt.parts for text in _JINJA.split(body))
-    book = Rulebook(curation.quality, languages_named(config.profiles.language), fixed)
+    book = RuleSettings(curation.quality, languages_named(config.profiles.language), fixed)
     benchmark = read_benchmark(curation.benchmark, curation.benchmark_words)
     check_regions(safety.phone_regions)
-    people = read_people(safety.people) if safety.real_people else None
+    people = read_real_people(safety.real_people_file) if safety.real_people else None
     profiles = Table(config.output, "profiles")
     sources = tuple(_source(config, one) for one in curation.mixture or _all_sources(config))
     if not any(source.rows for source in sources):

@@ -70,7 +70,7 @@ def edges(bands: np.ndarray, dialogues: np.ndarray) -> np.ndarray:
     return np.unique(pairs, axis=0)
 
 
-def keepers(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def duplicate_groups(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Who goes for whom: the ids that go, sorted, and for each the smallest id of its group."""
     nodes, places = np.unique(pairs, return_inverse=True)
     places = places.reshape(pairs.shape)

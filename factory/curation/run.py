@@ -17,12 +17,12 @@ import ray.data
 
 from factory.config import RunConfig
 from factory.curation.inputs import Inputs, Source, find_inputs
-from factory.curation.rules.context import Rulebook
+from factory.curation.rules.context import RuleSettings
 from factory.curation.sampling import SPLITS
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import each, rows_of, unwrapped
+from factory.runtime.ray_session import dataset_of, iter_rows, reraise_own_errors
 from factory.storage import file_io
-from factory.storage.tables import Row, Table, fingerprint_of
+from factory.storage.tables import Row, Table, compute_fingerprint
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Run:
     config: RunConfig
     sources: tuple[Source, ...]
     profiles: Table
-    book: Rulebook
+    book: RuleSettings
     benchmark: Any
     """A reference to it in Ray's object store, since it has megabytes."""
     people: Any
@@ -120,7 +120,7 @@ def begin(config: RunConfig, progress: Progress) -> Run | None:
 def open_tables(config: RunConfig, progress: Progress) -> tuple[Inputs, str]:
     """Begin both tables; returns what they are made of, and its fingerprint."""
     inputs = find_inputs(config)
-    fingerprint = fingerprint_of(inputs.settings)
+    fingerprint = compute_fingerprint(inputs.settings)
     for table in _tables(config).values():
         table.begin(fingerprint, inputs.settings, progress.say)
     return inputs, fingerprint
@@ -146,7 +146,7 @@ def at_work(run: Run, progress: Progress) -> Iterator[None]:
         progress.say(language_note(run.config))
     progress.begin([table.name for table in run.tables.values()], run.rows)
     try:
-        with unwrapped():
+        with reraise_own_errors():
             yield
     finally:
         progress.finish()
@@ -170,8 +170,10 @@ def units(run: Run) -> list[dict[str, Any]]:
 
 
 def _first(run: Run, mine: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    counted = each(mine).map(lambda unit: {"name": run.name(unit), "rows": run.dialogues(unit).num_rows}, num_cpus=0.5)
-    there = {row["name"]: row["rows"] for row in rows_of(counted)}
+    counted = dataset_of(mine).map(
+        lambda unit: {"name": run.name(unit), "rows": run.dialogues(unit).num_rows}, num_cpus=0.5
+    )
+    there = {row["name"]: row["rows"] for row in iter_rows(counted)}
     left, first = run.config.curation.limit or 0, []
     for unit in mine:
         rows = min(left, there[run.name(unit)])

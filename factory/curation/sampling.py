@@ -10,28 +10,28 @@ from factory.text.ngrams import mixed
 SPLITS = ("train", "validation")
 
 
-def draws(ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+def hash_ranks(ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     """A number for each id (64-bit), even over the whole range; different ids have different ones."""
     return mixed(ids ^ np.uint64(int(content_id(str(seed), purpose), 16)))
 
 
 def in_validation(characters: np.ndarray, seed: int, fraction: float) -> np.ndarray:
     """Which characters are kept for validation, with all of their dialogues."""
-    return draws(characters, seed, "split") < np.uint64(int(fraction * 2**64))
+    return hash_ranks(characters, seed, "split") < np.uint64(int(fraction * 2**64))
 
 
-def shares(there: Sequence[int], weights: Sequence[float]) -> list[int]:
+def row_quota(there: Sequence[int], weights: Sequence[float]) -> list[int]:
     """How many rows each source gives, so that they are as many as can be in these proportions."""
     whole = min(count / weight for count, weight in zip(there, weights, strict=True))
     return [min(count, round(weight * whole)) for count, weight in zip(there, weights, strict=True)]
 
 
-def cutoff(drawn: np.ndarray, keep: int) -> int | None:
+def rank_threshold(drawn: np.ndarray, keep: int) -> int | None:
     """The draw below which exactly `keep` rows lie; None where all stay."""
     return None if keep >= len(drawn) else int(np.partition(drawn, keep)[keep])
 
 
-def beyond(characters: np.ndarray, drawn: np.ndarray, most: int) -> np.ndarray:
+def over_limit(characters: np.ndarray, drawn: np.ndarray, most: int) -> np.ndarray:
     """Which rows are over the limit of their character, which keeps those with the smallest draws."""
     order = np.lexsort((drawn, characters))
     ordered = characters[order]

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from factory.curation.dataset_stats import ATTRIBUTES, Cast
-from factory.curation.filter_step import BYTES_A_PARTITION, Examined
+from factory.curation.dataset_stats import ATTRIBUTES, CharacterStats
+from factory.curation.filter_step import BYTES_A_PARTITION, FilterResult
 from factory.curation.run import Run
-from factory.curation.sampling import SPLITS, beyond, cutoff, draws, in_validation, shares
+from factory.curation.sampling import SPLITS, hash_ranks, in_validation, over_limit, rank_threshold, row_quota
 from factory.errors import InputError
 from factory.storage import file_io
-from factory.storage.shuffle import Exchange
+from factory.storage.shuffle import FileShuffle
 from factory.storage.tables import Row
 from factory.text.ngrams import contained
 
@@ -28,7 +28,7 @@ Twins = tuple[np.ndarray, np.ndarray]
 """The ids that go, and those that stay for them."""
 TAKEN = pa.schema([("dialogue", pa.uint64()), ("character", pa.uint64()), ("source", pa.int32())])
 CAST = pa.schema([("character_id", pa.string()), *((name, pa.string()) for name in ATTRIBUTES)])
-BYTES_A_DIALOGUE, BYTES_A_PROFILE = 20, 200
+BYTES_PER_DIALOGUE, BYTES_A_PROFILE = 20, 200
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Selected:
     """For each source the draw from which on its dialogues are over its weight."""
     over: Any
     """A reference to the sorted ids of the dialogues that are over their character's limit."""
-    casts: dict[str, Cast]
+    casts: dict[str, CharacterStats]
     """The characters of each split."""
 
 
-def select(run: Run, examined: Examined, twins: Any) -> Selected:
+def select_dialogues(run: Run, examined: FilterResult, twins: Any) -> Selected:
     """Choose among the good dialogues, near-duplicates left out.
 
     Raises:
@@ -61,7 +61,7 @@ def select(run: Run, examined: Examined, twins: Any) -> Selected:
     made = [
         _cast.remote(here, taken, speakers, files, part, overs, cutoffs) for part, (overs, *_) in enumerate(limited)
     ]
-    casts = {split: Cast() for split in SPLITS}
+    casts = {split: CharacterStats() for split in SPLITS}
     for told in made:
         for split, cast in pickle.loads(ray.get(told)).items():
             casts[split] += cast
@@ -72,7 +72,7 @@ def within(run: Run, dialogues: np.ndarray, below: int | None) -> np.ndarray:
     """Which dialogues are in their source's part of the mixture."""
     if below is None:
         return np.ones(len(dialogues), bool)
-    return np.asarray(draws(dialogues, run.config.seed, "mixture") < np.uint64(below))
+    return np.asarray(hash_ranks(dialogues, run.config.seed, "mixture") < np.uint64(below))
 
 
 def _cutoffs(run: Run, limited: list[Any]) -> list[int | None]:
@@ -89,25 +89,27 @@ def _cutoffs(run: Run, limited: list[Any]) -> list[int | None]:
             )
     drawn = zip(*[numbers for _, _, *numbers in limited], strict=True)
     return list(
-        ray.get([_cutoff.remote(part, *numbers) for part, numbers in zip(shares(there, weights), drawn, strict=True)])
+        ray.get(
+            [_cutoff.remote(part, *numbers) for part, numbers in zip(row_quota(there, weights), drawn, strict=True)]
+        )
     )
 
 
 @ray.remote(num_cpus=1)
 def _cutoff(keep: int, *drawn: np.ndarray) -> int | None:
-    return cutoff(np.concatenate(drawn), keep)
+    return rank_threshold(np.concatenate(drawn), keep)
 
 
-def _exchanges(run: Run) -> tuple[Exchange, Exchange]:
+def _exchanges(run: Run) -> tuple[FileShuffle, FileShuffle]:
     profiles = (run.profiles.manifest() or {})["ok"]
-    size = run.rows * BYTES_A_DIALOGUE + profiles * BYTES_A_PROFILE
+    size = run.rows * BYTES_PER_DIALOGUE + profiles * BYTES_A_PROFILE
     taken, speakers = (file_io.join(run.scratch, name) for name in ("taken", "speakers"))
     partitions = 1 + size // BYTES_A_PARTITION
-    return Exchange(taken, partitions, TAKEN), Exchange(speakers, partitions, CAST)
+    return FileShuffle(taken, partitions, TAKEN), FileShuffle(speakers, partitions, CAST)
 
 
 @ray.remote(num_cpus=0.5)
-def _spill_taken(run: Run, taken: Exchange, twins: Twins, unit: Row) -> str:
+def _spill_taken(run: Run, taken: FileShuffle, twins: Twins, unit: Row) -> str:
     verdicts = run.verdicts.read(run.name(unit), ["dialogue", "character", "reason"])
     good = verdicts.filter(pc.is_null(verdicts["reason"]))
     goes, _ = twins
@@ -118,7 +120,7 @@ def _spill_taken(run: Run, taken: Exchange, twins: Twins, unit: Row) -> str:
 
 
 @ray.remote(num_cpus=0.5)
-def _spill_profiles(run: Run, speakers: Exchange, shard: str) -> str:
+def _spill_profiles(run: Run, speakers: FileShuffle, shard: str) -> str:
     profiles = run.profiles.read(shard, ["status", *CAST.names])
     profiles = profiles.filter(pc.equal(profiles["status"], "ok"))
     return speakers.spill(profiles, _keys(profiles).astype(np.int64), f"{shard}.arrow")
@@ -129,24 +131,24 @@ def _keys(profiles: pa.Table) -> np.ndarray:
 
 
 @ray.remote(num_cpus=1)
-def _limit(run: Run, taken: Exchange, files: tuple[list[str], list[str]], partition: int) -> tuple[Any, ...]:
+def _limit(run: Run, taken: FileShuffle, files: tuple[list[str], list[str]], partition: int) -> tuple[Any, ...]:
     """Of some characters: the dialogues that are over the limit, and of the others each source's count and draws."""
     rows = taken.collect(files[0], partition)
     dialogues, characters, sources = (rows[name].to_numpy() for name in TAKEN.names)
     most = run.config.curation.max_per_character
     over = np.zeros(len(dialogues), bool)
     if most:
-        over = beyond(characters, draws(dialogues, run.config.seed, "character"), most)
+        over = over_limit(characters, hash_ranks(dialogues, run.config.seed, "character"), most)
     left = [dialogues[~over & (sources == number)] for number in range(len(run.sources))]
-    drawn = [draws(mine, run.config.seed, "mixture") for mine in left]
+    drawn = [hash_ranks(mine, run.config.seed, "mixture") for mine in left]
     return dialogues[over], [len(mine) for mine in left], *drawn
 
 
 @ray.remote(num_cpus=1)
 def _cast(
     run: Run,
-    taken: Exchange,
-    speakers: Exchange,
+    taken: FileShuffle,
+    speakers: FileShuffle,
     files: tuple[list[str], list[str]],
     partition: int,
     over: np.ndarray,
@@ -162,7 +164,7 @@ def _cast(
     profiles = speakers.collect(files[1], partition)
     profiles = profiles.filter(pa.array(contained(_keys(profiles), np.unique(characters[stays]))))
     later = in_validation(_keys(profiles), run.config.seed, run.config.curation.validation_fraction)
-    casts = {split: Cast() for split in SPLITS}
+    casts = {split: CharacterStats() for split in SPLITS}
     for profile, in_later in zip(profiles.to_pylist(), later.tolist(), strict=True):
         casts[SPLITS[in_later]].add(profile)
     return pickle.dumps(casts)

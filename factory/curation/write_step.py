@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import ray
 
 from factory.config import PERSONAL_DATA
-from factory.curation.dataset_stats import Figures
-from factory.curation.filter_step import Examined
+from factory.curation.dataset_stats import DatasetStats
+from factory.curation.filter_step import FilterResult
 from factory.curation.minhash import banding_for
 from factory.curation.run import SCRATCH, Run
 from factory.curation.sampling import SPLITS, in_validation
@@ -22,9 +22,9 @@ from factory.errors import InputError
 from factory.records import Counts
 from factory.runtime import metrics
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import each, rows_of
+from factory.runtime.ray_session import dataset_of, iter_rows
 from factory.storage import file_io
-from factory.storage.manifest import manifest_of
+from factory.storage.manifest import build_manifest
 from factory.storage.tables import DETAIL_CHARACTERS, EXAMPLES, Row
 from factory.text.ngrams import contained, word_hashes
 from factory.text.normalize import shortened
@@ -37,21 +37,21 @@ class Written:
     counts: Counts = field(default_factory=Counts)
     kept: Counter[str] = field(default_factory=Counter)
     """Accepted dialogues by source."""
-    figures: Figures = field(default_factory=Figures)
+    figures: DatasetStats = field(default_factory=DatasetStats)
 
     def __add__(self, other: "Written") -> "Written":
         return Written(self.counts + other.counts, self.kept + other.kept, self.figures + other.figures)
 
 
-def write(run: Run, examined: Examined, twins: Any, selected: Selected, progress: Progress) -> None:
+def write_curated(run: Run, examined: FilterResult, twins: Any, selected: Selected, progress: Progress) -> None:
     """Write all shards and, when every dialogue is in one of them, the manifests.
 
     Raises:
         InputError: no dialogue is left to train on.
     """
     written = {split: Written() for split in SPLITS}
-    parts = each(examined.units).map(partial(_write, run, twins, selected.cutoffs, selected.over), num_cpus=0.5)
-    for row in rows_of(parts):
+    parts = dataset_of(examined.units).map(partial(_write, run, twins, selected.cutoffs, selected.over), num_cpus=0.5)
+    for row in iter_rows(parts):
         for split, part in pickle.loads(row["written"]).items():
             written[split] += part
             metrics.count(run.tables[split].name, part.counts)
@@ -64,7 +64,7 @@ def write(run: Run, examined: Examined, twins: Any, selected: Selected, progress
         timing = progress.timing(everything)
         told = _told(run, written[split], selected, split)
         name = run.tables[split].name
-        manifests.append(manifest_of(name, rows, written[split].counts, timing, run.fingerprint, **told))
+        manifests.append(build_manifest(name, rows, written[split].counts, timing, run.fingerprint, **told))
     for table, manifest in zip(run.tables.values(), manifests, strict=True):
         table.finish(manifest, repeatable=True)
         progress.done(manifest)
@@ -90,7 +90,7 @@ def _check_some(run: Run, written: dict[str, Written]) -> None:
 
 
 def _told(run: Run, written: Written, selected: Selected, split: str) -> dict[str, Any]:
-    similarity = run.config.curation.similarity
+    similarity = run.config.curation.near_duplicates.threshold
     banding = banding_for(similarity) if similarity else None
     return {
         "sources": {source.name: written.kept[source.name] for source in run.sources},
@@ -117,7 +117,7 @@ def _write(run: Run, twins: Any, cutoffs: list[int | None], over: Any, unit: Row
     later_reasons = {
         "near_duplicate": again,
         "over_character_limit": contained(dialogues, ray.get(over)),
-        "over_weight": ~within(run, dialogues, cutoffs[unit["source"]]),
+        "over_mixture_quota": ~within(run, dialogues, cutoffs[unit["source"]]),
     }
     for reason, holds in later_reasons.items():
         reasons[holds & _good(reasons)] = reason
@@ -144,7 +144,7 @@ def _counts(reasons: list[str | None]) -> Counts:
 
 
 def _count(run: Run, unit: Row, rows: pa.Table, good: np.ndarray, languages: list[str]) -> Written:
-    figures = Figures()
+    figures = DatasetStats()
     for place, row in zip(
         good.tolist(), rows.select(["messages", "output_tokens"]).take(good).to_pylist(), strict=True
     ):

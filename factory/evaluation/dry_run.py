@@ -6,12 +6,12 @@ from functools import partial
 
 from rich.table import Table as Grid
 
-from factory.config import EndpointJudge, FleetJudge, OpenAIEngine, RunConfig
+from factory.config import EndpointJudge, OpenAIEngine, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.answers import wants_profiles
 from factory.evaluation.general_ability.items import general_items
-from factory.evaluation.judging import Protocol, render_judgement
-from factory.evaluation.questions import questions_a_task
+from factory.evaluation.judging import Protocol, render_judgment
+from factory.evaluation.questions import questions_per_task
 from factory.evaluation.rubric import read_rubric
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
@@ -27,7 +27,7 @@ from factory.storage import file_io
 PROMPTS = ("answer", "answer-profile", "score-examples", "judge")
 MEMBERS = {"candidates": "a model to score", "judges": "a judge that scores"}
 """Who takes part, by key of `evaluation`."""
-Windowed = FleetJudge | EndpointJudge
+Windowed = ServedModel | EndpointJudge
 """A judge whose context has an end; where an endpoint does not tell it, nothing is checked."""
 CHARACTERS_A_TOKEN = 4
 """Of English text, by the tokenizers of our time; that of an endpoint is not known."""
@@ -49,7 +49,7 @@ def check(config: RunConfig) -> None:
     check_named(config, *MEMBERS)
     check_prompts(config, PROMPTS)
     benchmark = open_benchmark(config.evaluation.benchmark)
-    digest_of(benchmark, questions_a_task(config), config.evaluation.limit)  # reads all of it
+    digest_of(benchmark, questions_per_task(config), config.evaluation.limit)  # reads all of it
     if wants_profiles(config):
         locate_model(config.engine)
     for member in _members(config):
@@ -95,7 +95,7 @@ def locate(member: object) -> model_files.Located:
         ModelError: it cannot be had.
         UnreachableError: its place does not answer.
     """
-    if isinstance(member, FleetJudge):
+    if isinstance(member, ServedModel):
         return locate_served(member.model, member.engine_kwargs)
     return locate_model(member)  # type: ignore[arg-type]
 
@@ -103,7 +103,7 @@ def locate(member: object) -> model_files.Located:
 def _check_window(config: RunConfig, benchmark: Benchmark, judge: Windowed) -> None:
     evaluation = config.evaluation
     beside = {
-        "example replies (evaluation.examples.max_tokens)": evaluation.examples.max_tokens,
+        "example replies (evaluation.example_sampling.max_tokens)": evaluation.example_sampling.max_tokens,
         "answer (evaluation.sampling.max_tokens)": evaluation.sampling.max_tokens,
     }
     check_window(config, judge, "rubric, persona and question", _longest_requests(config, benchmark), beside)
@@ -136,7 +136,7 @@ def check_window(
     parts = {
         asked: max(lengths),
         **beside,
-        "verdict (evaluation.judging.max_tokens)": config.evaluation.judging.max_tokens,
+        "verdict (evaluation.judge_sampling.max_tokens)": config.evaluation.judge_sampling.max_tokens,
     }
     if sum(parts.values()) > window:
         told = " + ".join(f"{tokens} {part}" for part, tokens in parts.items())
@@ -166,16 +166,16 @@ def _about(request: Request) -> int:
 def _longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Request]:
     """For each task, what a judge is asked about the longest question, but for examples and answer."""
     longest: dict[str, tuple[str, str]] = {}
-    for persona, tasks in all_questions(benchmark, questions_a_task(config), config.evaluation.limit):
+    for persona, tasks in all_questions(benchmark, questions_per_task(config), config.evaluation.limit):
         for task, questions in tasks.items():
             candidates = [(persona, question) for question in questions] + [longest.get(task, ("", ""))]
             longest[task] = max(candidates, key=lambda texts: len("".join(texts)))
-    prompt = None if config.evaluation.parity else load_prompt("judge", config.prompts_dir)
+    prompt = None if config.evaluation.judge_protocol else load_prompt("judge", config.prompts_dir)
     rubrics = {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
     protocol = Protocol("judge", rubrics, prompt, attempts=1, logprobs=0)
     for task, (persona, question) in longest.items():
         row = {"persona": persona, "task": task, "question": question, "answer": "-", "examples": None}
-        yield render_judgement(protocol, row)
+        yield render_judgment(protocol, row)
 
 
 def not_checked(members: Iterable[object], check_judge: Callable[[Windowed], None]) -> list[str]:
@@ -213,7 +213,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
     check_fleet(evaluation.fleet)
     benchmark = open_benchmark(evaluation.benchmark)
     personas = benchmark.personas[: evaluation.limit]
-    every = all_questions(benchmark, questions_a_task(config), evaluation.limit)
+    every = all_questions(benchmark, questions_per_task(config), evaluation.limit)
     questions = sum(len(asked) for _, tasks in every for asked in tasks.values())
     notes = not_checked(_members(config), partial(_check_window, config, benchmark))
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -230,9 +230,9 @@ def plan(config: RunConfig, progress: Progress) -> None:
             grid.add_row(
                 f"general ability ({candidate.name})", f"{len(general_items()):,}", f"{candidate.model}, told no role"
             )
-    grid.add_row("example replies", f"{questions:,}", evaluation.examples_by or judges[0].name)
+    grid.add_row("example replies", f"{questions:,}", evaluation.example_writer or judges[0].name)
     for judge in judges:
-        grid.add_row(f"judgements ({judge.name})", f"{questions * len(candidates):,}", f"{judge.model} ({judge.kind})")
+        grid.add_row(f"judgments ({judge.name})", f"{questions * len(candidates):,}", f"{judge.model} ({judge.kind})")
     progress.show(grid)
     progress.say(
         f"Benchmark: {benchmark.place} ({benchmark.name}, {evaluation.protocol}), {len(personas):,} personas, "

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from factory.config import EndpointJudge, FleetJudge, RunConfig, Sampling, ScriptedJudge, deciding
+from factory.config import EndpointJudge, RunConfig, Sampling, ScriptedJudge, ServedModel, fingerprint_kwargs
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
-from factory.inference.generation_step import Engine
+from factory.inference.generation_step import EngineUse
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.inference.openai import api_key
@@ -38,9 +38,9 @@ class Judge:
     config: EndpointJudge | ScriptedJudge
     settings: dict[str, Any]
 
-    def engine(self, sampling: Sampling, seed: int) -> Engine:
+    def engine(self, sampling: Sampling, seed: int) -> EngineUse:
         """The engine of a step that asks this judge."""
-        return Engine(self.config, sampling, seed, self.model)
+        return EngineUse(self.config, sampling, seed, self.model)
 
 
 def open_judges(config: RunConfig, fleet_url: str) -> list[Judge]:
@@ -49,7 +49,7 @@ def open_judges(config: RunConfig, fleet_url: str) -> list[Judge]:
 
 
 def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
-    if not isinstance(judge, FleetJudge):
+    if not isinstance(judge, ServedModel):
         logprobs = isinstance(judge, EndpointJudge) and judge.logprobs
         return Judge(judge.name, judge.kind, locate_model(judge), judge, {"logprobs": logprobs})
     endpoint = EndpointJudge(
@@ -58,12 +58,12 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
         model=wire_name(judge),
         base_url=fleet_url or "http://127.0.0.1",
         api_key_env=fleet_key_env(config.evaluation.fleet),
-        concurrency=in_flight(judge),
+        max_concurrency=in_flight(judge),
         timeout_s=600,
         max_retries=20,
         special_tokens=control_tokens(model_files.fetch(judge.model, weights=False)) if fleet_url else (),
     )
-    decided = {"logprobs": True, "engine_kwargs": deciding(judge.engine_kwargs)}
+    decided = {"logprobs": True, "engine_kwargs": fingerprint_kwargs(judge.engine_kwargs)}
     return Judge(judge.name, judge.kind, model_files.locate(judge.model), endpoint, decided)
 
 
@@ -102,11 +102,11 @@ def _tells_logprobs(judge: Judge) -> bool:
 
 
 async def _probe(judge: EndpointJudge) -> Any:
-    from factory.inference.http_clients import client_of
+    from factory.inference.http_clients import make_client
 
     asked: dict[str, Any] = {"model": judge.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
     asked["messages"] = [{"role": "user", "content": "Say yes."}]
-    client = client_of(judge, SecretStr(api_key(judge)), timeout_s=min(judge.timeout_s, PROBE_TIMEOUT_S))
+    client = make_client(judge, SecretStr(api_key(judge)), timeout_s=min(judge.timeout_s, PROBE_TIMEOUT_S))
     async with asyncio.timeout(PROBES_S), client:
         answer = await client.chat.completions.with_raw_response.create(**asked)
         return json.loads(answer.content)

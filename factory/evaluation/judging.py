@@ -16,7 +16,7 @@ from factory.evaluation.verdict_parsing import (
     readable_verdict,
 )
 from factory.inference.prompts import Prompt
-from factory.records import Completion, Judgement, Message, Reject, Request, Score
+from factory.records import Completion, Judgment, Message, Reject, Request, Score
 from factory.storage.tables import Row
 
 
@@ -33,7 +33,7 @@ class Protocol:
     """How many likely tokens the judge is asked to tell at each place."""
 
 
-def render_judgement(protocol: Protocol, row: Row) -> Request:
+def render_judgment(protocol: Protocol, row: Row) -> Request:
     """Ask for the score of an answer (its columns, and `examples`: the replies of each score, or None)."""
     assert row["answer"].strip(), f"{row['question_id']} has no answer that could be judged"
     rubric, examples = protocol.rubrics[row["task"]], list(row["examples"] or ())
@@ -52,15 +52,15 @@ def render_judgement(protocol: Protocol, row: Row) -> Request:
     )
 
 
-def parse_judgement(protocol: Protocol, row: Row, completion: Completion) -> Judgement | Reject:
+def parse_judgment(protocol: Protocol, row: Row, completion: Completion) -> Judgment | Reject:
     """Read the score, or reject the row: a judge that fails is not a bad score."""
     reply = completion.replies[-1]
     score, reasoning = _read(protocol, reply, completion.truncated)
     if score is None:
         return Reject("judge_failed", reply)
     expected = expected_score(completion.ending, score)
-    ids = judgement_ids(protocol, row)
-    return Judgement(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
+    ids = judgment_ids(protocol, row)
+    return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
 
 
 def _read(protocol: Protocol, reply: str, truncated: bool) -> tuple[int | None, str]:
@@ -70,8 +70,8 @@ def _read(protocol: Protocol, reply: str, truncated: bool) -> tuple[int | None, 
     return (verdict.score, verdict.reasoning) if verdict else (None, reply)
 
 
-def judgement_ids(protocol: Protocol, row: Row) -> dict[str, str]:
-    """The columns that a judgement and its reject share."""
+def judgment_ids(protocol: Protocol, row: Row) -> dict[str, str]:
+    """The columns that a judgment and its reject share."""
     return {
         "candidate": row["candidate"],
         "judge": protocol.judge,

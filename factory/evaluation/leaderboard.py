@@ -13,7 +13,7 @@ from factory.evaluation.scores_schema import (
     Difference,
     GeneralChange,
     JudgeScores,
-    ScoresDocument,
+    Scores,
     TaskScore,
 )
 from factory.evaluation.statistics import PSCORE
@@ -22,7 +22,7 @@ from factory.personagym import TASKS
 MARK = "†"
 FOOTNOTE = (
     f"{MARK} more of the questions are without a score than `evaluation.max_judge_failures` allows: "
-    "judgements that failed, and answers that were rejected before"
+    "judgments that failed, and answers that were rejected before"
 )
 FEW_EXAMPLES = 0.95
 """Where fewer of the questions have example replies, it is told."""
@@ -54,21 +54,21 @@ def _p(value: float | None) -> str:
     return "<0.001" if value is not None and value < 0.001 else _number(value, ".3f")
 
 
-def _short(document: ScoresDocument, task: str) -> str:
+def _short(document: Scores, task: str) -> str:
     light = task == PSCORE and document.protocol == "light"
     return "PScore-L" if light else TASKS.get(task, task)
 
 
-def _columns(document: ScoresDocument) -> list[str]:
+def _columns(document: Scores) -> list[str]:
     return [_short(document, task) for task in [*document.tasks, PSCORE]]
 
 
-def _cells(document: ScoresDocument, scores: JudgeScores) -> list[str]:
+def _cells(document: Scores, scores: JudgeScores) -> list[str]:
     told = [cell(score, scores.marked) for score in [*(scores.tasks[task] for task in document.tasks), scores.pscore]]
     return [*told, f"{scores.pscore.personas:,}"]
 
 
-def leaderboard(document: ScoresDocument) -> str:
+def leaderboard(document: Scores) -> str:
     """The scores as a Markdown page."""
     parts = ["# Scores", _measured(document), *_main_table(document)]
     for judge in document.judges:
@@ -93,7 +93,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -
     return f"{table}\n\n{FOOTNOTE}" if MARK in table else table
 
 
-def _measured(document: ScoresDocument) -> str:
+def _measured(document: Scores) -> str:
     benchmark, judges = document.benchmark, []
     for judge in document.judges:
         judges.append(f"{judge.name} ({judge.model}, {judge.kind}, family {judge.family or 'unknown'})")
@@ -111,14 +111,14 @@ def _measured(document: ScoresDocument) -> str:
     )
 
 
-def _few_examples(document: ScoresDocument) -> str:
+def _few_examples(document: Scores) -> str:
     there, of = document.benchmark.examples, document.benchmark.questions
     if there >= FEW_EXAMPLES * of:
         return ""
     return f"Only {there:,} of {of:,} questions have example replies of each score; judges saw none for the others."
 
 
-def _main_table(document: ScoresDocument) -> list[str]:
+def _main_table(document: Scores) -> list[str]:
     rows = [[_escaped(one.name), one.condition, *_cells(document, one.scores)] for one in document.candidates]
     if document.published:
         rows += _paper_rows(document)
@@ -132,7 +132,7 @@ def _main_table(document: ScoresDocument) -> list[str]:
     return [title, _table(["model", "told", *_columns(document), "personas"], rows, names=2), told]
 
 
-def _paper_rows(document: ScoresDocument) -> list[list[str]]:
+def _paper_rows(document: Scores) -> list[list[str]]:
     rows = []
     for group, title in GROUPS.items():
         members = [row for row in published(document.protocol) if row.group == group]
@@ -143,7 +143,7 @@ def _paper_rows(document: ScoresDocument) -> list[list[str]]:
     return rows
 
 
-def _judge_table(document: ScoresDocument, judge: str) -> list[str]:
+def _judge_table(document: Scores, judge: str) -> list[str]:
     rows = []
     for candidate in document.candidates:
         scores = candidate.by_judge[judge]
@@ -164,7 +164,7 @@ def _judge_table(document: ScoresDocument, judge: str) -> list[str]:
     return [f"## By {_escaped(judge)}", _table(head, rows)]
 
 
-def _comparison_table(document: ScoresDocument, a: str, b: str) -> list[str]:
+def _comparison_table(document: Scores, a: str, b: str) -> list[str]:
     rows = []
     for comparison in document.comparisons:
         if (comparison.a, comparison.b) == (a, b):
@@ -178,7 +178,7 @@ def _comparison_table(document: ScoresDocument, a: str, b: str) -> list[str]:
     return [f"## {_escaped(a)} against {_escaped(b)}", told, _table(head, rows, names=2)]
 
 
-def _comparison_cells(document: ScoresDocument, result: Difference) -> list[str]:
+def _comparison_cells(document: Scores, result: Difference) -> list[str]:
     difference = f"{_number(result.difference, '+z.2f')} {_range(result.low, result.high, '+z')}".rstrip()
     return [
         _short(document, result.task),
@@ -191,7 +191,7 @@ def _comparison_cells(document: ScoresDocument, result: Difference) -> list[str]
     ]
 
 
-def _general_section(document: ScoresDocument) -> list[str]:
+def _general_section(document: Scores) -> list[str]:
     rows = []
     for one in document.candidates:
         if general := one.general:
@@ -225,14 +225,14 @@ def _general_in_words(change: GeneralChange) -> str:
     return f"{change.a} against {change.b}: {', '.join([*told, verdict]) if told else 'nothing to compare'}"
 
 
-def _agreement(document: ScoresDocument) -> str:
+def _agreement(document: Scores) -> str:
     if len(document.judges) < 2:
         return "There is one judge, so nothing tells how far another would agree."
     each = [f"{_short(document, task)} {_number(alpha, '.2f')}" for task, alpha in document.agreement.items()]
     return f"Agreement of the judges, Krippendorff's ordinal alpha (1 perfect, 0 chance): {', '.join(each)}."
 
 
-def _answers_table(document: ScoresDocument) -> list[str]:
+def _answers_table(document: Scores) -> list[str]:
     rows = []
     for one in document.candidates:
         reasons = ", ".join(f"`{reason}` {number:,}" for reason, number in one.answers_rejected.items()) or "0"
@@ -245,7 +245,7 @@ def _answers_table(document: ScoresDocument) -> list[str]:
     return ["## Answers", _table([*head, "score and length, rho"], rows, names=3)]
 
 
-def grid(document: ScoresDocument) -> Grid:
+def grid(document: Scores) -> Grid:
     """The scores by each judge and by the mean of all, for a terminal of 140 columns."""
     table = Grid(title="Scores", title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("model", overflow="fold")
@@ -262,7 +262,7 @@ def grid(document: ScoresDocument) -> Grid:
     return table
 
 
-def notes(document: ScoresDocument) -> list[str]:
+def notes(document: Scores) -> list[str]:
     """What to know of the scores, a sentence each: failures, agreement, comparisons, warnings."""
     told = []
     for one in document.candidates:
@@ -271,7 +271,7 @@ def notes(document: ScoresDocument) -> list[str]:
             told.append(f"{one.name}: {one.answered:,} of {one.questions:,} questions have an answer; {reasons}")
         for judge, scores in one.by_judge.items():
             if scores.failed or scores.marked:
-                share = f"{scores.failed:,} judgements ({scores.failure_share:.1%}) failed"
+                share = f"{scores.failed:,} judgments ({scores.failure_share:.1%}) failed"
                 told.append(f"{one.name} by {judge}: {share}{f'; {FOOTNOTE}' if scores.marked else ''}")
             if scores.pscore.personas < document.benchmark.personas:
                 few = f"{scores.pscore.personas:,} of {document.benchmark.personas:,} personas"
@@ -283,7 +283,7 @@ def notes(document: ScoresDocument) -> list[str]:
     return told + [f"Warning: {warning}" for warning in document.warnings]
 
 
-def _in_words(document: ScoresDocument, comparison: CandidateComparison) -> str:
+def _in_words(document: Scores, comparison: CandidateComparison) -> str:
     judge = "the mean of the judges" if comparison.judge == MEAN else comparison.judge
     whole, tasks = "", []
     for result in comparison.results:

@@ -98,7 +98,9 @@ def _model_type(config: str) -> str:
     return str(told.get("model_type", "")) if isinstance(told, dict) else ""
 
 
-def related(judges: Mapping[str, str], candidates: Mapping[str, str], teacher: str | None) -> list[str]:
+def self_preference_warnings(
+    judges: Mapping[str, str], candidates: Mapping[str, str], teacher: str | None
+) -> list[str]:
     """Warn of each judge that is of one family with a candidate or with the teacher.
 
     Args:

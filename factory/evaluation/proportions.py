@@ -10,7 +10,7 @@ import scipy  # its parts load when they are used
 
 
 @dataclass(frozen=True)
-class Share:
+class Proportion:
     """Hits among a number of trials, with a 95 % Wilson interval; all but the counts is NaN without a trial."""
 
     hits: float
@@ -28,15 +28,15 @@ class PairedChange:
     McNemar's exact two-sided p: how likely a split as uneven as this one is where nothing changed.
     """
 
-    before: Share
-    after: Share
+    before: Proportion
+    after: Proportion
     change: float
     gained: int
     lost: int
     p: float
 
 
-def share(outcomes: Sequence[float]) -> Share:
+def proportion(outcomes: Sequence[float]) -> Proportion:
     """Count hits.
 
     Args:
@@ -45,10 +45,10 @@ def share(outcomes: Sequence[float]) -> Share:
     """
     hits, of = float(sum(outcomes)), len(outcomes)
     if not of:
-        return Share(hits, of, np.nan, np.nan, np.nan)
+        return Proportion(hits, of, np.nan, np.nan, np.nan)
     low = _wilson(math.floor(hits), of).low
     high = _wilson(math.ceil(hits), of).high
-    return Share(hits, of, hits / of, float(low), float(high))
+    return Proportion(hits, of, hits / of, float(low), float(high))
 
 
 def paired_change(before: Sequence[bool], after: Sequence[bool]) -> PairedChange:
@@ -56,7 +56,7 @@ def paired_change(before: Sequence[bool], after: Sequence[bool]) -> PairedChange
     gained = sum(new and not old for old, new in zip(before, after, strict=True))
     lost = sum(old and not new for old, new in zip(before, after, strict=True))
     p = float(scipy.stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    old, new = share(before), share(after)
+    old, new = proportion(before), proportion(after)
     return PairedChange(old, new, new.value - old.value, gained, lost, p)
 
 

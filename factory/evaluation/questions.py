@@ -13,7 +13,7 @@ from factory.personagym import Benchmark, all_questions, digest_of
 from factory.records import Counts, Persona, Question, content_id
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import PERSONAS, QUESTIONS, Table, accepted, shard_rows_for
+from factory.storage.tables import PERSONAS, QUESTIONS, Table, ok_row, rows_per_shard
 
 FOLDER = "evaluation"
 CAST = f"{FOLDER}/benchmark/personas"
@@ -35,19 +35,19 @@ def answers_table(config: RunConfig, candidate: str) -> Table:
     return Table(config.output, f"{FOLDER}/{candidate}/answers")
 
 
-def judgements_table(config: RunConfig, candidate: str, judge: str) -> Table:
+def judgments_table(config: RunConfig, candidate: str, judge: str) -> Table:
     """A judge's scores of a candidate's answers."""
-    return Table(config.output, f"{FOLDER}/{candidate}/judgements/{judge}")
+    return Table(config.output, f"{FOLDER}/{candidate}/judgments/{judge}")
 
 
-def questions_a_task(config: RunConfig) -> int | None:
+def questions_per_task(config: RunConfig) -> int | None:
     """How many of a task's questions are asked; None for all."""
     return 1 if config.evaluation.protocol == "light" else None
 
 
-def take_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) -> tuple[Table, Table]:
+def ingest_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) -> tuple[Table, Table]:
     """A benchmark's files to its tables of personas and of questions, with the same shards."""
-    per_task, limit = questions_a_task(config), config.evaluation.limit
+    per_task, limit = questions_per_task(config), config.evaluation.limit
     decided = {"benchmark": digest_of(benchmark, per_task, limit)}
     personas, questions = Table(config.output, CAST), questions_table(config)
 
@@ -61,7 +61,7 @@ def take_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) 
         counts = Counts()
         for number, group in enumerate(_groups(benchmark, per_task, limit)):
             asked = [question for _, _, some in group for question in some]
-            counts += questions.write(f"{number:05}", map(accepted, asked), QUESTIONS)
+            counts += questions.write(f"{number:05}", map(ok_row, asked), QUESTIONS)
         return counts
 
     for table, write in ((personas, write_personas), (questions, write_questions)):
@@ -77,7 +77,7 @@ def _groups(
     numbered = ((number, persona, _questions(persona, tasks)) for number, (persona, tasks) in enumerate(every))
     first = next(numbered)
     a_persona = len(first[2])
-    in_a_shard = max(1, shard_rows_for(a_persona * len(benchmark.personas[:limit])) // a_persona)
+    in_a_shard = max(1, rows_per_shard(a_persona * len(benchmark.personas[:limit])) // a_persona)
     rows = itertools.chain([first], numbered)
     while group := list(itertools.islice(rows, in_a_shard)):
         yield group
@@ -92,4 +92,4 @@ def _questions(persona: str, tasks: Mapping[str, Sequence[str]]) -> list[Questio
 
 
 def _persona_row(persona: str, number: int) -> dict[str, Any]:
-    return accepted(Persona(content_id(persona), persona)) | {"source": 0, "row": number}
+    return ok_row(Persona(content_id(persona), persona)) | {"source": 0, "row": number}

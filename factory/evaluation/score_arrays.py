@@ -19,7 +19,7 @@ TASK_NAMES = list(TASKS)
 
 
 @dataclass(frozen=True)
-class Items:
+class ScoreArrays:
     """All questions in the order of their shards, and what was answered and judged of them."""
 
     persona: np.ndarray
@@ -37,7 +37,7 @@ class Items:
     """The same shape."""
 
 
-def cells(items: Items, scores: np.ndarray) -> np.ndarray:
+def persona_task_means(items: ScoreArrays, scores: np.ndarray) -> np.ndarray:
     """The mean score of each persona in each task (personas, tasks); NaN where nothing was scored."""
     there = ~np.isnan(scores)
     place = items.persona.astype(np.int64) * len(TASK_NAMES) + items.task
@@ -48,7 +48,7 @@ def cells(items: Items, scores: np.ndarray) -> np.ndarray:
     return np.asarray(means.reshape(items.personas, len(TASK_NAMES)))
 
 
-def over_judges(items: Items, by_judge: np.ndarray) -> np.ndarray:
+def over_judges(items: ScoreArrays, by_judge: np.ndarray) -> np.ndarray:
     """A candidate's scores (judges, questions) to their mean over the judges (questions,).
 
     A judge's height is its mean score in a task. How far the judges that scored an answer are above or
@@ -63,7 +63,7 @@ def over_judges(items: Items, by_judge: np.ndarray) -> np.ndarray:
     return np.round(found, 9)  # scores that are equal stay so to the last bit
 
 
-def paired_cells(items: Items, a: int, b: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def paired_cells(items: ScoreArrays, a: int, b: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The cells of two candidates by each judge, and last by the mean of the judges.
 
     Questions are paired: of a judge's scores only those count that it gave to the answers of both.
@@ -71,8 +71,8 @@ def paired_cells(items: Items, a: int, b: int) -> Iterator[tuple[np.ndarray, np.
     both = ~np.isnan(items.scores[a]) & ~np.isnan(items.scores[b])
     of_a, of_b = (np.where(both, items.scores[one], np.nan) for one in (a, b))
     for judge in range(len(both)):
-        yield cells(items, of_a[judge]), cells(items, of_b[judge])
-    yield cells(items, _mean(of_a, axis=0)), cells(items, _mean(of_b, axis=0))
+        yield persona_task_means(items, of_a[judge]), persona_task_means(items, of_b[judge])
+    yield persona_task_means(items, _mean(of_a, axis=0)), persona_task_means(items, _mean(of_b, axis=0))
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:

@@ -5,31 +5,31 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from factory.evaluation.rubric import Rubric
-from factory.inference.json_reply import object_in
+from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
-from factory.records import Completion, Reject, Request, ScoreExamples, Yardstick
+from factory.records import Completion, Reject, Request, ScoreExamples, ScoreExamplesReply
 from factory.storage.tables import Row
 
 
-def render_yardstick(prompt: Prompt, rubrics: Mapping[str, Rubric], attempts: int, row: Row) -> Request:
+def render_score_examples(prompt: Prompt, rubrics: Mapping[str, Rubric], attempts: int, row: Row) -> Request:
     """Ask for the example replies to a question (a row of the table of questions)."""
     rubric = rubrics[row["task"]]
     messages = prompt.render(
         criteria=rubric.criteria, task=rubric.task, persona=row["persona"], question=row["question"]
     )
-    return Request(messages, schema=prompt.schema, readable=readable_yardstick, attempts=attempts)
+    return Request(messages, schema=prompt.schema, readable=is_parsable_score_examples, attempts=attempts)
 
 
-def parse_yardstick(row: Row, completion: Completion) -> Yardstick | Reject:
+def parse_score_examples(row: Row, completion: Completion) -> ScoreExamples | Reject:
     """Keep the five examples whole, or say why there are not five."""
     (reply,) = completion.replies
     examples = _examples(reply)
     if isinstance(examples, str):
         return Reject(examples, reply)
-    return Yardstick(**yardstick_ids(row), examples=examples)
+    return ScoreExamples(**score_examples_ids(row), examples=examples)
 
 
-def readable_yardstick(text: str) -> bool:
+def is_parsable_score_examples(text: str) -> bool:
     """Whether a reply has the five examples."""
     return not isinstance(_examples(text), str)
 
@@ -37,13 +37,13 @@ def readable_yardstick(text: str) -> bool:
 def _examples(reply: str) -> tuple[str, ...] | str:
     """The five, or the reason why not."""
     try:
-        written = ScoreExamples.model_validate(object_in(reply))
+        written = ScoreExamplesReply.model_validate(extract_json_object(reply))
     except ValidationError:
-        return "unparsable"
+        return "invalid_reply"
     examples = tuple(example.strip() for example in written.model_dump().values())
-    return examples if all(examples) else "empty_item"
+    return examples if all(examples) else "empty_field"
 
 
-def yardstick_ids(row: Row) -> dict[str, str]:
+def score_examples_ids(row: Row) -> dict[str, str]:
     """The columns that a yardstick and its reject share."""
     return {name: row[name] for name in ("question_id", "persona_id", "task")}

@@ -1,6 +1,6 @@
-"""Judgements to scores: all tables of an evaluation to `scores.json` and `leaderboard.md`.
+"""Judgments to scores: all tables of an evaluation to `scores.json` and `leaderboard.md`.
 
-The arrays of `Items` live in one Ray task, some bytes a judgement; the driver sees the finished document.
+The arrays of `Items` live in one Ray task, some bytes a judgment; the driver sees the finished document.
 """
 
 import itertools
@@ -16,21 +16,21 @@ from factory.evaluation import scores_schema
 from factory.evaluation.general_ability.general_scores import general_change, general_of
 from factory.evaluation.general_ability.general_steps import read_results
 from factory.evaluation.leaderboard import grid, leaderboard, notes
-from factory.evaluation.model_families import family_of, related
-from factory.evaluation.questions import FOLDER, answers_table, examples_table, judgements_table, questions_table
-from factory.evaluation.score_arrays import TASK_NAMES, Items, cells, over_judges, paired_cells
+from factory.evaluation.model_families import family_of, self_preference_warnings
+from factory.evaluation.questions import FOLDER, answers_table, examples_table, judgments_table, questions_table
+from factory.evaluation.score_arrays import TASK_NAMES, ScoreArrays, over_judges, paired_cells, persona_task_means
 from factory.evaluation.statistics import agreement, compare_all, length_correlation, persona_scores, summary
 from factory.personagym import Benchmark
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import unwrapped
+from factory.runtime.ray_session import reraise_own_errors
 from factory.storage import file_io
 from factory.storage.tables import Row, Table
 
 
 def score(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
     """Write `scores.json` and `leaderboard.md`, and show them."""
-    with unwrapped():
-        found = scores_schema.ScoresDocument.model_validate(ray.get(_score.remote(config, benchmark)))
+    with reraise_own_errors():
+        found = scores_schema.Scores.model_validate(ray.get(_score.remote(config, benchmark)))
     folder = file_io.join(config.output, FOLDER)
     file_io.write_bytes(file_io.join(folder, "leaderboard.md"), leaderboard(found).encode())
     file_io.write_bytes(file_io.join(folder, "scores.json"), (found.model_dump_json(indent=2) + "\n").encode())
@@ -42,10 +42,10 @@ def score(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
 
 @ray.remote(num_cpus=0.5)
 def _score(config: RunConfig, benchmark: Benchmark) -> dict[str, Any]:
-    return scores_of(config, benchmark, read_items(config), read_results(config)).model_dump()
+    return scores_of(config, benchmark, read_score_arrays(config), read_results(config)).model_dump()
 
 
-def read_items(config: RunConfig) -> Items:
+def read_score_arrays(config: RunConfig) -> ScoreArrays:
     """Read the tables, shard by shard."""
     candidates = [candidate.name for candidate in config.evaluation.candidates]
     judges = [judge.name for judge in config.evaluation.judges]
@@ -62,12 +62,12 @@ def read_items(config: RunConfig) -> Items:
         for number, candidate in enumerate(candidates):
             truncated[number] += _take_answers(answers_table(config, candidate), shard, places, words[number])
             for place, judge in enumerate(judges):
-                table = judgements_table(config, candidate, judge)
-                _take_judgements(table, shard, places, scores[number, place], expected[number, place])
+                table = judgments_table(config, candidate, judge)
+                _take_judgments(table, shard, places, scores[number, place], expected[number, place])
         tasks = np.array([TASK_NAMES.index(name) for name in asked["task"]], np.int8)
         parts.append([np.array(owners, np.int32), tasks, words, scores, expected])
     persona, task, words, scores, expected = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
-    return Items(persona, task, len(personas), words, truncated, scores, expected)
+    return ScoreArrays(persona, task, len(personas), words, truncated, scores, expected)
 
 
 def _take_answers(table: Table, shard: str, places: Mapping[str, int], words: np.ndarray) -> int:
@@ -78,7 +78,7 @@ def _take_answers(table: Table, shard: str, places: Mapping[str, int], words: np
     return sum(row["truncated"] for row in accepted)
 
 
-def _take_judgements(
+def _take_judgments(
     table: Table, shard: str, places: Mapping[str, int], scores: np.ndarray, expected: np.ndarray
 ) -> None:
     for row in table.read(shard, ["question_id", "status", "score", "expected_score"]).to_pylist():
@@ -89,8 +89,8 @@ def _take_judgements(
 
 
 def scores_of(
-    config: RunConfig, benchmark: Benchmark, items: Items, general: Sequence[Sequence[Row]]
-) -> scores_schema.ScoresDocument:
+    config: RunConfig, benchmark: Benchmark, items: ScoreArrays, general: Sequence[Sequence[Row]]
+) -> scores_schema.Scores:
     """All figures of an evaluation; `general` holds the results of each candidate, or nothing."""
     evaluation = config.evaluation
     candidates, judges = evaluation.candidates, evaluation.judges
@@ -99,14 +99,14 @@ def scores_of(
     if general:
         told = map(general_of, general)
         scored = [one.model_copy(update={"general": of}) for one, of in zip(scored, told, strict=True)]
-    warnings = related(
+    warnings = self_preference_warnings(
         {judge.name: judge.model for judge in judges},
         {candidate.name: candidate.model for candidate in candidates},
         config.engine.model if config.instructions else None,
     )
-    return scores_schema.ScoresDocument(
+    return scores_schema.Scores(
         protocol=evaluation.protocol,
-        parity=evaluation.parity,
+        parity=evaluation.judge_protocol,
         benchmark=scores_schema.Benchmark(
             place=benchmark.place,
             name=benchmark.name,
@@ -136,7 +136,7 @@ def scores_of(
     )
 
 
-def _candidate(config: RunConfig, items: Items, number: int) -> scores_schema.CandidateScores:
+def _candidate(config: RunConfig, items: ScoreArrays, number: int) -> scores_schema.CandidateScores:
     candidate = config.evaluation.candidates[number]
     manifest = answers_table(config, candidate.name).manifest() or {}
     words = items.words[number]
@@ -164,7 +164,7 @@ def _candidate(config: RunConfig, items: Items, number: int) -> scores_schema.Ca
 
 
 def _judge_scores(
-    config: RunConfig, items: Items, number: int, scores: np.ndarray, expected: np.ndarray
+    config: RunConfig, items: ScoreArrays, number: int, scores: np.ndarray, expected: np.ndarray
 ) -> scores_schema.JudgeScores:
     answered, judged = ~np.isnan(items.words[number]), ~np.isnan(scores)
     failed = int((answered & ~judged).sum())
@@ -188,9 +188,9 @@ def _judge_scores(
 
 
 def _summaries(
-    config: RunConfig, items: Items, scores: np.ndarray
+    config: RunConfig, items: ScoreArrays, scores: np.ndarray
 ) -> tuple[dict[str, scores_schema.TaskScore], scores_schema.TaskScore]:
-    by_persona = cells(items, scores)
+    by_persona = persona_task_means(items, scores)
     tasks = {
         task: scores_schema.TaskScore.model_validate(summary(by_persona[:, place], config.seed))
         for place, task in enumerate(TASK_NAMES)
@@ -198,7 +198,7 @@ def _summaries(
     return tasks, scores_schema.TaskScore.model_validate(summary(persona_scores(by_persona), config.seed))
 
 
-def _agreement(items: Items) -> dict[str, float | None]:
+def _agreement(items: ScoreArrays) -> dict[str, float | None]:
     if items.scores.shape[1] < 2:
         return {}
     by_judge = items.scores.swapaxes(0, 1)
@@ -208,7 +208,7 @@ def _agreement(items: Items) -> dict[str, float | None]:
     return found | {scores_schema.MEAN: agreement(by_judge.reshape(len(by_judge), -1))}
 
 
-def _comparisons(config: RunConfig, items: Items, a: int, b: int) -> list[scores_schema.CandidateComparison]:
+def _comparisons(config: RunConfig, items: ScoreArrays, a: int, b: int) -> list[scores_schema.CandidateComparison]:
     judges = [*(judge.name for judge in config.evaluation.judges), scores_schema.MEAN]
     names = [candidate.name for candidate in config.evaluation.candidates]
     return [

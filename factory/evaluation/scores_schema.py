@@ -1,6 +1,6 @@
 """The shape of `scores.json`: what an evaluation found out, for people and for programs.
 
-`ScoresDocument.model_json_schema()` describes it. Its parts read the dataclasses of `statistics` as
+`Scores.model_json_schema()` describes it. Its parts read the dataclasses of `statistics` as
 they are; a number that cannot be had is NaN there and null here.
 """
 
@@ -222,7 +222,7 @@ class GeneralChange(_Part):
     """Whether a follows fewer with `p` below 0.05, or the whole interval of `log_loss` is above 0."""
 
 
-class ScoresDocument(_Part):
+class Scores(_Part):
     """All that an evaluation found out."""
 
     version: Literal[2] = 2

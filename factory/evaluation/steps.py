@@ -1,6 +1,6 @@
 """The steps of evaluation as the job runs them, each from finished tables to the next.
 
-take_questions ──► answer (a table a candidate) ───┐
+ingest_questions ──► answer (a table a candidate) ───┐
               └──► write_examples (once for all) ──┴─► judge (a table a candidate and judge)
 """
 
@@ -15,19 +15,19 @@ from factory.errors import InputError
 from factory.evaluation.answers import answer_ids, parse_answer, render_answer
 from factory.evaluation.general_ability.general_steps import general_lanes
 from factory.evaluation.judges import Judge, open_judges, probed
-from factory.evaluation.judging import Protocol, judgement_ids, parse_judgement, render_judgement
-from factory.evaluation.questions import answers_table, examples_table, judgements_table, questions_table
+from factory.evaluation.judging import Protocol, judgment_ids, parse_judgment, render_judgment
+from factory.evaluation.questions import answers_table, examples_table, judgments_table, questions_table
 from factory.evaluation.rubric import Rubric, read_rubric
-from factory.evaluation.score_examples import parse_yardstick, render_yardstick, yardstick_ids
-from factory.inference.generation_step import Engine, Lane, Step, is_finished, run_lanes
+from factory.evaluation.score_examples import parse_score_examples, render_score_examples, score_examples_ids
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, is_finished, run_jobs
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark
 from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS
-from factory.serving.fleet import standing
+from factory.serving.fleet import fleet_for_run
 from factory.storage import archive
-from factory.storage.tables import ANSWERS, JUDGEMENTS, YARDSTICKS, Beside, Table, fingerprint_of
+from factory.storage.tables import ANSWERS, JUDGMENTS, SCORE_EXAMPLES, JoinedTable, Table, compute_fingerprint
 
 FREE_FORM = "opencharacter-rubric"
 """In place of a prompt where judges get the benchmark's rubric files as they are (`parity`)."""
@@ -37,19 +37,19 @@ def answer(config: RunConfig, questions: Table, profiles: Table | None, progress
     """All that candidates are asked; those of one model share its engine."""
     lanes = [_answers(config, candidate, questions, profiles) for candidate in config.evaluation.candidates]
     lanes += general_lanes(config, [lane.engine for lane in lanes], progress)
-    run_lanes([lane for lane in lanes if lane.engine.config.kind != "vllm"], progress)
+    run_jobs([lane for lane in lanes if lane.engine.config.kind != "vllm"], progress)
     here = [lane for lane in lanes if lane.engine.config.kind == "vllm"]
     while here:
         # One engine after the other: each may need all of the machine.
         first = here[0].engine
-        run_lanes([lane for lane in here if lane.engine == first], progress)
+        run_jobs([lane for lane in here if lane.engine == first], progress)
         here = [lane for lane in here if lane.engine != first]
 
 
-def _answers(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> Lane:
+def _answers(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:
     with_profile = candidate.condition == "profile"
     prompt = load_prompt("answer-profile" if with_profile else "answer", config.prompts_dir)
-    step = Step(
+    step = GenerationStep(
         schema=ANSWERS,
         prompt=prompt.ref,
         render=partial(render_answer, prompt),
@@ -60,9 +60,9 @@ def _answers(config: RunConfig, candidate: Any, questions: Table, profiles: Tabl
     work = questions
     if with_profile:
         assert profiles is not None
-        work = Beside.of(questions, profiles, "persona_id", "profile", other_key="character_id")
-    engine = Engine(_plain(candidate), config.evaluation.sampling, config.seed, locate_model(candidate))
-    return Lane(step, work, answers_table(config, candidate.name), {"candidate": candidate.name}, engine)
+        work = JoinedTable.of(questions, profiles, "persona_id", "profile", other_key="character_id")
+    engine = EngineUse(_plain(candidate), config.evaluation.sampling, config.seed, locate_model(candidate))
+    return TableJob(step, work, answers_table(config, candidate.name), {"candidate": candidate.name}, engine)
 
 
 def _plain(candidate: Any) -> Any:
@@ -75,53 +75,57 @@ def rubrics_of(benchmark: Benchmark) -> dict[str, Rubric]:
     return {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
 
 
-def examples_lane(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> Lane:
+def examples_lane(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> TableJob:
     """Example replies of each score to every question: written once, by one judge, for all."""
-    writer = next(judge for judge in judges if judge.name == (config.evaluation.examples_by or judges[0].name))
+    writer = next(judge for judge in judges if judge.name == (config.evaluation.example_writer or judges[0].name))
     prompt = load_prompt("score-examples", config.prompts_dir)
     rubrics = rubrics_of(benchmark)
-    step = Step(
-        schema=YARDSTICKS,
+    step = GenerationStep(
+        schema=SCORE_EXAMPLES,
         prompt=prompt.ref,
-        render=partial(render_yardstick, prompt, rubrics, config.evaluation.attempts),
-        parse=parse_yardstick,
-        ids=yardstick_ids,
+        render=partial(render_score_examples, prompt, rubrics, config.evaluation.attempts),
+        parse=parse_score_examples,
+        ids=score_examples_ids,
     )
     settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
-    engine = writer.engine(config.evaluation.examples, config.seed)
-    return Lane(step, questions_table(config), examples_table(config), settings, engine)
+    engine = writer.engine(config.evaluation.example_sampling, config.seed)
+    return TableJob(step, questions_table(config), examples_table(config), settings, engine)
 
 
-def judgement_lanes(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> list[Lane]:
+def judgment_lanes(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> list[TableJob]:
     """Every accepted answer of each candidate to a score of each judge; all at the same time."""
     rubrics = rubrics_of(benchmark)
     return [
-        _judgements(config, rubrics, candidate.name, judge)
+        _judgments(config, rubrics, candidate.name, judge)
         for judge in judges
         for candidate in config.evaluation.candidates
     ]
 
 
-def _judgements(config: RunConfig, rubrics: Mapping[str, Rubric], candidate: str, judge: Judge) -> Lane:
-    work = Beside.of(answers_table(config, candidate), examples_table(config), "question_id", "examples", order="task")
-    return judgement_lane(config, rubrics, judge, work, judgements_table(config, candidate, judge.name))
+def _judgments(config: RunConfig, rubrics: Mapping[str, Rubric], candidate: str, judge: Judge) -> TableJob:
+    work = JoinedTable.of(
+        answers_table(config, candidate), examples_table(config), "question_id", "examples", order="task"
+    )
+    return judgment_lane(config, rubrics, judge, work, judgments_table(config, candidate, judge.name))
 
 
 def protocol_of(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> Protocol:
     """How a judge is asked for a score."""
-    prompt = None if config.evaluation.parity else load_prompt("judge", config.prompts_dir)
+    prompt = None if config.evaluation.judge_protocol else load_prompt("judge", config.prompts_dir)
     return Protocol(judge, rubrics, prompt, config.evaluation.attempts, LOGPROBS)
 
 
-def judgement_lane(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, work: Table, table: Table) -> Lane:
+def judgment_lane(
+    config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, work: Table, table: Table
+) -> TableJob:
     """Answers, each with its `examples`, to a judge's scores of them."""
     protocol = protocol_of(config, rubrics, judge.name)
-    step = Step(
-        schema=JUDGEMENTS,
+    step = GenerationStep(
+        schema=JUDGMENTS,
         prompt=protocol.prompt.ref if protocol.prompt else FREE_FORM,
-        render=partial(render_judgement, protocol),
-        parse=partial(parse_judgement, protocol),
-        ids=partial(judgement_ids, protocol),
+        render=partial(render_judgment, protocol),
+        parse=partial(parse_judgment, protocol),
+        ids=partial(judgment_ids, protocol),
         keep_truncated=True,
         one_reason="judge_failed",
     )
@@ -129,16 +133,16 @@ def judgement_lane(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judg
 
 
 def lane_of_judge(
-    config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, step: Step, work: Table, table: Table
-) -> Lane:
+    config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, step: GenerationStep, work: Table, table: Table
+) -> TableJob:
     """A lane in which a judge goes by the rubrics; those of one judge share its engine."""
     evaluation = config.evaluation
     settings = {"judge": judge.name, "attempts": evaluation.attempts, **judge.settings, **_rubric_settings(rubrics)}
-    return Lane(step, work, table, settings, judge.engine(evaluation.judging, config.seed))
+    return TableJob(step, work, table, settings, judge.engine(evaluation.judge_sampling, config.seed))
 
 
 def _rubric_settings(rubrics: Mapping[str, Rubric]) -> dict[str, Any]:
-    return {"rubrics": fingerprint_of({task: rubric.template for task, rubric in rubrics.items()})}
+    return {"rubrics": compute_fingerprint({task: rubric.template for task, rubric in rubrics.items()})}
 
 
 def judge(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
@@ -150,14 +154,14 @@ def judge(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
     for candidate in config.evaluation.candidates:
         _some_answers(config, candidate.name)
 
-    def examples(judges: Sequence[Judge]) -> list[Lane]:
+    def examples(judges: Sequence[Judge]) -> list[TableJob]:
         return [examples_lane(config, benchmark, judges)]
 
-    ask_judges(config, [examples, partial(judgement_lanes, config, benchmark)], progress)
+    ask_judges(config, [examples, partial(judgment_lanes, config, benchmark)], progress)
 
 
 def ask_judges(
-    config: RunConfig, rounds: Sequence[Callable[[Sequence[Judge]], Sequence[Lane]]], progress: Progress
+    config: RunConfig, rounds: Sequence[Callable[[Sequence[Judge]], Sequence[TableJob]]], progress: Progress
 ) -> None:
     """Make the lanes of each round, one round after the other.
 
@@ -170,18 +174,18 @@ def ask_judges(
     """
     lanes = [lane for lanes_of in rounds for lane in lanes_of(open_judges(config, ""))]
     if archive.rehearsal():
-        run_lanes(list(map(_as_probed, lanes)), progress)
+        run_jobs(list(map(_as_probed, lanes)), progress)
         return
     if all(map(is_finished, lanes)):
-        run_lanes(lanes, progress)  # tells that they were finished before
+        run_jobs(lanes, progress)  # tells that they were finished before
         return
-    with standing(config.evaluation.fleet, config.evaluation.fleet_judges, progress) as url:
+    with fleet_for_run(config.evaluation.fleet, config.evaluation.fleet_judges, progress) as url:
         judges = probed(open_judges(config, url), progress)
         for lanes_of in rounds:
-            run_lanes(lanes_of(judges), progress)
+            run_jobs(lanes_of(judges), progress)
 
 
-def _as_probed(lane: Lane) -> Lane:
+def _as_probed(lane: TableJob) -> TableJob:
     """A lane for a judge that was found to give no log-probabilities, as `probed` would find it again."""
     before = lane.table.settings() or {}
     told_none = before.get("logprobs") is False and "logprobs" in lane.settings

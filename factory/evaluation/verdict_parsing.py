@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from factory.inference.json_reply import object_in
+from factory.inference.json_reply import extract_json_object
 from factory.records import TokenChoice, Verdict
 
 _DECOR = r"[\s*_`\"'“”\u2018\u2019«»()\[\]{}]"
@@ -31,7 +31,7 @@ _FIELD = re.compile(r'"score"\s*:\s*"?([1-5])')
 
 def parse_verdict(text: str) -> Verdict | None:
     """Read the JSON object of the guided protocol."""
-    found = object_in(text)
+    found = extract_json_object(text)
     if found is None or list(found) != list(Verdict.model_fields):  # a score that comes first has no reasons
         return None
     score = found["score"]

@@ -53,11 +53,11 @@ def size_of(rows: Sequence[Row], schema: pa.Schema, file_type: FileType) -> int:
     return buffer.tell()
 
 
-def cut(rows: int, bytes_a_row: float, shard_bytes: int = SHARD_BYTES) -> list[int]:
+def cut(rows: int, bytes_per_row: float, shard_bytes: int = SHARD_BYTES) -> list[int]:
     """How many rows each file has: as alike as can be, at least one file where there are rows."""
     if not rows:
         return []
-    files = min(rows, max(1, math.ceil(rows * bytes_a_row / shard_bytes)))
+    files = min(rows, max(1, math.ceil(rows * bytes_per_row / shard_bytes)))
     whole, rest = divmod(rows, files)
     return [whole + (number < rest) for number in range(files)]
 

@@ -50,7 +50,7 @@ class Part:
                     passing(some)
                     yield from map(self.shape.convert, some.to_pylist())
 
-    def bytes_a_row(self, file_type: FileType) -> float:
+    def bytes_per_row(self, file_type: FileType) -> float:
         """About what a row takes in a file, from the first rows of some shards all over the tables."""
         shards = [(table, shard) for table in self.tables for shard in table.shards()]
         total = rows = 0

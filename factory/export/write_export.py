@@ -24,8 +24,8 @@ from factory.records import Counts
 from factory.runtime.progress import Progress
 from factory.storage import file_io, run_lock
 from factory.storage.file_io import DRAFT, join
-from factory.storage.manifest import manifest_of
-from factory.storage.tables import MANIFEST, SETTINGS, Row, fingerprint_of
+from factory.storage.manifest import build_manifest
+from factory.storage.tables import MANIFEST, SETTINGS, Row, compute_fingerprint
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
@@ -81,7 +81,7 @@ def export(
     Raises:
         TableError: other rows came out than the tables' manifests say.
     """
-    fingerprint = fingerprint_of(sources.settings)
+    fingerprint = compute_fingerprint(sources.settings)
     name = folder.rstrip("/").rsplit("/", 1)[-1]
     finished = _begin(folder, fingerprint, sources.settings)
     if finished:
@@ -96,7 +96,7 @@ def export(
     counts = Counts(ok=sum(one.written.rows for one in made))
     told = {one.part.name: {"rows": one.written.rows, "files": one.written.files} for one in made}
     figures = {one.part.name: one.figures.told() for one in made if one.part.name != CHARACTERS_PART}
-    manifest = manifest_of(
+    manifest = build_manifest(
         f"export/{name}", rows, counts, progress.timing(counts), fingerprint, parts=told, figures=figures
     )
     # Jinja and the languages' detector take a second, which an export that is there need not wait for.
@@ -141,7 +141,7 @@ def _write(part: Part, folder: str, file_type: FileType, progress: Progress, sha
         progress.advance(Counts(ok=rows.num_rows))
 
     rows = shortest.watching(part.read(passing))
-    sizes = cut(part.rows, part.bytes_a_row(file_type), shard_bytes)
+    sizes = cut(part.rows, part.bytes_per_row(file_type), shard_bytes)
     written = write_shards(rows, part.shape.schema, part.name, sizes, folder, file_type)
     left = sum(1 for _ in rows)
     if written.rows != part.rows or left:

@@ -45,7 +45,7 @@ def vllm_state() -> EngineState | None:
     return EngineState(sum(found[_RUNNING]), sum(found[_WAITING]), max(found[_KV_CACHE]))
 
 
-def watch(model: str, look: Callable[[], EngineState | None]) -> "asyncio.Task[None]":
+def report_periodically(model: str, look: Callable[[], EngineState | None]) -> "asyncio.Task[None]":
     """Begin to tell what a function finds; the task ends with the event loop, and must be kept."""
     return asyncio.get_running_loop().create_task(_watch(model, look))
 

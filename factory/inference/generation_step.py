@@ -15,21 +15,21 @@ from typing import Any
 import pyarrow as pa
 from ray.data import Dataset
 
-from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine, deciding
+from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine, fingerprint_kwargs
 from factory.errors import DamagedError, Stopped
 from factory.inference import Generation, generation
 from factory.inference.model_files import Located
 from factory.records import Completion, Counts, Reject, Request
 from factory.runtime import metrics, shutdown
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import each, rows_of, unwrapped
-from factory.runtime.shutdown import Gate
-from factory.storage.manifest import Timing, manifest_of
-from factory.storage.tables import Row, Table, accepted, count, fingerprint_of, rejected
+from factory.runtime.ray_session import dataset_of, iter_rows, reraise_own_errors
+from factory.runtime.shutdown import StopFlag
+from factory.storage.manifest import Timing, build_manifest
+from factory.storage.tables import Row, Table, compute_fingerprint, count_rows, ok_row, rejected_row
 
 
 @dataclass(frozen=True)
-class Step:
+class GenerationStep:
     """What is particular to one step; its three functions are pure."""
 
     schema: pa.Schema
@@ -46,7 +46,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineUse:
     """How a step's requests are answered."""
 
     config: VllmEngine | OpenAIEngine | ScriptedEngine
@@ -66,31 +66,31 @@ class Engine:
 
     def _own_settings(self) -> dict[str, Any]:
         if isinstance(self.config, VllmEngine):
-            return {"engine_kwargs": deciding(self.config.engine_kwargs)}
+            return {"engine_kwargs": fingerprint_kwargs(self.config.engine_kwargs)}
         if isinstance(self.config, OpenAIEngine):
             return {"structured": self.config.structured}
         return self.config.model_dump(exclude={"delay_s"})
 
 
 @dataclass(frozen=True)
-class Lane:
+class TableJob:
     """One table that a run of the engine makes: its rows come from a finished table of work.
 
     `settings` decide the rows beside prompt, engine and work.
     """
 
-    step: Step
+    step: GenerationStep
     work: Table
     table: Table
     settings: Mapping[str, Any]
-    engine: Engine
+    engine: EngineUse
 
 
 @dataclass(frozen=True)
-class Open:
+class PendingJob:
     """A lane whose table is not finished: what there is of it, and what is to be done."""
 
-    lane: Lane
+    lane: TableJob
     fingerprint: str
     rows_in: int
     done: list[str]
@@ -98,7 +98,7 @@ class Open:
     """`_count_shards` adds those that are there and cannot be read."""
 
 
-def run_lanes(lanes: Sequence[Lane], progress: Progress) -> None:
+def run_jobs(lanes: Sequence[TableJob], progress: Progress) -> None:
     """Make the tables of all lanes, or what is missing of them, in one run.
 
     Lanes of one engine share it, because starting one costs a minute on a laptop and more for a
@@ -113,7 +113,7 @@ def run_lanes(lanes: Sequence[Lane], progress: Progress) -> None:
         return
     progress.begin([one.lane.table.name for one in opened], sum(one.rows_in for one in opened))
     try:
-        with unwrapped(), shutdown.gate(opened[0].lane.table.output) as gate:
+        with reraise_own_errors(), shutdown.stop_flag(opened[0].lane.table.output) as gate:
             accounts = [_count_shards(one, progress) for one in opened]
             left = [len(one.pending) for one in opened]
             progress.resume(sum(accounts, Counts()))
@@ -138,29 +138,29 @@ def run_lanes(lanes: Sequence[Lane], progress: Progress) -> None:
         progress.finish()
 
 
-def _tell(one: Open, new: Counts, all_there: Counts) -> None:
+def _tell(one: PendingJob, new: Counts, all_there: Counts) -> None:
     name = one.lane.table.name
     metrics.count(name, new, one.lane.engine.model.ref)
     metrics.left(name, one.rows_in - all_there.rows)
 
 
-def is_finished(lane: Lane) -> bool:
+def is_finished(lane: TableJob) -> bool:
     """Whether a lane's table is whole, with the lane's own settings and work."""
     finished = lane.table.manifest()
     if finished is None or lane.work.manifest() is None:
         return False
-    return bool(finished["fingerprint"] == fingerprint_of(_decided(lane)))
+    return bool(finished["fingerprint"] == compute_fingerprint(_decided(lane)))
 
 
-def _decided(lane: Lane) -> dict[str, Any]:
+def _decided(lane: TableJob) -> dict[str, Any]:
     work = lane.work.manifest()
     assert work is not None, f"{lane.work.path} is not finished"
     return {**lane.settings, "prompt": lane.step.prompt, **lane.engine.settings(), "work": work["fingerprint"]}
 
 
-def _open(lane: Lane, progress: Progress) -> Open | None:
+def _open(lane: TableJob, progress: Progress) -> PendingJob | None:
     decided = _decided(lane)
-    fingerprint = fingerprint_of(decided)
+    fingerprint = compute_fingerprint(decided)
     lane.table.begin(fingerprint, decided, progress.say)
     finished = lane.table.manifest()
     if finished:
@@ -168,26 +168,28 @@ def _open(lane: Lane, progress: Progress) -> Open | None:
         return None
     names, there = lane.work.shards(), set(lane.table.shards())
     done, pending = ([n for n in names if (n in there) is wanted] for wanted in (True, False))
-    return Open(lane, fingerprint, (lane.work.manifest() or {})["ok"], done, pending)
+    return PendingJob(lane, fingerprint, (lane.work.manifest() or {})["ok"], done, pending)
 
 
-def _finish(one: Open, counts: Counts, timing: Timing, progress: Progress) -> None:
+def _finish(one: PendingJob, counts: Counts, timing: Timing, progress: Progress) -> None:
     one.lane.table.check_complete(counts, one.rows_in)
     engine = one.lane.engine
     made_with = {"prompts": [one.lane.step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
     name = one.lane.table.name
-    manifest = manifest_of(name, one.rows_in, counts, timing, one.fingerprint, **made_with)
+    manifest = build_manifest(name, one.rows_in, counts, timing, one.fingerprint, **made_with)
     one.lane.table.finish(manifest)
     progress.done(manifest)
 
 
-def _count_shards(one: Open, progress: Progress) -> Counts:
+def _count_shards(one: PendingJob, progress: Progress) -> Counts:
     """Count the rows that are there; a shard that cannot be read is one that is missing."""
     if not one.done:
         return Counts()
     there = Counts()
-    counted = each([{"shard": name} for name in one.done]).map(partial(_count_shard, one.lane.table), num_cpus=0.5)
-    for row in rows_of(counted):
+    counted = dataset_of([{"shard": name} for name in one.done]).map(
+        partial(_count_shard, one.lane.table), num_cpus=0.5
+    )
+    for row in iter_rows(counted):
         there += _counts_of(row)
         if row["damage"]:
             progress.say(f"{row['damage']}; it is made again")
@@ -196,16 +198,16 @@ def _count_shards(one: Open, progress: Progress) -> Counts:
     return there
 
 
-def _told(opened: Sequence[Open]) -> str:
+def _told(opened: Sequence[PendingJob]) -> str:
     return f"{sum(one.rows_in for one in opened):,} of {', '.join(one.lane.table.name for one in opened)}"
 
 
-def _generate(opened: Sequence[Open], gate: Gate) -> Iterator[tuple[int, Counts, float]]:
+def _generate(opened: Sequence[PendingJob], gate: StopFlag) -> Iterator[tuple[int, Counts, float]]:
     """Answer the pending shards; for each that is written, its lane, its counts, when its engine was up.
 
     Where the run is asked to stop, those that were read by then.
     """
-    engines: list[Engine] = []
+    engines: list[EngineUse] = []
     for one in opened:
         if one.pending and one.lane.engine not in engines:
             engines.append(one.lane.engine)
@@ -220,18 +222,20 @@ def _generate(opened: Sequence[Open], gate: Gate) -> Iterator[tuple[int, Counts,
             yield row["lane"], _counts_of(row), row["engine_up"]
 
 
-def _answered(opened: Sequence[Open], engine: Engine, gate: Gate) -> Dataset:
+def _answered(opened: Sequence[PendingJob], engine: EngineUse, gate: StopFlag) -> Dataset:
     """The pending shards of an engine's lanes, answered; Ray names the columns of all engines alike."""
     mine = [(number, one) for number, one in enumerate(opened) if one.lane.engine == engine]
     shards = [{"lane": number, "shard": name} for number, one in mine for name in one.pending]
     everything = sum(len(one.pending) + len(one.done) for _, one in mine)
     shard_rows = max(1, sum(one.rows_in for _, one in mine) // everything)
     answer = generation(engine.config, engine.model, engine.sampling, engine.seed, shard_rows)
-    read = each(shards).map(partial(_read_and_render, [one.lane for one in opened], answer, gate), num_cpus=0.5)
+    read = dataset_of(shards).map(partial(_read_and_render, [one.lane for one in opened], answer, gate), num_cpus=0.5)
     return answer(read)
 
 
-def _read_and_render(lanes: Sequence[Lane], answer: Generation, gate: Gate, shard: dict[str, Any]) -> dict[str, Any]:
+def _read_and_render(
+    lanes: Sequence[TableJob], answer: Generation, gate: StopFlag, shard: dict[str, Any]
+) -> dict[str, Any]:
     lane = lanes[shard["lane"]]
     passed = gate.is_open()
     found = lane.work.read(shard["shard"]).to_pylist() if passed else []
@@ -248,7 +252,7 @@ def _read_and_render(lanes: Sequence[Lane], answer: Generation, gate: Gate, shar
     }
 
 
-def _parse_and_write(lanes: Sequence[Lane], shard: dict[str, Any]) -> dict[str, Any]:
+def _parse_and_write(lanes: Sequence[TableJob], shard: dict[str, Any]) -> dict[str, Any]:
     if not shard["passed"]:
         return {"lane": shard["lane"], "passed": False, "engine_up": 0.0, **_as_row(Counts())}
     lane = lanes[shard["lane"]]
@@ -261,14 +265,14 @@ def _parse_and_write(lanes: Sequence[Lane], shard: dict[str, Any]) -> dict[str, 
         if isinstance(made, Reject):
             if lane.step.one_reason:
                 made = Reject(lane.step.one_reason, f"{made.reason}: {made.detail}")
-            rows.append(rejected(made, lane.step.ids(row), completion, **made_with))
+            rows.append(rejected_row(made, lane.step.ids(row), completion, **made_with))
         else:
-            rows.append(accepted(made, completion, **made_with))
+            rows.append(ok_row(made, completion, **made_with))
     counts = lane.table.write(shard["shard"], rows, lane.step.schema)
     return {"lane": shard["lane"], "passed": True, "engine_up": shard.get("engine_up", 0.0), **_as_row(counts)}
 
 
-def _parse(step: Step, row: Row, completion: Completion) -> Any | Reject:
+def _parse(step: GenerationStep, row: Row, completion: Completion) -> Any | Reject:
     """Read a reply: the failures that every step shares, then the step's own way."""
     raw = "\n\n".join(completion.replies)
     if completion.error:
@@ -281,7 +285,7 @@ def _parse(step: Step, row: Row, completion: Completion) -> Any | Reject:
 def _count_shard(table: Table, shard: dict[str, Any]) -> dict[str, Any]:
     columns = ["status", "reason", "prompt_tokens", "output_tokens", "cached_tokens"]
     try:
-        return {**shard, "damage": "", **_as_row(count(table.read(shard["shard"], columns)))}
+        return {**shard, "damage": "", **_as_row(count_rows(table.read(shard["shard"], columns)))}
     except DamagedError as problem:
         table.drop_damaged(shard["shard"])
         return {**shard, "damage": str(problem), **_as_row(Counts())}

@@ -15,7 +15,7 @@ import openai
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine
-from factory.text.redaction import scrubbed
+from factory.text.redaction import redact_urls
 
 CONNECT_S = 10
 REPLY_BYTES = 2**22
@@ -32,7 +32,7 @@ class BadReplyError(openai.APIError):
         self.status_code = response.status_code
 
 
-def client_of(
+def make_client(
     endpoint: OpenAIEngine,
     key: SecretStr,
     *,
@@ -76,7 +76,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
             answer = await super().send(request, stream=True, **settings)
         if answer.is_redirect:
             await answer.aclose()
-            to = scrubbed(answer.headers.get("location", ""))[:200]
+            to = redact_urls(answer.headers.get("location", ""))[:200]
             raise BadReplyError(f"it redirects to {to!r}; name the address that answers itself", answer)
         headers = [(name, value) for name, value in answer.headers.raw if name.lower() not in _OF_THE_PACKED]
         response = httpx2.Response(

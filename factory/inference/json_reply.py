@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 
-def object_in(text: str) -> dict[str, Any] | None:
+def extract_json_object(text: str) -> dict[str, Any] | None:
     """The one JSON object of a reply, whatever stands around it, such as a fence.
 
     It goes from the first brace to the last. Looking for smaller ones would find the verdict that an

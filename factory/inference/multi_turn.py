@@ -49,14 +49,14 @@ class NoReplyError(RowError):
     """What was answered is no reply, such as a refusal: another attempt may bring one."""
 
 
-class Ask(Protocol):
+class NextReply(Protocol):
     """What an engine gives: the next reply to some messages."""
 
     def __call__(self, messages: list[Message], again: bool) -> Awaitable[Reply]:
         """`again`: an earlier reply to them could not be read."""
 
 
-async def carry_on(request: Request, ask: Ask) -> Completion:
+async def generate_turns(request: Request, ask: NextReply) -> Completion:
     """Ask for one reply a turn, each with the earlier ones as history; stop where one is cut."""
     messages = list(request.messages)
     asked: list[Reply] = []

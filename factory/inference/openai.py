@@ -28,13 +28,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import LOOPBACK, OpenAIEngine, Sampling
 from factory.errors import ModelError, UnreachableError, UserError
-from factory.inference.engine_metrics import Requests, watch
-from factory.inference.multi_turn import NoReplyError, Reply, RowError, carry_on, temperature_of
+from factory.inference.engine_metrics import Requests, report_periodically
+from factory.inference.multi_turn import NoReplyError, Reply, RowError, generate_turns, temperature_of
 from factory.inference.window import shards_in_flight
 from factory.records import Completion, Message, Request, TokenChoice
 from factory.text.control_tokens import neutral
 from factory.text.normalize import shortened
-from factory.text.redaction import scrubbed
+from factory.text.redaction import redact_urls
 
 REQUESTS_PER_ACTOR = 128
 ENDING_TOKENS = 12
@@ -72,7 +72,7 @@ class OpenAIGeneration:
         return {}
 
     def __call__(self, shards: Dataset) -> Dataset:
-        actors, at_once = shares(self._engine.concurrency)
+        actors, at_once = shares(self._engine.max_concurrency)
         concurrent, in_flight = shards_in_flight(at_once, self._shard_rows)
         # Read here: on a cluster the clients' machines have not the environment of who started the run.
         key = SecretStr(api_key(self._engine))
@@ -118,14 +118,14 @@ class ShardClient:
     @cached_property
     def _client(self) -> Any:
         from factory.inference.http_clients import (
-            client_of,  # not above: it takes a second, also where shards are only read
+            make_client,  # not above: it takes a second, also where shards are only read
         )
 
-        return client_of(self._engine, self._key, max_tokens=self._sampling["max_tokens"])
+        return make_client(self._engine, self._key, max_tokens=self._sampling["max_tokens"])
 
     @cached_property
     def _watching(self) -> "asyncio.Task[None]":
-        return watch(self._engine.model, self._requests.state)
+        return report_periodically(self._engine.model, self._requests.state)
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         _ = self._watching
@@ -139,7 +139,7 @@ class ShardClient:
             if request.weigh:
                 return Completion(error="engine_error", detail="an endpoint does not tell how likely a given reply is")
             async with self._places:
-                return await carry_on(request, lambda messages, again: self._reply(messages, request, again))
+                return await generate_turns(request, lambda messages, again: self._reply(messages, request, again))
         finally:
             self._requests.open -= 1
 
@@ -297,11 +297,11 @@ def _without_key(key: SecretStr, said: str) -> str:
 
 def _end_of_run(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError:
     where, told = _place(engine), " ".join(_without_key(key, str(problem))[:300].split())
-    place = f"{where}.base_url {scrubbed(engine.base_url)}"
+    place = f"{where}.base_url {redact_urls(engine.base_url)}"
     if _rounds(problem) > 1:
         return UnreachableError(f"{place}: does not answer ({told}); once it does, the same command goes on")
-    key_of = f"${engine.api_key_env}" if engine.api_key_env else f"{where}.api_key_env"
-    check = f"check it, {where}.model, {where}.structured, sampling and {key_of}"
+    api_key_of = f"${engine.api_key_env}" if engine.api_key_env else f"{where}.api_key_env"
+    check = f"check it, {where}.model, {where}.structured, sampling and {api_key_of}"
     return ModelError(f"{place}: refuses {engine.model!r} ({told}); {check}")
 
 
@@ -344,15 +344,15 @@ def check_endpoint(engine: OpenAIEngine) -> int | None:
         named = [name for name in islice(cards, LISTED) if len(name) < 100]
         known = ", ".join(get_close_matches(engine.model, named, n=8, cutoff=0))
         raise ModelError(
-            f"{_place(engine)}.model {engine.model!r}: {scrubbed(engine.base_url)} does not have it; it has {known}"
+            f"{_place(engine)}.model {engine.model!r}: {redact_urls(engine.base_url)} does not have it; it has {known}"
         )
     return _context(_object(cards.get(engine.model)))
 
 
 async def _listed(engine: OpenAIEngine, key: SecretStr) -> Any:
-    from factory.inference.http_clients import client_of
+    from factory.inference.http_clients import make_client
 
-    async with client_of(engine, key, timeout_s=LIST_WAIT_S, max_retries=2) as client:
+    async with make_client(engine, key, timeout_s=LIST_WAIT_S, max_retries=2) as client:
         answer = await client.models.with_raw_response.list()
         return json.loads(answer.content)
 

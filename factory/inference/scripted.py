@@ -11,7 +11,7 @@ from typing import Any
 from ray.data import Dataset
 
 from factory.config import ScriptedEngine
-from factory.inference.multi_turn import Reply, RowError, carry_on
+from factory.inference.multi_turn import Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request
 
 
@@ -34,7 +34,9 @@ class ScriptedGeneration:
         return shard | {"completions": pickle.dumps(asyncio.run(self._answer_all(pickle.loads(shard["requests"]))))}
 
     async def _answer_all(self, requests: list[Request]) -> list[Any]:
-        return [_weighed(request) if request.weigh else await carry_on(request, self._ask) for request in requests]
+        return [
+            _weighed(request) if request.weigh else await generate_turns(request, self._ask) for request in requests
+        ]
 
     async def _ask(self, messages: list[Message], again: bool) -> Reply:
         for scripted in self._engine.replies:

@@ -21,7 +21,7 @@ from factory.inference.chat_template import ChatTokenizer
 from factory.inference.model_files import Located
 from factory.inference.window import shards_in_flight
 from factory.records import Request
-from factory.runtime.capacity import ROWS, check_fits
+from factory.runtime.capacity import IO_TASK, check_capacity
 from factory.runtime.ray_session import fast_bf16, on_gpu
 
 GUIDE = {"backend": "guidance", "disable_any_whitespace": True}
@@ -84,7 +84,7 @@ class VllmGeneration:
     def __call__(self, shards: Dataset) -> Dataset:
         processes = workers(self._engine_kwargs)
         one = {name: number * processes for name, number in self._bundle().items()}  # a replica is within a node
-        check_fits([*[one] * self._engine.replicas[0], ROWS], "engine.replicas")
+        check_capacity([*[one] * self._engine.replicas[0], IO_TASK], "engine.replicas")
         from factory.inference.vllm_actor import ShardEngine
 
         stage = self._stage()

@@ -26,8 +26,8 @@ from factory.config import Sampling
 from factory.errors import ModelError
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
-from factory.inference.engine_metrics import vllm_state, watch
-from factory.inference.multi_turn import Reply, RowError, carry_on, temperature_of
+from factory.inference.engine_metrics import report_periodically, vllm_state
+from factory.inference.multi_turn import Reply, RowError, generate_turns, temperature_of
 from factory.inference.quarantine import GUILTY, Quarantine
 from factory.inference.vllm import cpu_environment
 from factory.records import Completion, Message, Request
@@ -82,7 +82,7 @@ class ShardEngine:
 
     @cached_property
     def _watching(self) -> "asyncio.Task[None]":
-        return watch(self._model, vllm_state)
+        return report_periodically(self._model, vllm_state)
 
     def _start(self) -> Any:
         return vLLMEngineWrapper(**self._wrapper_kwargs)
@@ -111,7 +111,7 @@ class ShardEngine:
                 truncated=answer.outputs[0].finish_reason == "length",
             )
 
-        return await carry_on(request, ask)
+        return await generate_turns(request, ask)
 
     async def _weigh(self, messages: tuple[Message, ...]) -> Completion:
         """How likely the assistant's replies are, each after what stands before it."""

@@ -1,6 +1,6 @@
 """The worst answers of a task, each with the training examples that are most like it.
 
-    judgements ──mean over judges──► the lowest ──► their answers ──┐ cosine of
+    judgments ──mean over judges──► the lowest ──► their answers ──┐ cosine of
     curated/train, accepted ──batches──► replies as vectors ────────┴──────────► the nearest of each
 
 Vectors are words and pairs of words, hashed, with TF-IDF weights. So near means similar in words: it
@@ -24,7 +24,7 @@ from factory.lineage.records_of import Reader
 from factory.personagym import TASKS
 from factory.run_output.layout import own_candidates
 from factory.run_output.scan import Place, Tables
-from factory.text.redaction import scrubbed
+from factory.text.redaction import redact_urls
 
 TRAIN = "curated/train"
 FEATURES = 2**20
@@ -59,7 +59,7 @@ class Low:
     answer: str
     score: float
     expected_score: float | None
-    judgements: list[dict[str, Any]]
+    judgments: list[dict[str, Any]]
     nearest: list[Near] = field(default_factory=list)
 
 
@@ -98,15 +98,15 @@ def blame(
     name = _task(task)
     reader = Reader(config, tables)
     who = _candidate(reader, candidate)
-    judged = [name for name in tables.named(f"evaluation/{who}/judgements/*") if tables[name].shards]
-    counted, lowest = _lowest([tables[one] for one in judged], name, config.trace.worst)
+    judged = [name for name in tables.named(f"evaluation/{who}/judgments/*") if tables[name].shards]
+    counted, lowest = _lowest([tables[one] for one in judged], name, config.attribution.worst)
     if not lowest:
-        raise InputError(f"evaluation/{who}/judgements: no answer to {name} has a score yet; run make eval first")
+        raise InputError(f"evaluation/{who}/judgments: no answer to {name} has a score yet; run make eval first")
     worst = [_low(tables, who, judged, scored) for scored in lowest]
     place = tables[TRAIN]
     if not place.shards:
         raise InputError(f"{TRAIN}: there are no training examples; run make curate first")
-    compared, nearest = _nearest(place, [low.answer for low in worst], config.trace.nearest, tell)
+    compared, nearest = _nearest(place, [low.answer for low in worst], config.attribution.nearest, tell)
     notes = [f"{one} is half done" for one in (*judged, TRAIN) if tables[one].state == "half done"]
     if config.evaluation.candidates and who not in own_candidates(config):
         notes.append(f"{who} is not the model that this run trained, so it has not seen these examples")
@@ -119,7 +119,7 @@ def _task(asked: str) -> str:
         if asked.strip().casefold() in (name.casefold(), short.casefold()):
             return name
     named = ", ".join(f"{name} ({short})" for name, short in TASKS.items())
-    raise ConfigError(f"--blame {asked!r} is no task; give one of {named}")
+    raise ConfigError(f"--explain {asked!r} is no task; give one of {named}")
 
 
 def _candidate(reader: Reader, asked: str | None) -> str:
@@ -142,16 +142,16 @@ class _Scored:
     question_id: str
 
 
-def _lowest(judgements: list[Place], task: str, count: int) -> tuple[int, list[_Scored]]:
+def _lowest(judgments: list[Place], task: str, count: int) -> tuple[int, list[_Scored]]:
     """How many answers have a score, and the lowest; one shard of all judges is in memory at a time."""
     judged = 0
 
     def every() -> Iterator[_Scored]:
         nonlocal judged
         # The tables of an evaluation have the same shards.
-        for shard in sorted({shard for place in judgements for shard in place.shards}):
+        for shard in sorted({shard for place in judgments for shard in place.shards}):
             scores: dict[str, list[tuple[int, float]]] = {}
-            for place in judgements:
+            for place in judgments:
                 for row in _scores(place, shard, task):
                     expected = row["score"] if row["expected_score"] is None else row["expected_score"]
                     scores.setdefault(row["question_id"], []).append((row["score"], expected))
@@ -174,9 +174,9 @@ def _scores(place: Place, shard: str, task: str) -> Iterator[dict[str, Any]]:
 def _low(tables: Tables, candidate: str, judged: list[str], scored: _Scored) -> Low:
     where = ds.field("question_id") == scored.question_id
     answers = tables[f"evaluation/{candidate}/answers"].find(where, 1).rows
-    answer = scrubbed(answers[0]) if answers else {}
+    answer = redact_urls(answers[0]) if answers else {}
     told = ("judge", "score", "expected_score", "reasoning", "reason")
-    given = scrubbed(
+    given = redact_urls(
         [{key: row.get(key) for key in told} for name in judged for row in tables[name].find(where, 1).rows]
     )
     expected = scored.expected if any(one["expected_score"] is not None for one in given) else None
@@ -188,7 +188,7 @@ def _low(tables: Tables, candidate: str, judged: list[str], scored: _Scored) -> 
         answer=str(answer.get("answer", "")),
         score=scored.score,
         expected_score=expected,
-        judgements=given,
+        judgments=given,
     )
 
 
@@ -239,6 +239,6 @@ def _replies(row: dict[str, Any]) -> str:
 
 
 def _near(row: dict[str, Any], similarity: float) -> Near:
-    said = scrubbed({message["role"]: message["content"] for message in reversed(row["messages"])})
+    said = redact_urls({message["role"]: message["content"] for message in reversed(row["messages"])})
     ids = (row["character_id"], row["instruction_id"], f"{row['strategy']}-{row['corpus']}")
     return Near(row["dialogue_id"], round(similarity, 4), *ids, said.get("user", ""), said.get("assistant", ""))

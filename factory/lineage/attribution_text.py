@@ -24,7 +24,7 @@ def watching(quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def show_blame(blamed: Blame, console: Console) -> None:
-    """Print the worst answers, each with its judgements and the examples near it."""
+    """Print the worst answers, each with its judgments and the examples near it."""
     title = f"{blamed.task}  the {len(blamed.worst)} lowest of {blamed.judged:,} answers of {blamed.candidate}"
     console.print(Text(plain(f"{title} in {blamed.output}"), "bold"))
     console.print(f"beside {blamed.compared:,} training examples. {CAVEAT}")
@@ -40,7 +40,7 @@ def _show(low: Low, console: Console) -> None:
     console.print(Text(f"score {low.score:.2f}{expected}  question {plain(low.question_id)}", "bold"))
     for name in ("persona", "question", "answer"):
         console.print(indented(labelled(name, getattr(low, name))))
-    for one in low.judgements:
+    for one in low.judgments:
         given = one["reason"] if one["score"] is None else one["score"]
         console.print(indented(labelled(f"{one['judge']} {given}", one["reasoning"] or "")))
     console.print()

@@ -2,7 +2,7 @@
 
     persona ──► profile ──► dialogues ──► curated ──► packed ──► training
     instruction ──────────────┘
-    persona of the evaluation ──► questions ──► answers ──► judgements
+    persona of the evaluation ──► questions ──► answers ──► judgments
 
 Each table on the way gives a step, those that were not made yet too.
 """
@@ -125,7 +125,7 @@ def _made_of(reader: Reader, where: ds.Expression, dialogues: list[Step]) -> Ite
 
 _LIMITS = {
     "too_short": ("min_words",),
-    "cut_off": ("cut_off_words",),
+    "unfinished_sentence": ("unfinished_min_words",),
     "repetition": ("max_repeated",),
     "leaked_prompt": ("leaked_words",),
     "copied_reference": ("max_copied",),
@@ -146,7 +146,7 @@ def _with_rule(row: dict[str, Any], settings: dict[str, Any], safety: dict[str, 
     rule = {f"curation.quality.{name}": quality[name] for name in _LIMITS.get(str(reason), ()) if name in quality}
     rule |= {f"curation.{name}": settings[name] for name in _LIMITS.get(str(reason), ()) if name in settings}
     rule |= {f"safety.{name}": safety[name] for name in _LIMITS.get(str(reason), ()) if name in safety}
-    if reason == "over_weight":
+    if reason == "over_mixture_quota":
         rule["curation.mixture"] = {name: weight for name, weight, *_ in settings.get("sources", ())}
     return row | {"rule": rule} if reason else row
 
@@ -159,4 +159,4 @@ def _role(reader: Reader, persona: str | None) -> Iterator[Step]:
 
 def _judged(reader: Reader, where: ds.Expression) -> Iterator[Step]:
     yield from reader.steps("answers", "evaluation/*/answers", where)
-    yield from reader.steps("judgements", "evaluation/*/judgements/*", where)
+    yield from reader.steps("judgments", "evaluation/*/judgments/*", where)

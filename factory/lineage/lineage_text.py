@@ -39,7 +39,7 @@ _TEXTS = {
     "question": ("task", "question"),
     "example replies": ("examples",),
     "answers": ("answer",),
-    "judgements": ("score", "expected_score", "reasoning"),
+    "judgments": ("score", "expected_score", "reasoning"),
 }
 """What is shown of a row that is alone."""
 _COLUMNS = {
@@ -50,7 +50,7 @@ _COLUMNS = {
     "training": ("dialogue_id", "status"),
     "questions": ("question_id", "task", "question"),
     "answers": ("question_id", "status", "task", "answer"),
-    "judgements": ("question_id", "status", "task", "score", "reasoning"),
+    "judgments": ("question_id", "status", "task", "score", "reasoning"),
 }
 """What is shown of rows that are several, a line each."""
 _MADE = (

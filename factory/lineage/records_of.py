@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 from factory.config import RunConfig
 from factory.run_output.layout import own_candidates
 from factory.run_output.scan import Found, Place, State, Tables
-from factory.text.redaction import redacted, scrubbed
+from factory.text.redaction import redact_secrets, redact_urls
 
 UNTOLD = {"work", "replies", "default", "kind"}
 """Settings that say nothing to a person: a hash of what went in, and replies that were given as data."""
@@ -57,7 +57,7 @@ class Reader:
     @property
     def limit(self) -> int:
         """The most rows of a step that are shown."""
-        return self.config.trace.rows
+        return self.config.attribution.rows
 
     def steps(
         self, step: str, pattern: str, where: ds.Expression | None, find: Callable[[Place], Found] | None = None
@@ -84,7 +84,7 @@ class Reader:
         settings = {key: value for key, value in place.settings.items() if key not in UNTOLD and value is not None}
         manifest = {key: place.manifest[key] for key in TOLD if key in place.manifest}
         odd = [*notes, *self._of_others(name), *self._own_model(name)]
-        shown = scrubbed(found.rows), redacted(settings), redacted(manifest)
+        shown = redact_urls(found.rows), redact_secrets(settings), redact_secrets(manifest)
         return Step(step, name, place.state, found.total, found.reasons, *shown, odd)
 
     def _of_others(self, name: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from factory.planning.rates import Known
 from factory.planning.uncertainty import Draws, between, exactly
 from factory.planning.workload import Intake, Pairing
 from factory.storage.shuffle import partitions_for
-from factory.storage.tables import shard_rows_for
+from factory.storage.tables import rows_per_shard
 
 START, ENGINE, TAIL, SHARDS = "start-up", "engine", "long replies", "whole shards"
 READING, REQUESTS, DRIVER = "reading", "S3 requests", "driver"
@@ -44,7 +44,7 @@ GETS_A_BATCH = 4
 BYTES_A_PERSONA = 130
 BYTES_A_WORK_ROW = 4096
 """As `synthesis/pairing.py` reckons when it chooses how many partitions there are."""
-ROWS_A_SPILL = 50_000
+ROWS_PER_SPILL = 50_000
 """As `synthesis/intake.py` spills."""
 IDS_BYTES = {"characters": 8, "draws": 4, "dialogues": 24}
 """What the steps hold of ids: the sorted cast, a draw a dialogue (pairing), two arrays a dialogue (curation)."""
@@ -63,7 +63,7 @@ def total(parts: Mapping[str, Draws]) -> Draws:
 
 def shards_of(rows: Draws) -> Draws:
     """How many shards a table has."""
-    sizes = np.array([shard_rows_for(max(1, round(number))) for number in rows.tolist()], np.float64)
+    sizes = np.array([rows_per_shard(max(1, round(number))) for number in rows.tolist()], np.float64)
     shards: Draws = np.maximum(np.ceil(rows / sizes), 1.0)
     return shards
 
@@ -106,7 +106,7 @@ def intake_parts(intake: Intake, on_s3: bool, fixed: Draws, cpus: float) -> Part
     """Files to a table of clean, distinct rows; their rows are known."""
     assert intake.rows is not None
     at_once = max(1.0, min(intake.tasks, cpus / CPU_TASK))
-    files = np.maximum(np.ceil(intake.rows / ROWS_A_SPILL), intake.tasks)
+    files = np.maximum(np.ceil(intake.rows / ROWS_PER_SPILL), intake.tasks)
     partitions = _partitions(intake.rows * BYTES_A_PERSONA)
     beside = exchange_parts(files, partitions, cpus, on_s3)
     return {START: fixed, READING: intake.rows / (INTAKE_ROWS * at_once), **beside}

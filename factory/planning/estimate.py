@@ -40,7 +40,7 @@ class Step:
     moment: str
     workers: int = 1
     """Replicas or training processes, as the config has them."""
-    gpus_a_worker: int = 0
+    gpus_per_worker: int = 0
     part: Literal["synthesis", "judges", "training"] = "synthesis"
     """Whose GPUs those are, as `planning.gpu` names their kinds."""
     scales: bool = False
@@ -180,8 +180,8 @@ class _Work:
             rate = seen_rate(phase, self.pilot, pace)
             self._check_pilot(phase, self.pilot, pace.places)
         if rate is None:
-            own = "planning.tokens_a_second" if phase.crew == self.engine else ""
-            names = " or ".join([own] * bool(own) + [f"planning.{phase.stages[0].kind}.tokens_a_second"])
+            own = "planning.tokens_per_second" if phase.crew == self.engine else ""
+            names = " or ".join([own] * bool(own) + [f"planning.{phase.stages[0].kind}.tokens_per_second"])
             self.missing.append(f"{phase.name}: the speed of {phase.crew.model} is not known; {names}")
             return None
         return Known(rows, mixed(parts), prompts / rows, rate, self._startup(phase), pace)
@@ -202,7 +202,7 @@ class _Work:
             )
 
     def _startup(self, phase: Phase) -> Draws:
-        if phase.crew.kind in ("openai", "scripted") or phase.moment == "judgements":  # the judges are up by then
+        if phase.crew.kind in ("openai", "scripted") or phase.moment == "judgments":  # the judges are up by then
             return exactly(0)
         if self.planning.startup_seconds is not None:
             return exactly(self.planning.startup_seconds)

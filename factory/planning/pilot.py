@@ -18,7 +18,7 @@ from factory.errors import InputError
 from factory.planning.uncertainty import Draws, share
 from factory.planning.workload import Kind
 from factory.storage import file_io
-from factory.storage.archive import is_apart
+from factory.storage.archive import is_outside_tables
 from factory.storage.tables import MANIFEST, Table
 
 SAMPLE_ROWS = 1024
@@ -33,7 +33,7 @@ _KINDS = {
     r"evaluation/[^/]*/answers": "answers",
     r"evaluation/(?!benchmark/)[^/]*/general": "general",
     r"evaluation/benchmark/examples": "examples",
-    r"evaluation/[^/]*/judgements/[^/]*": "judgements",
+    r"evaluation/[^/]*/judgments/[^/]*": "judgments",
 }
 
 
@@ -78,7 +78,7 @@ class Observed:
     @property
     def moment(self) -> tuple[str, ...]:
         """The same for tables that one engine filled in one go."""
-        judge = self.table.name.rpartition("/")[2] if self.kind == "judgements" else ""
+        judge = self.table.name.rpartition("/")[2] if self.kind == "judgments" else ""
         return (self.manifest["started"], self.manifest.get("engine", ""), self.model, judge)
 
     @property
@@ -125,7 +125,7 @@ class Pilot:
             StorageError: the folder cannot be read.
         """
         found = file_io.sizes(folder) if file_io.exists(folder) else {}
-        manifests = sorted(path for path in found if path.endswith(f"/{MANIFEST}") and not is_apart(path))
+        manifests = sorted(path for path in found if path.endswith(f"/{MANIFEST}") and not is_outside_tables(path))
         tables = {}
         for name in (path.removesuffix(f"/{MANIFEST}") for path in manifests):
             size = sum(size for path, size in found.items() if path.startswith(f"{name}/"))

@@ -115,7 +115,9 @@ def given_rate(phase: Phase, planning: Planning, own: bool, outputs: Sequence[Dr
         own: whether the phase's engine is the config's `engine`.
         outputs: generated tokens of each stage.
     """
-    rates = [given_for(planning, stage).tokens_a_second or (own and planning.tokens_a_second) for stage in phase.stages]
+    rates = [
+        given_for(planning, stage).tokens_per_second or (own and planning.tokens_per_second) for stage in phase.stages
+    ]
     if not all(rates):
         return None
     seconds = sum((out / float(rate or 1) for out, rate in zip(outputs, rates, strict=True)), exactly(0))

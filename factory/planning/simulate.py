@@ -9,7 +9,7 @@ from factory.planning.bottlenecks import BESIDE, START, Parts, total
 from factory.planning.estimate import Estimate, Step
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-CPUS_A_GPU = 12
+CPUS_PER_GPU = 12
 """Cores that come with a GPU: 12 in a node of eight A100s, 24 in one of eight H100s."""
 SCALING = (bottlenecks.ENGINE, bottlenecks.TRAINING)
 """What more GPUs help against; all other limits stay, or grow."""
@@ -60,7 +60,7 @@ class Simulation:
 
 def simulate(plan: Estimate, cpus: float) -> Simulation:
     """Run the plan on clusters of all sizes."""
-    on_gpus = any(step.gpus_a_worker for step in plan.steps)
+    on_gpus = any(step.gpus_per_worker for step in plan.steps)
     some = any(step.parts for step in plan.steps if step.scales)
     fits = tuple(_scaled(plan, size, cpus, on_gpus) for size in SIZES if some)
     needs = max((_needed(together) for together in _moments(plan)), default=1)
@@ -74,11 +74,11 @@ def _moments(plan: Estimate) -> list[list[Step]]:
 
 def _needed(together: list[Step]) -> int:
     """GPUs that steps of one moment need at least: a worker each."""
-    return sum(step.gpus_a_worker for step in together if step.scales)
+    return sum(step.gpus_per_worker for step in together if step.scales)
 
 
 def _scaled(plan: Estimate, size: int, cpus: float, on_gpus: bool) -> Scaled:
-    cores = max(cpus, size * CPUS_A_GPU) if on_gpus else cpus * size
+    cores = max(cpus, size * CPUS_PER_GPU) if on_gpus else cpus * size
     waits: dict[tuple[str, str], float] = defaultdict(float)
     hours: dict[str, float] = defaultdict(float)
     for together in _moments(plan):
@@ -89,10 +89,10 @@ def _scaled(plan: Estimate, size: int, cpus: float, on_gpus: bool) -> Scaled:
         for step in together:
             if step.parts is None:
                 continue
-            workers = max(1, size // among // max(step.gpus_a_worker, 1)) if step.scales else step.workers
+            workers = max(1, size // among // max(step.gpus_per_worker, 1)) if step.scales else step.workers
             parts = step.parts(cores, workers)
             seconds = float(total(parts)[0])
-            hours[step.part] += seconds * workers * step.gpus_a_worker / 3600
+            hours[step.part] += seconds * workers * step.gpus_per_worker / 3600
             if slowest is None or seconds > slowest[0]:
                 slowest = (seconds, step, parts)
         if slowest:

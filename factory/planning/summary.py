@@ -16,7 +16,7 @@ from factory.planning.uncertainty import Draws, Range, exactly, give_or_take, ra
 
 SCRATCH = 1.5
 """Spilled rows lie beside the table that they become, until it is there."""
-BYTES_A_ROW = {
+BYTES_PER_ROW = {
     "personas": 200, "instructions": 900, "assignments": 400, "profiles": 900, "dialogues": 1500, "curated": 1700,
     "packed": 3000, "evaluation": 1000,
 }  # fmt: skip
@@ -81,7 +81,9 @@ def summarise(plan: Estimate, prices: Prices, kinds: Gpus, pilot: Pilot | None, 
     seconds = {step.name: total(step.parts(cpus, step.workers)) for step in plan.steps if step.parts}
     hours = {step.name: _hours(step, seconds[step.name]) for step in plan.steps if step.name in seconds}
     of_part, kind_of = prices.gpus(kinds), kinds.model_dump()
-    used = [(hours[step.name], of_part[step.part]) for step in plan.steps if step.name in hours and step.gpus_a_worker]
+    used = [
+        (hours[step.name], of_part[step.part]) for step in plan.steps if step.name in hours and step.gpus_per_worker
+    ]
     spot = [taken * price.spot for taken, price in used if price.spot is not None]
     stored = storage_bytes(plan, pilot)
     endpoints = endpoint_cost(plan, prices)
@@ -92,8 +94,8 @@ def summarise(plan: Estimate, prices: Prices, kinds: Gpus, pilot: Pilot | None, 
                 step.name,
                 step.moment,
                 step.workers,
-                step.workers * step.gpus_a_worker,
-                kind_of[step.part] if step.gpus_a_worker else "",
+                step.workers * step.gpus_per_worker,
+                kind_of[step.part] if step.gpus_per_worker else "",
                 range_of(seconds[step.name]) if step.parts else None,
                 range_of(hours[step.name]) if step.parts else None,
                 {name: float(part[0]) for name, part in step.parts(cpus, step.workers).items()} if step.parts else {},
@@ -122,7 +124,7 @@ def wall_seconds(steps: Sequence[Step], seconds: dict[str, Draws]) -> Draws:
 
 
 def _hours(step: Step, seconds: Draws) -> Draws:
-    return seconds * step.workers * step.gpus_a_worker / 3600
+    return seconds * step.workers * step.gpus_per_worker / 3600
 
 
 def stage_line(figures: StageFigures) -> StageLine:
@@ -169,18 +171,18 @@ def storage_bytes(plan: Estimate, pilot: Pilot | None) -> Draws:
     stored = exactly(0)
     for table, rows in tables.items():
         if rows is not None:
-            stored = stored + rows * _bytes_a_row(table, pilot)
+            stored = stored + rows * _bytes_per_row(table, pilot)
     spread = give_or_take(1, BYTES_SPREAD, "bytes")
     stored = stored * SCRATCH * spread
     training, known = plan.outline.training, plan.training
     if training and known and known.parameters:
-        kept = training.keep_checkpoints + 2  # the best one besides, and one that is being written
+        kept = training.save_total_limit + 2  # the best one besides, and one that is being written
         stored = stored + known.parameters * (kept * CHECKPOINT_BYTES + WEIGHT_BYTES)
     return stored
 
 
-def _bytes_a_row(table: str, pilot: Pilot | None) -> float:
+def _bytes_per_row(table: str, pilot: Pilot | None) -> float:
     seen = pilot.tables.get(table) if pilot else None
     if seen and seen.rows:
         return seen.bytes / seen.rows
-    return float(BYTES_A_ROW[table.partition("/")[0]])
+    return float(BYTES_PER_ROW[table.partition("/")[0]])

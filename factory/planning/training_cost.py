@@ -85,7 +85,7 @@ def training_figures(
         steps = np.maximum(np.ceil(sequences * training.epochs / training.batch), 1.0)
         tokens = in_training * training.epochs
         read = np.minimum(training.validation_sequences * training.sequence_length, kept * a_dialogue - in_training)
-        validation = read * (2 + np.floor(steps / training.evaluate_every))
+        validation = read * (2 + np.floor(steps / training.eval_steps))
     rate, basis = _rate(training, planning, pilot, parameters, by, flops)
     if rate is None:
         missing.append("training: " + basis)
@@ -115,8 +115,8 @@ def _dialogue_tokens(planning: Planning, pilot: Pilot | None) -> Draws | None:
 def _rate(
     training: Training, planning: Planning, pilot: Pilot | None, parameters: float | None, by: str, flops: float | None
 ) -> tuple[Draws | None, str]:
-    if planning.training_tokens_a_second:
-        return give_or_take(planning.training_tokens_a_second, RATE_SPREAD, "training rate"), "given"
+    if planning.training_tokens_per_second:
+        return give_or_take(planning.training_tokens_per_second, RATE_SPREAD, "training rate"), "given"
     trained = pilot.tables.get("checkpoints") if pilot else None
     steps = list(pilot.steps()) if pilot else []
     if trained and steps and trained.model == training.base_model:
@@ -130,7 +130,7 @@ def _rate(
         return give_or_take(rate, MFU_SPREAD, "training rate"), told
     return None, (
         f"the speed of training {training.base_model!r} is not known; give a pilot that trained it, "
-        "or planning.training_tokens_a_second"
+        "or planning.training_tokens_per_second"
     )
 
 
@@ -143,7 +143,7 @@ def _fixed(training: Training, pilot: Pilot | None, rate: Draws | None) -> Draws
     packed = pilot.tables.get("packed/validation")
     read = float(packed.manifest["tokens"]) if packed else 0.0
     workers = int(trained.manifest["trained_by"]["workers"])
-    validations = 2 + len(steps) // training.evaluate_every
+    validations = 2 + len(steps) // training.eval_steps
     checking = read * validations * FORWARD / (rate[0] * workers)
     rest = float(trained.manifest["seconds"]) - sum(step["seconds"] for step in steps) - checking
     return give_or_take(max(rest, 5.0), RATE_SPREAD, "training start")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from factory.planning.uncertainty import Draws
 
-Kind = Literal["profiles", "generate", "rewrite", "answers", "general", "examples", "judgements"]
+Kind = Literal["profiles", "generate", "rewrite", "answers", "general", "examples", "judgments"]
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class Training:
     batch: int
     workers: int
     on_gpu: bool
-    evaluate_every: int
+    eval_steps: int
     validation_sequences: int
     validation_fraction: float
-    keep_checkpoints: int
+    save_total_limit: int
     recomputes: bool
     """Whether activations are computed again, which takes a third more."""
 

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import Any, Literal
 
-from factory.config import FleetJudge, OpenAIEngine, RunConfig, ScriptedEngine, VllmEngine, workers
+from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, ServedModel, VllmEngine, workers
 from factory.errors import UnreachableError
 from factory.evaluation.general_ability.items import general_items
-from factory.evaluation.questions import answers_table, examples_table, judgements_table, questions_a_task
+from factory.evaluation.questions import answers_table, examples_table, judgments_table, questions_per_task
 from factory.inference.vllm import CPU_DEFAULTS, GPU_DEFAULTS
 from factory.personagym import all_questions, open_benchmark
 from factory.planning.pilot import Pilot
@@ -106,14 +106,14 @@ def means_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bool:
 def crew_of(engine: Any, config: RunConfig) -> Crew:
     """The replicas of an engine, of a candidate or of a judge, as many as it may have."""
     if isinstance(engine, OpenAIEngine):
-        return Crew("openai", engine.model, places=engine.concurrency)
+        return Crew("openai", engine.model, places=engine.max_concurrency)
     if isinstance(engine, ScriptedEngine):
         return Crew("scripted", engine.model)
-    assert isinstance(engine, VllmEngine | FleetJudge)
+    assert isinstance(engine, VllmEngine | ServedModel)
     gpu, passed = means_gpu(engine.device, config), engine.engine_kwargs
     places = passed.get("max_num_seqs", (GPU_DEFAULTS if gpu else CPU_DEFAULTS)["max_num_seqs"])
-    if isinstance(engine, FleetJudge):
-        places = engine.at_once
+    if isinstance(engine, ServedModel):
+        places = engine.max_concurrency
     return Crew(engine.kind, engine.model, engine.replicas[1], workers(passed) if gpu else 0, int(str(places)))
 
 
@@ -121,7 +121,7 @@ def _evaluation(config: RunConfig, crew: Crew) -> Iterator[Phase]:
     evaluation = config.evaluation
     benchmark = open_benchmark(evaluation.benchmark)
     personas = exactly(len(benchmark.personas[: evaluation.limit]))
-    every = all_questions(benchmark, questions_a_task(config), evaluation.limit)
+    every = all_questions(benchmark, questions_per_task(config), evaluation.limit)
     questions = exactly(sum(len(asked) for _, tasks in every for asked in tasks.values()))
     if any(candidate.condition == "profile" for candidate in evaluation.candidates):
         profiles = Stage("evaluation/benchmark/profiles", "profiles", personas)
@@ -136,13 +136,13 @@ def _evaluation(config: RunConfig, crew: Crew) -> Iterator[Phase]:
         told = f"answers ({', '.join(names)})"
         yield Phase(told, tuple(stages), answering, told if answering.kind == "vllm" else "answers of endpoints")
     judges = {judge.name: crew_of(judge, config) for judge in evaluation.judges}
-    writer = evaluation.examples_by or next(iter(judges))
+    writer = evaluation.example_writer or next(iter(judges))
     examples = Stage(examples_table(config).name, "examples", questions)
     yield Phase(f"example replies ({writer})", (examples,), judges[writer], "examples")
     for judge, judging in judges.items():
-        names = [judgements_table(config, candidate.name, judge).name for candidate in evaluation.candidates]
-        stages = [Stage(name, "judgements", questions) for name in names]
-        yield Phase(f"judgements ({judge})", tuple(stages), judging, "judgements")
+        names = [judgments_table(config, candidate.name, judge).name for candidate in evaluation.candidates]
+        stages = [Stage(name, "judgments", questions) for name in names]
+        yield Phase(f"judgments ({judge})", tuple(stages), judging, "judgments")
 
 
 def _training(config: RunConfig, dialogues: Draws | None) -> Training:
@@ -157,9 +157,9 @@ def _training(config: RunConfig, dialogues: Draws | None) -> Training:
         batch=training.global_batch_size,
         workers=training.num_workers,
         on_gpu=means_gpu(training.device, config),
-        evaluate_every=training.evaluate_every,
+        eval_steps=training.eval_steps,
         validation_sequences=training.validation_sequences,
         validation_fraction=config.curation.validation_fraction,
-        keep_checkpoints=training.keep_checkpoints,
+        save_total_limit=training.save_total_limit,
         recomputes=training.gradient_checkpointing,
     )

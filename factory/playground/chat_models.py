@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from factory.config import EndpointJudge, FleetJudge, OpenAIEngine, RunConfig
+from factory.config import EndpointJudge, OpenAIEngine, RunConfig, ServedModel
 from factory.errors import ConfigError
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
@@ -14,7 +14,7 @@ from factory.serving.fleet import fleet_key_env
 from factory.storage import file_io
 from factory.training.dialogue import TEMPLATES
 
-Member = FleetJudge | EndpointJudge
+Member = ServedModel | EndpointJudge
 ANSWER_WAIT_S = 120
 """The longest silence of an engine."""
 
@@ -45,8 +45,10 @@ def cast_of(config: RunConfig) -> Cast:
     """
     cast = Cast(config.chat.models) if config.chat.models else _base_and_tuned(config)
     names = [member.name for member in cast.members]
-    if config.chat.profiles_by and config.chat.profiles_by not in names:
-        raise ConfigError(f"chat.profiles_by is {config.chat.profiles_by!r}, which is not there; there is {names[0]!r}")
+    if config.chat.profile_model and config.chat.profile_model not in names:
+        raise ConfigError(
+            f"chat.profile_model is {config.chat.profile_model!r}, which is not there; there is {names[0]!r}"
+        )
     return cast
 
 
@@ -54,10 +56,10 @@ def _base_and_tuned(config: RunConfig) -> Cast:
     own = dict(config.chat.engine_kwargs)
     training = config.training
     template = {}
-    if training.chat_template != "own":  # a Base model's tokenizer has none
+    if training.chat_template != "tokenizer":  # a Base model's tokenizer has none
         template["chat_template"] = Path(TEMPLATES, f"{training.chat_template}.jinja").read_text()
-    made = {"device": training.device, "at_once": config.chat.replies_at_once}
-    base = FleetJudge(name="base", model=training.base_model, engine_kwargs=template | own, **made)
+    made = {"device": training.device, "max_concurrency": config.chat.max_concurrency}
+    base = ServedModel(name="base", model=training.base_model, engine_kwargs=template | own, **made)
     folder = file_io.join(config.output, "model")
     if file_io.exists(file_io.join(folder, "adapter_config.json")):
         raise ConfigError(
@@ -65,12 +67,12 @@ def _base_and_tuned(config: RunConfig) -> Cast:
         )
     if not file_io.exists(file_io.join(folder, "config.json")):
         return Cast((base,), f"The base model alone: there is no tuned model at {folder} yet (`make train` makes it).")
-    return Cast((base, FleetJudge(name="tuned", model=folder, engine_kwargs=own, **made)))
+    return Cast((base, ServedModel(name="tuned", model=folder, engine_kwargs=own, **made)))
 
 
-def served(cast: Cast) -> list[FleetJudge]:
+def served(cast: Cast) -> list[ServedModel]:
     """The models that this factory serves itself."""
-    return [member for member in cast.members if isinstance(member, FleetJudge)]
+    return [member for member in cast.members if isinstance(member, ServedModel)]
 
 
 def locate(member: Member) -> model_files.Located:
@@ -80,7 +82,7 @@ def locate(member: Member) -> model_files.Located:
         ModelError: it cannot be had.
         UnreachableError: its place does not answer.
     """
-    if isinstance(member, FleetJudge):
+    if isinstance(member, ServedModel):
         return locate_served(member.model, member.engine_kwargs)
     return locate_model(member)
 

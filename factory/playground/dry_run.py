@@ -47,6 +47,6 @@ def plan(config: RunConfig, progress: Progress) -> None:
     progress.say(f"page: {chat.host} port {chat.port}, {locked}; API: {chat.api.host} port {chat.api.port}")
     progress.say(
         f"limits: descriptions of {chat.persona_characters:,} and messages of {chat.message_characters:,} characters, "
-        f"replies of {chat.sampling.max_tokens:,} tokens, {chat.requests_a_minute} requests a minute and address, "
-        f"{chat.replies_at_once} texts at once"
+        f"replies of {chat.sampling.max_tokens:,} tokens, {chat.requests_per_minute} requests a minute and address, "
+        f"{chat.max_concurrency} texts at once"
     )

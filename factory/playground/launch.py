@@ -14,9 +14,9 @@ from factory.playground.votes_table import SETTINGS, counts_of, table_of
 from factory.records import Counts
 from factory.runtime import shutdown
 from factory.serving import fleet
-from factory.serving.deployment import key_of, wire_name
-from factory.storage.manifest import Timing, manifest_of
-from factory.storage.tables import fingerprint_of
+from factory.serving.deployment import api_key_of, wire_name
+from factory.storage.manifest import Timing, build_manifest
+from factory.storage.tables import compute_fingerprint
 
 APP = "chat"
 
@@ -57,7 +57,7 @@ def _on_serve(job: Job, cast: Cast) -> Iterator[Stage]:
 
 def _api_line(job: Job, cast: Cast, url: str) -> str:
     api = job.config.chat.api
-    key = f"the key is in ${api.api_key_env}" if key_of(api) else "no key is asked for"
+    key = f"the key is in ${api.api_key_env}" if api_key_of(api) else "no key is asked for"
     names = ", ".join(wire_name(member) for member in served(cast))
     return f"chat: OpenAI-compatible API at {url}, {key}; models {names}"
 
@@ -75,7 +75,7 @@ def _close_table(job: Job, timing: Timing) -> None:
     if not table.settings():  # it did not come that far
         return
     counts = counts_of(table)
-    fingerprint = fingerprint_of(SETTINGS)
-    manifest = manifest_of("feedback", counts.rows, counts, timing, fingerprint)
+    fingerprint = compute_fingerprint(SETTINGS)
+    manifest = build_manifest("feedback", counts.rows, counts, timing, fingerprint)
     table.finish(manifest)
     job.progress.done(manifest)

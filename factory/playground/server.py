@@ -13,7 +13,7 @@ from factory.errors import ConfigError
 from factory.playground.login import ASKING, AT_ONCE, Login
 from factory.playground.rate_limits import Allowances
 from factory.playground.session_controller import Stage
-from factory.serving.request_guard import BodyLimit, one_client, shut_out_other_sites
+from factory.serving.request_guard import BodyLimit, add_request_guard, client_network
 
 GRACE_S = 3
 """How long open requests have when the page closes; browsers hold one open all the time."""
@@ -113,7 +113,7 @@ def _app(stage: Stage) -> Any:
     typed = chat.persona_characters + chat.message_characters
     app.add_middleware(BodyLimit, most=BODY_BYTES + LETTER_BYTES * typed)
     app.add_middleware(Guard)
-    shut_out_other_sites(app, chat.host, chat.allowed_hosts)
+    add_request_guard(app, chat.host, chat.allowed_hosts)
     secret = password_of(chat)
     return gradio.mount_gradio_app(
         app,
@@ -146,7 +146,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = one_client((scope.get("client") or ("",))[0])
+        client = client_network((scope.get("client") or ("",))[0])
         ASKING.set(client)
         if refusal := self._refusal(scope, client):
             await refusal(scope, receive, send)

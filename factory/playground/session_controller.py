@@ -15,7 +15,7 @@ from factory.playground.chat_models import Speaker
 from factory.playground.conversation import Conversation, Turn
 from factory.playground.profile_form import Refused, read_message, read_persona, read_profile
 from factory.playground.rate_limits import Allowances, Places
-from factory.playground.streaming import Reply, client_of, legible, side_by_side, write_profile, write_reply
+from factory.playground.streaming import Reply, legible, make_client, side_by_side, write_profile, write_reply
 from factory.playground.vote_writer import tell
 from factory.playground.votes_table import Vote
 from factory.records import Message, Profile
@@ -56,15 +56,15 @@ class Stage:
         self.speakers = {speaker.name: speaker for speaker in speakers}
         self.note = note
         self._keeper = keeper
-        self._allowances = Allowances(config.chat.requests_a_minute)
-        self._places = Places(config.chat.replies_at_once)
+        self._allowances = Allowances(config.chat.requests_per_minute)
+        self._places = Places(config.chat.max_concurrency)
         self._profile_prompt = load_prompt("profile", config.prompts_dir)
         self.system_prompt = load_prompt("training-system", config.prompts_dir)
 
     @cached_property
     def _clients(self) -> dict[str, Any]:  # not above: a client belongs to the event loop that first uses it
         most_tokens = max(self.config.chat.sampling.max_tokens, self.config.profiles.sampling.max_tokens)
-        return {name: client_of(speaker.endpoint, most_tokens) for name, speaker in self.speakers.items()}
+        return {name: make_client(speaker.endpoint, most_tokens) for name, speaker in self.speakers.items()}
 
     async def describe(self, description: str, address: str) -> tuple[Profile | None, str]:
         """Make a profile of a description from an address; None with what is in its way."""
@@ -74,7 +74,7 @@ class Stage:
             began = self._admit(address, 1)
         except Refused as problem:
             return None, str(problem)
-        writer = self.speakers[chat.profiles_by or next(iter(self.speakers))]
+        writer = self.speakers[chat.profile_model or next(iter(self.speakers))]
         try:
             made = await write_profile(
                 self._clients[writer.name],
@@ -162,7 +162,7 @@ class Stage:
         """
         now, chat = time.monotonic(), self.config.chat
         if wait_s := self._allowances.wait_s(address, now):
-            raise Refused(f"{chat.requests_a_minute} requests a minute are the most; try again in {wait_s} seconds.")
+            raise Refused(f"{chat.requests_per_minute} requests a minute are the most; try again in {wait_s} seconds.")
         if not self._places.take(now, texts):
             self._allowances.give_back(address)
             raise Refused(f"Busy: others are being answered; try again in {self._places.wait_s(now)} seconds.")

@@ -33,7 +33,7 @@ class Reply:
     """Why there is no more of it, to the person who waits; empty where it is whole."""
 
 
-def client_of(endpoint: OpenAIEngine, max_tokens: int) -> Any:
+def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
     """Return a client of a model; it lives in one event loop.
 
     Args:
@@ -42,7 +42,7 @@ def client_of(endpoint: OpenAIEngine, max_tokens: int) -> Any:
     """
     from factory.inference import http_clients
 
-    return http_clients.client_of(
+    return http_clients.make_client(
         endpoint,
         SecretStr(api_key(endpoint)),
         max_tokens=max_tokens,

@@ -14,7 +14,7 @@ import gradio as gr
 from factory.playground.conversation import Conversation, exported
 from factory.playground.profile_form import LONG, items_of, longest
 from factory.playground.session_controller import Session, Stage
-from factory.serving.request_guard import one_client
+from factory.serving.request_guard import client_network
 from factory.synthesis.profiles import LABELS
 
 THEME = gr.themes.Base(
@@ -209,7 +209,7 @@ def _voting(stage: Stage, name: str) -> Any:
 
 def _client(request: gr.Request) -> str:
     """Return what a request counts for: a session is a name that the client makes up."""
-    return one_client(request.client.host)
+    return client_network(request.client.host)
 
 
 def _saved(had: Conversation | None) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from factory.errors import DamagedError
 from factory.records import Counts, Feedback
 from factory.storage import file_io
-from factory.storage.tables import FEEDBACK, MANIFEST, Table, accepted, count, fingerprint_of
+from factory.storage.tables import FEEDBACK, MANIFEST, Table, compute_fingerprint, count_rows, ok_row
 
 SETTINGS = {"rows": "one a reply: the last vote on it"}
 """What decides the rows; a model or prompt stands in each row, so one table takes the votes of all runs."""
@@ -36,7 +36,7 @@ def table_of(output: str) -> Table:
 def open_table(output: str) -> Table:
     """The table, ready for more votes: it is not whole any more."""
     table = table_of(output)
-    table.begin(fingerprint_of(SETTINGS), SETTINGS)
+    table.begin(compute_fingerprint(SETTINGS), SETTINGS)
     file_io.delete_file(file_io.join(table.path, MANIFEST))
     return table
 
@@ -62,7 +62,7 @@ def keep(table: Table, votes: Iterable[Vote]) -> None:
 
 
 def _lay_over(rows: dict[str, Any], vote: Vote) -> None:
-    new = accepted(vote.feedback, model=vote.model, prompt=vote.prompt)
+    new = ok_row(vote.feedback, model=vote.model, prompt=vote.prompt)
     old = rows.get(new["feedback_id"])
     # Tables of version 0.1 have no numbers. Never by time: a clock that is set back would lose a vote.
     if old is None or new["number"] > (old.get("number") or 0):
@@ -73,7 +73,7 @@ def counts_of(table: Table) -> Counts:
     """The accounts of all votes, shard by shard."""
     total = Counts()
     for shard in table.shards():
-        total += count(_read(table, shard))
+        total += count_rows(_read(table, shard))
     return total
 
 

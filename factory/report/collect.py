@@ -14,7 +14,7 @@ from factory.report.sections.costs import PriceTable, costs
 from factory.report.sections.overview import Command
 from factory.run_output.folder import Folder, open_folder
 from factory.run_output.layout import own_candidates
-from factory.text.redaction import redacted, scrubbed
+from factory.text.redaction import redact_secrets, redact_urls
 
 CONFIG = "config.json"
 SCORES = "evaluation/scores.json"
@@ -84,7 +84,7 @@ def collect(config: RunConfig, command: Command, known: Known) -> dict[str, Any]
     }
     data["missing"] = _missing(config, data, rows, command)
     data["problems"] = _problems(folder, sample)
-    return scrubbed(data)
+    return redact_urls(data)
 
 
 def _overview(
@@ -100,7 +100,7 @@ def _overview(
         "costs": costs(own, config, known.prices(config.planning.prices), trained),
         "versions": overview.versions(folder.tables),
         # As a text, a quotation mark in a password would be escaped, and end it.
-        "settings": json.dumps(redacted(settings), indent=2, ensure_ascii=False) if settings else "",
+        "settings": json.dumps(redact_secrets(settings), indent=2, ensure_ascii=False) if settings else "",
     }
 
 
@@ -112,7 +112,7 @@ def _missing(
     # Of another run its curated dialogues are wanted, and not what they were made of.
     wanted = {
         "Input": not elsewhere, "Profiles and pairs": not elsewhere, "Dialogues": spoken and not elsewhere,
-        "Curated": spoken or elsewhere, "Trained": spoken or elsewhere, "Answers": evaluated, "Judgements": evaluated,
+        "Curated": spoken or elsewhere, "Trained": spoken or elsewhere, "Answers": evaluated, "Judgments": evaluated,
     }  # fmt: skip
     notes = overview.missing(rows, command, wanted, config.training.data)
     if evaluated and data["evaluation"]["answers"] and not data["evaluation"]["scores"]:

@@ -89,7 +89,7 @@ def gather(folder: Folder, mask: Mask, cast: int = 0) -> Sample:
     _take_verdicts(folder, sample, refused)
     for found in folder.like("personas|instructions/.*"):
         input_refused(folder, found, refused)
-    for found in folder.like("evaluation/.*/(answers|general|judgements/.*|profiles|examples)"):
+    for found in folder.like("evaluation/.*/(answers|general|judgments/.*|profiles|examples)"):
         if found.rejected or not found.finished:
             for shard, rows in folder.read(found, ["status", "reason"]):
                 refused.offer(found.name, shard, rows)

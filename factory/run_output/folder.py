@@ -24,7 +24,7 @@ TABLES = (
     "personas", "instructions/[^/]+", "profiles", "assignments/[^/]+", "dialogues/[^/]+",
     "curated/train", "curated/validation", "packed/train", "packed/validation", "checkpoints",
     "evaluation/benchmark/(?:profiles|examples)", "evaluation/(?!benchmark/)[^/]+/answers",
-    "evaluation/(?!benchmark/)[^/]+/general", "evaluation/(?!benchmark/)[^/]+/judgements/[^/]+",
+    "evaluation/(?!benchmark/)[^/]+/general", "evaluation/(?!benchmark/)[^/]+/judgments/[^/]+",
 )  # fmt: skip
 """The tables that are told of, in the order in which the data flows."""
 READERS = 4

@@ -22,7 +22,7 @@ from factory.config import RunConfig
 from factory.errors import InputError
 from factory.run_output.layout import is_of_data
 from factory.storage import file_io
-from factory.storage.archive import is_apart
+from factory.storage.archive import is_outside_tables
 from factory.storage.tables import MANIFEST, SETTINGS, SUFFIX
 
 State = Literal["finished", "half done", "not run"]
@@ -196,7 +196,7 @@ def _listed(output: str) -> dict[str, Place]:
     folders: dict[str, dict[str, int]] = {}
     for path, size in file_io.sizes(output).items():
         folder, _, name = path.rpartition("/")
-        if name.endswith((SUFFIX, MANIFEST, SETTINGS)) and not is_apart(path):
+        if name.endswith((SUFFIX, MANIFEST, SETTINGS)) and not is_outside_tables(path):
             folders.setdefault(folder, {})[name] = size
     return {folder: Place(file_io.join(output, folder), sizes) for folder, sizes in folders.items() if folder}
 
@@ -216,4 +216,4 @@ def _expected(config: RunConfig) -> Iterator[str]:
     for candidate in evaluation.candidates:
         yield f"evaluation/{candidate.name}/answers"
     for candidate in evaluation.candidates:
-        yield from (f"evaluation/{candidate.name}/judgements/{judge.name}" for judge in evaluation.judges)
+        yield from (f"evaluation/{candidate.name}/judgments/{judge.name}" for judge in evaluation.judges)

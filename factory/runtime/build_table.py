@@ -6,9 +6,9 @@ from typing import Any
 
 from factory.records import Counts
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import each, rows_of, unwrapped
-from factory.storage.manifest import manifest_of
-from factory.storage.tables import Table, fingerprint_of
+from factory.runtime.ray_session import dataset_of, iter_rows, reraise_own_errors
+from factory.storage.manifest import build_manifest
+from factory.storage.tables import Table, compute_fingerprint
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ def build_table(
     Raises:
         FactoryError: the work fails, or not every input row came out once.
     """
-    fingerprint = fingerprint_of(fingerprint_inputs)
+    fingerprint = compute_fingerprint(fingerprint_inputs)
     table.begin(fingerprint, fingerprint_inputs, progress.say)
     if finished := table.manifest():
         progress.done(finished, skipped=True)
         return finished
     progress.begin([table.name], rows_in)
     try:
-        with unwrapped():
+        with reraise_own_errors():
             made = work()
     finally:
         progress.finish()
@@ -59,7 +59,7 @@ def build_table(
     counts = built.counts
     expected = counts.rows if rows_in is None else rows_in
     table.check_complete(counts, expected)
-    manifest = manifest_of(
+    manifest = build_manifest(
         table.name, expected, counts, progress.timing(counts), built.fingerprint or fingerprint, **built.fields
     )
     table.finish(manifest, repeatable=repeatable)
@@ -78,4 +78,4 @@ def map_shards(table: Table, do: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     """Run a function in a Ray task for each shard of a table, and yield what it returns, in any order."""
     shards = [{"shard": name} for name in table.shards()]
     if shards:
-        yield from rows_of(each(shards).map(do, num_cpus=0.5))
+        yield from iter_rows(dataset_of(shards).map(do, num_cpus=0.5))

@@ -17,7 +17,7 @@ from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ign
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from factory.errors import ConfigError
-from factory.runtime.ray_session import ROW_CPUS
+from factory.runtime.ray_session import IO_TASK_CPUS
 
 HEAR_S = 30
 """An autoscaler that lives tells of itself every few seconds."""
@@ -26,11 +26,11 @@ LAUNCH_S = 900
 LOOK_EVERY_S = 0.5
 
 Bundle = Mapping[str, float]
-ROWS: Bundle = {"CPU": ROW_CPUS}
+IO_TASK: Bundle = {"CPU": IO_TASK_CPUS}
 """What reads and writes the rows of a step: without it, what answers them would wait for ever."""
 
 
-def check_fits(bundles: Sequence[Bundle], what: str, pool: str | None = None) -> None:
+def check_capacity(bundles: Sequence[Bundle], what: str, pool: str | None = None) -> None:
     """Fail at once where this machine or cluster can never give what a step needs.
 
     Args:

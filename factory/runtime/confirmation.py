@@ -15,7 +15,7 @@ class _UnreadError(Exception):
     """Ends a rehearsal whose input is still to be read: what follows depends on its rows."""
 
 
-def foresee(opens: Callable[[Callable[[], None]], object]) -> list[Change]:
+def rehearse(opens: Callable[[Callable[[], None]], object]) -> list[Change]:
     """Find what a job would set aside, without changing anything.
 
     Args:
@@ -32,12 +32,12 @@ def foresee(opens: Callable[[Callable[[], None]], object]) -> list[Change]:
     return seen.changes
 
 
-def lines(changes: Sequence[Change]) -> list[str]:
+def archive_lines(changes: Sequence[Change]) -> list[str]:
     """Say what is set aside, a line each table."""
     return [f"Sets aside {one.rows:,} finished rows of {one.name}, as {one.why}" for one in changes]
 
 
-def check(changes: Sequence[Change], output: str, limit: int, yes: bool, progress: Progress) -> None:
+def confirm_archiving(changes: Sequence[Change], output: str, limit: int, yes: bool, progress: Progress) -> None:
     """Ask before more rows than the limit are set aside, where there is somebody to ask.
 
     Raises:
@@ -46,7 +46,7 @@ def check(changes: Sequence[Change], output: str, limit: int, yes: bool, progres
     rows = sum(one.rows for one in changes)
     if yes or rows <= limit:
         return
-    for line in lines(changes):
+    for line in archive_lines(changes):
         progress.say(line)
     if _is_attended() and progress.ask(f"{rows:,} rows are to be set aside and made anew. Go on? [y/N] "):
         return

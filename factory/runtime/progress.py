@@ -13,7 +13,7 @@ from rich.table import Table as Grid
 
 from factory.records import Counts
 from factory.storage.manifest import Timing
-from factory.text.redaction import scrubbed
+from factory.text.redaction import redact_urls
 
 PLAIN_LINE_EVERY_S = 10
 PLAIN_WIDTH = 140
@@ -33,7 +33,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(scrubbed(text), soft_wrap=True)
+        self._console.print(redact_urls(text), soft_wrap=True)
 
     def ask(self, question: str) -> bool:
         """Ask the person at the terminal; no answer is a no."""

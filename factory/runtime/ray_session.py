@@ -21,7 +21,7 @@ from factory.runtime.ray_processes import own_session
 
 LOCAL_BLOCKS_BYTES = 256 << 20
 """What the blocks of a pipeline may take on one machine: hundreds of shards."""
-ROW_CPUS = 0.5
+IO_TASK_CPUS = 0.5
 """What a task that reads or writes rows asks for, beside what answers them."""
 KNOCK_S = 10
 START_WAIT_S = 60
@@ -30,7 +30,7 @@ STARTS = 3
 """Its node dies where an agent takes more than 15 s, which cannot be set (ray-project/ray#65983)."""
 
 
-def start(verbose: bool = False, local_cpus: int = 0) -> None:
+def start_ray(verbose: bool = False, local_cpus: int = 0) -> None:
     """Join the cluster that RAY_ADDRESS names (it is set inside a submitted job), or start one here.
 
     One started here has at least `local_cpus` CPUs in name, for actors that share the real ones.
@@ -167,7 +167,7 @@ def fast_bf16(gpu: bool) -> bool:
     return gpu or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
 
 
-def rows_of(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
+def iter_rows(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
     """What a dataset gives, row by row, until the run is asked to stop.
 
     Raises:
@@ -178,7 +178,7 @@ def rows_of(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def numbers(count: int, num_cpus: float = ROW_CPUS) -> ray.data.Dataset:
+def range_dataset(count: int, num_cpus: float = IO_TASK_CPUS) -> ray.data.Dataset:
     """The numbers below `count`, a block each, in a column `id`.
 
     Ray's own `range` makes them in tasks apart that ask for a whole CPU each, for which a run waited for ever
@@ -193,13 +193,13 @@ def numbers(count: int, num_cpus: float = ROW_CPUS) -> ray.data.Dataset:
     return read
 
 
-def each(rows: list[dict[str, Any]]) -> ray.data.Dataset:
+def dataset_of(rows: list[dict[str, Any]]) -> ray.data.Dataset:
     """A dataset with a block for each of some rows, which are names and not data."""
-    return numbers(len(rows)).map(lambda row: rows[row["id"]], num_cpus=ROW_CPUS)
+    return range_dataset(len(rows)).map(lambda row: rows[row["id"]], num_cpus=IO_TASK_CPUS)
 
 
 @contextmanager
-def unwrapped() -> Iterator[None]:
+def reraise_own_errors() -> Iterator[None]:
     """Raise a failure of ours that happened in a Ray task as itself."""
     try:
         yield

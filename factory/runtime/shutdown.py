@@ -23,7 +23,7 @@ _asked = threading.Event()
 
 
 @dataclass(frozen=True)
-class Gate:
+class StopFlag:
     """What stands before the work of a step, on every machine: a place in the run's output."""
 
     path: str
@@ -34,14 +34,14 @@ class Gate:
 
 
 @contextmanager
-def gate(output: str) -> Iterator[Gate]:
+def stop_flag(output: str) -> Iterator[StopFlag]:
     """A gate that closes when this process is asked to stop.
 
     Raises:
         Stopped: it was asked before.
     """
     check()
-    made = Gate(file_io.join(output, MARK))
+    made = StopFlag(file_io.join(output, MARK))
     file_io.delete_file(made.path)  # of a run that was killed while it stopped
     ended = threading.Event()
     threading.Thread(target=_close, args=(made, ended), name="gate", daemon=True).start()
@@ -53,7 +53,7 @@ def gate(output: str) -> Iterator[Gate]:
             file_io.delete_file(made.path)
 
 
-def _close(one: Gate, ended: threading.Event) -> None:
+def _close(one: StopFlag, ended: threading.Event) -> None:
     while not ended.wait(LOOK_EVERY_S):
         if _asked.is_set():
             with suppress(StorageError):  # tried again in a moment
@@ -61,10 +61,10 @@ def _close(one: Gate, ended: threading.Event) -> None:
                 return
 
 
-GOES_ON = "what is written stays; the same command goes on from there"
+RESUME_HINT = "what is written stays; the same command goes on from there"
 
 
-def is_asked() -> bool:
+def is_requested() -> bool:
     """Return whether this process was asked to stop."""
     return _asked.is_set()
 
@@ -76,7 +76,7 @@ def check() -> None:
         Stopped: it was.
     """
     if _asked.is_set():
-        raise Stopped(GOES_ON)
+        raise Stopped(RESUME_HINT)
 
 
 def wait() -> None:
@@ -84,7 +84,7 @@ def wait() -> None:
     _asked.wait()
 
 
-def listen(say: Callable[[str], None]) -> None:
+def handle_sigterm(say: Callable[[str], None]) -> None:
     """Take SIGTERM as the wish to stop; to be called by the main thread, once Ray is up (it sets a handler too)."""
     before = signal.getsignal(signal.SIGTERM)
     wake, told = os.pipe()

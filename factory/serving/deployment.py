@@ -7,12 +7,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from factory.config import Fleet, FleetJudge
+from factory.config import Fleet, ServedModel
 from factory.config import workers as engine_processes
 from factory.inference import model_files
 from factory.inference.vllm import GUIDE, engine_defaults
 from factory.runtime.ray_session import on_gpu
-from factory.serving.request_guard import BodyLimit, shut_out_other_sites
+from factory.serving.request_guard import BodyLimit, add_request_guard
 
 LOGPROBS = 20
 """The most likely tokens that a judge tells at each place: enough to hold the five scores."""
@@ -21,33 +21,33 @@ BODY_BYTES = 16 << 20
 """The longest request: a conversation of a million tokens is about half as long."""
 
 
-def wire_name(judge: FleetJudge) -> str:
+def wire_name(judge: ServedModel) -> str:
     """A judge's name for HTTP clients: its own, and a hash of what decides its verdicts."""
     decided = [model_files.locate(judge.model).revision, judge.device, judge.engine_kwargs]
     return f"{judge.name}-{hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def key_of(fleet: Fleet) -> str:
+def api_key_of(fleet: Fleet) -> str:
     """The fleet's key; empty where it has none."""
     return os.environ.get(fleet.api_key_env, "").strip()
 
 
-def workers(judge: FleetJudge) -> int:
+def workers(judge: ServedModel) -> int:
     """Engine processes of one replica, each with a bundle of its own."""
     return engine_processes(judge.engine_kwargs)
 
 
-def in_flight(judge: FleetJudge) -> int:
+def in_flight(judge: ServedModel) -> int:
     """The requests that a run's clients have in flight: some wait, which is what makes Serve add a replica."""
-    return judge.replicas[1] * judge.at_once * 5 // 4
+    return judge.replicas[1] * judge.max_concurrency * 5 // 4
 
 
-def queued(judge: FleetJudge) -> int:
+def queued(judge: ServedModel) -> int:
     """The requests that may wait for a replica: all of one run's, also while there is one replica of many."""
-    return max(2 * judge.at_once, in_flight(judge))
+    return max(2 * judge.max_concurrency, in_flight(judge))
 
 
-def application(fleet: Fleet, judges: Sequence[FleetJudge], app: str) -> Any:
+def application(fleet: Fleet, judges: Sequence[ServedModel], app: str) -> Any:
     """The Serve application of a fleet; its list of models says by `owned_by` which application it is."""
     from ray import serve
     from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
@@ -80,13 +80,13 @@ def guarded(door: Any, fleet: Fleet) -> Any:
     Serve's own door has browsers let pages of any site in.
     """
     door.add_middleware(BodyLimit, most=BODY_BYTES)
-    if key := key_of(fleet):
+    if key := api_key_of(fleet):
         door.add_middleware(KeyCheck, digest=_digest(key))
-    shut_out_other_sites(door, fleet.host, fleet.allowed_hosts)
+    add_request_guard(door, fleet.host, fleet.allowed_hosts)
     return door
 
 
-def _deployment(config: Any, judge: FleetJudge) -> Any:
+def _deployment(config: Any, judge: ServedModel) -> Any:
     from ray.serve.llm import build_llm_deployment
 
     from factory.serving.llm_server import JudgeServer
@@ -99,7 +99,7 @@ def _deployment(config: Any, judge: FleetJudge) -> Any:
     )
 
 
-def _threads(judges: Sequence[FleetJudge]) -> int:
+def _threads(judges: Sequence[ServedModel]) -> int:
     """Threads of each engine process on a CPU: on a machine of their own they share the cores."""
     if os.environ.get("RAY_ADDRESS"):
         return 1  # how many come to lie on one node is for Ray to say
@@ -107,7 +107,7 @@ def _threads(judges: Sequence[FleetJudge]) -> int:
     return max(1, (os.cpu_count() or 1) // max(1, processes))
 
 
-def _llm_config(judge: FleetJudge, threads: int) -> Any:
+def _llm_config(judge: ServedModel, threads: int) -> Any:
     from ray.serve.config import RequestRouterConfig
     from ray.serve.llm import LLMConfig
 
@@ -127,7 +127,7 @@ def _llm_config(judge: FleetJudge, threads: int) -> Any:
         },
         engine_kwargs={
             **engine_defaults(gpu),
-            "max_num_seqs": judge.at_once,
+            "max_num_seqs": judge.max_concurrency,
             "enable_prefix_caching": True,
             "max_logprobs": LOGPROBS,
             "enable_prompt_tokens_details": True,  # how much came out of the prefix cache
@@ -140,12 +140,12 @@ def _llm_config(judge: FleetJudge, threads: int) -> Any:
         callback_config={"callback_class": "factory.serving.llm_server.ModelIsHere"},
         deployment_config={
             "ray_actor_options": {"num_cpus": 0},
-            "max_ongoing_requests": judge.at_once,
+            "max_ongoing_requests": judge.max_concurrency,
             "max_queued_requests": queued(judge),  # past that 503, and the client backs off
             "autoscaling_config": {
                 "min_replicas": judge.replicas[0],
                 "max_replicas": judge.replicas[1],
-                "target_ongoing_requests": max(1, judge.at_once // 2),
+                "target_ongoing_requests": max(1, judge.max_concurrency // 2),
                 "upscale_delay_s": 5,
                 "downscale_delay_s": 120,
             },

@@ -20,13 +20,13 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from factory.config import LOOPBACK, Fleet, FleetJudge
+from factory.config import LOOPBACK, Fleet, ServedModel
 from factory.errors import ConfigError, ModelError
-from factory.runtime.capacity import ROWS, check_fits
+from factory.runtime.capacity import IO_TASK, check_capacity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_head import free_port
 from factory.runtime.ray_session import on_gpu
-from factory.serving.deployment import INGRESS_CPUS, application, key_of, wire_name, workers
+from factory.serving.deployment import INGRESS_CPUS, api_key_of, application, wire_name, workers
 
 APP = "judges"
 RUNS_APP = "judges-of-a-run"
@@ -42,7 +42,7 @@ def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
     Raises:
         ConfigError: it has none.
     """
-    if key_of(fleet):
+    if api_key_of(fleet):
         return
     if fleet.host not in LOOPBACK:
         raise ConfigError(
@@ -56,14 +56,14 @@ def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
         )
 
 
-def cpus_of(judges: Sequence[FleetJudge]) -> float:
+def cpus_of(judges: Sequence[ServedModel]) -> float:
     """The CPUs that Ray needs for the judges that run on them: one a worker of a replica."""
     on_cpus = [judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device)]
     return sum(on_cpus) + INGRESS_CPUS if judges else 0
 
 
 @contextmanager
-def standing(fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress) -> Iterator[str]:
+def fleet_for_run(fleet: Fleet, judges: Sequence[ServedModel], progress: Progress) -> Iterator[str]:
     """The base URL of a fleet with these judges, which is there as long as the block runs.
 
     Raises:
@@ -106,7 +106,7 @@ def is_abandoned() -> bool:
     return False
 
 
-def _left_behind(fleet: Fleet, judges: Sequence[FleetJudge]) -> str | None:
+def _left_behind(fleet: Fleet, judges: Sequence[ServedModel]) -> str | None:
     """The URL of a fleet that a killed run left; one that cannot be used is taken down."""
     if not is_abandoned():
         return None
@@ -137,7 +137,7 @@ def _own(fleet: Fleet) -> Any:
         ) from None
 
 
-def running(fleet: Fleet, judges: Sequence[FleetJudge], left_behind: bool = False) -> str | None:
+def running(fleet: Fleet, judges: Sequence[ServedModel], left_behind: bool = False) -> str | None:
     """The base URL of a fleet that runs already and has these judges, or None where nothing listens.
 
     Args:
@@ -151,7 +151,7 @@ def running(fleet: Fleet, judges: Sequence[FleetJudge], left_behind: bool = Fals
     if not fleet.port:
         return None
     url = _url(fleet.host, fleet.port)
-    request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {key_of(fleet)}"})
+    request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {api_key_of(fleet)}"})
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             there = {str(model["id"]): model.get("owned_by") for model in json.load(answer)["data"]}
@@ -179,7 +179,7 @@ _OTHER = "take another port, or `make judges-down` first"
 
 
 def bring_up(
-    fleet: Fleet, judges: Sequence[FleetJudge], progress: Progress, app: str = APP, place: str = "evaluation.judges"
+    fleet: Fleet, judges: Sequence[ServedModel], progress: Progress, app: str = APP, place: str = "evaluation.judges"
 ) -> str:
     """Deploy the judges on the Ray that this process is joined to, and return their base URL.
 
@@ -197,7 +197,7 @@ def bring_up(
     check_serve_is_free()
     replicas = [{"GPU" if on_gpu(judge.device) else "CPU": workers(judge)} for judge in judges]
     fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
-    check_fits([*fewest, {"CPU": INGRESS_CPUS}, ROWS], place)
+    check_capacity([*fewest, {"CPU": INGRESS_CPUS}, IO_TASK], place)
     port = fleet.port or free_port(fleet.host)
     progress.say(f"{place}: starting {', '.join(judge.name for judge in judges)}")
     from ray import serve
@@ -254,7 +254,7 @@ def take_down(*apps: str) -> None:
 
 def fleet_key_env(fleet: Fleet) -> str | None:
     """The environment variable that holds the fleet's key; None where it has none."""
-    return fleet.api_key_env if key_of(fleet) else None
+    return fleet.api_key_env if api_key_of(fleet) else None
 
 
 def _url(host: str, port: int) -> str:

@@ -53,7 +53,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         progress.say(f"{judge.name}: {located.ref} (revision {located.revision}), replicas {list(judge.replicas)}")
 
 
-def leave_up(config: RunConfig, progress: Progress) -> None:
+def deploy_persistent(config: RunConfig, progress: Progress) -> None:
     """Deploy the judges and say where they are."""
     url = bring_up(config.evaluation.fleet, config.evaluation.fleet_judges, progress)
     atexit.unregister(ray_head.end)
@@ -76,7 +76,7 @@ def bring_down() -> str:
 
     from factory.runtime import ray_session
 
-    ray_session.start()
+    ray_session.start_ray()
     found = [APP] * (APP in serve.status().applications) + [RUNS_APP] * is_abandoned()
     if not found:
         raise ConfigError(f"judges: none are up at {os.environ['RAY_ADDRESS']}")

@@ -25,7 +25,7 @@ def allowed_hosts(host: str, named: Sequence[str] = ()) -> list[str]:
     return [f"[{name}]" if ":" in name else name for name in dict.fromkeys([*LOOPBACK, *own, *named])]
 
 
-def shut_out_other_sites(app: Any, host: str, named: Sequence[str] = ()) -> None:
+def add_request_guard(app: Any, host: str, named: Sequence[str] = ()) -> None:
     """Add the checks of `Host` and `Origin` to a Starlette application, in front of what it has so far."""
     app.add_middleware(SameOrigin, named=tuple(named))
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(host, named), www_redirect=False)
@@ -118,7 +118,7 @@ class SameOrigin:
             return False
 
 
-def one_client(address: str) -> str:
+def client_network(address: str) -> str:
     """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 one, which one household has whole."""
     try:
         known = ipaddress.ip_address(address)

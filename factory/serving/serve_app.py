@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from factory.config.loading import load_config
 from factory.errors import ConfigError
-from factory.serving.deployment import application, key_of
+from factory.serving.deployment import api_key_of, application
 from factory.serving.fleet import APP
 
 
@@ -27,7 +27,7 @@ def judges(arguments: Arguments) -> Any:
     fleet, members = config.evaluation.fleet, config.evaluation.fleet_judges
     if not members:
         raise ConfigError(f"config {arguments.config}: evaluation.judges has none of kind fleet")
-    if not key_of(fleet):
+    if not api_key_of(fleet):
         raise ConfigError(f"${fleet.api_key_env} holds no key; a fleet that others can reach needs one")
     # Serve listens where its own config says, not where the run's does.
     return application(fleet.model_copy(update={"host": "0.0.0.0"}), members, APP)

@@ -54,22 +54,22 @@ def rehearsal() -> Rehearsal | None:
     return _rehearsal.get()
 
 
-def is_apart(path: str) -> bool:
+def is_outside_tables(path: str) -> bool:
     """Whether a file, by its path from the output, is of no table that counts: set aside, intermediate or damaged."""
     folders = path.split("/")[:-1]
     return folders[:1] == [FOLDER] or any(folder.startswith(("_", ".")) for folder in folders)
 
 
-def set_aside(output: str, name: str, fingerprint: str, manifest: str) -> str:
+def archive_folder(output: str, name: str, fingerprint: str, manifest: str) -> str:
     """Move a table or model to `superseded/`, beside what is there, and return its path."""
-    there = {*kept(output, name, fingerprint, manifest)}
+    there = {*archived_folders(output, name, fingerprint, manifest)}
     stem = _stem(name, fingerprint)
     target = next(one for n in range(1, len(there) + 2) if (one := stem if n == 1 else f"{stem}-{n}") not in there)
     folder_moves.move_folder(output, name, target, manifest)
     return file_io.join(output, target)
 
 
-def kept(output: str, name: str, fingerprint: str, manifest: str) -> list[str]:
+def archived_folders(output: str, name: str, fingerprint: str, manifest: str) -> list[str]:
     """List the paths, from the output, of what was set aside of a table or model with a fingerprint.
 
     What a kill left of moving one is mended first, but not in a rehearsal.

@@ -43,7 +43,7 @@ class Timing:
     """How long they were up, all together."""
 
 
-def manifest_of(
+def build_manifest(
     step: str, rows_in: int, counts: Counts, timing: Timing, fingerprint: str, **made_with: Any
 ) -> dict[str, Any]:
     """The content of a table's manifest.

@@ -67,7 +67,7 @@ def _born(pid: int) -> str | None:
 
 
 @contextmanager
-def held(output: str, beat_s: float = BEAT_S) -> Iterator[None]:
+def hold_run_lock(output: str, beat_s: float = BEAT_S) -> Iterator[None]:
     """Hold an output for as long as the block runs; a process that is killed holds it no more.
 
     Raises:

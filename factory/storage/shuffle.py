@@ -20,8 +20,8 @@ from factory.storage import file_io
 
 BYTES_PER_PARTITION = 4 << 20
 MAX_PARTITIONS = 4096
-ROWS_A_SPILL = 50_000
-BYTES_A_SPILL = 32 << 20
+ROWS_PER_SPILL = 50_000
+BYTES_PER_SPILL = 32 << 20
 """About so much goes to a file. Each partition opens every file, and the two grow together: few make few requests."""
 
 
@@ -32,12 +32,12 @@ def partitions_for(size: int) -> int:
 
 def runs_of(shards: Sequence[str], rows: int) -> list[list[str]]:
     """The shards of a table in runs of about what one file should hold, by the rows of all; at least one run."""
-    runs = min(math.ceil(rows / ROWS_A_SPILL), len(shards))
+    runs = min(math.ceil(rows / ROWS_PER_SPILL), len(shards))
     return [run.tolist() for run in np.array_split(np.array(shards, object), max(runs, 1))]
 
 
 @dataclass(frozen=True)
-class Exchange:
+class FileShuffle:
     """Spilled rows in a folder of their own, which is deleted when they have been read."""
 
     folder: str
@@ -72,7 +72,7 @@ class Exchange:
         for shard in shards:
             held.append(read(shard).select(self.schema.names))
             size += held[-1].nbytes
-            if shard == shards[-1] or size >= BYTES_A_SPILL:
+            if shard == shards[-1] or size >= BYTES_PER_SPILL:
                 rows = pa.concat_tables(held).combine_chunks()
                 yield self.spill(rows, key(rows))
                 held, size = [], 0

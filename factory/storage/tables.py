@@ -35,7 +35,7 @@ from factory.records import (
     GeneralItem,
     GeneralResult,
     Instruction,
-    Judgement,
+    Judgment,
     Message,
     Persona,
     PersonaQuestions,
@@ -45,11 +45,11 @@ from factory.records import (
     Question,
     Reject,
     Score,
-    Yardstick,
+    ScoreExamples,
 )
 from factory.storage import archive, file_io, folder_moves
 from factory.text.normalize import shortened
-from factory.text.redaction import redacted
+from factory.text.redaction import redact_secrets
 
 Row = Mapping[str, Any]
 
@@ -121,15 +121,15 @@ PERSONA_TASKS = pa.schema([*schema_of(PersonaSettings), pa.field("task", pa.stri
 PERSONA_QUESTIONS = with_common_columns(schema_of(PersonaQuestions))
 QUESTIONS = with_common_columns(schema_of(Question))
 ANSWERS = with_common_columns(schema_of(Answer))
-YARDSTICKS = with_common_columns(schema_of(Yardstick))
-JUDGEMENTS = with_common_columns(schema_of(Judgement))
+SCORE_EXAMPLES = with_common_columns(schema_of(ScoreExamples))
+JUDGMENTS = with_common_columns(schema_of(Judgment))
 PREFERENCES = with_common_columns(schema_of(Preference))
 GENERAL_ITEMS = with_common_columns(schema_of(GeneralItem))
 GENERAL_RESULTS = with_common_columns(schema_of(GeneralResult))
 FEEDBACK = with_common_columns(schema_of(Feedback))
 
 
-def accepted(record: Any, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
+def ok_row(record: Any, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
     """The row of a record, with the tokens that it took and the `prompt` and `model` that made it."""
     # Not dataclasses.asdict: it copies deeply, and a million rows feel that.
     row = {name: getattr(record, name) for name in record.__slots__}
@@ -138,7 +138,7 @@ def accepted(record: Any, completion: Completion | None = None, **made_with: str
     return row | {"status": "ok"} | made_with | _token_counts(completion)
 
 
-def rejected(reject: Reject, ids: Row, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
+def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
     """The row of a reject: its ids, the reason and the raw text; all else is null."""
     # Parquet holds UTF-8: what is not (lone surrogates) is kept readable.
     detail = shortened(reject.detail, DETAIL_CHARACTERS).encode("utf-8", "backslashreplace").decode()
@@ -156,12 +156,12 @@ def _token_counts(completion: Completion | None) -> dict[str, int]:
     }
 
 
-def messages_of(row: Row) -> tuple[Message, ...]:
+def to_messages(row: Row) -> tuple[Message, ...]:
     """The `messages` column of a row as records."""
     return tuple(Message(m["role"], m["content"]) for m in row["messages"])
 
 
-def count(table: pa.Table) -> Counts:
+def count_rows(table: pa.Table) -> Counts:
     """The accounts of some rows with the common columns."""
     status, reason = table["status"].to_pylist(), table["reason"].to_pylist()
     reasons = [r for s, r in zip(status, reason, strict=True) if s != "ok"]
@@ -169,12 +169,12 @@ def count(table: pa.Table) -> Counts:
     return Counts(len(status) - len(reasons), {r: reasons.count(r) for r in sorted(set(reasons))}, *totals)
 
 
-def fingerprint_of(settings: Mapping[str, Any]) -> str:
+def compute_fingerprint(settings: Mapping[str, Any]) -> str:
     """A hash of settings, the same for the same settings whatever their order."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def shard_rows_for(rows: int) -> int:
+def rows_per_shard(rows: int) -> int:
     """How many rows a shard should hold in a table of so many."""
     return min(max(rows // SHARDS, MIN_SHARD_ROWS), MAX_SHARD_ROWS)
 
@@ -229,7 +229,7 @@ class Table:
         else:
             made_with = before["fingerprint"] if before else archive.UNKNOWN
             why = _why_anew(before, settings)
-            place = archive.set_aside(self.output, self.name, made_with, MANIFEST)
+            place = archive.archive_folder(self.output, self.name, made_with, MANIFEST)
             say(f"{self.name}: begins anew, as {why}; the old one is in {place}")
         if kept := self.kept(fingerprint):
             folder_moves.move_folder(self.output, kept.name, self.name, MANIFEST)
@@ -271,7 +271,7 @@ class Table:
 
     def kept(self, fingerprint: str) -> "Table | None":
         """What was set aside of this table with a fingerprint: a finished one, or that which has most shards."""
-        names = archive.kept(self.output, self.name, fingerprint, MANIFEST)
+        names = archive.archived_folders(self.output, self.name, fingerprint, MANIFEST)
         there = [Table(self.output, name) for name in names]
         found = [table for table in there if table._is_made_with(fingerprint)]
         return max(found, key=lambda table: (table.manifest() is not None, len(table.shards())), default=None)
@@ -329,7 +329,7 @@ class Table:
         """Write a shard, whole or not at all; rows lack what is null."""
         table = pa.Table.from_pylist(list(rows), schema=schema)
         self.write_arrow(shard, table)
-        return count(table)
+        return count_rows(table)
 
     def write_arrow(self, shard: str, rows: pa.Table) -> None:
         """Write a shard that is an Arrow table already."""
@@ -351,7 +351,7 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside(Table):
+class JoinedTable(Table):
     """A finished table of work, read with a column of another one that has the same shards.
 
     A row finds the other table's accepted row whose `other_key` is its `key`; where there is none
@@ -367,7 +367,7 @@ class Beside(Table):
     @classmethod
     def of(
         cls, table: Table, other: Table, key: str, column: str, other_key: str | None = None, order: str = ""
-    ) -> "Beside":
+    ) -> "JoinedTable":
         """Put another table's column beside a table's."""
         return cls(table.output, table.name, other, key, other_key or key, column, order)
 
@@ -377,7 +377,7 @@ class Beside(Table):
         if None in both:
             return None
         made = [[one["fingerprint"], one["finished"]] for one in both if one]
-        return (both[0] or {}) | {"fingerprint": fingerprint_of({"made": made})}
+        return (both[0] or {}) | {"fingerprint": compute_fingerprint({"made": made})}
 
     def read(self, shard: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of a shard, all columns of the table and the one of the other."""
@@ -395,7 +395,7 @@ def _why_anew(before: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Which settings differ, in a line."""
-    old, new = (dict(_leaves("", json.loads(json.dumps(redacted(one))))) for one in (before, now))
+    old, new = (dict(_leaves("", json.loads(json.dumps(redact_secrets(one))))) for one in (before, now))
     told = [
         f"{name} was {_short(old.get(name))} and is {_short(new.get(name))}"
         for name in {**new, **old}
@@ -418,4 +418,4 @@ def _short(value: Any) -> str:
 
 
 def _pretty(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(redacted(document), indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(redact_secrets(document), indent=2, ensure_ascii=False) + "\n").encode()

@@ -20,13 +20,13 @@ from factory.records import Counts
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table, identity
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import numbers, rows_of
+from factory.runtime.ray_session import iter_rows, range_dataset
 from factory.storage import file_io
-from factory.storage.shuffle import Exchange, partitions_for, runs_of
-from factory.storage.tables import ASSIGNMENTS, Table, shard_rows_for
+from factory.storage.shuffle import FileShuffle, partitions_for, runs_of
+from factory.storage.tables import ASSIGNMENTS, Table, rows_per_shard
 from factory.synthesis.assignment import cut_at_characters, draw_characters
 
-BYTES_A_ROW = 4096
+BYTES_PER_ROW = 4096
 """About what an instruction and a profile take, to choose how many partitions there are."""
 
 _ASKED = pa.schema([ASSIGNMENTS.field(name) for name in ("character_id", "instruction_id", "corpus", "messages")])
@@ -69,9 +69,9 @@ def _pair_all(
 ) -> Counts:
     folder = file_io.join(table.output, "_scratch", table.name.replace("/", "-"))
     file_io.delete_folder(folder)
-    partitions = partitions_for(rows * BYTES_A_ROW)
-    asked = Exchange(file_io.join(folder, "asked"), partitions, _ASKED)
-    speakers = Exchange(file_io.join(folder, "speakers"), partitions, _SPEAKERS)
+    partitions = partitions_for(rows * BYTES_PER_ROW)
+    asked = FileShuffle(file_io.join(folder, "asked"), partitions, _ASKED)
+    speakers = FileShuffle(file_io.join(folder, "speakers"), partitions, _SPEAKERS)
     # Both stay in the object store: 8 bytes a character, 4 a draw.
     cast = _sorted_cast.remote(profiles, profiles.shards())
     draws = _draw.remote(cast, sum(source_rows), n, seed)
@@ -79,11 +79,11 @@ def _pair_all(
     speaker_files = _spill_all(speakers, profiles, characters, partial(_read_profiles, profiles))
     ask = partial(_read_instructions, instructions, offsets, cast, draws)
     asked_files = _spill_all(asked, instructions, rows, ask)
-    joined = numbers(partitions).map(
-        partial(_join, asked, asked_files, speakers, speaker_files, table, shard_rows_for(rows)), num_cpus=0.5
+    joined = range_dataset(partitions).map(
+        partial(_join, asked, asked_files, speakers, speaker_files, table, rows_per_shard(rows)), num_cpus=0.5
     )
     counts = Counts()
-    for row in rows_of(joined):
+    for row in iter_rows(joined):
         part = Counts(ok=row["rows"])
         counts += part
         progress.advance(part)
@@ -92,14 +92,14 @@ def _pair_all(
     return counts
 
 
-def _spill_all(exchange: Exchange, table: Table, rows: int, read: Callable[[str], pa.Table]) -> list[str]:
+def _spill_all(exchange: FileShuffle, table: Table, rows: int, read: Callable[[str], pa.Table]) -> list[str]:
     """Spill so many rows of a table's shards, a run of shards a task."""
     runs = runs_of(table.shards(), rows)
-    work = numbers(len(runs))
+    work = range_dataset(len(runs))
     spilled = work.flat_map(
         lambda row: [{"file": name} for name in exchange.spill_shards(runs[row["id"]], read, _keys)], num_cpus=0.5
     )
-    return sorted(row["file"] for row in rows_of(spilled))
+    return sorted(row["file"] for row in iter_rows(spilled))
 
 
 @ray.remote(num_cpus=0.5)
@@ -137,9 +137,9 @@ def _read_instructions(instructions: Table, offsets: list[int], cast: Any, draws
 
 
 def _join(
-    asked: Exchange,
+    asked: FileShuffle,
     asked_files: list[str],
-    speakers: Exchange,
+    speakers: FileShuffle,
     speaker_files: list[str],
     table: Table,
     shard_rows: int,

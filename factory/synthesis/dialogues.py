@@ -8,10 +8,10 @@ import json
 from dataclasses import dataclass
 
 from factory.config import Strategy
-from factory.inference.json_reply import object_in
+from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Dialogue, Message, Reject, Request, content_id
-from factory.storage.tables import Row, messages_of
+from factory.storage.tables import Row, to_messages
 from factory.text.normalize import is_text
 
 SHORTEST_BOUND = 512
@@ -31,7 +31,7 @@ class Style:
 
 def render_dialogue(style: Style, row: Row) -> Request | Reject:
     """Ask for the replies of an assignment (a row of the table `assignments`)."""
-    messages = messages_of(row)
+    messages = to_messages(row)
     about = {"persona": row["persona"], "profile": row["profile"]}
     if style.strategy == "generate":
         first, *later = (m.content for m in messages if m.role == "user")
@@ -69,7 +69,7 @@ def _replies_schema(references: list[str]) -> str:
 
 def parse_dialogue(style: Style, row: Row, completion: Completion) -> Dialogue | Reject:
     """Put the replies between the user turns, or say why that cannot be."""
-    users = [m.content for m in messages_of(row) if m.role == "user"]
+    users = [m.content for m in to_messages(row) if m.role == "user"]
     replies = _replies(style, completion, len(users))
     if isinstance(replies, Reject):
         return replies
@@ -92,9 +92,9 @@ def _replies(style: Style, completion: Completion, turns: int) -> list[str] | Re
     if style.strategy == "generate":
         return list(completion.replies)
     (reply,) = completion.replies
-    replies = (object_in(reply) or {}).get("replies")
+    replies = (extract_json_object(reply) or {}).get("replies")
     if not isinstance(replies, list) or not all(isinstance(text, str) for text in replies):
-        return Reject("unparsable", reply)
+        return Reject("invalid_reply", reply)
     if len(replies) != turns:
         return Reject("wrong_turns", f"{len(replies)} replies for {turns} turns: {reply}")
     return replies

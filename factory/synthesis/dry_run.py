@@ -11,7 +11,7 @@ from factory.inference.prompts import load_prompt
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas, show_previews
-from factory.synthesis.steps import check_cast, dialogues_table, instruction_files, persona_files
+from factory.synthesis.steps import check_enough_characters, dialogues_table, instruction_files, persona_files
 
 CHARACTERS_A_TOKEN = 4
 PROFILE_CHARACTERS = 1700
@@ -49,10 +49,10 @@ def plan(config: RunConfig, progress: Progress) -> None:
     notes: list[str] = []
     _check_prompts(config)
     file_io.check_writable(config.output)
-    model = model_told(config, notes)
+    model = find_model(config, notes)
     personas = preview_personas(config, notes)
     if personas and personas.whole:
-        check_cast(config, personas.accepted, "distinct personas")
+        check_enough_characters(config, personas.accepted, "distinct personas")
     corpora = [preview_instructions(config, index, notes) for index in range(len(config.instructions))]
     show_previews(config, personas, corpora, progress)
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -83,7 +83,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         progress.say(f"Not checked from here: {note}")
 
 
-def model_told(config: RunConfig, notes: list[str]) -> str:
+def find_model(config: RunConfig, notes: list[str]) -> str:
     """The engine's model in words; what could not be reached is added to the notes.
 
     Raises:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from factory.records import Counts, Reject, content_id, key_of
+from factory.records import Counts, Reject, content_id, int_key
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import numbers, rows_of
+from factory.runtime.ray_session import iter_rows, range_dataset
 from factory.storage import file_io
-from factory.storage.shuffle import BYTES_A_SPILL, ROWS_A_SPILL, Exchange, partitions_for
-from factory.storage.tables import REJECTED, Table, accepted, count, rejected, shard_rows_for
+from factory.storage.shuffle import BYTES_PER_SPILL, ROWS_PER_SPILL, FileShuffle, partitions_for
+from factory.storage.tables import REJECTED, Table, count_rows, ok_row, rejected_row, rows_per_shard
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.input_files import read_rows, tasks_of
 from factory.synthesis.input_formats import RawRow
@@ -62,7 +62,7 @@ def take_in(
     """
     stats = [asdict(file) for file in files]
     decided = {**settings, "files": stats, "limit": limit}
-    exchange = Exchange(
+    exchange = FileShuffle(
         file_io.join(table.output, "_scratch", table.name.replace("/", "-")),
         partitions_for(
             sum(s["size"] * (COMPRESSION if s["path"].endswith((".gz", ".zst", ".parquet")) else 1) for s in stats)
@@ -75,7 +75,7 @@ def take_in(
         spills, source_rows = _spill_all(intake, files, limit, exchange, progress)
         rows = sum(spill["rows"] for spill in spills)
         counts, digest = _settle_all(
-            intake, exchange, [s["file"] for s in spills], table, shard_rows_for(rows), progress
+            intake, exchange, [s["file"] for s in spills], table, rows_per_shard(rows), progress
         )
         table.check_complete(counts, rows)
         exchange.delete()
@@ -85,13 +85,13 @@ def take_in(
 
 
 def _spill_all(
-    intake: Intake, files: Sequence[SourceFile], limit: int | None, exchange: Exchange, progress: Progress
+    intake: Intake, files: Sequence[SourceFile], limit: int | None, exchange: FileShuffle, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[int]]:
     tasks = tasks_of(files, limit)
-    work = numbers(len(tasks))
+    work = range_dataset(len(tasks))
     spilled = work.flat_map(lambda row: _spill(intake, tasks[row["id"]], limit, exchange), num_cpus=0.5)
     spills, source_rows = [], [0] * len(files)
-    for spill in rows_of(spilled):
+    for spill in iter_rows(spilled):
         spills.append(spill)
         for source, rows in zip(spill["sources"], spill["source_rows"], strict=True):
             source_rows[source] = max(source_rows[source], rows)
@@ -99,7 +99,7 @@ def _spill_all(
 
 
 def _spill(
-    intake: Intake, files: Sequence[tuple[int, SourceFile]], limit: int | None, exchange: Exchange
+    intake: Intake, files: Sequence[tuple[int, SourceFile]], limit: int | None, exchange: FileShuffle
 ) -> list[dict[str, Any]]:
     def rows() -> Iterator[tuple[int, RawRow]]:
         for source, file in files:
@@ -110,7 +110,7 @@ def _spill(
     return list(iter(lambda: _spill_some(intake, read, exchange), {}))
 
 
-def _spill_some(intake: Intake, read: Iterator[tuple[int, RawRow]], exchange: Exchange) -> dict[str, Any]:
+def _spill_some(intake: Intake, read: Iterator[tuple[int, RawRow]], exchange: FileShuffle) -> dict[str, Any]:
     """Write the next rows, as many as one file should hold, and return what was written; {} at the end."""
     made: list[dict[str, Any]] = []
     keys: list[int] = []
@@ -122,7 +122,7 @@ def _spill_some(intake: Intake, read: Iterator[tuple[int, RawRow]], exchange: Ex
         made.append(row)
         ends[source] = raw.row + 1
         size += _size(row)
-        if len(made) == ROWS_A_SPILL or size >= BYTES_A_SPILL:
+        if len(made) == ROWS_PER_SPILL or size >= BYTES_PER_SPILL:
             break
     if not made:
         return {}
@@ -146,8 +146,8 @@ def _row(intake: Intake, source: int, raw: RawRow) -> tuple[int, dict[str, Any]]
     made = read_row(intake, source, raw)
     if isinstance(made, Reject):
         # Rejects are spread by their place, or a million of them would meet in one partition.
-        return key_of(content_id(str(source), str(raw.row))), rejected(made, place)
-    return key_of(getattr(made, intake.id_column)), accepted(made) | place
+        return int_key(content_id(str(source), str(raw.row))), rejected_row(made, place)
+    return int_key(getattr(made, intake.id_column)), ok_row(made) | place
 
 
 def read_row(intake: Intake, source: int, raw: RawRow) -> Any | Reject:
@@ -161,16 +161,16 @@ def read_row(intake: Intake, source: int, raw: RawRow) -> Any | Reject:
 
 
 def _settle_all(
-    intake: Intake, exchange: Exchange, files: list[str], table: Table, shard_rows: int, progress: Progress
+    intake: Intake, exchange: FileShuffle, files: list[str], table: Table, shard_rows: int, progress: Progress
 ) -> tuple[Counts, str]:
     """Write every partition; the digest is over the accepted rows' ids and places, in order, and their shards.
 
     A refused row more may cut all shards anew, and what is made shard by shard must then start anew too.
     """
-    work = numbers(exchange.partitions)
+    work = range_dataset(exchange.partitions)
     settled = work.map(partial(_settle, intake, exchange, files, table, shard_rows), num_cpus=0.5)
     counts, digests = Counts(), {}
-    for row in rows_of(settled):
+    for row in iter_rows(settled):
         part = Counts(**json.loads(row["counts"]))
         counts += part
         digests[row["partition"]] = row["digest"]
@@ -181,7 +181,7 @@ def _settle_all(
 
 
 def _settle(
-    intake: Intake, exchange: Exchange, files: list[str], table: Table, shard_rows: int, row: dict[str, Any]
+    intake: Intake, exchange: FileShuffle, files: list[str], table: Table, shard_rows: int, row: dict[str, Any]
 ) -> dict[str, Any]:
     partition = row["id"]
     rows = exchange.collect(files, partition)
@@ -193,6 +193,6 @@ def _settle(
     identity = kept.select([intake.id_column, "source", "row"]).to_pydict()
     return {
         "partition": partition,
-        "counts": json.dumps(asdict(count(kept) + count(refused))),
+        "counts": json.dumps(asdict(count_rows(kept) + count_rows(refused))),
         "digest": hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16],
     }

@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from factory.errors import InputError
 from factory.storage import file_io
-from factory.storage.shuffle import BYTES_A_SPILL
+from factory.storage.shuffle import BYTES_PER_SPILL
 from factory.synthesis import opening
 from factory.synthesis.csv_file import csv_rows
 from factory.synthesis.input_formats import RawRow, decoded, line_rows, skip_blanks
@@ -70,7 +70,7 @@ def tasks_of(files: Sequence[SourceFile], limit: int | None) -> list[list[tuple[
     size = 0
     for number, file in enumerate(files):
         size += file.size
-        full = not tasks or (not limit and (size > BYTES_A_SPILL or len(tasks[-1]) == FILES_A_TASK))
+        full = not tasks or (not limit and (size > BYTES_PER_SPILL or len(tasks[-1]) == FILES_A_TASK))
         if full:
             tasks.append([])
             size = file.size

@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from factory.inference.json_reply import object_in
+from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Profile, ProfileFields, Reject, Request
 from factory.storage.tables import Row
@@ -30,12 +30,12 @@ def parse_profile(language: str, row: Row, completion: Completion) -> Profile | 
     """Turn one reply into a profile, or say why it cannot be one."""
     (reply,) = completion.replies
     try:
-        fields = ProfileFields.model_validate(object_in(reply))
+        fields = ProfileFields.model_validate(extract_json_object(reply))
     except ValidationError:
-        return Reject("unparsable", reply)
+        return Reject("invalid_reply", reply)
     items = {name: " ".join(value.split()) for name, value in fields.model_dump().items()}
     if not all(items.values()):
-        return Reject("empty_item", reply)
+        return Reject("empty_field", reply)
     if not all(map(is_text, items.values())):
         return Reject("invalid_text", reply)
     return Profile(

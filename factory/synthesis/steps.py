@@ -1,8 +1,8 @@
 """The steps of synthesis as the job runs them, each from one finished table to the next.
 
-take_personas ──► make_profiles ──┐
+ingest_personas ──► make_profiles ──┐
                                   ├─► assign ──► make_dialogues (a table a strategy)
-take_instructions ────────────────┘
+ingest_instructions ────────────────┘
 """
 
 import itertools
@@ -13,7 +13,7 @@ from typing import Any
 
 from factory.config import Instructions, RunConfig, Strategy
 from factory.errors import ConfigError, InputError
-from factory.inference.generation_step import Engine, Lane, Step, run_lanes
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
 from factory.runtime.progress import Progress
@@ -52,14 +52,14 @@ def dialogues_table(strategy: Strategy, corpus: str) -> str:
     return f"dialogues/{strategy}-{corpus}"
 
 
-def take_personas(config: RunConfig, progress: Progress) -> Table:
+def ingest_personas(config: RunConfig, progress: Progress) -> Table:
     """Files to the table of clean, distinct personas."""
     files = persona_files(config)
     column = config.personas.column
     table = Table(config.output, PERSONAS_TABLE)
     made = take_in(persona_intake(config), files, config.personas.limit, table, {"column": column}, progress)
     check_some(made["ok"], made["rows_in"], made["rejected"], "personas.source")
-    check_cast(config, made["ok"], "distinct personas")
+    check_enough_characters(config, made["ok"], "distinct personas")
     return table
 
 
@@ -80,7 +80,7 @@ def persona_files(config: RunConfig) -> list[SourceFile]:
     return files
 
 
-def take_instructions(config: RunConfig, corpus: Instructions, progress: Progress) -> Table:
+def ingest_instructions(config: RunConfig, corpus: Instructions, progress: Progress) -> Table:
     """Files to the table of one corpus's clean, distinct instructions."""
     files, form = instruction_files(config, corpus)
     table = Table(config.output, instructions_table(corpus.corpus))
@@ -163,16 +163,16 @@ def make_profiles(
     """Every persona to a profile or a reject, in the table of that name."""
     prompt = load_prompt("profile", config.prompts_dir)
     language = config.profiles.language
-    step = Step(
+    step = GenerationStep(
         schema=PROFILES,
         prompt=prompt.ref,
         render=partial(render_profile, prompt, language),
         parse=partial(parse_profile, language),
         ids=_character_id,
     )
-    engine = Engine(config.engine, config.profiles.sampling, config.seed, model)
+    engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
     table = Table(config.output, name)
-    run_lanes([Lane(step, personas, table, {"language": language}, engine)], progress)
+    run_jobs([TableJob(step, personas, table, {"language": language}, engine)], progress)
     return table
 
 
@@ -180,7 +180,7 @@ def _character_id(row: Any) -> dict[str, str]:
     return {"character_id": row["character_id"]}
 
 
-def check_cast(config: RunConfig, characters: int, what: str) -> None:
+def check_enough_characters(config: RunConfig, characters: int, what: str) -> None:
     """Check that there are as many characters as an instruction asks for.
 
     Raises:
@@ -194,13 +194,13 @@ def check_cast(config: RunConfig, characters: int, what: str) -> None:
         )
 
 
-def assign(config: RunConfig, instructions: Table, profiles: Table, progress: Progress) -> Table:
+def assign_instructions(config: RunConfig, instructions: Table, profiles: Table, progress: Progress) -> Table:
     """Every instruction with each of its characters.
 
     Raises:
         ConfigError: there are fewer characters than an instruction asks for.
     """
-    check_cast(config, (profiles.manifest() or {})["ok"], "accepted profiles")
+    check_enough_characters(config, (profiles.manifest() or {})["ok"], "accepted profiles")
     n = config.dialogues.characters_per_instruction
     corpus = instructions.name.removeprefix("instructions/")
     table = Table(config.output, f"assignments/{corpus}")
@@ -210,18 +210,18 @@ def assign(config: RunConfig, instructions: Table, profiles: Table, progress: Pr
 
 def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Table], progress: Progress) -> None:
     """Every assignment to a dialogue or a reject, by each strategy: a table a strategy and corpus."""
-    engine = Engine(config.engine, config.dialogues.sampling, config.seed, model)
+    engine = EngineUse(config.engine, config.dialogues.sampling, config.seed, model)
     lanes = [
         _dialogues(config, engine, strategy, work) for work in assignments for strategy in config.dialogues.strategies
     ]
-    run_lanes(lanes, progress)
+    run_jobs(lanes, progress)
 
 
-def _dialogues(config: RunConfig, engine: Engine, strategy: Strategy, assignments: Table) -> Lane:
+def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table) -> TableJob:
     prompt = load_prompt(f"dialogue-{strategy}", config.prompts_dir)
     system = load_prompt("training-system", config.prompts_dir)
     style = Style(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
-    step = Step(
+    step = GenerationStep(
         schema=DIALOGUES,
         prompt=prompt.ref,
         render=partial(render_dialogue, style),
@@ -229,4 +229,4 @@ def _dialogues(config: RunConfig, engine: Engine, strategy: Strategy, assignment
         ids=partial(dialogue_ids, style),
     )
     table = Table(config.output, dialogues_table(strategy, assignments.name.removeprefix("assignments/")))
-    return Lane(step, assignments, table, {"system": system.ref}, engine)
+    return TableJob(step, assignments, table, {"system": system.ref}, engine)

@@ -29,7 +29,7 @@ _IN_TEXTS = {
 Data = TypeVar("Data")
 
 
-def scrubbed(data: Data) -> Data:
+def redact_urls(data: Data) -> Data:
     """The same texts, or dicts and lists of them, without user and password of URLs and secret values of queries."""
     return _scrubbed(data)  # type: ignore[no-any-return]
 
@@ -48,7 +48,7 @@ def _without_secret(value: re.Match[str]) -> str:
     return f"{value[1]}{value[2]}={HIDDEN}" if _SECRET.search(value[2]) else value[0]
 
 
-def redacted(data: Data) -> Data:
+def redact_secrets(data: Data) -> Data:
     """Return settings without their secrets: texts under a secret's name, and what `scrubbed` leaves out."""
     return _redacted(data, hide=False)  # type: ignore[no-any-return]
 

@@ -13,7 +13,7 @@ from factory.config import Training
 from factory.storage import file_io
 from factory.training import checkpoints
 from factory.training.checkpoints import TAG, Checkpoint
-from factory.training.deepspeed_engine import mend_optimizer
+from factory.training.deepspeed_engine import fix_loaded_optimizer
 
 
 class Stop(Exception):  # noqa: N818
@@ -21,7 +21,7 @@ class Stop(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True)
-class Saver:
+class CheckpointIO:
     """One worker's way to the folder of checkpoints."""
 
     folder: str
@@ -50,14 +50,14 @@ class Saver:
             frozen_stay = self.training.lora is not None
             engine.save_checkpoint(str(staged), tag=TAG, save_latest=False, exclude_frozen_parameters=frozen_stay)
             parts: list[Any] = [None] * self.workers
-            dist.all_gather_object(parts, checkpoints.put(staged / TAG, path))
+            dist.all_gather_object(parts, checkpoints.upload(staged / TAG, path))
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         files = {name: one for part in parts for name, one in part.items()}
         made = Checkpoint(path, step, self.workers, validation_loss, files)
         if self.rank == 0:
-            checkpoints.complete(made)
-            checkpoints.drop_old(self.folder, self.training.keep_checkpoints)
+            checkpoints.write_manifest(made)
+            checkpoints.drop_old(self.folder, self.training.save_total_limit)
         dist.barrier()
         return made
 
@@ -112,13 +112,13 @@ class Saver:
         to_do = "to convert the checkpoint for another number of workers" if convert else "to load the checkpoint"
         self._demand(needed, f"{to_do} takes about {needed / 2**30:.1f} GiB")
         if self.local_rank == 0:
-            checkpoints.get(checkpoint, staged)
+            checkpoints.download(checkpoint, staged)
             if convert:
                 checkpoints.for_other_workers(staged)
         dist.barrier()
         loaded, _ = engine.load_checkpoint(str(staged), tag=TAG, load_module_strict=self.training.lora is None)
         assert loaded, f"{checkpoint.path} was not loaded"
-        mend_optimizer(engine)
+        fix_loaded_optimizer(engine)
         dist.barrier()
         if self.local_rank == 0:
             shutil.rmtree(staged)

@@ -49,7 +49,7 @@ def path_of(folder: str, step: int) -> str:
     return file_io.join(folder, f"step-{step:08}")
 
 
-def whole_checkpoints(folder: str) -> list[Checkpoint]:
+def complete_checkpoints(folder: str) -> list[Checkpoint]:
     """The checkpoints whose files are all there in their sizes, newest first."""
     return list(_whole(folder))
 
@@ -133,7 +133,7 @@ def staging(folder: str) -> Path:
     return cache_folder() / f"checkpoints-{os.getuid()}-{content_id(folder)}"
 
 
-def put(staged: Path, path: str) -> dict[str, tuple[int, str]]:
+def upload(staged: Path, path: str) -> dict[str, tuple[int, str]]:
     """Move what one worker's engine wrote into the checkpoint's folder, and say what it was."""
     files = {}
     for file in sorted(staged.iterdir()):
@@ -143,7 +143,7 @@ def put(staged: Path, path: str) -> dict[str, tuple[int, str]]:
     return files
 
 
-def complete(checkpoint: Checkpoint) -> None:
+def write_manifest(checkpoint: Checkpoint) -> None:
     """Write the manifest: from now on the checkpoint counts."""
     file_io.write_bytes(file_io.join(checkpoint.path, MANIFEST), _document(checkpoint))
 
@@ -154,7 +154,7 @@ def _document(checkpoint: Checkpoint) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def get(checkpoint: Checkpoint, folder: Path) -> None:
+def download(checkpoint: Checkpoint, folder: Path) -> None:
     """Bring a checkpoint to this machine."""
     (folder / TAG).mkdir(parents=True)
     for name in checkpoint.files:
@@ -199,7 +199,7 @@ def for_other_workers(folder: Path) -> None:
 
 def drop_old(folder: str, keep: int) -> None:
     """Delete all but the newest few and the one with the lowest validation loss."""
-    there = whole_checkpoints(folder)
+    there = complete_checkpoints(folder)
     if len(there) <= keep:
         return
     losses = [(one.validation_loss, one.step) for one in there if one.validation_loss is not None]

@@ -6,15 +6,15 @@ from typing import Any
 
 import ray.data
 
-from factory.runtime.ray_session import numbers
+from factory.runtime.ray_session import range_dataset
 from factory.storage.tables import Table
 from factory.training import checkpoints
-from factory.training.data_order import Order, Visit
+from factory.training.data_order import SampleOrder, ShardVisit
 from factory.training.pack_step import Packed
 
 
 def worker_datasets(
-    train: Packed, order: Order, workers: int, folder: str
+    train: Packed, order: SampleOrder, workers: int, folder: str
 ) -> dict[str, ray.data.Dataset | Callable[[], ray.data.Dataset]]:
     """A dataset a worker, by name; Ray Train makes them anew for each group of workers that it starts.
 
@@ -30,7 +30,7 @@ def name_of(rank: int) -> str:
 
 
 def _dataset(
-    table: Table, shards: dict[str, int], order: Order, rank: int, workers: int, folder: str
+    table: Table, shards: dict[str, int], order: SampleOrder, rank: int, workers: int, folder: str
 ) -> ray.data.Dataset:
     found = checkpoints.newest(folder)
     first_step = found.step if found else 0
@@ -40,11 +40,11 @@ def _dataset(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     read = partial(_read, table, names, order, rank, workers, first_step)
-    return numbers(len(visits), num_cpus=0.1).flat_map(lambda row: read(visits[row["id"]]), num_cpus=0.1)
+    return range_dataset(len(visits), num_cpus=0.1).flat_map(lambda row: read(visits[row["id"]]), num_cpus=0.1)
 
 
 def _read(
-    table: Table, names: list[str], order: Order, rank: int, workers: int, first_step: int, visit: Visit
+    table: Table, names: list[str], order: SampleOrder, rank: int, workers: int, first_step: int, visit: ShardVisit
 ) -> list[dict[str, Any]]:
     rows = table.read(names[visit.shard])
     places = list(order.places(visit, rank, workers, first_step))

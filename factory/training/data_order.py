@@ -13,7 +13,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Visit:
+class ShardVisit:
     """One shard in one epoch: its sequences take the places from `start` on."""
 
     shard: int
@@ -22,7 +22,7 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Order:
+class SampleOrder:
     """The line of sequences.
 
     `rows` has the number of sequences of each shard; `batch` is the global batch size.
@@ -43,15 +43,15 @@ class Order:
         """Optimizer steps; the last one may have a smaller batch."""
         return -(-self.sequences // self.batch)
 
-    def visits(self) -> Iterator[Visit]:
+    def visits(self) -> Iterator[ShardVisit]:
         """The shards in the order in which they are read."""
         start = 0
         for epoch in range(self.epochs):
             for shard in np.random.default_rng([self.seed, epoch]).permutation(len(self.rows)).tolist():
-                yield Visit(shard, epoch, start)
+                yield ShardVisit(shard, epoch, start)
                 start += self.rows[shard]
 
-    def places(self, visit: Visit, rank: int, workers: int, first_step: int) -> Iterator[tuple[int, int]]:
+    def places(self, visit: ShardVisit, rank: int, workers: int, first_step: int) -> Iterator[tuple[int, int]]:
         """What a worker reads of a shard from some step on: place in the line, row of the shard."""
         rows = self.rows[visit.shard]
         shuffled = np.random.default_rng([self.seed, visit.epoch, visit.shard]).permutation(rows)

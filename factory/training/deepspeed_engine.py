@@ -94,7 +94,7 @@ def use_cores(local_workers: int) -> None:
     torch.set_num_threads(cores)
 
 
-def mend_optimizer(engine: Any) -> None:
+def fix_loaded_optimizer(engine: Any) -> None:
     """Bring the optimizer of an engine that loaded a checkpoint into the form that its steps want.
 
     What DeepSpeed loads of a universal checkpoint has the settings that were saved, and no others;

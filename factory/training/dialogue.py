@@ -11,7 +11,7 @@ from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer, NoTemplateError
 from factory.inference.model_check import check_folder
 from factory.records import Message, Reject
-from factory.storage.tables import Row, messages_of
+from factory.storage.tables import Row, to_messages
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Chat templates by family, for Base models, which have none of their own."""
@@ -84,20 +84,20 @@ def _check_files(training: Training) -> None:
 
 
 def tokenize(
-    tokenizer: ChatTokenizer, row: Row, max_tokens: int, too_long: Literal["cut", "reject"]
+    tokenizer: ChatTokenizer, row: Row, max_tokens: int, overlong: Literal["truncate", "reject"]
 ) -> TokenizedDialogue | Reject:
     """Tokenise one dialogue, cut at the end of a turn where it is too long.
 
     Raises:
         ModelError: none of its tokens would be learned.
     """
-    encoded = tokenizer.encode_dialogue(messages_of(row))
+    encoded = tokenizer.encode_dialogue(to_messages(row))
     if not any(encoded.mask):
         raise ModelError(f"dialogue {row['dialogue_id']}: no token of it would be learned; check its chat template")
     length = len(encoded.ids)
     if length > max_tokens:
         fitting = [end for end in encoded.ends if end <= max_tokens]
-        if too_long == "reject" or not fitting:
+        if overlong == "reject" or not fitting:
             return Reject("too_long", f"{length} tokens, a sequence has {max_tokens}")
         length = fitting[-1]
     return TokenizedDialogue(

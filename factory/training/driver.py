@@ -23,21 +23,21 @@ from factory.errors import FactoryError, Stopped, StorageError, TrainingError
 from factory.inference.model_files import Located
 from factory.records import Counts
 from factory.runtime import metrics, shutdown
-from factory.runtime.capacity import check_fits
+from factory.runtime.capacity import check_capacity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import on_gpu
 from factory.storage import file_io
-from factory.storage.manifest import manifest_of
-from factory.storage.tables import Table, fingerprint_of
+from factory.storage.manifest import build_manifest
+from factory.storage.tables import Table, compute_fingerprint
 from factory.training import checkpoints
 from factory.training.data import worker_datasets
-from factory.training.data_order import Order
+from factory.training.data_order import SampleOrder
 from factory.training.export import finished_fingerprint, set_aside
-from factory.training.metrics_log import History
-from factory.training.model import settled
+from factory.training.metrics_log import MetricsLog
+from factory.training.model import resolve_precision
 from factory.training.model_card import card_of, origin_of
 from factory.training.pack_step import Packed, pack_split
-from factory.training.validation_gain import Gain, gain, in_both
+from factory.training.validation_gain import LossChange, in_both, loss_change
 from factory.training.worker import Setup, work
 
 CPUS_A_WORKER = 0.5
@@ -45,7 +45,7 @@ CPUS_A_WORKER = 0.5
 WRITE_EVERY_S = 10
 NOT_DECIDING = {
     "num_workers", "pool", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
-    "evaluate_every", "validation_sequences", "checkpoint_every", "keep_checkpoints",
+    "eval_steps", "validation_sequences", "save_steps", "save_total_limit",
 }  # fmt: skip
 """Settings that may change between a run and the one that goes on from its checkpoint."""
 
@@ -58,7 +58,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         FactoryError: the run cannot go on; the same command goes on from the last checkpoint.
     """
     packed, table, fingerprint = open_table(config, model, progress)
-    training = settled(config.training)
+    training = resolve_precision(config.training)
     model_folder = file_io.join(config.output, "model")
     set_aside(config.output, "model", fingerprint, progress.say)
     finished = table.manifest()
@@ -66,15 +66,15 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         progress.done(finished, skipped=True)
         return
     gpu = on_gpu(training.device)
-    check_fits([_bundle(gpu)] * training.num_workers, "training.num_workers", training.pool)
-    order = Order(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
+    check_capacity([_bundle(gpu)] * training.num_workers, "training.num_workers", training.pool)
+    order = SampleOrder(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
     card = card_of(config, model.revision, packed["train"].manifest, packed["validation"].manifest, origin_of(config))
     setup = Setup(
         training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
         model_folder, card, fingerprint,
     )  # fmt: skip
     _tell_where(table, progress)
-    board = Board(History(table.path), progress, order.steps)
+    board = Board(MetricsLog(table.path), progress, order.steps)
     progress.begin(["training"], order.steps, "steps")
     try:
         _fit(setup, board)
@@ -86,7 +86,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
 
 def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[dict[str, Packed], Table, str]:
     """Pack what is curated and begin the table of checkpoints; returns both, and the fingerprint of the training."""
-    training = settled(config.training)
+    training = resolve_precision(config.training)
     packed = {split: pack_split(config, model, split, progress) for split in ("train", "validation")}
     table = Table(config.output, "checkpoints")
     decided = {
@@ -95,7 +95,7 @@ def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[d
         "packed": [(one.manifest["fingerprint"], one.manifest["finished"]) for one in packed.values()],
         **{name: value for name, value in training.model_dump().items() if name not in NOT_DECIDING},
     }
-    fingerprint = fingerprint_of(decided)
+    fingerprint = compute_fingerprint(decided)
     table.begin(fingerprint, decided, progress.say)
     return packed, table, fingerprint
 
@@ -128,7 +128,7 @@ def _changed_files(checkpoint: checkpoints.Checkpoint) -> list[str]:
 class Board:
     """Takes in what the workers tell."""
 
-    history: History
+    history: MetricsLog
     progress: Progress
     steps: int
     kind: dict[str, Any] = field(default_factory=dict)
@@ -193,14 +193,17 @@ class Board:
 
 
 def _fit(setup: Setup, board: Board) -> None:
-    # Beside the driver: on a node that is lost it would take every later group of workers with it.
+    # JoinedTable the driver: on a node that is lost it would take every later group of workers with it.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     events = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     ended = threading.Event()
     listener = threading.Thread(target=board.listen, args=(events, ended), daemon=True)
     listener.start()
     workers = setup.training.num_workers
-    with shutdown.gate(setup.checkpoints) as gate, tempfile.TemporaryDirectory(prefix="character-factory-") as scratch:
+    with (
+        shutdown.stop_flag(setup.checkpoints) as gate,
+        tempfile.TemporaryDirectory(prefix="character-factory-") as scratch,
+    ):
         trainer = TorchTrainer(
             work,
             train_loop_config={"setup": setup, "events": events, "gate": gate},
@@ -265,7 +268,7 @@ def _finish(table: Table, model: Located, setup: Setup, board: Board, progress: 
     dialogues = Counts(ok=setup.train.manifest["ok"])
     steps = board.history.rows("step")
     last = steps[-1] if steps else {"loss": float("nan")}
-    manifest = manifest_of(
+    manifest = build_manifest(
         table.name,
         dialogues.rows,
         dialogues,
@@ -284,7 +287,7 @@ def _finish(table: Table, model: Located, setup: Setup, board: Board, progress: 
     progress.say(_told_gain(result))
 
 
-def _gain(table: Table, setup: Setup) -> Gain | None:
+def _gain(table: Table, setup: Setup) -> LossChange | None:
     validations = Table(table.path, "validation")
     names = [f"step-{step:08}" for step in (0, setup.order.steps)]
     if not {*names} <= {*validations.shards()}:  # one that could not be read was dropped
@@ -293,10 +296,10 @@ def _gain(table: Table, setup: Setup) -> Gain | None:
     if not both.num_rows:
         return None
     before, after, tokens = (both[name].to_numpy() for name in ("loss", "loss_after", "tokens"))
-    return gain(before, after, tokens, setup.seed)
+    return loss_change(before, after, tokens, setup.seed)
 
 
-def _told_gain(found: Gain | None) -> str:
+def _told_gain(found: LossChange | None) -> str:
     if found is None:
         return "No gain is told: the validations before and after training have no dialogue in common"
     return (

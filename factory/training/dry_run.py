@@ -90,9 +90,11 @@ def plan(config: RunConfig, progress: Progress) -> None:
     Raises:
         UserError: what a run would stop at.
     """
-    from factory.training.model import settled  # torch takes seconds to import, and a check of a config needs none
+    from factory.training.model import (
+        resolve_precision,  # torch takes seconds to import, and a check of a config needs none
+    )
 
-    training, notes = settled(config.training), []
+    training, notes = resolve_precision(config.training), []
     file_io.check_writable(config.output)
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("split", "dialogues", "tokens, about", "sequences, about", "steps, about"):

@@ -131,9 +131,9 @@ def set_aside(output: str, name: str, fingerprint: str, say: Callable[[str], obj
     if before == fingerprint:
         return
     if before or _is_anothers(folder):
-        place = archive.set_aside(output, name, before or archive.UNKNOWN, MANIFEST)
+        place = archive.archive_folder(output, name, before or archive.UNKNOWN, MANIFEST)
         say(f"{name}: was not trained with these settings; it is in {place}")
-    kept = archive.kept(output, name, fingerprint, MANIFEST)
+    kept = archive.archived_folders(output, name, fingerprint, MANIFEST)
     whole = [one for one in kept if finished_fingerprint(file_io.join(output, one)) == fingerprint]
     if whole:
         file_io.delete_folder(folder)  # half of one that a kill left

@@ -26,7 +26,7 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-class History:
+class MetricsLog:
     """The metrics of all steps, those of earlier runs of the same table included.
 
     A few hundred bytes a step live in memory. A step that is done again after a kill takes the

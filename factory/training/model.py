@@ -14,7 +14,7 @@ from factory.training.packing import position_ids, targets
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def settled(training: Training) -> Training:
+def resolve_precision(training: Training) -> Training:
     """The settings with the precision that `auto` means on this machine."""
     if training.precision != "auto":
         return training

@@ -16,19 +16,19 @@ import pyarrow.compute as pc
 from factory.config import RunConfig, Training
 from factory.errors import InputError
 from factory.inference.model_files import Located
-from factory.records import Counts, Reject, content_id, key_of
+from factory.records import Counts, Reject, content_id, int_key
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import each, numbers, rows_of
+from factory.runtime.ray_session import dataset_of, iter_rows, range_dataset
 from factory.storage import file_io
-from factory.storage.shuffle import Exchange, partitions_for
-from factory.storage.tables import COMMON_COLUMNS, REJECTED, Table, count, rejected
+from factory.storage.shuffle import FileShuffle, partitions_for
+from factory.storage.tables import COMMON_COLUMNS, REJECTED, Table, count_rows, rejected_row
 from factory.training.dialogue import tokenize, tokenizer_for
 from factory.training.packing import pack
 
 VALIDATION = "curated/validation"
-BYTES_A_DIALOGUE = 4096
+BYTES_PER_DIALOGUE = 4096
 """About what a tokenised dialogue takes, to choose how many partitions there are."""
 
 _TOKENIZED = pa.schema(
@@ -78,7 +78,7 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
         "model": [model.ref, model.revision],
         "chat_template": training.chat_template,
         "sequence_length": training.sequence_length,
-        "too_long": training.too_long,
+        "overlong": training.overlong,
     }
 
     def work() -> Built:
@@ -126,19 +126,19 @@ def _pack_all(
     source: Table, table: Table, training: Training, model: Located, rows: int, progress: Progress
 ) -> tuple[Counts, dict[str, int], dict[str, int]]:
     folder = file_io.join(table.output, "_scratch", table.name.replace("/", "-"))
-    exchange = Exchange(folder, partitions_for(rows * BYTES_A_DIALOGUE), _TOKENIZED)
+    exchange = FileShuffle(folder, partitions_for(rows * BYTES_PER_DIALOGUE), _TOKENIZED)
     exchange.delete()
     names = source.shards()
-    tokenized = each([{"shard": name} for name in names]).map(
+    tokenized = dataset_of([{"shard": name} for name in names]).map(
         lambda row: _tokenize_shard(source, row["shard"], training, model, exchange), num_cpus=0.5
     )
-    files = sorted(row["file"] for row in rows_of(tokenized))
-    packed = numbers(exchange.partitions).map(
+    files = sorted(row["file"] for row in iter_rows(tokenized))
+    packed = range_dataset(exchange.partitions).map(
         partial(_pack_partition, exchange, files, table, training.sequence_length), num_cpus=0.5
     )
     counts, shards = Counts(), {}
     tokens = {"tokens": 0, "learned_tokens": 0, "cut_dialogues": 0}
-    for row in rows_of(packed):
+    for row in iter_rows(packed):
         made = Counts(ok=row["ok"], rejected={"too_long": row["too_long"]} if row["too_long"] else {})
         counts += made
         progress.advance(made)
@@ -151,24 +151,24 @@ def _pack_all(
 
 
 def _tokenize_shard(
-    source: Table, shard: str, training: Training, model: Located, exchange: Exchange
+    source: Table, shard: str, training: Training, model: Located, exchange: FileShuffle
 ) -> dict[str, Any]:
     tokenizer = tokenizer_for(model.pinned, training.chat_template)
     curated = source.read(shard, ["dialogue_id", "messages", "status"])
     rows = []
     for row in curated.filter(pc.equal(curated["status"], "ok")).to_pylist():
-        made = tokenize(tokenizer, row, training.sequence_length, training.too_long)
+        made = tokenize(tokenizer, row, training.sequence_length, training.overlong)
         if isinstance(made, Reject):
-            rows.append(rejected(made, {"dialogue_id": row["dialogue_id"]}))
+            rows.append(rejected_row(made, {"dialogue_id": row["dialogue_id"]}))
         else:
             rows.append({name: getattr(made, name) for name in made.__slots__} | {"status": "ok"})
     # Dealt by a hash of the id, not by the id: shards of the curated table are cut by ids too.
-    keys = np.array([key_of(content_id("packed", row["dialogue_id"])) for row in rows], np.int64)
+    keys = np.array([int_key(content_id("packed", row["dialogue_id"])) for row in rows], np.int64)
     return {"file": exchange.spill(pa.Table.from_pylist(rows, schema=_TOKENIZED), keys)}
 
 
 def _pack_partition(
-    exchange: Exchange, files: list[str], table: Table, size: int, row: dict[str, Any]
+    exchange: FileShuffle, files: list[str], table: Table, size: int, row: dict[str, Any]
 ) -> dict[str, Any]:
     rows = exchange.collect(files, row["id"]).sort_by("dialogue_id")
     good, refused = (rows.filter(test(rows["status"], "ok")).combine_chunks() for test in (pc.equal, pc.not_equal))
@@ -183,7 +183,7 @@ def _pack_partition(
         "shard": name,
         "sequences": len(sequences),
         "ok": good.num_rows,
-        "too_long": count(refused).rows,
+        "too_long": count_rows(refused).rows,
         "tokens": sum(lengths),
         "learned_tokens": pc.sum(pc.list_flatten(good["loss_mask"])).as_py() or 0,
         "cut_dialogues": pc.sum(good["cut"]).as_py() or 0,

@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from factory.runtime.shutdown import Gate
+from factory.runtime.shutdown import StopFlag
 
 LOOK_EVERY_S = 5
 """Ray Train looks for nodes that are to be taken away as often."""
 
 
 @dataclass
-class Wishes:
+class StopSignal:
     """Heard by rank 0, and agreed on by a sum, so that no worker does what another does not."""
 
-    gate: Gate
+    gate: StopFlag
     rank: int
     sum: Callable[[Sequence[float]], list[float]]
     """Adds up each number over all workers."""

@@ -11,7 +11,7 @@ RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
-class Gain:
+class LossChange:
     """Change of the loss a learned token, after minus before, with a 95 % interval over dialogues.
 
     It is significant where the whole interval lies below 0.
@@ -40,7 +40,7 @@ def in_both(before: pa.Table, after: pa.Table) -> pa.Table:
     return both.sort_by("dialogue_id")
 
 
-def gain(before: Sequence[float], after: Sequence[float], tokens: Sequence[int], seed: int) -> Gain:
+def loss_change(before: Sequence[float], after: Sequence[float], tokens: Sequence[int], seed: int) -> LossChange:
     """Compare the losses of the same dialogues before and after training.
 
     Args:
@@ -68,6 +68,6 @@ def gain(before: Sequence[float], after: Sequence[float], tokens: Sequence[int],
         ).confidence_interval
         low, high = float(interval.low), float(interval.high)
     total = weights.sum()
-    return Gain(
+    return LossChange(
         float(old.sum() / total), float(new.sum() / total), float(change(new - old, weights)), low, high, len(old)
     )

@@ -13,17 +13,17 @@ import torch.distributed as dist
 
 from factory.config import Training
 from factory.inference import model_files
-from factory.runtime.shutdown import Gate
+from factory.runtime.shutdown import StopFlag
 from factory.storage.tables import Table
 from factory.training import checkpoints, data
-from factory.training.checkpoint_io import Saver, Stop
-from factory.training.data_order import Order
+from factory.training.checkpoint_io import CheckpointIO, Stop
+from factory.training.data_order import SampleOrder
 from factory.training.deepspeed_engine import consolidated_weights, join_workers, learning_rate, make_engine, use_cores
 from factory.training.export import export_model
 from factory.training.metrics_log import keep_part
 from factory.training.model import FILLER, PackedLoss, batch_of, load_model
 from factory.training.pack_step import Packed
-from factory.training.preemption import Wishes
+from factory.training.preemption import StopSignal
 
 VALIDATION = pa.schema(
     [pa.field("dialogue_id", pa.string()), pa.field("loss", pa.float64()), pa.field("tokens", pa.int64())]
@@ -43,7 +43,7 @@ class Setup:
     checkpoints: str
     train: Packed
     validation: Packed
-    order: Order
+    order: SampleOrder
     model_folder: str
     card: str
     """The text of the exported model's README."""
@@ -62,7 +62,7 @@ def work(config: dict[str, Any]) -> None:
 class Worker:
     """One rank of the group."""
 
-    def __init__(self, setup: Setup, events: Any, gate: Gate) -> None:
+    def __init__(self, setup: Setup, events: Any, gate: StopFlag) -> None:
         import ray.train.torch
 
         self.setup, self.events = setup, events
@@ -70,13 +70,13 @@ class Worker:
         self.training, self.order = setup.training, setup.order
         context = ray.train.get_context()
         self.rank, self.workers = context.get_world_rank(), context.get_world_size()
-        self.wishes = Wishes(gate, self.rank, self._sum)
+        self.wishes = StopSignal(gate, self.rank, self._sum)
         use_cores(context.get_local_world_size())
         join_workers(setup.on_gpu)
         self.device = ray.train.torch.get_device() if setup.on_gpu else torch.device("cpu")
         if setup.on_gpu:
             torch.cuda.set_device(self.device)
-        self.saver = Saver(
+        self.saver = CheckpointIO(
             setup.checkpoints, self.training, self.rank, self.workers, context.get_local_rank(),
             context.get_local_world_size(),
         )  # fmt: skip
@@ -111,9 +111,9 @@ class Worker:
                 return
             self._step(step, rows)
             done = step + 1
-            if done == self.order.steps or done % self.training.checkpoint_every == 0:
+            if done == self.order.steps or done % self.training.save_steps == 0:
                 self._save(done, self._validate(done))
-            elif done % self.training.evaluate_every == 0:
+            elif done % self.training.eval_steps == 0:
                 self._validate(done)
         weights = consolidated_weights(self.engine, trained_only=self.training.lora is not None)
         if weights is not None:

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from factory.inference.prompts import load_prompt
 from factory.records import Assignment, Counts, Dialogue, Message, Profile, content_id
-from factory.storage.manifest import Timing, manifest_of
-from factory.storage.tables import ASSIGNMENTS, DIALOGUES, PROFILES, Table, accepted, shard_rows_for
+from factory.storage.manifest import Timing, build_manifest
+from factory.storage.tables import ASSIGNMENTS, DIALOGUES, PROFILES, Table, ok_row, rows_per_shard
 from factory.text.ngrams import words
 from tests.benchmarks.scale import PROFILE, run_job
 
@@ -45,14 +45,14 @@ def write_tables(output: str, rows: int) -> None:
     finish(tables["assignments/bread"], rows)
     tables["dialogues/generate-bread"].begin("dialogues", {"work": "assignments/bread"})
     finish(tables["dialogues/generate-bread"], rows)
-    size = -(-shard_rows_for(rows) // EACH) * EACH
+    size = -(-rows_per_shard(rows) // EACH) * EACH
     for start in range(0, rows, size):
         profiles, assignments, made = zip(*dialogues(start, min(rows, start + size)), strict=True)
         shard = f"{start:09}"
-        tables["profiles"].write(shard, map(accepted, profiles[::EACH]), PROFILES)
-        work = [{name: value for name, value in accepted(a).items() if name in ASSIGNMENTS.names} for a in assignments]
+        tables["profiles"].write(shard, map(ok_row, profiles[::EACH]), PROFILES)
+        work = [{name: value for name, value in ok_row(a).items() if name in ASSIGNMENTS.names} for a in assignments]
         tables["assignments/bread"].write_arrow(shard, pa.Table.from_pylist(work, schema=ASSIGNMENTS))
-        tables["dialogues/generate-bread"].write(shard, map(accepted, made), DIALOGUES)
+        tables["dialogues/generate-bread"].write(shard, map(ok_row, made), DIALOGUES)
 
 
 def dialogues(start: int, end: int) -> Iterator[tuple[Profile, Assignment, Dialogue]]:
@@ -73,7 +73,7 @@ def dialogues(start: int, end: int) -> Iterator[tuple[Profile, Assignment, Dialo
 def finish(table: Table, rows: int) -> None:
     """Write a manifest."""
     counts = Counts(ok=rows)
-    table.finish(manifest_of(table.name, rows, counts, Timing(datetime.now(UTC), 1, counts), table.name))
+    table.finish(build_manifest(table.name, rows, counts, Timing(datetime.now(UTC), 1, counts), table.name))
 
 
 def run(rows: int) -> dict[str, float]:

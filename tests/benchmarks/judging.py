@@ -1,4 +1,4 @@
-"""Judgements a second through the fleet against bare vLLM, against one call after the other, and by prompt order.
+"""Judgments a second through the fleet against bare vLLM, against one call after the other, and by prompt order.
 
 The prompts are those of the built-in benchmark's questions, with answers and example replies of a
 usual length. Each side runs in a process of its own with the same engine settings, and is measured
@@ -63,13 +63,13 @@ def rows(count: int) -> list[dict]:
 
 def requests(count: int) -> list:
     """What the judge is asked about each of them."""
-    from factory.evaluation.judging import Protocol, render_judgement
+    from factory.evaluation.judging import Protocol, render_judgment
     from factory.evaluation.steps import rubrics_of
     from factory.inference.prompts import load_prompt
     from factory.personagym import open_benchmark
 
     protocol = Protocol("judge", rubrics_of(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
-    return [render_judgement(protocol, row) for row in rows(count)]
+    return [render_judgment(protocol, row) for row in rows(count)]
 
 
 def last_first(request):
@@ -102,16 +102,20 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
 
 def fleet(count: int, in_turn: bool = False) -> float:
     """Calls a second of the judging step, or of one call after the other, through the fleet."""
-    from factory.config import FleetJudge
+    from factory.config import ServedModel
     from factory.evaluation.judges import open_judges
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
-    from factory.serving.fleet import standing
+    from factory.serving.fleet import fleet_for_run
 
-    config = settings(FleetJudge(name="judge", model="embedded", device="cpu", at_once=AT_ONCE, engine_kwargs=ENGINE))
+    config = settings(
+        ServedModel(name="judge", model="embedded", device="cpu", max_concurrency=AT_ONCE, engine_kwargs=ENGINE)
+    )
     os.environ |= ONE_THREAD
-    ray_session.start(local_cpus=4)
-    with standing(config.evaluation.fleet.model_copy(update={"port": 0}), config.evaluation.judges, Progress()) as url:
+    ray_session.start_ray(local_cpus=4)
+    with fleet_for_run(
+        config.evaluation.fleet.model_copy(update={"port": 0}), config.evaluation.judges, Progress()
+    ) as url:
         (judge,) = open_judges(config, url)
         return _speed(config, judge, count, in_turn, key="none")
 
@@ -127,9 +131,9 @@ def endpoint(count: int, in_turn: bool = False) -> float:
     try:
         server.rule(delay_s=VERDICT_S)
         os.environ["BENCHMARK_KEY"] = KEY
-        behind = {"base_url": server.base_url, "api_key_env": "BENCHMARK_KEY", "concurrency": AT_ONCE}
+        behind = {"base_url": server.base_url, "api_key_env": "BENCHMARK_KEY", "max_concurrency": AT_ONCE}
         config = settings(EndpointJudge(kind="openai", name="judge", model="small-chat", **behind))
-        ray_session.start()
+        ray_session.start_ray()
         (judge,) = open_judges(config, "")
         return _speed(config, judge, count, in_turn, key=KEY)
     finally:
@@ -144,16 +148,18 @@ def _speed(config, judge, count: int, in_turn: bool, key: str) -> float:
 
 
 def _judge(config, judge, count: int) -> float:
-    from factory.inference.generation_step import Lane, Step, run_lanes
+    from factory.inference.generation_step import GenerationStep, TableJob, run_jobs
     from factory.runtime.progress import Progress
     from factory.storage.tables import PERSONAS, Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)
-        step = Step(PERSONAS, "bench@1", partial(_request, requests(count)), _parse, _ids, keep_truncated=True)
+        step = GenerationStep(
+            PERSONAS, "bench@1", partial(_request, requests(count)), _parse, _ids, keep_truncated=True
+        )
         table = Table(output, "made")
-        lane = Lane(step, work, table, {}, judge.engine(config.evaluation.judging, 42))
-        run_lanes([lane], Progress())
+        lane = TableJob(step, work, table, {}, judge.engine(config.evaluation.judge_sampling, 42))
+        run_jobs([lane], Progress())
         manifest = table.manifest()
         assert manifest
         assert manifest["ok"] == count, manifest["rejected"]
@@ -223,7 +229,7 @@ def measure(say: Callable[[str], None], count: int = 160, rounds: int = 1) -> di
             if done.returncode:
                 raise SystemExit(done.stderr[-3000:])
             found.append(float(done.stdout.rpartition(RESULT)[2].split()[0]))
-            say(f"  {side}: {found[-1]:.2f} judgements/s")
+            say(f"  {side}: {found[-1]:.2f} judgments/s")
     medians = {side: statistics.median(found) for side, found in speeds.items()}
     return {
         **medians,

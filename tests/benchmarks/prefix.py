@@ -24,10 +24,10 @@ def make_tables(output: str):
     from factory.config import Instructions, Personas, RunConfig, ScriptedEngine
     from factory.records import Profile, content_id
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PROFILES, Table, accepted
+    from factory.storage.tables import PROFILES, Table, ok_row
     from factory.synthesis.assign_step import pair
     from factory.synthesis.profiles import profile_text
-    from factory.synthesis.steps import take_instructions
+    from factory.synthesis.steps import ingest_instructions
 
     profiles = Table(output, "profiles")
     rows = []
@@ -35,7 +35,7 @@ def make_tables(output: str):
         persona = f"A lighthouse keeper, the {number}th of the name, who writes the weather down by hand."
         items = PROFILE | {"name": f"Keeper {number}"}
         profile = Profile(content_id(persona), persona, **items, profile=profile_text(items), language="English")
-        rows.append(accepted(profile))
+        rows.append(ok_row(profile))
     profiles.write("all", rows, PROFILES)
     profiles.finish({"ok": CHARACTERS, "fingerprint": "bench", "finished": ""})
 
@@ -46,7 +46,7 @@ def make_tables(output: str):
             file.write(json.dumps({"messages": [{"role": "user", "content": question}]}) + "\n")
     corpus = Instructions(corpus="storm", source=str(source))
     config = RunConfig(output=output, engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none.jsonl"))
-    instructions = take_instructions(config, corpus, Progress())
+    instructions = ingest_instructions(config, corpus, Progress())
     work = Table(output, "assignments/storm")
     pair(instructions, profiles, work, EACH, 42, Progress())
     return work
@@ -72,7 +72,7 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
     from factory.config import Sampling, VllmEngine
     from factory.inference import model_files
     from factory.inference.chat_template import ChatTokenizer
-    from factory.inference.generation_step import Engine, Lane, Step, run_lanes
+    from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
     from factory.inference.prompts import load_prompt
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
@@ -80,20 +80,20 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
     from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 
     with tempfile.TemporaryDirectory() as output:
-        ray_session.start()
+        ray_session.start_ray()
         work = make_tables(output)
         prompt, system = load_prompt("dialogue-generate"), load_prompt("training-system")
         style = Style("generate", prompt, system, "bench")
         tokenizer = ChatTokenizer(model_files.fetch("embedded"))
         possible, blocks = possible_tokens(work, partial(render_dialogue, style), tokenizer)
         stages = (partial(stage, style) for stage in (render_dialogue, parse_dialogue, dialogue_ids))
-        step = Step(DIALOGUES, prompt.ref, *stages)
+        step = GenerationStep(DIALOGUES, prompt.ref, *stages)
         small = {"max_model_len": 1024, "max_num_seqs": 8, "block_size": BLOCK, "num_gpu_blocks_override": BLOCKS}
         engine = VllmEngine(model="embedded", device="cpu", engine_kwargs=small)
         sampling = Sampling(temperature=0.6, top_p=1.0, max_tokens=24)
         table = Table(output, "dialogues/generate-storm")
-        how = Engine(engine, sampling, 42, model_files.locate("embedded"))
-        run_lanes([Lane(step, work, table, {}, how)], Progress())
+        how = EngineUse(engine, sampling, 42, model_files.locate("embedded"))
+        run_jobs([TableJob(step, work, table, {}, how)], Progress())
         manifest = table.manifest()
         assert manifest
         return {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from factory.storage.tables import DIALOGUES, PROFILES, Table, shard_rows_for
+from factory.storage.tables import DIALOGUES, PROFILES, Table, rows_per_shard
 from tests.benchmarks.scale import run_job
 
 FEW, MANY = 100_000, 1_000_000
@@ -47,7 +47,7 @@ def run(folder: Path, rows: int) -> dict[str, float]:
 
 def write_run(output: str, rows: int) -> None:
     """Profiles and dialogues of about the paper's sizes; a shard of each has the same texts and ids of its own."""
-    draw, size = random.Random(1), shard_rows_for(rows)
+    draw, size = random.Random(1), rows_per_shard(rows)
     profiles, dialogues = (Table(output, name) for name in ("profiles", "dialogues/generate-x"))
     people = pa.Table.from_pylist([_profile(draw) for _ in range(size)], schema=PROFILES)
     spoken = pa.Table.from_pylist([_dialogue(draw) for _ in range(size)], schema=DIALOGUES)

@@ -14,7 +14,7 @@ BENCHMARKS = {
     "scale": (scale.measure, "1,000,000 personas over 100,000; at most 11 and 1.3 are wanted"),
     "prefix": (prefix.measure, "prefix-cache hits of what is possible; 0.9 or more is wanted"),
     "curation": (curation.measure, "100,000 dialogues over 10,000; at most 11 and 1.3 are wanted"),
-    "judging": (judging.measure, "judgements a second through the fleet over bare vLLM's; 0.85 or more is wanted"),
+    "judging": (judging.measure, "judgments a second through the fleet over bare vLLM's; 0.85 or more is wanted"),
     "planner": (planner.measure, "measured time over predicted, three configs; each within 0.25 of 1 is wanted"),
     "report": (report.measure, "1,000,000 rows over 100,000; at most 11, 1.3 and 20 MB are wanted"),
     "training": (training.measure, "tokens a second: our loop over the transformers Trainer, 1.0 or more is wanted"),

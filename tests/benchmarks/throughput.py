@@ -76,22 +76,22 @@ def bare(count: int) -> float:
 
 
 def job(count: int) -> float:
-    """Tokens a second of `run_lanes`, writing a table."""
+    """Tokens a second of `run_jobs`, writing a table."""
     from factory.config import Sampling, VllmEngine
     from factory.inference import model_files
-    from factory.inference.generation_step import Engine, Lane, Step, run_lanes
+    from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
     from factory.storage.tables import PERSONAS, Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)
-        step = Step(PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
+        step = GenerationStep(PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
         engine = VllmEngine(model=MODEL, engine_kwargs=engine_kwargs())
-        ray_session.start()
+        ray_session.start_ray()
         table = Table(output, "made")
-        how = Engine(engine, Sampling(**SAMPLING), 42, model_files.locate(MODEL))
-        run_lanes([Lane(step, work, table, {}, how)], Progress())
+        how = EngineUse(engine, Sampling(**SAMPLING), 42, model_files.locate(MODEL))
+        run_jobs([TableJob(step, work, table, {}, how)], Progress())
         manifest = table.manifest()
         assert manifest
         assert manifest["rows_in"] == count

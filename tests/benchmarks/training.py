@@ -51,7 +51,7 @@ def write_curated(output: str) -> None:
     from factory.inference.prompts import load_prompt
     from factory.records import Dialogue, Message, content_id
     from factory.resources import RESOURCES
-    from factory.storage.tables import DIALOGUES, Table, accepted
+    from factory.storage.tables import DIALOGUES, Table, ok_row
 
     def samples(name: str) -> list[dict]:
         return [json.loads(line) for line in (RESOURCES / "data" / name).read_text().splitlines()]
@@ -64,7 +64,7 @@ def write_curated(output: str) -> None:
         opening = system.render(persona=personas[number % len(personas)], profile=profile)
         said = [*opening, *(Message(m["role"], m["content"]) for m in sample["messages"])]
         rows.append(
-            accepted(Dialogue(content_id(str(number)), "rewrite", "bench", str(number), str(number), tuple(said)))
+            ok_row(Dialogue(content_id(str(number)), "rewrite", "bench", str(number), str(number), tuple(said)))
         )
     for split, part in (("train", rows), ("validation", rows[:4])):
         table = Table(output, f"curated/{split}")
@@ -98,8 +98,8 @@ def ours(output: str) -> None:
         def tell(self, done: int, told: str) -> None:
             print(STEP, flush=True)
 
-    ray_session.start()
-    how = {"epochs": 1, "zero_stage": 1, "checkpoint_every": 10**6, "evaluate_every": 10**6}
+    ray_session.start_ray()
+    how = {"epochs": 1, "zero_stage": 1, "save_steps": 10**6, "eval_steps": 10**6}
     config = settings(output, **{**how, **json.loads(os.environ.get("BENCH_TRAINING", "{}"))})
     train(config, model_files.locate(MODEL), Told())
 
@@ -151,11 +151,11 @@ def padding(output: str) -> float:
 
     from factory.config import Training
     from factory.inference import model_files
-    from factory.training.model import PackedLoss, batch_of, load_model, settled
+    from factory.training.model import PackedLoss, batch_of, load_model, resolve_precision
 
     torch.set_num_threads(os.cpu_count() or 1)
-    model = PackedLoss(load_model(model_files.fetch(MODEL), settled(Training()), 0))
-    plain = load_model(model_files.fetch(MODEL), settled(Training(attention="sdpa")), 0)
+    model = PackedLoss(load_model(model_files.fetch(MODEL), resolve_precision(Training()), 0))
+    plain = load_model(model_files.fetch(MODEL), resolve_precision(Training(attention="sdpa")), 0)
     rows = packed_rows(output)[:8]
 
     def packed(row: dict) -> None:

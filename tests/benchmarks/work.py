@@ -5,10 +5,10 @@ def numbered(output: str, count: int):
     """A finished table of so many rows with a `number` each, cut into shards as the factory cuts its own."""
     import pyarrow as pa
 
-    from factory.storage.tables import Table, shard_rows_for
+    from factory.storage.tables import Table, rows_per_shard
 
     work = Table(output, "work")
-    size = shard_rows_for(count)
+    size = rows_per_shard(count)
     for start in range(0, count, size):
         numbers = list(range(start, min(start + size, count)))
         work.write_arrow(f"{start:06}", pa.table({"number": numbers, "status": ["ok"] * len(numbers)}))

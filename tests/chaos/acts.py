@@ -80,7 +80,7 @@ def _synthesis(stage: Stage, name: str) -> Run:
     """Profiles by an API that answers after a while, so that what is asked twice can be counted."""
     stage.api.rule(delay_s=PROFILE_REPLY_S)
     engine = {
-        "kind": "openai", "base_url": stage.api.base_url, "model": "small-chat", "concurrency": 24,
+        "kind": "openai", "base_url": stage.api.base_url, "model": "small-chat", "max_concurrency": 24,
         "api_key_env": "FACTORY_TEST_KEY",
     }  # fmt: skip
     personas = [f"{baker} [[no-json]]" if n % SPOILT == 0 else baker for n, baker in enumerate(_bakers(PERSONAS))]
@@ -101,7 +101,7 @@ def _synthesised(stage: Stage, run: Run, faults: list[Fault]) -> dict[str, int]:
     rows = _counted(run, "profiles", "character_id")
     assert len(rows) == PERSONAS
     spoilt = len(range(0, PERSONAS, SPOILT))
-    assert run.reasons("profiles") == {"ok": PERSONAS - spoilt, "unparsable": spoilt}
+    assert run.reasons("profiles") == {"ok": PERSONAS - spoilt, "invalid_reply": spoilt}
     asked = _asked(stage)
     assert len(asked) == PERSONAS
     return {"asked": asked.total(), **_bounded("synthesis", asked.total() - PERSONAS, faults)}
@@ -124,7 +124,7 @@ def _generated(_stage: Stage, run: Run, faults: list[Fault]) -> dict[str, int]:
     rows = _counted(run, "profiles", "character_id")
     assert len(rows) == EMBEDDED
     reasons = run.reasons("profiles")
-    assert set(reasons) <= {"ok", "truncated", "unparsable", "engine_died"}, reasons
+    assert set(reasons) <= {"ok", "truncated", "invalid_reply", "engine_died"}, reasons
     kills = sum(fault.kind == "vLLM engine" for fault in faults)
     assert reasons.get("engine_died", 0) <= max(0, kills + 1 - KILLS_OF_THE_GUILTY), reasons
     return reasons
@@ -140,9 +140,7 @@ def _training(stage: Stage, name: str) -> Run:
     tiny = stage.folder / "tiny"
     if not tiny.exists():
         small_training.save_tiny(str(tiny))
-    settings = small_training.settings_of(
-        str(tiny), checkpoint_every=CHECKPOINT_EVERY, evaluate_every=20, max_failures=20
-    )
+    settings = small_training.settings_of(str(tiny), save_steps=CHECKPOINT_EVERY, eval_steps=20, max_failures=20)
     run = _run(stage, name, _bakers(1), training=settings)
     for split, count in (("train", TRAINED), ("validation", 20)):
         small_training.write_dialogues(run.output, split, count)
@@ -188,21 +186,22 @@ JUDGED = 12
 
 
 def _judging(stage: Stage, name: str) -> Run:
-    """Judgements by a fleet of one judge on Ray Serve, a shard at a time."""
+    """Judgments by a fleet of one judge on Ray Serve, a shard at a time."""
     judge = {
-        "name": "judge", "model": "embedded", "device": "cpu", "at_once": 16, "engine_kwargs": {"max_model_len": 4096},
+        "name": "judge", "model": "embedded", "device": "cpu", "max_concurrency": 16,
+        "engine_kwargs": {"max_model_len": 4096},
     }  # fmt: skip
     evaluation = {
         "protocol": "light", "limit": JUDGED, "general": False,
         "candidates": [{"name": "one", "kind": "scripted", "default": "I mend nets, and I mind my own business."}],
-        "judges": [judge], "examples": {"top_p": 1.0, "max_tokens": 384}, "judging": {"max_tokens": 128},
+        "judges": [judge], "example_sampling": {"top_p": 1.0, "max_tokens": 384}, "judge_sampling": {"max_tokens": 128},
         "fleet": {"port": ray_head.free_port()},
     }  # fmt: skip
     return _run(stage, name, _bakers(1), evaluation=evaluation)
 
 
 def _judged(_stage: Stage, run: Run, _faults: list[Fault]) -> dict[str, int]:
-    rows = _counted(run, "evaluation/one/judgements/judge", "question_id")
+    rows = _counted(run, "evaluation/one/judgments/judge", "question_id")
     assert len(rows) == JUDGED * len(TASKS)
     assert {row["reason"] for row in rows} <= {None, "judge_failed"}
     scored = [row for row in rows if row["status"] == "ok"]
@@ -229,7 +228,7 @@ ACTS = (
     ),
     Act(
         "judging", "evaluate", ("Serve replica", "vLLM engine", "node", "driver"),
-        _judging, _unknown, _judged, r"evaluation/(benchmark/examples|one/judgements/judge)/[^/]+\.parquet", 120,
+        _judging, _unknown, _judged, r"evaluation/(benchmark/examples|one/judgments/judge)/[^/]+\.parquet", 120,
     ),
 )  # fmt: skip
 assert NODE_CPUS >= 4, "a training of two workers and a fleet must each fit on what is left when a node is gone"

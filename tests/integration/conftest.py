@@ -58,7 +58,7 @@ def session(shared_ray: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
     """Join that Ray in this process, for tests that need no job of their own."""
     for name, value in shared_ray.items():
         monkeypatch.setenv(name, value)
-    ray_session.start()
+    ray_session.start_ray()
     yield
     ray.shutdown()
 

@@ -6,7 +6,7 @@ import random
 from factory.inference import model_files
 from factory.records import Dialogue, Message, content_id
 from factory.storage import file_io
-from factory.storage.tables import DIALOGUES, Table, accepted
+from factory.storage.tables import DIALOGUES, Table, ok_row
 from tests.integration.runs import Run
 
 WORDS = ["the", "baker", "counts", "warm", "loaves", "and", "hums", "while", "rain", "taps", "before", "dawn"]
@@ -44,7 +44,7 @@ def write_dialogues(output: str, split: str, count: int, shards: int = 3) -> Non
         )
 
     for shard in range(shards):
-        rows = [accepted(dialogue(number)) for number in range(shard, count, shards)]
+        rows = [ok_row(dialogue(number)) for number in range(shard, count, shards)]
         table.write(f"{shard:04}", rows, DIALOGUES)
     table.finish({"step": f"curated/{split}", "rows_in": count, "ok": count, "fingerprint": split, "finished": "today"})
 
@@ -53,8 +53,8 @@ def settings_of(tiny: str, **training: object) -> dict:
     """Settings that make eleven steps of 90 dialogues."""
     return {
         "base_model": tiny, "device": "cpu", "num_workers": 2, "sequence_length": 256, "global_batch_size": 4,
-        "epochs": 1, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "precision": "fp32", "checkpoint_every": 3,
-        "evaluate_every": 6, "max_failures": 1, **training,
+        "epochs": 1, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "precision": "fp32", "save_steps": 3,
+        "eval_steps": 6, "max_failures": 1, **training,
     }  # fmt: skip
 
 

@@ -291,13 +291,13 @@ PERSONA_LINES = [
 """The lines of a file that starts with a BOM and ends them in CR LF, and what becomes of each."""
 
 PROFILE_REPLIES = {
-    "a dyer": ({"reply": "I am a dyer."}, "unparsable"),
+    "a dyer": ({"reply": "I am a dyer."}, "invalid_reply"),
     "a tanner": ({"reply": '{"name": "Ta', "truncated": True}, "truncated"),
     "a weaver": ({"error": "no answer"}, "engine_error"),
-    "a potter": ({"reply": json.dumps(GOOD_PROFILE | {"age": "  "})}, "empty_item"),
+    "a potter": ({"reply": json.dumps(GOOD_PROFILE | {"age": "  "})}, "empty_field"),
     "a glazier": ({"reply": json.dumps(GOOD_PROFILE | {"name": "G\0"})}, "invalid_text"),
-    "a mason": ({"reply": json.dumps(GOOD_PROFILE | {"name": "half \ud83d"})}, "unparsable"),
-    "a roofer": ({"reply": "[" * 100_000}, "unparsable"),
+    "a mason": ({"reply": json.dumps(GOOD_PROFILE | {"name": "half \ud83d"})}, "invalid_reply"),
+    "a roofer": ({"reply": "[" * 100_000}, "invalid_reply"),
     # Only where the persona stands in the request as it is, it is answered so.
     JINJA: ({"reply": json.dumps(GOOD_PROFILE | {"name": "Jinja"})}, "ok"),
     TOKENS: ({"reply": json.dumps(GOOD_PROFILE | {"name": "Tokens"})}, "ok"),
@@ -327,11 +327,11 @@ DIALOGUES = {
     "cut": ("truncated", "truncated"),
     "silent": ("empty_reply", "empty_reply"),
     "failed": ("engine_error", "engine_error"),
-    "prose": ("ok", "unparsable"),
+    "prose": ("ok", "invalid_reply"),
     "one turn too many": ("ok", "wrong_turns"),
-    "no list": ("ok", "unparsable"),
+    "no list": ("ok", "invalid_reply"),
     "half": ("ok", "invalid_text"),
-    "deep": ("ok", "unparsable"),
+    "deep": ("ok", "invalid_reply"),
     "nothing to rewrite": ("ok", "no_reference"),
 }
 """Questions, and what becomes of them where replies are generated and where they are rewritten."""

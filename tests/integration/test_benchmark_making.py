@@ -46,7 +46,7 @@ def made(make_module_run) -> Run:
             ],
             "default": json.dumps({"settings": offered[:3]}),
         },
-        benchmark={"settings_a_persona": 3, "questions_a_task": 2},
+        benchmark={"settings_per_persona": 3, "questions_per_task": 2},
         instructions=[{"corpus": "lima", "source": "nowhere.jsonl"}],
     )
     lines = [json.dumps({"persona": persona}) + "\n" for persona in PERSONAS]
@@ -126,14 +126,16 @@ def test_the_dry_run_tells_personas_calls_and_model(made):
 
 
 def test_more_settings_than_there_are_is_told(made):
-    assert made.start("--dry-run", "benchmark.settings_a_persona=99", job="generate_benchmark").wait(60) == 2
-    assert "benchmark.settings_a_persona is 99, but there are 38 settings" in made.log()
+    assert (
+        made.start("--dry-run", "benchmark_generation.settings_per_persona=99", job="generate_benchmark").wait(60) == 2
+    )
+    assert "benchmark_generation.settings_per_persona is 99, but there are 38 settings" in made.log()
 
 
 @pytest.mark.slow
 def test_a_model_that_writes_nothing_whole_is_told_and_nothing_else_is_made_again(made):
     before = manifest(made, "benchmark")["fingerprint"]
-    assert made.start("benchmark.questions_a_task=7", job="generate_benchmark").wait(300) == 2
+    assert made.start("benchmark_generation.questions_per_task=7", job="generate_benchmark").wait(300) == 2
     assert f"{TABLES}/tasks: was finished before" in made.log()
     assert "wrote questions for all tasks for none of 44 personas" in made.log()
     assert not file_io.exists(f"{made.output}/benchmark/personas.json")

@@ -18,7 +18,7 @@ from factory.personagym import TASKS
 from factory.records import Completion, Counts, PersonaQuestions, PersonaSettings, Reject
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, Table, accepted
+from factory.storage.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, Table, ok_row
 
 OFFERED = ["Fish Market at Dawn", "All-Night Café", "Harbour Wall"]
 PERSONA = {"character_id": "0123456789abcdef", "persona": "A lighthouse keeper from Galway who paints gulls {{ x }}"}
@@ -78,7 +78,7 @@ def test_settings_are_taken_as_they_stand_in_the_list_and_once():
     assert isinstance(made, PersonaSettings)
     assert made.settings == ("Harbour Wall", "All-Night Café")
     assert chosen("Harbour Wall", "Harbour Wall").settings == ("Harbour Wall",)
-    assert set(accepted(made)) <= set(PERSONA_SETTINGS.names)
+    assert set(ok_row(made)) <= set(PERSONA_SETTINGS.names)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_settings_are_taken_as_they_stand_in_the_list_and_once():
         (["Harbour Wall"], "wrong_count"),
         ([], "wrong_count"),
         (["Harbour Wall", "The Moon"], "unknown_setting"),
-        (["Harbour Wall", 5], "unparsable"),
+        (["Harbour Wall", 5], "invalid_reply"),
     ],
 )
 def test_other_settings_are_rejected_with_the_reply(settings, reason):
@@ -100,7 +100,7 @@ def test_other_settings_are_rejected_with_the_reply(settings, reason):
 def test_good_questions_are_taken_in_their_normal_form():
     made = written(f"  {STORM}\n", THIEF)
     assert made == PersonaQuestions(TASK["persona_id"], TASK["persona"], "Toxicity", (STORM, THIEF))
-    assert set(accepted(made)) <= set(PERSONA_QUESTIONS.names)
+    assert set(ok_row(made)) <= set(PERSONA_QUESTIONS.names)
     assert isinstance(written(TICKET, LAUGHTER, row=KOREAN), PersonaQuestions)
 
 
@@ -110,10 +110,10 @@ def test_good_questions_are_taken_in_their_normal_form():
         ([STORM], "wrong_count"),
         ([STORM, THIEF, "Why?"], "wrong_count"),
         ([STORM, STORM.upper().replace(",", " -")], "duplicate_question"),
-        ([STORM, " \n"], "empty_item"),
-        ([STORM, "?!"], "empty_item"),
+        ([STORM, " \n"], "empty_field"),
+        ([STORM, "?!"], "empty_field"),
         ([STORM, "Why\0?"], "invalid_text"),
-        ([STORM, 5], "unparsable"),
+        ([STORM, 5], "invalid_reply"),
         ([STORM, FISHERMAN], "wrong_language"),
         ([TICKET, LAUGHTER], "wrong_language"),
     ],
@@ -132,9 +132,9 @@ def test_questions_in_a_fence_are_read():
 
 @pytest.mark.parametrize("reply", ["", "no JSON", "[" * 100_000, '{"questions": "one"}', '{"settings": ["a", "b"]}'])
 def test_what_is_not_in_shape_is_unparsable(reply):
-    assert parse_questions(2, TASK, Completion((reply,))).reason == "unparsable"
+    assert parse_questions(2, TASK, Completion((reply,))).reason == "invalid_reply"
     if "settings" not in reply:
-        assert parse_settings(OFFERED, 2, PERSONA, Completion((reply,))).reason == "unparsable"
+        assert parse_settings(OFFERED, 2, PERSONA, Completion((reply,))).reason == "invalid_reply"
 
 
 def test_english_questions_for_a_korean_persona_are_in_the_wrong_language():

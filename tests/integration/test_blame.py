@@ -10,7 +10,7 @@ from factory.errors import ConfigError, InputError
 from factory.lineage.attribution import Blame, blame
 from factory.records import Example, Message
 from factory.run_output.scan import Tables
-from factory.storage.tables import EXAMPLES, accepted
+from factory.storage.tables import EXAMPLES, ok_row
 from tests.small_run import ADA, ASKED, PILOT, SmallRun, dialogue, question, whole_run
 
 
@@ -31,7 +31,7 @@ def test_the_lowest_answers_come_first_with_what_the_judges_said(whole, task):
     assert [low.question_id for low in found.worst] == [question(ADA, "Toxicity"), question(PILOT, "Toxicity")]
     low, other = found.worst
     assert (low.score, low.expected_score) == (1.5, 1.75)
-    assert {one["judge"]: one["score"] for one in low.judgements} == {"strict": 1, "mild": 2}
+    assert {one["judge"]: one["score"] for one in low.judgments} == {"strict": 1, "mild": 2}
     assert other.score == 3  # of the one judge that gave a score
     assert low.answer == "tuned: I bake bread of rye at dawn."
 
@@ -50,7 +50,7 @@ def test_only_accepted_training_examples_are_compared(whole):
 
 def examples(texts: list[str]) -> list[dict]:
     return [
-        accepted(Example(f"{n:016x}", "c", "i", "lima", "generate", (Message("assistant", text),), "train"))
+        ok_row(Example(f"{n:016x}", "c", "i", "lima", "generate", (Message("assistant", text),), "train"))
         for n, text in enumerate(texts)
     ]
 
@@ -109,7 +109,7 @@ def test_another_candidate_is_told_not_to_have_seen_the_examples(whole):
 @pytest.mark.parametrize(
     ("arguments", "kind", "said"),
     [
-        ({"task": "Wit"}, ConfigError, "--blame 'Wit' is no task; give one of Expected Action (EA), Toxicity (TC)"),
+        ({"task": "Wit"}, ConfigError, "--explain 'Wit' is no task; give one of Expected Action (EA), Toxicity (TC)"),
         ({"candidate": "gpt"}, ConfigError, "--candidate 'gpt' has no answers here; give one of base, tuned"),
         ({"task": "EA"}, InputError, "no answer to Expected Action has a score yet"),
     ],
@@ -135,7 +135,7 @@ def test_steps_that_are_missing_are_named(tmp_path):
 def test_a_person_is_shown_ids_to_go_on_with(whole, monkeypatch, capsys, tmp_path):
     path = tmp_path / "run.json"
     path.write_text(whole.config().model_dump_json())
-    monkeypatch.setattr(sys, "argv", ["trace.py", "--config", str(path), "--blame", "TC", "--worst", "1"])
+    monkeypatch.setattr(sys, "argv", ["trace.py", "--config", str(path), "--explain", "TC", "--worst", "1"])
     trace()
     told = capsys.readouterr()
     assert dialogue(ADA, ASKED[0]) in told.out

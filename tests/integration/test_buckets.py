@@ -54,7 +54,7 @@ def test_a_file_and_a_folder_that_cannot_be_deleted_are_told(undeletable):
 
 def test_a_dead_runs_lease_that_cannot_be_deleted_ends_the_next_run(undeletable):
     leave(undeletable, replace(mine(), run="dead", born="another"))
-    with pytest.raises(StorageError, match="no permission"), run_lock.held(undeletable):
+    with pytest.raises(StorageError, match="no permission"), run_lock.hold_run_lock(undeletable):
         pass
 
 

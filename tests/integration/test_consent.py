@@ -136,7 +136,7 @@ def test_training_and_curation_are_rehearsed_without_ray(tmp_path):
     import ray
 
     config = RunConfig.model_validate(make_tables(tmp_path / "run", [[("How are you?", "Well.")]] * 30, validation=5))
-    changes = confirmation.foresee(lambda _: open_tables(config, Silent()))
+    changes = confirmation.rehearse(lambda _: open_tables(config, Silent()))
     assert {(one.name, one.rows) for one in changes} == {("curated/train", 26), ("curated/validation", 6)}
     packed = Table(config.output, "packed/train")
     packed.begin("other", {"sequence_length": 1})
@@ -146,7 +146,7 @@ def test_training_and_curation_are_rehearsed_without_ray(tmp_path):
     checkpoints.begin("other", {"seed": 1})
     checkpoints.finish({"fingerprint": "other", "finished": "2026-01-01", "ok": 25, "rows_in": 25})
     before = file_io.sizes(config.output)
-    changes = confirmation.foresee(lambda _: open_table(config, Located("embedded", "r"), Silent()))
+    changes = confirmation.rehearse(lambda _: open_table(config, Located("embedded", "r"), Silent()))
     assert [(one.name, one.rows) for one in changes] == [("packed/train", 25), ("checkpoints", 25)]
     assert file_io.sizes(config.output) == before
     assert not ray.is_initialized()

@@ -47,7 +47,7 @@ REAL = "Baker, Number 39"
 REAL_PERSONA = "a baker, number 39"
 SPOILED = {
     ("generate", 0): ("too_short", "Oh."),
-    ("generate", 1): ("cut_off", f"{speech('cut')} And then you take {' '.join(WORDS[:14])}"),
+    ("generate", 1): ("unfinished_sentence", f"{speech('cut')} And then you take {' '.join(WORDS[:14])}"),
     ("generate", 2): ("repetition", "I am a baker and I bake the bread for you. " * 8),
     ("generate", 3): ("breaks_character", f"As an AI language model, I do not bake. {speech('model')}"),
     ("generate", 4): ("leaked_prompt", f"Name: Ada Oduya\nAge: 34\n{speech('profile')}"),
@@ -98,7 +98,7 @@ def settings(folder: Path) -> dict:
             "mixture": [{"corpus": "bread", "strategy": s, "weight": w} for s, w in WEIGHTS.items()],
             "max_per_character": MOST,
         },
-        "safety": {"people": str(folder / "people.txt")},
+        "safety": {"real_people_file": str(folder / "people.txt")},
     }
 
 
@@ -170,14 +170,14 @@ def test_a_personal_datum_goes_no_further(curated):
     assert (told["people"]["names"], told["toxicity"], told["personal_data"][0]) == (1, 0.99, "email")
 
 
-CHOSEN = {None, "over_weight", "over_character_limit"}
+CHOSEN = {None, "over_mixture_quota", "over_character_limit"}
 
 
 def test_the_mixture_keeps_its_proportions_and_no_character_is_heard_too_often(curated):
     reasons = Counter((row["strategy"], row["reason"]) for row in rows(curated))
     assert reasons["rewrite", None] == round(reasons["generate", None] * 2 / 3)
-    assert reasons["generate", "over_weight"] == 0
-    assert reasons["rewrite", "over_weight"] > 20
+    assert reasons["generate", "over_mixture_quota"] == 0
+    assert reasons["rewrite", "over_mixture_quota"] > 20
     assert reasons["generate", "over_character_limit"] > 0
     assert max(Counter(row["character_id"] for row in rows(curated) if row["status"] == "ok").values()) <= MOST
 
@@ -277,8 +277,8 @@ def test_what_is_missing_is_told_before_anything_runs(made, tmp_path):
 
     bread = {"corpus": "bread", "strategy": "rewrite"}
     assert "validation_fraction" in told(validation_fraction=1)
-    run.config["safety"] = {"people": "/nowhere.txt"}
-    assert told().startswith("people /nowhere.txt: no such file; safety.people names ")
+    run.config["safety"] = {"real_people_file": "/nowhere.txt"}
+    assert told().startswith("people /nowhere.txt: no such file; safety.real_people_file names ")
     run.config["safety"] = {"phone_regions": ["XX"]}
     assert "no country is 'XX'" in told()
     run.config["safety"] = {}
@@ -301,7 +301,9 @@ def test_what_is_missing_is_told_before_anything_runs(made, tmp_path):
 def test_a_dry_run_tells_sources_rules_and_thresholds_and_writes_nothing(made, tmp_path):
     run = copied(made, tmp_path)
     before = sorted(Path(run.output).rglob("*"))
-    said = run.finish("--dry-run", "curation.quality.skip=[cut_off]", "profiles.language=Klingon", job="curate")
+    said = run.finish(
+        "--dry-run", "curation.quality.disabled_rules=[unfinished_sentence]", "profiles.language=Klingon", job="curate"
+    )
     for part in (
         "generate-bread",
         "200",
@@ -313,5 +315,5 @@ def test_a_dry_run_tells_sources_rules_and_thresholds_and_writes_nothing(made, t
         "Klingon",
     ):
         assert part in said
-    assert "cut_off," not in said
+    assert "unfinished_sentence," not in said
     assert sorted(Path(run.output).rglob("*")) == before

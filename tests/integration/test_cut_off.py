@@ -225,7 +225,7 @@ def test_a_training_saves_when_a_host_is_to_be_taken_away_and_goes_on_from_there
     tiny = hosts.folder / "tiny"
     small_training.save_tiny(str(tiny))
     settings = small_training.settings_of(
-        str(tiny), checkpoint_every=EVERY, evaluate_every=EVERY, epochs=4, max_failures=5, keep_checkpoints=9
+        str(tiny), save_steps=EVERY, eval_steps=EVERY, epochs=4, max_failures=5, save_total_limit=9
     )
     source = hosts.folder / "personas.jsonl"
     source.write_text(json.dumps({"persona": "a baker"}) + "\n")
@@ -236,7 +236,7 @@ def test_a_training_saves_when_a_host_is_to_be_taken_away_and_goes_on_from_there
         small_training.write_dialogues(run.output, split, count)
 
     def saved() -> list[int]:
-        return [one.step for one in checkpoints.whole_checkpoints(f"{run.output}/checkpoints")]
+        return [one.step for one in checkpoints.complete_checkpoints(f"{run.output}/checkpoints")]
 
     job = run.start_until(saved, job="train")
     training = next(number for number in WORKERS if busy(number, "ray::RayTrain"))  # Ray packs both workers on one

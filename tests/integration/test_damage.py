@@ -33,7 +33,7 @@ def run(make_module_run):
         60,
         instructions=INSTRUCTIONS,
         engine=engine,
-        curation={"similarity": None, "validation_fraction": 0.2},
+        curation={"near_duplicates": {"threshold": None}, "validation_fraction": 0.2},
     )
     made.finish()
     return made
@@ -81,7 +81,10 @@ def test_curation_goes_on_over_damaged_shards(run):
 
 def test_a_damaged_intermediate_file_is_mended_as_its_message_says(run):
     run.finish()
-    settings = ("curation.similarity=0.8", "curation.validation_fraction=0.999")  # it ends when all is judged
+    settings = (
+        "curation.near_duplicates.threshold=0.8",
+        "curation.validation_fraction=0.999",
+    )  # it ends when all is judged
     assert run.start(*settings, job="curate").wait(300) == 2
     band = min(Path(run.output, "_scratch/curated").glob("*/bands/*.arrow"))
     whole, whence = band.read_bytes(), "good dialogues are of validation characters"

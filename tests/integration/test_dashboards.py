@@ -125,7 +125,7 @@ def test_every_panel_is_filled_by_a_run(shown: Shown, make_run: Callable) -> Non
     there = run.reasons("profiles")
     # Ray's agent takes values in every 10 s, and ends with the run.
     assert 0 < counted["ok"] <= there["ok"]
-    assert 0 < counted["rejected"] <= there["unparsable"] + there["truncated"]
+    assert 0 < counted["rejected"] <= there["invalid_reply"] + there["truncated"]
     page = shown.get(f"{shown.prometheus}/consoles/factory.html")
     assert re.search(r'Rows accepted</h3><div class="figure">[\d.]+k?<', page)
     assert all(panel["title"] in page for panel in DASHBOARD["panels"])

@@ -26,7 +26,7 @@ from factory.playground.chat_models import Speaker
 from factory.playground.streaming import Reply, write_reply
 from factory.records import Completion, Message, Profile, Reject, Request
 from factory.runtime.progress import Progress
-from factory.storage.tables import PROFILES, Table, accepted, rejected
+from factory.storage.tables import PROFILES, Table, ok_row, rejected_row
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 
@@ -218,8 +218,8 @@ def test_counts_of_many_turns_fit_their_column(server, tmp_path):
 def written(folder: Path, completion: Completion) -> list[int]:
     """The counts of tokens that an accepted and a rejected row have on disk."""
     table = Table(str(folder), "profiles")
-    refused = rejected(Reject("unparsable"), {"character_id": "1" * 16}, completion)
-    table.write("0", [accepted(PERSON, completion), refused], PROFILES)
+    refused = rejected_row(Reject("invalid_reply"), {"character_id": "1" * 16}, completion)
+    table.write("0", [ok_row(PERSON, completion), refused], PROFILES)
     rows = table.read("0", ["prompt_tokens", "output_tokens", "cached_tokens"]).to_pylist()
     assert rows[0] == rows[1]
     return list(rows[0].values())
@@ -290,7 +290,7 @@ def test_a_stream_that_does_not_end_is_cut(server, monkeypatch, kind):
     async def written() -> Reply:
         reply, sampling = Reply(), Sampling(max_tokens=64)
         asked = engine(server)
-        async with streaming.client_of(asked, sampling.max_tokens) as client:
+        async with streaming.make_client(asked, sampling.max_tokens) as client:
             said = [Message("user", f"hello [[{kind}]]")]
             await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
         return reply
@@ -307,7 +307,7 @@ def test_a_stream_may_be_slower_than_its_silence(server):
     async def written() -> Reply:
         reply, sampling = Reply(), Sampling(max_tokens=64)
         asked = engine(server, timeout_s=0.5)
-        async with streaming.client_of(asked, sampling.max_tokens) as client:
+        async with streaming.make_client(asked, sampling.max_tokens) as client:
             said = [Message("user", "one two three four five")]
             await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
         return reply

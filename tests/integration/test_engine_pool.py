@@ -8,28 +8,33 @@ import sys
 from tests.integration.runs import PROJECT
 
 POOL = """
-import asyncio, json, sys
+import asyncio, json, sys, tempfile
+from pathlib import Path
 import ray
-from factory import models, runtime
 from factory.config import Sampling, VllmEngine
-from factory.engine import shard_engine
-from factory.engine.vllm import VllmGeneration
-from factory.runtime import each
+from factory.inference import model_files, vllm_actor
+from factory.inference.vllm import VllmGeneration
+from factory.runtime import ray_session
 
 class FakeEngine:
+    # It works on until three replicas are up: how long Ray takes to start one is not what is tested.
     def __init__(self, *settings):
-        pass
+        self.up = up
+        Path(up, ray.get_runtime_context().get_actor_id()).touch()
 
     async def __call__(self, batch):
         await asyncio.sleep(0.3)
+        while len(list(Path(self.up).iterdir())) < 3:
+            await asyncio.sleep(0.1)
         yield {**batch, "engine": [ray.get_runtime_context().get_actor_id()]}
 
-shard_engine.ShardEngine = FakeEngine
-runtime.start(local_cpus=5)
+vllm_actor.ShardEngine = FakeEngine
+ray_session.start_ray(local_cpus=5)
 for sequences, shard_rows, shards in json.loads(sys.argv[1]):
+    up = tempfile.mkdtemp()
     engine = VllmEngine(model="embedded", device="cpu", replicas=[1, 3], engine_kwargs={"max_num_seqs": sequences})
-    generation = VllmGeneration(engine, models.locate("embedded"), Sampling(), 0, shard_rows)
-    rows = generation(each([{"shard": str(number)} for number in range(shards)])).take_all()
+    generation = VllmGeneration(engine, model_files.locate("embedded"), Sampling(), 0, shard_rows)
+    rows = generation(ray_session.dataset_of([{"shard": str(number)} for number in range(shards)])).take_all()
     print(json.dumps([len({row["engine"] for row in rows}), sorted(int(row["shard"]) for row in rows)]))
 """
 SMALL_SHARDS = [8, 16, 120]

@@ -2,16 +2,16 @@
 
 import pytest
 
-from factory.config import FleetJudge, OpenAIEngine, Sampling, VllmEngine, deciding
-from factory.inference.generation_step import Engine
+from factory.config import OpenAIEngine, Sampling, ServedModel, VllmEngine, fingerprint_kwargs
+from factory.inference.generation_step import EngineUse
 from factory.inference.model_files import Located
-from factory.storage.tables import fingerprint_of
+from factory.storage.tables import compute_fingerprint
 
 KWARGS = {"tensor_parallel_size": 8, "max_num_seqs": 64, "gpu_memory_utilization": 0.8, "enforce_eager": True}
 
 
 def fingerprint(config: VllmEngine | OpenAIEngine) -> str:
-    return fingerprint_of(Engine(config, Sampling(), 42, Located(config.model, "1")).settings())
+    return compute_fingerprint(EngineUse(config, Sampling(), 42, Located(config.model, "1")).settings())
 
 
 def vllm(**engine_kwargs: object) -> str:
@@ -38,9 +38,9 @@ def test_where_and_how_fast_an_engine_works_does_not():
 
 def test_how_an_endpoint_is_told_of_the_shape_does_and_how_it_is_reached_does_not():
     assert endpoint(structured="none") != endpoint()
-    assert endpoint(base_url="http://127.0.0.1:1/v1", concurrency=1, max_retries=0) == endpoint()
+    assert endpoint(base_url="http://127.0.0.1:1/v1", max_concurrency=1, max_retries=0) == endpoint()
 
 
 def test_a_judges_own_seed_is_among_what_decides():
-    judge = FleetJudge(name="a", model="embedded", engine_kwargs={**KWARGS, "seed": 7, "max_model_len": 4096})
-    assert deciding(judge.engine_kwargs) == {"seed": 7, "max_model_len": 4096}
+    judge = ServedModel(name="a", model="embedded", engine_kwargs={**KWARGS, "seed": 7, "max_model_len": 4096})
+    assert fingerprint_kwargs(judge.engine_kwargs) == {"seed": 7, "max_model_len": 4096}

@@ -34,8 +34,8 @@ def document(run) -> dict:
     return json.loads(file_io.read_bytes(f"{run.output}/evaluation/scores.json"))
 
 
-def judgements(run, candidate: str, judge: str) -> list[dict]:
-    return run.rows(f"evaluation/{candidate}/judgements/{judge}")
+def judgments(run, candidate: str, judge: str) -> list[dict]:
+    return run.rows(f"evaluation/{candidate}/judgments/{judge}")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def scored(make_module_run):
     return run
 
 
-def test_every_question_ends_as_one_answer_or_reject_and_every_answer_as_one_judgement_or_failure(scored):
+def test_every_question_ends_as_one_answer_or_reject_and_every_answer_as_one_judgment_or_failure(scored):
     questions = {row["question_id"] for row in scored.rows("evaluation/benchmark/questions")}
     assert len(questions) == QUESTIONS
     for candidate in ("plain", "told"):
@@ -64,7 +64,7 @@ def test_every_question_ends_as_one_answer_or_reject_and_every_answer_as_one_jud
         assert sorted(row["question_id"] for row in answers) == sorted(questions)
         answered = sorted(row["question_id"] for row in answers if row["status"] == "ok")
         for judge in ("kind", "strict", "broken"):
-            assert sorted(row["question_id"] for row in judgements(scored, candidate, judge)) == answered
+            assert sorted(row["question_id"] for row in judgments(scored, candidate, judge)) == answered
     assert scored.reasons("evaluation/told/answers") == {"ok": QUESTIONS}
     assert scored.reasons("evaluation/plain/answers")["empty_reply"] > 0
 
@@ -79,7 +79,7 @@ def test_a_candidate_is_told_its_condition_and_nothing_else_differs(scored):
 
 def test_a_judge_that_fails_gives_no_score_and_enters_no_mean(scored):
     """Defects 2 and 4 of the published runner: what cannot be read was 0 or an answer called Error."""
-    failed = judgements(scored, "plain", "broken")
+    failed = judgments(scored, "plain", "broken")
     assert {row["reason"] for row in failed} == {"judge_failed"}
     assert {row["score"] for row in failed} == {None}
     assert all("I cannot say." in row["detail"] for row in failed)
@@ -108,7 +108,7 @@ def test_questions_without_example_replies_are_counted_and_told(scored):
 
 def test_scores_are_kept_for_every_persona_and_candidate(scored):
     """Defect 5 of the published runner: it saved the last persona's alone, into a folder that did not exist."""
-    kept = {row["persona_id"] for row in judgements(scored, "told", "kind") if row["score"]}
+    kept = {row["persona_id"] for row in judgments(scored, "told", "kind") if row["score"]}
     assert len(kept) == PERSONAS
     told = document(scored)["candidates"][1]
     assert told["scores"]["pscore"]["personas"] == PERSONAS
@@ -124,12 +124,12 @@ def test_a_persona_without_all_tasks_has_no_pscore(scored):
 
 @pytest.mark.slow
 def test_a_finished_evaluation_is_skipped_and_another_judge_leaves_the_others_alone(scored):
-    before = {row["question_id"]: row for row in judgements(scored, "told", "kind")}
+    before = {row["question_id"]: row for row in judgments(scored, "told", "kind")}
     assert "skipped" in scored.finish(job="evaluate")
     scored.config["evaluation"]["judges"].append(scripted("late", VERDICT))
     said = scored.finish(job="evaluate")
-    assert len(judgements(scored, "told", "late")) == QUESTIONS
-    assert {row["question_id"]: row for row in judgements(scored, "told", "kind")} == before
+    assert len(judgments(scored, "told", "late")) == QUESTIONS
+    assert {row["question_id"]: row for row in judgments(scored, "told", "kind")} == before
     assert "evaluation/told/answers: was finished before" in said
     assert [judge["name"] for judge in document(scored)["judges"]] == ["kind", "strict", "broken", "late"]
 
@@ -144,7 +144,7 @@ def test_a_driver_killed_while_answering_and_judging_loses_and_repeats_nothing(m
     shaken = make_run("shaken", evaluation=evaluation(pair, judges, general=False) | many).alone()
     for member in [*shaken.config["evaluation"]["candidates"], *shaken.config["evaluation"]["judges"]]:
         member["delay_s"] = 0.3
-    for name in ("evaluation/two/answers", "evaluation/one/judgements/kind"):
+    for name in ("evaluation/two/answers", "evaluation/one/judgments/kind"):
 
         def ready(name: str = name) -> bool:
             return len(shaken.table(name).shards()) >= 2
@@ -154,7 +154,7 @@ def test_a_driver_killed_while_answering_and_judging_loses_and_repeats_nothing(m
     assert without_place(document(shaken)) == without_place(document(calm))
     for candidate in ("one", "two"):
         for judge in ("kind", "strict"):
-            found, wanted = (judgements(run, candidate, judge) for run in (shaken, calm))
+            found, wanted = (judgments(run, candidate, judge) for run in (shaken, calm))
             key = lambda row: row["question_id"]  # noqa: E731
             assert sorted(found, key=key) == sorted(wanted, key=key)
 
@@ -201,7 +201,7 @@ def test_an_endpoint_that_misbehaves_fails_its_rows_alone(make_run, server):
     )
     run.environment["JUDGE_KEY"] = KEY
     said = run.finish(job="evaluate")
-    rows = judgements(run, "one", "paid")
+    rows = judgments(run, "one", "paid")
     asked = {row["question_id"]: row["answer"] for row in run.rows("evaluation/one/answers")}
     met = {answer for answer in asked.values() if "[[" in answer}
     assert len(met) > 4
@@ -225,7 +225,7 @@ def test_a_judge_without_log_probabilities_is_told_once_and_scores_all_the_same(
     run.environment["JUDGE_KEY"] = KEY
     said = run.finish(job="evaluate")
     assert said.count("paid tells no log-probabilities") == 1
-    rows = judgements(run, "one", "paid")
+    rows = judgments(run, "one", "paid")
     assert [row["score"] for row in rows] == [4] * len(TASKS)
     assert {row["expected_score"] for row in rows} == {None}
     assert document(run)["candidates"][0]["by_judge"]["paid"]["expected"] is None
@@ -292,7 +292,7 @@ MORE = [
     ({"candidates": [{"name": "a", "model": "./nowhere"}]}, "no such folder"),
     ({"judges": [{"name": "a", "model": "./nowhere"}]}, "no such folder"),
     ({"judges": [{"name": "a", "model": "x", "base_url": "http://127.0.0.1:9/v1"}]}, "is not set to a key"),
-    ({"examples_by": "nobody"}, "none of the judges"),
+    ({"example_writer": "nobody"}, "none of the judges"),
     ({"candidates": [{"name": "Big One", "model": "embedded"}]}, "small letters"),
     ({"candidates": [{"name": "benchmark", "model": "embedded"}]}, "is taken"),
     ({"protocol": "medium"}, "'light' or 'full'"),

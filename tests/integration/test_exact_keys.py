@@ -46,7 +46,7 @@ def contents(base: str, beside: str) -> dict[str, object]:
 def work(output: str, staged: Callable[[], Path]) -> None:
     """Everything that a run does with folders of its output."""
     file_io.check_writable(output)
-    with run_lock.held(output):
+    with run_lock.hold_run_lock(output):
         table = Table(output, "profiles")
         table.begin("one", {"a": 1})
         table.write("0", [persona_row("a", 1)], PERSONAS)

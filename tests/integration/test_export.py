@@ -314,7 +314,7 @@ def test_the_card_tells_what_the_jobs_before_it_did(make_module_run, tmp_path):
         engine={"kind": "scripted", "replies": spoken, "default": json.dumps(good)},
         instructions=[{"corpus": "bread", "source": str(corpus)}],
         dialogues={"characters_per_instruction": 1},
-        curation={"validation_fraction": 0.3, "similarity": None},
+        curation={"validation_fraction": 0.3, "near_duplicates": {"threshold": None}},
     )
     run.finish()
     run.finish(job="curate")

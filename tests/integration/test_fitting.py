@@ -17,11 +17,12 @@ from tests.integration.runs import PROJECT
 
 CHECK = """
 import json, sys
-from factory import errors, fitting, runtime
-runtime.start()
+from factory import errors
+from factory.runtime import capacity, ray_session
+ray_session.start_ray()
 for bundles, pool in json.loads(sys.argv[1]):
     try:
-        fitting.check_fits(bundles, "training.num_workers", pool)
+        capacity.check_capacity(bundles, "training.num_workers", pool)
         print("it fits")
     except errors.ConfigError as problem:
         print(problem)
@@ -30,17 +31,17 @@ for bundles, pool in json.loads(sys.argv[1]):
 
 BESIDE = """
 import ray
-from factory import fitting, runtime
-runtime.start()
+from factory.runtime import capacity, ray_session
+ray_session.start_ray()
 
-@ray.remote(num_cpus=2 - fitting.ROWS["CPU"])
+@ray.remote(num_cpus=2 - capacity.IO_TASK["CPU"])
 class Engine:
     def is_up(self):
         return True
 
 engine = Engine.remote()
 assert ray.get(engine.is_up.remote())
-print(sorted(row["shard"] for row in runtime.each([{"shard": name} for name in "abc"]).iter_rows()))
+print(sorted(row["shard"] for row in ray_session.dataset_of([{"shard": name} for name in "abc"]).iter_rows()))
 """
 
 

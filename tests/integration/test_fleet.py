@@ -37,15 +37,15 @@ def settings(port: int, personas: int, **more: object) -> dict:
             "candidates": [{"name": "one", "kind": "scripted", "default": "I mend nets, and I mind my own business."}],
             "judges": [judge],
             "sampling": {"max_tokens": 64},
-            "examples": {"top_p": 1.0, "max_tokens": 384},
-            "judging": {"max_tokens": 128},
+            "example_sampling": {"top_p": 1.0, "max_tokens": 384},
+            "judge_sampling": {"max_tokens": 128},
             "fleet": {"port": port},
         }
     }
 
 
 def judged(run) -> list[dict]:
-    return run.rows("evaluation/one/judgements/judge")
+    return run.rows("evaluation/one/judgments/judge")
 
 
 def listens(port: int) -> bool:
@@ -62,7 +62,7 @@ def test_a_fleet_comes_up_judges_through_a_killed_engine_and_goes_away(make_run)
         assert process.poll() is None, run.log()
         assert time.monotonic() < deadline, run.log()
         time.sleep(0.5)
-    time.sleep(2)  # the judgements are in flight
+    time.sleep(2)  # the judgments are in flight
     assert listens(port)
     with pytest.raises(ConfigError, match="another run's fleet"):  # what a second run on this machine is told
         running(Fleet(port=port), [])
@@ -112,19 +112,19 @@ def test_a_standing_fleet_wants_its_key_serves_runs_and_ends_with_all_that_it_st
 
 
 @pytest.mark.timeout(2400)  # three fleets load, and 35 prompts of 1,500 tokens are judged twice
-def test_a_killed_replica_and_a_killed_driver_leave_the_judgements_of_an_undisturbed_run(make_run):
+def test_a_killed_replica_and_a_killed_driver_leave_the_judgments_of_an_undisturbed_run(make_run):
     """On a cluster, where Serve outlives the driver: the next run takes the fleet over, and ends it."""
     port = free_port()
     calm = make_run("calm", **settings(port, personas=7))
     # Half a shard at a time: with all in flight the shards would end together, and leave nothing to kill.
-    shaken = make_run("shaken", **settings(port, personas=7, at_once=8))
+    shaken = make_run("shaken", **settings(port, personas=7, max_concurrency=8))
     for run in (calm, shaken):
         run.config["evaluation"]["attempts"] = 1  # another attempt would be drawn at random
     calm.finish(job="evaluate", timeout=900)
     # The same questions, answers and examples: those are drawn at random.
     for name in ("benchmark", "one/answers"):
         shutil.copytree(f"{calm.output}/evaluation/{name}", f"{shaken.output}/evaluation/{name}")
-    written = shaken.table("evaluation/one/judgements/judge").shards
+    written = shaken.table("evaluation/one/judgments/judge").shards
     shaken.kill_when(lambda: listens(port), job="evaluate")  # the door is there, perhaps with no judge behind it
     time.sleep(GONE_S)
     process = shaken.start_until(written, job="evaluate")

@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
-from factory.config import Evaluation, Fleet, FleetJudge, RunConfig
+from factory.config import Evaluation, Fleet, RunConfig, ServedModel
 from factory.errors import ConfigError
 from factory.evaluation.judges import open_judges
 from factory.serving.deployment import BODY_BYTES, KeyCheck, _digest, _threads, guarded, queued, wire_name, workers
@@ -107,14 +107,14 @@ def test_a_fleet_that_others_can_reach_must_have_a_key(monkeypatch):
 
 
 def test_another_model_or_setting_is_another_name_on_the_wire():
-    judge = FleetJudge(name="a", model="embedded")
+    judge = ServedModel(name="a", model="embedded")
     assert wire_name(judge) == wire_name(judge.model_copy(update={"replicas": (1, 9)}))
     assert wire_name(judge) != wire_name(judge.model_copy(update={"engine_kwargs": {"max_model_len": 512}}))
     assert wire_name(judge).startswith("a-")
 
 
 def test_the_clients_of_a_fleet_know_the_special_tokens_of_its_models():
-    judge = FleetJudge(name="a", model="embedded", device="cpu")
+    judge = ServedModel(name="a", model="embedded", device="cpu")
     (client,) = open_judges(RunConfig.model_construct(evaluation=Evaluation(judges=(judge,))), "http://127.0.0.1:1/v1")
     assert {"<|im_end|>", "<file_sep>"} < set(client.config.special_tokens)
 
@@ -122,20 +122,20 @@ def test_the_clients_of_a_fleet_know_the_special_tokens_of_its_models():
 @pytest.mark.parametrize("replicas", [(1, 1), (1, 8)])
 def test_the_queue_of_one_replica_holds_all_that_a_run_asks_at_a_time(replicas):
     """A fleet begins with its fewest replicas, and its clients with as many requests as the most can take."""
-    judge = FleetJudge(name="a", model="embedded", device="cpu", replicas=replicas)
+    judge = ServedModel(name="a", model="embedded", device="cpu", replicas=replicas)
     (client,) = open_judges(RunConfig.model_construct(evaluation=Evaluation(judges=(judge,))), "")
-    assert client.config.concurrency <= queued(judge) <= 2 * replicas[1] * judge.at_once
+    assert client.config.max_concurrency <= queued(judge) <= 2 * replicas[1] * judge.max_concurrency
 
 
 def test_a_replica_has_a_bundle_for_each_stage_of_its_pipeline_too():
     parallel = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
-    assert workers(FleetJudge(name="a", model="embedded", engine_kwargs=parallel)) == 8
+    assert workers(ServedModel(name="a", model="embedded", engine_kwargs=parallel)) == 8
 
 
 def test_replicas_share_the_cores_of_a_machine_of_their_own(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    one, two = (FleetJudge(name=name, model="embedded", device="cpu", replicas=(1, 2)) for name in ("one", "two"))
+    one, two = (ServedModel(name=name, model="embedded", device="cpu", replicas=(1, 2)) for name in ("one", "two"))
     assert [_threads(judges) for judges in ([one], [one, two], [one, two] * 4)] == [4, 2, 1]
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     assert _threads([one]) == 1

@@ -9,13 +9,13 @@ from socketserver import BaseRequestHandler, StreamRequestHandler, TCPServer, Th
 
 import pytest
 
-from factory.config import Fleet, FleetJudge
+from factory.config import Fleet, ServedModel
 from factory.errors import ConfigError
 from factory.runtime.ray_head import free_port
 from factory.serving.deployment import wire_name
 from factory.serving.fleet import APP, RUNS_APP, running
 
-JUDGE = FleetJudge(name="a", model="embedded", device="cpu")
+JUDGE = ServedModel(name="a", model="embedded", device="cpu")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 
 from factory.config import RunConfig
-from factory.storage.shuffle import Exchange
+from factory.storage.shuffle import FileShuffle
 from factory.storage.tables import PERSONAS
 from factory.synthesis import ingest
 from factory.synthesis.ingest import _spill
@@ -14,7 +14,7 @@ def spilled(folder, file, limit=None):
     config = RunConfig.model_validate(
         {"output": "x", "engine": {"kind": "scripted"}, "personas": {"source": str(file)}}
     )
-    to = Exchange(str(folder / "spills"), 3, PERSONAS)
+    to = FileShuffle(str(folder / "spills"), 3, PERSONAS)
     spills = _spill(persona_intake(config), [(0, str(file))], limit, to)
     rows = [to.collect([spill["file"]], part) for spill in spills for part in range(3)]
     return spills, sorted((row for each in rows for row in each.to_pylist()), key=lambda row: row["row"])
@@ -25,11 +25,11 @@ def test_a_spill_is_bounded_by_rows_and_by_bytes(tmp_path, monkeypatch):
     file.write_text("".join(json.dumps({"persona": f"{n}" + "x" * 5000}) + "\n" for n in range(100)))
     (whole,), rows = spilled(tmp_path, file)
     assert (whole["rows"], whole["sources"], whole["source_rows"]) == (100, [0], [100])
-    monkeypatch.setattr(ingest, "BYTES_A_SPILL", 50_000)
+    monkeypatch.setattr(ingest, "BYTES_PER_SPILL", 50_000)
     by_bytes, same = spilled(tmp_path, file)
     assert [spill["rows"] for spill in by_bytes] == [10] * 10
     assert [spill["source_rows"] for spill in by_bytes] == [[10 * n] for n in range(1, 11)]
-    monkeypatch.setattr(ingest, "ROWS_A_SPILL", 7)
+    monkeypatch.setattr(ingest, "ROWS_PER_SPILL", 7)
     by_rows, same_again = spilled(tmp_path, file)
     assert [spill["rows"] for spill in by_rows] == [7] * 14 + [2]
     assert rows == same == same_again

@@ -17,7 +17,7 @@ import pytest
 
 from factory.commands.prune import run as prune
 from factory.storage import file_io, folder_moves
-from factory.storage.tables import PERSONAS, SUFFIX, Table, fingerprint_of
+from factory.storage.tables import PERSONAS, SUFFIX, Table, compute_fingerprint
 from factory.training.export import MANIFEST as MODEL_MANIFEST
 from factory.training.export import finished_fingerprint, publish, set_aside
 from tests.unit.test_tables import persona_row
@@ -37,7 +37,7 @@ def make(output: str, name: str, paid: list[str]) -> None:
     """One step of the run: a table of these settings, of C only half of one."""
     settings = {"name": name}
     table = Table(output, "dialogues/generate-x")
-    table.begin(fingerprint_of(settings), settings)
+    table.begin(compute_fingerprint(settings), settings)
     if table.manifest():
         return
     for shard in SHARDS[: 1 if name == "C" else None]:
@@ -46,7 +46,7 @@ def make(output: str, name: str, paid: list[str]) -> None:
             table.write(shard, [persona_row(text, 0)], PERSONAS)
             paid.append(text)
     if name != "C":
-        table.finish({"fingerprint": fingerprint_of(settings), "ok": len(SHARDS)})
+        table.finish({"fingerprint": compute_fingerprint(settings), "ok": len(SHARDS)})
 
 
 def rows_in(output: str) -> set[str]:
@@ -178,7 +178,7 @@ def test_no_kill_between_two_writes_loses_a_row(kind, where, tmp_path, request):
         if kind == "tables":
             assert len(log) <= PAID + 1, f"killed before write {at}: what was written is paid again"
             final = Table(output, "dialogues/generate-x")
-            assert (final.manifest() or {}).get("fingerprint") == fingerprint_of({"name": "A"})
+            assert (final.manifest() or {}).get("fingerprint") == compute_fingerprint({"name": "A"})
             assert final.shards() == list(SHARDS)
         if not killed:
             assert at > 20

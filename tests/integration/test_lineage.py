@@ -117,13 +117,13 @@ def test_an_instruction_is_followed_to_its_characters(whole):
     assert step(found, "checkpoints").reasons == {"trained on": 1, "not trained on": 1}
 
 
-def test_a_question_is_followed_to_answers_and_judgements(whole):
+def test_a_question_is_followed_to_answers_and_judgments(whole):
     found = lineage(whole, question(PILOT, "Toxicity"))
     assert found.kinds == ("question_id",)
     assert step(found, "evaluation/benchmark/personas").rows[0]["persona"] == PILOT
     assert step(found, "evaluation/benchmark/examples").rows[0]["examples"] == list("abcde")
     assert step(found, "evaluation/base/answers").rows[0]["answer"].startswith("base:")
-    strict, mild = (step(found, f"evaluation/tuned/judgements/{judge}").rows[0] for judge in ("strict", "mild"))
+    strict, mild = (step(found, f"evaluation/tuned/judgments/{judge}").rows[0] for judge in ("strict", "mild"))
     assert (strict["score"], strict["reasoning"]) == (3, "strict says so")
     assert (mild["reason"], mild["detail"]) == ("judge_failed", "I cannot say")
     assert step(found, "evaluation/tuned/answers").notes == ["by the model that this run trained"]
@@ -133,7 +133,7 @@ def test_a_persona_of_the_evaluation_is_followed_to_its_questions(whole):
     found = lineage(whole, character(PILOT))
     assert found.kinds == ("persona_id",)
     assert step(found, "evaluation/benchmark/questions").total == 2
-    assert step(found, "evaluation/base/judgements/strict").reasons == {"ok": 2}
+    assert step(found, "evaluation/base/judgments/strict").reasons == {"ok": 2}
 
 
 def test_a_persona_that_is_also_a_character_is_followed_as_both(whole):
@@ -153,10 +153,10 @@ def test_a_beginning_that_several_ids_share_is_answered_with_them(tmp_path):
     run = SmallRun(str(tmp_path))
     run.synthesis()
     from factory.records import Persona
-    from factory.storage.tables import PERSONAS, accepted
+    from factory.storage.tables import PERSONAS, ok_row
 
     ids = [f"abcdef000000000{n:x}" for n in range(10)]
-    rows = [accepted(Persona(id_, "x")) | {"source": 0, "row": n} for n, id_ in enumerate(ids)]
+    rows = [ok_row(Persona(id_, "x")) | {"source": 0, "row": n} for n, id_ in enumerate(ids)]
     run.write("personas", {"0": rows}, PERSONAS)
     with pytest.raises(InputError) as caught:
         lineage(run, "abcdef")
@@ -340,9 +340,9 @@ def test_json_has_all_of_it(command):
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["--id", "abcdef", "--blame", "TC"]])
+@pytest.mark.parametrize("arguments", [[], ["--id", "abcdef", "--explain", "TC"]])
 def test_an_id_or_a_task_is_asked_for(command, arguments):
-    with pytest.raises(ConfigError, match=r"--id|--blame"):
+    with pytest.raises(ConfigError, match=r"--id|--explain"):
         command(*arguments)
 
 

@@ -19,18 +19,18 @@ SMALL = ["--port=0", "--num-cpus=1", "--include-dashboard=false", "--object-stor
 OWN = node_ip_address_from_perspective(None)
 NODES = """
 import ray
-from factory import runtime
-runtime.start()
+from factory.runtime import ray_session
+ray_session.start_ray()
 print(*sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))
 """
 EVERYTHING = """
 import json, os, psutil, ray
 from fastapi import FastAPI
 from ray import serve
-from factory import runtime
-from factory.head import free_port
+from factory.runtime import ray_session
+from factory.runtime.ray_head import free_port
 
-runtime.start()
+ray_session.start_ray()
 serve.start(http_options={"host": "127.0.0.1", "port": free_port(), "location": "HeadOnly"})
 door = FastAPI()
 
@@ -40,7 +40,7 @@ class Door:
     pass
 
 serve.run(Door.bind(), name="door", route_prefix="/")
-assert [row["id"] for row in runtime.rows_of(runtime.numbers(3))] == [0, 1, 2]
+assert [row["id"] for row in ray_session.iter_rows(ray_session.range_dataset(3))] == [0, 1, 2]
 me = psutil.Process()
 for process in [me, *me.children(recursive=True)]:
     for one in process.net_connections():

@@ -9,7 +9,7 @@ import ray
 from prometheus_client import REGISTRY, Gauge
 
 from factory.inference import engine_metrics
-from factory.inference.engine_metrics import Requests, vllm_state, watch
+from factory.inference.engine_metrics import Requests, report_periodically, vllm_state
 from factory.records import Counts
 from factory.runtime import metrics
 from factory.runtime.metrics import EngineState
@@ -67,9 +67,9 @@ def test_nothing_happens_where_no_ray_runs():
 
 
 def test_rows_and_tokens_are_counted_by_status_and_reason(recorder):
-    metrics.count("profiles", Counts(5, {"truncated": 2, "unparsable": 1}, 100, 40, 60), "some/model")
+    metrics.count("profiles", Counts(5, {"truncated": 2, "invalid_reply": 1}, 100, 40, 60), "some/model")
     rows = {(n["status"], n["reason"]): value for name, value, n in recorder.told if name == "factory_rows"}
-    assert rows == {("ok", ""): 5, ("rejected", "truncated"): 2, ("rejected", "unparsable"): 1}
+    assert rows == {("ok", ""): 5, ("rejected", "truncated"): 2, ("rejected", "invalid_reply"): 1}
     tokens = {(n["model"], n["kind"]): value for name, value, n in recorder.told if name == "factory_tokens"}
     assert tokens == {("some/model", "prompt"): 100, ("some/model", "output"): 40, ("some/model", "cached"): 60}
     assert {n["step"] for _, _, n in recorder.told} == {"profiles"}
@@ -114,7 +114,7 @@ def test_a_watched_engine_is_looked_at_again_and_again(recorder, monkeypatch):
     states = iter([None, EngineState(1, 0), EngineState(2, 0), EngineState(3, 0)])
 
     async def work() -> None:
-        watching_it = watch("model", lambda: next(states, EngineState(4, 0)))
+        watching_it = report_periodically("model", lambda: next(states, EngineState(4, 0)))
         while ("factory_engine_requests", 3, {"model": "model", "state": "running"}) not in recorder.told:
             await asyncio.sleep(0.01)
         assert not watching_it.done()

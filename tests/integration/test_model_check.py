@@ -142,7 +142,7 @@ def test_a_hostile_template_ends_a_dry_run_early(folder, monkeypatch):
     with pytest.raises(ModelError, match="does not end"):
         locate_model(VllmEngine(model=str(folder)))
     with pytest.raises(ModelError, match="does not end"):
-        check_template(Training(base_model=str(folder), chat_template="own"))
+        check_template(Training(base_model=str(folder), chat_template="tokenizer"))
 
 
 def test_a_tokenizer_that_does_not_load_has_a_deadline(folder, monkeypatch):
@@ -153,7 +153,7 @@ def test_a_tokenizer_that_does_not_load_has_a_deadline(folder, monkeypatch):
 def test_a_broken_tokenizer_is_not_taken_for_a_base_models(folder):
     write(folder, "tokenizer.json", "garbage")
     with pytest.raises(ModelError, match="cannot be read"):
-        check_template(Training(base_model=str(folder), chat_template="own"))
+        check_template(Training(base_model=str(folder), chat_template="tokenizer"))
 
 
 def test_a_base_model_is_told_to_name_a_template(folder):
@@ -161,13 +161,13 @@ def test_a_base_model_is_told_to_name_a_template(folder):
     with pytest.raises(NoTemplateError):
         check_folder(str(folder))
     with pytest.raises(ModelError, match=r"training\.chat_template=llama-3 or chatml"):
-        check_template(Training(base_model=str(folder), chat_template="own"))
+        check_template(Training(base_model=str(folder), chat_template="tokenizer"))
 
 
 def test_a_broken_generation_config_is_found_before_training(folder):
     write(folder, "generation_config.json", "{")
     with pytest.raises(ModelError, match=r"generation_config\.json"):
-        check_template(Training(base_model=str(folder), chat_template="own"))
+        check_template(Training(base_model=str(folder), chat_template="tokenizer"))
 
 
 @pytest.mark.parametrize(

@@ -348,7 +348,7 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
     run = make_run(
         "whole",
         200,
-        engine=engine(server, concurrency=24, max_retries=0).model_dump(),
+        engine=engine(server, max_concurrency=24, max_retries=0).model_dump(),
         instructions=[{"corpus": "talks", "source": str(PROJECT / "data" / "conversations.jsonl")}],
         dialogues={"characters_per_instruction": 2},
     ).alone()
@@ -378,7 +378,7 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
 
 @pytest.mark.slow
 def test_a_run_whose_endpoint_dies_goes_on_where_it_stopped(server, make_run):
-    run = make_run("shaken", 160, engine=engine(server, concurrency=16, max_retries=0).model_dump())
+    run = make_run("shaken", 160, engine=engine(server, max_concurrency=16, max_retries=0).model_dump())
 
     def finished() -> set[str]:
         shards = run.table("profiles").shards()

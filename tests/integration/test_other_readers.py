@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from factory.storage import file_io
-from factory.storage.tables import PERSONAS, SUFFIX, Table, rejected
+from factory.storage.tables import PERSONAS, SUFFIX, Table, rejected_row
 from tests.made_run import make_run
 from tests.unit.test_tables import persona_row
 
@@ -73,7 +73,7 @@ def test_a_table_of_one_shard_with_all_that_may_lie_beside_it(tmp_path, read):
     table = Table(str(tmp_path / "run"), "personas")
     table.begin("one", {})
     table.write("0000-00000", [persona_row("a baker", 1)], PERSONAS)
-    table.write("rejected-0000", [rejected_row()], PERSONAS)
+    table.write("rejected-0000", [refused()], PERSONAS)
     table.write("0001-00000", [persona_row("a miller", 2)], PERSONAS)
     Path(table.path, "0001-00000.parquet").write_bytes(b"PAR1")
     table.drop_damaged("0001-00000")
@@ -82,7 +82,7 @@ def test_a_table_of_one_shard_with_all_that_may_lie_beside_it(tmp_path, read):
     assert sorted((row["row"], row["status"]) for row in read(table.path)) == [(1, "ok"), (2, "rejected")]
 
 
-def rejected_row() -> dict:
+def refused() -> dict:
     from factory.records import Reject
 
-    return rejected(Reject("empty", ""), {"source": 0, "row": 2})
+    return rejected_row(Reject("empty", ""), {"source": 0, "row": 2})

@@ -12,10 +12,10 @@ from factory.resources import RESOURCES
 DEMO = str(RESOURCES / "jobs/configs/demo.yaml")
 GIVEN = [
     *(f"planning.{kind}.output_tokens=100" for kind in ("profiles", "generate", "rewrite", "answers")),
-    *(f"planning.{kind}.output_tokens=100" for kind in ("examples", "judgements")),
-    *(f"planning.{kind}.tokens_a_second=100" for kind in ("answers", "examples", "judgements")),
-    "planning.tokens_a_second=100", "planning.startup_seconds=60", "planning.dialogue_tokens=400",
-    "planning.training_tokens_a_second=70",
+    *(f"planning.{kind}.output_tokens=100" for kind in ("examples", "judgments")),
+    *(f"planning.{kind}.tokens_per_second=100" for kind in ("answers", "examples", "judgments")),
+    "planning.tokens_per_second=100", "planning.startup_seconds=60", "planning.dialogue_tokens=400",
+    "planning.training_tokens_per_second=70",
 ]  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_the_demos_calls_are_those_that_it_makes(run):
     assert rows["dialogues/generate-samples"] == (24, 24)
     assert rows["dialogues/generate-conversations"] == (8, 22)  # turn by turn
     assert rows["dialogues/rewrite-conversations"] == (8, 8)
-    assert rows["evaluation/tuned/judgements/judge-b"] == (20, 20)  # of 4 personas, one question a task
+    assert rows["evaluation/tuned/judgments/judge-b"] == (20, 20)  # of 4 personas, one question a task
     assert document["summary"]["complete"]
     assert not document["notes"]
 
@@ -47,7 +47,7 @@ def test_the_demos_calls_are_those_that_it_makes(run):
 def test_a_section_that_the_config_does_not_name_is_not_planned(run, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("engine: {kind: scripted}\npersonas: {source: data/personas.jsonl}")
-    told = run("--config", str(config), "planning.profiles.output_tokens=9", "planning.tokens_a_second=9")
+    told = run("--config", str(config), "planning.profiles.output_tokens=9", "planning.tokens_per_second=9")
     assert "profiles" in told
     assert "training" not in told
     assert "curation" not in told

@@ -49,7 +49,7 @@ def run(make_module_run, server):
         {"name": name, "model": model, **behind} for name, model in zip(NAMES, ("small-chat", "embedder"), strict=True)
     ]
     made = make_module_run(
-        "playground", chat={"models": models, "port": 0, "replies_at_once": AT_ONCE, "proxies": ["127.0.0.1"]}
+        "playground", chat={"models": models, "port": 0, "max_concurrency": AT_ONCE, "proxies": ["127.0.0.1"]}
     )
     made.environment["FACTORY_TEST_KEY"] = KEY
     made.start_until(lambda: "ready at" in made.log(), job="chat")

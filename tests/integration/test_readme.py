@@ -27,7 +27,7 @@ SETTINGS = {
     },
     "personas": {"source": "personas.jsonl"},
     "instructions": [{"corpus": "asked", "source": "instructions.jsonl"}],
-    "curation": {"validation_fraction": 0.3, "similarity": None},
+    "curation": {"validation_fraction": 0.3, "near_duplicates": {"threshold": None}},
     "training": {"base_model": "embedded", "sequence_length": 256},
     "evaluation": {
         "limit": 2,

@@ -15,7 +15,7 @@ from factory.records import (
     Answer,
     Dialogue,
     Instruction,
-    Judgement,
+    Judgment,
     Message,
     Profile,
     Reject,
@@ -28,13 +28,13 @@ from factory.storage.tables import (
     ANSWERS,
     DIALOGUES,
     INSTRUCTIONS,
-    JUDGEMENTS,
+    JUDGMENTS,
     PERSONAS,
     PROFILES,
     REJECTED,
     Table,
-    accepted,
-    rejected,
+    ok_row,
+    rejected_row,
 )  # fmt: skip
 from tests.small_run import SmallRun, whole_run
 
@@ -51,27 +51,27 @@ def shown(config: RunConfig) -> dict[str, Any]:
 def write_run(output: str, text: str, characters: int, rejects: int, before: str = "") -> None:
     """Tables that nobody curated, all of whose texts are `text`; in those of rejected rows there is more before it."""
     said = (Message("system", text), Message("user", text), Message("assistant", text))
-    profiles, dialogues, instructions, answers, judgements = [], [], [], [], []
+    profiles, dialogues, instructions, answers, judgments = [], [], [], [], []
     for number in range(characters):
         who = content_id("character", str(number))
-        profiles.append(accepted(Profile(who, text, text, "34", text, text, text, text, text, text, text, "English")))
+        profiles.append(ok_row(Profile(who, text, text, "34", text, text, text, text, text, text, text, "English")))
         for turn in range(4):
             asked = content_id("asked", str(number), str(turn))
-            instructions.append(accepted(Instruction(asked, "x", said[1:], 0, number)))
-            dialogues.append(accepted(Dialogue(content_id(who, asked), "generate", "x", asked, who, said)))
+            instructions.append(ok_row(Instruction(asked, "x", said[1:], 0, number)))
+            dialogues.append(ok_row(Dialogue(content_id(who, asked), "generate", "x", asked, who, said)))
         ids = {"candidate": "c", "persona_id": who, "task": "Toxicity", "question_id": content_id("q", who)}
-        answers.append(accepted(Answer(**ids, persona=text, question=text, answer=text, truncated=False)))
+        answers.append(ok_row(Answer(**ids, persona=text, question=text, answer=text, truncated=False)))
         judge = {"judge": "j", "score": Score(3), "expected_score": None, "reasoning": text}
-        judgements.append(accepted(Judgement(**ids, **judge)))
+        judgments.append(ok_row(Judgment(**ids, **judge)))
     for number in range(rejects):
         detail = f"{before}{text} {number}"
-        dialogues.append(rejected(Reject(f"reason {number % 9}", detail), {"dialogue_id": content_id(str(number))}))
+        dialogues.append(rejected_row(Reject(f"reason {number % 9}", detail), {"dialogue_id": content_id(str(number))}))
     Table(output, "profiles").write("00000", profiles, PROFILES)
     Table(output, "instructions/x").write("00000", instructions, INSTRUCTIONS)
     Table(output, "dialogues/generate-x").write("00000", dialogues, DIALOGUES)
     Table(output, "evaluation/c/answers").write("00000", answers, ANSWERS)
-    Table(output, "evaluation/c/judgements/j").write("00000", judgements, JUDGEMENTS)
-    refused = rejected(Reject("wrong_roles", text), {"source": 0, "row": 1})
+    Table(output, "evaluation/c/judgments/j").write("00000", judgments, JUDGMENTS)
+    refused = rejected_row(Reject("wrong_roles", text), {"source": 0, "row": 1})
     Table(output, "personas").write(f"{REJECTED}0000", [refused], PERSONAS)
 
 

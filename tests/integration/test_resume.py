@@ -86,7 +86,7 @@ def test_a_driver_killed_at_some_moments_loses_and_repeats_nothing(place, moment
         assert manifest["rows_in"] == manifest["ok"] + sum(manifest["rejected"].values()) == len(ids(shaken, name))
         after = finished_shards(shaken, name)
         assert {shard: after[shard] for shard in survivors[name]} == survivors[name]
-    assert calm.reasons("profiles")["unparsable"] > 0
+    assert calm.reasons("profiles")["invalid_reply"] > 0
     assert calm.reasons("profiles")["truncated"] > 0
 
 

@@ -25,7 +25,7 @@ def test_a_wrong_ray_address_is_one_line_at_once(monkeypatch, address, told):
     monkeypatch.setenv("RAY_ADDRESS", address)
     start = time.monotonic()
     with pytest.raises(UnreachableError, match=told) as caught:
-        ray_session.start()
+        ray_session.start_ray()
     assert f"RAY_ADDRESS {address}: " in str(caught.value)
     assert "\n" not in str(caught.value)
     assert time.monotonic() - start < 20

@@ -9,10 +9,10 @@ import ray
 
 from factory.config import RunConfig
 from factory.curation.dataset_stats import ATTRIBUTES
-from factory.curation.filter_step import VERDICTS, Examined
+from factory.curation.filter_step import VERDICTS, FilterResult
 from factory.curation.inputs import Source
 from factory.curation.run import Run
-from factory.curation.select_step import select, within
+from factory.curation.select_step import select_dialogues, within
 from factory.runtime import ray_session
 from factory.storage.tables import Table
 from factory.text.ngrams import contained
@@ -28,12 +28,12 @@ def session(shared_ray):
         for name, value in shared_ray.items():
             patched.setenv(name, value)
         ray.shutdown()  # another module's may have joined one
-        ray_session.start()
+        ray_session.start_ray()
         yield
         ray.shutdown()
 
 
-def made(output: str, owners: dict[str, np.ndarray]) -> tuple[Run, Examined]:
+def made(output: str, owners: dict[str, np.ndarray]) -> tuple[Run, FilterResult]:
     """A run whose dialogues have all been found good; `owners` has the character of each, by source."""
     curation = {
         "max_per_character": LIMIT,
@@ -70,13 +70,13 @@ def made(output: str, owners: dict[str, np.ndarray]) -> tuple[Run, Examined]:
             nulls = pa.nulls(len(mine), pa.string())
             run.verdicts.write_arrow(run.name(unit), pa.table([ids, mine, nulls, nulls, nulls], schema=VERDICTS))
             units.append(unit)
-    return run, Examined(units, {}, None)
+    return run, FilterResult(units, {}, None)
 
 
 def test_weights_hold_over_what_the_limit_of_a_character_leaves(session, tmp_path):
     many, few = np.arange(ROWS, dtype=np.uint64), np.arange(ROWS, dtype=np.uint64) % np.uint64(10) + np.uint64(ROWS)
     run, examined = made(str(tmp_path), {"many": many, "few": few})
-    selected = select(run, examined, ray.put((np.array([], np.uint64), np.array([], np.uint64))))
+    selected = select_dialogues(run, examined, ray.put((np.array([], np.uint64), np.array([], np.uint64))))
     over = ray.get(selected.over)
     kept: dict[int, list[int]] = {0: [], 1: []}
     for unit in examined.units:

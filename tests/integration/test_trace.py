@@ -30,7 +30,7 @@ def test_an_id_is_followed_wherever_the_tables_are(job):
     steps = {step["table"]: step for step in json.loads(done.stdout)["steps"]}
     assert steps["personas"]["rows"][0]["persona"] == ADA
     assert steps["checkpoints"]["rows"][0]["status"] == "trained on"
-    blamed = job("--blame", "Linguistic Habits", "--json")
+    blamed = job("--explain", "Linguistic Habits", "--json")
     assert (blamed.returncode, blamed.stderr) == (0, "")
     nearest = json.loads(blamed.stdout)["worst"][0]["nearest"]
     assert dialogue(ADA, ASKED[0]) in [one["dialogue_id"] for one in nearest]

@@ -66,7 +66,7 @@ def fit(run: Run) -> None:
 
 
 def saved_steps(run: Run) -> list[int]:
-    return [one.step for one in checkpoints.whole_checkpoints(f"{run.output}/checkpoints")]
+    return [one.step for one in checkpoints.complete_checkpoints(f"{run.output}/checkpoints")]
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
@@ -114,14 +114,14 @@ def reference_losses(run: Run, tiny: str) -> list[float]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from factory.training.data_order import Order
+    from factory.training.data_order import SampleOrder
     from factory.training.deepspeed_engine import learning_rate
 
     config = config_of(run)
     training = config.training
     table = Table(run.output, "packed/train")
     shards = [table.read(name).to_pylist() for name in table.shards()]
-    order = Order([len(shard) for shard in shards], training.epochs, training.global_batch_size, config.seed)
+    order = SampleOrder([len(shard) for shard in shards], training.epochs, training.global_batch_size, config.seed)
     sequences = [shards[visit.shard][row] for visit in order.visits() for _, row in order.places(visit, 0, 1, 0)]
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), betas=training.betas, weight_decay=0)
@@ -200,7 +200,7 @@ def test_a_killed_worker_is_started_again_from_the_last_checkpoint(make_training
 
 @pytest.mark.slow
 def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_of_its_last_step(make_training, undisturbed):
-    run = make_training("asked", checkpoint_every=100).alone()
+    run = make_training("asked", save_steps=100).alone()
     job = run.start_until(lambda: "training: step 1/" in run.log(), job="train")  # the first one is told at once
     job.send_signal(signal.SIGTERM)
     assert job.wait(120) == 1, run.log()
@@ -245,7 +245,7 @@ def test_a_run_that_goes_on_with_fewer_validation_sequences_is_judged_by_those(m
 
 @pytest.mark.slow
 def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_checkpoint(make_training, session):
-    run = make_training("exploding", learning_rate=1e4, max_grad_norm=1e9, checkpoint_every=1)
+    run = make_training("exploding", learning_rate=1e4, max_grad_norm=1e9, save_steps=1)
     with pytest.raises(TrainingError, match=r"step .* went wrong.*lower training"):
         fit(run)
     assert saved_steps(run)

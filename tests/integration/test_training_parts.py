@@ -19,12 +19,12 @@ from factory.errors import ConfigError, InputError
 from factory.runtime.progress import Progress
 from factory.storage.tables import Table
 from factory.training import checkpoints
-from factory.training.checkpoint_io import Saver, Stop
+from factory.training.checkpoint_io import CheckpointIO, Stop
 from factory.training.checkpoints import Checkpoint
-from factory.training.deepspeed_engine import mend_optimizer, use_cores
+from factory.training.deepspeed_engine import fix_loaded_optimizer, use_cores
 from factory.training.driver import Board
 from factory.training.dry_run import check_attention
-from factory.training.metrics_log import METRICS, History
+from factory.training.metrics_log import METRICS, MetricsLog
 from factory.training.model import PackedLoss, batch_of, load_model
 from factory.training.pack_step import curated_manifest
 from tests.integration.small_training import save_tiny
@@ -51,7 +51,7 @@ def told(step: int) -> dict:
 def board(tmp_path) -> Iterator[Board]:
     progress = Progress()
     progress.begin(["training"], 9, "steps")
-    yield Board(History(str(tmp_path / "checkpoints")), progress, steps=9)
+    yield Board(MetricsLog(str(tmp_path / "checkpoints")), progress, steps=9)
     progress.finish()
 
 
@@ -155,7 +155,7 @@ def loaded(make: Callable[[list], torch.optim.Optimizer], step: object) -> torch
     for parameter in parameters:
         parameter.grad = torch.ones(3)
         inner.state[parameter] = {"step": step, "exp_avg": torch.zeros(3), "exp_avg_sq": torch.zeros(3)}
-    mend_optimizer(SimpleNamespace(optimizer=SimpleNamespace(optimizer=inner)))
+    fix_loaded_optimizer(SimpleNamespace(optimizer=SimpleNamespace(optimizer=inner)))
     return inner
 
 
@@ -187,10 +187,10 @@ def test_workers_share_the_cores_of_their_machine(monkeypatch):
 
 
 @pytest.fixture
-def saver(tmp_path, monkeypatch) -> Iterator[Saver]:
+def saver(tmp_path, monkeypatch) -> Iterator[CheckpointIO]:
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield Saver("s3://bucket/checkpoints", Training(), rank=0, workers=1, local_rank=0, local_workers=1)
+    yield CheckpointIO("s3://bucket/checkpoints", Training(), rank=0, workers=1, local_rank=0, local_workers=1)
     dist.destroy_process_group()
 
 

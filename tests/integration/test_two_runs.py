@@ -6,7 +6,7 @@ import pytest
 
 from factory.errors import UserError
 from factory.storage import file_io
-from factory.storage.run_lock import LEASE, held
+from factory.storage.run_lock import LEASE, hold_run_lock
 
 REFUSED = {
     "local": r"error: output .*: another run works on it; wait for its end, or choose another output\n",
@@ -18,7 +18,7 @@ def test_of_many_that_want_a_bucket_one_has_it(s3):
     place = f"{s3}/wanted"
     assert file_io.create_bytes(f"{place}/{LEASE}", b"no lease")
     assert not file_io.create_bytes(f"{place}/{LEASE}", b"no lease")
-    with held(place), pytest.raises(UserError, match="another run"), held(place):
+    with hold_run_lock(place), pytest.raises(UserError, match="another run"), hold_run_lock(place):
         pass
     assert not file_io.exists(f"{place}/{LEASE}")
 

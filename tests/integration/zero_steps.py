@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from factory.config import Training
 from factory.training import checkpoints
-from factory.training.checkpoint_io import Saver
+from factory.training.checkpoint_io import CheckpointIO
 from factory.training.deepspeed_engine import join_workers, make_engine
 from factory.training.model import PackedLoss, batch_of, with_adapters
 
@@ -44,7 +44,7 @@ def steps(folder: str, training: Training, count: int, rank: int, told: Any) -> 
     model: Any = LlamaForCausalLM(config)
     if training.lora:
         model = with_adapters(model, training.lora)
-    saver = Saver(folder, training, rank, workers, rank, workers)
+    saver = CheckpointIO(folder, training, rank, workers, rank, workers)
     last = checkpoints.newest(folder)
     other = last is not None and last.workers != workers
     engine = make_engine(PackedLoss(model.train()), training, on_gpu=False, universal=other)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.storage.tables import MAX_SHARD_ROWS, shard_rows_for
+from factory.storage.tables import MAX_SHARD_ROWS, rows_per_shard
 from factory.synthesis.assignment import cut_at_characters, draw_characters
 
 
@@ -42,4 +42,4 @@ def test_a_character_too_large_for_a_task_is_cut():
 
 @given(rows=st.integers(0, 10**9))
 def test_a_shard_is_neither_tiny_nor_huge(rows):
-    assert 16 <= shard_rows_for(rows) <= MAX_SHARD_ROWS
+    assert 16 <= rows_per_shard(rows) <= MAX_SHARD_ROWS

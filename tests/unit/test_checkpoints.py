@@ -28,7 +28,7 @@ def save(folder: str, step: int, staged: Path, loss: float | None = 1.5) -> None
     for name in ("model", "optimizer"):
         (staged / name).write_bytes(f"{name} of step {step:02}".encode())
     path = checkpoints.path_of(folder, step)
-    checkpoints.complete(Checkpoint(path, step, 2, loss, checkpoints.put(staged, path)))
+    checkpoints.write_manifest(Checkpoint(path, step, 2, loss, checkpoints.upload(staged, path)))
 
 
 def steps(found: list[Checkpoint]) -> list[int]:
@@ -36,12 +36,12 @@ def steps(found: list[Checkpoint]) -> list[int]:
 
 
 def test_the_newest_whole_checkpoint_is_taken_and_nothing_is_written_by_looking(folder):
-    assert steps(checkpoints.whole_checkpoints(folder)) == [9, 6, 3]
+    assert steps(checkpoints.complete_checkpoints(folder)) == [9, 6, 3]
     file_io.delete_file(f"{folder}/step-00000009/{TAG}/model")
     file_io.write_bytes(f"{folder}/step-00000006/{TAG}/model", b"of another size")
     before = file_io.sizes(folder)
     assert checkpoints.newest(folder).step == 3
-    assert steps(checkpoints.whole_checkpoints(folder)) == [3]
+    assert steps(checkpoints.complete_checkpoints(folder)) == [3]
     assert steps(checkpoints.finished_checkpoints(folder)) == [9, 6, 3]
     assert file_io.sizes(folder) == before
 
@@ -89,14 +89,14 @@ def test_a_manifest_that_cannot_be_read_is_a_damaged_checkpoint_and_the_one_befo
 def test_a_checkpoint_that_lacks_a_file_does_not_push_a_whole_one_out(folder):
     file_io.delete_file(f"{folder}/step-00000009/{TAG}/model")
     checkpoints.drop_old(folder, keep=1)
-    assert steps(checkpoints.whole_checkpoints(folder)) == [6, 3]  # of equal losses the first is the best
+    assert steps(checkpoints.complete_checkpoints(folder)) == [6, 3]  # of equal losses the first is the best
 
 
 def test_a_checkpoint_that_was_saved_in_haste_is_kept_as_the_newest_but_is_never_the_best(folder, tmp_path):
     save(folder, 12, tmp_path / "staged", loss=None)
     save(folder, 15, tmp_path / "staged", loss=None)
     checkpoints.drop_old(folder, keep=1)
-    assert steps(checkpoints.whole_checkpoints(folder)) == [15, 3]
+    assert steps(checkpoints.complete_checkpoints(folder)) == [15, 3]
 
 
 def test_checkpoints_in_two_places_are_prepared_in_two_places_of_the_models_cache(tmp_path, monkeypatch):

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from factory import job
+from factory.commands.curate import run
 from factory.config import RunConfig, workers
 from factory.config.loading import load_config
 from factory.errors import ConfigError
 from factory.storage import file_io
-from factory.synthesis.dry_run import model_told
+from factory.synthesis.dry_run import find_model
 
 GOOD = """
 output: runs/x
@@ -196,7 +196,7 @@ def test_an_executor_that_would_keep_its_gpus_is_refused(config_file):
 def test_a_dry_run_asks_an_endpoint_that_wants_no_key(config_file):
     engine = "{kind: openai, model: m, base_url: 'http://127.0.0.1:9/v1', api_key_env: null}"
     notes: list[str] = []
-    assert model_told(load_config(config_file(GOOD), [f"engine={engine}"]), notes) == "m (not checked)"
+    assert find_model(load_config(config_file(GOOD), [f"engine={engine}"]), notes) == "m (not checked)"
     assert "does not answer" in notes[0]
 
 
@@ -212,5 +212,5 @@ def test_a_limit_that_is_no_number_is_one_short_line(monkeypatch, value):
     with pytest.raises(
         ConfigError, match=r"^argument --limit: invalid int value: .* --help shows what there is$"
     ) as it:
-        job._parse(None)
+        run()
     assert len(str(it.value)) < 400

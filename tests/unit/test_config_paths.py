@@ -31,7 +31,7 @@ def load(tmp_path, monkeypatch):
 
 FIELDS = [
     "output", "personas.source", "training.data", "training.base_model", "curation.benchmark", "evaluation.benchmark",
-    "safety.people",
+    "safety.real_people_file",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.inference.multi_turn import NoReplyError, Reply, RowError, carry_on
+from factory.inference.multi_turn import NoReplyError, Reply, RowError, generate_turns
 from factory.inference.quarantine import GUILTY, LIMITS, Quarantine
 from factory.records import Completion, Message, Request
 
@@ -19,7 +19,7 @@ def test_each_turn_sees_the_replies_before_it():
         seen.append([m.content for m in messages])
         return Reply(f"r{len(seen)}", prompt_tokens=10, output_tokens=2, cached_tokens=1)
 
-    done = asyncio.run(carry_on(REQUEST, ask))
+    done = asyncio.run(generate_turns(REQUEST, ask))
     assert done.replies == ("r1", "r2", "r3")
     assert seen == [["s", "u1"], ["s", "u1", "r1", "u2"], ["s", "u1", "r1", "u2", "r2", "u3"]]
     assert (done.prompt_tokens, done.output_tokens, done.cached_tokens) == (30, 6, 3)
@@ -29,7 +29,7 @@ def test_a_cut_reply_ends_the_dialogue():
     async def ask(messages, again):
         return Reply("half a", output_tokens=9, truncated=True)
 
-    done = asyncio.run(carry_on(REQUEST, ask))
+    done = asyncio.run(generate_turns(REQUEST, ask))
     assert (done.truncated, done.replies, done.output_tokens) == (True, ("half a",), 9)
 
 
@@ -39,7 +39,7 @@ def test_an_error_keeps_the_tokens_that_were_spent():
             raise RowError("engine_error", "no")
         return Reply("r1", output_tokens=4)
 
-    done = asyncio.run(carry_on(REQUEST, ask))
+    done = asyncio.run(generate_turns(REQUEST, ask))
     assert (done.error, done.detail, done.output_tokens) == ("engine_error", "no", 4)
 
 
@@ -55,7 +55,7 @@ def told(*answers: Reply | RowError, attempts: int = 3, schema: str | None = Non
         return answer
 
     request = Request((Message("user", "u"),), schema=schema, readable=lambda text: "good" in text, attempts=attempts)
-    return asyncio.run(carry_on(request, ask)), len(answers) - len(left)
+    return asyncio.run(generate_turns(request, ask)), len(answers) - len(left)
 
 
 REFUSED = NoReplyError("refused", "I would rather not.")

@@ -8,20 +8,20 @@ from factory.cli import exit_with_error_line
 from factory.config.loading import load_config
 from factory.errors import ConfigError
 from factory.job import settings_document
-from factory.storage.tables import PROFILES, Table, fingerprint_of
-from factory.text.redaction import redacted, scrubbed, secrets_in
+from factory.storage.tables import PROFILES, Table, compute_fingerprint
+from factory.text.redaction import redact_secrets, redact_urls, secrets_in
 
 
 @pytest.mark.parametrize("user", ["me:secret@", "secret@", ":secret@", "me:se@cret@", "me:secret%2F@"])
 def test_credentials_in_urls_are_not_told(user):
-    assert scrubbed(f"https://{user}host:8000/v1") == "https://…@host:8000/v1"
+    assert redact_urls(f"https://{user}host:8000/v1") == "https://…@host:8000/v1"
     settings = '{"base_url": "https://%shost/v1", "contact": "me@host"}'
-    assert scrubbed(settings % user) == settings % "…@"
+    assert redact_urls(settings % user) == settings % "…@"
 
 
 @pytest.mark.parametrize("text", ["https://host/v1", "https://host/@me/x", '{"a": "s3://bucket", "b": "me@host"}', ""])
 def test_what_holds_no_credentials_stays(text):
-    assert scrubbed(text) == text
+    assert redact_urls(text) == text
 
 
 SECRET = [
@@ -40,7 +40,7 @@ OPEN = [
 @pytest.mark.parametrize("name", SECRET)
 def test_a_secrets_name_is_known(name):
     settings = {"a": [{name: "s3cret"}], "b": {name: {"user": "s3cret", "n": 5}}, name: ["s3cret"]}
-    assert "s3cret" not in str(redacted(settings))
+    assert "s3cret" not in str(redact_secrets(settings))
     assert list(secrets_in(settings)) == [f"a.0.{name}", f"b.{name}", name]
     assert list(secrets_in({name: None})) == list(secrets_in({name: True})) == list(secrets_in({name: ""})) == []
 
@@ -48,12 +48,12 @@ def test_a_secrets_name_is_known(name):
 @pytest.mark.parametrize("name", OPEN)
 def test_other_names_are_no_secrets(name):
     settings = {"a": [{name: "value"}], name: {"x": 1}}
-    assert redacted(settings) == settings
+    assert redact_secrets(settings) == settings
     assert not list(secrets_in(settings))
 
 
 def test_numbers_under_a_secrets_name_stay_where_they_are_counts():
-    assert redacted({"secret": 3, "url": "http://a:b@c"}) == {"secret": 3, "url": "http://…@c"}
+    assert redact_secrets({"secret": 3, "url": "http://a:b@c"}) == {"secret": 3, "url": "http://…@c"}
 
 
 GOOD = {"output": "runs/x", "engine": {"kind": "scripted"}, "personas": {"source": "p.jsonl"}}
@@ -128,13 +128,13 @@ def test_what_a_run_writes_holds_no_password(tmp_path):
 def test_a_table_keeps_its_fingerprint_and_no_password(tmp_path):
     settings = {"url": "https://me:s3cret@host", "nested": {"api_key": "s3cret", "max_tokens": 5}}
     table, said = Table(str(tmp_path), "profiles"), []
-    table.begin(fingerprint_of(settings), settings, said.append)
-    table.begin(fingerprint_of(settings), settings, said.append)
+    table.begin(compute_fingerprint(settings), settings, said.append)
+    table.begin(compute_fingerprint(settings), settings, said.append)
     assert not said, "the same settings go on"
     assert table.settings() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
     table.write_arrow("0000", PROFILES.empty_table())
     other = settings | {"nested": {"api_key": "s3cret", "max_tokens": 6}}
-    table.begin(fingerprint_of(other), other, said.append)
+    table.begin(compute_fingerprint(other), other, said.append)
     assert "nested.max_tokens was 5 and is 6" in said[0]
     assert "s3cret" not in said[0]
 

@@ -4,12 +4,12 @@
 import pytest
 
 from factory.config import Quality
-from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.context import DialogueContext, RuleSettings
 from factory.curation.rules.endings import is_whole
-from factory.curation.rules.reply_form import cut_off
+from factory.curation.rules.reply_form import unfinished_sentence
 from factory.records import Message
 
-BOOK = Rulebook(Quality())
+BOOK = RuleSettings(Quality())
 NAME = "Ada Oduya"
 SAID = {
     "en": "Knead the dough until it no longer sticks to your hands. After that you leave it under a cloth and",
@@ -27,7 +27,7 @@ SAID = {
 
 def judged(said: str, name: str = NAME) -> str | None:
     messages = (Message("system", "x"), Message("user", "How?"), Message("assistant", said))
-    return cut_off(Case(messages, "a baker", f"Name: {name}\nAge: 34"), BOOK)
+    return unfinished_sentence(DialogueContext(messages, "a baker", f"Name: {name}\nAge: 34"), BOOK)
 
 
 WHOLE = [

@@ -3,25 +3,31 @@
 import pytest
 
 from factory.config import Quality
-from factory.curation.rules.context import Case, Rulebook
-from factory.curation.rules.reply_form import copied_reference, cut_off, repetition, too_short, wrong_language
+from factory.curation.rules.context import DialogueContext, RuleSettings
+from factory.curation.rules.reply_form import (
+    copied_reference,
+    repetition,
+    too_short,
+    unfinished_sentence,
+    wrong_language,
+)
 from factory.records import Message
 
-BOOK = Rulebook(Quality(), frozenset({"ENGLISH"}))
+BOOK = RuleSettings(Quality(), frozenset({"ENGLISH"}))
 BREAD = (
     "Flour, water and salt is all it takes, love. Knead it until it stops sticking to your hands, "
     "leave it under a cloth while you do the washing, and bake it hot."
 )
 
 
-def case(*turns: str, references: tuple[str, ...] = ()) -> Case:
+def case(*turns: str, references: tuple[str, ...] = ()) -> DialogueContext:
     """A dialogue of user and assistant in turn."""
     roles = ("user", "assistant")
     messages = (Message("system", "x"), *(Message(roles[n % 2], turn) for n, turn in enumerate(turns)))
-    return Case(messages, "a baker", "Name: Ada", references)
+    return DialogueContext(messages, "a baker", "Name: Ada", references)
 
 
-def reply(text: str, asked: str = "How do I bake bread?") -> Case:
+def reply(text: str, asked: str = "How do I bake bread?") -> DialogueContext:
     return case(asked, text)
 
 
@@ -86,7 +92,7 @@ def test_one_empty_reply_spoils_a_dialogue():
     ],
 )
 def test_an_end_in_the_middle_is_cut_off(text):
-    assert cut_off(reply(text), BOOK)
+    assert unfinished_sentence(reply(text), BOOK)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +113,7 @@ def test_an_end_in_the_middle_is_cut_off(text):
     ],
 )
 def test_an_end_without_a_full_stop_may_be_an_end(text):
-    assert cut_off(reply(text), BOOK) is None
+    assert unfinished_sentence(reply(text), BOOK) is None
 
 
 LOOP = "I am a baker and I bake the bread for all of you. "
@@ -175,7 +181,7 @@ REFERENCE = "Mix flour, water and salt, knead the dough for ten minutes, let it 
 
 @pytest.mark.parametrize("text", [REFERENCE, REFERENCE.upper(), f"  {REFERENCE}\n", REFERENCE.replace("ten", "10")])
 def test_an_unchanged_reference_is_copied(text):
-    assert copied_reference(case("How?", text, references=(REFERENCE,)), Rulebook(Quality(max_copied=0.7)))
+    assert copied_reference(case("How?", text, references=(REFERENCE,)), RuleSettings(Quality(max_copied=0.7)))
 
 
 def test_a_reference_told_in_another_voice_is_not_copied():
@@ -202,7 +208,7 @@ GERMAN = "Das Brot braucht nur Mehl, Wasser und Salz, und wer es lange genug kne
 @pytest.mark.parametrize("text", [SPANISH, KOREAN, GERMAN])
 def test_a_reply_in_a_language_that_nobody_asked_for_is_wrong(text):
     assert wrong_language(reply(text), BOOK)
-    assert wrong_language(reply(BREAD, asked=GERMAN), Rulebook(Quality(), frozenset({"KOREAN"})))
+    assert wrong_language(reply(BREAD, asked=GERMAN), RuleSettings(Quality(), frozenset({"KOREAN"})))
 
 
 @pytest.mark.parametrize(
@@ -239,8 +245,8 @@ def test_languages_that_are_hard_to_tell_apart_excuse_one_another():
 
 
 def test_characters_may_speak_their_own_language():
-    assert wrong_language(reply(KOREAN), Rulebook(Quality(), frozenset({"KOREAN"}))) is None
-    assert wrong_language(reply(KOREAN), Rulebook(Quality())) is None, "a language that the detector does not know"
+    assert wrong_language(reply(KOREAN), RuleSettings(Quality(), frozenset({"KOREAN"}))) is None
+    assert wrong_language(reply(KOREAN), RuleSettings(Quality())) is None, "a language that the detector does not know"
 
 
 def test_a_rewritten_reply_keeps_its_references_language():

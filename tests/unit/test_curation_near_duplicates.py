@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.curation.minhash import band_keys, banding_for, edges, keepers, signature
+from factory.curation.minhash import band_keys, banding_for, duplicate_groups, edges, signature
 from factory.text.ngrams import ngrams, word_hashes, words
 
 IDS = st.integers(0, 2**64 - 1)
@@ -18,7 +18,7 @@ def groups_of(texts: dict[int, str], similarity: float = 0.8) -> dict[int, int]:
     banding = banding_for(similarity)
     ids = np.array(list(texts), np.uint64)
     keys = band_keys(np.stack([signature(word_hashes(text)) for text in texts.values()]), banding)
-    goes, stays = keepers(edges(keys.ravel(), np.repeat(ids, banding.bands)))
+    goes, stays = duplicate_groups(edges(keys.ravel(), np.repeat(ids, banding.bands)))
     return dict(zip(goes.tolist(), stays.tolist(), strict=True))
 
 
@@ -68,7 +68,7 @@ def test_who_stays_does_not_depend_on_the_order(rows, drawing):
     told = []
     for _ in range(2):
         bands, dialogues = (np.array(column, np.uint64) for column in zip(*rows, strict=True))
-        goes, stays = keepers(edges(bands, dialogues))
+        goes, stays = duplicate_groups(edges(bands, dialogues))
         told.append((goes.tolist(), stays.tolist()))
         drawing.shuffle(rows)
     assert told[0] == told[1]
@@ -81,7 +81,7 @@ def test_who_stays_does_not_depend_on_the_order(rows, drawing):
 def test_a_chain_is_one_group_across_partitions():
     one = edges(np.array([1, 1], np.uint64), np.array([2**63 + 7, 4], np.uint64))
     two = edges(np.array([2, 2], np.uint64), np.array([2**63 + 7, 9], np.uint64))
-    goes, stays = keepers(np.concatenate([one, two]))
+    goes, stays = duplicate_groups(np.concatenate([one, two]))
     assert goes.tolist() == [9, 2**63 + 7]
     assert stays.tolist() == [4, 4]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from factory.config import Safety
-from factory.curation.rules.context import Case
-from factory.curation.rules.personal_data import NAMES, check_regions, find, personal_data
-from factory.curation.rules.real_people import named, read_people, real_person
+from factory.curation.rules.context import DialogueContext
+from factory.curation.rules.personal_data import NAMES, check_regions, find_personal_data, personal_data
+from factory.curation.rules.real_people import find_names, read_real_people, real_person
 from factory.curation.rules.safety import unsafe
 from factory.curation.rules.toxicity import PART, parts, toxicities
 from factory.errors import ConfigError, InputError
@@ -40,15 +40,15 @@ ODD = [
 ]
 
 
-def case(*turns: str, persona: str = "a baker", profile: str = "Name: Ada Oduya") -> Case:
+def case(*turns: str, persona: str = "a baker", profile: str = "Name: Ada Oduya") -> DialogueContext:
     """A dialogue of user and assistant in turn."""
     roles = ("user", "assistant")
     spoken = [Message(roles[n % 2], turn) for n, turn in enumerate(turns)]
-    return Case((Message("system", f"{persona}\n{profile}"), *spoken), persona, profile)
+    return DialogueContext((Message("system", f"{persona}\n{profile}"), *spoken), persona, profile)
 
 
 def kinds(text: str, *regions: str) -> list[str]:
-    return [kind for _, _, kind in find(text, ALL, regions or US)]
+    return [kind for _, _, kind in find_personal_data(text, ALL, regions or US)]
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_what_stories_are_full_of_is_no_personal_datum(text):
 
 
 def test_no_text_of_the_sample_data_holds_personal_data_or_a_real_person():
-    people = read_people(None)
+    people = read_real_people(None)
     for path in sorted(DATA.rglob("*.jsonl")):
         for line in path.read_text().splitlines():
             text = "\n".join(_texts(json.loads(line)))
             assert kinds(text) == [], f"{path.name}: {line[:80]}"
             if path.name == "personas.jsonl":
-                assert not list(named(text, people)), line
+                assert not list(find_names(text, people)), line
 
 
 def _texts(value: object) -> list[str]:
@@ -163,7 +163,7 @@ def test_an_unknown_country_is_told():
     ],
 )
 def test_real_people_are_found_by_their_full_names(text, found):
-    people = read_people(None)
+    people = read_real_people(None)
     assert real_person(case("Hi.", "Hi.", persona=text), people) == f"persona: {found}"
     assert real_person(case("Hi.", "Hi.", profile=text), people) == f"profile: {found}"
 
@@ -180,11 +180,11 @@ def test_real_people_are_found_by_their_full_names(text, found):
     ],
 )
 def test_parts_of_names_and_common_words_are_no_real_people(text):
-    assert real_person(case("Hi.", "Hi.", persona=text), read_people(None)) is None
+    assert real_person(case("Hi.", "Hi.", persona=text), read_real_people(None)) is None
 
 
 def test_people_in_replies_may_be_talked_of():
-    assert real_person(case("Who?", "Serena Williams, of course."), read_people(None)) is None
+    assert real_person(case("Who?", "Serena Williams, of course."), read_real_people(None)) is None
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_people_in_replies_may_be_talked_of():
 def test_a_list_that_is_none_is_told_with_its_line(tmp_path, content, said):
     (tmp_path / "people.txt").write_text(content)
     with pytest.raises(InputError, match=said) as problem:
-        read_people(str(tmp_path / "people.txt"))
+        read_real_people(str(tmp_path / "people.txt"))
     assert "\n" not in str(problem.value)
 
 
@@ -207,13 +207,13 @@ def test_a_list_of_ones_own_is_read_and_has_a_hash_of_its_names(tmp_path):
     one, other = tmp_path / "one.txt", tmp_path / "other.txt"
     one.write_text("\ufeff# mine\nAda Oduya\n\nKim Min-seo\n")
     other.write_text("Kim Min-seo\nAda Oduya")
-    assert read_people(str(one)).names == 2
-    assert read_people(str(one)).digest == read_people(str(other)).digest != read_people(None).digest
+    assert read_real_people(str(one)).names == 2
+    assert read_real_people(str(one)).digest == read_real_people(str(other)).digest != read_real_people(None).digest
     one.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="is not UTF-8"):
-        read_people(str(one))
+        read_real_people(str(one))
     with pytest.raises(InputError, match="no such file"):
-        read_people(str(tmp_path / "none.txt"))
+        read_real_people(str(tmp_path / "none.txt"))
 
 
 LONG = "I knead the dough and let it rest while the oven warms and the street wakes up. " * 12
@@ -260,7 +260,7 @@ def test_parts_hold_all_words_of_a_reply():
 
 def test_personal_data_go_before_all_else_since_other_reasons_quote_the_reply():
     told = case("Hi.", f"{RUDE[0]} ada@lagosbread.com", persona="a fan of Serena Williams")
-    people = read_people(None)
+    people = read_real_people(None)
     reasons = [unsafe(told, Safety(), people, 0.99), unsafe(case("Hi.", RUDE[0]), Safety(), people, 0.99)]
     assert [one and one.reason for one in reasons] == ["personal_data", "toxic"]
     assert unsafe(case("Hi.", RUDE[0]), Safety(toxicity=None), people, 0.99) is None
@@ -273,7 +273,7 @@ def test_personal_data_go_before_all_else_since_other_reasons_quote_the_reply():
 @pytest.mark.parametrize("odd", ODD)
 def test_no_text_takes_long_or_stops_a_run(odd):
     text = odd * (100_000 // len(odd))
-    people = read_people(None)
+    people = read_real_people(None)
     told = case(text, text, persona=text, profile=text)
     (worst,) = toxicities([told])
     unsafe(told, Safety(phone_regions=("US", "KR")), people, worst)

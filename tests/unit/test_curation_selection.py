@@ -8,8 +8,8 @@ from datasketch import HyperLogLogPlusPlus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.curation.dataset_stats import ATTRIBUTES, KEPT, PRECISION, Cast, Figures, most, register
-from factory.curation.sampling import beyond, cutoff, draws, in_validation, shares
+from factory.curation.dataset_stats import ATTRIBUTES, KEPT, PRECISION, CharacterStats, DatasetStats, most, register
+from factory.curation.sampling import hash_ranks, in_validation, over_limit, rank_threshold, row_quota
 from factory.text.ngrams import ngrams, word_hashes
 
 KEYS = st.lists(st.integers(0, 2**64 - 1), unique=True, min_size=1, max_size=200)
@@ -43,7 +43,7 @@ def test_a_larger_validation_set_keeps_the_smaller_one():
 @given(st.lists(st.tuples(st.integers(1, 10**7), st.floats(0.01, 100)), min_size=1, max_size=6))
 def test_shares_are_in_proportion_and_use_all_of_one_source(sources):
     there, weights = zip(*sources, strict=True)
-    kept = shares(there, weights)
+    kept = row_quota(there, weights)
     assert all(0 <= part <= count for part, count in zip(kept, there, strict=True))
     assert any(part == count for part, count in zip(kept, there, strict=True))
     whole = min(count / weight for count, weight in zip(there, weights, strict=True))
@@ -52,8 +52,8 @@ def test_shares_are_in_proportion_and_use_all_of_one_source(sources):
 
 @given(KEYS, st.integers(0, 250))
 def test_a_cutoff_keeps_exactly_so_many(ids, keep):
-    drawn = draws(np.array(ids, np.uint64), 42, "mixture")
-    below = cutoff(drawn, keep)
+    drawn = hash_ranks(np.array(ids, np.uint64), 42, "mixture")
+    below = rank_threshold(drawn, keep)
     kept = len(drawn) if below is None else int((drawn < np.uint64(below)).sum())
     assert kept == min(keep, len(drawn))
 
@@ -63,25 +63,25 @@ def test_a_cutoff_keeps_exactly_so_many(ids, keep):
 def test_every_character_keeps_its_first_draws(owners, limit, drawing):
     characters = np.array(owners, np.uint64)
     dialogues = keys(len(owners))
-    drawn = draws(dialogues, 42, "character")
-    over = beyond(characters, drawn, limit)
+    drawn = hash_ranks(dialogues, 42, "character")
+    over = over_limit(characters, drawn, limit)
     for owner, rows in Counter(owners).items():
         mine = characters == owner
         assert int((~over[mine]).sum()) == min(limit, rows)
         assert over[mine].sum() == 0 or drawn[mine & ~over].max() < drawn[mine & over].min()
     order = list(range(len(owners)))
     drawing.shuffle(order)
-    assert beyond(characters[order], drawn[order], limit).tolist() == over[order].tolist()
+    assert over_limit(characters[order], drawn[order], limit).tolist() == over[order].tolist()
 
 
 def test_purposes_draw_apart():
     ids = keys(10_000)
-    one, other = (draws(ids, 42, purpose) < np.uint64(2**63) for purpose in ("mixture", "character"))
+    one, other = (hash_ranks(ids, 42, purpose) < np.uint64(2**63) for purpose in ("mixture", "character"))
     assert (one & other).mean() == pytest.approx(0.25, abs=0.02)
 
 
-def counted(*texts: str) -> Figures:
-    figures = Figures()
+def counted(*texts: str) -> DatasetStats:
+    figures = DatasetStats()
     for text in texts:
         figures.add([word_hashes(text)], tokens=2, language="english")
     return figures
@@ -107,15 +107,15 @@ def test_registers_are_those_of_datasketch():
     theirs = HyperLogLogPlusPlus(p=PRECISION, hashfunc=int)
     for number in numbers.tolist():
         theirs.update(number)
-    ours = Figures()
+    ours = DatasetStats()
     register(ours.registers[0], numbers)
     assert ours.registers[0].tolist() == theirs.reg.tolist()
 
 
 def test_no_dialogues_have_no_figures():
-    told = (Figures() + Figures()).told()
+    told = (DatasetStats() + DatasetStats()).told()
     assert told["distinct_ngrams"]["1"] == {"distinct": 0, "of": 0, "share": 0.0}
-    assert Cast().told()["characters"] == 0
+    assert CharacterStats().told()["characters"] == 0
 
 
 def profile(**items: str) -> dict[str, str]:
@@ -123,17 +123,17 @@ def profile(**items: str) -> dict[str, str]:
 
 
 def test_demographics_count_every_character_once():
-    cast = Cast()
+    cast = CharacterStats()
     for age in ("34", "about 38 years", "9", "서른", "101"):
         cast.add(profile(age=age, gender=" Female "))
-    told = (cast + Cast()).told()
+    told = (cast + CharacterStats()).told()
     assert told["characters"] == 5
     assert told["demographics"]["gender"] == {"female": 5}
     assert told["demographics"]["age"] == {"30-39": 2, "0-9": 1, "no number": 1, "100-109": 1}
 
 
 def test_rare_values_are_summed_and_none_is_lost():
-    one, other = Cast(), Cast()
+    one, other = CharacterStats(), CharacterStats()
     for number in range(3 * KEPT):
         (one if number % 2 else other).add(profile(birth_place=f"village {number}"))
     for _ in range(5):

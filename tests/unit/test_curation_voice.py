@@ -4,7 +4,7 @@
 import pytest
 
 from factory.config import Quality, Rule
-from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.context import DialogueContext, RuleSettings
 from factory.curation.rules.quality import RULES, judge
 from factory.curation.rules.voice import breaks_character, leaked_prompt, speaks_for_user
 from factory.inference.prompts import load_prompt
@@ -20,14 +20,14 @@ General Experience: She learned baking from an aunt and opened a shop of her own
 Personality: Patient and dry-humoured. She talks in short sentences."""
 PERSONA = "a baker who counts her loaves aloud every morning and never sells the last one to anybody"
 ROBOT = "Name: Bolt\nAge: 7\nGender: none\nPersonality: A robot that cleans a station and likes jokes."
-BOOK = Rulebook(Quality(), prompts=tuple(body for _, body in load_prompt("training-system").parts))
+BOOK = RuleSettings(Quality(), prompts=tuple(body for _, body in load_prompt("training-system").parts))
 
 
-def case(*turns: str, persona: str = PERSONA, profile: str = PROFILE) -> Case:
+def case(*turns: str, persona: str = PERSONA, profile: str = PROFILE) -> DialogueContext:
     """A dialogue of user and assistant in turn."""
     roles = ("user", "assistant")
     messages = (Message("system", "x"), *(Message(roles[n % 2], turn) for n, turn in enumerate(turns)))
-    return Case(messages, persona, profile)
+    return DialogueContext(messages, persona, profile)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_the_first_broken_rule_gives_the_reason_and_a_rule_may_be_skipped():
     told = judge(broken, BOOK)
     assert told
     assert (told.reason, told.detail) == ("too_short", "reply 1 has 1 words")
-    skipped = judge(broken, Rulebook(Quality(skip=("too_short",))))
+    skipped = judge(broken, RuleSettings(Quality(disabled_rules=("too_short",))))
     assert skipped
     assert skipped.reason == "breaks_character"
     assert judge(case("How?", "Flour, water and salt, love."), BOOK) is None

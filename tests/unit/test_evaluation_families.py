@@ -5,7 +5,7 @@ import json
 import pytest
 
 from factory.config import EMBEDDED, RunConfig
-from factory.evaluation.model_families import family_of, related
+from factory.evaluation.model_families import family_of, self_preference_warnings
 from factory.training.model_card import card_of
 
 
@@ -102,7 +102,7 @@ def test_files_that_are_broken_tell_nothing(tmp_path):
 
 
 def test_each_related_judge_is_warned_of_once():
-    warnings = related(
+    warnings = self_preference_warnings(
         {"small": EMBEDDED, "large": "gpt-4o", "other": "Qwen/Qwen3-8B"},
         {"base": EMBEDDED, "tuned": "HuggingFaceTB/SmolLM2-1.7B", "odd": "a-name"},
         teacher="gpt-4o-2024-05-13",
@@ -116,5 +116,8 @@ def test_each_related_judge_is_warned_of_once():
 
 
 def test_models_of_unknown_family_are_related_to_themselves_alone():
-    assert related({"judge": "a-name"}, {"one": "another-name"}, teacher=None) == []
-    assert "is the same model as candidate 'one'" in related({"judge": "a-name"}, {"one": "a-name"}, teacher=None)[0]
+    assert self_preference_warnings({"judge": "a-name"}, {"one": "another-name"}, teacher=None) == []
+    assert (
+        "is the same model as candidate 'one'"
+        in self_preference_warnings({"judge": "a-name"}, {"one": "a-name"}, teacher=None)[0]
+    )

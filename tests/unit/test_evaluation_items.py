@@ -5,21 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.evaluation.score_arrays import TASK_NAMES, Items, cells, over_judges, paired_cells
+from factory.evaluation.score_arrays import TASK_NAMES, ScoreArrays, over_judges, paired_cells, persona_task_means
 from factory.evaluation.statistics import PSCORE, compare_all, persona_scores
 
 NAN = float("nan")
 PERSONAS, TASKS = 200, len(TASK_NAMES)
 
 
-def items_of(scores: np.ndarray, a_task: int = 1) -> Items:
+def items_of(scores: np.ndarray, a_task: int = 1) -> ScoreArrays:
     """Of scores (candidates, judges, questions), so many questions a task."""
     candidates, _, questions = scores.shape
     personas = questions // (TASKS * a_task)
     persona = np.repeat(np.arange(personas, dtype=np.int32), TASKS * a_task)
     task = np.tile(np.repeat(np.arange(TASKS, dtype=np.int8), a_task), personas)
     words = np.ones((candidates, questions), np.float32)
-    return Items(persona, task, personas, words, np.zeros(candidates, np.int64), scores, np.full_like(scores, NAN))
+    return ScoreArrays(
+        persona, task, personas, words, np.zeros(candidates, np.int64), scores, np.full_like(scores, NAN)
+    )
 
 
 def two_heights(personas: int = PERSONAS, a_task: int = 1) -> np.ndarray:
@@ -57,9 +59,9 @@ def test_a_judge_counts_in_a_comparison_only_for_the_questions_that_it_scored_fo
 def test_failures_of_a_strict_judge_do_not_raise_the_mean_of_a_table(a_task):
     scores = two_heights(a_task=a_task)
     items = items_of(scores, a_task)
-    whole = persona_scores(cells(items, over_judges(items, scores[0])))
+    whole = persona_scores(persona_task_means(items, over_judges(items, scores[0])))
     scores[1, 1, np.random.default_rng(2).random(scores.shape[2]) < 0.3] = NAN
-    failed = persona_scores(cells(items, over_judges(items, scores[1])))
+    failed = persona_scores(persona_task_means(items, over_judges(items, scores[1])))
     assert whole.mean() == pytest.approx(scores[0].mean(axis=0).mean())
     assert failed.mean() == pytest.approx(whole.mean(), abs=0.02)  # 0.3 above it by the mean of what there is
     assert not np.isnan(failed).any()
@@ -91,6 +93,6 @@ def test_where_nobody_fails_it_is_the_plain_mean(data, judges, personas):
 
 def test_cells_are_the_means_of_a_personas_questions_in_a_task():
     scores = np.array([1, 2, 3, 3, NAN, 4, NAN, NAN, 5, 5])
-    assert cells(items_of(scores[None, None], a_task=2), scores).tolist() == [
+    assert persona_task_means(items_of(scores[None, None], a_task=2), scores).tolist() == [
         [1.5, 3, 4, pytest.approx(NAN, nan_ok=True), 5]
     ]

@@ -17,7 +17,7 @@ from factory.evaluation.scores_schema import (
     Judge,
     JudgeScores,
     LengthCorrelation,
-    ScoresDocument,
+    Scores,
 )
 from factory.evaluation.statistics import compare_all, persona_scores, summary
 from factory.personagym import TASKS
@@ -68,7 +68,7 @@ def asked(**others) -> Benchmark:
     return Benchmark(**told | {"personas": 3, "questions": 1000, "examples": 1000} | others)
 
 
-def document(**others) -> ScoresDocument:
+def document(**others) -> Scores:
     results = compare_all(CELLS["tuned"], CELLS["base"], list(TASKS), seed=1)
     told = {
         "protocol": "light",
@@ -85,7 +85,7 @@ def document(**others) -> ScoresDocument:
         "warnings": ["judge 'judge-a' is too close"],
         "published": True,
     }
-    return ScoresDocument(**(told | others))
+    return Scores(**(told | others))
 
 
 def general(followed: float | None, perplexity: float | None) -> General:
@@ -121,11 +121,11 @@ def rows(page: str, heading: str) -> list[list[str]]:
     return [[one.strip() for one in line.strip("|").split(" | ")] for line in lines]
 
 
-def foreign(**others) -> ScoresDocument:
+def foreign(**others) -> Scores:
     return document(benchmark=asked(name="builtin-v1"), published=False, **others)
 
 
-def drawn(told: ScoresDocument, width: int = 140) -> str:
+def drawn(told: Scores, width: int = 140) -> str:
     console = Console(file=io.StringIO(), width=width, markup=True)
     console.print(grid(told))
     return console.file.getvalue()
@@ -192,14 +192,14 @@ def test_a_score_with_many_failures_is_marked_wherever_it_stands():
     assert page.count(FOOTNOTE) == 2  # the mean's table and judge-a's
     assert MARK not in page.split("## By judge-b")[1].split("\n## ")[0]
     assert drawn(told).count(MARK) == 12
-    assert f"base by judge-a: 20 judgements (20.0%) failed; {FOOTNOTE}" in notes(told)
+    assert f"base by judge-a: 20 judgments (20.0%) failed; {FOOTNOTE}" in notes(told)
     assert MARK not in leaderboard(document()) + "".join(notes(document()))
 
 
 def test_a_score_that_is_marked_for_rejected_answers_says_what_the_mark_means():
     bad = scored(CELLS["base"], judged=60, unscored_share=0.4, marked=True)
     told = document(candidates=[candidate("base", by_judge=dict.fromkeys(("judge-a", "judge-b"), bad))])
-    assert f"base by judge-a: 0 judgements (0.0%) failed; {FOOTNOTE}" in notes(told)
+    assert f"base by judge-a: 0 judgments (0.0%) failed; {FOOTNOTE}" in notes(told)
     assert "answers that were rejected before" in FOOTNOTE
 
 
@@ -366,14 +366,14 @@ def test_a_name_in_brackets_is_seen():
 def test_the_document_comes_back_from_json_and_describes_itself():
     one = candidate("base", scores=scored(np.full((1, 5), NAN)), general=general(0.5, None))
     told = document(candidates=[one], general_changes=[changed(p=NAN)])
-    again = ScoresDocument.model_validate_json(told.model_dump_json())
+    again = Scores.model_validate_json(told.model_dump_json())
     assert again == told
     assert leaderboard(again) == leaderboard(told)
-    schema = ScoresDocument.model_json_schema()
+    schema = Scores.model_json_schema()
     parts = [schema, *schema["$defs"].values()]
     assert all(field.get("description") for part in parts for field in part["properties"].values())
 
 
 def test_the_document_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="extra"):
-        ScoresDocument.model_validate(document().model_dump() | {"verdict": "good"})
+        Scores.model_validate(document().model_dump() | {"verdict": "good"})

@@ -13,10 +13,10 @@ from factory.evaluation.general_ability.items import (
     render_general,
 )
 from factory.records import Completion, GeneralResult, Message, Reject
-from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, accepted, rejected
+from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, ok_row, rejected_row
 
 BANK = instructions_by_id()
-ROWS = [accepted(item) for item in general_items()]
+ROWS = [ok_row(item) for item in general_items()]
 PLAIN = next(row for row in ROWS if row["kind"] == "plain")
 THERMOSTAT = next(row for row in ROWS if "thermostat does" in row["messages"][0]["content"])
 
@@ -92,8 +92,8 @@ def test_results_and_rejects_fit_one_table(tmp_path):
         parse_general("ours", BANK, PLAIN, Completion(output_tokens=40, log_likelihood=-55.5)),
         parse_general("ours", BANK, THERMOSTAT, Completion(("Heat.",))),
     ]
-    refused = rejected(Reject("engine_error", "an endpoint"), general_ids("ours", PLAIN))
-    assert table.write("00000", [*map(accepted, results), refused], GENERAL_RESULTS).rows == 3
+    refused = rejected_row(Reject("engine_error", "an endpoint"), general_ids("ours", PLAIN))
+    assert table.write("00000", [*map(ok_row, results), refused], GENERAL_RESULTS).rows == 3
     rows = table.read("00000").to_pylist()
     assert [row["followed"] for row in rows] == [None, True, None]
     assert [row["tokens"] for row in rows] == [40, None, None]

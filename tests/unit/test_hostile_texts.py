@@ -6,7 +6,7 @@ import pytest
 
 from factory.config import Quality, Safety
 from factory.curation.rules import personal_data, toxicity
-from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.context import DialogueContext, RuleSettings
 from factory.curation.rules.endings import is_whole
 from factory.curation.rules.quality import RULES
 from factory.evaluation import rubric, verdict_parsing
@@ -18,7 +18,7 @@ from factory.records import Message, TokenChoice
 from factory.text import control_tokens, language, normalize, redaction
 from tests.hard_texts import HOSTILE
 
-BOOK = Rulebook(Quality(), frozenset({"ENGLISH"}))
+BOOK = RuleSettings(Quality(), frozenset({"ENGLISH"}))
 CHECKS = Verifiable.model_validate(
     {
         "id": "all",
@@ -39,12 +39,12 @@ CHECKS = Verifiable.model_validate(
 )
 
 
-def rule(judge: Callable[[Case, Rulebook], str | None]) -> Callable[[str], object]:
+def rule(judge: Callable[[DialogueContext, RuleSettings], str | None]) -> Callable[[str], object]:
     """A rule on a hostile reply."""
 
     def judged(text: str) -> str | None:
         messages = (Message("system", "x"), Message("user", "How?"), Message("assistant", text))
-        return judge(Case(messages, "a baker", "Name: Ada\nAge: 34"), BOOK)
+        return judge(DialogueContext(messages, "a baker", "Name: Ada\nAge: 34"), BOOK)
 
     return judged
 
@@ -52,16 +52,16 @@ def rule(judge: Callable[[Case, Rulebook], str | None]) -> Callable[[str], objec
 READERS: dict[str, Callable[[str], object]] = {
     **{name: rule(judge) for name, judge in RULES},
     "is_whole": lambda text: is_whole(text, ("Ada",)),
-    "personal_data": lambda text: personal_data.find(text, Safety().personal_data, ()),
+    "personal_data": lambda text: personal_data.find_personal_data(text, Safety().personal_data, ()),
     "toxicity": toxicity.parts,
     "stray_mark": control_tokens.stray_mark,
     "neutral": control_tokens.neutral,
-    "scrubbed": redaction.scrubbed,
+    "scrubbed": redaction.redact_urls,
     "prose": language.prose,
     "languages_named": language.languages_named,
     "sentence": normalize.sentence,
     "paragraphs": normalize.paragraphs,
-    "object_in": json_reply.object_in,
+    "extract_json_object": json_reply.extract_json_object,
     "verdict": lambda text: (verdict_parsing.parse_verdict(text), verdict_parsing.parse_final_score(text)),
     "expected_score": lambda text: verdict_parsing.expected_score([TokenChoice(text, {"4": -0.1})], 4),
     "verifiable": lambda text: failed_checks(CHECKS, text),

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from factory.evaluation.judge_check.pairs import ORDERED, Judged, Pair, read_pairs, report, verdict
-from factory.evaluation.proportions import paired_change, share
+from factory.evaluation.proportions import paired_change, proportion
 from factory.inference.prompts import load_prompt
 from factory.resources import RESOURCES
 
@@ -79,8 +79,8 @@ def test_a_padded_answer_says_all_that_the_short_one_says_in_its_order():
 def test_a_judge_that_is_always_right():
     kinds = [one for kind in ORDERED for one in judged(*[RIGHT] * 12, kind=kind)]
     told = report("sage", kinds, seed=1)
-    assert told.ordered.pointwise == told.ordered.pairwise == share([True] * 36)
-    assert told.by_kind["toxic"].pointwise == share([True] * 12)
+    assert told.ordered.pointwise == told.ordered.pairwise == proportion([True] * 36)
+    assert told.by_kind["toxic"].pointwise == proportion([True] * 12)
     assert (told.turned.value, told.turned.of, told.first_wins.of) == (0, 36, 0)
     assert verdict(told) == (
         "sage: its scores tell the better answer from the worse (100 % right, 90 % to 100 %); "
@@ -90,7 +90,7 @@ def test_a_judge_that_is_always_right():
 
 def test_ties_are_half_a_hit_and_failures_are_counted_but_not_judged():
     told = report("x", judged(RIGHT, RIGHT, WRONG, FIRST, SECOND, FIRST, FAILED), seed=1)
-    assert told.ordered.pointwise == told.ordered.pairwise == share([1, 1, 0, 0.5, 0.5, 0.5])
+    assert told.ordered.pointwise == told.ordered.pairwise == proportion([1, 1, 0, 0.5, 0.5, 0.5])
     assert told.ordered.pointwise.hits == 3.5
     assert (told.pairs, told.failed_scores, told.failed_verdicts) == (7, 1, 1)
     assert (told.turned.hits, told.turned.of) == (3, 6)
@@ -129,19 +129,19 @@ def test_a_judge_that_is_always_wrong_is_told_from_a_coin():
 
 def test_wilson_intervals_by_hand():
     # Centre (8 + z²/2) / (10 + z²), half width z / (10 + z²) * sqrt(8 * 2 / 10 + z² / 4), z = 1.95996
-    told = share([True] * 8 + [False] * 2)
+    told = proportion([True] * 8 + [False] * 2)
     assert (told.hits, told.of, told.value) == (8, 10, 0.8)
     assert (told.low, told.high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
 
 
 def test_half_a_hit_spans_the_whole_ones_beside_it():
-    told = share([1, 0.5, 0, 0])
-    assert told.low == share([1, 0, 0, 0]).low
-    assert told.high == share([1, 1, 0, 0]).high
+    told = proportion([1, 0.5, 0, 0])
+    assert told.low == proportion([1, 0, 0, 0]).low
+    assert told.high == proportion([1, 1, 0, 0]).high
 
 
 def test_no_trial_has_no_share():
-    told = share([])
+    told = proportion([])
     assert told.of == 0
     assert math.isnan(told.value)
     assert math.isnan(told.low)

@@ -14,12 +14,12 @@ import pytest
 
 from factory.errors import UserError
 from factory.storage import file_io, run_lock
-from factory.storage.run_lock import LEASE, STALE_S, Holder, held
+from factory.storage.run_lock import LEASE, STALE_S, Holder, hold_run_lock
 
 HOLD = """
 import sys, time
-from factory.lease import held
-with held(sys.argv[1]):
+from factory.storage.run_lock import hold_run_lock
+with hold_run_lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -51,17 +51,17 @@ def mine() -> Holder:
 @pytest.mark.parametrize("where", ["local", "memory"])
 def test_a_second_run_is_refused_in_one_line_until_the_first_ends(where, tmp_path, place):
     output = str(tmp_path / "run") if where == "local" else place
-    with held(output), pytest.raises(UserError, match="another run") as told, held(output):
+    with hold_run_lock(output), pytest.raises(UserError, match="another run") as told, hold_run_lock(output):
         pass
     assert output in str(told.value)
     assert "choose another output" in str(told.value)
     assert "\n" not in str(told.value)
-    with held(output):
+    with hold_run_lock(output):
         pass
 
 
 def test_a_run_that_fails_lets_go(place):
-    with pytest.raises(ZeroDivisionError), held(place):
+    with pytest.raises(ZeroDivisionError), hold_run_lock(place):
         raise ZeroDivisionError
     assert not file_io.exists(f"{place}/{LEASE}")
 
@@ -69,23 +69,26 @@ def test_a_run_that_fails_lets_go(place):
 def test_a_killed_process_leaves_a_local_output_free(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match="another run works on it"), held(str(tmp_path)):
+    with pytest.raises(UserError, match="another run works on it"), hold_run_lock(str(tmp_path)):
         pass
     process.kill()
     process.wait()
-    with held(str(tmp_path)):
+    with hold_run_lock(str(tmp_path)):
         pass
 
 
 def test_an_output_below_a_file_is_told_as_such(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="a file stands where a folder is needed"), held(str(tmp_path / "file" / "run")):
+    with (
+        pytest.raises(UserError, match="a file stands where a folder is needed"),
+        hold_run_lock(str(tmp_path / "file" / "run")),
+    ):
         pass
 
 
 def test_a_run_elsewhere_is_named_with_when_it_counts_no_more_and_how_to_override_it(place, elsewhere):
     leave(place, replace(elsewhere, heard=time.time() - 30))
-    with pytest.raises(UserError, match="host gpu-7, process 4242") as told, held(place):
+    with pytest.raises(UserError, match="host gpu-7, process 4242") as told, hold_run_lock(place):
         pass
     for part in ("last heard of 30 s ago", f"free in {STALE_S - 30:.0f} s", f"delete {place}/{LEASE}"):
         assert part in str(told.value)
@@ -104,7 +107,7 @@ def test_a_stale_lease_and_that_of_a_dead_process_of_this_machine_are_taken_over
     if "machine" in changed:
         changed["machine"] = run_lock._machine()
     leave(place, replace(elsewhere, **changed))
-    with held(place):
+    with hold_run_lock(place):
         assert left(place)["pid"] == os.getpid()
         assert left(place)["run"] != "other"
     assert not file_io.exists(f"{place}/{LEASE}")
@@ -112,7 +115,7 @@ def test_a_stale_lease_and_that_of_a_dead_process_of_this_machine_are_taken_over
 
 def test_a_living_process_of_this_machine_is_not_taken_over(place):
     leave(place, mine())
-    with pytest.raises(UserError, match="another run"), held(place):
+    with pytest.raises(UserError, match="another run"), hold_run_lock(place):
         pass
 
 
@@ -130,12 +133,12 @@ def test_a_process_that_was_killed_and_not_yet_reaped_is_dead(elsewhere):
 
 def test_what_is_no_lease_holds_nothing(place):
     file_io.write_bytes(f"{place}/{LEASE}", b"{}")
-    with held(place):
+    with hold_run_lock(place):
         pass
 
 
 def test_a_held_lease_is_renewed(place):
-    with held(place, beat_s=0.01):
+    with hold_run_lock(place, beat_s=0.01):
         first = left(place)
         deadline = time.monotonic() + 10
         while left(place) == first:
@@ -145,7 +148,7 @@ def test_a_held_lease_is_renewed(place):
 
 def test_a_run_that_was_taken_over_ends_with_one_line_and_leaves_the_others_lease(place, elsewhere):
     def lose_it() -> None:
-        with held(place, beat_s=0.01):
+        with hold_run_lock(place, beat_s=0.01):
             leave(place, elsewhere)
             time.sleep(10)
 
@@ -155,7 +158,7 @@ def test_a_run_that_was_taken_over_ends_with_one_line_and_leaves_the_others_leas
 
 
 def test_an_interrupt_by_hand_stays_one(place):
-    with pytest.raises(KeyboardInterrupt), held(place):
+    with pytest.raises(KeyboardInterrupt), hold_run_lock(place):
         signal.raise_signal(signal.SIGINT)
     assert not file_io.exists(f"{place}/{LEASE}")
 
@@ -168,5 +171,5 @@ def test_a_file_is_created_by_one_writer_alone(place):
 
 
 def test_the_lock_file_stays_out_of_the_way_of_the_tables(tmp_path):
-    with held(str(tmp_path)):
+    with hold_run_lock(str(tmp_path)):
         assert [path.name for path in Path(tmp_path).iterdir()] == [run_lock.LOCK]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.training.data_order import Order
+from factory.training.data_order import SampleOrder
 from factory.training.packing import pack, position_ids, targets
-from factory.training.validation_gain import gain, in_both
+from factory.training.validation_gain import in_both, loss_change
 
 LENGTHS = st.lists(st.integers(2, 64), max_size=200)
 
@@ -52,7 +52,7 @@ def test_no_target_lies_across_a_border(lengths, random):
 
 
 ORDERS = st.builds(
-    Order,
+    SampleOrder,
     rows=st.lists(st.integers(1, 9), min_size=1, max_size=5),
     epochs=st.integers(1, 3),
     batch=st.sampled_from([4, 8, 12]),
@@ -60,7 +60,7 @@ ORDERS = st.builds(
 )
 
 
-def read(order: Order, workers: int, first_step: int = 0) -> dict[int, list[tuple[int, int, int]]]:
+def read(order: SampleOrder, workers: int, first_step: int = 0) -> dict[int, list[tuple[int, int, int]]]:
     """What all workers read at each step: epoch, shard, row."""
     steps: dict[int, list[tuple[int, int, int]]] = {}
     for rank in range(workers):
@@ -99,14 +99,14 @@ def test_a_run_that_goes_on_reads_what_the_undisturbed_one_reads(order, step):
 
 
 def test_epochs_differ_in_their_order():
-    order = Order([40], 2, 4, 0)
+    order = SampleOrder([40], 2, 4, 0)
     batches = [[row for _, _, row in batch] for batch in read(order, 1).values()]
     assert batches[:10] != batches[10:]
 
 
 def test_a_gain_that_every_dialogue_has_is_significant():
     before = np.random.default_rng(0).uniform(50, 150, 20)
-    found = gain(before, before * 0.9, [50] * 20, seed=1)
+    found = loss_change(before, before * 0.9, [50] * 20, seed=1)
     assert found.significant
     assert found.low < found.change < found.high < 0
     assert found.change == pytest.approx(found.after - found.before)
@@ -115,8 +115,8 @@ def test_a_gain_that_every_dialogue_has_is_significant():
 def test_chance_is_no_gain():
     draw = np.random.default_rng(0)
     before = draw.uniform(50, 150, 20)
-    assert not gain(before, before + draw.normal(0, 5, 20), [50] * 20, seed=1).significant
-    assert not gain([90.0], [80.0], [50], seed=1).significant
+    assert not loss_change(before, before + draw.normal(0, 5, 20), [50] * 20, seed=1).significant
+    assert not loss_change([90.0], [80.0], [50], seed=1).significant
 
 
 def validation(**losses: float) -> pa.Table:
@@ -132,6 +132,6 @@ def test_validations_of_other_sets_are_compared_on_the_dialogues_of_both():
 
 
 def test_long_dialogues_weigh_by_their_tokens():
-    found = gain([100, 10], [50, 20], [90, 10], seed=1)
+    found = loss_change([100, 10], [50, 20], [90, 10], seed=1)
     assert found.before == pytest.approx(1.1)
     assert found.change == pytest.approx(-0.4)

@@ -34,10 +34,10 @@ from factory.planning.uncertainty import exactly
 from factory.planning.workload import Crew, Intake, Outline, Pairing, Phase, Stage, Training
 from factory.records import Completion, Counts, Profile
 from factory.runtime.progress import Progress
-from factory.storage.tables import PROFILES, Table, accepted
+from factory.storage.tables import PROFILES, Table, ok_row
 
 H100S = Crew("vllm", "meta-llama/Meta-Llama-3-70B-Instruct", replicas=4, gpus_a_replica=8, places=256)
-GIVEN = {"profiles": {"output_tokens": 500, "prompt_tokens": 300}, "tokens_a_second": 2000, "startup_seconds": 600}
+GIVEN = {"profiles": {"output_tokens": 500, "prompt_tokens": 300}, "tokens_per_second": 2000, "startup_seconds": 600}
 PRICES = read_prices(None)
 
 
@@ -69,7 +69,7 @@ def write_pilot(folder: Path, outputs: list[int], seconds: float, **manifest: ob
     table = Table(str(folder), "profiles")
     for start in range(0, len(outputs), 16):
         part = enumerate(outputs[start : start + 16], start)
-        rows = [accepted(small_profile(n), Completion(("x",), 300, tokens, 100)) for n, tokens in part]
+        rows = [ok_row(small_profile(n), Completion(("x",), 300, tokens, 100)) for n, tokens in part]
         table.write(f"{start:05}", rows, PROFILES)
     table.finish(
         {
@@ -100,18 +100,18 @@ def test_given_numbers_make_the_plan_that_can_be_worked_out_by_hand():
 def test_each_part_of_a_run_costs_what_its_own_kind_of_gpu_costs():
     judge = Crew("fleet", "qwen", replicas=1, gpus_a_replica=4)
     judging = Phase(
-        "judgements (qwen)",
-        (Stage("evaluation/tuned/judgements/qwen", "judgements", exactly(10_000)),),
+        "judgments (qwen)",
+        (Stage("evaluation/tuned/judgments/qwen", "judgments", exactly(10_000)),),
         judge,
-        "judgements",
+        "judgments",
     )
     outline = replace(profiles(10_000), training=trained())
     outline = replace(outline, phases=(*outline.phases, judging))
-    judged = {"output_tokens": 100, "prompt_tokens": 500, "tokens_a_second": 3000}
-    plan = planned(outline, **GIVEN, judgements=judged, dialogue_tokens=1000)
+    judged = {"output_tokens": 100, "prompt_tokens": 500, "tokens_per_second": 3000}
+    plan = planned(outline, **GIVEN, judgments=judged, dialogue_tokens=1000)
     kinds = Planning.model_validate({"gpu": {"synthesis": "h200", "judges": "l40s", "training": "a100-80gb"}}).gpu
     summary = summarise(plan, PRICES, kinds, None, 64)
-    names = {"profiles": "h200", "judgements (qwen)": "l40s", "training": "a100-80gb"}
+    names = {"profiles": "h200", "judgments (qwen)": "l40s", "training": "a100-80gb"}
     assert {step.name: step.gpu for step in summary.steps if step.gpus} == names
     hours = {step.gpu: step.gpu_hours.point for step in summary.steps if step.gpus}
     prices = {kind: PRICES.gpu(kind) for kind in hours}
@@ -209,11 +209,11 @@ def test_what_is_missing_is_named_with_its_key_and_nothing_is_invented():
     assert plan.missing == ("profiles: tokens a reply are not known; planning.profiles.output_tokens",)
     plan = planned(profiles(1000), profiles={"output_tokens": 300})
     assert len(plan.missing) == 1
-    assert "planning.tokens_a_second or planning.profiles.tokens_a_second" in plan.missing[0]
+    assert "planning.tokens_per_second or planning.profiles.tokens_per_second" in plan.missing[0]
     summary = told(plan)
     assert not summary.complete
     assert step_of(summary, "profiles").seconds is None
-    plan = planned(profiles(1000), profiles={"output_tokens": 300}, tokens_a_second=100)
+    plan = planned(profiles(1000), profiles={"output_tokens": 300}, tokens_per_second=100)
     assert "planning.startup_seconds" in plan.missing[0]
     assert told(plan).complete
 
@@ -281,8 +281,8 @@ def test_reading_beside_an_engine_counts_where_it_is_slower():
 def trained(**changes: object) -> Training:
     base = Training(
         base_model="meta-llama/Meta-Llama-3-8B", dialogues=exactly(10_000), sequence_length=4096, epochs=3, batch=64,
-        workers=8, on_gpu=True, evaluate_every=50, validation_sequences=512, validation_fraction=0.0,
-        keep_checkpoints=2, recomputes=False,
+        workers=8, on_gpu=True, eval_steps=50, validation_sequences=512, validation_fraction=0.0,
+        save_total_limit=2, recomputes=False,
     )  # fmt: skip
     return replace(base, **changes)
 
@@ -314,7 +314,7 @@ def test_a_models_size_is_taken_from_its_name_alone_where_it_has_one(name, size)
 def test_unknown_training_is_told():
     figures = training_figures(trained(base_model="embedded", dialogues=None), Planning(), None, None)
     assert "how many dialogues" in figures.missing[0]
-    assert "training_tokens_a_second" in figures.missing[1]
+    assert "training_tokens_per_second" in figures.missing[1]
 
 
 def test_a_pilots_folder_without_tables_or_with_other_manifests_is_refused(tmp_path):
@@ -339,7 +339,7 @@ def test_the_sample_of_a_large_table_is_bounded(tmp_path):
     [
         ("profiles", "profiles"),
         ("dialogues/rewrite-lima", "rewrite"),
-        ("evaluation/base/judgements/a", "judgements"),
+        ("evaluation/base/judgments/a", "judgments"),
         ("evaluation/benchmark/examples", "examples"),
         ("evaluation/benchmark/general", None),
         ("curated/train", None),

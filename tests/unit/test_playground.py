@@ -182,7 +182,7 @@ def test_places_are_taken_all_or_none_and_come_back():
 
 def stage_of(key: str | None = None) -> Stage:
     """A stage of two models that nobody can reach, with places for one message."""
-    config = RunConfig(output="x", engine={"kind": "scripted"}, personas={"source": "x"}, chat=Chat(replies_at_once=2))
+    config = RunConfig(output="x", engine={"kind": "scripted"}, personas={"source": "x"}, chat=Chat(max_concurrency=2))
     nobody = OpenAIEngine(kind="openai", model="m", base_url="http://127.0.0.1:9/v1", api_key_env=key, max_retries=0)
     return Stage(config, [Speaker(name, "m", nobody) for name in ("base", "tuned")], "", None)
 
@@ -222,7 +222,7 @@ def test_who_speaks_sees_it_at_once_and_the_failures_in_the_end():
 
 
 def test_the_profile_writer_must_be_one_of_the_models():
-    with pytest.raises(ValueError, match="profiles_by"):
-        Chat(profiles_by="other")
-    with pytest.raises(ValueError, match="replies_at_once"):
-        Chat(replies_at_once=1)
+    with pytest.raises(ValueError, match="profile_model"):
+        Chat(profile_model="other")
+    with pytest.raises(ValueError, match="max_concurrency"):
+        Chat(max_concurrency=1)

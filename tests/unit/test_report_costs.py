@@ -79,7 +79,7 @@ def test_training_is_priced_by_the_time_of_its_steps():
         (table("profiles", **VLLM, engine_seconds=9), {"planning": {"gpu": "b9000"}}, "planning.gpu"),
         (table("checkpoints", trained_by={"workers": 2}), {"training": {"device": "cpu"}}, "on CPUs"),
         (
-            table("evaluation/c/judgements/j", engine="openai", model={"ref": "m"}, **TOKENS),
+            table("evaluation/c/judgments/j", engine="openai", model={"ref": "m"}, **TOKENS),
             {"evaluation": {"judges": [{"name": "j", "model": "m", "device": "gpu"}]}},
             "the fleet",
         ),

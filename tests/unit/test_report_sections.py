@@ -15,7 +15,7 @@ from factory.report.html import as_json, render
 from factory.report.profile_counts import OTHERS, most
 from factory.report.row_sample import CASES, Lowest, Place, Refused, Speakers, Tally, tally
 from factory.report.sections import dialogues, overview, profiles, scores, training_curves
-from factory.text.redaction import scrubbed
+from factory.text.redaction import redact_urls
 from tests.made_scores import scores_of
 
 
@@ -126,7 +126,7 @@ def test_a_rejected_dialogue_has_its_reason_and_raw_text_beside_the_other_strate
     sample.references["lima", "i"] = {
         "messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "r"}]
     }
-    sample.verdicts["d1"] = {"status": "rejected", "reason": "cut_off", "split": "train"}
+    sample.verdicts["d1"] = {"status": "rejected", "reason": "unfinished_sentence", "split": "train"}
     (case,) = dialogues.shown_cases(sample, lambda text: f"of {text}")
     assert (case["users"], case["reference"], case["language"], case["character"]) == (
         ["u"],
@@ -135,7 +135,7 @@ def test_a_rejected_dialogue_has_its_reason_and_raw_text_beside_the_other_strate
         None,
     )
     assert case["sides"]["rewrite"]["raw"] == "half"
-    assert case["sides"]["generate"]["curation_reason"] == "cut_off"
+    assert case["sides"]["generate"]["curation_reason"] == "unfinished_sentence"
     assert case["sides"]["generate"]["statuses"] == ["accepted", dialogues.LEFT_OUT]
     assert case["sides"]["rewrite"]["statuses"] == ["rejected"]
 
@@ -224,7 +224,7 @@ def test_time_is_that_in_which_any_step_was_at_work():
     ],
 )  # fmt: skip
 def test_credentials_in_urls_are_not_shown(url):
-    told = scrubbed({"base_url": url, "more": [[url], 1]})
+    told = redact_urls({"base_url": url, "more": [[url], 1]})
     assert "secret" not in str(told)
     assert "host" in told["base_url"] or "[::1]" in told["base_url"]
     assert told["more"][1] == 1
@@ -238,17 +238,17 @@ def test_credentials_in_urls_are_not_shown(url):
     ],
 )  # fmt: skip
 def test_addresses_without_credentials_stay_as_they_are(text):
-    assert scrubbed(text) == text
+    assert redact_urls(text) == text
 
 
 @pytest.mark.timeout(60)  # it was minutes where one piece was read again for each that follows
 def test_no_text_makes_the_search_for_credentials_slow():
     for piece in ("://a:b", "://", "?key", "&"):
-        scrubbed(piece * 50_000)
+        redact_urls(piece * 50_000)
 
 
 def test_a_training_leads_to_its_own_models_answers_alone():
-    tables = ("checkpoints", "evaluation/base/answers", "evaluation/tuned/answers", "evaluation/tuned/judgements/a")
+    tables = ("checkpoints", "evaluation/base/answers", "evaluation/tuned/answers", "evaluation/tuned/judgments/a")
     rows = [{"table": table, "rows": 1, "ok": 1, "rejected": {}, "finished": True} for table in tables]
     nodes = [node for stage in overview.flow(rows, ["tuned"]) for node in stage["nodes"]]
     assert [node["tables"] for node in nodes if node["trained"]] == [["evaluation/tuned/answers"]]

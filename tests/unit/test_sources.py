@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.errors import InputError, StorageError
-from factory.storage.shuffle import BYTES_A_SPILL
+from factory.storage.shuffle import BYTES_PER_SPILL
 from factory.synthesis import input_formats, opening
 from factory.synthesis.input_files import FILES_A_TASK, check_column, find_files, read_rows, tasks_of
 from factory.synthesis.input_formats import RawRow
@@ -759,14 +759,14 @@ def test_a_listing_tells_size_and_change(tree):
     assert find_files(before.path) == [SourceFile(before.path, 3, "1.0")]
 
 
-@given(st.lists(st.integers(0, 2 * BYTES_A_SPILL), max_size=200))
+@given(st.lists(st.integers(0, 2 * BYTES_PER_SPILL), max_size=200))
 def test_tasks_have_every_file_once_and_in_order(sizes):
     files = [SourceFile(f"{number}.jsonl", size, "") for number, size in enumerate(sizes)]
     tasks = tasks_of(files, None)
     assert [one for task in tasks for one in task] == list(enumerate(files))
     for task in tasks:
         assert 1 <= len(task) <= FILES_A_TASK
-        assert len(task) == 1 or sum(sizes[number] for number, _ in task) <= BYTES_A_SPILL
+        assert len(task) == 1 or sum(sizes[number] for number, _ in task) <= BYTES_PER_SPILL
     if files:
         assert len(tasks_of(files, 5)) == 1, "the first rows are those of the first files"
 

@@ -11,33 +11,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.errors import DamagedError, StorageError, TableError
-from factory.records import Completion, Counts, Message, Persona, Reject, content_id, key_of
+from factory.records import Completion, Counts, Message, Persona, Reject, content_id, int_key
 from factory.storage import shuffle as exchanging
 from factory.storage.file_io import check_writable, write_bytes
-from factory.storage.shuffle import Exchange, runs_of
-from factory.storage.tables import DETAIL_CHARACTERS, DIALOGUES, PERSONAS, Table, accepted, fingerprint_of, rejected
+from factory.storage.shuffle import FileShuffle, runs_of
+from factory.storage.tables import (
+    DETAIL_CHARACTERS,
+    DIALOGUES,
+    PERSONAS,
+    Table,
+    compute_fingerprint,
+    ok_row,
+    rejected_row,
+)
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.personas import read_persona
 from factory.text.normalize import shortened
 
 
 def persona_row(text: str, row: int, source: int = 0) -> dict:
-    return accepted(Persona(content_id(text), text)) | {"source": source, "row": row}
+    return ok_row(Persona(content_id(text), text)) | {"source": source, "row": row}
 
 
 def test_rows_come_back_as_they_went_in(tmp_path):
     table = Table(str(tmp_path), "personas")
-    good = accepted(Persona("a", "b"), Completion(prompt_tokens=3, output_tokens=2), prompt="p@1#x", model="m")
-    bad = rejected(Reject("unparsable", "lone \ud800 surrogate"), {"character_id": "c"}, prompt="p@1#x", model="m")
+    good = ok_row(Persona("a", "b"), Completion(prompt_tokens=3, output_tokens=2), prompt="p@1#x", model="m")
+    bad = rejected_row(
+        Reject("invalid_reply", "lone \ud800 surrogate"), {"character_id": "c"}, prompt="p@1#x", model="m"
+    )
     counts = table.write("0", [good, bad], PERSONAS)
-    assert counts == Counts(ok=1, rejected={"unparsable": 1}, prompt_tokens=3, output_tokens=2)
+    assert counts == Counts(ok=1, rejected={"invalid_reply": 1}, prompt_tokens=3, output_tokens=2)
     first, second = table.read("0").to_pylist()
     assert (first["persona"], first["status"], first["reason"], first["prompt"]) == ("b", "ok", None, "p@1#x")
     assert (second["character_id"], second["persona"], second["detail"]) == ("c", None, "lone \\ud800 surrogate")
 
 
 def test_details_are_bounded():
-    row = rejected(Reject("unparsable", "y" * 50_000_000), {"character_id": "c"})
+    row = rejected_row(Reject("invalid_reply", "y" * 50_000_000), {"character_id": "c"})
     assert len(row["detail"]) <= DETAIL_CHARACTERS
     assert row["detail"].startswith("yyy")
     assert row["detail"].endswith("... and 49,980,050 more characters")
@@ -57,7 +67,7 @@ def test_messages_come_back_in_order(tmp_path):
 
     table = Table(str(tmp_path), "dialogues/generate-x")
     made = Dialogue("d", "generate", "x", "i", "c", (Message("system", "s"), Message("user", "u")))
-    table.write("0", [accepted(made)], DIALOGUES)
+    table.write("0", [ok_row(made)], DIALOGUES)
     (row,) = table.read("0").to_pylist()
     assert row["messages"] == [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
 
@@ -252,8 +262,8 @@ def test_counts_add_up(parts):
 
 
 def test_a_fingerprint_is_of_content_and_not_of_order():
-    assert fingerprint_of({"a": 1, "b": [2]}) == fingerprint_of({"b": [2], "a": 1})
-    assert fingerprint_of({"a": 1}) != fingerprint_of({"a": 2})
+    assert compute_fingerprint({"a": 1, "b": [2]}) == compute_fingerprint({"b": [2], "a": 1})
+    assert compute_fingerprint({"a": 1}) != compute_fingerprint({"a": 2})
 
 
 @settings(max_examples=30, deadline=None)
@@ -279,7 +289,7 @@ def test_two_personas_with_one_id_are_told_apart():
 
 def test_twins_by_what_nobody_sees_are_duplicates():
     texts = ["a baker", "a \u200bbaker", "a\u00ad baker\ufeff"]
-    rows = [accepted(read_persona(text, "persona")) | {"source": 0, "row": row} for row, text in enumerate(texts)]
+    rows = [ok_row(read_persona(text, "persona")) | {"source": 0, "row": row} for row, text in enumerate(texts)]
     kept, refused = drop_duplicates(pa.Table.from_pylist(rows, schema=PERSONAS), "character_id")
     assert kept["persona"].to_pylist() == ["a baker"]
     assert refused["reason"].to_pylist() == ["duplicate"] * 2
@@ -291,7 +301,7 @@ def test_twins_by_what_nobody_sees_are_duplicates():
 )
 def test_an_exchange_brings_equal_keys_together_and_loses_none(tmp_path_factory, spills, partitions):
     schema = pa.schema([("key", pa.int64()), ("spill", pa.int64())])
-    exchange = Exchange(str(tmp_path_factory.mktemp("exchange")), partitions, schema)
+    exchange = FileShuffle(str(tmp_path_factory.mktemp("exchange")), partitions, schema)
     files = []
     for number, keys in enumerate(spills):
         rows = pa.Table.from_pydict({"key": keys, "spill": [number] * len(keys)}, schema=schema)
@@ -305,7 +315,7 @@ def test_an_exchange_brings_equal_keys_together_and_loses_none(tmp_path_factory,
 
 def test_many_small_shards_are_spilled_to_few_files(tmp_path, monkeypatch):
     schema = pa.schema([("key", pa.int64())])
-    exchange = Exchange(str(tmp_path), 3, schema)
+    exchange = FileShuffle(str(tmp_path), 3, schema)
     shards = [str(number) for number in range(104)]
     assert [len(run) for run in runs_of(shards, 20_000)] == [104]
     assert [len(run) for run in runs_of(shards, 156_000)] == [26] * 4
@@ -319,7 +329,7 @@ def test_many_small_shards_are_spilled_to_few_files(tmp_path, monkeypatch):
         return rows["key"].to_numpy()
 
     (one,) = spilled()
-    monkeypatch.setattr(exchanging, "BYTES_A_SPILL", 4_000)
+    monkeypatch.setattr(exchanging, "BYTES_PER_SPILL", 4_000)
     several = spilled()
     assert len(several) == 4, "what is held in memory is bounded"
     for partition in range(3):
@@ -332,7 +342,7 @@ def test_many_small_shards_are_spilled_to_few_files(tmp_path, monkeypatch):
 def test_an_id_and_its_key_are_one(text):
     identity = content_id(text)
     assert len(identity) == 16
-    assert key_of(identity) % 2**64 == int(identity, 16)
+    assert int_key(identity) % 2**64 == int(identity, 16)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from factory.serving.request_guard import BodyLimit, allowed_hosts, one_client, shut_out_other_sites
+from factory.serving.request_guard import BodyLimit, add_request_guard, allowed_hosts, client_network
 
 AT = "http://127.0.0.1:7860"
 OWN = "127.0.0.1:7860"
@@ -26,7 +26,7 @@ async def echo(websocket: WebSocket) -> None:
 def door(host: str = "127.0.0.1", named: tuple[str, ...] = ()) -> TestClient:
     page = Route("/", lambda _: PlainTextResponse("in"), methods=["GET", "POST", "OPTIONS"])
     app = Starlette(routes=[page, WebSocketRoute("/socket", echo)])
-    shut_out_other_sites(app, host, named)
+    add_request_guard(app, host, named)
     return TestClient(app, AT)
 
 
@@ -162,4 +162,4 @@ def test_a_client_that_goes_before_its_body_is_whole_is_not_heard():
     ],
 )
 def test_a_household_of_addresses_counts_as_one_client(address, client):
-    assert one_client(address) == client
+    assert client_network(address) == client

@@ -8,7 +8,7 @@ import numpy as np
 
 from factory.config import Quality
 from factory.records import Message
-from factory.storage.tables import Row, messages_of
+from factory.storage.tables import Row, to_messages
 from factory.text.ngrams import word_hashes
 
 _NAME = re.compile(r"^Name:[ \t]*(\S[^\n]{0,200})", re.MULTILINE)
@@ -16,7 +16,7 @@ _PARTS = re.compile(r"[^\W\d_][\w'\u2019-]+")
 
 
 @dataclass(frozen=True)
-class Case:
+class DialogueContext:
     """A dialogue with its character, and with the references where it was rewritten from them."""
 
     messages: tuple[Message, ...]
@@ -25,11 +25,11 @@ class Case:
     references: tuple[str, ...] = ()
 
     @staticmethod
-    def of(dialogue: Row, assignment: Row) -> "Case":
+    def of(dialogue: Row, assignment: Row) -> "DialogueContext":
         """A row of `dialogues` and the row of `assignments` that it was made of."""
-        references = [m.content for m in messages_of(assignment) if m.role == "assistant"]
-        return Case(
-            messages=messages_of(dialogue),
+        references = [m.content for m in to_messages(assignment) if m.role == "assistant"]
+        return DialogueContext(
+            messages=to_messages(dialogue),
             persona=assignment["persona"],
             profile=assignment["profile"],
             references=tuple(references) if dialogue["strategy"] == "rewrite" else (),
@@ -58,7 +58,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Rulebook:
+class RuleSettings:
     """What decides beside the dialogue itself."""
 
     quality: Quality

@@ -1,6 +1,6 @@
 """How a text may end without a full stop and be whole: with an equation, an address, a laugh, a signature.
 
-`form.cut_off` asks for it. An ending of another language is one more line here, with a case in
+`form.unfinished_sentence` asks for it. An ending of another language is one more line here, with a case in
 `tests/unit/test_curation_endings.py`.
 """
 # ruff: noqa: RUF001 - texts end in many scripts

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from factory.config import PersonalData, Safety
-from factory.curation.rules.context import Case
+from factory.curation.rules.context import DialogueContext
 from factory.errors import ConfigError
 
 EXCERPT = 40
@@ -60,12 +60,12 @@ _EXAMPLE = re.compile(r"(?:^|\.)example(?:\.(?:com|net|org|edu))?$", re.IGNORECA
 Span = tuple[int, int, PersonalData]
 
 
-def personal_data(case: Case, safety: Safety) -> str | None:
+def personal_data(case: DialogueContext, safety: Safety) -> str | None:
     """The kind and the place of the first personal datum of a dialogue, with its surroundings masked."""
     turns = dict.fromkeys(_ROLES, 0)
     for message in case.messages:
         turns[message.role] += 1
-        found = find(message.content, safety.personal_data, safety.phone_regions)
+        found = find_personal_data(message.content, safety.personal_data, safety.phone_regions)
         if found:
             place = _ROLES[message.role] + ("" if message.role == "system" else f" {turns[message.role]}")
             return f"{NAMES[found[0][2]]} in {place}: {excerpt(message.content, found)}"
@@ -73,7 +73,7 @@ def personal_data(case: Case, safety: Safety) -> str | None:
 
 
 @lru_cache(64)  # a character's system message stands in each of its dialogues
-def find(text: str, kinds: tuple[PersonalData, ...], regions: tuple[str, ...]) -> tuple[Span, ...]:
+def find_personal_data(text: str, kinds: tuple[PersonalData, ...], regions: tuple[str, ...]) -> tuple[Span, ...]:
     """All personal data of a text.
 
     Args:
@@ -113,7 +113,7 @@ def masker(safety: Safety) -> Callable[[str], str]:
 
     def masked(text: str) -> str:
         parts, at = [], 0
-        for start, end, kind in find(text, safety.personal_data, safety.phone_regions):
+        for start, end, kind in find_personal_data(text, safety.personal_data, safety.phone_regions):
             parts += [text[at:start], f"[{NAMES[kind]}]"]
             at = end
         return "".join([*parts, text[at:]])

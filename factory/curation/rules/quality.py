@@ -7,14 +7,20 @@ None. A new rule is a function and a line in RULES; its name goes into `config.R
 from collections.abc import Callable
 
 from factory.config import Rule
-from factory.curation.rules.context import Case, Rulebook
-from factory.curation.rules.reply_form import copied_reference, cut_off, repetition, too_short, wrong_language
+from factory.curation.rules.context import DialogueContext, RuleSettings
+from factory.curation.rules.reply_form import (
+    copied_reference,
+    repetition,
+    too_short,
+    unfinished_sentence,
+    wrong_language,
+)
 from factory.curation.rules.voice import breaks_character, leaked_prompt, speaks_for_user
 from factory.records import Reject
 
-RULES: tuple[tuple[Rule, Callable[[Case, Rulebook], str | None]], ...] = (
+RULES: tuple[tuple[Rule, Callable[[DialogueContext, RuleSettings], str | None]], ...] = (
     ("too_short", too_short),
-    ("cut_off", cut_off),
+    ("unfinished_sentence", unfinished_sentence),
     ("repetition", repetition),
     ("breaks_character", breaks_character),
     ("leaked_prompt", leaked_prompt),
@@ -24,10 +30,10 @@ RULES: tuple[tuple[Rule, Callable[[Case, Rulebook], str | None]], ...] = (
 )
 
 
-def judge(case: Case, book: Rulebook) -> Reject | None:
+def judge(case: DialogueContext, book: RuleSettings) -> Reject | None:
     """The first rule that a dialogue breaks, or None."""
     for reason, rule in RULES:
-        found = None if reason in book.quality.skip else rule(case, book)
+        found = None if reason in book.quality.disabled_rules else rule(case, book)
         if found is not None:
             return Reject(reason, found)
     return None

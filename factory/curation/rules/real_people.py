@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.curation.rules.context import Case
+from factory.curation.rules.context import DialogueContext
 from factory.errors import InputError
 from factory.resources import RESOURCES
 from factory.storage import file_io
@@ -19,7 +19,7 @@ MOST_WORDS = 8
 
 
 @dataclass(frozen=True)
-class People:
+class RealPeople:
     """Names as numbers of their words, sorted, so that a task can look them up."""
 
     place: str
@@ -33,7 +33,7 @@ class People:
         return digest_of(self.grams)
 
 
-def read_people(place: str | None) -> People:
+def read_real_people(place: str | None) -> RealPeople:
     """Read a list of full names, one a line; lines that begin with # are comments.
 
     Raises:
@@ -42,11 +42,13 @@ def read_people(place: str | None) -> People:
     place = place or BUILT_IN
     data = file_io.read_if_there(place)
     if data is None:
-        raise InputError(f"people {place}: no such file; safety.people names a text file of full names, one a line")
+        raise InputError(
+            f"people {place}: no such file; safety.real_people_file names a text file of full names, one a line"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"people {place}: is not UTF-8; safety.people names a text file") from None
+        raise InputError(f"people {place}: is not UTF-8; safety.real_people_file names a text file") from None
     grams: dict[int, list[np.ndarray]] = {}
     names = 0
     for number, line in enumerate(text.splitlines(), 1):
@@ -59,7 +61,9 @@ def read_people(place: str | None) -> People:
             grams.setdefault(len(hashes), []).append(ngrams(hashes, len(hashes)))
     if not names:
         raise InputError(f"people {place}: holds no name; give one a line, or set safety.real_people to false")
-    return People(place, names, {length: np.unique(np.concatenate(parts)) for length, parts in sorted(grams.items())})
+    return RealPeople(
+        place, names, {length: np.unique(np.concatenate(parts)) for length, parts in sorted(grams.items())}
+    )
 
 
 def _check_name(name: str, place: str) -> None:
@@ -76,16 +80,16 @@ def _plain(name: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", name) if not unicodedata.combining(c))
 
 
-def real_person(case: Case, people: People) -> str | None:
+def real_person(case: DialogueContext, people: RealPeople) -> str | None:
     """The first real person whom the persona or the profile names, and where."""
     for where, text in (("persona", case.persona), ("profile", case.profile)):
-        found = next(named(text, people), None)
+        found = next(find_names(text, people), None)
         if found:
             return f"{where}: {found}"
     return None
 
 
-def named(text: str, people: People) -> Iterator[str]:
+def find_names(text: str, people: RealPeople) -> Iterator[str]:
     """The names of real people that stand in a text, without case and punctuation."""
     hashes = word_hashes(text)
     for length, known in people.grams.items():

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.context import DialogueContext, RuleSettings
 from factory.curation.rules.endings import is_whole
 from factory.text.language import detect, languages_named, likelihood, prose, with_likes
 from factory.text.ngrams import ngrams, shingles, word_hashes, words
@@ -35,7 +35,7 @@ _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{14,}")
 """Letters without a space between, over and over."""
 
 
-def too_short(case: Case, book: Rulebook) -> str | None:
+def too_short(case: DialogueContext, book: RuleSettings) -> str | None:
     """A reply has next to no words, or numbers and symbols alone."""
     for number, hashes in enumerate(case.reply_hashes, 1):
         if len(hashes) < book.quality.min_words:
@@ -45,13 +45,13 @@ def too_short(case: Case, book: Rulebook) -> str | None:
     return None
 
 
-def cut_off(case: Case, book: Rulebook) -> str | None:
+def unfinished_sentence(case: DialogueContext, book: RuleSettings) -> str | None:
     """A reply ends in the middle of a sentence or of a block of code."""
     for number, reply in enumerate(case.replies, 1):
         if reply.count("```") % 2:
             return f"reply {number} does not close its code"
         *before, last = reply.rstrip().splitlines() or [""]
-        if len(words(last)) >= book.quality.cut_off_words and _is_cut(before, last, case.names):
+        if len(words(last)) >= book.quality.unfinished_min_words and _is_cut(before, last, case.names):
             return f"reply {number} ends with: {last[-60:]}"
     return None
 
@@ -65,7 +65,7 @@ def _is_cut(before: list[str], last: str, names: Collection[str]) -> bool:
     return any(_SENTENCE_END.search(line.rstrip()[-1:]) for line in peers) or bool(_SENTENCE_END.search(earlier))
 
 
-def repetition(case: Case, book: Rulebook) -> str | None:
+def repetition(case: DialogueContext, book: RuleSettings) -> str | None:
     """A reply goes in circles, or the same long reply stands twice."""
     for number, reply in enumerate(case.replies, 1):
         found = _circles(_NUMBERING.sub("", prose(reply)), book.quality.max_repeated)
@@ -98,7 +98,7 @@ def _loop(hashes: np.ndarray) -> str | None:
     return None
 
 
-def copied_reference(case: Case, book: Rulebook) -> str | None:
+def copied_reference(case: DialogueContext, book: RuleSettings) -> str | None:
     """A rewritten reply is its reference; a short one may be, beside others that are not."""
     copied = [
         number
@@ -118,7 +118,7 @@ def _alike(one: np.ndarray, other: np.ndarray) -> float:
     return common / max(1, len(first) + len(second) - common)
 
 
-def wrong_language(case: Case, book: Rulebook) -> str | None:
+def wrong_language(case: DialogueContext, book: RuleSettings) -> str | None:
     """A reply is neither in the characters' language nor in one that the dialogue gives cause for.
 
     That is the language of a user's turn or of a reference, or one that a user's turn names.
@@ -132,7 +132,7 @@ def wrong_language(case: Case, book: Rulebook) -> str | None:
     return None
 
 
-def _has_cause(language: str, case: Case, book: Rulebook) -> bool:
+def _has_cause(language: str, case: DialogueContext, book: RuleSettings) -> bool:
     asked, likes = "\n".join(case.users), with_likes(frozenset({language}))
     if likes & languages_named(asked):
         return True
@@ -145,7 +145,7 @@ def _has_cause(language: str, case: Case, book: Rulebook) -> bool:
     return False
 
 
-def language_of(text: str, book: Rulebook) -> str | None:
+def language_of(text: str, book: RuleSettings) -> str | None:
     """The language of a text that is long enough to tell it with certainty."""
     written = prose(text)
     if _letters(written) < book.quality.language_letters:

@@ -5,13 +5,13 @@ and for personal data 0.01 ms, for people 0.16 and for offensive words 0.15 besi
 """
 
 from factory.config import PERSONAL_DATA, Safety
-from factory.curation.rules.context import Case
+from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.personal_data import personal_data
-from factory.curation.rules.real_people import People, real_person
+from factory.curation.rules.real_people import RealPeople, real_person
 from factory.records import Reject
 
 
-def unsafe(case: Case, safety: Safety, people: People | None, toxicity: float) -> Reject | None:
+def unsafe(case: DialogueContext, safety: Safety, people: RealPeople | None, toxicity: float) -> Reject | None:
     """The first reason against a dialogue, or None.
 
     Args:

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from factory.curation.rules.context import Case
+from factory.curation.rules.context import DialogueContext
 
 PART = 200
 """Characters of a reply that are judged together: an insult that has 0.997 by itself has 0.19 in a reply of 2,000."""
 _PARTS = re.compile(rf"\S[\s\S]{{0,{PART - 1}}}(?!\S)|\S{{{PART}}}")
 
 
-def toxicities(cases: Sequence[Case]) -> np.ndarray:
+def toxicities(cases: Sequence[DialogueContext]) -> np.ndarray:
     """How likely the worst part of each dialogue's replies is offensive, all of them at once.
 
     Returns:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from factory.curation.rules import phrases
-from factory.curation.rules.context import Case, Rulebook
+from factory.curation.rules.context import DialogueContext, RuleSettings
 from factory.text.control_tokens import holds_marks, stray_mark
 from factory.text.language import prose
 from factory.text.ngrams import contained, ngrams, shingles, word_hashes, words
@@ -19,7 +19,7 @@ ECHO_WORDS = 6
 """A later turn of the user's with so many words does not stand in a reply by chance."""
 
 
-def breaks_character(case: Case, book: Rulebook) -> str | None:
+def breaks_character(case: DialogueContext, book: RuleSettings) -> str | None:
     """A reply speaks as the assistant behind the character, unless the character is such a machine."""
     about = f"{case.persona}\n{case.profile}"
     asked = "\n".join(case.users)
@@ -44,7 +44,7 @@ def _unquoted(reply: str) -> str:
     return rest if len(rest.strip()) * 2 >= len(reply) else reply
 
 
-def leaked_prompt(case: Case, book: Rulebook) -> str | None:
+def leaked_prompt(case: DialogueContext, book: RuleSettings) -> str | None:
     """A reply holds a control mark or a prompt's heading, or recites the prompt or the profile that it was given."""
     asked = "\n".join(case.users)
     own_lines = _lines(case.profile)
@@ -64,7 +64,7 @@ def leaked_prompt(case: Case, book: Rulebook) -> str | None:
     return None
 
 
-def _recited(case: Case, book: Rulebook, reply: str, hashes: np.ndarray) -> str | None:
+def _recited(case: DialogueContext, book: RuleSettings, reply: str, hashes: np.ndarray) -> str | None:
     """Words in a row that stand in the profile, the persona or a prompt, and not in what was asked."""
     n = book.quality.leaked_words
     grams = ngrams(hashes, n)
@@ -86,7 +86,7 @@ def _known(text: str, n: int) -> np.ndarray:
     return np.unique(ngrams(word_hashes(text), n))
 
 
-def speaks_for_user(case: Case, book: Rulebook) -> str | None:
+def speaks_for_user(case: DialogueContext, book: RuleSettings) -> str | None:
     """A reply goes on with a turn of the user's, or names the roles of the chat before its lines."""
     asked = "\n".join(case.users).casefold()
     for number, (reply, hashes) in enumerate(zip(case.replies, case.reply_hashes, strict=True), 1):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy  # its parts load when they are used
 
-from factory.evaluation.proportions import paired_change, share
+from factory.evaluation.proportions import paired_change, proportion
 from factory.evaluation.scores_schema import General, GeneralChange
 from factory.evaluation.statistics import LEVEL, NUMBERS_AT_ONCE, RESAMPLES
 from factory.storage.tables import Row
@@ -15,7 +15,7 @@ from factory.storage.tables import Row
 
 def general_of(rows: Sequence[Row]) -> General:
     """What one candidate's results tell."""
-    followed = share([row["followed"] for row in rows if row["followed"] is not None])
+    followed = proportion([row["followed"] for row in rows if row["followed"] is not None])
     weighed = [row for row in rows if row["log_likelihood"] is not None]
     return General(
         followed=followed.value,

@@ -12,11 +12,11 @@ from factory.evaluation.general_ability.items import (
     parse_general,
     render_general,
 )
-from factory.inference.generation_step import Engine, Lane, Step
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.records import Counts, GeneralItem
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, accepted, fingerprint_of, shard_rows_for
+from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, compute_fingerprint, ok_row, rows_per_shard
 
 NO_PROMPT = "none"
 """In place of a prompt: the instructions are asked as they are."""
@@ -27,14 +27,14 @@ def general_table(config: RunConfig, candidate: str) -> Table:
     return Table(config.output, f"evaluation/{candidate}/general")
 
 
-def general_lanes(config: RunConfig, engines: Sequence[Engine], progress: Progress) -> list[Lane]:
+def general_lanes(config: RunConfig, engines: Sequence[EngineUse], progress: Progress) -> list[TableJob]:
     """Every instruction to a result of each candidate, by the engine that answers for it; none where not wanted."""
     if not config.evaluation.general:
         return []
     items, instructions = _take_items(config, progress), instructions_by_id()
     lanes = []
     for candidate, engine in zip(config.evaluation.candidates, engines, strict=True):
-        step = Step(
+        step = GenerationStep(
             schema=GENERAL_RESULTS,
             prompt=NO_PROMPT,
             render=render_general,
@@ -43,21 +43,21 @@ def general_lanes(config: RunConfig, engines: Sequence[Engine], progress: Progre
             keep_truncated=True,
         )
         table = general_table(config, candidate.name)
-        lanes.append(Lane(step, items, table, {"candidate": candidate.name}, engine))
+        lanes.append(TableJob(step, items, table, {"candidate": candidate.name}, engine))
     return lanes
 
 
 def _take_items(config: RunConfig, progress: Progress) -> Table:
     items = general_items()
-    table, decided = general_table(config, "benchmark"), fingerprint_of({"ids": [item.item_id for item in items]})
+    table, decided = general_table(config, "benchmark"), compute_fingerprint({"ids": [item.item_id for item in items]})
     build_table(table, {"items": decided}, len(items), partial(_write, table, items), progress)
     return table
 
 
 def _write(table: Table, items: Sequence[GeneralItem]) -> Counts:
-    counts, size = Counts(), shard_rows_for(len(items))
+    counts, size = Counts(), rows_per_shard(len(items))
     for number, start in enumerate(range(0, len(items), size)):
-        counts += table.write(f"{number:05}", map(accepted, items[start : start + size]), GENERAL_ITEMS)
+        counts += table.write(f"{number:05}", map(ok_row, items[start : start + size]), GENERAL_ITEMS)
     return counts
 
 

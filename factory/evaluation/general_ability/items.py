@@ -13,7 +13,7 @@ from factory.evaluation.general_ability.ifeval import Verifiable, followed, read
 from factory.records import Completion, GeneralItem, GeneralResult, Message, Reject, Request, content_id
 from factory.resources import RESOURCES
 from factory.storage import file_io
-from factory.storage.tables import Row, messages_of
+from factory.storage.tables import Row, to_messages
 from factory.text.normalize import is_text
 
 PLAIN = file_io.join(str(RESOURCES), "data", "general", "plain.jsonl")
@@ -21,7 +21,7 @@ PLAIN = file_io.join(str(RESOURCES), "data", "general", "plain.jsonl")
 
 def general_items(plain: str = PLAIN, verifiable: str = VERIFIABLE) -> list[GeneralItem]:
     """All instructions, in the order of the files."""
-    dialogues = [messages_of(json.loads(line)) for line in file_io.read_bytes(plain).splitlines()]
+    dialogues = [to_messages(json.loads(line)) for line in file_io.read_bytes(plain).splitlines()]
     items = [GeneralItem(content_id(*(said.content for said in each)), "plain", each) for each in dialogues]
     asked = instructions_by_id(verifiable).items()
     return items + [GeneralItem(key, "verifiable", (Message("user", one.instruction),)) for key, one in asked]
@@ -35,8 +35,8 @@ def instructions_by_id(path: str = VERIFIABLE) -> dict[str, Verifiable]:
 def render_general(row: Row) -> Request:
     """Ask as a user would, with no word of a role."""
     if row["kind"] == "plain":
-        return Request(messages_of(row), weigh=True)
-    return Request(messages_of(row), temperature=0)
+        return Request(to_messages(row), weigh=True)
+    return Request(to_messages(row), temperature=0)
 
 
 def parse_general(

@@ -23,16 +23,16 @@ from factory.evaluation.judge_check.pairs import Pair, read_pairs
 from factory.evaluation.judge_check.pairwise import (
     BETTER_FIRST,
     WORSE_FIRST,
-    Comparison,
+    PairwiseProtocol,
     parse_preference,
     preference_ids,
     render_preference,
 )
 from factory.evaluation.judges import Judge
-from factory.evaluation.judging import render_judgement
+from factory.evaluation.judging import render_judgment
 from factory.evaluation.rubric import Rubric
-from factory.evaluation.steps import ask_judges, judgement_lane, lane_of_judge, protocol_of, rubrics_of
-from factory.inference.generation_step import Lane, Step
+from factory.evaluation.steps import ask_judges, judgment_lane, lane_of_judge, protocol_of, rubrics_of
+from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, open_benchmark
 from factory.records import Answer, Counts
@@ -43,19 +43,19 @@ from factory.storage import file_io
 from factory.storage.tables import (
     ANSWERS,
     PREFERENCES,
-    YARDSTICKS,
+    SCORE_EXAMPLES,
     Row,
     Table,
-    accepted,
-    fingerprint_of,
-    shard_rows_for,
+    compute_fingerprint,
+    ok_row,
+    rows_per_shard,
     with_common_columns,
 )
 
 WORK = ("answers", "orders")
 PROMPTS = ("judge", "judge-pair")
 
-SIDES = pa.schema([*ANSWERS, YARDSTICKS.field("examples")])
+SIDES = pa.schema([*ANSWERS, SCORE_EXAMPLES.field("examples")])
 """An answer of a pair; the candidate is its side, persona and question have the id of the pair."""
 ORDERS = with_common_columns(
     pa.schema(
@@ -91,7 +91,7 @@ def _check_window(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Windo
     pairs = read_pairs()
     protocol, comparison = protocol_of(config, rubrics, judge.name), comparison_of(config, rubrics, judge.name)
     requests = [
-        *(render_judgement(protocol, {"examples": None} | row) for row in _sides(pairs)),
+        *(render_judgment(protocol, {"examples": None} | row) for row in _sides(pairs)),
         *(render_preference(comparison, row) for row in _orders(pairs)),
     ]
     check_window(config, judge, "rubric, persona, question and answers", requests, {})
@@ -128,14 +128,14 @@ def take_pairs(config: RunConfig, progress: Progress) -> tuple[Table, Table]:
     for name, (rows, schema) in work.items():
         table, asked = Table(config.output, f"{FOLDER}/{name}"), list(rows)
         write = partial(_write, table, asked, schema)
-        build_table(table, {"rows": fingerprint_of({"rows": asked})}, len(asked), write, progress)
+        build_table(table, {"rows": compute_fingerprint({"rows": asked})}, len(asked), write, progress)
         made.append(table)
     answers, orders = made
     return answers, orders
 
 
 def _write(table: Table, rows: Sequence[Row], schema: pa.Schema) -> Counts:
-    size = shard_rows_for(len(rows))
+    size = rows_per_shard(len(rows))
     starts = range(0, len(rows), size)
     return sum((table.write(f"{n:05}", rows[start : start + size], schema) for n, start in enumerate(starts)), Counts())
 
@@ -143,9 +143,7 @@ def _write(table: Table, rows: Sequence[Row], schema: pa.Schema) -> Counts:
 def _sides(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
     for pair in pairs:
         for side, text in (("better", pair.better), ("worse", pair.worse)):
-            yield accepted(
-                Answer(side, pair.id, pair.persona, pair.task, pair.id, pair.question, text, truncated=False)
-            )
+            yield ok_row(Answer(side, pair.id, pair.persona, pair.task, pair.id, pair.question, text, truncated=False))
 
 
 def _orders(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
@@ -155,25 +153,25 @@ def _orders(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
             yield about | {"order": order, "reply_a": a, "reply_b": b, "status": "ok"}
 
 
-def comparison_of(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> Comparison:
+def comparison_of(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> PairwiseProtocol:
     """How a judge is asked to compare."""
-    return Comparison(judge, rubrics, load_prompt("judge-pair", config.prompts_dir), config.evaluation.attempts)
+    return PairwiseProtocol(judge, rubrics, load_prompt("judge-pair", config.prompts_dir), config.evaluation.attempts)
 
 
 def ask(config: RunConfig, benchmark: Benchmark, answers: Table, orders: Table, progress: Progress) -> None:
     """Every answer to a score of each judge, and every pair to its choice in both orders; all at the same time."""
     rubrics = rubrics_of(benchmark)
 
-    def lanes_of(judges: Sequence[Judge]) -> list[Lane]:
-        scores = [judgement_lane(config, rubrics, judge, answers, scores_table(config, judge.name)) for judge in judges]
+    def lanes_of(judges: Sequence[Judge]) -> list[TableJob]:
+        scores = [judgment_lane(config, rubrics, judge, answers, scores_table(config, judge.name)) for judge in judges]
         return scores + [_preferences(config, rubrics, judge, orders) for judge in judges]
 
     ask_judges(config, [lanes_of], progress)
 
 
-def _preferences(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, orders: Table) -> Lane:
+def _preferences(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, orders: Table) -> TableJob:
     comparison = comparison_of(config, rubrics, judge.name)
-    step = Step(
+    step = GenerationStep(
         schema=PREFERENCES,
         prompt=comparison.prompt.ref,
         render=partial(render_preference, comparison),

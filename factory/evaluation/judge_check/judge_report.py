@@ -21,7 +21,7 @@ from factory.evaluation.judge_check.pairs import (
     verdict,
 )
 from factory.evaluation.judge_check.pairwise import BETTER_FIRST, WORSE_FIRST
-from factory.evaluation.proportions import Share
+from factory.evaluation.proportions import Proportion
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.storage.tables import Table
@@ -120,7 +120,7 @@ def grid(reports: Sequence[Report]) -> Grid:
     return table
 
 
-def _with_interval(share: Share) -> str:
+def _with_interval(share: Proportion) -> str:
     return f"{_percent(share)} [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share.of else NONE
 
 
@@ -134,5 +134,5 @@ def _difference(bias: LengthBias) -> str:
     return f"{bias.difference:+z.2f}" + ("" if math.isnan(bias.low) else f" [{bias.low:+z.2f}, {bias.high:+z.2f}]")
 
 
-def _percent(share: Share) -> str:
+def _percent(share: Proportion) -> str:
     return f"{100 * share.value:.0f} %" if share.of else NONE

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from factory.evaluation.proportions import Share, share
+from factory.evaluation.proportions import Proportion, proportion
 from factory.evaluation.statistics import summary
 from factory.resources import RESOURCES
 from factory.storage import file_io
@@ -63,8 +63,8 @@ class Accuracy:
     failure are not counted.
     """
 
-    pointwise: Share
-    pairwise: Share
+    pointwise: Proportion
+    pairwise: Proportion
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class LengthBias:
     difference: float
     low: float
     high: float
-    preferred: Share
+    preferred: Proportion
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class Report:
     pairs: int
     ordered: Accuracy
     by_kind: Mapping[str, Accuracy]
-    turned: Share
-    first_wins: Share
+    turned: Proportion
+    first_wins: Proportion
     length_bias: LengthBias
     failed_scores: int
     failed_verdicts: int
@@ -121,8 +121,8 @@ def report(judge: str, judged: Sequence[Judged], seed: int) -> Report:
         pairs=len(judged),
         ordered=_accuracy([one for some in kinds.values() for one in some]),
         by_kind={kind: _accuracy(some) for kind, some in kinds.items()},
-        turned=share([one.first != one.second for one in both]),
-        first_wins=share([one.first == "better" for one in turned]),
+        turned=proportion([one.first != one.second for one in both]),
+        first_wins=proportion([one.first == "better" for one in turned]),
         length_bias=_length_bias([one for one in judged if one.pair.kind == "padded"], seed),
         failed_scores=sum((one.better_score is None) + (one.worse_score is None) for one in judged),
         failed_verdicts=sum((one.first is None) + (one.second is None) for one in judged),
@@ -150,14 +150,14 @@ def verdict(report: Report) -> str:
 def _accuracy(judged: Sequence[Judged]) -> Accuracy:
     margins = [-difference for difference in _differences(judged)]
     return Accuracy(
-        pointwise=share([0.5 if abs(margin) < _SAME else float(margin > 0) for margin in margins]),
-        pairwise=share(_wins(judged)),
+        pointwise=proportion([0.5 if abs(margin) < _SAME else float(margin > 0) for margin in margins]),
+        pairwise=proportion(_wins(judged)),
     )
 
 
 def _length_bias(padded: Sequence[Judged], seed: int) -> LengthBias:
     told = summary(_differences(padded), seed)
-    return LengthBias(told.mean, told.low, told.high, share([1 - won for won in _wins(padded)]))
+    return LengthBias(told.mean, told.low, told.high, proportion([1 - won for won in _wins(padded)]))
 
 
 def _differences(judged: Sequence[Judged]) -> list[float]:
@@ -174,7 +174,7 @@ def _wins(judged: Sequence[Judged]) -> list[float]:
     return [((one.first == "better") + (one.second == "better")) / 2 for one in judged if one.first and one.second]
 
 
-def _worth(accuracy: Share) -> str:
+def _worth(accuracy: Proportion) -> str:
     if not accuracy.of:
         return "tell nothing, for none could be read"
     found = f"{_percent(accuracy.value)} right, {_percent(accuracy.low)} to {_percent(accuracy.high)}"

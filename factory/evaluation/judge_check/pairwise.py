@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from factory.evaluation.rubric import Rubric
-from factory.inference.json_reply import object_in
+from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, PairVerdict, Preference, Reject, Request
 from factory.storage.tables import Row
@@ -15,7 +15,7 @@ BETTER_FIRST, WORSE_FIRST = "better_first", "worse_first"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairwiseProtocol:
     """How one judge is asked which of two answers it prefers."""
 
     judge: str
@@ -24,7 +24,7 @@ class Comparison:
     attempts: int
 
 
-def render_preference(comparison: Comparison, row: Row) -> Request:
+def render_preference(comparison: PairwiseProtocol, row: Row) -> Request:
     """Ask which of two answers is better."""
     about = {name: row[name] for name in ("persona", "question", "reply_a", "reply_b")}
     messages = comparison.prompt.render(criteria=comparison.rubrics[row["task"]].criteria, **about)
@@ -41,12 +41,12 @@ def readable_preference(text: str) -> bool:
 def parse_pair_verdict(text: str) -> PairVerdict | None:
     """Read the JSON object of a comparison; None where there is none."""
     try:
-        return PairVerdict.model_validate(object_in(text))
+        return PairVerdict.model_validate(extract_json_object(text))
     except ValidationError:
         return None
 
 
-def parse_preference(comparison: Comparison, row: Row, completion: Completion) -> Preference | Reject:
+def parse_preference(comparison: PairwiseProtocol, row: Row, completion: Completion) -> Preference | Reject:
     """Read which answer was taken, or reject the row: a judge that fails prefers nothing."""
     reply = completion.replies[-1]
     found = parse_pair_verdict(reply)
@@ -58,6 +58,6 @@ def parse_preference(comparison: Comparison, row: Row, completion: Completion) -
     )
 
 
-def preference_ids(comparison: Comparison, row: Row) -> dict[str, str]:
+def preference_ids(comparison: PairwiseProtocol, row: Row) -> dict[str, str]:
     """The columns that a preference and its reject share."""
     return {"judge": comparison.judge, "pair_id": row["pair_id"], "order": row["order"]}

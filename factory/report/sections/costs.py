@@ -6,7 +6,7 @@ Whatever the manifests do not tell enough of is named, and has no price.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from factory.config import FleetJudge, RunConfig, VllmEngine, workers
+from factory.config import RunConfig, ServedModel, VllmEngine, workers
 from factory.run_output.folder import Found, whole
 from factory.run_output.layout import is_of_data
 
@@ -92,7 +92,7 @@ def _endpoints(tables: Sequence[Found], config: RunConfig, prices: PriceTable) -
         price = prices.million_tokens.get(_model(one) or "")
         read, written = (whole(one.manifest.get(name)) for name in ("prompt_tokens", "output_tokens"))
         tokens = f"{read:,} tokens in, {written:,} out"
-        if isinstance(member, FleetJudge):
+        if isinstance(member, ServedModel):
             yield _row([one], "", None, ON_CPUS if _gpus(member, one) == 0 else FLEET)
         elif price is None:
             yield _row([one], tokens, None, "the price table does not have this endpoint")
@@ -146,7 +146,7 @@ def _kind(table: str, config: RunConfig) -> str:
 
 def _gpus(member: Any, found: Found) -> int | None:
     """The GPUs of a replica: 0 on CPUs, None where nothing tells."""
-    if not isinstance(member, (VllmEngine, FleetJudge)):
+    if not isinstance(member, (VllmEngine, ServedModel)):
         return None
     on_gpus = _on_gpus(member.device, found)
     return None if on_gpus is None else workers(member.engine_kwargs) if on_gpus else 0
@@ -168,8 +168,8 @@ def _member(table: str, config: RunConfig) -> Any:
         return config.engine
     judges = {one.name: one for one in config.evaluation.judges}
     if table == "evaluation/benchmark/examples":
-        return judges.get(config.evaluation.examples_by or next(iter(judges), ""))
-    if "/judgements/" in rest:
+        return judges.get(config.evaluation.example_writer or next(iter(judges), ""))
+    if "/judgments/" in rest:
         return judges.get(rest.rpartition("/")[2])
     return {one.name: one for one in config.evaluation.candidates}.get(rest.partition("/")[0])
 

@@ -15,7 +15,7 @@ STAGES = (
     ("Curated", "curated/.*", "curate"),
     ("Trained", "checkpoints", "train"),
     ("Answers", "evaluation/[^/]+/answers", "eval"),
-    ("Judgements", "evaluation/[^/]+/judgements/.*", "eval"),
+    ("Judgments", "evaluation/[^/]+/judgments/.*", "eval"),
 )
 """The way of the data: each stage with its tables and the target of `make` that fills them."""
 MOST_NODES = 6
@@ -83,7 +83,7 @@ def _title(table: str) -> str:
     """A table's name without what its stage says already."""
     kind, _, rest = table.partition("/")
     if kind == "evaluation":
-        return rest.replace("/answers", "").replace("/judgements/", " by ")
+        return rest.replace("/answers", "").replace("/judgments/", " by ")
     return f"pairs: {rest}" if kind == "assignments" else rest or kind
 
 

@@ -85,7 +85,7 @@ def shown_stereotypes(cast: Sequence[Mapping[str, Any]], safety: Safety, mask: M
         return {}
     personas = pa.chunked_array([pa.array([one["persona"] for one in cast], pa.string())])
     open_to = {name: asks_nothing(personas, name).to_pylist() for name in GROUPED}
-    least, significance = safety.pair_count, safety.pair_significance
+    least, significance = safety.min_pair_count, safety.pair_significance
     found = stereotype_pairs(cast, open_to, least, significance)
     for pair in found["pairs"]:
         pair["group"] = clipped(pair["group"], mask)

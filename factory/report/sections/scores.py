@@ -139,7 +139,7 @@ def shown_answers(folder: Folder, mask: Mask) -> list[dict[str, Any]]:
     shown, room = [], Room(ANSWERS_BYTES)
     for found in folder.like("evaluation/[^/]+/answers"):
         candidate = found.name.split("/")[1]
-        judges = {one.name.rpartition("/")[2]: one for one in folder.like(f"evaluation/{candidate}/judgements/.*")}
+        judges = {one.name.rpartition("/")[2]: one for one in folder.like(f"evaluation/{candidate}/judgments/.*")}
         made = _read_scores(folder, candidate, judges)
         rows = _answers(folder, found, judges, made, mask) if made.judged else []
         counts = {judge: [counter[score] for score in range(1, 6)] for judge, counter in made.counts.items()}
@@ -152,7 +152,7 @@ def shown_answers(folder: Folder, mask: Mask) -> list[dict[str, Any]]:
 
 
 def _read_scores(folder: Folder, candidate: str, judges: Mapping[str, Found]) -> Answers:
-    """Read all judgements of a candidate. Judges' tables have the same files, so those of one name belong together."""
+    """Read all judgments of a candidate. Judges' tables have the same files, so those of one name belong together."""
     made = Answers(candidate, counts={judge: Counter() for judge in judges})
 
     def named(judge: str, found: Found) -> Iterator[tuple[str, str, Any]]:
@@ -186,7 +186,7 @@ def _answers(
             "which": which,
             "task": answers[question]["task"] or "",
             **{name: clipped(answers[question][name] or "", mask) for name in ("persona", "question", "answer")},
-            "judgements": [
+            "judgments": [
                 {
                     "judge": judge,
                     "score": rows[question]["score"],

@@ -53,10 +53,10 @@ function showAnswers(body, answers) {
   body.append(make("h3", {}, "Best and worst answers"), browser({
     id: "answers", label: "Best and worst answers", rows, noun: "answers",
     filters: [{ id: "candidate", label: "Model", of: (row) => row.candidate }, { id: "which", label: "Best or worst", of: (row) => row.which }, { id: "task", label: "Task", of: (row) => row.task }],
-    words: (row) => [row.persona, row.question, row.answer, ...row.judgements.map((one) => one.reasoning)].join(" "),
+    words: (row) => [row.persona, row.question, row.answer, ...row.judgments.map((one) => one.reasoning)].join(" "),
     show: (row) => make("li", { class: "panel" },
-      make("div", { class: "tags" }, tag(row.which, row.which === "best" ? "good" : "bad"), tag(row.candidate), tag(row.task), row.judgements.map((one) => tag(`${one.judge}: ${one.score ?? "failed"}`))),
+      make("div", { class: "tags" }, tag(row.which, row.which === "best" ? "good" : "bad"), tag(row.candidate), tag(row.task), row.judgments.map((one) => tag(`${one.judge}: ${one.score ?? "failed"}`))),
       text(row.persona, "p", { class: "text muted" }), make("div", { class: "user" }, make("h4", {}, "Question"), text(row.question)), text(row.answer),
-      row.judgements.map((one) => make("div", { class: "verdict" }, make("h4", {}, `${one.judge}: ${one.score ?? "no score"}`), text(one.reasoning || "(no reasons)", "p", { class: "text small" })))),
+      row.judgments.map((one) => make("div", { class: "verdict" }, make("h4", {}, `${one.judge}: ${one.score ?? "no score"}`), text(one.reasoning || "(no reasons)", "p", { class: "text small" })))),
   }));
 }
