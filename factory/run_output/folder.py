@@ -16,17 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.errors import InputError, StorageError
-from factory.run_output.layout import is_of_data
+from factory.run_output.layout import (
+    BENCHMARK_PERSONAS,
+    BENCHMARK_QUESTIONS,
+    GENERAL_ITEMS,
+    KINDS,
+    is_from_training_data,
+    kind_of,
+)
 from factory.storage import file_io
 from factory.storage.tables import MANIFEST, SETTINGS, SUFFIX, Table
 
-TABLES = (
-    "personas", "instructions/[^/]+", "profiles", "assignments/[^/]+", "dialogues/[^/]+",
-    "curated/train", "curated/validation", "packed/train", "packed/validation", "checkpoints",
-    "evaluation/benchmark/(?:profiles|examples)", "evaluation/(?!benchmark/)[^/]+/answers",
-    "evaluation/(?!benchmark/)[^/]+/general", "evaluation/(?!benchmark/)[^/]+/judgments/[^/]+",
-)  # fmt: skip
-"""The tables that are told of, in the order in which the data flows."""
+UNSHOWN = (BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, GENERAL_ITEMS)
+TABLES = tuple(kind for kind in KINDS if kind not in UNSHOWN)
+"""The kinds of tables that the report shows, in the order in which the data flows."""
 READERS = 4
 """Files that are read at a time: on S3 each is a round trip."""
 BATCH_ROWS = 1024
@@ -142,7 +145,7 @@ def open_folder(output: str, command: str, data: str | None = None) -> Folder:
     folder = Folder(output, files=files)
     found = {name: _found(folder, output, name, files) for name in _names(files)}
     if data:
-        others = {path: size for path, size in _listed(data).items() if is_of_data(path)}
+        others = {path: size for path, size in _listed(data).items() if is_from_training_data(path)}
         there = {name: _found(folder, data, name, others) for name in _names(others)}
         if not there:
             folder.note(f"training.data {data}: holds nothing of a run to train on")
@@ -169,14 +172,14 @@ def _found(folder: Folder, output: str, name: str, sizes: Mapping[str, int]) -> 
 
 
 def _order(name: str) -> tuple[int, str]:
-    return next(place for place, pattern in enumerate(TABLES) if re.fullmatch(pattern, name)), name
+    return next(place for place, kind in enumerate(TABLES) if kind.parts(name) is not None), name
 
 
 def _names(sizes: Mapping[str, int]) -> set[str]:
-    holds = re.compile(
-        rf"({'|'.join(TABLES)})/(?:{re.escape(MANIFEST)}|{re.escape(SETTINGS)}|[^/]*{re.escape(SUFFIX)})"
-    )
-    return {match[1] for path in sizes if (match := holds.fullmatch(path))}
+    folders = (path.rpartition("/") for path in sizes)
+    holds = (MANIFEST, SETTINGS)
+    names = {folder for folder, _, file in folders if file in holds or file.endswith(SUFFIX)}
+    return {name for name in names if kind_of(name) in TABLES}
 
 
 def _document(output: str, name: str, problems: list[str]) -> dict[str, Any] | None:

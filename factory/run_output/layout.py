@@ -1,22 +1,113 @@
-"""Where the tables of a run stand: what it trains on may be another run's (`training.data`)."""
+"""The layout of a run's output: the name of every table and document, once.
+
+Writers ask a kind for its table, `DIALOGUES.table(output, strategy="rewrite", corpus="lima")`; readers find
+the tables of a kind by its `regex` or `glob`. A new table is one line here, and every reader finds it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 from factory.config import RunConfig
 from factory.storage import file_io
+from factory.storage.tables import Table
 
-OWN = ("packed/", "checkpoints", "evaluation/")
-"""What stands in a run's own output even then."""
+_PARTS = {"candidate": "(?!benchmark/)[^/]+", "split": "train|validation", "strategy": "generate|rewrite"}
+"""What the parts of names look like; by default anything without a slash."""
 
 
-def is_of_data(name: str) -> bool:
-    """Whether a table, or a file of one, is what a run trains on or was made on the way there."""
-    return not name.startswith(OWN)
+@dataclass(frozen=True)
+class TableKind:
+    """The tables of one kind; parts of their names, such as a corpus, stand in braces."""
+
+    template: str
+    command: str
+    """The step that builds them."""
+    from_training_data: bool = False
+    """Whether a run that trains on another run's data (`training.data`) reads it from there."""
+
+    def name(self, **parts: str) -> str:
+        """Return the name of one table."""
+        return self.template.format(**parts)
+
+    def table(self, output: str, **parts: str) -> Table:
+        """Return one table of an output."""
+        return Table(output, self.name(**parts))
+
+    @cached_property
+    def regex(self) -> re.Pattern[str]:
+        """The names of all its tables, with a group per part."""
+        return re.compile(re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{_PARTS.get(m[1], '[^/]+')})", self.template))
+
+    @cached_property
+    def glob(self) -> str:
+        """A pattern that names all its tables, and that `parts` must confirm."""
+        return re.sub(r"\{\w+\}", "*", self.template)
+
+    def parts(self, name: str) -> dict[str, str] | None:
+        """Return the parts of a table's name, or None for tables of other kinds."""
+        match = self.regex.fullmatch(name)
+        return match.groupdict() if match else None
+
+
+PERSONAS = TableKind("personas", "synthesize", True)
+INSTRUCTIONS = TableKind("instructions/{corpus}", "synthesize", True)
+PROFILES = TableKind("profiles", "synthesize", True)
+ASSIGNMENTS = TableKind("assignments/{corpus}", "synthesize", True)
+DIALOGUES = TableKind("dialogues/{strategy}-{corpus}", "synthesize", True)
+CURATED = TableKind("curated/{split}", "curate", True)
+PACKED = TableKind("packed/{split}", "train")
+CHECKPOINTS = TableKind("checkpoints", "train")
+BENCHMARK_PERSONAS = TableKind("evaluation/benchmark/personas", "evaluate")
+BENCHMARK_QUESTIONS = TableKind("evaluation/benchmark/questions", "evaluate")
+BENCHMARK_PROFILES = TableKind("evaluation/benchmark/profiles", "evaluate")
+SCORE_EXAMPLES = TableKind("evaluation/benchmark/examples", "evaluate")
+GENERAL_ITEMS = TableKind("evaluation/benchmark/general", "evaluate")
+ANSWERS = TableKind("evaluation/{candidate}/answers", "evaluate")
+GENERAL_RESULTS = TableKind("evaluation/{candidate}/general", "evaluate")
+JUDGMENTS = TableKind("evaluation/{candidate}/judgments/{judge}", "evaluate")
+
+KINDS = (
+    PERSONAS, INSTRUCTIONS, PROFILES, ASSIGNMENTS, DIALOGUES, CURATED, PACKED, CHECKPOINTS, BENCHMARK_PERSONAS,
+    BENCHMARK_QUESTIONS, BENCHMARK_PROFILES, SCORE_EXAMPLES, GENERAL_ITEMS, ANSWERS, GENERAL_RESULTS, JUDGMENTS,
+)  # fmt: skip
+"""All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark and
+of feedback have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`) and no part in it."""
+
+CONFIG = "config.json"
+"""The resolved settings of the last run."""
+MODEL = "model"
+"""The folder of the trained model."""
+METRICS = "checkpoints/metrics.jsonl"
+SCORES = "evaluation/scores.json"
+TEMPORARY = "_tmp"
+"""The folder of intermediate files."""
+
+
+def kind_of(name: str) -> TableKind | None:
+    """Return the kind of a table by its name."""
+    return next((kind for kind in KINDS if kind.parts(name) is not None), None)
+
+
+def tables_of(kind: TableKind, names: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield those names that are of a kind, with their parts."""
+    for name in names:
+        parts = kind.parts(name)
+        if parts is not None:
+            yield name, parts
+
+
+def is_from_training_data(path: str) -> bool:
+    """Return whether a table, or a file of one, is what a run trains on or was made on the way there."""
+    return not path.startswith(("packed/", "checkpoints", "evaluation/"))
 
 
 def own_model(config: RunConfig) -> str:
-    """Where the model is that the run trains, as a candidate names it."""
-    return file_io.join(config.output, "model")
+    """Return the folder of the model that the run trains, as a candidate names it."""
+    return file_io.join(config.output, MODEL)
 
 
 def own_candidates(config: RunConfig) -> list[str]:
-    """The candidates that are the model that the run trains."""
+    """Return the names of the candidates that are the model that the run trains."""
     return [one.name for one in config.evaluation.candidates if one.model == own_model(config)]

@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from factory.config import RunConfig
 from factory.errors import InputError
-from factory.run_output.layout import is_of_data
+from factory.run_output.layout import is_from_training_data
 from factory.storage import file_io
 from factory.storage.archive import is_outside_tables
 from factory.storage.tables import MANIFEST, SETTINGS, SUFFIX
@@ -177,7 +177,7 @@ class Tables:
         places = _listed(config.output)
         if config.training.data:
             others = _listed(config.training.data)
-            places |= {name: place for name, place in others.items() if is_of_data(name)}
+            places |= {name: place for name, place in others.items() if is_from_training_data(name)}
         return Tables(places, tuple(_expected(config)))
 
     def __getitem__(self, name: str) -> Place:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from factory.config import RunConfig, ServedModel, VllmEngine, workers
 from factory.run_output.folder import Found, whole
-from factory.run_output.layout import is_of_data
+from factory.run_output.layout import is_from_training_data
 
 ON_CPUS = "on CPUs, which the price table does not have"
 UNKNOWN = "on how many GPUs is not known"
@@ -164,7 +164,7 @@ def _on_gpus(device: str, found: Found) -> bool | None:
 def _member(table: str, config: RunConfig) -> Any:
     """The engine, candidate or judge of the config that fills a table; None where it has none of that name."""
     rest = table.removeprefix("evaluation/")
-    if is_of_data(table) or table == "evaluation/benchmark/profiles":
+    if is_from_training_data(table) or table == "evaluation/benchmark/profiles":
         return config.engine
     judges = {one.name: one for one in config.evaluation.judges}
     if table == "evaluation/benchmark/examples":
