@@ -1,6 +1,6 @@
 """The scores of the made run."""
 
-from factory.evaluation.scores_schema import Scores
+from factory.evaluation.scoring.scores_schema import Scores
 from factory.personagym import TASKS
 
 

@@ -10,7 +10,7 @@ from factory.job import Job, run_job
 def make_tables(job: Job) -> None:
     """The way of the data, from top to bottom."""
     # Ray Serve and its like take seconds: what is wrong is told before.
-    from factory.evaluation import answers, questions, steps
+    from factory.evaluation import answers, evaluation_steps as steps, questions
     from factory.personagym import open_benchmark
     from factory.synthesis.steps import make_profiles
 
@@ -26,7 +26,7 @@ def make_tables(job: Job) -> None:
 
 def evaluate(job: Job) -> None:
     """Make the tables, and work out the scores."""
-    from factory.evaluation.scores import score
+    from factory.evaluation.compute_scores import score
     from factory.personagym import open_benchmark
 
     make_tables(job)

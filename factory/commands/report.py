@@ -7,7 +7,7 @@ import shlex
 
 from factory.cli import Parser, quiet, with_absolute_paths
 from factory.curation.rules.personal_data import masker
-from factory.evaluation.paper_scores import published
+from factory.evaluation.scoring.paper_scores import published
 from factory.planning.prices import read_prices
 from factory.report.collect import Known, collect
 from factory.report.html import render

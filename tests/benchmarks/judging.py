@@ -64,7 +64,7 @@ def rows(count: int) -> list[dict]:
 def requests(count: int) -> list:
     """What the judge is asked about each of them."""
     from factory.evaluation.judging import Protocol, render_judgment
-    from factory.evaluation.steps import rubrics_of
+    from factory.evaluation.evaluation_steps import rubrics_of
     from factory.inference.prompts import load_prompt
     from factory.personagym import open_benchmark
 
@@ -103,7 +103,7 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
 def fleet(count: int, in_turn: bool = False) -> float:
     """Calls a second of the judging step, or of one call after the other, through the fleet."""
     from factory.config import ServedModel
-    from factory.evaluation.judges import open_judges
+    from factory.evaluation.judge_clients import open_judges
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
     from factory.serving.fleet import fleet_for_run
@@ -123,7 +123,7 @@ def fleet(count: int, in_turn: bool = False) -> float:
 def endpoint(count: int, in_turn: bool = False) -> float:
     """The same through an endpoint that takes its time."""
     from factory.config import EndpointJudge
-    from factory.evaluation.judges import open_judges
+    from factory.evaluation.judge_clients import open_judges
     from factory.runtime import ray_session
     from tests.integration.openai_server import KEY, OpenAIServer
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from factory.config import EndpointJudge, Sampling
 from factory.errors import ModelError, UnreachableError, UserError
-from factory.evaluation.judges import Judge, probed
+from factory.evaluation.judge_clients import Judge, probed
 from factory.evaluation.verdict_parsing import expected_score
 from factory.inference import openai as endpoint
 from factory.inference.model_files import Located

@@ -9,7 +9,7 @@ import pytest
 from factory.config import RunConfig
 from factory.curation.rules.personal_data import masker
 from factory.errors import InputError
-from factory.evaluation.paper_scores import published
+from factory.evaluation.scoring.paper_scores import published
 from factory.planning.prices import read_prices
 from factory.records import (
     Answer,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.evaluation.paper_scores import published
+from factory.evaluation.scoring.paper_scores import published
 from factory.report.excerpts import clipped
 from factory.report.gather import Case, Sample
 from factory.report.html import as_json, render

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import scipy  # its parts load when they are used
 
-from factory.evaluation.proportions import paired_change, proportion
-from factory.evaluation.scores_schema import General, GeneralChange
-from factory.evaluation.statistics import LEVEL, NUMBERS_AT_ONCE, RESAMPLES
+from factory.evaluation.scoring.proportions import paired_change, proportion
+from factory.evaluation.scoring.scores_schema import General, GeneralChange
+from factory.evaluation.scoring.statistics import LEVEL, NUMBERS_AT_ONCE, RESAMPLES
 from factory.storage.tables import Row
 
 

@@ -28,10 +28,10 @@ from factory.evaluation.judge_check.pairwise import (
     preference_ids,
     render_preference,
 )
-from factory.evaluation.judges import Judge
+from factory.evaluation.judge_clients import Judge
 from factory.evaluation.judging import render_judgment
 from factory.evaluation.rubric import Rubric
-from factory.evaluation.steps import ask_judges, judgment_lane, lane_of_judge, protocol_of, rubrics_of
+from factory.evaluation.evaluation_steps import ask_judges, judgment_lane, lane_of_judge, protocol_of, rubrics_of
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, open_benchmark

@@ -21,7 +21,7 @@ from factory.evaluation.judge_check.pairs import (
     verdict,
 )
 from factory.evaluation.judge_check.pairwise import BETTER_FIRST, WORSE_FIRST
-from factory.evaluation.proportions import Proportion
+from factory.evaluation.scoring.proportions import Proportion
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.storage.tables import Table

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from factory.evaluation.proportions import Proportion, proportion
-from factory.evaluation.statistics import summary
+from factory.evaluation.scoring.proportions import Proportion, proportion
+from factory.evaluation.scoring.statistics import summary
 from factory.resources import RESOURCES
 from factory.storage import file_io
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from factory.config import EMBEDDED, RunConfig
-from factory.evaluation.model_families import family_of, self_preference_warnings
+from factory.evaluation.scoring.model_families import family_of, self_preference_warnings
 from factory.training.model_card import card_of
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from factory.config import EndpointJudge
-from factory.evaluation.judges import Judge, probed
+from factory.evaluation.judge_clients import Judge, probed
 from factory.inference.model_files import Located
 from factory.runtime.progress import Progress
 from tests.integration.openai_server import KEY, OpenAIServer

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from factory.evaluation.judge_check.pairs import ORDERED, Judged, Pair, read_pairs, report, verdict
-from factory.evaluation.proportions import paired_change, proportion
+from factory.evaluation.scoring.proportions import paired_change, proportion
 from factory.inference.prompts import load_prompt
 from factory.resources import RESOURCES
 

@@ -14,7 +14,7 @@ from factory.config import RunConfig
 from factory.errors import InputError
 from factory.evaluation.answers import answer_ids, parse_answer, render_answer
 from factory.evaluation.general_ability.general_steps import general_lanes
-from factory.evaluation.judges import Judge, open_judges, probed
+from factory.evaluation.judge_clients import Judge, open_judges, probed
 from factory.evaluation.judging import Protocol, judgment_ids, parse_judgment, render_judgment
 from factory.evaluation.questions import answers_table, examples_table, judgments_table, questions_table
 from factory.evaluation.rubric import Rubric, read_rubric

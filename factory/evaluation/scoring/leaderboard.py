@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rich.table import Table as Grid
 from rich.text import Text
 
-from factory.evaluation.paper_scores import GROUPS, JUDGE, published
-from factory.evaluation.scores_schema import (
+from factory.evaluation.scoring.paper_scores import GROUPS, JUDGE, published
+from factory.evaluation.scoring.scores_schema import (
     MEAN,
     CandidateComparison,
     Difference,
@@ -16,7 +16,7 @@ from factory.evaluation.scores_schema import (
     Scores,
     TaskScore,
 )
-from factory.evaluation.statistics import PSCORE
+from factory.evaluation.scoring.statistics import PSCORE
 from factory.personagym import TASKS
 
 MARK = "†"

@@ -12,14 +12,14 @@ import numpy as np
 import ray
 
 from factory.config import RunConfig
-from factory.evaluation import scores_schema
+from factory.evaluation.scoring import scores_schema
 from factory.evaluation.general_ability.general_scores import general_change, general_of
 from factory.evaluation.general_ability.general_steps import read_results
-from factory.evaluation.leaderboard import grid, leaderboard, notes
-from factory.evaluation.model_families import family_of, self_preference_warnings
+from factory.evaluation.scoring.leaderboard import grid, leaderboard, notes
+from factory.evaluation.scoring.model_families import family_of, self_preference_warnings
 from factory.evaluation.questions import FOLDER, answers_table, examples_table, judgments_table, questions_table
-from factory.evaluation.score_arrays import TASK_NAMES, ScoreArrays, over_judges, paired_cells, persona_task_means
-from factory.evaluation.statistics import agreement, compare_all, length_correlation, persona_scores, summary
+from factory.evaluation.scoring.score_arrays import TASK_NAMES, ScoreArrays, over_judges, paired_cells, persona_task_means
+from factory.evaluation.scoring.statistics import agreement, compare_all, length_correlation, persona_scores, summary
 from factory.personagym import Benchmark
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import reraise_own_errors

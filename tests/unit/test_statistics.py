@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from factory.evaluation.leaderboard import cell
-from factory.evaluation.paper_scores import GROUPS, JUDGE, SCORES, Published, published
-from factory.evaluation.scores_schema import Difference, LengthCorrelation, TaskScore
-from factory.evaluation.statistics import (
+from factory.evaluation.scoring.leaderboard import cell
+from factory.evaluation.scoring.paper_scores import GROUPS, JUDGE, SCORES, Published, published
+from factory.evaluation.scoring.scores_schema import Difference, LengthCorrelation, TaskScore
+from factory.evaluation.scoring.statistics import (
     PSCORE,
     agreement,
     compare,

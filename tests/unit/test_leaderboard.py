@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from factory.evaluation.leaderboard import FOOTNOTE, MARK, grid, leaderboard, notes
-from factory.evaluation.paper_scores import GROUPS, JUDGE, published
-from factory.evaluation.scores_schema import (
+from factory.evaluation.scoring.leaderboard import FOOTNOTE, MARK, grid, leaderboard, notes
+from factory.evaluation.scoring.paper_scores import GROUPS, JUDGE, published
+from factory.evaluation.scoring.scores_schema import (
     Benchmark,
     CandidateComparison,
     CandidateScores,
@@ -19,7 +19,7 @@ from factory.evaluation.scores_schema import (
     LengthCorrelation,
     Scores,
 )
-from factory.evaluation.statistics import compare_all, persona_scores, summary
+from factory.evaluation.scoring.statistics import compare_all, persona_scores, summary
 from factory.personagym import TASKS
 
 NAN = float("nan")
