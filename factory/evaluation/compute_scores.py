@@ -1,6 +1,6 @@
 """Judgments to scores: all tables of an evaluation to `scores.json` and `leaderboard.md`.
 
-The arrays of `Items` live in one Ray task, some bytes a judgment; the driver sees the finished document.
+The `ScoreArrays` live in one Ray task, some bytes per judgment; the driver gets the finished document.
 """
 
 import itertools
@@ -12,140 +12,159 @@ import numpy as np
 import ray
 
 from factory.config import RunConfig
-from factory.evaluation.scoring import scores_schema
-from factory.evaluation.general_ability.general_scores import general_change, general_of
+from factory.evaluation.general_ability.general_scores import compare_general, summarize_general
 from factory.evaluation.general_ability.general_steps import read_results
-from factory.evaluation.scoring.leaderboard import grid, leaderboard, notes
-from factory.evaluation.scoring.model_families import family_of, self_preference_warnings
-from factory.evaluation.questions import FOLDER, answers_table, examples_table, judgments_table, questions_table
-from factory.evaluation.scoring.score_arrays import TASK_NAMES, ScoreArrays, over_judges, paired_cells, persona_task_means
-from factory.evaluation.scoring.statistics import agreement, compare_all, length_correlation, persona_scores, summary
+from factory.evaluation.scoring import scores_schema
+from factory.evaluation.scoring.leaderboard import leaderboard
+from factory.evaluation.scoring.model_families import find_family, self_preference_warnings
+from factory.evaluation.scoring.score_arrays import (
+    TASK_NAMES,
+    ScoreArrays,
+    mean_over_judges,
+    paired_task_means,
+    persona_task_means,
+)
+from factory.evaluation.scoring.score_summary import score_grid, score_notes
+from factory.evaluation.scoring.statistics import (
+    agreement,
+    compare_all,
+    length_correlation,
+    persona_scores,
+    summarize,
+)
 from factory.personagym import Benchmark
+from factory.run_output import layout
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import reraise_own_errors
+from factory.runtime.ray_session import IO_TASK_CPUS, reraise_own_errors
 from factory.storage import file_io
 from factory.storage.tables import Row, Table
 
+LEADERBOARD = "evaluation/leaderboard.md"
 
-def score(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
+
+def write_scores(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
     """Write `scores.json` and `leaderboard.md`, and show them."""
     with reraise_own_errors():
-        found = scores_schema.Scores.model_validate(ray.get(_score.remote(config, benchmark)))
-    folder = file_io.join(config.output, FOLDER)
-    file_io.write_bytes(file_io.join(folder, "leaderboard.md"), leaderboard(found).encode())
-    file_io.write_bytes(file_io.join(folder, "scores.json"), (found.model_dump_json(indent=2) + "\n").encode())
-    progress.show(grid(found))
-    for note in notes(found):
+        scores = scores_schema.Scores.model_validate(ray.get(_compute.remote(config, benchmark)))
+    page = file_io.join(config.output, LEADERBOARD)
+    document = scores.model_dump_json(indent=2) + "\n"
+    file_io.write_bytes(page, leaderboard(scores).encode())
+    file_io.write_bytes(file_io.join(config.output, layout.SCORES), document.encode())
+    progress.show(score_grid(scores))
+    for note in score_notes(scores):
         progress.say(note)
-    progress.say(f"Scores: {file_io.join(folder, 'leaderboard.md')}")
+    progress.say(f"Scores: {page}")
 
 
-@ray.remote(num_cpus=0.5)
-def _score(config: RunConfig, benchmark: Benchmark) -> dict[str, Any]:
-    return scores_of(config, benchmark, read_score_arrays(config), read_results(config)).model_dump()
+@ray.remote(num_cpus=IO_TASK_CPUS)
+def _compute(config: RunConfig, benchmark: Benchmark) -> dict[str, Any]:
+    return build_scores(config, benchmark, read_score_arrays(config), read_results(config)).model_dump()
 
 
 def read_score_arrays(config: RunConfig) -> ScoreArrays:
     """Read the tables, shard by shard."""
+    output = config.output
     candidates = [candidate.name for candidate in config.evaluation.candidates]
     judges = [judge.name for judge in config.evaluation.judges]
-    questions, personas = questions_table(config), dict[str, int]()
+    questions, personas = layout.BENCHMARK_QUESTIONS.table(output), dict[str, int]()
     parts: list[list[np.ndarray]] = []
     truncated = np.zeros(len(candidates), np.int64)
     for shard in questions.shards():
-        asked = questions.read(shard, ["question_id", "persona_id", "task"]).to_pydict()
-        places = {question: place for place, question in enumerate(asked["question_id"])}
-        owners = [personas.setdefault(known, len(personas)) for known in asked["persona_id"]]
-        words = np.full((len(candidates), len(places)), np.nan, np.float32)
-        scores = np.full((len(candidates), len(judges), len(places)), np.nan, np.float32)
+        columns = questions.read(shard, ["question_id", "persona_id", "task"]).to_pydict()
+        index = {question: number for number, question in enumerate(columns["question_id"])}
+        owners = [personas.setdefault(persona, len(personas)) for persona in columns["persona_id"]]
+        words = np.full((len(candidates), len(index)), np.nan, np.float32)
+        scores = np.full((len(candidates), len(judges), len(index)), np.nan, np.float32)
         expected = scores.copy()
-        for number, candidate in enumerate(candidates):
-            truncated[number] += _take_answers(answers_table(config, candidate), shard, places, words[number])
-            for place, judge in enumerate(judges):
-                table = judgments_table(config, candidate, judge)
-                _take_judgments(table, shard, places, scores[number, place], expected[number, place])
-        tasks = np.array([TASK_NAMES.index(name) for name in asked["task"]], np.int8)
+        for c, candidate in enumerate(candidates):
+            answers = layout.ANSWERS.table(output, candidate=candidate)
+            truncated[c] += _read_answers(answers, shard, index, words[c])
+            for j, judge in enumerate(judges):
+                judgments = layout.JUDGMENTS.table(output, candidate=candidate, judge=judge)
+                _read_judgments(judgments, shard, index, scores[c, j], expected[c, j])
+        tasks = np.array([TASK_NAMES.index(name) for name in columns["task"]], np.int8)
         parts.append([np.array(owners, np.int32), tasks, words, scores, expected])
     persona, task, words, scores, expected = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
     return ScoreArrays(persona, task, len(personas), words, truncated, scores, expected)
 
 
-def _take_answers(table: Table, shard: str, places: Mapping[str, int], words: np.ndarray) -> int:
+def _read_answers(table: Table, shard: str, index: Mapping[str, int], words: np.ndarray) -> int:
+    """Fill in the words of each answer, and return how many answers were truncated."""
     rows = table.read(shard, ["question_id", "status", "answer", "truncated"]).to_pylist()
     accepted = [row for row in rows if row["status"] == "ok"]
     for row in accepted:
-        words[places[row["question_id"]]] = len(row["answer"].split())
+        words[index[row["question_id"]]] = len(row["answer"].split())
     return sum(row["truncated"] for row in accepted)
 
 
-def _take_judgments(
-    table: Table, shard: str, places: Mapping[str, int], scores: np.ndarray, expected: np.ndarray
+def _read_judgments(
+    table: Table, shard: str, index: Mapping[str, int], scores: np.ndarray, expected: np.ndarray
 ) -> None:
     for row in table.read(shard, ["question_id", "status", "score", "expected_score"]).to_pylist():
         if row["status"] == "ok":
-            scores[places[row["question_id"]]] = row["score"]
+            scores[index[row["question_id"]]] = row["score"]
             if row["expected_score"] is not None:
-                expected[places[row["question_id"]]] = row["expected_score"]
+                expected[index[row["question_id"]]] = row["expected_score"]
 
 
-def scores_of(
-    config: RunConfig, benchmark: Benchmark, items: ScoreArrays, general: Sequence[Sequence[Row]]
+def build_scores(
+    config: RunConfig, benchmark: Benchmark, arrays: ScoreArrays, general: Sequence[Sequence[Row]]
 ) -> scores_schema.Scores:
-    """All figures of an evaluation; `general` holds the results of each candidate, or nothing."""
+    """Build the document; `general` holds the results of each candidate, or nothing."""
     evaluation = config.evaluation
     candidates, judges = evaluation.candidates, evaluation.judges
-    questions = questions_table(config)
-    scored = [_candidate(config, items, number) for number in range(len(candidates))]
+    scored = [_candidate_scores(config, arrays, number) for number in range(len(candidates))]
     if general:
-        told = map(general_of, general)
-        scored = [one.model_copy(update={"general": of}) for one, of in zip(scored, told, strict=True)]
-    warnings = self_preference_warnings(
-        {judge.name: judge.model for judge in judges},
-        {candidate.name: candidate.model for candidate in candidates},
-        config.engine.model if config.instructions else None,
-    )
+        abilities = map(summarize_general, general)
+        scored = [one.model_copy(update={"general": found}) for one, found in zip(scored, abilities, strict=True)]
     return scores_schema.Scores(
         protocol=evaluation.protocol,
-        parity=evaluation.judge_protocol,
-        benchmark=scores_schema.Benchmark(
+        judge_protocol=evaluation.judge_protocol,
+        benchmark=scores_schema.ScoredBenchmark(
             place=benchmark.place,
             name=benchmark.name,
-            digest=(questions.settings() or {})["benchmark"],
-            personas=items.personas,
-            questions=len(items.task),
-            examples=(examples_table(config).manifest() or {})["ok"],
+            digest=(layout.BENCHMARK_QUESTIONS.table(config.output).settings() or {})["benchmark"],
+            personas=arrays.personas,
+            questions=len(arrays.task),
+            examples=(layout.SCORE_EXAMPLES.table(config.output).manifest() or {})["ok"],
         ),
         tasks=TASK_NAMES,
         candidates=scored,
         judges=[
-            scores_schema.Judge(name=judge.name, model=judge.model, kind=judge.kind, family=family_of(judge.model))
+            scores_schema.ScoringJudge(
+                name=judge.name, model=judge.model, kind=judge.kind, family=find_family(judge.model)
+            )
             for judge in judges
         ],
-        agreement=_agreement(items),
+        agreement=_agreement(arrays),
         comparisons=[
             comparison
             for b, a in itertools.combinations(range(len(candidates)), 2)
-            for comparison in _comparisons(config, items, a, b)
+            for comparison in _comparisons(config, arrays, a, b)
         ],
         general_changes=[
-            general_change(candidates[a].name, candidates[b].name, general[a], general[b], config.seed)
+            compare_general(candidates[a].name, candidates[b].name, general[a], general[b], config.seed)
             for b, a in itertools.combinations(range(len(general)), 2)
         ],
-        warnings=warnings,
+        warnings=self_preference_warnings(
+            {judge.name: judge.model for judge in judges},
+            {candidate.name: candidate.model for candidate in candidates},
+            config.engine.model if config.instructions else None,
+        ),
         published=benchmark.official,
     )
 
 
-def _candidate(config: RunConfig, items: ScoreArrays, number: int) -> scores_schema.CandidateScores:
+def _candidate_scores(config: RunConfig, arrays: ScoreArrays, number: int) -> scores_schema.CandidateScores:
     candidate = config.evaluation.candidates[number]
-    manifest = answers_table(config, candidate.name).manifest() or {}
-    words = items.words[number]
+    manifest = layout.ANSWERS.table(config.output, candidate=candidate.name).manifest() or {}
+    words, scores, expected = arrays.words[number], arrays.scores[number], arrays.expected[number]
     by_judge = {
-        judge.name: _judge_scores(config, items, number, items.scores[number, place], items.expected[number, place])
-        for place, judge in enumerate(config.evaluation.judges)
+        judge.name: _judge_scores(config, arrays, number, scores[j], expected[j])
+        for j, judge in enumerate(config.evaluation.judges)
     }
     by_mean = _judge_scores(
-        config, items, number, over_judges(items, items.scores[number]), over_judges(items, items.expected[number])
+        config, arrays, number, mean_over_judges(arrays, scores), mean_over_judges(arrays, expected)
     )
     marked = any(scores.marked for scores in by_judge.values())
     return scores_schema.CandidateScores(
@@ -153,10 +172,10 @@ def _candidate(config: RunConfig, items: ScoreArrays, number: int) -> scores_sch
         model=candidate.model,
         revision=manifest["model"]["revision"],
         condition=candidate.condition,
-        questions=len(items.task),
+        questions=len(arrays.task),
         answered=manifest["ok"],
         answers_rejected=manifest["rejected"],
-        answers_truncated=int(items.truncated[number]),
+        answers_truncated=int(arrays.truncated[number]),
         answer_words_mean=float(np.nanmean(words)) if manifest["ok"] else None,
         scores=by_mean.model_copy(update={"marked": marked}),
         by_judge=by_judge,
@@ -164,15 +183,15 @@ def _candidate(config: RunConfig, items: ScoreArrays, number: int) -> scores_sch
 
 
 def _judge_scores(
-    config: RunConfig, items: ScoreArrays, number: int, scores: np.ndarray, expected: np.ndarray
+    config: RunConfig, arrays: ScoreArrays, number: int, scores: np.ndarray, expected: np.ndarray
 ) -> scores_schema.JudgeScores:
-    answered, judged = ~np.isnan(items.words[number]), ~np.isnan(scores)
+    answered, judged = ~np.isnan(arrays.words[number]), ~np.isnan(scores)
     failed = int((answered & ~judged).sum())
     unscored = float((~judged).mean())
-    tasks, pscore = _summaries(config, items, scores)
-    told = not np.isnan(expected).all()
-    expected_tasks, expected_pscore = _summaries(config, items, expected) if told else (None, None)
-    correlation = length_correlation(items.words[number].tolist(), scores.tolist())
+    tasks, pscore = _summaries(config, arrays, scores)
+    has_expected = not np.isnan(expected).all()
+    expected_tasks, expected_pscore = _summaries(config, arrays, expected) if has_expected else (None, None)
+    correlation = length_correlation(arrays.words[number].tolist(), scores.tolist())
     return scores_schema.JudgeScores(
         judged=int(judged.sum()),
         failed=failed,
@@ -188,27 +207,27 @@ def _judge_scores(
 
 
 def _summaries(
-    config: RunConfig, items: ScoreArrays, scores: np.ndarray
+    config: RunConfig, arrays: ScoreArrays, scores: np.ndarray
 ) -> tuple[dict[str, scores_schema.TaskScore], scores_schema.TaskScore]:
-    by_persona = persona_task_means(items, scores)
+    means = persona_task_means(arrays, scores)
     tasks = {
-        task: scores_schema.TaskScore.model_validate(summary(by_persona[:, place], config.seed))
-        for place, task in enumerate(TASK_NAMES)
+        task: scores_schema.TaskScore.model_validate(summarize(means[:, column], config.seed))
+        for column, task in enumerate(TASK_NAMES)
     }
-    return tasks, scores_schema.TaskScore.model_validate(summary(persona_scores(by_persona), config.seed))
+    return tasks, scores_schema.TaskScore.model_validate(summarize(persona_scores(means), config.seed))
 
 
-def _agreement(items: ScoreArrays) -> dict[str, float | None]:
-    if items.scores.shape[1] < 2:
+def _agreement(arrays: ScoreArrays) -> dict[str, float | None]:
+    if arrays.scores.shape[1] < 2:
         return {}
-    by_judge = items.scores.swapaxes(0, 1)
-    found: dict[str, float | None] = {}
-    for place, task in enumerate(TASK_NAMES):
-        found[task] = agreement(by_judge[:, :, items.task == place].reshape(len(by_judge), -1))
-    return found | {scores_schema.MEAN: agreement(by_judge.reshape(len(by_judge), -1))}
+    by_judge = arrays.scores.swapaxes(0, 1)
+    alphas: dict[str, float | None] = {}
+    for number, task in enumerate(TASK_NAMES):
+        alphas[task] = agreement(by_judge[:, :, arrays.task == number].reshape(len(by_judge), -1))
+    return alphas | {scores_schema.MEAN: agreement(by_judge.reshape(len(by_judge), -1))}
 
 
-def _comparisons(config: RunConfig, items: ScoreArrays, a: int, b: int) -> list[scores_schema.CandidateComparison]:
+def _comparisons(config: RunConfig, arrays: ScoreArrays, a: int, b: int) -> list[scores_schema.CandidateComparison]:
     judges = [*(judge.name for judge in config.evaluation.judges), scores_schema.MEAN]
     names = [candidate.name for candidate in config.evaluation.candidates]
     return [
@@ -217,9 +236,9 @@ def _comparisons(config: RunConfig, items: ScoreArrays, a: int, b: int) -> list[
             b=names[b],
             judge=judge,
             results=[
-                scores_schema.Difference.model_validate(asdict(one))
-                for one in compare_all(*both, TASK_NAMES, config.seed)
+                scores_schema.ScoreDifference.model_validate(asdict(result))
+                for result in compare_all(*means, TASK_NAMES, config.seed)
             ],
         )
-        for judge, both in zip(judges, paired_cells(items, a, b), strict=True)
+        for judge, means in zip(judges, paired_task_means(arrays, a, b), strict=True)
     ]

@@ -1,7 +1,7 @@
 """The steps of evaluation as the job runs them, each from finished tables to the next.
 
-ingest_questions ──► answer (a table a candidate) ───┐
-              └──► write_examples (once for all) ──┴─► judge (a table a candidate and judge)
+    questions ──► answers (a table per candidate) ──┐
+           └───► score examples (one table) ────────┴──► judgments (a table per candidate and judge)
 """
 
 import json
@@ -13,16 +13,16 @@ from typing import Any
 from factory.config import RunConfig
 from factory.errors import InputError
 from factory.evaluation.answers import answer_ids, parse_answer, render_answer
-from factory.evaluation.general_ability.general_steps import general_lanes
-from factory.evaluation.judge_clients import Judge, open_judges, probed
+from factory.evaluation.general_ability.general_steps import general_jobs
+from factory.evaluation.judge_clients import JudgeClient, open_judges, probe_judges
 from factory.evaluation.judging import Protocol, judgment_ids, parse_judgment, render_judgment
-from factory.evaluation.questions import answers_table, examples_table, judgments_table, questions_table
 from factory.evaluation.rubric import Rubric, read_rubric
 from factory.evaluation.score_examples import parse_score_examples, render_score_examples, score_examples_ids
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, is_finished, run_jobs
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark
+from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS
 from factory.serving.fleet import fleet_for_run
@@ -30,23 +30,23 @@ from factory.storage import archive
 from factory.storage.tables import ANSWERS, JUDGMENTS, SCORE_EXAMPLES, JoinedTable, Table, compute_fingerprint
 
 FREE_FORM = "opencharacter-rubric"
-"""In place of a prompt where judges get the benchmark's rubric files as they are (`parity`)."""
+"""In place of a prompt where judges get the benchmark's rubric files as they are (`judge_protocol: opencharacter`)."""
 
 
-def answer(config: RunConfig, questions: Table, profiles: Table | None, progress: Progress) -> None:
-    """All that candidates are asked; those of one model share its engine."""
-    lanes = [_answers(config, candidate, questions, profiles) for candidate in config.evaluation.candidates]
-    lanes += general_lanes(config, [lane.engine for lane in lanes], progress)
-    run_jobs([lane for lane in lanes if lane.engine.config.kind != "vllm"], progress)
-    here = [lane for lane in lanes if lane.engine.config.kind == "vllm"]
-    while here:
+def answer_questions(config: RunConfig, questions: Table, profiles: Table | None, progress: Progress) -> None:
+    """Let all candidates answer the questions and plain instructions; candidates of one model share its engine."""
+    jobs = [_answer_job(config, candidate, questions, profiles) for candidate in config.evaluation.candidates]
+    jobs += general_jobs(config, [job.engine for job in jobs], progress)
+    run_jobs([job for job in jobs if job.engine.config.kind != "vllm"], progress)
+    local = [job for job in jobs if job.engine.config.kind == "vllm"]
+    while local:
         # One engine after the other: each may need all of the machine.
-        first = here[0].engine
-        run_jobs([lane for lane in here if lane.engine == first], progress)
-        here = [lane for lane in here if lane.engine != first]
+        first = local[0].engine
+        run_jobs([job for job in local if job.engine == first], progress)
+        local = [job for job in local if job.engine != first]
 
 
-def _answers(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:
+def _answer_job(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:
     with_profile = candidate.condition == "profile"
     prompt = load_prompt("answer-profile" if with_profile else "answer", config.prompts_dir)
     step = GenerationStep(
@@ -61,25 +61,26 @@ def _answers(config: RunConfig, candidate: Any, questions: Table, profiles: Tabl
     if with_profile:
         assert profiles is not None
         work = JoinedTable.of(questions, profiles, "persona_id", "profile", other_key="character_id")
-    engine = EngineUse(_plain(candidate), config.evaluation.sampling, config.seed, locate_model(candidate))
-    return TableJob(step, work, answers_table(config, candidate.name), {"candidate": candidate.name}, engine)
+    engine = EngineUse(_shared_engine(candidate), config.evaluation.sampling, config.seed, locate_model(candidate))
+    table = layout.ANSWERS.table(config.output, candidate=candidate.name)
+    return TableJob(step, work, table, {"candidate": candidate.name}, engine)
 
 
-def _plain(candidate: Any) -> Any:
-    """The engine of a candidate; without name and condition for vLLM, so that two of one model share it."""
+def _shared_engine(candidate: Any) -> Any:
+    """Return a candidate's engine; without name and condition for vLLM, so that two of one model share it."""
     return candidate.model_copy(update={"name": "", "condition": "persona"}) if candidate.kind == "vllm" else candidate
 
 
-def rubrics_of(benchmark: Benchmark) -> dict[str, Rubric]:
-    """What each task is judged by."""
+def read_rubrics(benchmark: Benchmark) -> dict[str, Rubric]:
+    """Return the rubric of each task."""
     return {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
 
 
-def examples_lane(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> TableJob:
-    """Example replies of each score to every question: written once, by one judge, for all."""
+def score_examples_job(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> TableJob:
+    """Return the job of the example replies for each score: written once per question, by one judge, for all."""
     writer = next(judge for judge in judges if judge.name == (config.evaluation.example_writer or judges[0].name))
     prompt = load_prompt("score-examples", config.prompts_dir)
-    rubrics = rubrics_of(benchmark)
+    rubrics = read_rubrics(benchmark)
     step = GenerationStep(
         schema=SCORE_EXAMPLES,
         prompt=prompt.ref,
@@ -89,37 +90,36 @@ def examples_lane(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judg
     )
     settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
     engine = writer.engine(config.evaluation.example_sampling, config.seed)
-    return TableJob(step, questions_table(config), examples_table(config), settings, engine)
+    questions, table = layout.BENCHMARK_QUESTIONS.table(config.output), layout.SCORE_EXAMPLES.table(config.output)
+    return TableJob(step, questions, table, settings, engine)
 
 
-def judgment_lanes(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judge]) -> list[TableJob]:
-    """Every accepted answer of each candidate to a score of each judge; all at the same time."""
-    rubrics = rubrics_of(benchmark)
-    return [
-        _judgments(config, rubrics, candidate.name, judge)
-        for judge in judges
-        for candidate in config.evaluation.candidates
-    ]
+def judgment_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> list[TableJob]:
+    """Return the jobs that score the accepted answers of each candidate by each judge; all run at the same time."""
+    rubrics = read_rubrics(benchmark)
+    examples = layout.SCORE_EXAMPLES.table(config.output)
+    jobs = []
+    for judge in judges:
+        for candidate in config.evaluation.candidates:
+            answers = layout.ANSWERS.table(config.output, candidate=candidate.name)
+            work = JoinedTable.of(answers, examples, "question_id", "examples", order="task")
+            table = layout.JUDGMENTS.table(config.output, candidate=candidate.name, judge=judge.name)
+            jobs.append(judgment_job(config, rubrics, judge, work, table))
+    return jobs
 
 
-def _judgments(config: RunConfig, rubrics: Mapping[str, Rubric], candidate: str, judge: Judge) -> TableJob:
-    work = JoinedTable.of(
-        answers_table(config, candidate), examples_table(config), "question_id", "examples", order="task"
-    )
-    return judgment_lane(config, rubrics, judge, work, judgments_table(config, candidate, judge.name))
-
-
-def protocol_of(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> Protocol:
-    """How a judge is asked for a score."""
-    prompt = None if config.evaluation.judge_protocol else load_prompt("judge", config.prompts_dir)
+def judgment_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> Protocol:
+    """Return the protocol by which a judge scores."""
+    structured = config.evaluation.judge_protocol == "structured"
+    prompt = load_prompt("judge", config.prompts_dir) if structured else None
     return Protocol(judge, rubrics, prompt, config.evaluation.attempts, LOGPROBS)
 
 
-def judgment_lane(
-    config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, work: Table, table: Table
+def judgment_job(
+    config: RunConfig, rubrics: Mapping[str, Rubric], judge: JudgeClient, work: Table, table: Table
 ) -> TableJob:
-    """Answers, each with its `examples`, to a judge's scores of them."""
-    protocol = protocol_of(config, rubrics, judge.name)
+    """Return the job that scores answers, each with its `examples`, by one judge."""
+    protocol = judgment_protocol(config, rubrics, judge.name)
     step = GenerationStep(
         schema=JUDGMENTS,
         prompt=protocol.prompt.ref if protocol.prompt else FREE_FORM,
@@ -129,13 +129,18 @@ def judgment_lane(
         keep_truncated=True,
         one_reason="judge_failed",
     )
-    return lane_of_judge(config, rubrics, judge, step, work, table)
+    return judge_job(config, rubrics, judge, step, work, table)
 
 
-def lane_of_judge(
-    config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, step: GenerationStep, work: Table, table: Table
+def judge_job(
+    config: RunConfig,
+    rubrics: Mapping[str, Rubric],
+    judge: JudgeClient,
+    step: GenerationStep,
+    work: Table,
+    table: Table,
 ) -> TableJob:
-    """A lane in which a judge goes by the rubrics; those of one judge share its engine."""
+    """Return a job in which a judge uses the rubrics; jobs of one judge share its engine."""
     evaluation = config.evaluation
     settings = {"judge": judge.name, "attempts": evaluation.attempts, **judge.settings, **_rubric_settings(rubrics)}
     return TableJob(step, work, table, settings, judge.engine(evaluation.judge_sampling, config.seed))
@@ -145,55 +150,55 @@ def _rubric_settings(rubrics: Mapping[str, Rubric]) -> dict[str, Any]:
     return {"rubrics": compute_fingerprint({task: rubric.template for task, rubric in rubrics.items()})}
 
 
-def judge(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
-    """Every accepted answer to a score of each judge.
+def judge_answers(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
+    """Score every accepted answer by each judge.
 
     Raises:
-        InputError: a candidate gave no answer at all.
+        InputError: a candidate has no accepted answer.
     """
     for candidate in config.evaluation.candidates:
-        _some_answers(config, candidate.name)
+        _check_answers(config, candidate.name)
 
-    def examples(judges: Sequence[Judge]) -> list[TableJob]:
-        return [examples_lane(config, benchmark, judges)]
+    def examples(judges: Sequence[JudgeClient]) -> list[TableJob]:
+        return [score_examples_job(config, benchmark, judges)]
 
-    ask_judges(config, [examples, partial(judgment_lanes, config, benchmark)], progress)
+    run_judge_jobs(config, [examples, partial(judgment_jobs, config, benchmark)], progress)
 
 
-def ask_judges(
-    config: RunConfig, rounds: Sequence[Callable[[Sequence[Judge]], Sequence[TableJob]]], progress: Progress
+def run_judge_jobs(
+    config: RunConfig, rounds: Sequence[Callable[[Sequence[JudgeClient]], Sequence[TableJob]]], progress: Progress
 ) -> None:
-    """Make the lanes of each round, one round after the other.
+    """Run the jobs of each round, one round after the other.
 
-    The fleet stands only as long as there is work for it.
+    The fleet runs only as long as there is work for it.
 
     Args:
         config: the run's settings.
-        rounds: functions from the judges to their lanes.
-        progress: where it is told.
+        rounds: functions from the judges to their jobs.
+        progress: reports what happens.
     """
-    lanes = [lane for lanes_of in rounds for lane in lanes_of(open_judges(config, ""))]
+    jobs = [job for jobs_for in rounds for job in jobs_for(open_judges(config, ""))]
     if archive.rehearsal():
-        run_jobs(list(map(_as_probed, lanes)), progress)
+        run_jobs(list(map(_as_probed, jobs)), progress)
         return
-    if all(map(is_finished, lanes)):
-        run_jobs(lanes, progress)  # tells that they were finished before
+    if all(map(is_finished, jobs)):
+        run_jobs(jobs, progress)  # reports that they are finished
         return
     with fleet_for_run(config.evaluation.fleet, config.evaluation.fleet_judges, progress) as url:
-        judges = probed(open_judges(config, url), progress)
-        for lanes_of in rounds:
-            run_jobs(lanes_of(judges), progress)
+        judges = probe_judges(open_judges(config, url), progress)
+        for jobs_for in rounds:
+            run_jobs(jobs_for(judges), progress)
 
 
-def _as_probed(lane: TableJob) -> TableJob:
-    """A lane for a judge that was found to give no log-probabilities, as `probed` would find it again."""
-    before = lane.table.settings() or {}
-    told_none = before.get("logprobs") is False and "logprobs" in lane.settings
-    return replace(lane, settings={**lane.settings, "logprobs": False}) if told_none else lane
+def _as_probed(job: TableJob) -> TableJob:
+    """Return the job as `probe_judges` would make it, if the judge gave no log-probabilities the last time."""
+    before = job.table.settings() or {}
+    without = before.get("logprobs") is False and "logprobs" in job.settings
+    return replace(job, settings={**job.settings, "logprobs": False}) if without else job
 
 
-def _some_answers(config: RunConfig, candidate: str) -> None:
-    manifest = answers_table(config, candidate).manifest()
+def _check_answers(config: RunConfig, candidate: str) -> None:
+    manifest = layout.ANSWERS.table(config.output, candidate=candidate).manifest()
     assert manifest is not None
     if not manifest["ok"]:
         raise InputError(

@@ -7,12 +7,13 @@ from typing import Any, Literal
 from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, ServedModel, VllmEngine, workers
 from factory.errors import UnreachableError
 from factory.evaluation.general_ability.items import general_items
-from factory.evaluation.questions import answers_table, examples_table, judgments_table, questions_per_task
+from factory.evaluation.questions import questions_per_task
 from factory.inference.vllm import CPU_DEFAULTS, GPU_DEFAULTS
 from factory.personagym import all_questions, open_benchmark
 from factory.planning.pilot import Pilot
 from factory.planning.uncertainty import Draws, exactly, give_or_take
 from factory.planning.workload import Crew, Intake, Outline, Pairing, Phase, Stage, Training
+from factory.run_output import layout
 from factory.runtime.ray_session import on_gpu
 from factory.synthesis.input_files import tasks_of
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas
@@ -124,23 +125,23 @@ def _evaluation(config: RunConfig, crew: Crew) -> Iterator[Phase]:
     every = all_questions(benchmark, questions_per_task(config), evaluation.limit)
     questions = exactly(sum(len(asked) for _, tasks in every for asked in tasks.values()))
     if any(candidate.condition == "profile" for candidate in evaluation.candidates):
-        profiles = Stage("evaluation/benchmark/profiles", "profiles", personas)
+        profiles = Stage(layout.BENCHMARK_PROFILES.name(), "profiles", personas)
         yield Phase("profiles of the benchmark", (profiles,), crew, "benchmark profiles")
     crews = [(crew_of(candidate, config), candidate.name) for candidate in evaluation.candidates]
     for answering, members in groupby(sorted(crews, key=repr), key=lambda one: one[0]):
         names = [name for _, name in members]
-        stages = [Stage(answers_table(config, name).name, "answers", questions) for name in names]
+        stages = [Stage(layout.ANSWERS.name(candidate=name), "answers", questions) for name in names]
         if evaluation.general:
             general = exactly(len(general_items()))
-            stages += [Stage(f"evaluation/{name}/general", "general", general) for name in names]
+            stages += [Stage(layout.GENERAL_RESULTS.name(candidate=name), "general", general) for name in names]
         told = f"answers ({', '.join(names)})"
         yield Phase(told, tuple(stages), answering, told if answering.kind == "vllm" else "answers of endpoints")
     judges = {judge.name: crew_of(judge, config) for judge in evaluation.judges}
     writer = evaluation.example_writer or next(iter(judges))
-    examples = Stage(examples_table(config).name, "examples", questions)
+    examples = Stage(layout.SCORE_EXAMPLES.name(), "examples", questions)
     yield Phase(f"example replies ({writer})", (examples,), judges[writer], "examples")
     for judge, judging in judges.items():
-        names = [judgments_table(config, candidate.name, judge).name for candidate in evaluation.candidates]
+        names = [layout.JUDGMENTS.name(candidate=candidate.name, judge=judge) for candidate in evaluation.candidates]
         stages = [Stage(name, "judgments", questions) for name in names]
         yield Phase(f"judgments ({judge})", tuple(stages), judging, "judgments")
 

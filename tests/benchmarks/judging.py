@@ -63,8 +63,8 @@ def rows(count: int) -> list[dict]:
 
 def requests(count: int) -> list:
     """What the judge is asked about each of them."""
-    from factory.evaluation.judging import Protocol, render_judgment
     from factory.evaluation.evaluation_steps import rubrics_of
+    from factory.evaluation.judging import Protocol, render_judgment
     from factory.inference.prompts import load_prompt
     from factory.personagym import open_benchmark
 

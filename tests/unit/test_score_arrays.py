@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.evaluation.scoring.score_arrays import TASK_NAMES, ScoreArrays, over_judges, paired_cells, persona_task_means
+from factory.evaluation.scoring.score_arrays import (
+    TASK_NAMES,
+    ScoreArrays,
+    over_judges,
+    paired_cells,
+    persona_task_means,
+)
 from factory.evaluation.scoring.statistics import PSCORE, compare_all, persona_scores
 
 NAN = float("nan")
