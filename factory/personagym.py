@@ -89,7 +89,9 @@ def persona_questions(benchmark: Benchmark, persona: str, per_task: int | None =
     """
     folder, persona_id = file_io.join(benchmark.place, "questions", benchmark.name), content_id(persona)
     if persona_id not in benchmark.files:
-        raise InputError(f"benchmark {folder}: has no file for the persona {persona[:120]!r}; name it {persona_id}.json")
+        raise InputError(
+            f"benchmark {folder}: has no file for the persona {persona[:120]!r}; name it {persona_id}.json"
+        )
     path = file_io.join(folder, benchmark.files[persona_id])
     tasks = read_tasks(path)
     for task in tasks:
@@ -191,7 +193,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _texts(path: str, value: Any, what: str = "") -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
-        raise InputError(f"benchmark {path}: {what}is not a list of texts; {_LAYOUT}")
+        raise InputError(f"benchmark {path}: {what}is not a non-empty list of texts; {_LAYOUT}")
     return value
 
 

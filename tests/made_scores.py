@@ -5,13 +5,13 @@ from factory.personagym import TASKS
 
 
 def scores_of(personas: int) -> dict:
-    """The document of an evaluation of two candidates by two judges."""
+    """Return the document of an evaluation of two candidates by two judges."""
 
     def score(mean: float) -> dict:
         return {"mean": mean, "std": 0.5, "low": mean - 0.2, "high": mean + 0.2, "personas": personas}
 
     def judged(mean: float) -> dict:
-        tasks = {task: score(mean + 0.1 * place) for place, task in enumerate(TASKS)}
+        tasks = {task: score(mean + 0.1 * number) for number, task in enumerate(TASKS)}
         return {
             "judged": 38,
             "failed": 2,
@@ -42,7 +42,7 @@ def scores_of(personas: int) -> dict:
     }
     results = [{"task": task, **result} for task in [*TASKS, "PScore"]]
     document = {
-        "protocol": "light", "parity": None, "tasks": list(TASKS),
+        "protocol": "light", "judge_protocol": "structured", "tasks": list(TASKS),
         "candidates": [candidate("base", 2.4), candidate("tuned", 3.8)],
         "benchmark": {
             "place": "x", "name": "builtin-v1", "digest": "d", "personas": personas, "questions": 5 * personas,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table as Grid
 
-from factory.benchmark_generation.generation_steps import check_prompts, available_settings
+from factory.benchmark_generation.generation_steps import available_settings, check_prompts
 from factory.config import RunConfig
 from factory.personagym import TASKS
 from factory.runtime.progress import Progress

@@ -83,7 +83,9 @@ def _write_questions(questions: Table, folder: str, shard: dict[str, Any]) -> di
             personas[row["persona_id"]] = row["persona"]
     complete = [name for name, tasks in by_persona.items() if tasks.keys() == TASKS.keys()]
     for name in complete:
-        _write(file_io.join(folder, "questions", NAME, f"{name}.json"), {task: by_persona[name][task] for task in TASKS})
+        _write(
+            file_io.join(folder, "questions", NAME, f"{name}.json"), {task: by_persona[name][task] for task in TASKS}
+        )
     return {**shard, "personas": json.dumps([personas[name] for name in complete])}
 
 

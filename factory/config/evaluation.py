@@ -54,7 +54,7 @@ class ServedModel(Section):
     model: ModelRef
     device: Literal["auto", "cpu", "gpu"] = "auto"
     replicas: tuple[int, int] = (1, 1)
-    """The minimum and maximum number; Serve adds a replica when the others have more requests than `max_concurrency`."""
+    """Minimum and maximum number; Serve adds a replica when the others have more requests than `max_concurrency`."""
     max_concurrency: int = Field(64, ge=1)
     """Requests that one replica processes at the same time."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)

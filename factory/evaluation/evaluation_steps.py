@@ -1,7 +1,7 @@
 """The steps of evaluation as the job runs them, each from finished tables to the next.
 
-    questions ──► answers (a table per candidate) ──┐
-           └───► score examples (one table) ────────┴──► judgments (a table per candidate and judge)
+questions ──► answers (a table per candidate) ──┐
+└───► score examples (one table) ────────┴──► judgments (a table per candidate and judge)
 """
 
 import json

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 
 from factory.evaluation.general_ability.ifeval import BUILT_IN as VERIFIABLE
-from factory.evaluation.general_ability.ifeval import Verifiable, followed, read_verifiable
+from factory.evaluation.general_ability.ifeval import VerifiableInstruction, followed, read_verifiable
 from factory.records import Completion, GeneralItem, GeneralResult, Message, Reject, Request, content_id
 from factory.resources import RESOURCES
 from factory.storage import file_io
@@ -27,7 +27,7 @@ def general_items(plain: str = PLAIN, verifiable: str = VERIFIABLE) -> list[Gene
     return items + [GeneralItem(key, "verifiable", (Message("user", one.instruction),)) for key, one in asked]
 
 
-def instructions_by_id(path: str = VERIFIABLE) -> dict[str, Verifiable]:
+def instructions_by_id(path: str = VERIFIABLE) -> dict[str, VerifiableInstruction]:
     """The verifiable instructions by the ids of their items: hashes of all that decides the result."""
     return {content_id(one.model_dump_json()): one for one in read_verifiable(path)}
 
@@ -40,7 +40,7 @@ def render_general(row: Row) -> Request:
 
 
 def parse_general(
-    candidate: str, instructions: Mapping[str, Verifiable], row: Row, completion: Completion
+    candidate: str, instructions: Mapping[str, VerifiableInstruction], row: Row, completion: Completion
 ) -> GeneralResult | Reject:
     """Take the likelihood, or check the reply as it stands; an empty one follows nothing."""
     ids = general_ids(candidate, row)

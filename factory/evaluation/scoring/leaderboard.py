@@ -22,7 +22,7 @@ from factory.evaluation.scoring.score_text import (
     score_columns,
     task_label,
 )
-from factory.evaluation.scoring.scores_schema import MEAN, JudgeScores, LengthCorrelation, Scores
+from factory.evaluation.scoring.scores_schema import MEAN, LengthCorrelation, Scores
 from factory.evaluation.scoring.statistics import PSCORE
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is plain text
@@ -68,7 +68,7 @@ def _introduction(document: Scores) -> str:
             f"Judges{protocol}: {'; '.join(judges)}. Scores go from 1 to 5: {legend(document)}. "
         )
         + " A cell is the mean over personas (their population standard deviation) and the 95 % interval of the mean. "
-        + f"{task_label(document, PSCORE)} is over the personas that have a score in all tasks; their number is beside it."
+        + f"{task_label(document, PSCORE)} is over the personas with a score in all tasks; their number is beside it."
         + (f"\n\n{missing}" if missing else "")
     )
 

@@ -28,7 +28,7 @@ def score_columns(document: Scores) -> list[str]:
 def legend(document: Scores) -> str:
     """Spell out the short names of the tasks and of the PScore."""
     tasks = ", ".join(f"{task_label(document, task)} {task}" for task in document.tasks)
-    return f"{tasks}; {task_label(document, PSCORE)} the mean of the five"
+    return f"{tasks}; {task_label(document, PSCORE)} the average of the five"
 
 
 def score_cell(score: TaskScore, marked: bool = False, interval: bool = True) -> str:
@@ -84,7 +84,8 @@ def missing_examples(document: Scores) -> str:
     examples, questions = document.benchmark.examples, document.benchmark.questions
     if examples >= MIN_EXAMPLES_SHARE * questions:
         return ""
-    return f"Only {examples:,} of {questions:,} questions have example replies for each score; judges got none for the others."
+    has = f"Only {examples:,} of {questions:,} questions have example replies for each score"
+    return f"{has}; judges got none for the others."
 
 
 def agreement_text(document: Scores) -> str:
