@@ -20,7 +20,7 @@ from factory.records import (
     Question,
     Reject,
     Score,
-    ScoreExamplesReply,
+    ScoreExamples,
     content_id,
 )
 from factory.storage.manifest import Timing, build_manifest
@@ -168,7 +168,7 @@ class SmallRun:
     def curation(self) -> None:
         """The curated tables: one dialogue to train on, one rejected, one for validation, of each strategy."""
         sources = [[f"{one}-lima", None, *self.made(f"dialogues/{one}-lima")] for one in ("generate", "rewrite")]
-        settings = {"quality": QUALITY, "similarity": 0.8, "seed": 7, "sources": sources}
+        settings = {"quality": QUALITY, "near_duplicates": {"threshold": 0.8}, "seed": 7, "sources": sources}
         train, validation = {}, {}
         for strategy in ("generate", "rewrite"):
             good = ok_row(_example(ADA, ASKED[0], strategy, "train"))
@@ -212,7 +212,7 @@ class SmallRun:
         questions = {shard: [ok_row(one) for one in many] for shard, many in asked.items()}
         self.write("evaluation/benchmark/questions", questions, QUESTIONS)
         examples = {
-            shard: [ok_row(ScoreExamplesReply(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
+            shard: [ok_row(ScoreExamples(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
             for shard, many in asked.items()
         }
         self.write(

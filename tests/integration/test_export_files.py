@@ -304,7 +304,7 @@ def test_the_card_says_where_near_duplicates_stayed_and_where_not_all_rows_were_
         table = Table(str(tmp_path), f"curated/{split}")
         manifest, settings = table.manifest(), table.settings()
         (tmp_path / f"curated/{split}/.settings.json").write_text(
-            json.dumps({"fingerprint": "chosen", "settings": settings | {"similarity": None, "limit": 4}})
+            json.dumps({"fingerprint": "chosen", "settings": settings | {"near_duplicates": {"threshold": None}, "limit": 4}})
         )
         table.finish(manifest)
     sources = sources_of(config)
