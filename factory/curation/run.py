@@ -22,7 +22,8 @@ from factory.curation.sampling import SPLITS
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import dataset_of, iter_rows, reraise_own_errors
 from factory.storage import file_io
-from factory.storage.tables import Row, Table, compute_fingerprint
+from factory.storage.rows import Row
+from factory.storage.tables import Table, compute_fingerprint
 
 
 @dataclass(frozen=True)

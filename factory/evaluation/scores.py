@@ -24,7 +24,8 @@ from factory.personagym import Benchmark
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import reraise_own_errors
 from factory.storage import file_io
-from factory.storage.tables import Row, Table
+from factory.storage.rows import Row
+from factory.storage.tables import Table
 
 
 def score(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:

@@ -27,7 +27,9 @@ from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS
 from factory.serving.fleet import fleet_for_run
 from factory.storage import archive
-from factory.storage.tables import ANSWERS, JUDGMENTS, SCORE_EXAMPLES, JoinedTable, Table, compute_fingerprint
+from factory.storage.joined_table import JoinedTable
+from factory.storage.schemas import ANSWERS, JUDGMENTS, SCORE_EXAMPLES
+from factory.storage.tables import Table, compute_fingerprint
 
 FREE_FORM = "opencharacter-rubric"
 """In place of a prompt where judges get the benchmark's rubric files as they are (`parity`)."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.storage import file_io
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 FileType = Literal["jsonl", "parquet"]
 

@@ -13,7 +13,8 @@ from factory.errors import ConfigError, InputError
 from factory.export.export_files import FileType, size_of
 from factory.export.formats import CHARACTERS, SHAPES, Format, Shape
 from factory.storage import file_io
-from factory.storage.tables import Row, Table
+from factory.storage.rows import Row
+from factory.storage.tables import Table
 
 What = Literal["curated", "dialogues"]
 

@@ -25,7 +25,8 @@ from factory.runtime.progress import Progress
 from factory.storage import file_io, run_lock
 from factory.storage.file_io import DRAFT, join
 from factory.storage.manifest import build_manifest
-from factory.storage.tables import MANIFEST, SETTINGS, Row, compute_fingerprint
+from factory.storage.rows import Row
+from factory.storage.tables import MANIFEST, SETTINGS, compute_fingerprint
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"

@@ -15,43 +15,19 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from factory.errors import DamagedError, TableError
-from factory.records import (
-    Answer,
-    Assignment,
-    Completion,
-    Counts,
-    Dialogue,
-    Example,
-    Feedback,
-    GeneralItem,
-    GeneralResult,
-    Instruction,
-    Judgment,
-    Message,
-    Persona,
-    PersonaQuestions,
-    PersonaSettings,
-    Preference,
-    Profile,
-    Question,
-    Reject,
-    Score,
-    ScoreExamples,
-)
+from factory.records import Counts
 from factory.storage import archive, file_io, folder_moves
-from factory.text.normalize import shortened
+from factory.storage.input_changes import explain_changes
+from factory.storage.rows import Row, count_rows
 from factory.text.redaction import redact_secrets
-
-Row = Mapping[str, Any]
 
 MANIFEST = ".manifest.json"
 SETTINGS = ".settings.json"
@@ -66,107 +42,8 @@ MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
 MANY = 1 << 40
 """More rows than a table has: of one that is still to be made, nobody knows how many."""
-CHANGES = 5
-"""So many changed settings are told of a table that begins anew."""
-DETAIL_CHARACTERS = 20_000
-"""A reply of 4,000 tokens is shown whole where it is rejected; what is longer was never meant to be a reply."""
 SHARDS = 1024
 """About so many shards a table: enough to spread over a hundred engines, few enough to list."""
-
-_ARROW_TYPES: dict[Any, pa.DataType] = {
-    str: pa.string(),
-    int: pa.int64(),
-    bool: pa.bool_(),
-    Score: pa.int8(),
-    str | None: pa.string(),
-    bool | None: pa.bool_(),
-    int | None: pa.int32(),
-    float | None: pa.float64(),
-    tuple[str, ...]: pa.list_(pa.string()),
-    tuple[Message, ...]: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
-}
-
-COMMON_COLUMNS = [
-    pa.field("status", pa.string()),
-    pa.field("reason", pa.string()),
-    pa.field("detail", pa.string()),
-    pa.field("prompt", pa.string()),
-    pa.field("model", pa.string()),
-    pa.field("prompt_tokens", pa.int32()),
-    pa.field("output_tokens", pa.int32()),
-    pa.field("cached_tokens", pa.int32()),
-]
-"""What every table ends in. `cached_tokens` are the prompt tokens served from the prefix cache."""
-
-
-def schema_of(record: type) -> pa.Schema:
-    """The Arrow schema of a record's fields."""
-    return pa.schema([pa.field(f.name, _ARROW_TYPES[f.type]) for f in dataclasses.fields(record)])
-
-
-def with_common_columns(schema: pa.Schema) -> pa.Schema:
-    """A schema followed by the common columns."""
-    return pa.schema([*schema, *COMMON_COLUMNS])
-
-
-SOURCE_COLUMNS = [pa.field("source", pa.int64()), pa.field("row", pa.int64())]
-PERSONAS = with_common_columns(pa.schema([*schema_of(Persona), *SOURCE_COLUMNS]))
-INSTRUCTIONS = with_common_columns(schema_of(Instruction))
-ASSIGNMENTS = schema_of(Assignment)
-PROFILES = with_common_columns(schema_of(Profile))
-DIALOGUES = with_common_columns(schema_of(Dialogue))
-EXAMPLES = with_common_columns(schema_of(Example))
-PERSONA_SETTINGS = with_common_columns(schema_of(PersonaSettings))
-PERSONA_TASKS = pa.schema([*schema_of(PersonaSettings), pa.field("task", pa.string())])
-PERSONA_QUESTIONS = with_common_columns(schema_of(PersonaQuestions))
-QUESTIONS = with_common_columns(schema_of(Question))
-ANSWERS = with_common_columns(schema_of(Answer))
-SCORE_EXAMPLES = with_common_columns(schema_of(ScoreExamples))
-JUDGMENTS = with_common_columns(schema_of(Judgment))
-PREFERENCES = with_common_columns(schema_of(Preference))
-GENERAL_ITEMS = with_common_columns(schema_of(GeneralItem))
-GENERAL_RESULTS = with_common_columns(schema_of(GeneralResult))
-FEEDBACK = with_common_columns(schema_of(Feedback))
-
-
-def ok_row(record: Any, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
-    """The row of a record, with the tokens that it took and the `prompt` and `model` that made it."""
-    # Not dataclasses.asdict: it copies deeply, and a million rows feel that.
-    row = {name: getattr(record, name) for name in record.__slots__}
-    if "messages" in row:
-        row["messages"] = [{"role": m.role, "content": m.content} for m in row["messages"]]
-    return row | {"status": "ok"} | made_with | _token_counts(completion)
-
-
-def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
-    """The row of a reject: its ids, the reason and the raw text; all else is null."""
-    # Parquet holds UTF-8: what is not (lone surrogates) is kept readable.
-    detail = shortened(reject.detail, DETAIL_CHARACTERS).encode("utf-8", "backslashreplace").decode()
-    told = {"status": "rejected", "reason": reject.reason, "detail": detail}
-    return dict(ids) | told | made_with | _token_counts(completion)
-
-
-def _token_counts(completion: Completion | None) -> dict[str, int]:
-    if completion is None:
-        return {}
-    return {
-        "prompt_tokens": completion.prompt_tokens,
-        "output_tokens": completion.output_tokens,
-        "cached_tokens": completion.cached_tokens,
-    }
-
-
-def to_messages(row: Row) -> tuple[Message, ...]:
-    """The `messages` column of a row as records."""
-    return tuple(Message(m["role"], m["content"]) for m in row["messages"])
-
-
-def count_rows(table: pa.Table) -> Counts:
-    """The accounts of some rows with the common columns."""
-    status, reason = table["status"].to_pylist(), table["reason"].to_pylist()
-    reasons = [r for s, r in zip(status, reason, strict=True) if s != "ok"]
-    totals = [pa.compute.sum(table[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens", "cached_tokens")]
-    return Counts(len(status) - len(reasons), {r: reasons.count(r) for r in sorted(set(reasons))}, *totals)
 
 
 def compute_fingerprint(settings: Mapping[str, Any]) -> str:
@@ -228,7 +105,7 @@ class Table:
             file_io.delete_folder(self.path)
         else:
             made_with = before["fingerprint"] if before else archive.UNKNOWN
-            why = _why_anew(before, settings)
+            why = _why_rebuilt(before, settings)
             place = archive.archive_folder(self.output, self.name, made_with, MANIFEST)
             say(f"{self.name}: begins anew, as {why}; the old one is in {place}")
         if kept := self.kept(fingerprint):
@@ -243,7 +120,7 @@ class Table:
         now = there
         if not before or before["fingerprint"] != fingerprint:
             if rows := self.rows_written():
-                seen.changes.append(archive.Change(self.name, rows, _why_anew(before, settings)))
+                seen.changes.append(archive.Change(self.name, rows, _why_rebuilt(before, settings)))
             kept = self.kept(fingerprint)
             now = kept._document(MANIFEST) if kept else {}
         if not now:
@@ -350,71 +227,8 @@ class Table:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class JoinedTable(Table):
-    """A finished table of work, read with a column of another one that has the same shards.
-
-    A row finds the other table's accepted row whose `other_key` is its `key`; where there is none
-    the column is null. Rows are sorted by `order` where it is named.
-    """
-
-    other: Table
-    key: str
-    other_key: str
-    column: str
-    order: str
-
-    @classmethod
-    def of(
-        cls, table: Table, other: Table, key: str, column: str, other_key: str | None = None, order: str = ""
-    ) -> "JoinedTable":
-        """Put another table's column beside a table's."""
-        return cls(table.output, table.name, other, key, other_key or key, column, order)
-
-    def manifest(self) -> dict[str, Any] | None:
-        """The table's own, with a fingerprint of both: what was sampled anew under the same settings is another."""
-        both = [super().manifest(), self.other.manifest()]
-        if None in both:
-            return None
-        made = [[one["fingerprint"], one["finished"]] for one in both if one]
-        return (both[0] or {}) | {"fingerprint": compute_fingerprint({"made": made})}
-
-    def read(self, shard: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows of a shard, all columns of the table and the one of the other."""
-        rows = super().read(shard)
-        there = self.other.read(shard, [self.other_key, "status", self.column])
-        there = there.filter(pa.compute.equal(there["status"], "ok")).combine_chunks()
-        found = pa.compute.index_in(rows[self.key], there[self.other_key])
-        rows = rows.append_column(there.schema.field(self.column), there[self.column].take(found))
-        return rows.sort_by(self.order) if self.order else rows
-
-
-def _why_anew(before: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
-    return _changes(before["settings"], settings) if before else f"its {SETTINGS} cannot be read"
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Which settings differ, in a line."""
-    old, new = (dict(_leaves("", json.loads(json.dumps(redact_secrets(one))))) for one in (before, now))
-    told = [
-        f"{name} was {_short(old.get(name))} and is {_short(new.get(name))}"
-        for name in {**new, **old}
-        if old.get(name) != new.get(name)
-    ]
-    return ", ".join(told[:CHANGES] + [f"{len(told) - CHANGES} more differ"] * (len(told) > CHANGES))
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, one in value.items():
-            yield from _leaves(f"{name}.{key}" if name else key, one)
-    else:
-        yield name, value
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:56]} ..."
+def _why_rebuilt(before: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
+    return explain_changes(before["settings"], settings) if before else f"its {SETTINGS} cannot be read"
 
 
 def _pretty(document: Mapping[str, Any]) -> bytes:

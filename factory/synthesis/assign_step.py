@@ -22,8 +22,9 @@ from factory.runtime.build_table import Built, build_table, identity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import iter_rows, range_dataset
 from factory.storage import file_io
+from factory.storage.schemas import ASSIGNMENTS
 from factory.storage.shuffle import FileShuffle, partitions_for, runs_of
-from factory.storage.tables import ASSIGNMENTS, Table, rows_per_shard
+from factory.storage.tables import Table, rows_per_shard
 from factory.synthesis.assignment import cut_at_characters, draw_characters
 
 BYTES_PER_ROW = 4096

@@ -9,7 +9,8 @@ import pytest
 
 from factory.errors import StorageError
 from factory.storage import file_io, run_lock
-from factory.storage.tables import PERSONAS, Table
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import Table
 from tests.unit.test_lease import leave, mine
 
 

@@ -16,7 +16,8 @@ from factory.inference.model_files import Located
 from factory.runtime import confirmation
 from factory.runtime.progress import Silent
 from factory.storage import file_io
-from factory.storage.tables import PERSONAS, Table
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import Table
 from factory.training.driver import open_table
 from tests.integration.runs import GOOD_PROFILE, PROJECT
 from tests.made_tables import make_tables

@@ -15,7 +15,7 @@ from factory.errors import UserError
 from factory.records import content_id
 from factory.runtime.progress import Progress
 from factory.storage import file_io
-from factory.storage.tables import EXAMPLES
+from factory.storage.schemas import EXAMPLES
 from tests.integration.conftest import make_runs
 from tests.integration.runs import GOOD_PROFILE, Run
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from factory.errors import StorageError
 from factory.storage import file_io, folder_moves, run_lock
-from factory.storage.tables import MANIFEST, PERSONAS, Table
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import MANIFEST, Table
 from factory.training.export import publish
 from tests.unit.test_tables import persona_row
 

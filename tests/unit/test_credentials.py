@@ -8,7 +8,8 @@ from factory.cli import exit_with_error_line
 from factory.config.loading import load_config
 from factory.errors import ConfigError
 from factory.job import settings_document
-from factory.storage.tables import PROFILES, Table, compute_fingerprint
+from factory.storage.schemas import PROFILES
+from factory.storage.tables import Table, compute_fingerprint
 from factory.text.redaction import redact_secrets, redact_urls, secrets_in
 
 

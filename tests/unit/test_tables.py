@@ -14,16 +14,10 @@ from factory.errors import DamagedError, StorageError, TableError
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, int_key
 from factory.storage import shuffle as exchanging
 from factory.storage.file_io import check_writable, write_bytes
+from factory.storage.rows import DETAIL_CHARACTERS, ok_row, rejected_row
+from factory.storage.schemas import DIALOGUES, PERSONAS
 from factory.storage.shuffle import FileShuffle, runs_of
-from factory.storage.tables import (
-    DETAIL_CHARACTERS,
-    DIALOGUES,
-    PERSONAS,
-    Table,
-    compute_fingerprint,
-    ok_row,
-    rejected_row,
-)
+from factory.storage.tables import Table, compute_fingerprint
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.personas import read_persona
 from factory.text.normalize import shortened
