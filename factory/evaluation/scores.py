@@ -111,7 +111,7 @@ def scores_of(
         benchmark=scores_schema.Benchmark(
             place=benchmark.place,
             name=benchmark.name,
-            digest=(questions.settings() or {})["benchmark"],
+            digest=(questions.inputs() or {})["benchmark"],
             personas=items.personas,
             questions=len(items.task),
             examples=(examples_table(config).manifest() or {})["ok"],

@@ -189,7 +189,7 @@ def ask_judges(
 
 def _as_probed(lane: TableJob) -> TableJob:
     """A lane for a judge that was found to give no log-probabilities, as `probed` would find it again."""
-    before = lane.table.settings() or {}
+    before = lane.table.inputs() or {}
     told_none = before.get("logprobs") is False and "logprobs" in lane.settings
     return replace(lane, settings={**lane.settings, "logprobs": False}) if told_none else lane
 

@@ -1,6 +1,6 @@
 """Dialogues to files that others read, with a card: streamed by one process, without Ray.
 
-    <folder>/.settings.json                        what it is made of; written first
+    <folder>/.inputs.json                          what it is made of; written first
     <folder>/train-00000-of-00004.jsonl ...        whole files, a split each name
     <folder>/README.md                             the data set's card
     <folder>/.manifest.json                        written last: no manifest, not finished
@@ -26,7 +26,7 @@ from factory.storage import file_io, run_lock
 from factory.storage.file_io import DRAFT, join
 from factory.storage.manifest import build_manifest
 from factory.storage.rows import Row
-from factory.storage.tables import MANIFEST, SETTINGS, compute_fingerprint
+from factory.storage.tables import INPUTS, MANIFEST, compute_fingerprint
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
@@ -68,7 +68,7 @@ def check_folder(folder: str) -> None:
     there = file_io.sizes(folder) if file_io.exists(folder) else {}
     kept = [name for name in there if not _LEFT.fullmatch(name)]
     foreign = [name for name in kept if not _OURS.fullmatch(name)]
-    if foreign or (kept and SETTINGS not in kept):
+    if foreign or (kept and INPUTS not in kept):
         held = (foreign or kept)[0]
         raise StorageError(f"output {folder}: holds {held}, which no export wrote; give --output an empty folder")
     file_io.check_writable(folder)
@@ -112,14 +112,14 @@ def export(
 def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The manifest of the export that is there; where it is none or another one, the folder is cleared for it."""
     sizes = file_io.sizes(folder)
-    begun, finished = (file_io.read_document(join(folder, name)) or {} for name in (SETTINGS, MANIFEST))
+    begun, finished = (file_io.read_document(join(folder, name)) or {} for name in (INPUTS, MANIFEST))
     if begun.get("fingerprint") == fingerprint and _is_whole(finished, sizes):
         return finished
     # The manifest goes first: whatever a kill leaves here is not taken for a finished export.
-    for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == SETTINGS)):
+    for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == INPUTS)):
         if name not in (run_lock.LOCK, run_lock.LEASE):
             file_io.delete_file(join(folder, name))
-    file_io.write_bytes(join(folder, SETTINGS), _pretty({"fingerprint": fingerprint, "settings": settings}))
+    file_io.write_bytes(join(folder, INPUTS), _pretty({"fingerprint": fingerprint, "settings": settings}))
     return None
 
 

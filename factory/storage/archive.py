@@ -1,6 +1,6 @@
-"""What other settings made, set aside in an output's `superseded/`: never overwritten, and brought back when wanted.
+"""What other settings made, set aside in an output's `archive/`: never overwritten, and brought back when wanted.
 
-superseded/<table, with - for />-<fingerprint>      also with -2, -3 and so on, where there is one already
+archive/<table, with - for />-<fingerprint>      also with -2, -3 and so on, where there is one already
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 
 from factory.storage import file_io, folder_moves
 
-FOLDER = "superseded"
+FOLDER = "archive"
 UNKNOWN = "unknown"
 """In place of the fingerprint of what does not say what it was made of."""
 
@@ -61,7 +61,7 @@ def is_outside_tables(path: str) -> bool:
 
 
 def archive_folder(output: str, name: str, fingerprint: str, manifest: str) -> str:
-    """Move a table or model to `superseded/`, beside what is there, and return its path."""
+    """Move a table or model to `archive/`, beside what is there, and return its path."""
     there = {*archived_folders(output, name, fingerprint, manifest)}
     stem = _stem(name, fingerprint)
     target = next(one for n in range(1, len(there) + 2) if (one := stem if n == 1 else f"{stem}-{n}") not in there)

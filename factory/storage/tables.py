@@ -1,6 +1,6 @@
 """Records to Parquet and back: a table is a folder of shards and, once it is whole, a manifest.
 
-    <table>/.settings.json      fingerprint of the settings and inputs that its shards are made of
+    <table>/.inputs.json        fingerprint of the settings and inputs that its shards are made of
     <table>/<shard>.parquet     a few dozen to a few thousand rows
     <table>/.manifest.json      written last: no manifest, not finished
 
@@ -30,8 +30,10 @@ from factory.storage.rows import Row, count_rows
 from factory.text.redaction import redact_secrets
 
 MANIFEST = ".manifest.json"
-SETTINGS = ".settings.json"
+INPUTS = ".inputs.json"
 SUFFIX = ".parquet"
+TEMPORARY = "_tmp"
+"""The folder of an output that holds intermediate files."""
 REJECTED = "rejected-"
 """How shards begin in which input stands that was refused on reading."""
 DAMAGED = ".damaged/"
@@ -68,19 +70,24 @@ class Table:
         """The table's folder."""
         return file_io.join(self.output, self.name)
 
+    @property
+    def temporary_folder(self) -> str:
+        """The folder for intermediate files of building the table."""
+        return file_io.join(self.output, TEMPORARY, self.name.replace("/", "-"))
+
     def manifest(self) -> dict[str, Any] | None:
         """What the finished table says of itself; None where it is not finished."""
         if (seen := archive.rehearsal()) and self.path in seen.manifests:
             return seen.manifests[self.path]
         return self._document(MANIFEST) or None
 
-    def settings(self) -> dict[str, Any] | None:
+    def inputs(self) -> dict[str, Any] | None:
         """The settings and inputs that its shards are made of; None where it was never begun."""
         begun = self._begun()
         return begun and begun["settings"]
 
     def _begun(self) -> dict[str, Any] | None:
-        begun = self._document(SETTINGS)
+        begun = self._document(INPUTS)
         is_ours = isinstance(begun.get("fingerprint"), str) and isinstance(begun.get("settings"), dict)
         return begun if is_ours else None
 
@@ -90,7 +97,7 @@ class Table:
     def begin(
         self, fingerprint: str, settings: Mapping[str, Any], say: Callable[[str], object] = lambda line: None
     ) -> None:
-        """Open the table for these settings; one made with others moves to `superseded/`, and `say` is told why.
+        """Open the table for these settings; one made with others moves to `archive/`, and `say` is told why.
 
         What there is of a table with the same fingerprint stays, or comes back from there.
         """
@@ -113,7 +120,7 @@ class Table:
             say(f"{self.name}: was made with these settings before, and is taken back from {kept.path}")
             return
         document = {"fingerprint": fingerprint, "settings": settings}
-        file_io.write_bytes(file_io.join(self.path, SETTINGS), _pretty(document))
+        file_io.write_bytes(file_io.join(self.path, INPUTS), _pretty(document))
 
     def _rehearse(self, seen: archive.Rehearsal, fingerprint: str, settings: Mapping[str, Any]) -> None:
         before, there = self._begun(), self._document(MANIFEST)
@@ -161,7 +168,7 @@ class Table:
         """Whether nothing was written but settings, and what a kill left of writing them."""
         if not file_io.exists(self.path):
             return True
-        return all(name == SETTINGS or name.endswith(file_io.DRAFT) for name in file_io.sizes(self.path))
+        return all(name == INPUTS or name.endswith(file_io.DRAFT) for name in file_io.sizes(self.path))
 
     def finish(self, manifest: Mapping[str, Any], repeatable: bool = False) -> None:
         """Write the manifest: from now on the table is whole.
@@ -228,7 +235,7 @@ class Table:
 
 
 def _why_rebuilt(before: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
-    return explain_changes(before["settings"], settings) if before else f"its {SETTINGS} cannot be read"
+    return explain_changes(before["settings"], settings) if before else f"its {INPUTS} cannot be read"
 
 
 def _pretty(document: Mapping[str, Any]) -> bytes:

@@ -68,7 +68,7 @@ def _pair_all(
     rows: int,
     progress: Progress,
 ) -> Counts:
-    folder = file_io.join(table.output, "_scratch", table.name.replace("/", "-"))
+    folder = table.temporary_folder
     file_io.delete_folder(folder)
     partitions = partitions_for(rows * BYTES_PER_ROW)
     asked = FileShuffle(file_io.join(folder, "asked"), partitions, _ASKED)

@@ -124,7 +124,7 @@ def finished_fingerprint(folder: str) -> str | None:
 
 
 def set_aside(output: str, name: str, fingerprint: str, say: Callable[[str], object] = lambda line: None) -> None:
-    """Move a model that other settings made to `superseded/`, and take back one that these made."""
+    """Move a model that other settings made to `archive/`, and take back one that these made."""
     folder_moves.settle(output, name, MANIFEST)
     folder = file_io.join(output, name)
     before = finished_fingerprint(folder)

@@ -96,7 +96,7 @@ def refusals(folder: Path, cases: dict[str, tuple[dict, tuple[str, ...]]]) -> di
 
 def assert_nothing_lost(run: Run) -> None:
     """Every table is whole, and its accounts are those of its rows."""
-    folders = [path.parent for path in Path(run.output).rglob(".settings.json")]
+    folders = [path.parent for path in Path(run.output).rglob(".inputs.json")]
     assert folders
     for folder in folders:
         name = str(folder.relative_to(run.output))

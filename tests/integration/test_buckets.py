@@ -63,7 +63,7 @@ def test_a_table_that_cannot_be_moved_aside_is_not_begun_anew(undeletable):
     table = begun(undeletable)
     with pytest.raises(StorageError, match="no permission"):
         table.begin("two", {})
-    assert json.loads(file_io.read_bytes(f"{table.path}/.settings.json"))["fingerprint"] == "one"
+    assert json.loads(file_io.read_bytes(f"{table.path}/.inputs.json"))["fingerprint"] == "one"
 
 
 @pytest.mark.parametrize(("path", "package"), [("s3://bucket/run/a", "s3fs"), ("gs://bucket/run/a", "gcsfs")])

@@ -109,15 +109,15 @@ def test_with_the_flag_it_goes_on_and_the_way_back_is_free(run):
 
 
 def test_what_is_set_aside_is_listed_and_deleted_when_that_is_asked_for(run):
-    aside = sorted(path.name for path in Path(run.output, "superseded").iterdir())
+    aside = sorted(path.name for path in Path(run.output, "archive").iterdir())
     assert len(aside) == len(TABLES)
-    kept = {name for name in files(run) if not name.startswith("superseded/")}
+    kept = {name for name in files(run) if not name.startswith("archive/")}
     listed = run.finish(job="prune")
     for name in aside:
-        (line,) = [line for line in listed.splitlines() if f"superseded/{name}" in line]
+        (line,) = [line for line in listed.splitlines() if f"archive/{name}" in line]
         assert line.split()[1] == ("60" if name.startswith("profiles") else "180")
     assert "--yes deletes it" in listed
-    assert len(list(Path(run.output, "superseded").iterdir())) == len(TABLES)
+    assert len(list(Path(run.output, "archive").iterdir())) == len(TABLES)
     assert "Deleted" in run.finish("--yes", job="prune")
     assert set(files(run)) == kept
     assert "Nothing is set aside" in run.finish(job="prune")

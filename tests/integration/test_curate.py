@@ -259,7 +259,7 @@ def test_a_run_without_a_good_dialogue_says_so_and_the_old_tables_are_kept(curat
     assert line.startswith("error: curated: none of 10 dialogues is good (too_short 10); loosen curation.quality")
     assert "Traceback" not in run.log()
     assert run.table("curated/train").manifest() is None
-    assert len(list(Path(run.output, "superseded").glob("curated-*/.manifest.json"))) == 2
+    assert len(list(Path(run.output, "archive").glob("curated-*/.manifest.json"))) == 2
 
 
 def test_what_is_missing_is_told_before_anything_runs(made, tmp_path):

@@ -33,7 +33,7 @@ def neighbours(name: str) -> set[str]:
 
 
 def fill(folder: str) -> None:
-    for file in ("profiles/0.parquet", "superseded/profiles-one/0.parquet"):
+    for file in ("profiles/0.parquet", "archive/profiles-one/0.parquet"):
         file_io.write_bytes(f"{folder}/{file}", folder.encode())
 
 
@@ -62,7 +62,7 @@ def work(output: str, staged: Callable[[], Path]) -> None:
         assert sorted(file_io.sizes(f"{output}/model")) == ["config.json", "manifest.json"]
         file_io.delete_folder(f"{output}/profiles")
         assert file_io.list_names(f"{output}/profiles", "") == []
-        file_io.delete_folder(f"{output}/superseded")
+        file_io.delete_folder(f"{output}/archive")
     left = {"model/config.json", "model/manifest.json"}
     assert set(file_io.sizes(output)) - {run_lock.LOCK} == left
 
@@ -124,10 +124,10 @@ def test_a_consoles_mark_of_a_folder_is_no_file(s3):
     table = Table(f"{base}/run", "profiles")
     table.begin("one", {})
     table.write("0", [], PERSONAS)
-    assert set(file_io.sizes(f"{base}/run")) == {"profiles/.settings.json", "profiles/0.parquet"}
+    assert set(file_io.sizes(f"{base}/run")) == {"profiles/.inputs.json", "profiles/0.parquet"}
     assert file_io.list_names(f"{base}/run", "") == ["profiles"]
     table.begin("two", {})
-    assert set(file_io.sizes(f"{base}/run/superseded/profiles-one")) == {".settings.json", "0.parquet"}
+    assert set(file_io.sizes(f"{base}/run/archive/profiles-one")) == {".inputs.json", "0.parquet"}
 
 
 @pytest.mark.parametrize("name", ["a?versionId=7", "../other", "a/./b"])
@@ -153,10 +153,10 @@ def test_a_folder_is_moved_with_its_manifest_copied_last_and_deleted_first(s3, m
             lambda path, *to, act=act, name=name: (act(path, *to), done.append((name, path.rsplit("/", 1)[1]))),
         )
     before = file_io.sizes(table.path)
-    folder_moves.move_folder(output, "profiles", "superseded/profiles-one", MANIFEST)
+    folder_moves.move_folder(output, "profiles", "archive/profiles-one", MANIFEST)
     copied, deleted = ([file for act, file in done if act == name] for name in ("cp_file", "rm_file"))
     assert copied[-1] == MANIFEST
     assert deleted[:2] == [folder_moves.COPYING, MANIFEST]
     assert deleted[-1] == folder_moves.MOVED
-    assert file_io.sizes(f"{output}/superseded/profiles-one") == before
+    assert file_io.sizes(f"{output}/archive/profiles-one") == before
     assert file_io.sizes(table.path) == {}

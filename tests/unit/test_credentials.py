@@ -132,7 +132,7 @@ def test_a_table_keeps_its_fingerprint_and_no_password(tmp_path):
     table.begin(compute_fingerprint(settings), settings, said.append)
     table.begin(compute_fingerprint(settings), settings, said.append)
     assert not said, "the same settings go on"
-    assert table.settings() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
+    assert table.inputs() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
     table.write_arrow("0000", PROFILES.empty_table())
     other = settings | {"nested": {"api_key": "s3cret", "max_tokens": 6}}
     table.begin(compute_fingerprint(other), other, said.append)

@@ -74,7 +74,7 @@ def test_other_settings_start_a_new_table_and_keep_the_old_one(tmp_path):
     assert table.shards() == ["0"]
     table.begin("two", {})
     assert table.shards() == []
-    assert (tmp_path / "superseded" / "profiles-one" / "0.parquet").exists()
+    assert (tmp_path / "archive" / "profiles-one" / "0.parquet").exists()
 
 
 def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
@@ -92,7 +92,7 @@ def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
     )
     assert 'structured was null and is "none"' in line
     assert "seed" not in line
-    assert line.endswith(f"; the old one is in {tmp_path}/superseded/dialogues-generate-lima-one")
+    assert line.endswith(f"; the old one is in {tmp_path}/archive/dialogues-generate-lima-one")
     assert len(line) < 350 + len(str(tmp_path))
 
 
@@ -110,7 +110,7 @@ def test_a_table_is_finished_when_its_manifest_is_there(tmp_path):
     assert table.manifest() is None
     table.finish({"ok": 3})
     assert table.manifest() == {"ok": 3}
-    assert json.loads((tmp_path / "profiles" / ".settings.json").read_text())["settings"] == {"a": 1}
+    assert json.loads((tmp_path / "profiles" / ".inputs.json").read_text())["settings"] == {"a": 1}
 
 
 def finished(table: Table, name: str, say: object = None) -> None:
@@ -127,11 +127,11 @@ def test_a_finished_table_comes_back_with_its_settings(tmp_path):
     table.begin("a", {"name": "a"}, said.append)
     assert table.manifest() == {"fingerprint": "a", "ok": 1}
     assert said[1] == (
-        f"profiles: was made with these settings before, and is taken back from {tmp_path}/superseded/profiles-a"
+        f"profiles: was made with these settings before, and is taken back from {tmp_path}/archive/profiles-a"
     )
     table.begin("b", {"name": "b"})
     assert table.read("0")["persona"].to_pylist() == ["b"]
-    assert [path.name for path in (tmp_path / "superseded").iterdir()] == ["profiles-a"]
+    assert [path.name for path in (tmp_path / "archive").iterdir()] == ["profiles-a"]
 
 
 def test_of_two_set_aside_none_is_overwritten_and_the_finished_one_comes_back(tmp_path):
@@ -139,15 +139,15 @@ def test_of_two_set_aside_none_is_overwritten_and_the_finished_one_comes_back(tm
     finished(table, "a")
     finished(table, "b")
     finished(Table(str(tmp_path), "elsewhere"), "b")
-    (tmp_path / "elsewhere").rename(tmp_path / "superseded/profiles-b")  # as an earlier version may have left it
+    (tmp_path / "elsewhere").rename(tmp_path / "archive/profiles-b")  # as an earlier version may have left it
     table.begin("c", {})
-    assert sorted(path.name for path in (tmp_path / "superseded").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "archive").iterdir()) == [
         "profiles-a", "profiles-b", "profiles-b-2",
     ]  # fmt: skip
-    (tmp_path / "superseded/profiles-b/.manifest.json").unlink()
+    (tmp_path / "archive/profiles-b/.manifest.json").unlink()
     table.begin("b", {"name": "b"})
     assert table.manifest() == {"fingerprint": "b", "ok": 1}
-    assert (tmp_path / "superseded/profiles-b/0.parquet").exists()
+    assert (tmp_path / "archive/profiles-b/0.parquet").exists()
 
 
 def test_an_unfinished_table_goes_on_when_it_comes_back(tmp_path):
@@ -157,7 +157,7 @@ def test_an_unfinished_table_goes_on_when_it_comes_back(tmp_path):
     table.begin("b", {})  # ended before it wrote anything: nothing of it is kept
     table.begin("a", {})
     assert table.shards() == ["7"]
-    assert list((tmp_path / "superseded").iterdir()) == []
+    assert list((tmp_path / "archive").iterdir()) == []
 
 
 @given(st.integers(0, 200), st.sampled_from([b"", b"[]", b"null", b"{}", b'{"a": 1}', b"\x00\xff"]))
@@ -165,17 +165,17 @@ def test_an_unfinished_table_goes_on_when_it_comes_back(tmp_path):
 def test_a_document_that_cannot_be_read_is_not_there(tmp_path_factory, cut, other):
     folder = tmp_path_factory.mktemp("cut")
     table = Table(str(folder), "profiles")
-    for name in (".manifest.json", ".settings.json"):
+    for name in (".manifest.json", ".inputs.json"):
         finished(table, "a")
         path = folder / "profiles" / name
         whole = path.read_bytes()
         for content in (whole[: min(cut, len(whole) - 2)], other):
             path.write_bytes(content)
-            assert table.settings() is None if "settings" in name else table.manifest() in (None, {"a": 1})
+            assert table.inputs() is None if "inputs" in name else table.manifest() in (None, {"a": 1})
         path.write_bytes(b"")
     table.begin("a", {"name": "a"})
     assert table.shards() == [], "of what nobody knows what it was made of, nothing is taken"
-    assert (folder / "superseded/profiles-unknown/0.parquet").exists()
+    assert (folder / "archive/profiles-unknown/0.parquet").exists()
 
 
 @given(st.integers(0, 2000))
