@@ -22,10 +22,11 @@ from factory.export.export_stats import Figures
 from factory.export.sources import CHARACTERS_PART, Part, Sources
 from factory.records import Counts
 from factory.runtime.progress import Progress
-from factory.storage import file_io, run_lock
+from factory.storage import file_io
 from factory.storage.file_io import DRAFT, join
 from factory.storage.manifest import build_manifest
 from factory.storage.rows import Row
+from factory.storage.run_lock import LEASE, LOCK
 from factory.storage.tables import INPUTS, MANIFEST, compute_fingerprint
 
 CARD = "README.md"
@@ -34,7 +35,7 @@ _OURS = re.compile(rf"{FILES}|README\.md|\.(manifest|settings)\.json")
 _HEX = "[0-9a-f]{32}"
 _LEFT = re.compile(
     rf"(\.{FILES}|\.(README\.md|manifest\.json|settings\.json|writable-{_HEX})\.{_HEX}){re.escape(DRAFT)}"
-    rf"|{re.escape(file_io.PROBE)}{_HEX}|{re.escape(run_lock.LOCK)}|{re.escape(run_lock.LEASE)}"
+    rf"|{re.escape(file_io.PROBE)}{_HEX}|{re.escape(LOCK)}|{re.escape(LEASE)}"
 )
 """What a kill leaves, and who works on the folder."""
 EXAMPLE_BYTES = 4000
@@ -117,7 +118,7 @@ def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str,
         return finished
     # The manifest goes first: whatever a kill leaves here is not taken for a finished export.
     for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == INPUTS)):
-        if name not in (run_lock.LOCK, run_lock.LEASE):
+        if name not in (LOCK, LEASE):
             file_io.delete_file(join(folder, name))
     file_io.write_bytes(join(folder, INPUTS), _pretty({"fingerprint": fingerprint, "settings": settings}))
     return None

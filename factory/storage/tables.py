@@ -25,7 +25,9 @@ import pyarrow.parquet as pq
 from factory.errors import DamagedError, TableError
 from factory.records import Counts
 from factory.storage import archive, file_io, folder_moves
+from factory.storage.bucket_keys import MAX_CONCURRENCY
 from factory.storage.input_changes import explain_changes
+from factory.storage.local_files import DRAFT
 from factory.storage.rows import Row, count_rows
 from factory.text.redaction import redact_secrets
 
@@ -150,7 +152,7 @@ class Table:
                 except UNREADABLE:
                     return 0
 
-        with file_io.storage_errors(self.path), ThreadPoolExecutor(file_io.AT_ONCE) as pool:
+        with file_io.storage_errors(self.path), ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
             return sum(pool.map(rows, self.shards()))
 
     def kept(self, fingerprint: str) -> "Table | None":
@@ -168,7 +170,7 @@ class Table:
         """Whether nothing was written but settings, and what a kill left of writing them."""
         if not file_io.exists(self.path):
             return True
-        return all(name == INPUTS or name.endswith(file_io.DRAFT) for name in file_io.sizes(self.path))
+        return all(name == INPUTS or name.endswith(DRAFT) for name in file_io.sizes(self.path))
 
     def finish(self, manifest: Mapping[str, Any], repeatable: bool = False) -> None:
         """Write the manifest: from now on the table is whole.

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from factory.errors import StorageError
-from factory.storage import file_io, run_lock
+from factory.storage import file_io
+from factory.storage.run_lock import hold_run_lock
 from factory.storage.schemas import PERSONAS
 from factory.storage.tables import Table
 from tests.unit.test_lease import leave, mine
@@ -55,7 +56,7 @@ def test_a_file_and_a_folder_that_cannot_be_deleted_are_told(undeletable):
 
 def test_a_dead_runs_lease_that_cannot_be_deleted_ends_the_next_run(undeletable):
     leave(undeletable, replace(mine(), run="dead", born="another"))
-    with pytest.raises(StorageError, match="no permission"), run_lock.hold_run_lock(undeletable):
+    with pytest.raises(StorageError, match="no permission"), hold_run_lock(undeletable):
         pass
 
 

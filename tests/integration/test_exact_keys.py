@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from factory.errors import StorageError
-from factory.storage import file_io, folder_moves, run_lock
+from factory.storage import file_io, folder_moves
+from factory.storage.run_lock import LOCK, hold_run_lock
 from factory.storage.schemas import PERSONAS
 from factory.storage.tables import MANIFEST, Table
 from factory.training.export import publish
@@ -47,7 +48,7 @@ def contents(base: str, beside: str) -> dict[str, object]:
 def work(output: str, staged: Callable[[], Path]) -> None:
     """Everything that a run does with folders of its output."""
     file_io.check_writable(output)
-    with run_lock.hold_run_lock(output):
+    with hold_run_lock(output):
         table = Table(output, "profiles")
         table.begin("one", {"a": 1})
         table.write("0", [persona_row("a", 1)], PERSONAS)
@@ -64,7 +65,7 @@ def work(output: str, staged: Callable[[], Path]) -> None:
         assert file_io.list_names(f"{output}/profiles", "") == []
         file_io.delete_folder(f"{output}/archive")
     left = {"model/config.json", "model/manifest.json"}
-    assert set(file_io.sizes(output)) - {run_lock.LOCK} == left
+    assert set(file_io.sizes(output)) - {LOCK} == left
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_a_killed_process_leaves_a_local_output_free(tmp_path):
 def test_an_output_below_a_file_is_told_as_such(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(UserError, match="a file stands where a folder is needed"),
+        pytest.raises(UserError, match="there is a file where a folder is needed"),
         hold_run_lock(str(tmp_path / "file" / "run")),
     ):
         pass

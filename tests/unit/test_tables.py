@@ -242,7 +242,7 @@ def test_files_and_the_folders_that_name_them_are_synced(tmp_path, monkeypatch):
     places = {path.rpartition("/.")[0] if path.endswith(".tmp") else path for path in synced}
     assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")} <= places
     files = {path.rpartition("/.")[2][:9] for path in synced if path.endswith(".tmp")}
-    assert files == {"0.parquet", "settings.", "manifest."}
+    assert files == {"0.parquet", "inputs.js", "manifest."}
 
 
 def test_accounts_that_do_not_add_up_are_an_error(tmp_path):
