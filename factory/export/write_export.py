@@ -23,7 +23,8 @@ from factory.export.sources import CHARACTERS_PART, Part, Sources
 from factory.records import Counts
 from factory.runtime.progress import Progress
 from factory.storage import file_io
-from factory.storage.file_io import DRAFT, join
+from factory.storage.file_io import join
+from factory.storage.local_files import DRAFT
 from factory.storage.manifest import build_manifest
 from factory.storage.rows import Row
 from factory.storage.run_lock import LEASE, LOCK
@@ -31,10 +32,10 @@ from factory.storage.tables import INPUTS, MANIFEST, compute_fingerprint
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
-_OURS = re.compile(rf"{FILES}|README\.md|\.(manifest|settings)\.json")
+_OURS = re.compile(rf"{FILES}|README\.md|\.(manifest|inputs)\.json")
 _HEX = "[0-9a-f]{32}"
 _LEFT = re.compile(
-    rf"(\.{FILES}|\.(README\.md|manifest\.json|settings\.json|writable-{_HEX})\.{_HEX}){re.escape(DRAFT)}"
+    rf"(\.{FILES}|\.(README\.md|manifest\.json|inputs\.json|writable-{_HEX})\.{_HEX}){re.escape(DRAFT)}"
     rf"|{re.escape(file_io.PROBE)}{_HEX}|{re.escape(LOCK)}|{re.escape(LEASE)}"
 )
 """What a kill leaves, and who works on the folder."""

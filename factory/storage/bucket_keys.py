@@ -45,9 +45,8 @@ def delete_keys(fs: Any, keys: Sequence[str]) -> None:
     Raises:
         PermissionError: some cannot be deleted.
     """
-    refused = [
-        key for key, was_refused in zip(keys, map_keys(partial(_is_refused, fs), keys), strict=True) if was_refused
-    ]
+    were_refused = map_keys(partial(_is_refused, fs), keys)
+    refused = [key for key, was_refused in zip(keys, were_refused, strict=True) if was_refused]
     if refused:
         raise PermissionError(f"{len(refused)} of {len(keys)} files cannot be deleted, {refused[0]} among them")
 
