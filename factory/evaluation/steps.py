@@ -175,7 +175,7 @@ def ask_judges(
         progress: where it is told.
     """
     lanes = [lane for lanes_of in rounds for lane in lanes_of(open_judges(config, ""))]
-    if archive.rehearsal():
+    if archive.current_rehearsal():
         run_jobs(list(map(_as_probed, lanes)), progress)
         return
     if all(map(is_finished, lanes)):

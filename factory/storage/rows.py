@@ -12,24 +12,24 @@ from factory.text.normalize import shortened
 Row = Mapping[str, Any]
 
 DETAIL_CHARACTERS = 20_000
-"""A reply of 4,000 tokens is shown whole where it is rejected; what is longer was never meant to be a reply."""
+"""Enough for a rejected reply of 4,000 tokens; longer ones were never meant to be a reply."""
 
 
-def ok_row(record: Any, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
-    """The row of a record, with the tokens that it took and the `prompt` and `model` that made it."""
-    # Not dataclasses.asdict: it copies deeply, and a million rows feel that.
+def ok_row(record: Any, completion: Completion | None = None, **provenance: str) -> dict[str, Any]:
+    """Return the row of a record, with its token counts and the `prompt` and `model` that generated it."""
+    # Not dataclasses.asdict: it copies deeply, which is slow for a million rows.
     row = {name: getattr(record, name) for name in record.__slots__}
     if "messages" in row:
         row["messages"] = [{"role": m.role, "content": m.content} for m in row["messages"]]
-    return row | {"status": "ok"} | made_with | _token_counts(completion)
+    return row | {"status": "ok"} | provenance | _token_counts(completion)
 
 
-def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None, **made_with: str) -> dict[str, Any]:
-    """The row of a reject: its ids, the reason and the raw text; all else is null."""
-    # Parquet holds UTF-8: what is not (lone surrogates) is kept readable.
+def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None, **provenance: str) -> dict[str, Any]:
+    """Return the row of a reject: its ids, the reason and the raw text; the other columns are null."""
+    # Parquet holds UTF-8, so lone surrogates are escaped.
     detail = shortened(reject.detail, DETAIL_CHARACTERS).encode("utf-8", "backslashreplace").decode()
-    told = {"status": "rejected", "reason": reject.reason, "detail": detail}
-    return dict(ids) | told | made_with | _token_counts(completion)
+    outcome = {"status": "rejected", "reason": reject.reason, "detail": detail}
+    return dict(ids) | outcome | provenance | _token_counts(completion)
 
 
 def _token_counts(completion: Completion | None) -> dict[str, int]:
@@ -43,12 +43,12 @@ def _token_counts(completion: Completion | None) -> dict[str, int]:
 
 
 def to_messages(row: Row) -> tuple[Message, ...]:
-    """The `messages` column of a row as records."""
+    """Return the `messages` column of a row as records."""
     return tuple(Message(m["role"], m["content"]) for m in row["messages"])
 
 
 def count_rows(table: pa.Table) -> Counts:
-    """The accounts of some rows with the common columns."""
+    """Count rows by status and reason, with their tokens."""
     status, reason = table["status"].to_pylist(), table["reason"].to_pylist()
     reasons = [r for s, r in zip(status, reason, strict=True) if s != "ok"]
     totals = [pa.compute.sum(table[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens", "cached_tokens")]

@@ -49,16 +49,16 @@ COMMON_COLUMNS = [
     pa.field("output_tokens", pa.int32()),
     pa.field("cached_tokens", pa.int32()),
 ]
-"""What every table ends in. `cached_tokens` are the prompt tokens served from the prefix cache."""
+"""The last columns of most tables. `cached_tokens` are prompt tokens served from the prefix cache."""
 
 
 def record_schema(record: type) -> pa.Schema:
-    """The Arrow schema of a record's fields."""
+    """Return the Arrow schema of a record's fields."""
     return pa.schema([pa.field(f.name, _ARROW_TYPES[f.type]) for f in dataclasses.fields(record)])
 
 
 def with_common_columns(schema: pa.Schema) -> pa.Schema:
-    """A schema followed by the common columns."""
+    """Return a schema followed by the common columns."""
     return pa.schema([*schema, *COMMON_COLUMNS])
 
 

@@ -1,14 +1,14 @@
-"""Records to Parquet and back: a table is a folder of shards and, once it is whole, a manifest.
+"""Tables: folders of Parquet shards, with a manifest once they are complete.
 
-    <table>/.inputs.json        fingerprint of the settings and inputs that its shards are made of
+    <table>/.inputs.json        fingerprint of the settings and inputs that determine its shards
     <table>/<shard>.parquet     a few dozen to a few thousand rows
-    <table>/.manifest.json      written last: no manifest, not finished
+    <table>/.manifest.json      written last: without it the table is not finished
 
-A shard is the unit of work: it is written whole under a name that its rows decide, so writing it
-twice changes nothing. That is what makes a killed run resume exactly once: the shards that are
-there are done, the others are not. A table whose fingerprint differs is moved aside, not mixed, and
-comes back when its settings do. What cannot be read any more counts as not there. Whatever is no row
-begins with `.`: Arrow and what is built on it pass over `_` too, but `datasets` reads that as rows.
+A shard is the unit of work: it is written atomically under a name that depends on its rows, so writing it
+twice changes nothing. This is how a killed run resumes exactly once: it skips the shards that exist. A table
+with another fingerprint is archived, never mixed, and restored when its settings return. Files that cannot be
+read count as missing. Names of all other files begin with `.`: Arrow, and libraries on top of it, skip `_`
+too, but `datasets` reads such files as rows.
 """
 
 import dataclasses
@@ -37,32 +37,32 @@ SUFFIX = ".parquet"
 TEMPORARY = "_tmp"
 """The folder of an output that holds intermediate files."""
 REJECTED = "rejected-"
-"""How shards begin in which input stands that was refused on reading."""
+"""Prefix of shards that hold rejected input rows."""
 DAMAGED = ".damaged/"
-"""Where shards lie, in the table's folder, that could not be read."""
+"""The folder of a table for shards that could not be read."""
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
-"""What Arrow raises of a file that is not what was written."""
+"""What Arrow raises for a file that is not what was written."""
 MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
 MANY = 1 << 40
-"""More rows than a table has: of one that is still to be made, nobody knows how many."""
+"""More rows than any table has: for one that is still to be built, whose number of rows is unknown."""
 SHARDS = 1024
-"""About so many shards a table: enough to spread over a hundred engines, few enough to list."""
+"""Approximate number of shards per table: enough to spread over a hundred engines, few enough to list."""
 
 
-def compute_fingerprint(settings: Mapping[str, Any]) -> str:
-    """A hash of settings, the same for the same settings whatever their order."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+def compute_fingerprint(inputs: Mapping[str, Any]) -> str:
+    """Hash settings and inputs, whatever their order."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def rows_per_shard(rows: int) -> int:
-    """How many rows a shard should hold in a table of so many."""
+    """Return how many rows each shard should hold, for a table of `rows` rows."""
     return min(max(rows // SHARDS, MIN_SHARD_ROWS), MAX_SHARD_ROWS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table by its place: the run's output folder and the table's path in it."""
+    """A table, located by the run's output folder and its path in that folder."""
 
     output: str
     name: str
@@ -78,33 +78,38 @@ class Table:
         return file_io.join(self.output, TEMPORARY, self.name.replace("/", "-"))
 
     def manifest(self) -> dict[str, Any] | None:
-        """What the finished table says of itself; None where it is not finished."""
-        if (seen := archive.rehearsal()) and self.path in seen.manifests:
-            return seen.manifests[self.path]
+        """Return the manifest, or None if the table is not finished."""
+        if (rehearsal := archive.current_rehearsal()) and self.path in rehearsal.manifests:
+            return rehearsal.manifests[self.path]
         return self._document(MANIFEST) or None
 
     def inputs(self) -> dict[str, Any] | None:
-        """The settings and inputs that its shards are made of; None where it was never begun."""
+        """Return the settings and inputs that determine its shards, or None if the table was never begun."""
         begun = self._begun()
         return begun and begun["settings"]
 
     def _begun(self) -> dict[str, Any] | None:
         begun = self._document(INPUTS)
-        is_ours = isinstance(begun.get("fingerprint"), str) and isinstance(begun.get("settings"), dict)
-        return begun if is_ours else None
+        is_valid = isinstance(begun.get("fingerprint"), str) and isinstance(begun.get("settings"), dict)
+        return begun if is_valid else None
 
     def _document(self, name: str) -> dict[str, Any]:
         return file_io.read_document(file_io.join(self.path, name)) or {}
 
     def begin(
-        self, fingerprint: str, settings: Mapping[str, Any], say: Callable[[str], object] = lambda line: None
+        self, fingerprint: str, inputs: Mapping[str, Any], report: Callable[[str], object] = lambda line: None
     ) -> None:
-        """Open the table for these settings; one made with others moves to `archive/`, and `say` is told why.
+        """Open the table for these inputs, and archive one that was built from others.
 
-        What there is of a table with the same fingerprint stays, or comes back from there.
+        Existing shards with the same fingerprint stay, or are restored from the archive.
+
+        Args:
+            fingerprint: of the inputs.
+            inputs: the settings and inputs that determine the rows.
+            report: called with a line that explains why a table is archived or restored.
         """
-        if seen := archive.rehearsal():
-            self._rehearse(seen, fingerprint, settings)
+        if rehearsal := archive.current_rehearsal():
+            self._rehearse(rehearsal, fingerprint, inputs)
             return
         folder_moves.settle(self.output, self.name, MANIFEST)
         before = self._begun()
@@ -113,34 +118,34 @@ class Table:
         if self._is_empty():
             file_io.delete_folder(self.path)
         else:
-            made_with = before["fingerprint"] if before else archive.UNKNOWN
-            why = _why_rebuilt(before, settings)
-            place = archive.archive_folder(self.output, self.name, made_with, MANIFEST)
-            say(f"{self.name}: begins anew, as {why}; the old one is in {place}")
-        if kept := self.kept(fingerprint):
-            folder_moves.move_folder(self.output, kept.name, self.name, MANIFEST)
-            say(f"{self.name}: was made with these settings before, and is taken back from {kept.path}")
+            old = before["fingerprint"] if before else archive.UNKNOWN
+            reason = _why_rebuilt(before, inputs)
+            path = archive.archive_folder(self.output, self.name, old, MANIFEST)
+            report(f"{self.name}: is rebuilt, because {reason}; the old one is in {path}")
+        if archived := self.archived(fingerprint):
+            folder_moves.move_folder(self.output, archived.name, self.name, MANIFEST)
+            report(f"{self.name}: was built with these settings before, and is restored from {archived.path}")
             return
-        document = {"fingerprint": fingerprint, "settings": settings}
-        file_io.write_bytes(file_io.join(self.path, INPUTS), _pretty(document))
+        document = {"fingerprint": fingerprint, "settings": inputs}
+        file_io.write_bytes(file_io.join(self.path, INPUTS), _to_json(document))
 
-    def _rehearse(self, seen: archive.Rehearsal, fingerprint: str, settings: Mapping[str, Any]) -> None:
-        before, there = self._begun(), self._document(MANIFEST)
-        now = there
+    def _rehearse(self, rehearsal: archive.Rehearsal, fingerprint: str, inputs: Mapping[str, Any]) -> None:
+        before, current = self._begun(), self._document(MANIFEST)
+        after = current
         if not before or before["fingerprint"] != fingerprint:
             if rows := self.rows_written():
-                seen.changes.append(archive.Change(self.name, rows, _why_rebuilt(before, settings)))
-            kept = self.kept(fingerprint)
-            now = kept._document(MANIFEST) if kept else {}
-        if not now:
-            now = {"fingerprint": fingerprint, "finished": None, "ok": MANY, "rows_in": MANY, "rejected": {}}
-            if before and there and there.get("fingerprint") != before["fingerprint"]:
-                # Of input the fingerprint is that of its rows, which may be the same in other files.
-                now |= {name: there.get(name) for name in ("fingerprint", "finished")}
-        seen.manifests[self.path] = now
+                rehearsal.changes.append(archive.Change(self.name, rows, _why_rebuilt(before, inputs)))
+            archived = self.archived(fingerprint)
+            after = archived._document(MANIFEST) if archived else {}
+        if not after:
+            after = {"fingerprint": fingerprint, "finished": None, "ok": MANY, "rows_in": MANY, "rejected": {}}
+            if before and current and current.get("fingerprint") != before["fingerprint"]:
+                # The fingerprint of ingested input is that of its rows, which may be the same in other files.
+                after |= {name: current.get(name) for name in ("fingerprint", "finished")}
+        rehearsal.manifests[self.path] = after
 
     def rows_written(self) -> int:
-        """Count the rows that are there: by the manifest, or where it is not finished by its shards."""
+        """Count the rows on disk: by the manifest, or by the shards of an unfinished table."""
         if manifest := self._document(MANIFEST):
             return int(manifest.get("rows_in", 0))
         fs, name = file_io.filesystem(self.path)
@@ -155,43 +160,39 @@ class Table:
         with file_io.storage_errors(self.path), ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
             return sum(pool.map(rows, self.shards()))
 
-    def kept(self, fingerprint: str) -> "Table | None":
-        """What was set aside of this table with a fingerprint: a finished one, or that which has most shards."""
+    def archived(self, fingerprint: str) -> "Table | None":
+        """Return the archived table with a fingerprint: a finished one, or the one with the most shards."""
         names = archive.archived_folders(self.output, self.name, fingerprint, MANIFEST)
-        there = [Table(self.output, name) for name in names]
-        found = [table for table in there if table._is_made_with(fingerprint)]
+        tables = [Table(self.output, name) for name in names]
+        found = [table for table in tables if (table._begun() or {}).get("fingerprint") == fingerprint]
         return max(found, key=lambda table: (table.manifest() is not None, len(table.shards())), default=None)
 
-    def _is_made_with(self, fingerprint: str) -> bool:
-        begun = self._begun()
-        return bool(begun and begun["fingerprint"] == fingerprint)
-
     def _is_empty(self) -> bool:
-        """Whether nothing was written but settings, and what a kill left of writing them."""
+        """Return whether the folder holds no more than the inputs, or drafts that a kill left."""
         if not file_io.exists(self.path):
             return True
         return all(name == INPUTS or name.endswith(DRAFT) for name in file_io.sizes(self.path))
 
     def finish(self, manifest: Mapping[str, Any], repeatable: bool = False) -> None:
-        """Write the manifest: from now on the table is whole.
+        """Write the manifest, which marks the table as complete.
 
         Args:
-            manifest: what the table says of itself.
-            repeatable: whether making it again makes the same rows. It then has the time at which it was finished
-                before a shard of it was damaged, so that what was made of it stays.
+            manifest: the document to write.
+            repeatable: whether building the table again gives the same rows. It then keeps the time at which it
+                was finished before one of its shards was damaged, so that the tables built from it stay valid.
         """
         former = file_io.read_document(file_io.join(self.path, DAMAGED + MANIFEST)) or {}
         if repeatable and former.get("fingerprint") == manifest["fingerprint"]:
             manifest = {**manifest, "finished": former.get("finished", manifest["finished"])}
-        file_io.write_bytes(file_io.join(self.path, MANIFEST), _pretty(manifest))
+        file_io.write_bytes(file_io.join(self.path, MANIFEST), _to_json(manifest))
 
     def shards(self) -> list[str]:
-        """The sorted names of the shards that are there, those of rejected input apart."""
+        """Return the sorted names of the shards on disk, without those of rejected input."""
         names = file_io.list_names(self.path, SUFFIX)
         return [name.removesuffix(SUFFIX) for name in names if not name.startswith(REJECTED)]
 
     def read(self, shard: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows of a shard.
+        """Return the rows of a shard.
 
         Raises:
             DamagedError: it is not what was written.
@@ -204,7 +205,7 @@ class Table:
             raise DamagedError.of(path, problem) from None
 
     def drop_damaged(self, shard: str) -> None:
-        """Take a shard that cannot be read out of the table, which is not finished then; it stays in `.damaged/`."""
+        """Move a damaged shard to `.damaged/`, with the manifest: the table is no longer finished."""
         for name in (MANIFEST, shard + SUFFIX):
             path = file_io.join(self.path, name)
             if (content := file_io.read_if_there(path)) is not None:
@@ -212,19 +213,19 @@ class Table:
                 file_io.delete_file(path)
 
     def write(self, shard: str, rows: Iterable[Row], schema: pa.Schema) -> Counts:
-        """Write a shard, whole or not at all; rows lack what is null."""
+        """Write a shard atomically; columns that a row lacks are null."""
         table = pa.Table.from_pylist(list(rows), schema=schema)
         self.write_arrow(shard, table)
         return count_rows(table)
 
     def write_arrow(self, shard: str, rows: pa.Table) -> None:
-        """Write a shard that is an Arrow table already."""
+        """Write a shard from an Arrow table."""
         buffer = io.BytesIO()
         pq.write_table(rows, buffer, compression="zstd", write_page_checksum=True)
         file_io.write_bytes(file_io.join(self.path, shard + SUFFIX), buffer.getvalue())
 
     def check_complete(self, counts: Counts, rows_in: int) -> None:
-        """Accepted and rejected rows add up to the rows that went in.
+        """Check that accepted and rejected rows add up to the input rows.
 
         Raises:
             TableError: they do not; the manifest must not be written.
@@ -236,9 +237,9 @@ class Table:
             )
 
 
-def _why_rebuilt(before: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
-    return explain_changes(before["settings"], settings) if before else f"its {INPUTS} cannot be read"
+def _why_rebuilt(before: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> str:
+    return explain_changes(before["settings"], inputs) if before else f"its {INPUTS} cannot be read"
 
 
-def _pretty(document: Mapping[str, Any]) -> bytes:
+def _to_json(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(redact_secrets(document), indent=2, ensure_ascii=False) + "\n").encode()

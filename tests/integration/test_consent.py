@@ -104,7 +104,7 @@ def test_with_the_flag_it_goes_on_and_the_way_back_is_free(run):
     told = run.finish("--dry-run")
     assert "Sets aside 60 finished rows of profiles" in told
     said = run.finish("--yes")
-    assert said.count("was made with these settings before, and is taken back from") == len(TABLES)
+    assert said.count("was built with these settings before, and is restored from") == len(TABLES)
     assert run.rows("dialogues/generate-samples") == rows
 
 

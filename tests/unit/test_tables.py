@@ -16,7 +16,7 @@ from factory.storage import shuffle as exchanging
 from factory.storage.file_io import check_writable, write_bytes
 from factory.storage.rows import DETAIL_CHARACTERS, ok_row, rejected_row
 from factory.storage.schemas import DIALOGUES, PERSONAS
-from factory.storage.shuffle import FileShuffle, runs_of
+from factory.storage.shuffle import FileShuffle, group_shards
 from factory.storage.tables import Table, compute_fingerprint
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.personas import read_persona
@@ -88,7 +88,7 @@ def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
     table.begin("two", changed, said.append)
     (line,) = said
     assert line.startswith(
-        "dialogues/generate-lima: begins anew, as sampling.temperature was 0.6 and is 0.7, files was [0"
+        "dialogues/generate-lima: is rebuilt, because sampling.temperature was 0.6 and is 0.7, files was [0"
     )
     assert 'structured was null and is "none"' in line
     assert "seed" not in line
@@ -127,7 +127,7 @@ def test_a_finished_table_comes_back_with_its_settings(tmp_path):
     table.begin("a", {"name": "a"}, said.append)
     assert table.manifest() == {"fingerprint": "a", "ok": 1}
     assert said[1] == (
-        f"profiles: was made with these settings before, and is taken back from {tmp_path}/archive/profiles-a"
+        f"profiles: was built with these settings before, and is restored from {tmp_path}/archive/profiles-a"
     )
     table.begin("b", {"name": "b"})
     assert table.read("0")["persona"].to_pylist() == ["b"]
@@ -311,13 +311,13 @@ def test_many_small_shards_are_spilled_to_few_files(tmp_path, monkeypatch):
     schema = pa.schema([("key", pa.int64())])
     exchange = FileShuffle(str(tmp_path), 3, schema)
     shards = [str(number) for number in range(104)]
-    assert [len(run) for run in runs_of(shards, 20_000)] == [104]
-    assert [len(run) for run in runs_of(shards, 156_000)] == [26] * 4
-    assert runs_of([], 0) == [[]]
+    assert [len(run) for run in group_shards(shards, 20_000)] == [104]
+    assert [len(run) for run in group_shards(shards, 156_000)] == [26] * 4
+    assert group_shards([], 0) == [[]]
 
     def spilled() -> list[str]:
         rows = lambda shard: pa.table({"key": [int(shard)] * 19, "other": [0] * 19})  # noqa: E731
-        return [f for run in runs_of(shards, 20_000) for f in exchange.spill_shards(run, rows, keys)]
+        return [f for run in group_shards(shards, 20_000) for f in exchange.spill_shards(run, rows, keys)]
 
     def keys(rows: pa.Table) -> np.ndarray:
         return rows["key"].to_numpy()
