@@ -12,7 +12,7 @@ from factory.storage import file_io
 from factory.storage.run_lock import hold_run_lock
 from factory.storage.schemas import PERSONAS
 from factory.storage.tables import Table
-from tests.unit.test_lease import leave, mine
+from tests.unit.test_run_lock import leave, mine
 
 
 @pytest.fixture
