@@ -121,7 +121,9 @@ def test_a_living_process_of_this_machine_is_not_taken_over(place):
 
 def test_a_process_that_was_killed_and_not_yet_reaped_is_dead(elsewhere):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    running = replace(elsewhere, machine=run_lock._machine(), pid=process.pid, started=run_lock._start_time(process.pid))
+    running = replace(
+        elsewhere, machine=run_lock._machine(), pid=process.pid, started=run_lock._start_time(process.pid)
+    )
     assert not running.is_dead()
     process.kill()
     deadline = time.monotonic() + 10
