@@ -83,7 +83,9 @@ def _section(section: type[BaseModel], path: str, level: int, seen: set[type[Bas
     yield "\n"
     for where, one in inner:
         kind = one.model_fields.get("kind")
-        title = f"{where} (kind: {get_args(kind.annotation)[0]})" if kind and len(get_args(kind.annotation)) == 1 else where
+        title = (
+            f"{where} (kind: {get_args(kind.annotation)[0]})" if kind and len(get_args(kind.annotation)) == 1 else where
+        )
         if one in seen:
             continue
         seen.add(one)
@@ -116,7 +118,9 @@ def _type_name(annotation: Any) -> str:
         return " or ".join(map(_type_name, arguments))
     if name == "tuple":
         return "list" if not arguments or arguments[-1] is Ellipsis else f"list of {len(arguments)}"
-    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "dict": "mapping"}.get(name, name)
+    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "dict": "mapping"}.get(
+        name, name
+    )
 
 
 def _default(field: FieldInfo) -> str:
@@ -135,7 +139,7 @@ def outputs() -> str:
         "# Outputs\n\n",
         "A table is a folder of Parquet files and a `.manifest.json`, which is written last: without it, the table is "
         "not finished. Files that hold no rows begin with a dot, so `pyarrow`, `pandas`, `datasets` and DuckDB read the "
-        "folder as it is. Rows with `status` \"ok\" are accepted; the others have a `reason` "
+        'folder as it is. Rows with `status` "ok" are accepted; the others have a `reason` '
         "([reject reasons](reject-reasons.md)) and the raw text in `detail`.\n\n",
         "| table | written by |\n| --- | --- |\n",
     ]

@@ -21,7 +21,7 @@ from factory.config.loading import load_config
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.resources import RESOURCES
 from factory.runtime.shutdown import RESUME_HINT
-from factory.storage import file_io
+from factory.storage.absolute_paths import input_path, output_path
 from factory.text.redaction import redact_urls
 
 CONFIGS = RESOURCES / "jobs" / "configs"
@@ -129,7 +129,7 @@ def config_path(name: str) -> str:
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Return a config whose local paths are absolute on this machine."""
-    return config.with_paths(file_io.input_path, file_io.output_path)
+    return config.with_paths(input_path, output_path)
 
 
 def exit_with_error_line(run: Callable[[], None]) -> None:

@@ -16,8 +16,9 @@ from factory.inference.model_files import Located
 from factory.runtime import confirmation, shutdown
 from factory.runtime.progress import Progress, Silent
 from factory.runtime.shutdown import RESUME_HINT
-from factory.storage import file_io, run_lock
+from factory.storage import file_io
 from factory.storage.archive import Change
+from factory.storage.run_lock import hold_run_lock
 from factory.storage.tables import SUFFIX, Table
 from factory.text.redaction import redact_secrets
 
@@ -123,7 +124,7 @@ def run_step(
     job = Job(config, progress, confirm)
     file_io.check_writable(config.output)
     step.check(config)
-    with run_lock.hold_run_lock(config.output):
+    with hold_run_lock(config.output):
         job.confirm()
         file_io.write_bytes(file_io.join(config.output, "config.json"), settings_document(config))
         from factory.runtime import ray_processes, ray_session

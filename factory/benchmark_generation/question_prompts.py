@@ -21,7 +21,7 @@ from factory.records import (
     Request,
     TaskQuestions,
 )
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 from factory.text.language import detect, likelihood, with_likes
 from factory.text.normalize import sentence
 

@@ -3,7 +3,7 @@
 from factory.config import RunConfig
 from factory.inference.prompts import Prompt
 from factory.records import Answer, Completion, Reject, Request
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 from factory.text.normalize import is_text
 
 

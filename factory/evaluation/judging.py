@@ -17,7 +17,7 @@ from factory.evaluation.verdict_parsing import (
 )
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Judgment, Message, Reject, Request, Score
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from factory.evaluation.rubric import Rubric
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Reject, Request, ScoreExamples, ScoreExamplesReply
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 
 def render_score_examples(prompt: Prompt, rubrics: Mapping[str, Rubric], attempts: int, row: Row) -> Request:

@@ -25,7 +25,8 @@ from factory.runtime.progress import Progress
 from factory.runtime.ray_session import dataset_of, iter_rows, reraise_own_errors
 from factory.runtime.shutdown import StopFlag
 from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import Row, Table, compute_fingerprint, count_rows, ok_row, rejected_row
+from factory.storage.rows import Row, count_rows, ok_row, rejected_row
+from factory.storage.tables import Table, compute_fingerprint
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from factory.config import Strategy
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Dialogue, Message, Reject, Request, content_id
-from factory.storage.tables import Row, to_messages
+from factory.storage.rows import Row, to_messages
 from factory.text.normalize import is_text
 
 SHORTEST_BOUND = 512

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Profile, ProfileFields, Reject, Request
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 from factory.text.normalize import is_text
 
 LABELS = {

@@ -150,7 +150,8 @@ def _speed(config, judge, count: int, in_turn: bool, key: str) -> float:
 def _judge(config, judge, count: int) -> float:
     from factory.inference.generation_step import GenerationStep, TableJob, run_jobs
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PERSONAS, Table
+    from factory.storage.schemas import PERSONAS
+    from factory.storage.tables import Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)

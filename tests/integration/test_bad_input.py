@@ -96,7 +96,7 @@ def refusals(folder: Path, cases: dict[str, tuple[dict, tuple[str, ...]]]) -> di
 
 def assert_nothing_lost(run: Run) -> None:
     """Every table is whole, and its accounts are those of its rows."""
-    folders = [path.parent for path in Path(run.output).rglob(".settings.json")]
+    folders = [path.parent for path in Path(run.output).rglob(".inputs.json")]
     assert folders
     for folder in folders:
         name = str(folder.relative_to(run.output))
@@ -209,7 +209,7 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path):
     if prefix and not shutil.which("setpriv"):
         pytest.skip("root may write everywhere, and there is no setpriv to give that up")
     cases = {
-        "file": ({"output": file}, (f"output {file}: a file stands where a folder is needed; choose another path",)),
+        "file": ({"output": file}, (f"output {file}: there is a file where a folder is needed; choose another path",)),
         "rights": ({"output": f"{locked}/out"}, (f"output {locked}/out: no permission", "choose another path")),
         "nowhere": ({"output": "/proc/factory"}, ("output /proc/factory: No such file", "choose another path")),
         "protocol": ({"output": "gopher://host/out"}, ("'output' is 'gopher://host/out': give a local path",)),
@@ -491,7 +491,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, make_disk):
     run = Run(tmp_path, good(tmp_path, output=str(small_disk / "out"), personas={"source": source}))
     answer = ask("--config", write(tmp_path / "run.yaml", run.config), cwd=tmp_path)
     assert_refused(answer)
-    way_out = "free some space and run the same command again, it goes on where it stopped"
+    way_out = "free some space and run the same command again, it resumes where it stopped"
     assert re.fullmatch(rf"error: {small_disk}/out/profiles/[\d-]+\.parquet: the disk is full; {way_out}\n", answer.err)
     assert run.table("profiles").shards(), "the disk was to fill in the middle of a step"
     assert run.table("profiles").manifest() is None

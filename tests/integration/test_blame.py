@@ -10,7 +10,8 @@ from factory.errors import ConfigError, InputError
 from factory.lineage.attribution import Blame, blame
 from factory.records import Example, Message
 from factory.run_output.scan import Tables
-from factory.storage.tables import EXAMPLES, ok_row
+from factory.storage.rows import ok_row
+from factory.storage.schemas import EXAMPLES
 from tests.small_run import ADA, ASKED, PILOT, SmallRun, dialogue, question, whole_run
 
 

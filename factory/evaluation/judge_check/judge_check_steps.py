@@ -40,17 +40,9 @@ from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet
 from factory.storage import file_io
-from factory.storage.tables import (
-    ANSWERS,
-    PREFERENCES,
-    SCORE_EXAMPLES,
-    Row,
-    Table,
-    compute_fingerprint,
-    ok_row,
-    rows_per_shard,
-    with_common_columns,
-)
+from factory.storage.rows import Row, ok_row
+from factory.storage.schemas import ANSWERS, PREFERENCES, SCORE_EXAMPLES, with_common_columns
+from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
 WORK = ("answers", "orders")
 PROMPTS = ("judge", "judge-pair")

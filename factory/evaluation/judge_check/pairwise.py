@@ -9,7 +9,7 @@ from factory.evaluation.rubric import Rubric
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, PairVerdict, Preference, Reject, Request
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 BETTER_FIRST, WORSE_FIRST = "better_first", "worse_first"
 
