@@ -17,7 +17,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute
@@ -40,6 +40,7 @@ from factory.records import (
     Persona,
     PersonaQuestions,
     PersonaSettings,
+    PersonaTask,
     Preference,
     Profile,
     Question,
@@ -52,6 +53,7 @@ from factory.text.normalize import shortened
 from factory.text.redaction import redact_secrets
 
 Row = Mapping[str, Any]
+Record = TypeVar("Record")
 
 MANIFEST = ".manifest.json"
 SETTINGS = ".settings.json"
@@ -117,7 +119,7 @@ PROFILES = with_common_columns(schema_of(Profile))
 DIALOGUES = with_common_columns(schema_of(Dialogue))
 EXAMPLES = with_common_columns(schema_of(Example))
 PERSONA_SETTINGS = with_common_columns(schema_of(PersonaSettings))
-PERSONA_TASKS = pa.schema([*schema_of(PersonaSettings), pa.field("task", pa.string())])
+PERSONA_TASKS = schema_of(PersonaTask)
 PERSONA_QUESTIONS = with_common_columns(schema_of(PersonaQuestions))
 QUESTIONS = with_common_columns(schema_of(Question))
 ANSWERS = with_common_columns(schema_of(Answer))
@@ -154,6 +156,18 @@ def _token_counts(completion: Completion | None) -> dict[str, int]:
         "output_tokens": completion.output_tokens,
         "cached_tokens": completion.cached_tokens,
     }
+
+
+def to_record(record_type: type[Record], row: Row) -> Record:
+    """Return the record of a row; fields with a default may be missing from the row."""
+    fields = dataclasses.fields(record_type)  # type: ignore[arg-type]
+    return record_type(**{field.name: _to_field(row[field.name]) for field in fields if field.name in row})
+
+
+def _to_field(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return tuple(Message(item["role"], item["content"]) if isinstance(item, dict) else item for item in value)
 
 
 def to_messages(row: Row) -> tuple[Message, ...]:
