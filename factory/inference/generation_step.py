@@ -71,11 +71,8 @@ class EngineUse:
         return replace(self, sampling=other.sampling) == other
 
     def with_sampling(self, request: Request) -> Request:
-        """Return a request with this sampling; a temperature of its own comes first."""
-        sampling = TokenSampling(**self.sampling.model_dump())
-        if request.temperature is not None:
-            sampling = replace(sampling, temperature=request.temperature)
-        return replace(request, sampling=sampling)
+        """Return a request with this sampling."""
+        return replace(request, sampling=TokenSampling(**self.sampling.model_dump()))
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that decide what rows contain; the number of replicas is not among them."""

@@ -1,8 +1,8 @@
 """Carrying a dialogue on, turn by turn, whatever answers: the part that all engines share."""
 
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from factory.records import Completion, Message, Request, TokenChoice
 
@@ -16,6 +16,13 @@ COLUMN_MOST = 2**31 - 1
 def attempt_temperature(temperature: float, again: bool) -> float:
     """Return the temperature of one attempt at a request; `again` if an earlier attempt failed."""
     return max(temperature, AGAIN_TEMPERATURE) if again else temperature
+
+
+def attempt_sampling(request: Request, again: bool) -> dict[str, Any]:
+    """Return the sampling of one attempt at a request, by parameter."""
+    sampling = asdict(request.sampling)
+    temperature = request.sampling.temperature if request.temperature is None else request.temperature
+    return {**sampling, "temperature": attempt_temperature(temperature, again)}
 
 
 @dataclass(frozen=True, slots=True)

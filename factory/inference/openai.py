@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
@@ -31,7 +31,7 @@ from factory.errors import ModelError, UnreachableError, UserError
 from factory.inference.backend import Backend, Replica
 from factory.inference.engine_metrics import Requests, report_periodically
 from factory.inference.model_files import Located
-from factory.inference.multi_turn import NoReplyError, Reply, RowError, attempt_temperature, generate_turns
+from factory.inference.multi_turn import NoReplyError, Reply, RowError, attempt_sampling, generate_turns
 from factory.inference.window import shards_in_flight
 from factory.records import Completion, Message, Request, TokenChoice
 from factory.text.control_tokens import neutral
@@ -183,10 +183,9 @@ class OpenAIReplica(Replica):
     async def _send(self, client: Any, messages: Sequence[Message], request: Request, again: bool = False) -> Reply:
         from openai import APIResponseValidationError
 
-        sampling = asdict(request.sampling)
+        sampling = attempt_sampling(request, again)
         if not sampling["frequency_penalty"]:
             del sampling["frequency_penalty"]
-        sampling["temperature"] = attempt_temperature(request.sampling.temperature, again)
         special = self._engine.special_tokens
         body = sampling | response_format(self._engine.structured, request.schema) | {"model": self._engine.model}
         if request.logprobs and self._engine.logprobs:

@@ -9,7 +9,6 @@ import itertools
 import math
 import os
 import time
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +24,7 @@ from factory.inference import model_files
 from factory.inference.backend import Replica
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engine_metrics import report_periodically, vllm_state
-from factory.inference.multi_turn import Reply, RowError, attempt_temperature, generate_turns
+from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
 from factory.inference.quarantine import GUILTY, Quarantine
 from factory.inference.vllm import cpu_environment
 from factory.records import Completion, Message, Request
@@ -88,12 +87,10 @@ class VllmReplica(Replica):
         if request.score_only:
             return await self._score(request.messages)
         opening = [request.tokens.tolist()] if request.tokens else []
-        sampling = asdict(request.sampling)
 
         async def reply(messages: list[Message], again: bool) -> Reply:
             tokens = opening.pop() if opening else self._tokenizer.encode(messages)
-            temperature = attempt_temperature(request.sampling.temperature, again)
-            answer = await self._answer(tokens, **{**sampling, "temperature": temperature}, **_guide(request))
+            answer = await self._answer(tokens, **attempt_sampling(request, again), **_guide(request))
             return Reply(
                 text=answer.outputs[0].text,
                 prompt_tokens=len(tokens),
