@@ -37,7 +37,8 @@ from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, reraise_own_errors
 from factory.storage import file_io
-from factory.storage.tables import Row, Table
+from factory.storage.rows import Row
+from factory.storage.tables import Table
 
 LEADERBOARD = "evaluation/leaderboard.md"
 
@@ -123,7 +124,7 @@ def build_scores(
         benchmark=scores_schema.ScoredBenchmark(
             place=benchmark.place,
             name=benchmark.name,
-            digest=(layout.BENCHMARK_QUESTIONS.table(config.output).settings() or {})["benchmark"],
+            digest=(layout.BENCHMARK_QUESTIONS.table(config.output).inputs() or {})["benchmark"],
             personas=arrays.personas,
             questions=len(arrays.task),
             examples=(layout.SCORE_EXAMPLES.table(config.output).manifest() or {})["ok"],

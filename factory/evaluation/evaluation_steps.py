@@ -22,12 +22,15 @@ from factory.inference.generation_step import EngineUse, GenerationStep, TableJo
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark
+from factory.records import AnswerWithExamples, Question, QuestionWithProfile
 from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS
 from factory.serving.fleet import fleet_for_run
 from factory.storage import archive
-from factory.storage.tables import ANSWERS, JUDGMENTS, SCORE_EXAMPLES, JoinedTable, Table, compute_fingerprint
+from factory.storage.joined_table import JoinedTable
+from factory.storage.schemas import ANSWERS, JUDGMENTS, SCORE_EXAMPLES
+from factory.storage.tables import Table, compute_fingerprint
 
 FREE_FORM = "opencharacter-rubric"
 """In place of a prompt where judges get the benchmark's rubric files as they are (`judge_protocol: opencharacter`)."""
@@ -37,19 +40,20 @@ def answer_questions(config: RunConfig, questions: Table, profiles: Table | None
     """Let all candidates answer the questions and plain instructions; candidates of one model share its engine."""
     jobs = [_answer_job(config, candidate, questions, profiles) for candidate in config.evaluation.candidates]
     jobs += general_jobs(config, [job.engine for job in jobs], progress)
-    run_jobs([job for job in jobs if job.engine.config.kind != "vllm"], progress)
-    local = [job for job in jobs if job.engine.config.kind == "vllm"]
+    run_jobs([job for job in jobs if not job.engine.backend.loads_model], progress)
+    local = [job for job in jobs if job.engine.backend.loads_model]
     while local:
         # One engine after the other: each may need all of the machine.
         first = local[0].engine
-        run_jobs([job for job in local if job.engine == first], progress)
-        local = [job for job in local if job.engine != first]
+        run_jobs([job for job in local if job.engine.is_same_engine(first)], progress)
+        local = [job for job in local if not job.engine.is_same_engine(first)]
 
 
 def _answer_job(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:
     with_profile = candidate.condition == "profile"
     prompt = load_prompt("answer-profile" if with_profile else "answer", config.prompts_dir)
     step = GenerationStep(
+        record=QuestionWithProfile,
         schema=ANSWERS,
         prompt=prompt.ref,
         render=partial(render_answer, prompt),
@@ -82,6 +86,7 @@ def score_examples_job(config: RunConfig, benchmark: Benchmark, judges: Sequence
     prompt = load_prompt("score-examples", config.prompts_dir)
     rubrics = read_rubrics(benchmark)
     step = GenerationStep(
+        record=Question,
         schema=SCORE_EXAMPLES,
         prompt=prompt.ref,
         render=partial(render_score_examples, prompt, rubrics, config.evaluation.attempts),
@@ -121,13 +126,14 @@ def judgment_job(
     """Return the job that scores answers, each with its `examples`, by one judge."""
     protocol = judgment_protocol(config, rubrics, judge.name)
     step = GenerationStep(
+        record=AnswerWithExamples,
         schema=JUDGMENTS,
         prompt=protocol.prompt.ref if protocol.prompt else FREE_FORM,
         render=partial(render_judgment, protocol),
         parse=partial(parse_judgment, protocol),
         ids=partial(judgment_ids, protocol),
         keep_truncated=True,
-        one_reason="judge_failed",
+        reject_as="judge_failed",
     )
     return judge_job(config, rubrics, judge, step, work, table)
 
@@ -136,7 +142,7 @@ def judge_job(
     config: RunConfig,
     rubrics: Mapping[str, Rubric],
     judge: JudgeClient,
-    step: GenerationStep,
+    step: GenerationStep[Any, Any],
     work: Table,
     table: Table,
 ) -> TableJob:
@@ -178,7 +184,7 @@ def run_judge_jobs(
         progress: reports what happens.
     """
     jobs = [job for jobs_for in rounds for job in jobs_for(open_judges(config, ""))]
-    if archive.rehearsal():
+    if archive.current_rehearsal():
         run_jobs(list(map(_as_probed, jobs)), progress)
         return
     if all(map(is_finished, jobs)):
@@ -192,7 +198,7 @@ def run_judge_jobs(
 
 def _as_probed(job: TableJob) -> TableJob:
     """Return the job as `probe_judges` would make it, if the judge gave no log-probabilities the last time."""
-    before = job.table.settings() or {}
+    before = job.table.inputs() or {}
     without = before.get("logprobs") is False and "logprobs" in job.settings
     return replace(job, settings={**job.settings, "logprobs": False}) if without else job
 

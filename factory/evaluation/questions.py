@@ -14,7 +14,9 @@ from factory.records import Counts, Persona, Question, content_id
 from factory.run_output import layout
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import PERSONAS, QUESTIONS, Row, Table, ok_row, rows_per_shard
+from factory.storage.rows import Row, ok_row
+from factory.storage.schemas import PERSONAS, QUESTIONS
+from factory.storage.tables import Table, rows_per_shard
 
 Group = list[tuple[int, str, list[Question]]]
 """Personas with their number and questions, as many as form a shard."""

@@ -10,7 +10,7 @@ import scipy  # its submodules load on first use
 from factory.evaluation.scoring.proportions import paired_change, proportion
 from factory.evaluation.scoring.scores_schema import GeneralAbility, GeneralChange
 from factory.evaluation.scoring.statistics import BATCH_VALUES, LEVEL, RESAMPLES
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 
 def summarize_general(rows: Sequence[Row]) -> GeneralAbility:

@@ -35,22 +35,14 @@ from factory.evaluation.rubric import Rubric
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, open_benchmark
-from factory.records import Answer, Counts
+from factory.records import Answer, AnswerWithExamples, Counts, OrderedPair
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet
 from factory.storage import file_io
-from factory.storage.tables import (
-    ANSWERS,
-    PREFERENCES,
-    SCORE_EXAMPLES,
-    Row,
-    Table,
-    compute_fingerprint,
-    ok_row,
-    rows_per_shard,
-    with_common_columns,
-)
+from factory.storage.rows import Row, ok_row, to_record
+from factory.storage.schemas import ANSWERS, PREFERENCES, SCORE_EXAMPLES, record_schema, with_common_columns
+from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
 RESERVED_NAMES = ("answers", "orders")
 """Tables beside those of the judges."""
@@ -58,11 +50,7 @@ PROMPTS = ("judge", "judge-pair")
 
 SIDES = pa.schema([*ANSWERS, SCORE_EXAMPLES.field("examples")])
 """An answer of a pair; `candidate` is its side, and the ids of persona and question are that of the pair."""
-ORDERS = with_common_columns(
-    pa.schema(
-        [(name, pa.string()) for name in ("pair_id", "order", "persona", "task", "question", "reply_a", "reply_b")]
-    )
-)
+ORDERS = with_common_columns(record_schema(OrderedPair))
 
 
 def check(config: RunConfig) -> None:
@@ -92,8 +80,8 @@ def _check_window(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Model
     pairs = read_pairs()
     protocol, pairwise = judgment_protocol(config, rubrics, judge.name), pairwise_protocol(config, rubrics, judge.name)
     requests = [
-        *(render_judgment(protocol, {"examples": None} | row) for row in _sides(pairs)),
-        *(render_preference(pairwise, row) for row in _orders(pairs)),
+        *(render_judgment(protocol, to_record(AnswerWithExamples, row)) for row in _sides(pairs)),
+        *(render_preference(pairwise, to_record(OrderedPair, row)) for row in _orders(pairs)),
     ]
     check_window(config, judge, "rubric, persona, question and answers", requests, {})
 
@@ -147,9 +135,8 @@ def _sides(pairs: Sequence[AnswerPair]) -> Iterator[dict[str, Any]]:
 
 def _orders(pairs: Sequence[AnswerPair]) -> Iterator[dict[str, Any]]:
     for pair in pairs:
-        about = {"pair_id": pair.id, "persona": pair.persona, "task": pair.task, "question": pair.question}
         for order, a, b in ((BETTER_FIRST, pair.better, pair.worse), (WORSE_FIRST, pair.worse, pair.better)):
-            yield about | {"order": order, "reply_a": a, "reply_b": b, "status": "ok"}
+            yield ok_row(OrderedPair(pair.id, order, pair.persona, pair.task, pair.question, a, b))
 
 
 def pairwise_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> PairwiseProtocol:
@@ -171,12 +158,13 @@ def judge_pairs(config: RunConfig, benchmark: Benchmark, answers: Table, orders:
 def _preference_job(config: RunConfig, rubrics: Mapping[str, Rubric], judge: JudgeClient, orders: Table) -> TableJob:
     protocol = pairwise_protocol(config, rubrics, judge.name)
     step = GenerationStep(
+        record=OrderedPair,
         schema=PREFERENCES,
         prompt=protocol.prompt.ref,
         render=partial(render_preference, protocol),
         parse=partial(parse_preference, protocol),
         ids=partial(preference_ids, protocol),
         keep_truncated=True,
-        one_reason="judge_failed",
+        reject_as="judge_failed",
     )
     return judge_job(config, rubrics, judge, step, orders, preferences_table(config, judge.name))

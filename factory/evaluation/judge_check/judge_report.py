@@ -82,7 +82,7 @@ def _checked_judge(config: RunConfig, judge: Any) -> CheckedJudge:
         for pair in read_pairs()
     ]
     report = summarize_judge(judge.name, judged, config.seed)
-    score_prompt, pair_prompt = ((table.settings() or {})["prompt"] for table in tables)
+    score_prompt, pair_prompt = ((table.inputs() or {})["prompt"] for table in tables)
     return CheckedJudge(judge.model, judge.kind, (score_prompt, pair_prompt), reliability_text(report), report)
 
 
