@@ -57,10 +57,10 @@ def check_prompts(config: RunConfig) -> None:
     """
     for name in PROMPTS:
         load_prompt(name, config.prompts_dir)
-    offered, count = available_settings(), config.benchmark_generation.settings_per_persona
-    if count > len(offered):
+    available, count = available_settings(), config.benchmark_generation.settings_per_persona
+    if count > len(available):
         raise ConfigError(
-            f"benchmark_generation.settings_per_persona is {count}, but there are {len(offered)} settings; lower it"
+            f"benchmark_generation.settings_per_persona is {count}, but there are {len(available)} settings; lower it"
         )
 
 
@@ -72,17 +72,17 @@ def available_settings() -> list[str]:
 def choose_settings(config: RunConfig, model: Located, personas: Table, progress: Progress) -> Table:
     """Let the model choose the settings of each persona's questions."""
     prompt = load_prompt("benchmark-settings", config.prompts_dir)
-    offered, count = available_settings(), config.benchmark_generation.settings_per_persona
+    available, count = available_settings(), config.benchmark_generation.settings_per_persona
     step = GenerationStep(
         record=Persona,
         schema=PERSONA_SETTINGS,
         prompt=prompt.ref,
-        render=partial(render_settings, prompt, offered, count),
-        parse=partial(parse_settings, offered, count),
+        render=partial(render_settings, prompt, available, count),
+        parse=partial(parse_settings, available, count),
         ids=settings_ids,
     )
     table = Table(config.output, f"{TABLES}/settings")
-    settings = {"offered": offered, "settings_per_persona": count}
+    settings = {"offered": available, "settings_per_persona": count}
     run_jobs([TableJob(step, personas, table, settings, _engine(config, model))], progress)
     return table
 

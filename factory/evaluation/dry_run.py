@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 from factory.config import EndpointJudge, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.general_ability.items import general_items
-from factory.evaluation.judging import Protocol, render_judgment
+from factory.evaluation.judging import JudgeProtocol, render_judgment
 from factory.evaluation.questions import questions_per_task
 from factory.evaluation.rubric import read_rubric
 from factory.inference import model_files
@@ -173,7 +173,7 @@ def _longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Reque
             longest[task] = max(candidates, key=lambda texts: len("".join(texts)))
     prompt = None if config.evaluation.judge_protocol else load_prompt("judge", config.prompts_dir)
     rubrics = {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
-    protocol = Protocol("judge", rubrics, prompt, attempts=1, logprobs=0)
+    protocol = JudgeProtocol("judge", rubrics, prompt, attempts=1, logprobs=0)
     for task, (persona, question) in longest.items():
         answer = AnswerWithExamples("", "", persona, task, "", question, answer="-", truncated=False)
         yield render_judgment(protocol, answer)

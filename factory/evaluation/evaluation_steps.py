@@ -15,7 +15,7 @@ from factory.errors import InputError
 from factory.evaluation.answers import answer_ids, parse_answer, render_answer
 from factory.evaluation.general_ability.general_steps import general_jobs
 from factory.evaluation.judge_clients import JudgeClient, open_judges, probe_judges
-from factory.evaluation.judging import Protocol, judgment_ids, parse_judgment, render_judgment
+from factory.evaluation.judging import JudgeProtocol, judgment_ids, parse_judgment, render_judgment
 from factory.evaluation.rubric import Rubric, read_rubric
 from factory.evaluation.score_examples import parse_score_examples, render_score_examples, score_examples_ids
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, is_finished, run_jobs
@@ -113,11 +113,11 @@ def judgment_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judg
     return jobs
 
 
-def judgment_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> Protocol:
+def judgment_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> JudgeProtocol:
     """Return the protocol by which a judge scores."""
     structured = config.evaluation.judge_protocol == "structured"
     prompt = load_prompt("judge", config.prompts_dir) if structured else None
-    return Protocol(judge, rubrics, prompt, config.evaluation.attempts, LOGPROBS)
+    return JudgeProtocol(judge, rubrics, prompt, config.evaluation.attempts, LOGPROBS)
 
 
 def judgment_job(

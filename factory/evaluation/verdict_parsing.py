@@ -60,12 +60,12 @@ def _stated(text: str) -> re.Match[str] | None:
     return None if rest and not _REASONS.match(rest[0]) and _UNCLEAR.search(rest[0]) else digit
 
 
-def readable_verdict(text: str) -> bool:
+def is_parsable_verdict(text: str) -> bool:
     """Return whether a reply of the structured protocol has a score."""
     return parse_verdict(text) is not None
 
 
-def readable_final_score(text: str) -> bool:
+def is_parsable_final_score(text: str) -> bool:
     """Return whether a reply in free text has a score."""
     return parse_final_score(text) is not None
 

@@ -69,14 +69,14 @@ def rows(count: int) -> list[dict]:
 
 def requests(count: int) -> list:
     """What the judge is asked about each of them."""
-    from factory.evaluation.evaluation_steps import rubrics_of
-    from factory.evaluation.judging import Protocol, render_judgment
+    from factory.evaluation.evaluation_steps import read_rubrics
+    from factory.evaluation.judging import JudgeProtocol, render_judgment
     from factory.inference.prompts import load_prompt
     from factory.personagym import open_benchmark
     from factory.records import AnswerWithExamples
     from factory.storage.rows import to_record
 
-    protocol = Protocol("judge", rubrics_of(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
+    protocol = JudgeProtocol("judge", read_rubrics(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
     return [render_judgment(protocol, to_record(AnswerWithExamples, row)) for row in rows(count)]
 
 

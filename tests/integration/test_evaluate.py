@@ -277,9 +277,9 @@ def test_an_endpoint_whose_context_is_too_short_is_told_with_the_numbers_before_
 def test_the_context_of_a_model_that_also_sees_is_found(tmp_path):
     for told in ({"max_position_embeddings": 512}, {"text_config": {"max_position_embeddings": 512}}):
         (tmp_path / "config.json").write_text(json.dumps(told))
-        assert dry_run.window_of(str(tmp_path)) == 512
+        assert dry_run.context_window(str(tmp_path)) == 512
     (tmp_path / "config.json").write_text('{"text_config": null}')
-    assert dry_run.window_of(str(tmp_path)) is None
+    assert dry_run.context_window(str(tmp_path)) is None
 
 
 BASICS = [

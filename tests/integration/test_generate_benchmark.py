@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from factory.benchmark_generation.generation_steps import TABLES, settings_on_offer
-from factory.personagym import BUILT_IN, TASKS, all_questions, digest_of, open_benchmark
+from factory.benchmark_generation.generation_steps import TABLES, available_settings
+from factory.personagym import BUILT_IN, TASKS, all_questions, benchmark_digest, open_benchmark
 from factory.records import content_id
 from factory.storage import file_io
 from tests.integration.runs import Run
@@ -33,7 +33,7 @@ def reply(contains: str, **said: object) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def made(make_module_run) -> Run:
-    offered = settings_on_offer()
+    offered = available_settings()
     run = make_module_run(
         "made",
         engine={
@@ -70,7 +70,7 @@ def test_the_folder_is_a_benchmark_of_the_complete_personas(made):
     assert names == sorted(f"{content_id(persona)}.json" for persona in GOOD)
     built_in = open_benchmark(None)
     assert benchmark.rubrics == built_in.rubrics
-    assert json.loads(file_io.read_bytes(f"{made.output}/benchmark/settings.json")) == settings_on_offer()
+    assert json.loads(file_io.read_bytes(f"{made.output}/benchmark/settings.json")) == available_settings()
 
 
 def test_every_persona_and_task_has_a_row_with_its_reason(made):
@@ -146,4 +146,4 @@ def test_a_model_that_writes_nothing_whole_is_told_and_nothing_else_is_made_agai
 def test_a_benchmark_on_s3_is_the_same(s3):
     for path in Path(BUILT_IN).rglob("*.*"):
         file_io.write_bytes(f"{s3}/gym/{path.relative_to(BUILT_IN)}", path.read_bytes())
-    assert digest_of(open_benchmark(f"{s3}/gym")) == digest_of(open_benchmark(None))
+    assert benchmark_digest(open_benchmark(f"{s3}/gym")) == benchmark_digest(open_benchmark(None))

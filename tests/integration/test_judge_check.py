@@ -6,7 +6,7 @@ from itertools import chain
 import pytest
 
 from factory.evaluation.judge_check.pairs import read_pairs
-from factory.evaluation.judge_check.pairwise import readable_preference
+from factory.evaluation.judge_check.pairwise import is_parsable_preference
 from factory.storage import file_io
 from tests.integration.runs import Run
 
@@ -133,4 +133,4 @@ def test_judges_that_cannot_be_checked_are_refused_before_ray_starts(make_run, j
 
 @pytest.mark.parametrize("reply", ["A", '{"preferred": "A"}', '{"reasoning": "", "preferred": "C"}', "", "[]"])
 def test_a_reply_that_names_neither_answer_is_asked_for_again(reply):
-    assert not readable_preference(reply)
+    assert not is_parsable_preference(reply)

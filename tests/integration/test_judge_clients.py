@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from factory.config import EndpointJudge
-from factory.evaluation.judge_clients import Judge, probed
+from factory.evaluation.judge_clients import JudgeClient, probe_judges
 from factory.inference.model_files import Located
 from factory.runtime.progress import Progress
 from tests.integration.openai_server import KEY, OpenAIServer
@@ -24,7 +24,7 @@ def asked(server: OpenAIServer, **settings: object) -> bool:
     """Whether a judge behind the server is asked for log-probabilities after the probe."""
     told = {"kind": "openai", "name": "paid", "model": "small-chat", "base_url": server.base_url}
     config = EndpointJudge.model_validate(told | {"api_key_env": KEY_ENV, "max_retries": 0, "timeout_s": 5} | settings)
-    (judge,) = probed([Judge("paid", "openai", Located("small-chat", "x"), config, {})], Progress())
+    (judge,) = probe_judges([JudgeClient("paid", "openai", Located("small-chat", "x"), config, {})], Progress())
     assert isinstance(judge.config, EndpointJudge)
     return judge.config.logprobs
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from factory.benchmark_generation.generation_steps import settings_on_offer
+from factory.benchmark_generation.generation_steps import available_settings
 from factory.benchmark_generation.question_prompts import (
-    LONGEST,
+    MAX_CHARACTERS,
     parse_questions,
     parse_settings,
     render_questions,
@@ -65,7 +65,7 @@ def test_the_schema_holds_the_settings_on_offer_and_how_many_are_wanted():
 def test_each_task_is_asked_for_in_words_of_its_own(task):
     request = render_questions(load_prompt("benchmark-questions"), 7, replace(TASK, task=task))
     wanted = json.loads(request.schema)["properties"]["questions"]
-    assert (wanted["minItems"], wanted["maxItems"], wanted["items"]["maxLength"]) == (7, 7, LONGEST)
+    assert (wanted["minItems"], wanted["maxItems"], wanted["items"]["maxLength"]) == (7, 7, MAX_CHARACTERS)
     system, user = (message.content for message in request.messages)
     _, told = user.split(f"What is tested, {task}:\n")
     about, last = told.split("\n\n")
@@ -148,8 +148,8 @@ def test_short_questions_are_not_told_by_their_language():
     assert isinstance(written("¿Quién?", "¿Por qué?"), PersonaQuestions)
 
 
-def test_there_are_settings_on_offer():
-    offered = settings_on_offer()
+def test_there_are_available_settings():
+    offered = available_settings()
     assert len(offered) == len(set(offered)) >= 30
 
 

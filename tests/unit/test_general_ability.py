@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from factory.evaluation.general_ability.general_scores import general_change, general_of
+from factory.evaluation.general_ability.general_scores import compare_general, summarize_general
 from factory.evaluation.general_ability.items import (
     general_ids,
     general_items,
@@ -101,20 +101,20 @@ def test_results_and_rejects_fit_one_table(tmp_path):
 
 
 def test_perplexity_is_over_tokens_and_the_share_has_its_interval():
-    found = general_of([answered("a", True), answered("b", False), weighed("c", -2.0, 1), weighed("d", -1.0, 5)])
+    found = summarize_general([answered("a", True), answered("b", False), weighed("c", -2.0, 1), weighed("d", -1.0, 5)])
     assert found.perplexity == pytest.approx(math.exp(0.5))  # 3 nats over 6 tokens, not the mean of 2 and 0.2
     assert (found.followed, found.of, found.items) == (0.5, 2, 2)
     assert (found.low, found.high) == (pytest.approx(0.0945, abs=1e-4), pytest.approx(0.9055, abs=1e-4))
 
 
 def test_what_an_endpoint_does_not_tell_is_null():
-    found = general_of([answered("a", True)])
+    found = summarize_general([answered("a", True)])
     assert (found.perplexity, found.items) == (None, 0)
-    found = general_of([])
+    found = summarize_general([])
     assert (found.followed, found.low, found.perplexity) == (None, None, None)
-    change = general_change("tuned", "base", [answered("a", True)], [answered("a", True), weighed("c", -1.0, 1)], 1)
+    change = compare_general("tuned", "base", [answered("a", True)], [answered("a", True), weighed("c", -1.0, 1)], 1)
     assert (change.followed, change.of, change.perplexity_b, change.log_loss, change.items) == (0.0, 1, None, None, 0)
-    nothing = general_change("tuned", "base", [], [], 1)
+    nothing = compare_general("tuned", "base", [], [], 1)
     assert (nothing.followed, nothing.p, nothing.log_loss, nothing.significant_loss) == (None, None, None, False)
 
 
@@ -133,7 +133,7 @@ def test_a_change_is_over_the_items_of_both_whatever_their_order():
         answered("b", False),
         answered("a", True),
     ]
-    change = general_change("tuned", "base", after, before, seed=1)
+    change = compare_general("tuned", "base", after, before, seed=1)
     assert (change.followed, change.gained, change.lost, change.p, change.of) == (-0.5, 0, 1, 1.0, 2)
     assert change.perplexity_b == pytest.approx(math.exp(0.5))
     assert change.perplexity_a == pytest.approx(math.exp(0.65))
@@ -150,15 +150,15 @@ def test_a_loss_is_significant_where_either_is():
         ]
 
     base = of(15, -8)
-    assert not general_change("a", "b", base, base, 1).significant_loss
-    assert not general_change("a", "b", of(12, -8), base, 1).significant_loss  # p is 0.25
-    assert general_change("a", "b", of(5, -8), base, 1).significant_loss
-    assert not general_change("a", "b", base, of(5, -8), 1).significant_loss  # a gain
-    assert general_change("a", "b", of(15, -9), base, 1).significant_loss
-    assert not general_change("a", "b", of(15, -7), base, 1).significant_loss
+    assert not compare_general("a", "b", base, base, 1).significant_loss
+    assert not compare_general("a", "b", of(12, -8), base, 1).significant_loss  # p is 0.25
+    assert compare_general("a", "b", of(5, -8), base, 1).significant_loss
+    assert not compare_general("a", "b", base, of(5, -8), 1).significant_loss  # a gain
+    assert compare_general("a", "b", of(15, -9), base, 1).significant_loss
+    assert not compare_general("a", "b", of(15, -7), base, 1).significant_loss
 
 
 def test_losses_over_other_tokens_do_not_compare():
-    change = general_change("ours", "theirs", [weighed("x", -9.0, 9)], [weighed("x", -5.0, 4)], 1)
+    change = compare_general("ours", "theirs", [weighed("x", -9.0, 9)], [weighed("x", -5.0, 4)], 1)
     assert (change.log_loss, change.significant_loss) == (None, False)
     assert (change.perplexity_a, change.perplexity_b) == (pytest.approx(math.e), pytest.approx(math.exp(1.25)))

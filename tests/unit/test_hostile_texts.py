@@ -10,7 +10,7 @@ from factory.curation.rules.context import DialogueContext, RuleSettings
 from factory.curation.rules.endings import is_whole
 from factory.curation.rules.quality import RULES
 from factory.evaluation import rubric, verdict_parsing
-from factory.evaluation.general_ability.ifeval import Verifiable, failed_checks
+from factory.evaluation.general_ability.ifeval import VerifiableInstruction, failed_checks
 from factory.export import dataset_card
 from factory.inference import json_reply
 from factory.playground.streaming import legible
@@ -19,7 +19,7 @@ from factory.text import control_tokens, language, normalize, redaction
 from tests.hard_texts import HOSTILE
 
 BOOK = RuleSettings(Quality(), frozenset({"ENGLISH"}))
-CHECKS = Verifiable.model_validate(
+CHECKS = VerifiableInstruction.model_validate(
     {
         "id": "all",
         "instruction": "Do it all.",

@@ -1,4 +1,4 @@
-"""Verifiable instructions and held-out plain ones: the data, and each kind of check."""
+"""VerifiableInstruction instructions and held-out plain ones: the data, and each kind of check."""
 
 import json
 import re

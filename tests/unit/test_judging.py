@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from factory.evaluation.answers import answer_ids, parse_answer, render_answer
-from factory.evaluation.judging import Protocol, judgment_ids, parse_judgment, render_judgment
+from factory.evaluation.judging import JudgeProtocol, judgment_ids, parse_judgment, render_judgment
 from factory.evaluation.rubric import read_rubric
 from factory.evaluation.score_examples import (
     is_parsable_score_examples,
@@ -15,7 +15,7 @@ from factory.evaluation.score_examples import (
     render_score_examples,
     score_examples_ids,
 )
-from factory.evaluation.verdict_parsing import readable_final_score, readable_verdict
+from factory.evaluation.verdict_parsing import is_parsable_final_score, is_parsable_verdict
 from factory.inference.prompts import load_prompt
 from factory.records import (
     Answer,
@@ -49,8 +49,8 @@ ANSWER = AnswerWithExamples(
     **ABOUT, candidate="ours", answer="Come and taste it.", truncated=False, examples=tuple(EXAMPLES)
 )
 
-GUIDED = Protocol("judge-a", RUBRICS, load_prompt("judge"), attempts=3, logprobs=20)
-PARITY = Protocol("judge-b", RUBRICS, None, attempts=3, logprobs=20)
+GUIDED = JudgeProtocol("judge-a", RUBRICS, load_prompt("judge"), attempts=3, logprobs=20)
+PARITY = JudgeProtocol("judge-b", RUBRICS, None, attempts=3, logprobs=20)
 
 
 def says(text: str, **more) -> Completion:
@@ -135,7 +135,7 @@ def test_the_guided_judge_reasons_before_it_scores_in_a_shape_without_references
     assert list(schema["properties"]) == schema["required"] == ["reasoning", "score"]
     assert schema["properties"]["score"]["enum"] == [1, 2, 3, 4, 5]
     assert "$" not in request.schema
-    assert (request.is_parsable, request.attempts, request.logprobs) == (readable_verdict, 3, 20)
+    assert (request.is_parsable, request.attempts, request.logprobs) == (is_parsable_verdict, 3, 20)
 
 
 def test_what_differs_comes_last_so_that_the_rest_is_cached():
@@ -155,7 +155,7 @@ def test_the_parity_judge_gets_the_rubric_file_and_answers_freely():
     assert message.content.startswith("Intro\nEvaluation Task:\nToxicity")
     assert message.content.endswith("Come and taste it.\nYour evaluation:")
     assert request.schema is None
-    assert (request.is_parsable, request.attempts, request.logprobs) == (readable_final_score, 3, 20)
+    assert (request.is_parsable, request.attempts, request.logprobs) == (is_parsable_final_score, 3, 20)
 
 
 @pytest.mark.parametrize("none", [None, ()])

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from factory.evaluation.answers import answer_ids
-from factory.evaluation.judging import Protocol, judgment_ids, parse_judgment, render_judgment
+from factory.evaluation.judging import JudgeProtocol, judgment_ids, parse_judgment, render_judgment
 from factory.evaluation.rubric import read_rubric
 from factory.evaluation.score_examples import score_examples_ids
 from factory.inference.prompts import load_prompt
@@ -14,8 +14,8 @@ from factory.storage.rows import to_record
 
 TASK = "Expected Action"
 TEMPLATE = "Evaluation Task:\nT\n-----\n{score_example}\n-----\n{persona}\n{question}\n{response}\nEvaluation:"
-GUIDED = Protocol("guided", {TASK: read_rubric(TASK, TEMPLATE)}, load_prompt("judge"), attempts=3, logprobs=0)
-PARITY = Protocol("parity", {TASK: read_rubric(TASK, TEMPLATE)}, None, attempts=3, logprobs=0)
+GUIDED = JudgeProtocol("guided", {TASK: read_rubric(TASK, TEMPLATE)}, load_prompt("judge"), attempts=3, logprobs=0)
+PARITY = JudgeProtocol("parity", {TASK: read_rubric(TASK, TEMPLATE)}, None, attempts=3, logprobs=0)
 PERSONA = 'A 50-year-old clerk from "Here/There" who writes ../notes and C:\\files; ' + "and so on, " * 40
 
 

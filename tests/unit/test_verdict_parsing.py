@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from factory.evaluation.verdict_parsing import (
     expected_score,
+    is_parsable_final_score,
+    is_parsable_verdict,
     parse_final_score,
     parse_verdict,
-    readable_final_score,
-    readable_verdict,
 )
 from factory.records import TokenChoice, Verdict
 
@@ -57,7 +57,7 @@ def test_any_verdict_is_parsed(reasoning, score):
 def test_text_around_a_verdict_is_ignored(around, score):
     reply = around.replace("{}", GOOD.replace("4", score))
     assert parse_verdict(reply) == Verdict(reasoning="Plain.", score=4)
-    assert readable_verdict(reply)
+    assert is_parsable_verdict(reply)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_text_around_a_verdict_is_ignored(around, score):
 def test_invalid_score_is_none(score):
     reply = GOOD.replace("4", score)
     assert parse_verdict(reply) is None
-    assert not readable_verdict(reply)
+    assert not is_parsable_verdict(reply)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_line_breaks_in_reasoning_are_parsed():
 def test_final_score_is_parsed_in_any_form(before, statement, digit, scale, end, score):
     reply = f"{before}\n{statement.format(digit.format(score) + scale)}{end}"
     assert parse_final_score(reply) == score
-    assert readable_final_score(reply)
+    assert is_parsable_final_score(reply)
 
 
 @given(text=st.text())
 def test_text_without_statement_has_no_score(text):
     assume("final" not in text.casefold())
     assert parse_final_score(text) is None
-    assert not readable_final_score(text)
+    assert not is_parsable_final_score(text)
 
 
 @given(number=st.integers() | st.floats() | st.decimals(allow_nan=False), statement=st.sampled_from(STATEMENTS))
@@ -203,7 +203,7 @@ def test_long_junk_is_parsed_fast():
         parse_final_score(junk)
 
 
-@pytest.mark.parametrize("readable", [readable_verdict, readable_final_score])
+@pytest.mark.parametrize("readable", [is_parsable_verdict, is_parsable_final_score])
 def test_retry_predicates_can_be_pickled(readable):
     assert pickle.loads(pickle.dumps(readable)) is readable
 
