@@ -1,4 +1,4 @@
-"""Whether a judge tells log-probabilities: what its endpoint says of that, and what says nothing of it."""
+"""The probe whether a judge returns log-probabilities, against endpoints that do, refuse or fail."""
 
 from collections.abc import Iterator
 
@@ -20,10 +20,12 @@ def server() -> Iterator[OpenAIServer]:
     server.stop()
 
 
-def asked(server: OpenAIServer, **settings: object) -> bool:
-    """Whether a judge behind the server is asked for log-probabilities after the probe."""
-    told = {"kind": "openai", "name": "paid", "model": "small-chat", "base_url": server.base_url}
-    config = EndpointJudge.model_validate(told | {"api_key_env": KEY_ENV, "max_retries": 0, "timeout_s": 5} | settings)
+def requests_logprobs(server: OpenAIServer, **settings: object) -> bool:
+    """Return whether a judge behind the server still gets requests for log-probabilities after the probe."""
+    values = {"kind": "openai", "name": "paid", "model": "small-chat", "base_url": server.base_url}
+    config = EndpointJudge.model_validate(
+        values | {"api_key_env": KEY_ENV, "max_retries": 0, "timeout_s": 5} | settings
+    )
     (judge,) = probe_judges([JudgeClient("paid", "openai", Located("small-chat", "x"), config, {})], Progress())
     assert isinstance(judge.config, EndpointJudge)
     return judge.config.logprobs
@@ -45,23 +47,21 @@ def asked(server: OpenAIServer, **settings: object) -> bool:
         ("no-choices", True),
     ],
 )
-def test_only_a_refusal_or_a_good_reply_without_them_ends_the_asking_for_log_probabilities(
-    server, monkeypatch, misbehave, still
-):
+def test_probe_turns_logprobs_off_only_when_sure(server, monkeypatch, misbehave, still):
     monkeypatch.setenv(KEY_ENV, KEY)
     server.rule(misbehave=misbehave)
-    assert asked(server) == still
+    assert requests_logprobs(server) == still
 
 
-def test_an_endpoint_that_does_not_answer_in_time_or_at_all_is_asked_for_log_probabilities_later(server, monkeypatch):
+def test_silent_endpoint_keeps_logprobs(server, monkeypatch):
     monkeypatch.setenv(KEY_ENV, KEY)
     server.rule(misbehave="hang")
-    assert asked(server, timeout_s=0.5)
-    assert asked(server, base_url="http://127.0.0.1:9/v1")
+    assert requests_logprobs(server, timeout_s=0.5)
+    assert requests_logprobs(server, base_url="http://127.0.0.1:9/v1")
 
 
-def test_a_judge_that_is_not_to_be_asked_is_not(server, monkeypatch):
+def test_judge_without_logprobs_is_not_probed(server, monkeypatch):
     monkeypatch.setenv(KEY_ENV, KEY)
     server.rule()
-    assert not asked(server, logprobs=False)
+    assert not requests_logprobs(server, logprobs=False)
     assert not server.requests()
