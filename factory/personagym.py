@@ -47,7 +47,7 @@ _LAYOUT = (
 class Benchmark:
     """An open benchmark; its questions are read persona by persona (`persona_questions`)."""
 
-    place: str
+    folder: str
     name: str
     """Name of its set of questions."""
     personas: tuple[str, ...]
@@ -62,23 +62,22 @@ class Benchmark:
         return self.name == OFFICIAL
 
 
-def open_benchmark(place: str | None) -> Benchmark:
+def open_benchmark(folder: str | None) -> Benchmark:
     """Read a benchmark without its questions; None is the built-in one.
 
     Raises:
         InputError: a file is missing or invalid, two personas are equal, or there is not exactly one set of questions.
     """
-    place = place or BUILT_IN
-    path = file_io.join(place, "personas.json")
+    folder = folder or BUILT_IN
+    path = file_io.join(folder, "personas.json")
     personas = tuple(_distinct(path, "persona", read_texts(path)))
-    rubrics = {task: _rubric(file_io.join(place, "rubrics", f"{task}.txt")) for task in TASKS}
-    folder = file_io.join(place, "questions")
-    sets = question_sets(place)
+    rubrics = {task: _rubric(file_io.join(folder, "rubrics", f"{task}.txt")) for task in TASKS}
+    questions = file_io.join(folder, "questions")
+    sets = question_sets(folder)
     if len(sets) > 1:
-        names = ", ".join(sets)
-        raise InputError(f"benchmark {folder}: holds several sets of questions ({names}); keep only one")
+        raise InputError(f"benchmark {questions}: has several sets of questions ({', '.join(sets)}); keep only one")
     ((name, files),) = sets.items()
-    return Benchmark(place, name, personas, rubrics, _by_persona(file_io.join(folder, name), files))
+    return Benchmark(folder, name, personas, rubrics, _by_persona(file_io.join(questions, name), files))
 
 
 def persona_questions(benchmark: Benchmark, persona: str, per_task: int | None = None) -> dict[str, list[str]]:
@@ -87,7 +86,7 @@ def persona_questions(benchmark: Benchmark, persona: str, per_task: int | None =
     Raises:
         InputError: the persona has no file, or the file is invalid.
     """
-    folder, persona_id = file_io.join(benchmark.place, "questions", benchmark.name), content_id(persona)
+    folder, persona_id = file_io.join(benchmark.folder, "questions", benchmark.name), content_id(persona)
     if persona_id not in benchmark.files:
         raise InputError(
             f"benchmark {folder}: has no file for the persona {persona[:120]!r}; name it {persona_id}.json"
@@ -140,13 +139,13 @@ def read_texts(path: str) -> list[str]:
     return _texts(path, _json(path))
 
 
-def question_sets(place: str) -> dict[str, list[str]]:
-    """List the sets of questions of a benchmark, with the names of their files.
+def question_sets(benchmark: str) -> dict[str, list[str]]:
+    """List the sets of questions in a benchmark's folder, with the names of their files.
 
     Raises:
         InputError: there is none.
     """
-    folder = file_io.join(place, "questions")
+    folder = file_io.join(benchmark, "questions")
     names = file_io.list_names(folder, "")
     sets = {name: files for name in names if (files := _files(file_io.join(folder, name)))}
     if not sets:

@@ -45,7 +45,7 @@ def scores_of(personas: int) -> dict:
         "protocol": "light", "judge_protocol": "structured", "tasks": list(TASKS),
         "candidates": [candidate("base", 2.4), candidate("tuned", 3.8)],
         "benchmark": {
-            "place": "x", "name": "builtin-v1", "digest": "d", "personas": personas, "questions": 5 * personas,
+            "folder": "x", "name": "builtin-v1", "digest": "d", "personas": personas, "questions": 5 * personas,
             "examples": 5 * personas,
         },
         "judges": [{"name": name, "model": "m", "kind": "scripted", "family": None} for name in ("judge-a", "judge-b")],

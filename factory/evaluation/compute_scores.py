@@ -117,12 +117,13 @@ def build_scores(
     scored = [_candidate_scores(config, arrays, number) for number in range(len(candidates))]
     if general:
         abilities = map(summarize_general, general)
-        scored = [one.model_copy(update={"general": found}) for one, found in zip(scored, abilities, strict=True)]
+        pairs = zip(scored, abilities, strict=True)
+        scored = [scores.model_copy(update={"general": ability}) for scores, ability in pairs]
     return scores_schema.Scores(
         protocol=evaluation.protocol,
         judge_protocol=evaluation.judge_protocol,
         benchmark=scores_schema.ScoredBenchmark(
-            place=benchmark.place,
+            folder=benchmark.folder,
             name=benchmark.name,
             digest=(layout.BENCHMARK_QUESTIONS.table(config.output).inputs() or {})["benchmark"],
             personas=arrays.personas,

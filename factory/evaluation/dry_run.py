@@ -219,7 +219,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
     notes = check_reachable(_members(config), partial(_check_window, config, benchmark))
     progress.show(_plan_grid(config, personas, questions))
     progress.say(
-        f"Benchmark: {benchmark.place} ({benchmark.name}, {evaluation.protocol}), {personas:,} personas, "
+        f"Benchmark: {benchmark.folder} ({benchmark.name}, {evaluation.protocol}), {personas:,} personas, "
         f"{questions:,} questions"
     )
     progress.say(f"Output: {config.output} (can be written)")

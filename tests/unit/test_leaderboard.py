@@ -66,7 +66,7 @@ def candidate(name: str, label: str = "", **others) -> CandidateScores:
 
 
 def benchmark(**others) -> ScoredBenchmark:
-    values = {"place": "../PersonaGym", "name": "PersonaGym", "digest": "fe"}
+    values = {"folder": "../PersonaGym", "name": "PersonaGym", "digest": "fe"}
     return ScoredBenchmark(**values | {"personas": 3, "questions": 1000, "examples": 1000} | others)
 
 

@@ -56,7 +56,7 @@ def keeper(folder: Path) -> dict[str, list[str]]:
 
 def test_built_in_benchmark_is_complete():
     benchmark = open_benchmark(None)
-    assert (benchmark.place, benchmark.name, benchmark.official) == (BUILT_IN, "builtin-v1", False)
+    assert (benchmark.folder, benchmark.name, benchmark.official) == (BUILT_IN, "builtin-v1", False)
     read = dict(all_questions(benchmark))
     assert list(read) == list(benchmark.personas)
     assert len(read) == 20

@@ -138,7 +138,7 @@ class ScoringJudge(_Part):
 class ScoredBenchmark(_Part):
     """The personas and their questions."""
 
-    place: str
+    folder: str
     """Its folder."""
     name: str
     """Its name, such as `PersonaGym` or `builtin-v1`."""
