@@ -69,7 +69,7 @@ class EngineUse:
             return {"engine_kwargs": fingerprint_kwargs(self.config.engine_kwargs)}
         if isinstance(self.config, OpenAIEngine):
             return {"structured": self.config.structured}
-        return self.config.model_dump(exclude={"delay_s"})
+        return self.config.model_dump(exclude={"delay_s", "replies_file"})
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def locate_model(engine: VllmEngine | OpenAIEngine | ScriptedEngine) -> Located:
         UnreachableError: its place does not answer.
     """
     if isinstance(engine, ScriptedEngine):
-        return Located(engine.model, "scripted")
+        return Located(engine.model, engine.revision)
     if isinstance(engine, OpenAIEngine):
         from factory.inference.openai import check_endpoint
 

@@ -39,7 +39,7 @@ class ScriptedGeneration:
         ]
 
     async def _ask(self, messages: list[Message], again: bool) -> Reply:
-        for scripted in self._engine.replies:
+        for scripted in self._engine.all_replies:
             if scripted.contains in messages[-1].content:
                 if scripted.error:
                     raise RowError("engine_error", scripted.error)
