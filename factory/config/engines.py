@@ -175,19 +175,21 @@ class ScriptedEngine(Section):
 
 
 def _read_replies(path: str) -> tuple[ScriptedReply, ...]:
+    """Read replies; a ValueError names the file and, where one is wrong, the line."""
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as problem:
-        raise ValueError(f"cannot read {path} ({problem}); give a JSON Lines file") from None
+        reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
+        raise ValueError(f"replies_file cannot be read ({path}: {reason}); give a JSON Lines file") from None
     replies = []
     for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                replies.append(ScriptedReply.model_validate_json(line))
-            except ValidationError as problem:
-                first = problem.errors()[0]
-                place = ".".join(map(str, first["loc"]))
-                raise ValueError(f"{path}, line {number}: {place} {first['msg']}; fix that line") from None
+        try:
+            replies += [ScriptedReply.model_validate_json(line)] if line.strip() else []
+        except ValidationError as problem:
+            error = problem.errors()[0]
+            where = ".".join(map(str, error["loc"])) or "the line"
+            message = f"replies_file is wrong ({path}, line {number}, {where}: {error['msg']}); correct that line"
+            raise ValueError(message) from None
     return tuple(replies)
 
 
