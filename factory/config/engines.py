@@ -1,11 +1,14 @@
 """The engines that write text."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from factory.config.paths import ModelRef
+from factory.config.paths import LocalPlace, ModelRef
 from factory.config.sections import EnvironmentName, Section
 from factory.text.redaction import secrets_in
 
@@ -120,11 +123,16 @@ class OpenAIEngine(Section):
         return self
 
 
+def _as_text(reply: Any) -> Any:
+    return json.dumps(reply, ensure_ascii=False) if isinstance(reply, dict) else reply
+
+
 class ScriptedReply(Section):
     """A reply for every request whose last user message contains a text."""
 
     contains: str
-    reply: str = ""
+    reply: Annotated[str, BeforeValidator(_as_text)] = ""
+    """A text; an object becomes its JSON."""
     truncated: bool = False
     error: str = ""
 
@@ -136,10 +144,53 @@ class ScriptedEngine(Section):
     model: str = "scripted"
     replies: tuple[ScriptedReply, ...] = ()
     """The first one that fits is taken."""
+    replies_file: LocalPlace | None = None
+    """A JSON Lines file of more replies, which come after `replies`."""
     default: str = ""
     """The reply where none fits."""
     delay_s: float = Field(0, ge=0)
     """How long each shard of rows takes."""
+
+    _file_replies: tuple[ScriptedReply, ...] = PrivateAttr(())
+    """Read together with the config, and no part of what is written of it."""
+
+    @model_validator(mode="after")
+    def _read_replies_file(self) -> Self:
+        if self.replies_file:
+            self._file_replies = _read_replies(self.replies_file)
+        return self
+
+    @property
+    def all_replies(self) -> tuple[ScriptedReply, ...]:
+        """The replies of the config and those of the file, in the order in which they are tried."""
+        return (*self.replies, *self._file_replies)
+
+    @property
+    def revision(self) -> str:
+        """`scripted`, with a hash of the file's replies where there is a file."""
+        if not self._file_replies:
+            return "scripted"
+        content = "\n".join(reply.model_dump_json() for reply in self._file_replies)
+        return f"scripted-{hashlib.blake2b(content.encode(), digest_size=8).hexdigest()}"
+
+
+def _read_replies(path: str) -> tuple[ScriptedReply, ...]:
+    """Read replies; a ValueError names the file and, where one is wrong, the line."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
+        raise ValueError(f"replies_file cannot be read ({path}: {reason}); give a JSON Lines file") from None
+    replies = []
+    for number, line in enumerate(lines, 1):
+        try:
+            replies += [ScriptedReply.model_validate_json(line)] if line.strip() else []
+        except ValidationError as problem:
+            error = problem.errors()[0]
+            where = ".".join(map(str, error["loc"])) or "the line"
+            message = f"replies_file is wrong ({path}, line {number}, {where}: {error['msg']}); correct that line"
+            raise ValueError(message) from None
+    return tuple(replies)
 
 
 Engine = Annotated[VllmEngine | OpenAIEngine | ScriptedEngine, Field(discriminator="kind")]
