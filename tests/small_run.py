@@ -20,7 +20,7 @@ from factory.records import (
     Question,
     Reject,
     Score,
-    ScoreExamplesReply,
+    ScoreExamples,
     content_id,
 )
 from factory.storage.manifest import Timing, build_manifest
@@ -208,7 +208,7 @@ class SmallRun:
         questions = {shard: [ok_row(one) for one in many] for shard, many in asked.items()}
         self.write("evaluation/benchmark/questions", questions, QUESTIONS)
         examples = {
-            shard: [ok_row(ScoreExamplesReply(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
+            shard: [ok_row(ScoreExamples(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
             for shard, many in asked.items()
         }
         self.write(

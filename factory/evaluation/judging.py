@@ -46,7 +46,7 @@ def render_judgment(protocol: Protocol, row: Row) -> Request:
     return Request(
         messages,
         schema=protocol.prompt.schema if protocol.prompt else None,
-        readable=readable_verdict if protocol.prompt else readable_final_score,
+        is_parsable=readable_verdict if protocol.prompt else readable_final_score,
         attempts=protocol.attempts,
         logprobs=protocol.logprobs,
     )

@@ -17,7 +17,7 @@ def render_score_examples(prompt: Prompt, rubrics: Mapping[str, Rubric], attempt
     messages = prompt.render(
         criteria=rubric.criteria, task=rubric.task, persona=row["persona"], question=row["question"]
     )
-    return Request(messages, schema=prompt.schema, readable=is_parsable_score_examples, attempts=attempts)
+    return Request(messages, schema=prompt.schema, is_parsable=is_parsable_score_examples, attempts=attempts)
 
 
 def parse_score_examples(row: Row, completion: Completion) -> ScoreExamples | Reject:

@@ -98,6 +98,6 @@ def _total(tokens: Iterable[int]) -> int:
 
 def _readable(request: Request, reply: Reply) -> bool:
     """Free text that was cut lacks its end, whatever stands before that; an object is whole or cannot be read."""
-    if request.readable is None:
+    if request.is_parsable is None:
         return True
-    return request.readable(reply.text) and not (reply.truncated and request.schema is None)
+    return request.is_parsable(reply.text) and not (reply.truncated and request.schema is None)

@@ -35,7 +35,8 @@ class ScriptedGeneration:
 
     async def _answer_all(self, requests: list[Request]) -> list[Any]:
         return [
-            _weighed(request) if request.weigh else await generate_turns(request, self._ask) for request in requests
+            _weighed(request) if request.score_only else await generate_turns(request, self._ask)
+            for request in requests
         ]
 
     async def _ask(self, messages: list[Message], again: bool) -> Reply:

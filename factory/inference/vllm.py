@@ -78,7 +78,7 @@ class VllmGeneration:
         """Tokenise the opening of each request, away from the engine's event loop."""
         tokenizer = _tokenizer(self.model)
         # A reply that is weighed is part of the prompt, and its engine tokenises it again to know where it stands.
-        prompts = [np.asarray([] if r.weigh else tokenizer.encode(r.messages), np.int32) for r in requests]
+        prompts = [np.asarray([] if r.score_only else tokenizer.encode(r.messages), np.int32) for r in requests]
         return {"prompts": pickle.dumps(prompts)}
 
     def __call__(self, shards: Dataset) -> Dataset:

@@ -95,7 +95,7 @@ class ShardEngine:
         yield {**batch, "requests": [b""], "prompts": [b""], **told}
 
     async def _complete(self, request: Request, prompt: np.ndarray) -> Completion:
-        if request.weigh:
+        if request.score_only:
             return await self._weigh(request.messages)
         opening: list[list[int]] = [prompt.tolist()]
 

@@ -93,7 +93,7 @@ def test_examples_are_asked_for_by_the_tasks_own_criteria():
     assert QUESTION["persona"] in user.content
     assert QUESTION["question"] in user.content
     assert request.schema == json.dumps(ScoreExamplesReply.model_json_schema())
-    assert (request.readable, request.attempts) == (is_parsable_score_examples, 3)
+    assert (request.is_parsable, request.attempts) == (is_parsable_score_examples, 3)
     assert pickle.loads(pickle.dumps(request)) == request
 
 
@@ -129,7 +129,7 @@ def test_the_guided_judge_reasons_before_it_scores_in_a_shape_without_references
     assert list(schema["properties"]) == schema["required"] == ["reasoning", "score"]
     assert schema["properties"]["score"]["enum"] == [1, 2, 3, 4, 5]
     assert "$" not in request.schema
-    assert (request.readable, request.attempts, request.logprobs) == (readable_verdict, 3, 20)
+    assert (request.is_parsable, request.attempts, request.logprobs) == (readable_verdict, 3, 20)
 
 
 def test_what_differs_comes_last_so_that_the_rest_is_cached():
@@ -149,7 +149,7 @@ def test_the_parity_judge_gets_the_rubric_file_and_answers_freely():
     assert message.content.startswith("Intro\nEvaluation Task:\nToxicity")
     assert message.content.endswith("Come and taste it.\nYour evaluation:")
     assert request.schema is None
-    assert (request.readable, request.attempts, request.logprobs) == (readable_final_score, 3, 20)
+    assert (request.is_parsable, request.attempts, request.logprobs) == (readable_final_score, 3, 20)
 
 
 @pytest.mark.parametrize("none", [None, []])

@@ -52,11 +52,11 @@ def test_an_item_is_one_of_its_text_and_of_its_checks(tmp_path):
 
 def test_a_plain_reply_is_weighed_and_a_verifiable_instruction_answered_without_chance():
     request = render_general(PLAIN)
-    assert request.weigh
+    assert request.score_only
     assert [message.role for message in request.messages] == ["user", "assistant"]
     request = render_general(THERMOSTAT)
     assert request.messages == (Message("user", THERMOSTAT["messages"][0]["content"]),)
-    assert (request.weigh, request.temperature) == (False, 0)
+    assert (request.score_only, request.temperature) == (False, 0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from factory.errors import ConfigError
 from factory.job import settings_document
 from factory.storage.schemas import PROFILES
 from factory.storage.tables import Table, compute_fingerprint
-from factory.text.redaction import redact_secrets, redact_urls, secrets_in
+from factory.text.redaction import find_secrets, redact_secrets, redact_urls
 
 
 @pytest.mark.parametrize("user", ["me:secret@", "secret@", ":secret@", "me:se@cret@", "me:secret%2F@"])
@@ -42,15 +42,15 @@ OPEN = [
 def test_a_secrets_name_is_known(name):
     settings = {"a": [{name: "s3cret"}], "b": {name: {"user": "s3cret", "n": 5}}, name: ["s3cret"]}
     assert "s3cret" not in str(redact_secrets(settings))
-    assert list(secrets_in(settings)) == [f"a.0.{name}", f"b.{name}", name]
-    assert list(secrets_in({name: None})) == list(secrets_in({name: True})) == list(secrets_in({name: ""})) == []
+    assert list(find_secrets(settings)) == [f"a.0.{name}", f"b.{name}", name]
+    assert list(find_secrets({name: None})) == list(find_secrets({name: True})) == list(find_secrets({name: ""})) == []
 
 
 @pytest.mark.parametrize("name", OPEN)
 def test_other_names_are_no_secrets(name):
     settings = {"a": [{name: "value"}], name: {"x": 1}}
     assert redact_secrets(settings) == settings
-    assert not list(secrets_in(settings))
+    assert not list(find_secrets(settings))
 
 
 def test_numbers_under_a_secrets_name_stay_where_they_are_counts():

@@ -20,7 +20,7 @@ from factory.storage.shuffle import FileShuffle, group_shards
 from factory.storage.tables import Table, compute_fingerprint
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.personas import read_persona
-from factory.text.normalize import shortened
+from factory.text.normalize import shorten
 
 
 def persona_row(text: str, row: int, source: int = 0) -> dict:
@@ -50,7 +50,7 @@ def test_details_are_bounded():
 @given(st.text(), st.integers(50, 100))
 def test_a_shortened_text_says_what_is_missing(text, most):
     for long in (text, text * 100):
-        short = shortened(long, most)
+        short = shorten(long, most)
         assert len(short) <= most
         head, _, rest = short.partition(" ... and ")
         assert short == long or len(long) == len(head) + int(rest.split()[0].replace(",", ""))

@@ -35,7 +35,7 @@ def instructions_by_id(path: str = VERIFIABLE) -> dict[str, Verifiable]:
 def render_general(row: Row) -> Request:
     """Ask as a user would, with no word of a role."""
     if row["kind"] == "plain":
-        return Request(to_messages(row), weigh=True)
+        return Request(to_messages(row), score_only=True)
     return Request(to_messages(row), temperature=0)
 
 

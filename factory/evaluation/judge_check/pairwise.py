@@ -29,7 +29,7 @@ def render_preference(comparison: PairwiseProtocol, row: Row) -> Request:
     about = {name: row[name] for name in ("persona", "question", "reply_a", "reply_b")}
     messages = comparison.prompt.render(criteria=comparison.rubrics[row["task"]].criteria, **about)
     return Request(
-        messages, schema=comparison.prompt.schema, readable=readable_preference, attempts=comparison.attempts
+        messages, schema=comparison.prompt.schema, is_parsable=readable_preference, attempts=comparison.attempts
     )
 
 
