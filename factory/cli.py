@@ -26,6 +26,8 @@ from factory.text.redaction import redact_urls
 
 CONFIGS = RESOURCES / "jobs" / "configs"
 COMMANDS = {
+    "init": "write a commented config to start from",
+    "preview": "a few characters and dialogues on the terminal; nothing is kept",
     "synthesize": "personas and instructions to profiles and dialogues",
     "curate": "dialogues to the curated training and validation sets",
     "train": "curated dialogues to checkpoints and a model",
@@ -116,10 +118,11 @@ class Parser(argparse.ArgumentParser):
                 raise ConfigError(f"no config; give a YAML file or a built-in one: {', '.join(builtin_configs())}")
             arguments.config = arguments.overrides.pop(0)
         arguments.overrides += getattr(arguments, "settings", None) or []
-        return arguments, load_config(_config_path(arguments.config), arguments.overrides)
+        return arguments, load_config(config_path(arguments.config), arguments.overrides)
 
 
-def _config_path(name: str) -> str:
+def config_path(name: str) -> str:
+    """Return the path of a config: a file's own, or that of the built-in config of this name."""
     builtin = CONFIGS / f"{name}.yaml"
     return str(builtin) if not Path(name).exists() and builtin.parent == CONFIGS and builtin.is_file() else name
 

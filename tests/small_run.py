@@ -164,7 +164,7 @@ class SmallRun:
     def curation(self) -> None:
         """The curated tables: one dialogue to train on, one rejected, one for validation, of each strategy."""
         sources = [[f"{one}-lima", None, *self.made(f"dialogues/{one}-lima")] for one in ("generate", "rewrite")]
-        settings = {"quality": QUALITY, "similarity": 0.8, "seed": 7, "sources": sources}
+        settings = {"quality": QUALITY, "near_duplicates": {"threshold": 0.8}, "seed": 7, "sources": sources}
         train, validation = {}, {}
         for strategy in ("generate", "rewrite"):
             good = ok_row(_example(ADA, ASKED[0], strategy, "train"))

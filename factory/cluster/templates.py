@@ -21,7 +21,7 @@ JOBS = {
     "curate": ("cpu",),
     "train": ("cpu", "training"),
     "evaluate": ("cpu", "synthesis", "judges"),
-    "benchmark": ("cpu", "synthesis"),
+    "generate_benchmark": ("cpu", "synthesis"),
     "judge_check": ("cpu", "judges"),
 }
 """The jobs that have a RayJob, and the pools that its cluster has: `synthesis` where a model may want eight GPUs."""

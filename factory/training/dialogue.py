@@ -41,7 +41,7 @@ def tokenizer_for(base_model: str, chat_template: str) -> ChatTokenizer:
 
 
 def _template(name: str) -> str | None:
-    return None if name == "own" else (TEMPLATES / f"{name}.jinja").read_text()
+    return None if name == "tokenizer" else (TEMPLATES / f"{name}.jinja").read_text()
 
 
 def _lacking(base_model: str) -> ModelError:

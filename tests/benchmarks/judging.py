@@ -33,7 +33,7 @@ def settings(judge):
     """A config with one judge."""
     from factory.config import Evaluation, Personas, RunConfig, ScriptedEngine
 
-    evaluation = Evaluation(judges=(judge,), attempts=1, judging={"max_tokens": REPLY_TOKENS})
+    evaluation = Evaluation(judges=(judge,), attempts=1, judge_sampling={"max_tokens": REPLY_TOKENS})
     return RunConfig(
         output="unused", engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none"), evaluation=evaluation
     )

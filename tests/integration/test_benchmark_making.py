@@ -46,7 +46,7 @@ def made(make_module_run) -> Run:
             ],
             "default": json.dumps({"settings": offered[:3]}),
         },
-        benchmark={"settings_per_persona": 3, "questions_per_task": 2},
+        benchmark_generation={"settings_per_persona": 3, "questions_per_task": 2},
         instructions=[{"corpus": "lima", "source": "nowhere.jsonl"}],
     )
     lines = [json.dumps({"persona": persona}) + "\n" for persona in PERSONAS]

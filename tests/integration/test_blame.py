@@ -62,7 +62,7 @@ def compared(tmp_path, texts: list[str], shards: int = 1, nearest: int = 5) -> l
     rows = examples(texts)
     size = -(-len(rows) // shards)
     run.write("curated/train", {f"{n:03}": rows[n * size : (n + 1) * size] for n in range(shards)}, EXAMPLES)
-    found = blamed(run, trace={"worst": 1, "nearest": nearest})
+    found = blamed(run, attribution={"worst": 1, "nearest": nearest})
     return [(one.reply, one.similarity) for one in found.worst[0].nearest]
 
 

@@ -302,9 +302,10 @@ def test_the_card_says_where_near_duplicates_stayed_and_where_not_all_rows_were_
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
     for split in ("train", "validation"):
         table = Table(str(tmp_path), f"curated/{split}")
+        changed = {"near_duplicates": {"threshold": None}, "limit": 4}
         manifest, settings = table.manifest(), table.inputs()
         (tmp_path / f"curated/{split}/.inputs.json").write_text(
-            json.dumps({"fingerprint": "chosen", "settings": settings | {"similarity": None, "limit": 4}})
+            json.dumps({"fingerprint": "chosen", "settings": settings | changed})
         )
         table.finish(manifest)
     sources = sources_of(config)

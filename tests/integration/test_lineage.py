@@ -219,7 +219,7 @@ def test_an_id_that_only_the_curated_set_still_has_is_found(tmp_path):
 
 
 def test_no_more_rows_are_shown_than_asked_for_and_all_are_counted(whole):
-    found = lineage(whole, instruction(ASKED[0]), trace={"rows": 1})
+    found = lineage(whole, instruction(ASKED[0]), attribution={"rows": 1})
     for table in ("dialogues/generate-lima", "dialogues/rewrite-lima", "curated/train"):
         assert (step(found, table).total, len(step(found, table).rows) <= 2) == (2, True)
     assert len(step(found, "dialogues/generate-lima").rows) == 1
