@@ -142,7 +142,7 @@ def run_jobs(lanes: Sequence[TableJob], progress: Progress) -> None:
 def _tell(one: PendingJob, new: Counts, all_there: Counts) -> None:
     name = one.lane.table.name
     metrics.count(name, new, one.lane.engine.model.ref)
-    metrics.left(name, one.rows_in - all_there.rows)
+    metrics.set_rows_left(name, one.rows_in - all_there.rows)
 
 
 def is_finished(lane: TableJob) -> bool:
@@ -238,7 +238,7 @@ def _read_and_render(
     lanes: Sequence[TableJob], answer: Generation, gate: StopFlag, shard: dict[str, Any]
 ) -> dict[str, Any]:
     lane = lanes[shard["lane"]]
-    passed = gate.is_open()
+    passed = not gate.is_set()
     found = lane.work.read(shard["shard"]).to_pylist() if passed else []
     rows = [row for row in found if row.get("status", "ok") == "ok"]
     rendered = [lane.step.render(row) for row in rows]

@@ -12,7 +12,7 @@ import yaml
 
 from factory.cluster import local_cluster
 from factory.runtime import ray_head
-from factory.runtime.capacity import shortage
+from factory.runtime.capacity import find_shortage
 from tests.integration.runs import PROJECT
 
 CHECK = """
@@ -65,7 +65,7 @@ def node(pool: str | None = None, **resources: float) -> dict:
 )
 def test_a_shortage_is_a_bundle_that_no_node_holds_or_more_than_all_have(bundles, pool, found):
     nodes = [node(CPU=2), node("synthesis", CPU=8, GPU=8), node("judges", CPU=4, GPU=4)]
-    assert shortage(bundles, nodes, pool) == found
+    assert find_shortage(bundles, nodes, pool) == found
 
 
 def checked(environment: dict[str, str], cases: list[tuple[list[dict], str | None]]) -> list[str]:
@@ -84,14 +84,14 @@ def test_a_cluster_that_stays_as_it_is_tells_what_it_has(shared_ray):
     )
     assert fits == "it fits"
     assert no_pool == (
-        "training.pool 'trainig': no node of the cluster has this label `pool`, and no node type that could come; "
-        "none of its nodes has a label `pool`"
+        "training.pool 'trainig': no node of the cluster has this label `pool`, nor has a node type that "
+        "could be added; none of its nodes has a label `pool`"
     )
-    way_out = "and no node type that could come gives more; lower it, or name a larger cluster in RAY_ADDRESS"
+    way_out = "and no node type that could be added has more; lower it, or set RAY_ADDRESS to a larger cluster"
     assert too_large == (
-        f"training.num_workers asks for 3 CPU on one node, the cluster can give at most 2 CPU there; {way_out}"
+        f"training.num_workers needs 3 CPU on one node, the cluster can provide at most 2 CPU there; {way_out}"
     )
-    assert too_many == f"training.num_workers asks for 3 CPU, the cluster can give 2; {way_out}"
+    assert too_many == f"training.num_workers needs 3 CPU, the cluster can provide 2; {way_out}"
 
 
 def test_rows_pass_beside_engines_that_leave_what_was_promised_for_them(shared_ray):
@@ -137,5 +137,5 @@ def test_an_autoscaler_is_asked_for_what_no_node_is_there_for(tmp_path):
         shutil.rmtree(folder, ignore_errors=True)
     assert told[:2] == ["it fits", "it fits"]
     assert told[2].startswith("training.pool 'trainig': no node of the cluster has this label")
-    assert told[3].startswith("training.num_workers asks for 4 CPU on one node, the cluster can give at most ")
-    assert told[4].startswith("training.num_workers asks for 8 CPU, the cluster can give ")
+    assert told[3].startswith("training.num_workers needs 4 CPU on one node, the cluster can provide at most ")
+    assert told[4].startswith("training.num_workers needs 8 CPU, the cluster can provide ")

@@ -40,11 +40,11 @@ def files(run) -> dict[str, int]:
 
 def test_a_dry_run_tells_what_a_run_would_set_aside(run):
     before = files(run)
-    assert "Sets aside" not in run.finish("--dry-run")
+    assert "Archives" not in run.finish("--dry-run")
     told = run.finish("--dry-run", WARMER)
-    assert "Sets aside 60 finished rows of profiles, as sampling.temperature was" in told
-    assert "Sets aside 180 finished rows of assignments/samples, as profiles was" in told
-    assert "Sets aside 180 finished rows of dialogues/generate-samples, as work was" in told
+    assert "Archives 60 finished rows of profiles, because sampling.temperature was" in told
+    assert "Archives 180 finished rows of assignments/samples, because profiles was" in told
+    assert "Archives 180 finished rows of dialogues/generate-samples, because work was" in told
     assert files(run) == before
 
 
@@ -52,14 +52,14 @@ def test_the_same_content_elsewhere_sets_aside_the_input_alone(run, tmp_path):
     copy = tmp_path / "copy.jsonl"
     copy.write_bytes(Path(run.config["personas"]["source"]).read_bytes())
     told = run.finish("--dry-run", f"personas.source={copy}")
-    assert "Sets aside 60 finished rows of personas, as files was" in told
-    assert told.count("Sets aside") == 1
+    assert "Archives 60 finished rows of personas, because files was" in told
+    assert told.count("Archives") == 1
 
 
 def test_a_run_that_was_killed_as_it_read_its_input_goes_on_unasked(run):
     before = {name: size for name, size in files(run).items() if not name.endswith(".json")}
     Path(run.output, "personas/.manifest.json").unlink()
-    assert "Sets aside" not in run.finish("--dry-run")
+    assert "Archives" not in run.finish("--dry-run")
     run.finish()
     assert {name: size for name, size in files(run).items() if not name.endswith(".json")} == before
 
@@ -75,7 +75,7 @@ def test_a_run_without_a_terminal_refuses_before_it_moves_anything(run, submitte
         run.environment.pop("RAY_JOB_CONFIG_JSON_ENV_VAR", None)
     line = run.log().strip().splitlines()[-1]
     assert line.startswith("error: output ")
-    assert "420 finished rows (profiles, assignments/samples, dialogues/generate-samples) would be set aside" in line
+    assert "420 finished rows (profiles, assignments/samples, dialogues/generate-samples) would be archived" in line
     assert "--yes" in line
     assert files(run) == before
 
@@ -102,7 +102,7 @@ def test_with_the_flag_it_goes_on_and_the_way_back_is_free(run):
     rows = run.rows("dialogues/generate-samples")
     run.finish(WARMER, "--yes")
     told = run.finish("--dry-run")
-    assert "Sets aside 60 finished rows of profiles" in told
+    assert "Archives 60 finished rows of profiles" in told
     said = run.finish("--yes")
     assert said.count("was built with these settings before, and is restored from") == len(TABLES)
     assert run.rows("dialogues/generate-samples") == rows
@@ -120,14 +120,14 @@ def test_what_is_set_aside_is_listed_and_deleted_when_that_is_asked_for(run):
     assert len(list(Path(run.output, "archive").iterdir())) == len(TABLES)
     assert "Deleted" in run.finish("--yes", job="prune")
     assert set(files(run)) == kept
-    assert "Nothing is set aside" in run.finish(job="prune")
+    assert "Nothing is archived" in run.finish(job="prune")
 
 
 def test_other_rows_from_other_files_are_asked_about_before_profiles_are_made(run, tmp_path):
     other = tmp_path / "other.jsonl"
     other.write_text("".join(json.dumps({"persona": f"a baker, number {n} of Lyon"}) + "\n" for n in range(60)))
     assert run.start(f"personas.source={other}").wait(120) == 2
-    assert "dialogues/generate-samples) would be set aside" in run.log().strip().splitlines()[-1]
+    assert "dialogues/generate-samples) would be archived" in run.log().strip().splitlines()[-1]
     assert run.table("dialogues/generate-samples").manifest() is not None
     assert GOOD_PROFILE["name"] == run.rows("profiles")[0]["name"]
     assert "skipped" in run.finish("--yes")

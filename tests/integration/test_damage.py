@@ -104,8 +104,8 @@ def test_a_damaged_intermediate_file_is_mended_as_its_message_says(run):
 def test_a_note_of_a_head_that_cannot_be_read_is_none(content, tmp_path, monkeypatch):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     (tmp_path / "local-head.json").write_text(content)
-    assert ray_head.noted("local") is None
+    assert ray_head.find_running("local") is None
     note = ray_head.Head(1, 1.0, "127.0.0.1:1", "/tmp/x")
-    ray_head.note("local", note)
+    ray_head.save_record("local", note)
     assert json.loads((tmp_path / "local-head.json").read_text())["pid"] == 1
-    assert ray_head.noted("local") is None, "that process started at another time"
+    assert ray_head.find_running("local") is None, "that process started at another time"

@@ -44,7 +44,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """A process in which Ray runs."""
     recorder = Recorder()
     monkeypatch.setattr(metrics, "_ray_runs", lambda: True)
-    monkeypatch.setattr(metrics, "_made", recorder)
+    monkeypatch.setattr(metrics, "_instrument", recorder)
     return recorder
 
 
@@ -58,12 +58,12 @@ def test_names_are_the_factorys_and_labels_few():
 
 def test_nothing_happens_where_no_ray_runs():
     ray.shutdown()  # another module's may have joined one
-    made = metrics._made.cache_info().misses
+    made = metrics._instrument.cache_info().misses
     metrics.count("profiles", Counts(ok=3, prompt_tokens=5), "model")
     metrics.count_trained(10)
-    metrics.left("profiles", 3)
-    metrics.tell_engine("model", EngineState(1, 2, 0.5))
-    assert metrics._made.cache_info().misses == made
+    metrics.set_rows_left("profiles", 3)
+    metrics.set_engine_state("model", EngineState(1, 2, 0.5))
+    assert metrics._instrument.cache_info().misses == made
 
 
 def test_rows_and_tokens_are_counted_by_status_and_reason(recorder):
@@ -81,12 +81,12 @@ def test_a_shard_without_rows_or_tokens_tells_nothing(recorder):
 
 
 def test_what_is_left_may_be_nothing(recorder):
-    metrics.left("profiles", 0)
+    metrics.set_rows_left("profiles", 0)
     assert recorder.told == [("factory_rows_left", 0, {"step": "profiles"})]
 
 
 def test_an_engine_without_a_cache_tells_its_requests_alone(recorder):
-    metrics.tell_engine("model", EngineState(3, 1))
+    metrics.set_engine_state("model", EngineState(3, 1))
     assert [(name, value) for name, value, _ in recorder.told] == [("factory_engine_requests", n) for n in (3, 1)]
 
 

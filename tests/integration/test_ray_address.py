@@ -15,8 +15,8 @@ from factory.runtime.ray_head import free_port
         ("127.0.0.1:{port}", "nothing answers there .*; start a head there, or unset it"),
         ("ray://127.0.0.1:{port}", "nothing answers there"),
         ("no-such-host.invalid:6379", "nothing answers there"),
-        ("nonsense", "no address that a job can join; give host:port"),
-        ("head:port", "no address that a job can join"),
+        ("nonsense", "not an address that a job can join; give host:port"),
+        ("head:port", "not an address that a job can join"),
         ("http://127.0.0.1:{port}", "http:// is for `ray job submit`"),
     ],
 )

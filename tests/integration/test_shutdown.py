@@ -22,7 +22,7 @@ def test_sigterm_leaves_what_was_in_flight_written_and_the_same_command_does_the
     run, process = started(make_run, 0.5)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 1
-    assert "Stopping: what is in flight is finished" in run.log()
+    assert "Stopping: work in flight is finished" in run.log()
     told = run.log().splitlines()[-1]
     written = len(run.rows("profiles"))
     assert told == f"stopped: {written} rows of 160 of profiles are written; the same command goes on with the rest"
@@ -68,7 +68,7 @@ def test_ctrl_c_ends_a_run_in_one_line(make_run):
     run, process = started(make_run, 0.5)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 1
-    last = "stopped: by Ctrl-C; what is written stays; the same command goes on from there"
+    last = "stopped: by Ctrl-C; finished rows are kept; the same command resumes the run"
     assert run.log().splitlines()[-1] == last
     assert "Traceback" not in run.log()
 
