@@ -1,4 +1,4 @@
-"""No text that a model or a user wrote takes long to read: the limit is one that only a hang meets."""
+"""No text from a model or a user takes long to process; only a hang reaches the time limit."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ CHECKS = Verifiable.model_validate(
 
 
 def rule(judge: Callable[[DialogueContext, RuleSettings], str | None]) -> Callable[[str], object]:
-    """A rule on a hostile reply."""
+    """Return a function that applies a rule to a reply."""
 
     def judged(text: str) -> str | None:
         messages = (Message("system", "x"), Message("user", "How?"), Message("assistant", text))
@@ -56,7 +56,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "toxicity": toxicity.parts,
     "find_control_token": control_tokens.find_control_token,
     "escape_control_tokens": control_tokens.escape_control_tokens,
-    "scrubbed": redaction.redact_urls,
+    "redact_urls": redaction.redact_urls,
     "prose": language.prose,
     "languages_named": language.languages_named,
     "clean_line": normalize.clean_line,
@@ -73,6 +73,6 @@ READERS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("reader", READERS)
-def test_no_text_takes_long(reader):
+def test_hostile_texts_are_fast(reader):
     for text in HOSTILE:
         READERS[reader](text)
