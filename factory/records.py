@@ -6,10 +6,10 @@
     Assignment        synthesis.assign_step              -> synthesis.dialogues
     Dialogue          synthesis.dialogues                -> curation
     Example           curation.write_step                -> training, export
-    PersonaSettings   benchmark_generation               -> benchmark_generation
+    PersonaSettings   benchmark_generation               -> benchmark_generation (as PersonaTask)
     PersonaQuestions  benchmark_generation               -> benchmark_generation.write_benchmark
-    Question          evaluation.questions               -> evaluation.answers
-    Answer            evaluation.answers                 -> evaluation.judging
+    Question          evaluation.questions               -> evaluation.answers (as QuestionWithProfile)
+    Answer            evaluation.answers                 -> evaluation.judging (as AnswerWithExamples)
     ScoreExamples     evaluation.score_examples          -> evaluation.judging
     Judgment          evaluation.judging                 -> evaluation.scores
     Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
@@ -27,6 +27,7 @@ partitioned by the same number as an int64 (`int_key`).
 """
 
 import hashlib
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
@@ -185,6 +186,16 @@ class PersonaSettings:
     settings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PersonaTask:
+    """One task for a persona of a new benchmark, with the settings of its questions."""
+
+    persona_id: str
+    persona: str
+    settings: tuple[str, ...]
+    task: str
+
+
 class TaskQuestions(BaseModel):
     """The reply of a model that writes the questions of one task for a persona."""
 
@@ -215,6 +226,13 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionWithProfile(Question):
+    """A question for a candidate; `profile` is None if the candidate gets none, or the persona has none."""
+
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A candidate's answer to a question in the persona's role; `truncated` if it reached `max_tokens`."""
 
@@ -226,6 +244,13 @@ class Answer:
     question: str
     answer: str
     truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWithExamples(Answer):
+    """An answer for a judge; `examples` is None if the question has no score examples."""
+
+    examples: tuple[str, ...] | None = None
 
 
 class ScoreExamplesReply(BaseModel):
@@ -294,6 +319,19 @@ class Judgment:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderedPair:
+    """The two answers of a built-in pair in one order; `order` is `better_first` or `worse_first`."""
+
+    pair_id: str
+    order: str
+    persona: str
+    task: str
+    question: str
+    reply_a: str
+    reply_b: str
+
+
+@dataclass(frozen=True, slots=True)
 class Preference:
     """One judge's choice between the answers of a built-in pair.
 
@@ -356,15 +394,26 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A request to an engine: opening messages, then one user turn after each reply.
+class TokenSampling:
+    """Sampling parameters of a reply."""
 
-    `schema` is a JSON schema that every reply must follow, or None. Replies that `is_parsable` (a function of a
-    module, as it is pickled) rejects, refusals, and truncated free text if there is an `is_parsable`, are
-    generated again, up to `attempts` times in all; then the last reply is returned. `logprobs` requests the most
-    likely tokens at each position, which only endpoints return. `temperature` overrides that of the sampling.
-    With `score_only`, nothing is generated: the messages hold the replies, and the engine returns their
-    log-likelihood (vLLM only).
+    temperature: float = 1
+    top_p: float = 1
+    frequency_penalty: float = 0
+    max_tokens: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The input of an engine: opening messages, then one user turn after each reply.
+
+    `schema` is a JSON schema that every reply must follow, or None. If `is_parsable` (a function of a
+    module) returns False for a reply, if a reply is a refusal, or if free text for `is_parsable` is
+    truncated, the request is sent again, `attempts` times in all; then the last reply is kept.
+    `logprobs` is how many likely tokens to return for each position, which only endpoints do.
+    `temperature` replaces that of `sampling`, which the step sets from the settings of its table.
+    With `score_only`, nothing is generated: the messages hold the replies, and the engine returns
+    their log-likelihood (only vLLM does). `tokens` are the ids of `messages`, if the engine prepared them.
     """
 
     messages: tuple[Message, ...]
@@ -375,6 +424,8 @@ class Request:
     logprobs: int = 0
     temperature: float | None = None
     score_only: bool = False
+    sampling: TokenSampling = TokenSampling()
+    tokens: "array[int] | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Rows of a table: built from a record or a reject, and counted by status and reason."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute
@@ -10,6 +11,7 @@ from factory.records import Completion, Counts, Message, Reject
 from factory.text.normalize import shorten
 
 Row = Mapping[str, Any]
+Record = TypeVar("Record")
 
 DETAIL_CHARACTERS = 20_000
 """Enough for a rejected reply of 4,000 tokens; longer ones were never meant to be a reply."""
@@ -40,6 +42,18 @@ def _token_counts(completion: Completion | None) -> dict[str, int]:
         "output_tokens": completion.output_tokens,
         "cached_tokens": completion.cached_tokens,
     }
+
+
+def to_record(record_type: type[Record], row: Row) -> Record:
+    """Return the record of a row; fields with a default may be missing from the row."""
+    fields = dataclasses.fields(record_type)  # type: ignore[arg-type]
+    return record_type(**{field.name: _to_field(row[field.name]) for field in fields if field.name in row})
+
+
+def _to_field(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return tuple(Message(item["role"], item["content"]) if isinstance(item, dict) else item for item in value)
 
 
 def to_messages(row: Row) -> tuple[Message, ...]:

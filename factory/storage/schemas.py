@@ -19,6 +19,7 @@ from factory.records import (
     Persona,
     PersonaQuestions,
     PersonaSettings,
+    PersonaTask,
     Preference,
     Profile,
     Question,
@@ -70,7 +71,7 @@ PROFILES = with_common_columns(record_schema(Profile))
 DIALOGUES = with_common_columns(record_schema(Dialogue))
 EXAMPLES = with_common_columns(record_schema(Example))
 PERSONA_SETTINGS = with_common_columns(record_schema(PersonaSettings))
-PERSONA_TASKS = pa.schema([*record_schema(PersonaSettings), pa.field("task", pa.string())])
+PERSONA_TASKS = record_schema(PersonaTask)
 PERSONA_QUESTIONS = with_common_columns(record_schema(PersonaQuestions))
 QUESTIONS = with_common_columns(record_schema(Question))
 ANSWERS = with_common_columns(record_schema(Answer))

@@ -37,6 +37,7 @@ def general_lanes(config: RunConfig, engines: Sequence[EngineUse], progress: Pro
     lanes = []
     for candidate, engine in zip(config.evaluation.candidates, engines, strict=True):
         step = GenerationStep(
+            record=GeneralItem,
             schema=GENERAL_RESULTS,
             prompt=NO_PROMPT,
             render=render_general,
