@@ -19,7 +19,7 @@ from factory.errors import InputError
 from factory.records import Reject, content_id
 from factory.resources import RESOURCES
 from factory.storage import file_io
-from factory.text.normalize import sentence
+from factory.text.normalize import clean_line
 
 BUILT_IN = file_io.join(str(RESOURCES), "data", "benchmark")
 OFFICIAL = "benchmark-v1"
@@ -200,7 +200,7 @@ def _distinct(path: str, what: str, texts: list[str]) -> list[str]:
     """Return texts in their normal form, by which personas are identified and duplicates are found."""
     seen: dict[str, int] = {}
     for number, raw in enumerate(texts, 1):
-        text = sentence(raw)
+        text = clean_line(raw)
         if isinstance(text, Reject):
             raise InputError(f"benchmark {path}: {what} number {number} is {_UNUSABLE[text.reason]}; fix it")
         if seen.setdefault(text, number) != number:
@@ -232,7 +232,7 @@ def _by_persona(folder: str, files: list[str]) -> dict[str, str]:
     by_id: dict[str, str] = {}
     for name in files:
         stem = name.removesuffix(".json")
-        text = sentence(stem)
+        text = clean_line(stem)
         for persona_id in {stem, stem if isinstance(text, Reject) else content_id(text)}:
             other = by_id.setdefault(persona_id, name)
             if other != name:

@@ -35,7 +35,7 @@ def evaluate(job: Job) -> None:
     write_scores(job.config, open_benchmark(job.config.evaluation.benchmark), job.progress)
 
 
-STEP = JobStep(evaluate, check, plan, local_cpus=local_cpus, opens=make_tables)
+STEP = JobStep(evaluate, check, plan, local_cpus=local_cpus, opens=make_tables, then="report")
 
 
 def run() -> None:

@@ -130,7 +130,7 @@ def test_new_judge_leaves_other_tables_alone(scored):
     said = scored.finish(job="evaluate")
     assert len(judgments(scored, "told", "late")) == QUESTIONS
     assert {row["question_id"]: row for row in judgments(scored, "told", "kind")} == before
-    assert "evaluation/told/answers: was finished before" in said
+    assert "evaluation/told/answers: already finished" in said
     assert [judge["name"] for judge in document(scored)["judges"]] == ["kind", "strict", "broken", "late"]
 
 

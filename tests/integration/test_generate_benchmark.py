@@ -110,7 +110,7 @@ def test_interrupted_run_continues(generated):
         file_io.delete_file(path)
     before = manifest(generated, "benchmark")
     said = generated.finish(job="generate_benchmark")
-    assert f"{TABLES}/settings: was finished before" in said
+    assert f"{TABLES}/settings: already finished" in said
     assert "going on" in said
     assert sorted(open_benchmark(f"{generated.output}/benchmark").personas) == sorted(GOOD)
     # Some questions are written again, so it is another benchmark, and the previous one is archived.
@@ -135,7 +135,7 @@ def test_too_many_settings_are_refused(generated):
 def test_no_complete_persona_ends_the_run(generated):
     before = manifest(generated, "benchmark")["fingerprint"]
     assert generated.start("benchmark_generation.questions_per_task=7", job="generate_benchmark").wait(300) == 2
-    assert f"{TABLES}/tasks: was finished before" in generated.log()
+    assert f"{TABLES}/tasks: already finished" in generated.log()
     assert "wrote questions for all tasks for none of 44 personas" in generated.log()
     assert not file_io.exists(f"{generated.output}/benchmark/personas.json")
     assert len(open_benchmark(f"{generated.output}/archive/benchmark-{before}").personas) == len(GOOD)
