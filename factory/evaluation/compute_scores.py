@@ -14,7 +14,7 @@ import ray
 from factory.config import RunConfig
 from factory.evaluation.general_ability.general_scores import compare_general, summarize_general
 from factory.evaluation.general_ability.general_steps import read_results
-from factory.evaluation.scoring import scores_schema
+from factory.evaluation.scoring import scores_schema, statistics
 from factory.evaluation.scoring.leaderboard import leaderboard
 from factory.evaluation.scoring.model_families import find_family, self_preference_warnings
 from factory.evaluation.scoring.score_arrays import (
@@ -25,13 +25,6 @@ from factory.evaluation.scoring.score_arrays import (
     persona_task_means,
 )
 from factory.evaluation.scoring.score_summary import score_grid, score_notes
-from factory.evaluation.scoring.statistics import (
-    agreement,
-    compare_all,
-    length_correlation,
-    persona_scores,
-    summarize,
-)
 from factory.personagym import Benchmark
 from factory.run_output import layout
 from factory.runtime.progress import Progress
@@ -193,7 +186,7 @@ def _judge_scores(
     tasks, pscore = _summaries(config, arrays, scores)
     has_expected = not np.isnan(expected).all()
     expected_tasks, expected_pscore = _summaries(config, arrays, expected) if has_expected else (None, None)
-    correlation = length_correlation(arrays.words[number].tolist(), scores.tolist())
+    correlation = statistics.length_correlation(arrays.words[number].tolist(), scores.tolist())
     return scores_schema.JudgeScores(
         judged=int(judged.sum()),
         failed=failed,
@@ -213,10 +206,12 @@ def _summaries(
 ) -> tuple[dict[str, scores_schema.TaskScore], scores_schema.TaskScore]:
     means = persona_task_means(arrays, scores)
     tasks = {
-        task: scores_schema.TaskScore.model_validate(summarize(means[:, column], config.seed))
+        task: scores_schema.TaskScore.model_validate(statistics.summarize(means[:, column], config.seed))
         for column, task in enumerate(TASK_NAMES)
     }
-    return tasks, scores_schema.TaskScore.model_validate(summarize(persona_scores(means), config.seed))
+    return tasks, scores_schema.TaskScore.model_validate(
+        statistics.summarize(statistics.persona_scores(means), config.seed)
+    )
 
 
 def _agreement(arrays: ScoreArrays) -> dict[str, float | None]:
@@ -225,8 +220,8 @@ def _agreement(arrays: ScoreArrays) -> dict[str, float | None]:
     by_judge = arrays.scores.swapaxes(0, 1)
     alphas: dict[str, float | None] = {}
     for number, task in enumerate(TASK_NAMES):
-        alphas[task] = agreement(by_judge[:, :, arrays.task == number].reshape(len(by_judge), -1))
-    return alphas | {scores_schema.MEAN: agreement(by_judge.reshape(len(by_judge), -1))}
+        alphas[task] = statistics.agreement(by_judge[:, :, arrays.task == number].reshape(len(by_judge), -1))
+    return alphas | {scores_schema.MEAN: statistics.agreement(by_judge.reshape(len(by_judge), -1))}
 
 
 def _comparisons(config: RunConfig, arrays: ScoreArrays, a: int, b: int) -> list[scores_schema.CandidateComparison]:
@@ -239,7 +234,7 @@ def _comparisons(config: RunConfig, arrays: ScoreArrays, a: int, b: int) -> list
             judge=judge,
             results=[
                 scores_schema.ScoreDifference.model_validate(asdict(result))
-                for result in compare_all(*means, TASK_NAMES, config.seed)
+                for result in statistics.compare_all(*means, TASK_NAMES, config.seed)
             ],
         )
         for judge, means in zip(judges, paired_task_means(arrays, a, b), strict=True)
