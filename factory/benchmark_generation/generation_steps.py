@@ -30,7 +30,8 @@ from factory.runtime import metrics
 from factory.runtime.build_table import build_table, identity, map_shards
 from factory.runtime.progress import Progress
 from factory.storage import file_io
-from factory.storage.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, PERSONA_TASKS, Table
+from factory.storage.schemas import PERSONA_QUESTIONS, PERSONA_SETTINGS, PERSONA_TASKS
+from factory.storage.tables import Table
 
 TABLES = "benchmark-making"
 """Apart from the benchmark's own folder, which a changed setting moves aside by itself."""

@@ -28,7 +28,9 @@ from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS
 from factory.serving.fleet import fleet_for_run
 from factory.storage import archive
-from factory.storage.tables import ANSWERS, JUDGMENTS, SCORE_EXAMPLES, JoinedTable, Table, compute_fingerprint
+from factory.storage.joined_table import JoinedTable
+from factory.storage.schemas import ANSWERS, JUDGMENTS, SCORE_EXAMPLES
+from factory.storage.tables import Table, compute_fingerprint
 
 FREE_FORM = "opencharacter-rubric"
 """In place of a prompt where judges get the benchmark's rubric files as they are (`parity`)."""
@@ -182,7 +184,7 @@ def ask_judges(
         progress: where it is told.
     """
     lanes = [lane for lanes_of in rounds for lane in lanes_of(open_judges(config, ""))]
-    if archive.rehearsal():
+    if archive.current_rehearsal():
         run_jobs(list(map(_as_probed, lanes)), progress)
         return
     if all(map(is_finished, lanes)):
@@ -196,7 +198,7 @@ def ask_judges(
 
 def _as_probed(lane: TableJob) -> TableJob:
     """A lane for a judge that was found to give no log-probabilities, as `probed` would find it again."""
-    before = lane.table.settings() or {}
+    before = lane.table.inputs() or {}
     told_none = before.get("logprobs") is False and "logprobs" in lane.settings
     return replace(lane, settings={**lane.settings, "logprobs": False}) if told_none else lane
 

@@ -26,7 +26,8 @@ from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
 from factory.runtime.shutdown import StopFlag
 from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import Table, compute_fingerprint, count_rows, ok_row, rejected_row, to_record
+from factory.storage.rows import count_rows, ok_row, rejected_row, to_record
+from factory.storage.tables import Table, compute_fingerprint
 
 In = TypeVar("In")
 Out = TypeVar("Out")

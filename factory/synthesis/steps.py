@@ -18,7 +18,8 @@ from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
 from factory.records import Assignment, Persona
 from factory.runtime.progress import Progress
-from factory.storage.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
+from factory.storage.schemas import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES
+from factory.storage.tables import Table
 from factory.synthesis.assign_step import pair
 from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.ingest import Intake, take_in

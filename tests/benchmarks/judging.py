@@ -74,7 +74,7 @@ def requests(count: int) -> list:
     from factory.inference.prompts import load_prompt
     from factory.personagym import open_benchmark
     from factory.records import AnswerWithExamples
-    from factory.storage.tables import to_record
+    from factory.storage.rows import to_record
 
     protocol = Protocol("judge", rubrics_of(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
     return [render_judgment(protocol, to_record(AnswerWithExamples, row)) for row in rows(count)]
@@ -158,7 +158,8 @@ def _speed(config, judge, count: int, in_turn: bool, key: str) -> float:
 def _judge(config, judge, count: int) -> float:
     from factory.inference.generation_step import GenerationStep, TableJob, run_jobs
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PERSONAS, Table
+    from factory.storage.schemas import PERSONAS
+    from factory.storage.tables import Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)

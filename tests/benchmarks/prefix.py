@@ -24,7 +24,9 @@ def make_tables(output: str):
     from factory.config import Instructions, Personas, RunConfig, ScriptedEngine
     from factory.records import Profile, content_id
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PROFILES, Table, ok_row
+    from factory.storage.rows import ok_row
+    from factory.storage.schemas import PROFILES
+    from factory.storage.tables import Table
     from factory.synthesis.assign_step import pair
     from factory.synthesis.profiles import profile_text
     from factory.synthesis.steps import ingest_instructions
@@ -55,7 +57,7 @@ def make_tables(output: str):
 def possible_tokens(work, render, tokenizer) -> tuple[int, int]:
     """Tokens that could come out of the cache, and blocks that all common openings take."""
     from factory.records import Assignment
-    from factory.storage.tables import to_record
+    from factory.storage.rows import to_record
 
     openings: dict[str, list[list[int]]] = {}
     for shard in work.shards():
@@ -82,7 +84,8 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
     from factory.records import Assignment
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
-    from factory.storage.tables import DIALOGUES, Table
+    from factory.storage.schemas import DIALOGUES
+    from factory.storage.tables import Table
     from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 
     with tempfile.TemporaryDirectory() as output:

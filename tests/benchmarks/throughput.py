@@ -82,7 +82,8 @@ def job(count: int) -> float:
     from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PERSONAS, Table
+    from factory.storage.schemas import PERSONAS
+    from factory.storage.tables import Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)

@@ -19,7 +19,9 @@ from factory.personagym import TASKS
 from factory.records import Completion, Counts, Persona, PersonaQuestions, PersonaSettings, PersonaTask, Reject
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, Table, ok_row
+from factory.storage.rows import ok_row
+from factory.storage.schemas import PERSONA_QUESTIONS, PERSONA_SETTINGS
+from factory.storage.tables import Table
 
 OFFERED = ["Fish Market at Dawn", "All-Night Café", "Harbour Wall"]
 PERSONA = Persona("0123456789abcdef", "A lighthouse keeper from Galway who paints gulls {{ x }}")

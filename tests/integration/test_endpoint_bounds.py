@@ -26,7 +26,9 @@ from factory.playground.chat_models import Speaker
 from factory.playground.streaming import Reply, write_reply
 from factory.records import Completion, Message, Profile, Reject, Request
 from factory.runtime.progress import Progress
-from factory.storage.tables import PROFILES, Table, ok_row, rejected_row
+from factory.storage.rows import ok_row, rejected_row
+from factory.storage.schemas import PROFILES
+from factory.storage.tables import Table
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 

@@ -13,7 +13,9 @@ from factory.evaluation.general_ability.items import (
     render_general,
 )
 from factory.records import Completion, GeneralResult, Message, Reject
-from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, ok_row, rejected_row
+from factory.storage.rows import ok_row, rejected_row
+from factory.storage.schemas import GENERAL_ITEMS, GENERAL_RESULTS
+from factory.storage.tables import Table
 
 BANK = instructions_by_id()
 ITEMS = general_items()

@@ -10,7 +10,7 @@ from factory.evaluation.rubric import read_rubric
 from factory.evaluation.score_examples import score_examples_ids
 from factory.inference.prompts import load_prompt
 from factory.records import AnswerWithExamples, Completion, Judgment, Question, Reject, content_id
-from factory.storage.tables import to_record
+from factory.storage.rows import to_record
 
 TASK = "Expected Action"
 TEMPLATE = "Evaluation Task:\nT\n-----\n{score_example}\n-----\n{persona}\n{question}\n{response}\nEvaluation:"

@@ -16,7 +16,9 @@ from factory.inference.generation_step import EngineUse, GenerationStep, TableJo
 from factory.records import Counts, GeneralItem
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, compute_fingerprint, ok_row, rows_per_shard
+from factory.storage.rows import ok_row
+from factory.storage.schemas import GENERAL_ITEMS, GENERAL_RESULTS
+from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
 NO_PROMPT = "none"
 """In place of a prompt: the instructions are asked as they are."""

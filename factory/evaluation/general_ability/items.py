@@ -13,7 +13,7 @@ from factory.evaluation.general_ability.ifeval import Verifiable, followed, read
 from factory.records import Completion, GeneralItem, GeneralResult, Message, Reject, Request, content_id
 from factory.resources import RESOURCES
 from factory.storage import file_io
-from factory.storage.tables import to_messages
+from factory.storage.rows import to_messages
 from factory.text.normalize import is_text
 
 PLAIN = file_io.join(str(RESOURCES), "data", "general", "plain.jsonl")

@@ -40,26 +40,16 @@ from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet
 from factory.storage import file_io
-from factory.storage.tables import (
-    ANSWERS,
-    PREFERENCES,
-    SCORE_EXAMPLES,
-    Row,
-    Table,
-    compute_fingerprint,
-    ok_row,
-    rows_per_shard,
-    schema_of,
-    to_record,
-    with_common_columns,
-)
+from factory.storage.rows import Row, ok_row, to_record
+from factory.storage.schemas import ANSWERS, PREFERENCES, SCORE_EXAMPLES, record_schema, with_common_columns
+from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
 WORK = ("answers", "orders")
 PROMPTS = ("judge", "judge-pair")
 
 SIDES = pa.schema([*ANSWERS, SCORE_EXAMPLES.field("examples")])
 """An answer of a pair; the candidate is its side, persona and question have the id of the pair."""
-ORDERS = with_common_columns(schema_of(OrderedPair))
+ORDERS = with_common_columns(record_schema(OrderedPair))
 
 
 def check(config: RunConfig) -> None:
