@@ -57,11 +57,11 @@ def configuration() -> str:
     parts = [
         NOTE,
         "# Configuration\n\n",
-        "A run is one YAML file (YAML 1.2, up to 1 MB). Every key has a default unless it is marked as required; a step "
-        "needs only the sections that it uses. Override any key on the command line: "
+        "A run is one YAML file (YAML 1.2, up to 1 MB). Every key has a default unless it is marked as required; a "
+        "step needs only the sections that it uses. Override any key on the command line: "
         "`character-factory synthesize run.yaml dialogues.characters_per_instruction=5`.\n\n",
-        "An unknown key is an error that names the nearest known one. `character-factory init laptop` writes a commented "
-        "config, and its first line points editors to the JSON schema.\n\n",
+        "An unknown key is an error that names the nearest known one. `character-factory init laptop` writes a "
+        "commented config, and its first line points editors to the JSON schema.\n\n",
     ]
     parts += ["".join(_section(RunConfig, "", 2, set()))]
     return "".join(parts).rstrip() + "\n"
@@ -114,7 +114,7 @@ def _type_name(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if annotation is type(None):
         return "null"
-    if name in ("Union", "UnionType"):
+    if name in ("Union", "UnionType", "Optional"):
         return " or ".join(map(_type_name, arguments))
     if name == "tuple":
         return "list" if not arguments or arguments[-1] is Ellipsis else f"list of {len(arguments)}"
@@ -138,8 +138,8 @@ def outputs() -> str:
         NOTE,
         "# Outputs\n\n",
         "A table is a folder of Parquet files and a `.manifest.json`, which is written last: without it, the table is "
-        "not finished. Files that hold no rows begin with a dot, so `pyarrow`, `pandas`, `datasets` and DuckDB read the "
-        'folder as it is. Rows with `status` "ok" are accepted; the others have a `reason` '
+        "not finished. Files that hold no rows begin with a dot, so `pyarrow`, `pandas`, `datasets` and DuckDB read "
+        'the folder as it is. Rows with `status` "ok" are accepted; the others have a `reason` '
         "([reject reasons](reject-reasons.md)) and the raw text in `detail`.\n\n",
         "| table | written by |\n| --- | --- |\n",
     ]
@@ -170,7 +170,8 @@ def command_line() -> str:
 
 
 def _help(command: str) -> str:
-    code = f"import sys; sys.argv = ['character-factory {command}', '--help']; from factory.cli import main; main({command!r})"
+    name = f"character-factory {command}"
+    code = f"import sys; sys.argv = [{name!r}, '--help']; from factory.cli import main; main({command!r})"
     environment = os.environ | {"COLUMNS": "100"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     return done.stdout

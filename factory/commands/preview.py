@@ -18,7 +18,8 @@ from factory.errors import ConfigError
 from factory.job import run_step
 from factory.run_output import layout
 from factory.runtime.progress import Progress
-from factory.storage.tables import Row, Table
+from factory.storage.rows import Row
+from factory.storage.tables import Table
 
 SHOWN = 600
 """Characters of a message; the rest is cut."""
