@@ -17,8 +17,8 @@ from ray.data import Dataset
 
 from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
 from factory.errors import DamagedError, Stopped
-from factory.inference.backend import Backend
-from factory.inference.engines import backend_for
+from factory.inference.engines.backend import Backend
+from factory.inference.engines.registry import backend_for
 from factory.inference.model_files import Located
 from factory.records import Completion, Counts, Reject, Request, TokenSampling
 from factory.runtime import metrics, shutdown

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine, Sampling
+from factory.inference.engines.openai import api_key, most_characters, response_format
 from factory.inference.multi_turn import attempt_temperature
-from factory.inference.openai import api_key, most_characters, response_format
 from factory.inference.prompts import Prompt
 from factory.playground.chat_models import Speaker
 from factory.records import Completion, Message, Persona, Profile
@@ -40,7 +40,7 @@ def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
         endpoint: where the model is.
         max_tokens: the most that a text is asked for.
     """
-    from factory.inference import http_clients
+    from factory.inference.engines import http_clients
 
     return http_clients.make_client(
         endpoint,

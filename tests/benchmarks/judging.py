@@ -94,7 +94,7 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
     from vllm.sampling_params import StructuredOutputsParams
 
     from factory.inference import model_files
-    from factory.inference.vllm import engine_defaults
+    from factory.inference.engines.vllm import engine_defaults
 
     asked = [shape(request) for request in requests(count)]
     chats = [[{"role": m.role, "content": m.content} for m in request.messages] for request in asked]

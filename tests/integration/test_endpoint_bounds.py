@@ -18,9 +18,9 @@ from factory.config import EndpointJudge, Sampling
 from factory.errors import ModelError, UnreachableError, UserError
 from factory.evaluation.judges import Judge, probed
 from factory.evaluation.verdict_parsing import expected_score
-from factory.inference import openai as endpoint
+from factory.inference.engines import openai as endpoint
+from factory.inference.engines.openai import OpenAIReplica, check_endpoint
 from factory.inference.model_files import Located
-from factory.inference.openai import OpenAIReplica, check_endpoint
 from factory.playground import streaming
 from factory.playground.chat_models import Speaker
 from factory.playground.streaming import Reply, write_reply

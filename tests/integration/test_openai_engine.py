@@ -22,9 +22,9 @@ from factory.config import OpenAIEngine
 from factory.errors import ModelError, UnreachableError
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
+from factory.inference.engines.openai import OpenAIBackend, _row_error, api_key, check_endpoint, shares
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
-from factory.inference.openai import OpenAIBackend, _row_error, api_key, check_endpoint, shares
 from factory.records import Completion, Message, Request, content_id
 from factory.text.control_tokens import neutral
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of

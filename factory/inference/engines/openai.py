@@ -28,11 +28,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import LOOPBACK, OpenAIEngine
 from factory.errors import ModelError, UnreachableError, UserError
-from factory.inference.backend import Backend, Replica
-from factory.inference.engine_metrics import Requests, report_periodically
+from factory.inference.engines.backend import Backend, Replica
+from factory.inference.engines.engine_metrics import Requests, report_periodically
+from factory.inference.engines.shards_in_flight import shards_in_flight
 from factory.inference.model_files import Located
 from factory.inference.multi_turn import NoReplyError, Reply, RowError, attempt_sampling, generate_turns
-from factory.inference.window import shards_in_flight
 from factory.records import Completion, Message, Request, TokenChoice
 from factory.text.control_tokens import neutral
 from factory.text.normalize import shortened
@@ -125,7 +125,9 @@ class OpenAIReplica(Replica):
     def _client(self, max_tokens: int) -> Any:
         """Return the client for replies of up to `max_tokens`, which bound the bytes that it reads."""
         if max_tokens not in self._clients:
-            from factory.inference.http_clients import make_client  # it takes a second, also where shards are only read
+            from factory.inference.engines.http_clients import (
+                make_client,  # it takes a second, also where shards are only read
+            )
 
             self._clients[max_tokens] = make_client(self._engine, self._key, max_tokens=max_tokens)
         return self._clients[max_tokens]
@@ -354,7 +356,7 @@ def check_endpoint(engine: OpenAIEngine) -> int | None:
 
 
 async def _listed(engine: OpenAIEngine, key: SecretStr) -> Any:
-    from factory.inference.http_clients import make_client
+    from factory.inference.engines.http_clients import make_client
 
     async with make_client(engine, key, timeout_s=LIST_WAIT_S, max_retries=2) as client:
         answer = await client.models.with_raw_response.list()
