@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from factory.config import EndpointJudge, RunConfig, Sampling, ScriptedJudge, ServedModel, fingerprint_kwargs
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
-from factory.inference.engines.openai import api_key
+from factory.inference.engines.endpoint_key import api_key
 from factory.inference.generation_step import EngineUse
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located

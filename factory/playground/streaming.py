@@ -9,13 +9,15 @@ from typing import Any
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine, Sampling
-from factory.inference.engines.openai import api_key, most_characters, response_format
+from factory.inference.engines.endpoint_key import api_key
+from factory.inference.engines.endpoint_reply import max_characters
+from factory.inference.engines.openai import response_format
 from factory.inference.multi_turn import attempt_temperature
 from factory.inference.prompts import Prompt
 from factory.playground.chat_models import Speaker
 from factory.records import Completion, Message, Persona, Profile
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.text.control_tokens import neutral
+from factory.text.control_tokens import escape_control_tokens
 from factory.text.normalize import is_text
 
 SHOW_EVERY_S = 0.05
@@ -53,7 +55,7 @@ def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
 
 def _asked(endpoint: OpenAIEngine, messages: Iterable[Message], sampling: Sampling) -> dict[str, Any]:
     drawn = {name: value for name, value in sampling if name != "frequency_penalty" or value}
-    told = [{"role": m.role, "content": neutral(m.content, endpoint.special_tokens)} for m in messages]
+    told = [{"role": m.role, "content": escape_control_tokens(m.content, endpoint.special_tokens)} for m in messages]
     return {"model": endpoint.model, "messages": told, **drawn}
 
 
@@ -94,7 +96,7 @@ async def write_reply(
                     reply.text += choice.delta.content or ""
                     if choice.finish_reason == "length":
                         reply.problem = f"{speaker.name} was cut at {sampling.max_tokens:,} tokens."
-                if len(reply.text) > most_characters(sampling.max_tokens):
+                if len(reply.text) > max_characters(sampling.max_tokens):
                     reply.problem = f"{speaker.name} did not end at {sampling.max_tokens:,} tokens, and was cut."
                     break
                 more()
