@@ -156,7 +156,8 @@ def _speed(config, judge, count: int, in_turn: bool, key: str) -> float:
 
 
 def _judge(config, judge, count: int) -> float:
-    from factory.inference.generation_step import GenerationStep, TableJob, run_jobs
+    from factory.inference.generation_step import GenerationStep, TableJob
+    from factory.inference.run_jobs import run_jobs
     from factory.runtime.progress import Progress
     from factory.storage.schemas import PERSONAS
     from factory.storage.tables import Table

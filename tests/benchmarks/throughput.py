@@ -79,7 +79,8 @@ def job(count: int) -> float:
     """Tokens a second of `run_jobs`, writing a table."""
     from factory.config import Sampling, VllmEngine
     from factory.inference import model_files
-    from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
+    from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
+    from factory.inference.run_jobs import run_jobs
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
     from factory.storage.schemas import PERSONAS
