@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from factory.config.paths import LocalPlace, ModelRef
+from factory.config.paths import LocalPath, ModelRef
 from factory.config.sections import EnvironmentName, Section
 from factory.text.redaction import find_secrets
 
@@ -144,7 +144,7 @@ class ScriptedEngine(Section):
     model: str = "scripted"
     replies: tuple[ScriptedReply, ...] = ()
     """The first one that fits is taken."""
-    replies_file: LocalPlace | None = None
+    replies_file: LocalPath | None = None
     """A JSON Lines file of more replies, which come after `replies`."""
     default: str = ""
     """The reply where none fits."""

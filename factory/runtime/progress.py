@@ -206,7 +206,7 @@ def _joined(tables: Sequence[str]) -> str:
 
 
 def _left(seconds: float, done: int, total: int) -> str:
-    return f", {_duration(seconds)} left" if done >= ESTIMATE_FROM * total else ""
+    return f", {_duration(seconds)} left" if ESTIMATE_FROM * total <= done < total else ""
 
 
 def _duration(seconds: float) -> str:
