@@ -8,7 +8,7 @@ from factory.config import RunConfig, ServedModel, VllmEngine, workers
 from factory.errors import UnreachableError
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.questions import answers_table, examples_table, judgments_table, questions_per_task
-from factory.inference.engines import backend_for
+from factory.inference.engines.registry import backend_for
 from factory.personagym import all_questions, open_benchmark
 from factory.planning.pilot import Pilot
 from factory.planning.uncertainty import Draws, exactly, give_or_take
