@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict
 
 from factory.cli import Parser, quiet, with_absolute_paths
-from factory.config.loading import place_argument
+from factory.config.loading import path_argument
 from factory.planning.estimate import estimate
 from factory.planning.pilot import Pilot
 from factory.planning.plan_text import print_lines, print_plan
@@ -17,7 +17,7 @@ from factory.planning.simulate import CPUS_PER_GPU, simulate
 from factory.planning.summary import summarize
 from factory.planning.workload_from_config import replica_pool, workload_from_config
 from factory.runtime.progress import Progress
-from factory.storage import file_io
+from factory.storage.absolute_paths import output_path
 
 PILOT = "A pilot measures them: make synthesize CONFIG={config} ARGS='--limit 200 output=runs/pilot'"
 THEN = "and then: make plan CONFIG={config} ARGS='--pilot runs/pilot'"
@@ -40,7 +40,7 @@ def run() -> None:
     flops = prices.gpus(planning.gpu)["training"].bf16_tflops * 1e12
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     with quiet(verbose=False):
-        pilot = Pilot.read(file_io.output_path(place_argument("--pilot", arguments.pilot))) if arguments.pilot else None
+        pilot = Pilot.read(output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else None
         workload = workload_from_config(config, sections, pilot)
         plan = estimate(workload, planning, pilot, replica_pool(config.engine, config), flops)
     most_gpus = max(step.workers * step.gpus_per_worker for step in plan.steps)

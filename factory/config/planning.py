@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from factory.config.paths import LocalPlace
+from factory.config.paths import LocalPath
 from factory.config.sections import Section
 
 
@@ -53,7 +53,7 @@ class Planning(Section):
     """Model FLOPs utilization: the part of a GPU's peak speed that training reaches."""
     gpu: Annotated[Gpus, BeforeValidator(_same_kind)] = Gpus()
     """One kind of GPU for all parts, or one per part: {synthesis: h100, judges: l40s, training: h100}."""
-    prices: LocalPlace | None = None
+    prices: LocalPath | None = None
     """The price table; null: `cluster/prices.yaml`."""
     cpus: int | None = Field(None, ge=1)
     """CPU cores for reading and curation; null: those that come with the GPUs, or this machine's."""

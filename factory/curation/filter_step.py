@@ -33,8 +33,8 @@ from factory.runtime import metrics
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import dataset_of, iter_rows
 from factory.storage import file_io
+from factory.storage.rows import Row
 from factory.storage.shuffle import FileShuffle
-from factory.storage.tables import Row
 
 VERDICTS = pa.schema(
     [

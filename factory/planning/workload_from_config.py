@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, ServedModel, VllmEngine, workers
+from factory.config import RunConfig, ServedModel, VllmEngine, workers
 from factory.errors import UnreachableError
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.questions import questions_per_task
-from factory.inference.vllm import CPU_DEFAULTS, GPU_DEFAULTS
+from factory.inference.engines import backend_for
 from factory.personagym import all_questions, open_benchmark
 from factory.planning.bottlenecks import READ_ROWS_PER_CORE, TASKS_PER_CORE, TASKS_PER_SHARD
 from factory.planning.pilot import Pilot
@@ -138,17 +138,13 @@ def _runs_on_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bo
 
 def replica_pool(engine: Any, config: RunConfig) -> ReplicaPool:
     """Return the replicas of an engine, a candidate or a judge: as many as it may have."""
-    if isinstance(engine, OpenAIEngine):
-        return ReplicaPool("openai", engine.model, max_concurrency=engine.max_concurrency)
-    if isinstance(engine, ScriptedEngine):
-        return ReplicaPool("scripted", engine.model)
-    assert isinstance(engine, VllmEngine | ServedModel)
-    gpu, kwargs = _runs_on_gpu(engine.device, config), engine.engine_kwargs
-    gpus, replicas = workers(kwargs) if gpu else 0, engine.replicas[1]
-    if isinstance(engine, ServedModel):
-        return ReplicaPool("served", engine.model, replicas, gpus, engine.max_concurrency)
-    concurrency = kwargs.get("max_num_seqs", (GPU_DEFAULTS if gpu else CPU_DEFAULTS)["max_num_seqs"])
-    return ReplicaPool("vllm", engine.model, replicas, gpus, int(str(concurrency)))
+    served, gpu = isinstance(engine, ServedModel), _runs_on_gpu(getattr(engine, "device", "cpu"), config)
+    concurrency = engine.max_concurrency if served else backend_for(engine).max_concurrency(gpu)
+    kind = "served" if served else engine.kind
+    if not isinstance(engine, VllmEngine | ServedModel):
+        return ReplicaPool(kind, engine.model, max_concurrency=concurrency)
+    gpus = workers(engine.engine_kwargs) if gpu else 0
+    return ReplicaPool(kind, engine.model, engine.replicas[1], gpus, concurrency)
 
 
 def _evaluation(config: RunConfig, engine: ReplicaPool) -> Iterator[Phase]:

@@ -18,12 +18,13 @@ import pytest
 from pydantic import SecretStr
 from transformers import PreTrainedTokenizerFast
 
-from factory.config import OpenAIEngine, Sampling
+from factory.config import OpenAIEngine
 from factory.errors import ModelError, UnreachableError
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
 from factory.inference.locate import locate_model
-from factory.inference.openai import OpenAIGeneration, _row_error, api_key, check_endpoint, shares
+from factory.inference.model_files import Located
+from factory.inference.openai import OpenAIBackend, _row_error, api_key, check_endpoint, shares
 from factory.records import Completion, Message, Request, content_id
 from factory.text.control_tokens import neutral
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
@@ -279,9 +280,9 @@ def test_clients_get_the_key_of_who_started_the_run_and_show_it_nowhere(server, 
         def map_batches(self, actor, fn_constructor_args, **_):
             return actor, fn_constructor_args
 
-    generation = OpenAIGeneration(engine(server), Sampling(max_tokens=64), 0, 16)
-    assert KEY.encode() not in pickle.dumps(generation)  # it also goes to tasks that read shards
-    actor, arguments = generation(Asked())
+    backend = OpenAIBackend(engine(server))
+    assert KEY.encode() not in pickle.dumps(backend)  # it also goes to tasks that read shards
+    actor, arguments = backend.answer(Asked(), Located("small-chat", "endpoint"), 0, 16)
     assert KEY not in repr(arguments) + str(arguments)
     monkeypatch.delenv(KEY_ENV)  # the client's machine has none
 

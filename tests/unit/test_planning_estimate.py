@@ -35,8 +35,10 @@ from factory.planning.uncertainty import constant
 from factory.planning.workload import CpuStep, GeneratedTable, Phase, ReplicaPool, TrainingStep, Workload
 from factory.records import Completion, Counts, Profile
 from factory.runtime.progress import Progress
+from factory.storage.rows import ok_row
+from factory.storage.schemas import PROFILES
 from factory.storage.shuffle import BYTES_PER_PARTITION
-from factory.storage.tables import PROFILES, Table, ok_row
+from factory.storage.tables import Table
 
 H100S = ReplicaPool("vllm", "meta-llama/Meta-Llama-3-70B-Instruct", replicas=4, gpus_per_replica=8, max_concurrency=256)
 GIVEN = {"profiles": {"output_tokens": 500, "prompt_tokens": 300}, "tokens_per_second": 2000, "startup_seconds": 600}
