@@ -153,7 +153,7 @@ def padding(output: str) -> float:
 
     from factory.config import Training
     from factory.inference import model_files
-    from factory.training.model import PackedLoss, batch_of, load_model, resolve_precision
+    from factory.training.model import PackedLoss, build_batch, load_model, resolve_precision
 
     torch.set_num_threads(os.cpu_count() or 1)
     model = PackedLoss(load_model(model_files.fetch(MODEL), resolve_precision(Training()), 0))
@@ -161,7 +161,7 @@ def padding(output: str) -> float:
     rows = packed_rows(output)[:8]
 
     def packed(row: dict) -> None:
-        model(**batch_of(row, torch.device("cpu"))[0]).sum().backward()
+        model(**build_batch(row, torch.device("cpu"))[0]).sum().backward()
 
     def padded(rows: list[dict]) -> None:
         """Dialogues in file order, as many at once as a packed sequence holds on average."""

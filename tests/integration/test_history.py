@@ -2,7 +2,7 @@
 
 import json
 
-from factory.training.metrics_log import METRICS, MetricsLog, keep_part
+from factory.training.metrics_log import METRICS, MetricsLog, write_part
 
 
 def step(number: int, loss: float) -> dict:
@@ -11,14 +11,14 @@ def step(number: int, loss: float) -> dict:
 
 def test_steps_that_only_the_workers_wrote_down_are_there(tmp_path):
     (tmp_path / METRICS).write_text(json.dumps(step(1, 3.0)) + "\n")
-    keep_part(str(tmp_path), 2, [step(1, 3.0), step(2, 2.5)])
-    keep_part(str(tmp_path), 4, [step(3, 2.0), step(4, 1.5)])
+    write_part(str(tmp_path), 2, [step(1, 3.0), step(2, 2.5)])
+    write_part(str(tmp_path), 4, [step(3, 2.0), step(4, 1.5)])
     history = MetricsLog(str(tmp_path))
     assert [row["loss"] for row in history.rows("step")] == [3.0, 2.5, 2.0, 1.5]
 
 
 def test_a_step_that_is_done_again_takes_the_place_of_the_first(tmp_path):
-    keep_part(str(tmp_path), 4, [step(n, float(n)) for n in range(1, 5)])
+    write_part(str(tmp_path), 4, [step(n, float(n)) for n in range(1, 5)])
     history = MetricsLog(str(tmp_path))
     history.forget_after(2)
     history.add(step(3, 9.0))

@@ -11,7 +11,7 @@ from factory.storage.tables import Table
 from factory.training.dialogue import tokenizer_for
 from factory.training.export import export_model
 from factory.training.model import load_model
-from factory.training.model_card import card_of, origin_of
+from factory.training.model_card import build_card, data_origin
 
 END_OF_TEXT, END_OF_TURN = 128_001, 128_009
 
@@ -118,7 +118,7 @@ def card(config: dict) -> str:
         }
     )
     counts = dict.fromkeys(("ok", "tokens", "learned_tokens", "sequences"), 1)
-    return card_of(checked, "0", counts, counts, origin_of(checked))
+    return build_card(checked, "0", counts, counts, data_origin(checked))
 
 
 def test_the_card_speaks_of_the_run_that_made_the_data_and_of_the_licences_that_are_known(tmp_path):

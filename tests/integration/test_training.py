@@ -315,7 +315,7 @@ def test_packed_and_unpacked_dialogues_have_the_same_loss():
     import torch
 
     from factory.config import Training
-    from factory.training.model import PackedLoss, batch_of, load_model
+    from factory.training.model import PackedLoss, build_batch, load_model
 
     model = PackedLoss(load_model(model_files.fetch("embedded"), Training(precision="fp32"), 0)).eval()
     draw = np.random.default_rng(0)
@@ -324,10 +324,10 @@ def test_packed_and_unpacked_dialogues_have_the_same_loss():
     packed = {"input_ids": ids, "loss_mask": mask, "lengths": lengths}
     cpu, start = torch.device("cpu"), 0
     with torch.no_grad():
-        batch, dialogue = batch_of(packed, cpu)
+        batch, dialogue = build_batch(packed, cpu)
         together = model(**batch).numpy()
         for number, length in enumerate(lengths):
             part = slice(start, start + length)
-            alone, _ = batch_of({"input_ids": ids[part], "loss_mask": mask[part], "lengths": [length]}, cpu)
+            alone, _ = build_batch({"input_ids": ids[part], "loss_mask": mask[part], "lengths": [length]}, cpu)
             assert together[dialogue == number] == pytest.approx(model(**alone).numpy(), abs=2e-4)
             start += length

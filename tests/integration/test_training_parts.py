@@ -22,10 +22,10 @@ from factory.training import checkpoints
 from factory.training.checkpoint_io import CheckpointIO, Stop
 from factory.training.checkpoints import Checkpoint
 from factory.training.deepspeed_engine import fix_loaded_optimizer, use_cores
-from factory.training.driver import Board
+from factory.training.monitor import TrainingMonitor
 from factory.training.dry_run import check_attention
 from factory.training.metrics_log import METRICS, MetricsLog
-from factory.training.model import PackedLoss, batch_of, load_model
+from factory.training.model import PackedLoss, build_batch, load_model
 from factory.training.pack_step import curated_manifest
 from tests.integration.small_training import save_tiny
 
@@ -48,14 +48,14 @@ def told(step: int) -> dict:
 
 
 @pytest.fixture
-def board(tmp_path) -> Iterator[Board]:
+def board(tmp_path) -> Iterator[TrainingMonitor]:
     progress = Progress()
     progress.begin(["training"], 9, "steps")
-    yield Board(MetricsLog(str(tmp_path / "checkpoints")), progress, steps=9)
+    yield TrainingMonitor(MetricsLog(str(tmp_path / "checkpoints")), progress, steps=9)
     progress.finish()
 
 
-def heard(board: Board, *events: dict) -> None:
+def heard(board: TrainingMonitor, *events: dict) -> None:
     """A board that was told of some events and of the end."""
     waiting: queue.Queue = queue.Queue()
     for event in events:
@@ -95,7 +95,7 @@ def test_a_model_made_ready_is_in_training_mode_and_checkpoints_its_gradients(tm
     for layer in layers:
         layer.register_forward_pre_hook(lambda *_: again.append(1))
     row = {"input_ids": [5, 6, 7], "loss_mask": [False, True, True], "lengths": [3]}
-    PackedLoss(model)(**batch_of(row, torch.device("cpu"))[0]).sum().backward()
+    PackedLoss(model)(**build_batch(row, torch.device("cpu"))[0]).sum().backward()
     assert len(layers) == 2
     assert len(again) == 2 * len(layers), "each layer is computed once more in the backward pass"
 
@@ -109,7 +109,7 @@ def test_packed_attention_has_the_losses_and_the_gradients_of_the_masked_one(tmp
     found = {}
     for attention in ("packed", "sdpa"):
         model = load_model(str(tmp_path), Training(precision="fp32", attention=attention), 0)
-        losses = PackedLoss(model)(**batch_of(row, torch.device("cpu"))[0])
+        losses = PackedLoss(model)(**build_batch(row, torch.device("cpu"))[0])
         losses.sum().backward()
         found[attention] = losses.detach(), {name: part.grad for name, part in model.named_parameters()}
     (packed, gradients), (masked, others) = found.values()

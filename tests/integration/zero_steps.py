@@ -22,8 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from factory.config import Training
 from factory.training import checkpoints
 from factory.training.checkpoint_io import CheckpointIO
-from factory.training.deepspeed_engine import join_workers, make_engine
-from factory.training.model import PackedLoss, batch_of, with_adapters
+from factory.training.deepspeed_engine import join_workers, build_engine
+from factory.training.model import PackedLoss, build_batch, with_adapters
 
 BATCH, TOKENS, STEPS = 2, 24, 2
 
@@ -47,7 +47,7 @@ def steps(folder: str, training: Training, count: int, rank: int, told: Any) -> 
     saver = CheckpointIO(folder, training, rank, workers, rank, workers)
     last = checkpoints.newest(folder)
     other = last is not None and last.workers != workers
-    engine = make_engine(PackedLoss(model.train()), training, on_gpu=False, universal=other)
+    engine = build_engine(PackedLoss(model.train()), training, on_gpu=False, universal=other)
     if last:
         saver.load(engine, last, other)
     first = last.step if last else 0
@@ -57,7 +57,7 @@ def steps(folder: str, training: Training, count: int, rank: int, told: Any) -> 
             draw = torch.Generator().manual_seed(place)  # the same at each step, so that something is learned
             ids = torch.randint(64, (TOKENS,), generator=draw).tolist()
             row = {"input_ids": ids, "loss_mask": [True] * TOKENS, "lengths": [TOKENS]}
-            losses = engine(**batch_of(row, engine.device)[0])
+            losses = engine(**build_batch(row, engine.device)[0])
             engine.backward(losses.mean())
             engine.step()
             mine += float(losses.detach().mean()) / BATCH

@@ -27,7 +27,7 @@ def save(folder: str, step: int, staged: Path, loss: float | None = 1.5) -> None
     staged.mkdir(exist_ok=True)
     for name in ("model", "optimizer"):
         (staged / name).write_bytes(f"{name} of step {step:02}".encode())
-    path = checkpoints.path_of(folder, step)
+    path = checkpoints.checkpoint_path(folder, step)
     checkpoints.write_manifest(Checkpoint(path, step, 2, loss, checkpoints.upload(staged, path)))
 
 

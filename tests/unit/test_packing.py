@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from factory.training.data_order import SampleOrder
 from factory.training.packing import pack, position_ids, targets
-from factory.training.validation_gain import in_both, loss_change
+from factory.training.validation_gain import join_validations, loss_change
 
 LENGTHS = st.lists(st.integers(2, 64), max_size=200)
 
@@ -124,11 +124,11 @@ def validation(**losses: float) -> pa.Table:
 
 
 def test_validations_of_other_sets_are_compared_on_the_dialogues_of_both():
-    both = in_both(validation(d=4.0, a=1.0, b=2.0), validation(b=1.0, c=9.0, d=3.0))
+    both = join_validations(validation(d=4.0, a=1.0, b=2.0), validation(b=1.0, c=9.0, d=3.0))
     assert both.select(["dialogue_id", "loss", "loss_after", "tokens"]).to_pydict() == {
         "dialogue_id": ["b", "d"], "loss": [2.0, 4.0], "loss_after": [1.0, 3.0], "tokens": [10, 10],
     }  # fmt: skip
-    assert in_both(validation(a=1.0), validation(b=1.0)).num_rows == 0
+    assert join_validations(validation(a=1.0), validation(b=1.0)).num_rows == 0
 
 
 def test_long_dialogues_weigh_by_their_tokens():
