@@ -57,7 +57,7 @@ def stops(folder: Path) -> list[int]:
     return json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
 
 
-def test_a_tuned_base_model_stops_at_the_end_of_its_turn(base, tmp_path):
+def test_tuned_base_model_stops_at_end_of_turn(base, tmp_path):
     from transformers import AutoTokenizer
 
     folder = exported(base, tmp_path)
@@ -67,7 +67,7 @@ def test_a_tuned_base_model_stops_at_the_end_of_its_turn(base, tmp_path):
     assert tokenizer_for(base, "llama-3")._tokenizer.eos_token_id == END_OF_TEXT  # as it was
 
 
-def test_it_does_so_where_the_base_has_no_generation_config_and_where_adapters_are_merged(base, tmp_path):
+def test_merged_adapters_stop_without_generation_config(base, tmp_path):
     (Path(base) / "generation_config.json").rename(tmp_path / "aside")
     try:
         assert stops(exported(base, tmp_path)) == [END_OF_TEXT, END_OF_TURN]
@@ -77,7 +77,7 @@ def test_it_does_so_where_the_base_has_no_generation_config_and_where_adapters_a
 
 
 @pytest.mark.parametrize("named", ["meta-llama/Meta-Llama-3-8B", "embedded"])
-def test_adapters_kept_apart_stop_there_too_and_name_their_base_and_no_cache(base, tmp_path, monkeypatch, named):
+def test_separate_adapters_name_their_base_model(base, tmp_path, monkeypatch, named):
     monkeypatch.setattr("factory.inference.model_files.fetch", lambda ref, weights=True: base)
     training = Training(base_model=named, chat_template="llama-3", precision="fp32", lora=Lora(rank=2, merge=False))
     model = load_model(base, training, 0)
@@ -121,7 +121,7 @@ def card(config: dict) -> str:
     return build_card(checked, "0", counts, counts, data_origin(checked))
 
 
-def test_the_card_speaks_of_the_run_that_made_the_data_and_of_the_licences_that_are_known(tmp_path):
+def test_card_has_data_origin_and_known_licenses(tmp_path):
     data = made_run(tmp_path, "meta-llama/Meta-Llama-3-70B-Instruct")
     base = {"base_model": "meta-llama/Meta-Llama-3-8B"}
     text = card({"output": str(tmp_path / "other"), "training": {"data": data, **base}})
@@ -137,7 +137,7 @@ def test_the_card_speaks_of_the_run_that_made_the_data_and_of_the_licences_that_
     assert "another" in card({"output": data, "training": base})
 
 
-def test_the_card_says_where_nothing_is_known_of_the_data(tmp_path):
+def test_card_of_unknown_data_origin(tmp_path):
     for left in (None, "{", '{"output": 3}'):
         if left:
             (tmp_path / "config.json").write_text(left)
