@@ -26,7 +26,8 @@ class GeneratedTable:
 class ReplicaPool:
     """The replicas of an engine that work on a phase."""
 
-    kind: Literal["vllm", "served", "openai", "scripted"]
+    kind: str
+    """The engine's, or `served` for models on Ray Serve."""
     model: str
     replicas: int = 1
     gpus_per_replica: int = 0
