@@ -1,4 +1,4 @@
-"""The exported folder: where a tuned model stops, what its card says, what its adapters are of."""
+"""The exported folder: where a tuned model stops, its card, and the base model of its adapters."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ END_OF_TEXT, END_OF_TURN = 128_001, 128_009
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> str:
-    """A tiny Base model as Meta's are: the real tokenizer without a chat template, generation ends with the text."""
+    """Save a tiny base model like Meta's: the real tokenizer without a chat template, generation ends with the text."""
     import llama_models.llama3.tokenizer as package
     import torch
     from llama_models.llama3.tokenizer import Tokenizer
@@ -42,7 +42,7 @@ def base(tmp_path_factory) -> str:
 
 
 def exported(base: str, target: Path, lora: Lora | None = None) -> Path:
-    """What a training that changed nothing leaves."""
+    """Export a model whose training changed nothing."""
     training = Training(base_model=base, chat_template="llama-3", precision="fp32", lora=lora)
     model = load_model(base, training, 0)
     weights = {name: value for name, value in model.state_dict().items() if lora is None or "lora_" in name}
@@ -86,14 +86,14 @@ def test_separate_adapters_name_their_base_model(base, tmp_path, monkeypatch, na
         training=training, base_model=base, card="", fingerprint="f", model_folder=str(tmp_path / "model")
     )
     export_model(weights, base, setup)
-    told = json.loads((tmp_path / "model/adapter_config.json").read_text())
+    adapters = json.loads((tmp_path / "model/adapter_config.json").read_text())
     there = "HuggingFaceTB/SmolLM2-135M-Instruct" if named == "embedded" else named
-    assert told["base_model_name_or_path"] == there
+    assert adapters["base_model_name_or_path"] == there
     assert json.loads((tmp_path / "model/tokenizer_config.json").read_text())["eos_token"] == "<|eot_id|>"
 
 
-def made_run(folder: Path, writer: str) -> str:
-    """An output with what a card reads of it."""
+def write_run(folder: Path, writer: str) -> str:
+    """Write an output with everything that a card reads."""
     output = str(folder)
     files = [{"path": "/home/me/secret/PersonaHub/persona.jsonl", "size": 7}]
     Table(output, "personas").finish({"files": files})
@@ -122,7 +122,7 @@ def card(config: dict) -> str:
 
 
 def test_card_has_data_origin_and_known_licenses(tmp_path):
-    data = made_run(tmp_path, "meta-llama/Meta-Llama-3-70B-Instruct")
+    data = write_run(tmp_path, "meta-llama/Meta-Llama-3-70B-Instruct")
     base = {"base_model": "meta-llama/Meta-Llama-3-8B"}
     text = card({"output": str(tmp_path / "other"), "training": {"data": data, **base}})
     assert "`meta-llama/Meta-Llama-3-70B-Instruct` wrote them" in text

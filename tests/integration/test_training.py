@@ -36,7 +36,7 @@ def tiny(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def make_training(make_module_run, tiny):
-    """Make a run whose curated dialogues are there."""
+    """Return a function that creates runs with curated dialogues."""
 
     def make(name: str, output: str | None = None, **training: object) -> Run:
         run = make_module_run(name, output=output, training=settings_of(tiny, **training))
@@ -70,7 +70,7 @@ def saved_steps(run: Run) -> list[int]:
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
-    """The training processes of a job."""
+    """Return the training processes of a job."""
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "RayTrainWorker" in "".join(child.cmdline())]
 
@@ -110,7 +110,7 @@ def test_invalid_settings_are_reported_in_one_line(undisturbed, override, messag
 
 
 def reference_losses(run: Run, tiny: str) -> list[float]:
-    """The same batches by plain PyTorch in one process, each dialogue alone, no packing and no DeepSpeed."""
+    """Return the losses of plain PyTorch on the same batches, in one process, without packing and DeepSpeed."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -200,8 +200,8 @@ def test_killed_worker_restarts_from_last_checkpoint(make_training, undisturbed)
 
 @pytest.mark.slow
 def test_stopped_run_leaves_a_checkpoint_of_last_step(make_training, undisturbed):
-    run = make_training("asked", save_steps=100).alone()
-    job = run.start_until(lambda: "training: step 1/" in run.log(), job="train")  # the first one is told at once
+    run = make_training("stopped", save_steps=100).alone()
+    job = run.start_until(lambda: "training: step 1/" in run.log(), job="train")  # the first one is reported at once
     job.send_signal(signal.SIGTERM)
     assert job.wait(120) == 1, run.log()
     (stopped,) = re.findall(rf"stopped: training: step (\d+) of {STEPS} is done; the same command goes on", run.log())
@@ -211,7 +211,7 @@ def test_stopped_run_leaves_a_checkpoint_of_last_step(make_training, undisturbed
 
 
 def unfinished_copy(undisturbed: Run, make_training, name: str, **training: object) -> Run:
-    """A run that stands where the undisturbed one stood before its manifest."""
+    """Return a copy of the undisturbed run in its state before its manifest."""
     run = make_training(name, **training)
     shutil.rmtree(run.output)
     shutil.copytree(undisturbed.output, run.output)
@@ -289,7 +289,7 @@ def test_adapters_are_exported_merged_or_separate(make_training, session, tiny, 
 
 @pytest.mark.slow
 def test_exported_model_answers_through_vllm(undisturbed, tmp_path):
-    """In a process of its own, whose end frees what vLLM holds."""
+    """In its own process, whose end frees vLLM's memory."""
     code = """
 import sys
 from vllm import LLM, SamplingParams
@@ -310,7 +310,7 @@ if __name__ == "__main__":
 
 
 def test_packed_and_unpacked_losses_are_equal():
-    """On the real small model: what stands beside a dialogue in its sequence changes nothing."""
+    """On the real small model: the other dialogues of a sequence have no influence."""
     import numpy as np
     import torch
 

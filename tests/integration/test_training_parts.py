@@ -1,4 +1,4 @@
-"""Parts of a training that need torch or import Ray, but no cluster."""
+"""Parts of training that need torch or import Ray, but no cluster."""
 
 import json
 import os
@@ -139,14 +139,14 @@ def test_packed_attention_refuses_other_attention(tmp_path, more, refused):
 
 
 class NumberedAdam(torch.optim.Optimizer):
-    """DeepSpeed's CPU Adam, as far as its state is looked at: it counts steps by a number."""
+    """A stand-in for DeepSpeed's CPU Adam, which counts steps by a number."""
 
     def __init__(self, parameters: list[torch.nn.Parameter]) -> None:
         super().__init__(parameters, {"lr": 1e-3, "bias_correction": True})
 
 
 def loaded(make: Callable[[list], torch.optim.Optimizer], step: object) -> torch.optim.Optimizer:
-    """An optimizer of two groups with what a universal checkpoint brings: one count for all, and few settings."""
+    """Return an optimizer of two groups as loaded from a universal checkpoint: one step count, few settings."""
     parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
     inner = make([{"params": [parameter]} for parameter in parameters])
     for group in inner.param_groups:

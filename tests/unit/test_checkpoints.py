@@ -1,4 +1,4 @@
-"""Which checkpoint counts: on local disk and in an object store (fsspec's in memory)."""
+"""Which checkpoint is used: on local disk and in an object store (fsspec's in memory)."""
 
 import os
 import uuid

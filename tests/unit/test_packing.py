@@ -28,7 +28,7 @@ def test_no_two_sequences_fit_into_one(lengths):
 
 @pytest.mark.parametrize("middle", [150, 400, 900])
 def test_at_least_97_percent_of_tokens_are_real(middle):
-    """Lengths as dialogues have them: log-normal, a spread of two."""
+    """Return lengths distributed as those of dialogues: log-normal, with a spread of two."""
     lengths = np.random.default_rng(middle).lognormal(np.log(middle), 0.5, 3000).astype(int).clip(20, 4096).tolist()
     assert sum(lengths) / (len(pack(lengths, 4096)) * 4096) >= 0.97
 

@@ -140,7 +140,7 @@ def test_template_without_system_prompt_is_an_error(folder):
 
 
 def test_template_error_is_one_line(folder):
-    """As those of Gemma 2 and of Mistral's first Instruct model do."""
+    """As the templates of Gemma 2 and of Mistral's first Instruct model do."""
     refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role\nnot supported') }}{% endif %}"
     tokenizer = ChatTokenizer(folder, refusing + (TEMPLATES / "chatml.jinja").read_text())
     for ask in (tokenizer.check_roles, lambda: tokenizer.encode_dialogue(chat([("a", "b")]))):
