@@ -22,7 +22,7 @@ def open_tables(job: Job) -> None:
     open_table(job.config, model_files.locate(job.config.training.base_model), job.progress)
 
 
-STEP = JobStep(pack_and_train, check, plan, opens=open_tables)
+STEP = JobStep(pack_and_train, check, plan, opens=open_tables, then="evaluate")
 
 
 def run() -> None:

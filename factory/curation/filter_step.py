@@ -92,7 +92,7 @@ def filter_dialogues(run: Run, progress: Progress) -> FilterResult:
             rows += judged.rows
             # Without the reasons: those stand in the curated tables, and are counted as these are written.
             metrics.count(EXAMINED, Counts(ok=judged.rows))
-            metrics.left(EXAMINED, run.rows - rows)
+            metrics.set_rows_left(EXAMINED, run.rows - rows)
     return FilterResult(work, dict(entered), bands)
 
 

@@ -34,8 +34,8 @@ from factory.inference.model_files import Located
 from factory.inference.multi_turn import NoReplyError, Reply, RowError, attempt_sampling, generate_turns
 from factory.inference.window import shards_in_flight
 from factory.records import Completion, Message, Request, TokenChoice
-from factory.text.control_tokens import neutral
-from factory.text.normalize import shortened
+from factory.text.control_tokens import escape_control_tokens
+from factory.text.normalize import shorten
 from factory.text.redaction import redact_urls
 
 REQUESTS_PER_ACTOR = 128
@@ -190,7 +190,7 @@ class OpenAIReplica(Replica):
         body = sampling | response_format(self._engine.structured, request.schema) | {"model": self._engine.model}
         if request.logprobs and self._engine.logprobs:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
-        body["messages"] = [{"role": m.role, "content": neutral(m.content, special)} for m in messages]
+        body["messages"] = [{"role": m.role, "content": escape_control_tokens(m.content, special)} for m in messages]
         answer = await client.chat.completions.with_raw_response.create(**body)
         try:  # the client itself checks nothing
             reply = _read(json.loads(answer.content), request.sampling.max_tokens)
@@ -219,12 +219,12 @@ def _read(answer: Any, max_tokens: int) -> Reply:
     refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
     if refusal or finish_reason in ("error", "abort") or (text is None and finish_reason != "length"):
         what = str(refusal or f"no reply: {json.dumps(choice)}")
-        raise NoReplyError("refused" if refusal else "engine_error", shortened(what, DETAIL_CHARACTERS))
+        raise NoReplyError("refused" if refusal else "engine_error", shorten(what, DETAIL_CHARACTERS))
     text = text or ""
     text.encode()  # fails where it is no text, or has half characters
     if len(text) > most_characters(max_tokens):
         what = f"a reply of {len(text):,} characters, where {max_tokens:,} tokens were asked for: {text}"
-        raise NoReplyError("engine_error", shortened(what, DETAIL_CHARACTERS))
+        raise NoReplyError("engine_error", shorten(what, DETAIL_CHARACTERS))
     asked, said = _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
     cached = min(asked, _tokens(_object(usage.get("prompt_tokens_details")).get("cached_tokens")))
     ending = _ending(choice.get("logprobs"))
@@ -292,7 +292,7 @@ def _row_error(key: SecretStr, problem: Any) -> RowError:
     said = _without_key(key, f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}")
     kinds = {"(context|model).length": "too_long", "content_(filter|policy)": "refused"}
     found = [kind for mark, kind in kinds.items() if _rounds(problem) == 1 and re.search(mark, said)]
-    return RowError([*found, "engine_error"][0], shortened(said, DETAIL_CHARACTERS))
+    return RowError([*found, "engine_error"][0], shorten(said, DETAIL_CHARACTERS))
 
 
 def _without_key(key: SecretStr, said: str) -> str:

@@ -15,7 +15,7 @@ from factory.inference.prompts import Prompt
 from factory.playground.chat_models import Speaker
 from factory.records import Completion, Message, Persona, Profile
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.text.control_tokens import neutral
+from factory.text.control_tokens import escape_control_tokens
 from factory.text.normalize import is_text
 
 SHOW_EVERY_S = 0.05
@@ -53,7 +53,7 @@ def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
 
 def _asked(endpoint: OpenAIEngine, messages: Iterable[Message], sampling: Sampling) -> dict[str, Any]:
     drawn = {name: value for name, value in sampling if name != "frequency_penalty" or value}
-    told = [{"role": m.role, "content": neutral(m.content, endpoint.special_tokens)} for m in messages]
+    told = [{"role": m.role, "content": escape_control_tokens(m.content, endpoint.special_tokens)} for m in messages]
     return {"model": endpoint.model, "messages": told, **drawn}
 
 

@@ -95,7 +95,7 @@ class CheckpointIO:
         margin, problem = min(margins)
         if margin < 0:
             raise TrainingEnd(
-                f"{problem}; free some space and run the same command again, it goes on from the last checkpoint"
+                f"{problem}; free some space; the same command resumes from the last checkpoint"
             )
 
     def load(self, engine: Any, checkpoint: Checkpoint, convert: bool) -> None:

@@ -52,7 +52,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
 
     Raises:
         Stopped: the run received a stop request, and left a checkpoint.
-        FactoryError: the run cannot go on; the same command goes on from the last checkpoint.
+        FactoryError: the run cannot go on; the same command resumes from the last checkpoint.
     """
     packed, table, fingerprint = open_table(config, model, progress)
     training = resolve_precision(config.training)
@@ -114,7 +114,7 @@ def _check_newest(table: Table, progress: Progress) -> None:
     for name in checkpoints.damaged(table.path):
         progress.say(f"training: the checkpoint {name} is damaged; it is kept, and not used")
     if found := checkpoints.newest(table.path):
-        progress.say(f"training: going on from step {found.step}")
+        progress.say(f"training: resuming from step {found.step}")
 
 
 @ray.remote(num_cpus=IO_TASK_CPUS)
@@ -148,7 +148,7 @@ def _run_workers(setup: WorkerSetup, monitor: TrainingMonitor) -> None:
         raise monitor.error
     if monitor.stopped_after is not None:
         raise Stopped(
-            f"training: step {monitor.stopped_after:,} of {monitor.steps:,} is done; the same command goes on"
+            f"training: step {monitor.stopped_after:,} of {monitor.steps:,} is done; the same command resumes the run"
         )
 
 
@@ -188,7 +188,7 @@ def _cause(error: TrainingFailedError, setup: WorkerSetup) -> FactoryError:
             cause = getattr(cause, "cause", None) or cause.__cause__
     lines = [line.strip() for line in str(failures[0]).splitlines() if line.strip()]
     found = checkpoints.newest(setup.checkpoints)
-    kept = f"the same command goes on from step {found.step}" if found else "no checkpoint was written yet"
+    kept = f"the same command resumes from step {found.step}" if found else "no checkpoint was written yet"
     return TrainingError(
         f"training: the workers failed {setup.training.max_failures + 1} times, the last time with: "
         f"{lines[-1][:300]}; {kept}; --verbose shows their whole output"

@@ -61,7 +61,7 @@ class TrainingMonitor:
     def _handle_step(self, event: dict[str, Any]) -> None:
         self.log.add(event)
         metrics.count_trained(event["tokens"])
-        metrics.left("training", self.steps - event["step"])
+        metrics.set_rows_left("training", self.steps - event["step"])
         mfu = f", {event['mfu']:.0%} MFU" if "mfu" in event else ""
         self.progress.tell(
             event["step"],

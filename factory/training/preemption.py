@@ -26,7 +26,7 @@ class StopSignal:
         """Return `stop`, or once `save`: a node will be preempted, and Ray Train will restart without it."""
         first = self.rank == 0
         due = not self._saved and time.monotonic() - self._polled > POLL_EVERY_S
-        stop, check = self.sum([float(first and not self.stop_flag.is_open()), float(first and due)])
+        stop, check = self.sum([float(first and self.stop_flag.is_set()), float(first and due)])
         if stop:
             return "stop"
         if not check:

@@ -498,7 +498,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, make_disk):
     assert not list(small_disk.rglob("*.tmp"))
 
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    assert "going on" in finish(tmp_path, run.config)
+    assert "resuming, " in finish(tmp_path, run.config)
     assert_nothing_lost(run)
     assert run.reasons("profiles") == {"ok": 256}
     assert sorted(row["persona"] for row in run.rows("profiles")) == sorted(texts)

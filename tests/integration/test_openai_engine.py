@@ -26,7 +26,7 @@ from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.inference.openai import OpenAIBackend, _row_error, api_key, check_endpoint, shares
 from factory.records import Completion, Message, Request, content_id
-from factory.text.control_tokens import neutral
+from factory.text.control_tokens import escape_control_tokens
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import PROJECT
@@ -205,7 +205,7 @@ def test_no_special_token_of_a_served_model_is_one_in_data():
     data = "".join(f"a{token}{token}b" for token in special)
     ids = set(tokenizer(data)["input_ids"]) & set(tokenizer.added_tokens_decoder)
     assert len(ids) == len(special)
-    assert not set(tokenizer(neutral(data, special))["input_ids"]) & set(tokenizer.added_tokens_decoder)
+    assert not set(tokenizer(escape_control_tokens(data, special))["input_ids"]) & set(tokenizer.added_tokens_decoder)
 
 
 def test_an_endpoints_own_tokens_never_reach_it(server):

@@ -181,7 +181,7 @@ def test_kills_and_worker_counts_keep_the_curve(make_training, undisturbed, stag
         )
         assert saved_steps(run)[0] < STEPS, number
     log = run.finish("training.num_workers=2", job="train")
-    assert "going on from step" in log
+    assert "resuming from step" in log
     assert curve(run) == pytest.approx(curve(undisturbed), abs=2e-3)
     assert curve(run, "validation") == pytest.approx(curve(undisturbed, "validation"), abs=2e-3)
 
@@ -204,9 +204,9 @@ def test_stopped_run_leaves_a_checkpoint_of_last_step(make_training, undisturbed
     job = run.start_until(lambda: "training: step 1/" in run.log(), job="train")  # the first one is reported at once
     job.send_signal(signal.SIGTERM)
     assert job.wait(120) == 1, run.log()
-    (stopped,) = re.findall(rf"stopped: training: step (\d+) of {STEPS} is done; the same command goes on", run.log())
+    (stopped,) = re.findall(rf"stopped: training: step (\d+) of {STEPS} is done; the same command resumes the run", run.log())
     assert saved_steps(run) == [int(stopped)]
-    assert f"going on from step {stopped}" in run.finish(job="train")
+    assert f"resuming from step {stopped}" in run.finish(job="train")
     assert curve(run) == pytest.approx(curve(undisturbed), abs=1e-4)
 
 
