@@ -94,9 +94,7 @@ class CheckpointIO:
         dist.all_gather_object(margins, (free - needed, problem))
         margin, problem = min(margins)
         if margin < 0:
-            raise TrainingEnd(
-                f"{problem}; free some space; the same command resumes from the last checkpoint"
-            )
+            raise TrainingEnd(f"{problem}; free some space; the same command resumes from the last checkpoint")
 
     def load(self, engine: Any, checkpoint: Checkpoint, convert: bool) -> None:
         """Load a checkpoint; the first worker of each machine downloads it, and converts it if necessary.
