@@ -67,7 +67,7 @@ class CpuStep:
     max_tasks: float = np.inf
     """Tasks that can run at the same time."""
     startup_seconds: float = 8.0
-    """What a step of Ray Data takes regardless of its rows; the first one of a command starts the workers."""
+    """What it takes regardless of its rows."""
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ FILTER_ROWS = 333.0 / TASKS_PER_CORE
 """Likewise for dialogues that are curated: 3 ms each on a core (`curation/run.py`)."""
 PERSONA_BYTES, ROW_BYTES = 130, 4096
 """Bytes per row by which `synthesis` and `training` choose the number of partitions."""
-NEXT_STEP_S = 3.0
-"""Start-up of a step of Ray Data that is not the first of its command."""
+FIRST_STEP_S, NEXT_STEP_S = 8.0, 3.0
+"""What a step of Ray Data takes regardless of its rows; the first one of a command starts the workers."""
 
 
 def workload_from_config(config: RunConfig, sections: Collection[str], pilot: Pilot | None) -> Workload:
@@ -60,33 +60,13 @@ def workload_from_config(config: RunConfig, sections: Collection[str], pilot: Pi
     """
     notes: list[str] = []
     pool = replica_pool(config.engine, config)
-    personas = _rows(preview_personas(config, notes), "personas")
-    profiles = _accepted(personas, "personas", pilot)
-    ingest, assign, dialogues = [_ingest("personas", personas, _tasks(config, None), 8.0)], [], []
-    for index, section in enumerate(config.instructions):
-        corpus, sample = section.corpus, preview_instructions(config, index, notes)[0]
-        table = layout.INSTRUCTIONS.name(corpus=corpus)
-        rows = _rows(sample, table)
-        kept = _accepted(rows, table, pilot)
-        ingest.append(_ingest(table, rows, _tasks(config, index), NEXT_STEP_S))
-        assigned = None if kept is None else kept * config.dialogues.characters_per_instruction
-        files = None if kept is None or profiles is None else shard_count(kept) + shard_count(profiles)
-        name = layout.ASSIGNMENTS.name(corpus=corpus)
-        assign.append(CpuStep(name, name, assigned, files, ROW_BYTES, READ_ROWS, startup_seconds=NEXT_STEP_S))
-        for strategy in config.dialogues.strategies:
-            turns = sample.turns if sample and strategy == "generate" else 1.0
-            name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus)
-            dialogues.append(GeneratedTable(name, strategy, assigned, turns))
-    phase = Phase("profiles", (GeneratedTable("profiles", "profiles", profiles),), pool, "profiles")
-    steps: list[PlannedStep] = [CommandStart("synthesize"), *ingest, phase, *assign]
-    if dialogues:
-        steps.append(Phase("dialogues", tuple(dialogues), pool, "dialogues"))
+    steps, dialogues = _synthesis(config, pool, pilot, notes)
     known = [table.rows for table in dialogues if table.rows is not None]
     total = sum(known, constant(0)) if len(known) == len(dialogues) else None
     if dialogues and {"curation", "training"} & set(sections):
         tasks = None if total is None else shard_count(total) * TASKS_PER_SHARD
-        table = layout.CURATED.name(split="train")
-        steps += [CommandStart("curate"), CpuStep("curation", table, total, tasks, 0, FILTER_ROWS)]
+        curation = CpuStep("curation", layout.CURATED.name(split="train"), total, tasks, 0, FILTER_ROWS)
+        steps += [CommandStart("curate"), curation]
     if "training" in sections:
         trained = None if config.training.data else total
         files = None if trained is None else shard_count(trained)
@@ -98,6 +78,33 @@ def workload_from_config(config: RunConfig, sections: Collection[str], pilot: Pi
     return Workload(
         tuple(steps), "://" in config.output, tuple(f"Could not be read from here: {note}" for note in notes)
     )
+
+
+def _synthesis(
+    config: RunConfig, pool: ReplicaPool, pilot: Pilot | None, notes: list[str]
+) -> tuple[list[PlannedStep], tuple[GeneratedTable, ...]]:
+    """Return the steps up to the dialogues, and the tables of dialogues; add unreadable inputs to `notes`."""
+    personas = _rows(preview_personas(config, notes), "personas")
+    profiles = _accepted(personas, "personas", pilot)
+    ingest, assign, dialogues = [_ingest("personas", personas, _tasks(config, None), FIRST_STEP_S)], [], []
+    for index, section in enumerate(config.instructions):
+        corpus, sample = section.corpus, preview_instructions(config, index, notes)[0]
+        table, name = layout.INSTRUCTIONS.name(corpus=corpus), layout.ASSIGNMENTS.name(corpus=corpus)
+        rows = _rows(sample, table)
+        kept = _accepted(rows, table, pilot)
+        ingest.append(_ingest(table, rows, _tasks(config, index), NEXT_STEP_S))
+        assigned = None if kept is None else kept * config.dialogues.characters_per_instruction
+        files = None if kept is None or profiles is None else shard_count(kept) + shard_count(profiles)
+        assign.append(CpuStep(name, name, assigned, files, ROW_BYTES, READ_ROWS, startup_seconds=NEXT_STEP_S))
+        for strategy in config.dialogues.strategies:
+            turns = sample.turns if sample and strategy == "generate" else 1.0
+            name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus)
+            dialogues.append(GeneratedTable(name, strategy, assigned, turns))
+    phase = Phase("profiles", (GeneratedTable("profiles", "profiles", profiles),), pool, "profiles")
+    steps: list[PlannedStep] = [CommandStart("synthesize"), *ingest, phase, *assign]
+    if dialogues:
+        steps.append(Phase("dialogues", tuple(dialogues), pool, "dialogues"))
+    return steps, tuple(dialogues)
 
 
 def _ingest(table: str, rows: Draws | None, tasks: int, startup: float) -> CpuStep:

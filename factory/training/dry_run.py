@@ -125,6 +125,6 @@ def plan(config: RunConfig, progress: Progress) -> None:
     )
     found = checkpoints.newest(layout.CHECKPOINTS.table(config.output).path)
     progress.say(f"Checkpoint: step {found.step}" if found else "Checkpoint: none yet")
-    progress.say(f"Output: {config.output} (writable)")
+    progress.say(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.say(f"Note: {note}")

@@ -204,8 +204,8 @@ def test_stopped_run_leaves_a_checkpoint_of_last_step(make_training, undisturbed
     job = run.start_until(lambda: "training: step 1/" in run.log(), job="train")  # the first one is reported at once
     job.send_signal(signal.SIGTERM)
     assert job.wait(120) == 1, run.log()
-    pattern = rf"stopped: training: step (\d+) of {STEPS} is done; the same command resumes the run"
-    (stopped,) = re.findall(pattern, run.log())
+    message = rf"stopped: training: step (\d+) of {STEPS} is done; the same command resumes the run"
+    (stopped,) = re.findall(message, run.log())
     assert saved_steps(run) == [int(stopped)]
     assert f"resuming from step {stopped}" in run.finish(job="train")
     assert curve(run) == pytest.approx(curve(undisturbed), abs=1e-4)
