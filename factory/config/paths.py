@@ -1,4 +1,4 @@
-"""Paths of the settings: local, in a bucket, or on the Hugging Face hub, with `~` and `$NAME` filled in."""
+"""Paths in the settings: local, in a bucket or on the Hugging Face hub, with `~` and `$NAME` expanded."""
 
 import os
 from string import Template
@@ -11,10 +11,10 @@ HUB = "hf://"
 
 
 def expanded(path: str) -> str:
-    """Return a path with `~`, `$NAME` and `${NAME}` filled in; `$$` is a dollar sign.
+    """Expand `~`, `$NAME` and `${NAME}` in a path; `$$` is a dollar sign.
 
     Raises:
-        ValueError: a variable is not set, or there is no such home folder.
+        ValueError: a variable is not set, or the home folder does not exist.
     """
     way_out = "or write $$ for a dollar sign"
     try:
@@ -33,7 +33,7 @@ def _checked(path: str, *schemes: str) -> str:
     if not path.strip() or "\0" in path or path.endswith("://"):
         raise ValueError("give a whole path")
     path = expanded(path)
-    if any("\ud800" <= character <= "\udfff" for character in path):  # of an environment variable that is not UTF-8
+    if any("\ud800" <= character <= "\udfff" for character in path):  # from an environment variable that is not UTF-8
         raise ValueError("give a path in UTF-8")
     if "::" in path:
         raise ValueError("give a path without `::`; a file inside of another must be unpacked first")
@@ -53,10 +53,10 @@ def _local(path: str) -> str:
 
 
 def checked_place(path: str) -> str:
-    """Return a local path or one in a bucket, filled in (`expanded`).
+    """Check and expand a path that is local or in a bucket.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the path is neither.
     """
     return _checked(path, *BUCKETS)
 
@@ -77,8 +77,8 @@ def _sources(value: Any) -> Any:
 
 LocalPlace = Annotated[str, AfterValidator(_local)]
 Place = Annotated[str, AfterValidator(checked_place)]
-"""Local, s3:// or gs://."""
+"""A local path, s3://bucket/prefix or gs://bucket/prefix."""
 ModelRef = Annotated[str, AfterValidator(_model)]
-"""`embedded`, a Hugging Face folder, s3://..., gs://..., or a Hugging Face id, also as org/name@revision."""
+"""`embedded`, a folder in Hugging Face format (local, s3:// or gs://), or a Hugging Face id (org/name[@revision])."""
 Source = Annotated[str | tuple[str, ...], BeforeValidator(_sources)]
-"""One path or many: each a file, a folder or a glob; local, s3://, gs:// or hf://."""
+"""A path or a list of paths, each a file, a folder or a glob; local, s3://, gs:// or hf://."""

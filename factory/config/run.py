@@ -1,4 +1,4 @@
-"""The whole tree of settings."""
+"""The root of the settings tree."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,19 +19,20 @@ from factory.errors import ConfigError
 
 
 class RunConfig(Section):
-    """The whole of a run's settings."""
+    """All settings of a run."""
 
     output: Place
     """A local folder, s3://bucket/prefix or gs://bucket/prefix."""
     seed: int = Field(42, ge=0, lt=2**32)
+    """Seed of all random choices of the run."""
     confirm_above_rows: int = Field(100_000, ge=0)
-    """More finished rows than these are set aside for changed settings only with `--yes`."""
+    """If changed settings would archive more finished rows than this, the job requires `--yes`."""
     prompts_dir: LocalPlace | None = None
-    """A folder of prompts that take the place of the built-in ones of the same name."""
+    """A folder of prompts, which replace the built-in prompts of the same name."""
     engine: Engine
     personas: Personas
     instructions: tuple[Instructions, ...] = ()
-    """Without any, profiles alone are made."""
+    """Sources of instructions for dialogues; if empty, only profiles are generated."""
     profiles: Profiles = Profiles()
     dialogues: Dialogues = Dialogues()
     curation: Curation = Curation()
@@ -52,7 +53,11 @@ class RunConfig(Section):
         return self
 
     def limited(self, rows: int) -> "RunConfig":
-        """The same run on the first rows of each source."""
+        """Return the same run restricted to the first rows of each source.
+
+        Raises:
+            ConfigError: the number of rows is out of range.
+        """
         if not 1 <= rows < 2**63:
             raise ConfigError(f"--limit is {rows}; it must be at least 1, and fit into 64 bits")
         return self.model_copy(
@@ -65,10 +70,10 @@ class RunConfig(Section):
         )
 
     def with_paths(self, input_path: Callable[[str], str], output_path: Callable[[str], str]) -> "RunConfig":
-        """The same run with its paths made absolute."""
+        """Return the same run with absolute paths."""
 
         def folder(ref: str) -> str:
-            # A model that this factory trained stands where outputs are; any name but a folder's stays as it is.
+            # A model trained by this factory is in the folder of outputs; a name that is no folder stays unchanged.
             places = [] if ref == EMBEDDED else [output_path(ref), input_path(ref)]
             return next((place for place in places if Path(place).is_dir()), ref)
 
