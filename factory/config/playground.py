@@ -73,5 +73,5 @@ class Chat(Section):
         if self.profile_model and self.profile_model not in (names or ["base", "tuned"]):
             raise ValueError(f"profile_model is {self.profile_model!r}, which is not in {names or ['base', 'tuned']}")
         if self.max_concurrency < max(2, len(names)):
-            raise ValueError(f"max_concurrency is {self.max_concurrency}, fewer than the models that reply to a message")
+            raise ValueError(f"max_concurrency is {self.max_concurrency}, below the number of models")
         return self
