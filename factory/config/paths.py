@@ -1,8 +1,10 @@
 """Paths in the settings: local, in a bucket or on the Hugging Face hub, with `~` and `$NAME` expanded."""
 
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from string import Template
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -52,7 +54,7 @@ def _local(path: str) -> str:
     return _checked(path)
 
 
-def checked_place(path: str) -> str:
+def checked_path(path: str) -> str:
     """Check and expand a path that is local or in a bucket.
 
     Raises:
@@ -64,7 +66,7 @@ def checked_place(path: str) -> str:
 def _model(ref: str) -> str:
     if ref.startswith((HUB, "https://huggingface.co/")):
         raise ValueError("give the id alone, as org/name or org/name@revision")
-    return checked_place(ref)
+    return checked_path(ref)
 
 
 def _sources(value: Any) -> Any:
@@ -75,10 +77,28 @@ def _sources(value: Any) -> Any:
     return filled[0] if isinstance(value, str) else filled
 
 
-LocalPlace = Annotated[str, AfterValidator(_local)]
-Place = Annotated[str, AfterValidator(checked_place)]
+@dataclass(frozen=True)
+class Role:
+    """The use of a path, which decides the folder that a relative one is resolved in (`RunConfig.with_paths`)."""
+
+    name: Literal["input", "output", "model"]
+
+
+LocalPath = Annotated[str, AfterValidator(_local), Role("input")]
+InputPath = Annotated[str, AfterValidator(checked_path), Role("input")]
+"""A local path, s3://... or gs://...; a local one not in the current folder may be one of the shipped files."""
+OutputPath = Annotated[str, AfterValidator(checked_path), Role("output")]
 """A local path, s3://bucket/prefix or gs://bucket/prefix."""
-ModelRef = Annotated[str, AfterValidator(_model)]
+ModelRef = Annotated[str, AfterValidator(_model), Role("model")]
 """`embedded`, a folder in Hugging Face format (local, s3:// or gs://), or a Hugging Face id (org/name[@revision])."""
-Source = Annotated[str | tuple[str, ...], BeforeValidator(_sources)]
+Source = Annotated[str | tuple[str, ...], BeforeValidator(_sources), Role("input")]
 """A path or a list of paths, each a file, a folder or a glob; local, s3://, gs:// or hf://."""
+
+
+def role_of(annotation: Any, metadata: Iterable[Any] = ()) -> str | None:
+    """Return the role of the paths in a field by its annotation; None for fields without a path."""
+    for mark in metadata:
+        if isinstance(mark, Role):
+            return mark.name
+    inner = [*getattr(annotation, "__metadata__", ()), *get_args(annotation)]
+    return next((found for one in inner if (found := one.name if isinstance(one, Role) else role_of(one))), None)

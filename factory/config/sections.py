@@ -46,7 +46,7 @@ Network = Annotated[str, AfterValidator(_network)]
 class Section(BaseModel):
     """Base class of all sections: frozen; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Sampling(Section):
