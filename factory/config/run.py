@@ -32,7 +32,9 @@ class RunConfig(Section):
     prompts_dir: LocalPath | None = None
     """A folder of prompts, which replace the built-in prompts of the same name."""
     engine_section: Engine | None = Field(None, alias="engine")
+    """The engine that generates text."""
     personas_section: Personas | None = Field(None, alias="personas")
+    """The source of the personas."""
     instructions: tuple[Instructions, ...] = ()
     """Sources of instructions for dialogues; if empty, only profiles are generated."""
     profiles: Profiles = Profiles()
@@ -48,14 +50,14 @@ class RunConfig(Section):
 
     @property
     def engine(self) -> Engine:
-        """The engine that writes text; ConfigError where the config has none, as training needs none."""
+        """The text-generation engine; raises ConfigError if the config has none."""
         if self.engine_section is None:
             raise _missing("engine", "{kind: vllm, model: embedded}")
         return self.engine_section
 
     @property
     def personas(self) -> Personas:
-        """The personas; ConfigError where the config has none."""
+        """The personas; raises ConfigError if the config has none."""
         if self.personas_section is None:
             raise _missing("personas", "{source: data/personas.jsonl}")
         return self.personas_section

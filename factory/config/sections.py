@@ -53,9 +53,9 @@ class Sampling(Section):
     """Sampling parameters. The paper does not publish its values for synthesis."""
 
     temperature: float = Field(0.6, ge=0)
-    """Persona Hub's demo uses 0.6."""
+    """Sampling temperature; Persona Hub's demo uses 0.6."""
     top_p: float = Field(0.95, gt=0, le=1)
-    """On a CPU, 1.0 is more than twice as fast: it needs no sorting of the vocabulary."""
+    """Nucleus sampling; 1.0 is more than twice as fast on a CPU, because the vocabulary need not be sorted."""
     frequency_penalty: float = Field(0, ge=-2, le=2)
     """Above 0, tokens become less likely each time they occur; without it small models repeat themselves."""
     max_tokens: int = Field(2048, ge=1)
