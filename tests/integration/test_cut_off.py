@@ -167,7 +167,7 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(1)
 
 
-def test_a_host_that_is_cut_off_and_comes_back_costs_no_row(hosts):
+def test_host_cut_off_and_back_loses_no_row(hosts):
     run = started(hosts, delay_s=8)
     before = len(run.table("profiles").shards())
     ip("link", "set", "cable-2", "down")
@@ -207,7 +207,7 @@ def watched(hosts: Hosts, number: int) -> Iterator[Callable[[], None]]:
             os.kill(int(pid), signal.SIGKILL)
 
 
-def test_a_host_that_is_to_be_taken_away_finishes_its_work_and_gets_no_more(hosts):
+def test_draining_host_finishes_its_work_only(hosts):
     with watched(hosts, 2) as notice:
         run = started(hosts, delay_s=10)
         wait_until(lambda: busy(2) and busy(3), "not all hosts have work")
@@ -221,7 +221,7 @@ def test_a_host_that_is_to_be_taken_away_finishes_its_work_and_gets_no_more(host
 
 
 @pytest.mark.parametrize("hosts", [4], indirect=True, ids=["four CPUs"])  # one host is to have room for both workers
-def test_a_training_saves_when_a_host_is_to_be_taken_away_and_goes_on_from_there_without_it(hosts):
+def test_training_saves_on_notice_and_resumes_elsewhere(hosts):
     tiny = hosts.folder / "tiny"
     small_training.save_tiny(str(tiny))
     settings = small_training.settings_of(
