@@ -45,7 +45,7 @@ VLLM = {
 """Metrics exported by vLLM through Ray, for judges on GPUs."""
 
 
-def asked() -> str:
+def all_queries() -> str:
     return "\n".join(expression for _, expression in console.expressions(DASHBOARD))
 
 
@@ -57,7 +57,7 @@ def installed(package: str) -> Path:
 
 
 def test_panels_use_only_exported_metrics():
-    named = set(re.findall(r"\bray_\w+", asked()))
+    named = set(re.findall(r"\bray_\w+", all_queries()))
     assert named == FACTORY.keys() | RAY.keys() | VLLM
 
 
@@ -70,7 +70,7 @@ def test_ray_and_vllm_still_export_these_metrics():
 
 
 def test_factory_metrics_are_queried_by_their_labels():
-    for name, within in re.findall(r"(ray_factory_\w+)\{([^}]*)\}", asked()):
+    for name, within in re.findall(r"(ray_factory_\w+)\{([^}]*)\}", all_queries()):
         labels = set(re.findall(r"(\w+)=", within)) - {"SessionName"}
         assert labels <= set(FACTORY[name].labels), within
     for legend, expression in [
@@ -102,7 +102,7 @@ def test_all_dashboard_variables_are_defined():
     defined = {one["name"] for one in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(PANELS)))
     assert used - {"__range", "__rate_interval"} == defined
-    assert "$" not in asked()
+    assert "$" not in all_queries()
 
 
 def test_no_file_names_a_machine():
@@ -137,7 +137,7 @@ def lost(before, after, place=""):
 
 
 def test_console_page_has_every_panel():
-    page = console.page(DASHBOARD)
+    page = console.build_page(DASHBOARD)
     for panel in PANELS:
         assert f"<h3>{panel['title']}</h3>" in page
     actions = re.findall(r"\{\{ (.*?) \}\}", page, re.DOTALL)
