@@ -498,7 +498,7 @@ def test_bucket_of_another_cloud_is_refused(own):
 
 
 def test_missing_config_or_foreign_output_is_refused(own):
-    assert "'kubernetes.config' is 'none.yaml': there is no such file" in refusal(
+    assert "'kubernetes.config' is 'none.yaml': no such file" in refusal(
         "kubernetes", own("kubernetes: {config: none.yaml}")
     )
     assert "output is 's3://my-bucket/opencharacter', which is not in the variable 'bucket' (s3://other)" in refusal(
