@@ -72,7 +72,7 @@ def _base_and_tuned(config: RunConfig) -> ChatModels:
             f"{folder} holds only adapters; train with training.lora.merge: true, or set chat.models to other models"
         )
     if not file_io.exists(file_io.join(folder, "config.json")):
-        return ChatModels((base,), f"Base model only: there is no tuned model at {folder} yet (run `make train`).")
+        return ChatModels((base,), f"Base model only: there is no tuned model at {folder} yet (run make train).")
     return ChatModels((base, ServedModel(name="tuned", model=folder, engine_kwargs=kwargs, **common)))
 
 

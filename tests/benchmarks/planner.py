@@ -67,14 +67,14 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
         _, seconds = job("synthesize", "--config", paths.pop("pilot"))
         say(f"  the pilot took {seconds:.0f} s")
         for name, path in paths.items():
-            told, _ = job("plan", "--config", path, "--pilot", f"{folder}/pilot", "--json")
-            time_told = json.loads(told)["summary"]["seconds"]
+            output, _ = job("plan", "--config", path, "--pilot", f"{folder}/pilot", "--json")
+            predicted = json.loads(output)["summary"]["seconds"]
             _, seconds = job("synthesize", "--config", path)
             say(
-                f"  {name}: predicted {time_told['point']:.0f} s ({time_told['low']:.0f} to {time_told['high']:.0f}), "
+                f"  {name}: predicted {predicted['point']:.0f} s ({predicted['low']:.0f} to {predicted['high']:.0f}), "
                 f"took {seconds:.0f} s"
             )
-            figures |= {f"{name}_predicted": time_told["point"], f"{name}_measured": seconds}
-            figures[f"{name}_ratio"] = seconds / time_told["point"]
+            figures |= {f"{name}_predicted": predicted["point"], f"{name}_measured": seconds}
+            figures[f"{name}_ratio"] = seconds / predicted["point"]
     ratios = [value for name, value in figures.items() if name.endswith("_ratio")]
     return {**figures, "furthest_off": max(abs(ratio - 1) for ratio in ratios)}

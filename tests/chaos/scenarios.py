@@ -33,7 +33,7 @@ class Scenario:
     in_flight: Callable[[Testbed, Run], int | None]
     """See `Fault`."""
     check: Callable[[Testbed, Run, list[Fault]], dict[str, int]]
-    """Asserts that nothing is lost or duplicated and repeats were in flight; returns figures to print."""
+    """Asserts that nothing is lost, duplicated, or repeated without having been in flight; returns figures."""
     work: str
     """Pattern of the paths of files that show progress."""
     work_s: float
