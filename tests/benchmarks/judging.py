@@ -33,7 +33,7 @@ def settings(judge):
     """Return a config with one judge."""
     from factory.config import Evaluation, Personas, RunConfig, ScriptedEngine
 
-    evaluation = Evaluation(judges=(judge,), attempts=1, judging={"max_tokens": REPLY_TOKENS})
+    evaluation = Evaluation(judges=(judge,), attempts=1, judge_sampling={"max_tokens": REPLY_TOKENS})
     return RunConfig(
         output="unused", engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none"), evaluation=evaluation
     )
@@ -157,9 +157,9 @@ def _judge(config, judge, count: int) -> float:
         step = GenerationStep(
             PERSONAS, "bench@1", partial(_request, requests(count)), _parse, _ids, keep_truncated=True
         )
-        table = Table(output, "made")
-        lane = TableJob(step, work, table, {}, judge.engine(config.evaluation.judge_sampling, 42))
-        run_jobs([lane], Progress())
+        table = Table(output, "written")
+        table_job = TableJob(step, work, table, {}, judge.engine(config.evaluation.judge_sampling, 42))
+        run_jobs([table_job], Progress())
         manifest = table.manifest()
         assert manifest
         assert manifest["ok"] == count, manifest["rejected"]

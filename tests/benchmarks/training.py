@@ -232,7 +232,7 @@ class Side:
 
 
 def measure(say: Callable[[str], None]) -> dict[str, float]:
-    """Return the tokens per second of our loop over the Trainer's, the median pair of steps; and of packed over padded."""
+    """Return tokens per second of our loop over the Trainer's (median pair of steps), and of packed over padded."""
     with tempfile.TemporaryDirectory() as output:
         write_curated(output)
         # Ours packs, and so is first; one that fails must not leave the other standing still.
