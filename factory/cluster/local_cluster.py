@@ -76,7 +76,7 @@ def up(path: Path = FILE, port: int = 8265) -> Head:
         FactoryError: it does not start.
     """
     cluster = read(path)
-    if running := ray_head.noted(NOTE):
+    if running := ray_head.find_running(NOTE):
         raise ConfigError(f"cluster: already running at {running.dashboard}; stop it with make cluster-down")
     if not _is_free(port):
         raise ConfigError(f"cluster: port {port} is taken; use another one with ARGS=--port=N")
@@ -92,7 +92,7 @@ def up(path: Path = FILE, port: int = 8265) -> Head:
         folder,
         f"http://127.0.0.1:{port}",
     )  # fmt: skip
-    ray_head.note(NOTE, started)
+    ray_head.save_record(NOTE, started)
     try:
         wait_until_ready(started)
     except FactoryError:
@@ -109,7 +109,7 @@ def down() -> Head:
     """
     head = running_head()
     ray_head.end(head)
-    ray_head.forget(NOTE)
+    ray_head.delete_record(NOTE)
     return head
 
 
@@ -119,7 +119,7 @@ def running_head() -> Head:
     Raises:
         ConfigError: no cluster is running.
     """
-    if head := ray_head.noted(NOTE):
+    if head := ray_head.find_running(NOTE):
         return head
     raise ConfigError("cluster: not running; start it with make cluster-up, or use another with ADDRESS=http://...")
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from factory.cluster.variables import SHIPPED, Cloud, Machine, Variables
 from factory.config.loading import load_config
 from factory.errors import ConfigError
-from factory.storage.file_io import input_path
+from factory.storage.absolute_paths import input_path
 
 TEMPLATES = SHIPPED.parent
 POOLS = ("cpu", "synthesis", "judges", "training")

@@ -32,7 +32,7 @@ def serve_until_stopped(job: Job) -> None:
     began, clock = datetime.now(UTC), time.monotonic()
     with suppress(KeyboardInterrupt), _on_serve(job, models) as controller, serving(controller) as url:
         _print_welcome(job, models, url)
-        shutdown.wait()
+        shutdown.wait_for_request()
     _complete_table(job, Timing(began, time.monotonic() - clock, Counts()))
 
 
@@ -73,7 +73,7 @@ def _print_welcome(job: Job, models: ChatModels, url: str) -> None:
 
 def _complete_table(job: Job, timing: Timing) -> None:
     table = votes_table(job.config.output)
-    if not table.settings():  # stopped before the table was opened
+    if not table.inputs():  # stopped before the table was opened
         return
     counts = count_votes(table)
     fingerprint = compute_fingerprint(SETTINGS)

@@ -5,7 +5,7 @@ from functools import cache
 
 from factory.records import Persona, ProfileFields, Reject, content_id
 from factory.synthesis.profiles import LABELS, profile_text
-from factory.text.normalize import identity, is_text, paragraphs, sentence
+from factory.text.normalize import clean_line, clean_paragraphs, is_text, remove_invisible
 
 LONG_FIELDS = ("appearance", "experience", "personality")
 """The fields of one or more sentences; the others have a few words."""
@@ -27,12 +27,12 @@ def read_persona(text: str, limit: int) -> Persona:
     Raises:
         FormError: the description is empty, too long or not valid text.
     """
-    written = sentence(text)
+    written = clean_line(text)
     if isinstance(written, Reject):
         raise FormError("Describe the character in a sentence.")
     if len(written) > limit:
         raise FormError(f"The description has {len(written):,} characters; the maximum is {limit:,}.")
-    return Persona(content_id(identity(written)), written)
+    return Persona(content_id(remove_invisible(written)), written)
 
 
 def read_profile(values: Sequence[str]) -> str:
@@ -59,7 +59,7 @@ def read_message(text: str, limit: int) -> str:
     Raises:
         FormError: the message is empty, too long or not valid text.
     """
-    written = paragraphs(text)
+    written = clean_paragraphs(text)
     if isinstance(written, Reject):
         raise FormError("Write a message first.")
     if len(written) > limit:

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine, Sampling
-from factory.inference.multi_turn import temperature_of
+from factory.inference.multi_turn import attempt_temperature
 from factory.inference.openai import api_key, most_characters, response_format
 from factory.inference.prompts import Prompt
 from factory.playground.chat_models import ChatModel
-from factory.records import Completion, Message, Persona, Profile, Request
+from factory.records import Completion, Message, Persona, Profile
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.text.control_tokens import neutral
+from factory.text.control_tokens import escape_control_tokens
 from factory.text.normalize import is_text
 
 UPDATE_EVERY_S = 0.05
@@ -53,7 +53,7 @@ def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
 
 def _request_body(endpoint: OpenAIEngine, messages: Iterable[Message], sampling: Sampling) -> dict[str, Any]:
     parameters = {name: value for name, value in sampling if name != "frequency_penalty" or value}
-    escaped = [{"role": m.role, "content": neutral(m.content, endpoint.special_tokens)} for m in messages]
+    escaped = [{"role": m.role, "content": escape_control_tokens(m.content, endpoint.special_tokens)} for m in messages]
     return {"model": endpoint.model, "messages": escaped, **parameters}
 
 
@@ -61,18 +61,17 @@ async def generate_profile(
     client: Any, model: ChatModel, prompt: Prompt, language: str, persona: Persona, sampling: Sampling, attempts: int
 ) -> Profile | str:
     """Return a profile of a persona, generated as in synthesis, or a message that explains the failure."""
-    row = {"character_id": persona.character_id, "persona": persona.persona}
-    request = render_profile(prompt, language, row)
+    request = render_profile(prompt, language, persona)
     for attempt in range(attempts):
         body = _request_body(model.endpoint, request.messages, sampling)
         body |= response_format(model.endpoint.structured, request.schema)
-        body["temperature"] = temperature_of(Request(()), sampling.temperature, attempt > 0)
+        body["temperature"] = attempt_temperature(sampling.temperature, attempt > 0)
         try:
             answer = await client.chat.completions.create(**body)
         except Exception as problem:
             return describe_failure(model.name, problem)
         with suppress(AttributeError, IndexError, TypeError):  # an endpoint may return anything
-            profile = parse_profile(language, row, Completion((str(answer.choices[0].message.content),)))
+            profile = parse_profile(language, persona, Completion((str(answer.choices[0].message.content),)))
             if isinstance(profile, Profile) and answer.choices[0].finish_reason != "length":
                 return profile
     return f"{model.name} returned no valid profile in {attempts} attempts. Try again, or write the profile yourself."

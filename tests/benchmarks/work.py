@@ -1,5 +1,14 @@
 """The input table of a benchmark of an engine's step."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A row of the table of work."""
+
+    number: int
+
 
 def numbered(output: str, count: int):
     """Return a finished table of `count` rows with a `number`, in shards of the factory's usual size."""

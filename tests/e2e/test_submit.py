@@ -64,7 +64,7 @@ def test_submitted_job_equals_a_local_one(submitting, tmp_path):
     manifest = json.loads((tmp_path / "run/profiles/.manifest.json").read_text())
     assert (manifest["rows_in"], manifest["ok"]) == (32, 32)
     assert json.loads((tmp_path / "run/dialogues/generate-samples/.manifest.json").read_text())["ok"] == 24
-    assert "What was made" in done.stdout
+    assert "rows accepted. Output: " in done.stdout
 
 
 def test_failed_job_fails_the_submit_command(submitting, tmp_path):

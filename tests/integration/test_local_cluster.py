@@ -70,7 +70,7 @@ def workers(cluster: Cluster) -> int:
 def test_workers_start_with_a_job_and_end_after_it(cluster):
     assert workers(cluster) == 0
     output = cluster.run("job.py", *submission(cluster, "whole", 2))
-    assert "What was made" in output
+    assert "rows accepted. Output: " in output
     assert Table(str(cluster.folder / "whole"), "profiles").manifest()["ok"] == PERSONAS
     assert workers(cluster) >= 2
     deadline = time.monotonic() + 150
@@ -97,7 +97,7 @@ def test_stopped_job_writes_its_work_and_is_resumed(cluster):
     assert "stopped: " in output
     assert table.manifest() is None
     assert "has already ended" in cluster.run("job.py", "stop", job)
-    assert "going on, " in cluster.run("job.py", *submission(cluster, "stopped", 0))
+    assert "resuming, " in cluster.run("job.py", *submission(cluster, "stopped", 0))
     assert table.manifest()["ok"] == PERSONAS
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from factory.export.export_files import json_line
 from factory.export.formats import IDS, SHAPES, to_character
 from factory.records import Reject
-from factory.storage.tables import DIALOGUES, Table
+from factory.storage.schemas import DIALOGUES
+from factory.storage.tables import Table
 from factory.synthesis.input_files import read_rows
 from factory.synthesis.instructions import COLUMNS, format_of, read_mixed
-from factory.text.normalize import is_text, paragraphs
+from factory.text.normalize import clean_paragraphs, is_text
 from tests.hard_texts import HARD
 
 IDENTITY = {name: f"the {name}" for name in IDS}
@@ -91,7 +92,7 @@ def test_an_export_is_read_back_as_the_same_dialogues(exports, name, file_type, 
     for row, back in zip(rows, read, strict=True):
         assert format_of(back.value) == name
         made = read_mixed(back.value, name, "corpus", 0, back.row)
-        clean = [(role, paragraphs(text)) for role, text in said(row)[1:]]
+        clean = [(role, clean_paragraphs(text)) for role, text in said(row)[1:]]
         if isinstance(clean[-1][1], Reject) and clean[-1][1].reason == "empty":
             clean.pop()  # a table has no empty reply, and an instruction without one is none the worse
         refused = [text.reason for _, text in clean if isinstance(text, Reject)]

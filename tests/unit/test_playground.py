@@ -60,11 +60,7 @@ def rows(table) -> list[dict]:
 def test_persona_and_profile_match_synthesis():
     persona = read_persona("  a   baker\nof bread ", 100)
     assert persona == synthesis_persona("a baker of bread", "persona")
-    parsed = parse_profile(
-        "English",
-        {"character_id": persona.character_id, "persona": persona.persona},
-        Completion((json.dumps(dict(zip(LABELS, FIELDS, strict=True))),)),
-    )
+    parsed = parse_profile("English", persona, Completion((json.dumps(dict(zip(LABELS, FIELDS, strict=True))),)))
     assert read_profile(form_values(parsed)) == parsed.profile
     assert form_values(None) == [""] * 8
 
