@@ -69,16 +69,16 @@ def ray_up(files: dict[str, str], cloud: str) -> dict[str, Any]:
 
 
 def objects(files: dict[str, str]) -> list[dict[str, Any]]:
-    return [one for text in files.values() for one in parsed(text)]
+    return [item for text in files.values() for item in parsed(text)]
 
 
 def of_kind(files: dict[str, str], kind: str) -> list[dict[str, Any]]:
-    return [one for one in objects(files) if one["kind"] == kind]
+    return [item for item in objects(files) if item["kind"] == kind]
 
 
 def ray_specs(files: dict[str, str]) -> list[dict[str, Any]]:
     """Return the spec of each Ray cluster in a folder of manifests."""
-    specs = [one["spec"] for one in objects(files) if one["apiVersion"] == "ray.io/v1"]
+    specs = [item["spec"] for item in objects(files) if item["apiVersion"] == "ray.io/v1"]
     return [spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec for spec in specs]
 
 
@@ -111,8 +111,10 @@ def test_head_runs_no_tasks_and_pools_start_empty(files, cloud):
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_70b_model_fits_a_node_of_its_pool(files, cloud):
-    asked = load_config(RESOURCES / "jobs" / "configs" / "cluster.yaml").engine.engine_kwargs["tensor_parallel_size"]
-    assert asked == 8 == ray_up(files(cloud), cloud)["available_node_types"]["synthesis"]["resources"]["GPU"]
+    gpus_needed = load_config(RESOURCES / "jobs" / "configs" / "cluster.yaml").engine.engine_kwargs[
+        "tensor_parallel_size"
+    ]
+    assert gpus_needed == 8 == ray_up(files(cloud), cloud)["available_node_types"]["synthesis"]["resources"]["GPU"]
     for spec in ray_specs(files("kubernetes")):
         for group in spec["workerGroupSpecs"]:
             if group["labels"]["pool"] == "synthesis":
@@ -123,7 +125,7 @@ def test_70b_model_fits_a_node_of_its_pool(files, cloud):
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_only_spot_pools_are_spot(files, cloud):
     types = ray_up(files(cloud), cloud)["available_node_types"]
-    spot = [name for name, one in types.items() if "spot" in json.dumps(one["node_config"]).lower()]
+    spot = [name for name, item in types.items() if "spot" in json.dumps(item["node_config"]).lower()]
     assert spot == ["cpu", "synthesis", "judges"]
 
 
@@ -187,9 +189,9 @@ def test_kubernetes_secrets_are_references(files):
 
 def test_access_to_aws_is_by_role(files):
     rendered = files("aws")
-    for name, one in ray_up(rendered, "aws")["available_node_types"].items():
+    for name, item in ray_up(rendered, "aws")["available_node_types"].items():
         profile = "factory-head" if name == "head" else "factory-worker"
-        assert one["node_config"]["IamInstanceProfile"] == {"Name": profile}
+        assert item["node_config"]["IamInstanceProfile"] == {"Name": profile}
     worker, head = (json.loads(rendered[f"aws-{who}-policy.json"])["Statement"] for who in ("worker", "head"))
     assert {action.split(":")[0] for statement in worker for action in statement["Action"]} == {"s3"}
     assert worker == head[-2:]
@@ -218,7 +220,7 @@ def test_nodes_log_in_to_the_clouds_registry(files, cloud, image, login):
 def test_roles_may_pull_only_the_image(files, image):
     rendered = files("aws", f"image: '{image}'")
     for who in ("worker", "head"):
-        statements = {one["Sid"]: one for one in json.loads(rendered[f"aws-{who}-policy.json"])["Statement"]}
+        statements = {item["Sid"]: item for item in json.loads(rendered[f"aws-{who}-policy.json"])["Statement"]}
         assert statements["LogInToRegistry"]["Action"] == ["ecr:GetAuthorizationToken"]
         assert statements["PullImage"]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
         assert statements["PullImage"]["Resource"] == "arn:aws:ecr:eu-west-1:123456789012:repository/team/factory"
@@ -227,7 +229,7 @@ def test_roles_may_pull_only_the_image(files, image):
 def closed(schema: Any) -> Any:
     """Return a schema that forbids unknown keys; a CRD does not describe `metadata`, which is Kubernetes' own."""
     if isinstance(schema, list):
-        return [closed(one) for one in schema]
+        return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     shut = {key: closed(value) for key, value in schema.items()}
@@ -257,15 +259,15 @@ def test_manifests_match_kuberay_crds(files, kind, many):
 
 
 def test_kubernetes_accepts_core_objects(files):
-    core = [one for one in objects(files("kubernetes")) if not one["apiVersion"].startswith("ray.io/")]
-    assert sorted({one["kind"] for one in core}) == ["ConfigMap", "Namespace", "NetworkPolicy", "ServiceAccount"]
-    for one in core:
-        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+    core = [item for item in objects(files("kubernetes")) if not item["apiVersion"].startswith("ray.io/")]
+    assert sorted({item["kind"] for item in core}) == ["ConfigMap", "Namespace", "NetworkPolicy", "ServiceAccount"]
+    for item in core:
+        kubernetes_validate.validate(item, KUBERNETES, strict=True)
 
 
 def test_kubernetes_accepts_the_pods(files):
     rendered = files("kubernetes")
-    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    submitters = [item["spec"]["submitterPodTemplate"]["spec"] for item in of_kind(rendered, "RayJob")]
     for spec in [*pods(rendered), *submitters]:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
@@ -273,7 +275,7 @@ def test_kubernetes_accepts_the_pods(files):
 
 def test_pods_are_restricted(files):
     rendered = files("kubernetes")
-    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    submitters = [item["spec"]["submitterPodTemplate"]["spec"] for item in of_kind(rendered, "RayJob")]
     for pod in [*pods(rendered), *submitters]:
         assert pod["securityContext"]["runAsNonRoot"]
         (container,) = pod["containers"]
@@ -289,7 +291,7 @@ WRITABLE = {"/tmp", "/home/ray", "/cache", "/dev/shm"}
 
 def test_containers_write_only_to_their_volumes(files):
     rendered = files("kubernetes")
-    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    submitters = [item["spec"]["submitterPodTemplate"]["spec"] for item in of_kind(rendered, "RayJob")]
     sidecars = [
         ({**spec["autoscalerOptions"]}, spec["headGroupSpec"]["template"]["spec"]) for spec in ray_specs(rendered)
     ]
@@ -317,14 +319,14 @@ def test_ray_autoscaler_reads_the_manifests(files):
         cluster = {"metadata": {"name": "x", "namespace": "x"}, "spec": spec}
         types = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]
         assert types.pop("headgroup")["resources"]["CPU"] == 0
-        assert {one["min_workers"] for one in types.values()} == {0}
-        for name, one in types.items():
-            assert one.get("priority", 0) == (10 if name.endswith("-spot") else 0)
+        assert {item["min_workers"] for item in types.values()} == {0}
+        for name, item in types.items():
+            assert item.get("priority", 0) == (10 if name.endswith("-spot") else 0)
         assert spec["autoscalerOptions"]["version"] == "v2"
 
 
 def test_spot_pool_has_equal_on_demand_group(files):
-    (cluster,) = (one["spec"] for one in of_kind(files("kubernetes"), "RayCluster"))
+    (cluster,) = (item["spec"] for item in of_kind(files("kubernetes"), "RayCluster"))
     groups = {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
     assert sorted(groups) == [
         "cpu", "cpu-spot", "judges", "judges-spot", "synthesis", "synthesis-spot", "training",
@@ -341,13 +343,13 @@ def test_only_gpu_pods_tolerate_gpu_nodes(files):
         for group in spec["workerGroupSpecs"]:
             pod = group["template"]["spec"]
             gpus = "nvidia.com/gpu" in pod["containers"][0]["resources"]["limits"]
-            tolerated = [one["key"] for one in pod.get("tolerations", [])]
+            tolerated = [item["key"] for item in pod.get("tolerations", [])]
             assert ("nvidia.com/gpu" in tolerated) == gpus == (group["labels"]["pool"] != "cpu")
 
 
 def test_network_policy_opens_only_named_ports(files):
     rendered = files("kubernetes")
-    (policy,) = (one["spec"] for one in of_kind(rendered, "NetworkPolicy"))
+    (policy,) = (item["spec"] for item in of_kind(rendered, "NetworkPolicy"))
     ours = {"app.kubernetes.io/part-of": "character-factory"}
     assert policy["podSelector"]["matchLabels"] == ours
     assert policy["policyTypes"] == ["Ingress"]
@@ -361,13 +363,13 @@ def test_network_policy_opens_only_named_ports(files):
         assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
         for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
             assert ours.items() <= group["template"]["metadata"]["labels"].items()
-    assert not {"Ingress", "Service"} & {one["kind"] for one in objects(rendered)}
+    assert not {"Ingress", "Service"} & {item["kind"] for item in objects(rendered)}
 
 
 def test_monitoring_namespace_can_read_metrics(files):
     manifests = files("kubernetes", "kubernetes: {monitoring_namespace: prom}")
-    (policy,) = (one["spec"] for one in of_kind(manifests, "NetworkPolicy"))
-    (rule,) = (one for one in policy["ingress"] if one.get("ports") == [{"protocol": "TCP", "port": 8080}])
+    (policy,) = (item["spec"] for item in of_kind(manifests, "NetworkPolicy"))
+    (rule,) = (item for item in policy["ingress"] if item.get("ports") == [{"protocol": "TCP", "port": 8080}])
     assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "prom"}}}]
 
 
@@ -410,7 +412,7 @@ def test_rayjobs_run_existing_scripts_on_mounted_config(files):
 
 def test_pods_use_defined_service_accounts(files):
     rendered = files("kubernetes", "kubernetes: {worker_account_annotations: {iam.gke.io/gcp-service-account: w@x}}")
-    accounts = {one["metadata"]["name"]: one for one in of_kind(rendered, "ServiceAccount")}
+    accounts = {item["metadata"]["name"]: item for item in of_kind(rendered, "ServiceAccount")}
     assert {pod["serviceAccountName"] for pod in pods(rendered)} == set(accounts)
     worker = accounts["character-factory-worker"]
     assert worker["metadata"]["annotations"] == {"iam.gke.io/gcp-service-account": "w@x"}
@@ -465,7 +467,7 @@ def refusal(cloud: str, path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ("buckets: s3://x", "variable 'buckets' is unknown; did you mean 'bucket'?"),
         ("pools: {judge: {most: 1, spot: true}}", "variable 'pools.judge' is unknown; did you mean 'judges'?"),
@@ -480,8 +482,8 @@ def refusal(cloud: str, path: Path) -> str:
         ("aws: {worker_profile: null}", "not set: aws.worker_profile; "),
     ],
 )
-def test_wrong_variable_is_one_line(own, more, said):
-    assert said in refusal("aws", own(more))
+def test_wrong_variable_is_one_line(own, more, message):
+    assert message in refusal("aws", own(more))
 
 
 def test_clouds_require_only_their_own_variables(own):

@@ -74,23 +74,23 @@ TRAINING_POOL = {"label_selectors": [[("pool", LabelSelectorOperator.LABEL_OPERA
 def started(types: dict[str, Any], bundles: list[dict], how: dict | None = None, **more: Any) -> dict[str, int]:
     """Return the nodes that the autoscaler starts on an empty cluster, by type; with `how`, bundles are one group."""
     requests = [ResourceRequestUtil.make(bundle, **(how or {})) for bundle in bundles]
-    asked: dict[str, Any] = {"resource_requests": ResourceRequestUtil.group_by_count(requests)}
+    demand: dict[str, Any] = {"resource_requests": ResourceRequestUtil.group_by_count(requests)}
     if how is not None:
-        asked = {"gang_resource_requests": [GangResourceRequest(requests=requests)]}
+        demand = {"gang_resource_requests": [GangResourceRequest(requests=requests)]}
     reply = ResourceDemandScheduler().schedule(
-        SchedulingRequest(node_type_configs=types, disable_launch_config_check=True, max_num_nodes=50, **asked, **more)
+        SchedulingRequest(node_type_configs=types, disable_launch_config_check=True, max_num_nodes=50, **demand, **more)
     )
     return {launch.instance_type: launch.count for launch in reply.to_launch if launch.instance_type not in HEADS}
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_each_phase_starts_nodes_of_its_pool(types, cloud):
-    there = types(cloud)
-    assert started(there, [{"CPU": 0.5}] * 8) == {"cpu": 1}
-    assert started(there, REPLICA_70B) == {"synthesis": 1}
-    assert started(there, JUDGE, ONE_NODE) == {"judges": 1}
-    assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
-    assert started(there, TRAINING, {}) == {"judges": 2}  # what `training.pool` is for
+    node_types = types(cloud)
+    assert started(node_types, [{"CPU": 0.5}] * 8) == {"cpu": 1}
+    assert started(node_types, REPLICA_70B) == {"synthesis": 1}
+    assert started(node_types, JUDGE, ONE_NODE) == {"judges": 1}
+    assert started(node_types, TRAINING, TRAINING_POOL) == {"training": 1}
+    assert started(node_types, TRAINING, {}) == {"judges": 2}  # what `training.pool` is for
 
 
 def test_model_too_large_for_any_node_starts_none(types):
@@ -98,13 +98,13 @@ def test_model_too_large_for_any_node_starts_none(types):
 
 
 def test_spot_pods_come_first_then_on_demand(types):
-    there = types("kubernetes")
-    assert started(there, REPLICA_70B) == {"synthesis-spot": 1}
-    assert started(there, JUDGE, ONE_NODE) == {"judges-spot": 1}
-    assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
-    lately = {"recoverable_resource_availabilities": {"judges-spot": 0.5, "cpu-spot": 0.0}}
-    assert started(there, JUDGE, ONE_NODE, **lately) == {"judges": 1}
-    assert started(there, [{"CPU": 1}] * 30, **lately) == {"cpu": 1}
+    node_types = types("kubernetes")
+    assert started(node_types, REPLICA_70B) == {"synthesis-spot": 1}
+    assert started(node_types, JUDGE, ONE_NODE) == {"judges-spot": 1}
+    assert started(node_types, TRAINING, TRAINING_POOL) == {"training": 1}
+    recent_failures = {"recoverable_resource_availabilities": {"judges-spot": 0.5, "cpu-spot": 0.0}}
+    assert started(node_types, JUDGE, ONE_NODE, **recent_failures) == {"judges": 1}
+    assert started(node_types, [{"CPU": 1}] * 30, **recent_failures) == {"cpu": 1}
 
 
 def test_ray_forgets_launches_that_fail_at_once():
@@ -207,7 +207,7 @@ class ZoneOfGcp:
     """A simulated Compute Engine zone with a number of spot machines."""
 
     def __init__(self, spot: int, error: str = "ZONE_RESOURCE_POOL_EXHAUSTED") -> None:
-        self.spot, self.error, self.made = spot, error, []
+        self.spot, self.error, self.launched = spot, error, []
 
     def create_instances(self, config: dict[str, Any], labels: dict[str, str], count: int) -> list[tuple[dict, str]]:
         for _ in range(count):
@@ -215,8 +215,8 @@ class ZoneOfGcp:
             if spot and self.spot == 0:
                 raise Exception({"errors": [{"code": self.error}]})
             self.spot -= spot
-            self.made.append((spot, config["scheduling"]))
-        return [({}, f"node-{len(self.made) - one}") for one in range(count)]
+            self.launched.append((spot, config["scheduling"]))
+        return [({}, f"node-{len(self.launched) - index}") for index in range(count)]
 
 
 def on_gcp(rendered: Any, pool: str, zone: ZoneOfGcp, count: int) -> dict[str, Any]:
@@ -237,8 +237,8 @@ def on_gcp(rendered: Any, pool: str, zone: ZoneOfGcp, count: int) -> dict[str, A
 def test_gcp_launches_missing_spot_on_demand(rendered):
     zone = ZoneOfGcp(spot=2)
     assert len(on_gcp(rendered, "judges", zone, 3)) == 3
-    assert [spot for spot, _ in zone.made] == [True, True, False]
-    assert zone.made[-1][1] == {"automaticRestart": False, "onHostMaintenance": "TERMINATE"}
+    assert [spot for spot, _ in zone.launched] == [True, True, False]
+    assert zone.launched[-1][1] == {"automaticRestart": False, "onHostMaintenance": "TERMINATE"}
 
 
 def test_other_gcp_errors_are_raised(rendered):
@@ -251,7 +251,7 @@ OURS = {"aws:ResourceTag/ray-cluster-name": "character-factory", "aws:RequestedR
 
 
 @pytest.fixture
-def may(rendered):
+def allowed(rendered):
     """Check if the head's role allows an action, by default on resources with the cluster's tag."""
     policy = json.loads(rendered("aws")["aws-head-policy.json"])
     return lambda action, resource, context=(): allows(policy, action, resource, OURS | dict(context))
@@ -286,7 +286,7 @@ def asked_for(operation: str, params: dict[str, Any]) -> Iterator[tuple[str, str
             yield action, f"{REGION}:1:spot-instances-request/new", untagged
 
 
-def test_head_role_allows_all_of_rays_calls(aws, may):
+def test_head_role_allows_all_of_rays_calls(aws, allowed):
     provider = SpotFirstAWSNodeProvider(aws["provider"], aws["cluster_name"])
     calls = []
 
@@ -304,33 +304,33 @@ def test_head_role_allows_all_of_rays_calls(aws, may):
     assert {"RunInstances", "CreateTags", "DescribeInstances", "TerminateInstances"} <= {name for name, _ in calls}
     for name, params in calls:
         for action, resource, context in asked_for(name, params):
-            assert may(action, resource, context), (action, resource, context)
+            assert allowed(action, resource, context), (action, resource, context)
 
 
-def test_head_role_allows_nothing_on_other_instances(may):
+def test_head_role_allows_nothing_on_other_instances(allowed):
     other = f"{REGION}:1:instance/i-1"
     machine = {"ec2:InstanceType": "g6e.12xlarge", "ec2:MetadataHttpTokens": "required"}
     tag, mine = "aws:ResourceTag/ray-cluster-name", {"aws:RequestTag/ray-cluster-name": "character-factory"}
     for context in ({tag: "other"}, {tag: ""}):
-        assert not may("ec2:TerminateInstances", other, context)
-        assert not may("ec2:CreateTags", other, context | mine)  # nor take them over
+        assert not allowed("ec2:TerminateInstances", other, context)
+        assert not allowed("ec2:CreateTags", other, context | mine)  # nor take them over
         launch = context | mine | machine
-        assert may("ec2:RunInstances", other, launch)
-        assert not may("ec2:RunInstances", other, context | machine)
-        assert not may("ec2:RunInstances", other, launch | {"ec2:InstanceType": "p6.48xlarge"})
-        assert not may("ec2:RunInstances", other, launch | {"ec2:MetadataHttpTokens": "optional"})
-    assert not may("ec2:CreateTags", other, {"aws:RequestTag/ray-cluster-name": "other"})
+        assert allowed("ec2:RunInstances", other, launch)
+        assert not allowed("ec2:RunInstances", other, context | machine)
+        assert not allowed("ec2:RunInstances", other, launch | {"ec2:InstanceType": "p6.48xlarge"})
+        assert not allowed("ec2:RunInstances", other, launch | {"ec2:MetadataHttpTokens": "optional"})
+    assert not allowed("ec2:CreateTags", other, {"aws:RequestTag/ray-cluster-name": "other"})
     for name in ("TerminateInstances", "CreateTags", "StopInstances", "DeleteTags", "ModifyInstanceAttribute"):
         action = f"ec2:{name}"
-        assert not may(action, "arn:aws:ec2:eu-west-1:1:instance/i-1", mine)
-        assert not may(action, f"{REGION}:1:volume/vol-1", mine)
+        assert not allowed(action, "arn:aws:ec2:eu-west-1:1:instance/i-1", mine)
+        assert not allowed(action, f"{REGION}:1:volume/vol-1", mine)
 
 
-def test_head_role_reads_only_its_image_parameter(may):
+def test_head_role_reads_only_its_image_parameter(allowed):
     public = "arn:aws:ssm:us-east-1::parameter/aws/service/deeplearning/ami/x86_64"
-    assert may("ssm:GetParameters", f"{public}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id")
-    assert not may("ssm:GetParameters", f"{public}/other/latest/ami-id")
-    assert not may("ssm:GetParameters", "arn:aws:ssm:us-east-1:1:parameter/database/password")
+    assert allowed("ssm:GetParameters", f"{public}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id")
+    assert not allowed("ssm:GetParameters", f"{public}/other/latest/ami-id")
+    assert not allowed("ssm:GetParameters", "arn:aws:ssm:us-east-1:1:parameter/database/password")
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_panels_are_unique_described_and_in_the_grid():
 
 
 def test_all_dashboard_variables_are_defined():
-    defined = {one["name"] for one in DASHBOARD["templating"]["list"]}
+    defined = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(PANELS)))
     assert used - {"__range", "__rate_interval"} == defined
     assert "$" not in all_queries()
@@ -156,14 +156,14 @@ def test_promtool_accepts_expressions_and_config(tmp_path):
 
 def test_named_ray_is_scraped(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-    (here,) = show.scrape_config(Namespace(ray="/somewhere/ray", address=None))["scrape_configs"]
-    assert here["file_sd_configs"][0]["files"] == [f"/somewhere/ray/{show.SERVICE_DISCOVERY}"]
-    (there,) = show.scrape_config(Namespace(ray="/tmp/ray", address="http://head:8265/"))["scrape_configs"]
-    assert there["http_sd_configs"] == [{"url": "http://head:8265/api/prometheus/sd", "refresh_interval": "15s"}]
-    assert "file_sd_configs" not in there
+    (local,) = show.scrape_config(Namespace(ray="/somewhere/ray", address=None))["scrape_configs"]
+    assert local["file_sd_configs"][0]["files"] == [f"/somewhere/ray/{show.SERVICE_DISCOVERY}"]
+    (remote,) = show.scrape_config(Namespace(ray="/tmp/ray", address="http://head:8265/"))["scrape_configs"]
+    assert remote["http_sd_configs"] == [{"url": "http://head:8265/api/prometheus/sd", "refresh_interval": "15s"}]
+    assert "file_sd_configs" not in remote
     (tmp_path / "token").write_text("secret")
-    (there,) = show.scrape_config(Namespace(ray="/tmp/ray", address="http://head:8265"))["scrape_configs"]
-    (found,) = there["http_sd_configs"]
+    (remote,) = show.scrape_config(Namespace(ray="/tmp/ray", address="http://head:8265"))["scrape_configs"]
+    (found,) = remote["http_sd_configs"]
     assert found["authorization"] == {"credentials_file": str(tmp_path / "token")}, "the file's name, not what it holds"
 
 

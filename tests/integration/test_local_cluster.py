@@ -77,9 +77,9 @@ def test_workers_start_with_a_job_and_end_after_it(cluster):
     while workers(cluster):
         assert time.monotonic() < deadline
         time.sleep(5)
-    shown = cluster.run("local.py", "status")
-    assert "SUCCEEDED" in shown
-    assert "running" not in shown.split("Jobs:")[0].partition("end")[2]
+    status = cluster.run("local.py", "status")
+    assert "SUCCEEDED" in status
+    assert "running" not in status.split("Jobs:")[0].partition("end")[2]
 
 
 def test_stopped_job_writes_its_work_and_is_resumed(cluster):

@@ -132,21 +132,21 @@ def message(number: int) -> str:
 def converse(url: str, name: str, number: int, turns: int) -> list[str]:
     """Run a session whose messages contain only its own mark; return everything that the page showed it."""
     session, mark = Session(url, f"192.0.2.{number}"), f"mark-{number:02}-"
-    *profile, _, _ = admitted(session, "describe", f"a {name} {mark}")
+    *profile, _, _ = call_when_free(session, "describe", f"a {name} {mark}")
     profile[0] = f"Name {mark}"
-    shown = session.call("begin", f"a {name} {mark}", *profile)
+    outputs = session.call("begin", f"a {name} {mark}", *profile)
     for turn in range(turns):
-        shown += admitted(session, "talk", f"{mark} turn {turn}", None, None)
+        outputs += call_when_free(session, "talk", f"{mark} turn {turn}", None, None)
         for model in NAMES:
             for liked in (number % 2 == 0, number % 2 == 1, number % 2 == 1):
                 event = {"index": 2 * turn + 1, "value": "", "liked": liked}
                 assert "Saved" in session.call(f"vote-{model}", None, event=event)[0]
-    shown += session.call("save", None)
+    outputs += session.call("save", None)
     session.close()
-    return [json.dumps(output) for output in shown]
+    return [json.dumps(output) for output in outputs]
 
 
-def admitted(session: Session, name: str, *data: object) -> list:
+def call_when_free(session: Session, name: str, *data: object) -> list:
     """Repeat a call until the page is no longer busy, and return its output."""
     while True:
         output = session.call(name, *data)
@@ -165,8 +165,8 @@ def test_concurrent_sessions_are_isolated(url, run, server, name, turns, word_s)
     server.rule(word_s=word_s)
     before = len(run.rows("feedback"))
     with ThreadPoolExecutor(SESSIONS) as pool:
-        shown = list(pool.map(lambda number: converse(url, name, number, turns), range(SESSIONS)))
-    for number, texts in enumerate(shown):
+        outputs = list(pool.map(lambda number: converse(url, name, number, turns), range(SESSIONS)))
+    for number, texts in enumerate(outputs):
         assert set(re.findall(r"mark-\d\d-", "".join(texts))) == {f"mark-{number:02}-"}
     for request in server.requests("mark-"):
         assert len(set(re.findall(r"mark-\d\d-", json.dumps(request["messages"])))) == 1
