@@ -1,4 +1,4 @@
-"""One frozen tree of settings. Every default of the factory stands in this folder, and nowhere else."""
+"""One frozen tree of settings. All defaults are in this folder, and nowhere else."""
 
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
 from factory.config.engines import (

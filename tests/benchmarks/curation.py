@@ -65,10 +65,10 @@ def dialogues(start: int, end: int) -> Iterator[tuple[Profile, Assignment, Dialo
         text = "\n".join(f"{name}: {value}" for name, value in items.items())
         persona = f"the baker number {number // EACH}"
         profile = Profile(content_id(persona), persona, **items, profile=text, language="English")
-        asked = Message("user", f"What do you bake on day {number}?")
-        ids = {"character_id": profile.character_id, "instruction_id": content_id(asked.content), "corpus": "bread"}
-        assignment = Assignment(**ids, persona=persona, profile=text, messages=(asked,))
-        messages = (*system.render(persona=persona, profile=text), asked, Message("assistant", reply(number)))
+        question = Message("user", f"What do you bake on day {number}?")
+        ids = {"character_id": profile.character_id, "instruction_id": content_id(question.content), "corpus": "bread"}
+        assignment = Assignment(**ids, persona=persona, profile=text, messages=(question,))
+        messages = (*system.render(persona=persona, profile=text), question, Message("assistant", reply(number)))
         yield profile, assignment, Dialogue(content_id(str(number)), "generate", messages=messages, **ids)
 
 
@@ -79,7 +79,7 @@ def finish(table: Table, rows: int) -> None:
 
 
 def run(rows: int) -> dict[str, float]:
-    """Seconds, rows a second once Ray is up, and peak bytes of one run."""
+    """Return seconds, rows per second without the start of Ray, and peak bytes of one run."""
     with tempfile.TemporaryDirectory() as folder:
         write_tables(f"{folder}/run", rows)
         config = Path(folder) / "run.json"

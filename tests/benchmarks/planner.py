@@ -69,8 +69,8 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
         _, seconds = job("synthesize", "--config", paths.pop("pilot"))
         say(f"  the pilot took {seconds:.0f} s")
         for name, path in paths.items():
-            plan, _ = job("plan", "--config", path, "--pilot", f"{folder}/pilot", "--json")
-            predicted = json.loads(plan)["summary"]["seconds"]
+            output, _ = job("plan", "--config", path, "--pilot", f"{folder}/pilot", "--json")
+            predicted = json.loads(output)["summary"]["seconds"]
             _, seconds = job("synthesize", "--config", path)
             say(
                 f"  {name}: predicted {predicted['point']:.0f} s ({predicted['low']:.0f} to {predicted['high']:.0f}), "

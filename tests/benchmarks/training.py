@@ -32,7 +32,7 @@ RESULT = "packed over padded:"
 
 
 class Size(NamedTuple):
-    """Tokens per sequence, sequences per step, and copies of the sample dialogues."""
+    """Tokens of a sequence, sequences of a step, and repetitions of the sample dialogues."""
 
     sequence: int
     batch: int
@@ -78,14 +78,14 @@ def settings(output: str, **training: object):
     """Return the config of a run over those dialogues."""
     from factory.config import Personas, RunConfig, ScriptedEngine, Training
 
-    settings = {
+    training_settings = {
         "base_model": MODEL, "sequence_length": size().sequence, "global_batch_size": size().batch, **training
     }  # fmt: skip
     return RunConfig(
         output=output,
         engine=ScriptedEngine(kind="scripted"),
         personas=Personas(source="none.jsonl"),
-        training=Training(**settings),
+        training=Training(**training_settings),
     )
 
 
@@ -147,7 +147,7 @@ def packed_rows(output: str) -> list[dict]:
 
 
 def padding(output: str) -> float:
-    """Return packed over padded: real tokens per second of forward and backward passes over the same dialogues."""
+    """Packed over padded: real tokens per second of forward and backward passes over the same dialogues."""
     import numpy as np
     import torch
 
@@ -234,7 +234,7 @@ class Side:
 
 
 def measure(say: Callable[[str], None]) -> dict[str, float]:
-    """Return tokens per second of our loop over the Trainer's, the median pair of steps; and of packed over padded."""
+    """Return tokens per second of our loop over the Trainer's (median pair of steps), and of packed over padded."""
     with tempfile.TemporaryDirectory() as output:
         write_curated(output)
         # Ours packs, and so is first; one that fails must not leave the other standing still.

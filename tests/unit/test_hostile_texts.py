@@ -13,7 +13,7 @@ from factory.evaluation import rubric, verdict_parsing
 from factory.evaluation.general_ability.ifeval import Verifiable, failed_checks
 from factory.export import dataset_card
 from factory.inference import json_reply
-from factory.playground.streaming import legible
+from factory.playground.streaming import repair_text
 from factory.records import Message, TokenChoice
 from factory.text import control_tokens, language, normalize, redaction
 from tests.hard_texts import HOSTILE
@@ -67,7 +67,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "verifiable": lambda text: failed_checks(CHECKS, text),
     "rubric": lambda text: rubric.fill(rubric.read_rubric("T", text), text, text, text, [text]),
     "dataset card": lambda text: (dataset_card.cell(text), dataset_card.fenced(text)),
-    "legible": legible,
+    "repair_text": repair_text,
 }
 
 

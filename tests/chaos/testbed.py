@@ -1,4 +1,4 @@
-"""What the faults are done to: an S3 server, a Ray head, worker nodes, a server of an API. All are this process's."""
+"""The system under test: an S3 server, a Ray head, worker nodes and an API server, all started by this process."""
 
 import logging
 import os
@@ -24,18 +24,18 @@ from tests.integration.openai_server import KEY, OpenAIServer
 
 NODES = 2
 NODE_CPUS = 4
-"""In name: the actors of a judge fleet, of an engine and of a training share the real ones. The head has none, as on
-a cluster, so that the loss of a node costs work."""
+"""Nominal CPUs: the actors of judges, engines and training share the real ones. The head has none, as on a cluster, so
+that the loss of a node costs work."""
 
 
-class Stage:
-    """A small cluster over S3, with a door for each fault."""
+class Testbed:
+    """A small cluster with S3, and a method for each kind of fault."""
 
     def __init__(self, folder: Path) -> None:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.folder = folder
         self._port = ray_head.free_port()
-        self.bucket = f"s3://chaos-{self._port}"  # what one server holds, all in this process do
+        self.bucket = f"s3://chaos-{self._port}"  # moto's servers in one process share their data
         self._bucket: ThreadedMotoServer | None = None
         self.environment = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._port}",
@@ -46,7 +46,7 @@ class Stage:
             "RAY_raylet_start_wait_time_s": str(START_WAIT_S),
             "FACTORY_TEST_KEY": KEY,
         }
-        os.environ.update(self.environment)  # this process looks into the bucket too
+        os.environ.update(self.environment)  # this process reads the bucket too
         self.open_bucket()
         file_io.filesystem(self.bucket)[0].mkdir(self.bucket.removeprefix("s3://"))
         self.api = OpenAIServer()
@@ -59,14 +59,14 @@ class Stage:
         self._supervisor.start()
 
     def _supervise(self) -> None:
-        """Start nodes again that have ended: were killed, or had an agent that was slow to start (`runtime.STARTS`)."""
+        """Restart nodes that were killed or whose agent started too slowly (see `ray_session.STARTS`)."""
         while not self._closing.wait(1):
             for number, node in enumerate(self._nodes):
                 if node.poll() is not None:
                     self._nodes[number] = self._start_node()
 
     def close(self) -> None:
-        """End all that was started."""
+        """Stop everything that was started."""
         self._closing.set()
         self._supervisor.join()
         for node in self._nodes:
@@ -85,27 +85,27 @@ class Stage:
             f"--address={self._head.address}", f"--num-cpus={NODE_CPUS}", "--disable-usage-stats",
             "--dashboard-agent-listen-port=0", "--object-store-memory=500000000",
         ]  # fmt: skip
-        # A node of its own session: what a terminal sends this process does not reach it.
+        # In its own session, so that signals from the terminal do not reach it.
         with (self.folder / "nodes.log").open("a") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def open_bucket(self) -> None:
-        """Start the S3 server; what it held is still there."""
+        """Start the S3 server, with the data it had before."""
         self._bucket = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
         self._bucket.start()
 
     def close_bucket(self) -> None:
-        """Stop it: connections are refused."""
+        """Stop the S3 server: connections are refused."""
         if self._bucket:
             self._bucket.stop()
             self._bucket = None
 
-    def kill_node(self, draw: random.Random) -> str:
-        """Kill all processes of a worker node at once, as where its host is lost, and have a new node come."""
-        number = draw.randrange(len(self._nodes))
+    def kill_node(self, rng: random.Random) -> str:
+        """Kill all processes of a worker node, as if its host were lost; a new node is started."""
+        number = rng.randrange(len(self._nodes))
         deadline = time.monotonic() + 180
         while not (raylets := [one for one in _below(self._nodes[number].pid) if _command(one).startswith("raylet")]):
-            assert time.monotonic() < deadline, f"no node has come up; see {self.folder}/nodes.log"
+            assert time.monotonic() < deadline, f"no node has started; see {self.folder}/nodes.log"
             time.sleep(0.2)
         node = self._nodes[number]
         for process in [*raylets, *_below(node.pid)]:
@@ -114,18 +114,18 @@ class Stage:
         node.wait(60)
         return f"pid {raylets[0].pid}"
 
-    def kill(self, draw: random.Random, name: str) -> str | None:
-        """Kill one of the processes whose command has a name in it; None where there is none now."""
+    def kill(self, rng: random.Random, name: str) -> str | None:
+        """Kill one of the processes whose command contains a name; return None if there is none."""
         roots = [self._head.pid, *(node.pid for node in self._nodes)]
         found = [process for root in roots for process in _below(root) if name in _command(process)]
         if not found:
             return None
-        chosen = draw.choice(sorted(found, key=lambda process: process.pid))
+        chosen = rng.choice(sorted(found, key=lambda process: process.pid))
         chosen.send_signal(signal.SIGKILL)
         return f"pid {chosen.pid}"
 
     def stop_bucket(self, seconds: float) -> str:
-        """Take the S3 server away for a while."""
+        """Stop the S3 server for some seconds."""
         self.close_bucket()
         time.sleep(seconds)
         self.open_bucket()
@@ -145,15 +145,15 @@ def _command(process: psutil.Process) -> str:
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Stage]:
-    """A stage for as long as it is wanted."""
+def open_testbed(folder: Path) -> Iterator[Testbed]:
+    """Run a testbed during the block."""
     before = dict(os.environ)
-    S3FileSystem.clear_instance_cache()  # a client of another endpoint, which its key does not hold
-    stage = Stage(folder)
+    S3FileSystem.clear_instance_cache()  # cached clients are not keyed by endpoint
+    testbed = Testbed(folder)
     try:
-        yield stage
+        yield testbed
     finally:
-        stage.close()
+        testbed.close()
         os.environ.clear()
         os.environ.update(before)
         S3FileSystem.clear_instance_cache()
