@@ -84,10 +84,10 @@ def test_a_damaged_intermediate_file_is_mended_as_its_message_says(run):
     settings = (
         "curation.near_duplicates.threshold=0.8",
         "curation.validation_fraction=0.999",
-    )  # it ends when all is judged
+    )  # it ends after the filter step
     assert run.start(*settings, job="curate").wait(300) == 2
-    band = min(Path(run.output, "_scratch/curated").glob("*/bands/*.arrow"))
-    whole, whence = band.read_bytes(), "good dialogues are of validation characters"
+    band = min(Path(run.output, "_tmp/curated").glob("*/bands/*.arrow"))
+    whole, whence = band.read_bytes(), "accepted dialogues are of validation characters"
     assert whence in run.log()
     band.write_bytes(whole[:100])
     assert run.start(*settings, job="curate").wait(300) == 2

@@ -1,4 +1,4 @@
-"""Which of many dialogues are taken, through Ray, on verdicts alone."""
+"""The select step on Ray, for dialogues that only exist as results of the filter step."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ import pytest
 import ray
 
 from factory.config import RunConfig
+from factory.curation.curation_inputs import DialogueSource
+from factory.curation.curation_run import CurationRun
 from factory.curation.dataset_stats import ATTRIBUTES
-from factory.curation.filter_step import VERDICTS, FilterResult
-from factory.curation.inputs import Source
-from factory.curation.run import Run
-from factory.curation.select_step import select_dialogues, within
+from factory.curation.filter_step import FILTERED, FilterResult
+from factory.curation.select_step import in_mixture, select_dialogues
+from factory.run_output import layout
 from factory.runtime import ray_session
-from factory.storage.tables import Table
 from factory.text.ngrams import contained
 
 ROWS = 1000
@@ -27,14 +27,14 @@ def session(shared_ray):
     with pytest.MonkeyPatch.context() as patched:
         for name, value in shared_ray.items():
             patched.setenv(name, value)
-        ray.shutdown()  # another module's may have joined one
+        ray.shutdown()  # another module may have joined a cluster
         ray_session.start_ray()
         yield
         ray.shutdown()
 
 
-def made(output: str, owners: dict[str, np.ndarray]) -> tuple[Run, FilterResult]:
-    """A run whose dialogues have all been found good; `owners` has the character of each, by source."""
+def filtered_run(output: str, owners: dict[str, np.ndarray]) -> tuple[CurationRun, FilterResult]:
+    """Return a run whose dialogues were all accepted; `owners` has the character of each, by source."""
     curation = {
         "max_per_character": LIMIT,
         "mixture": [{"corpus": name, "strategy": "generate", "weight": 1} for name in owners],
@@ -47,44 +47,47 @@ def made(output: str, owners: dict[str, np.ndarray]) -> tuple[Run, FilterResult]
             "curation": curation,
         }
     )
-    profiles = Table(output, "profiles")
-    cast = [f"{character:016x}" for character in np.unique(np.concatenate(list(owners.values()))).tolist()]
+    profiles = layout.PROFILES.table(output)
+    ids = [f"{character:016x}" for character in np.unique(np.concatenate(list(owners.values()))).tolist()]
     profiles.write_arrow(
         "0000",
-        pa.table(
-            {"character_id": cast, "status": ["ok"] * len(cast), **{name: ["x"] * len(cast) for name in ATTRIBUTES}}
-        ),
+        pa.table({"character_id": ids, "status": ["ok"] * len(ids), **{name: ["x"] * len(ids) for name in ATTRIBUTES}}),
     )
-    profiles.finish({"ok": len(cast)})
+    profiles.finish({"ok": len(ids)})
     sources = tuple(
-        Source(Table(output, f"dialogues/generate-{name}"), Table(output, f"assignments/{name}"), 1, len(characters))
+        DialogueSource(
+            layout.DIALOGUES.table(output, strategy="generate", corpus=name),
+            layout.ASSIGNMENTS.table(output, corpus=name),
+            1,
+            len(characters),
+        )
         for name, characters in owners.items()
     )
-    nothing: Any = None
-    run = Run(config, sources, profiles, nothing, nothing, nothing, {}, "f")
+    unused: Any = None
+    run = CurationRun(config, sources, profiles, frozenset(), (), unused, unused, {}, "f")
     units = []
     for number, characters in enumerate(owners.values()):
-        for part, mine in enumerate(np.array_split(characters, UNITS)):
-            unit = {"source": number, "shards": [f"{part:04}"], "rows": len(mine)}
-            ids = np.random.default_rng([number, part]).integers(0, 2**63, len(mine)).astype(np.uint64)
-            nulls = pa.nulls(len(mine), pa.string())
-            run.verdicts.write_arrow(run.name(unit), pa.table([ids, mine, nulls, nulls, nulls], schema=VERDICTS))
+        for part, own in enumerate(np.array_split(characters, UNITS)):
+            unit = {"source": number, "shards": [f"{part:04}"], "rows": len(own)}
+            dialogues = np.random.default_rng([number, part]).integers(0, 2**63, len(own)).astype(np.uint64)
+            nulls = pa.nulls(len(own), pa.string())
+            run.filtered.write_arrow(run.name(unit), pa.table([dialogues, own, nulls, nulls, nulls], schema=FILTERED))
             units.append(unit)
     return run, FilterResult(units, {}, None)
 
 
-def test_weights_hold_over_what_the_limit_of_a_character_leaves(session, tmp_path):
+def test_weights_hold_after_the_limit_per_character(session, tmp_path):
     many, few = np.arange(ROWS, dtype=np.uint64), np.arange(ROWS, dtype=np.uint64) % np.uint64(10) + np.uint64(ROWS)
-    run, examined = made(str(tmp_path), {"many": many, "few": few})
-    selected = select_dialogues(run, examined, ray.put((np.array([], np.uint64), np.array([], np.uint64))))
-    over = ray.get(selected.over)
+    run, filtered = filtered_run(str(tmp_path), {"many": many, "few": few})
+    selection = select_dialogues(run, filtered, ray.put((np.array([], np.uint64), np.array([], np.uint64))))
+    over = ray.get(selection.over_limit)
     kept: dict[int, list[int]] = {0: [], 1: []}
-    for unit in examined.units:
-        rows = run.verdicts.read(run.name(unit))
+    for unit in filtered.units:
+        rows = run.filtered.read(run.name(unit))
         dialogues = rows["dialogue"].to_numpy()
-        stays = ~contained(dialogues, over) & within(run, dialogues, selected.cutoffs[unit["source"]])
-        kept[unit["source"]] += rows["character"].to_numpy()[stays].tolist()
+        is_kept = ~contained(dialogues, over) & in_mixture(run, dialogues, selection.thresholds[unit["source"]])
+        kept[unit["source"]] += rows["character"].to_numpy()[is_kept].tolist()
     assert {source: len(owners) for source, owners in kept.items()} == {0: 200, 1: 200}
     assert np.unique(kept[1], return_counts=True)[1].tolist() == [LIMIT] * 10
-    speaking = sum(cast.told()["characters"] for cast in selected.casts.values())
-    assert speaking == len(set(kept[0]) | set(kept[1])) == 210
+    characters = sum(stats.characters for stats in selection.characters.values())
+    assert characters == len(set(kept[0]) | set(kept[1])) == 210
