@@ -13,10 +13,11 @@ from factory.personagym import all_questions, open_benchmark
 from factory.planning.pilot import Pilot
 from factory.planning.uncertainty import Draws, exactly, give_or_take
 from factory.planning.workload import Crew, Intake, Outline, Pairing, Phase, Stage, Training
+from factory.run_output import layout
 from factory.runtime.ray_session import on_gpu
-from factory.synthesis.input_files import tasks_of
+from factory.synthesis.input_files import split_into_tasks
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas
-from factory.synthesis.steps import dialogues_table, instruction_files, persona_files
+from factory.synthesis.steps import instruction_files, persona_files
 
 GUESSED = 0.1
 """How far off a count may be that goes by the size of a file: about a tenth."""
@@ -48,7 +49,9 @@ def outline(config: RunConfig, named: Collection[str], pilot: Pilot | None) -> O
         pairings.append(Pairing(f"assignments/{corpus.corpus}", kept, cast, work))
         for strategy in config.dialogues.strategies:
             turns = sample.turns if sample and strategy == "generate" else 1.0
-            dialogues.append(Stage(dialogues_table(strategy, corpus.corpus), strategy, work, turns))
+            dialogues.append(
+                Stage(layout.DIALOGUES.name(strategy=strategy, corpus=corpus.corpus), strategy, work, turns)
+            )
     crew = crew_of(config.engine, config)
     phases = [Phase("profiles", (Stage("profiles", "profiles", cast),), crew, "profiles")]
     if dialogues:
@@ -90,7 +93,7 @@ def _tasks(config: RunConfig, index: int | None) -> int:
         files = persona_files(config) if index is None else instruction_files(config, config.instructions[index])[0]
     except UnreachableError:
         return 1
-    return len(tasks_of(files, None))
+    return len(split_into_tasks(files, None))
 
 
 def means_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bool:

@@ -25,7 +25,7 @@ def make_tables(output: str):
     from factory.records import Profile, content_id
     from factory.runtime.progress import Progress
     from factory.storage.tables import PROFILES, Table, ok_row
-    from factory.synthesis.assign_step import pair
+    from factory.synthesis.assign_step import assign_characters
     from factory.synthesis.profiles import profile_text
     from factory.synthesis.steps import ingest_instructions
 
@@ -48,7 +48,7 @@ def make_tables(output: str):
     config = RunConfig(output=output, engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none.jsonl"))
     instructions = ingest_instructions(config, corpus, Progress())
     work = Table(output, "assignments/storm")
-    pair(instructions, profiles, work, EACH, 42, Progress())
+    assign_characters(instructions, profiles, work, EACH, 42, Progress())
     return work
 
 

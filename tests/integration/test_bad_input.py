@@ -160,7 +160,7 @@ def test_input_that_cannot_be_read_is_told(tmp_path):
     cases = {
         "missing": (personas(source="nowhere.jsonl"), (f"{tmp_path}/nowhere.jsonl: does not exist",)),
         "no-match": (personas(source=str(tmp_path / "notes")), ("/notes: no file of a known format", ".jsonl")),
-        "empty": (personas(source=files["empty"]), ("empty.jsonl: holds no rows",)),
+        "empty": (personas(source=files["empty"]), ("empty.jsonl: has no rows",)),
         "column": (
             personas(source=files["column"]),
             ("no column 'persona' (personas.column)", "it has: 'name', 'about'"),
@@ -169,7 +169,7 @@ def test_input_that_cannot_be_read_is_told(tmp_path):
         "prose": (corpus(source=files["prose"]), ("prose.txt: plain text holds no instructions", "messages")),
         "no-corpus": (
             corpus(source=files["column"]),
-            ("column.csv: no one format fits the columns 'name', 'about'", "instructions.format: messages (messages"),
+            ("column.csv: not exactly one format fits the columns 'name'", "instructions.format: messages (messages"),
         ),
         "format": (corpus(source=files["alpaca"], format="lima"), ("no column 'conversations'", "instructions.format")),
         "ph-instruct": (
@@ -545,10 +545,10 @@ def test_a_dry_run_tells_what_of_the_input_can_be_used(tmp_path):
     assert "source format files rows read here accepted rejected" in told
     assert "personas 1 4 4 2 2" in told
     assert "instructions/talk sharegpt 1 4 4 2 2" in told
-    assert "personas: duplicate 1, such as p.jsonl, row 2: as one before" in told
-    assert "personas: missing_column 1, such as p.jsonl, row 3: no 'persona' in ['name']" in told
+    assert "personas: duplicate 1, for example p.jsonl, row 2: same as an earlier row" in told
+    assert "personas: missing_column 1, for example p.jsonl, row 3: no 'persona' in ['name']" in told
     assert any(
-        line.startswith("instructions/talk: wrong_roles 2, such as talks.jsonl, row 2: message 0") for line in told
+        line.startswith("instructions/talk: wrong_roles 2, for example talks.jsonl, row 2: message 0") for line in told
     )
     assert any(line.startswith("dialogues/generate-talk 2 2 ") for line in told)
     assert "\x1b" not in answer.out

@@ -13,7 +13,7 @@ from factory.export.formats import IDS, SHAPES, to_character
 from factory.records import Reject
 from factory.storage.tables import DIALOGUES, Table
 from factory.synthesis.input_files import read_rows
-from factory.synthesis.instructions import COLUMNS, format_of, read_mixed
+from factory.synthesis.instructions import COLUMNS, detect_format, read_any_format
 from factory.text.normalize import is_text, paragraphs
 from tests.hard_texts import HARD
 
@@ -89,8 +89,8 @@ def test_an_export_is_read_back_as_the_same_dialogues(exports, name, file_type, 
     read = list(read_rows(path, COLUMNS))
     assert [row.error for row in read] == [""] * len(rows)
     for row, back in zip(rows, read, strict=True):
-        assert format_of(back.value) == name
-        made = read_mixed(back.value, name, "corpus", 0, back.row)
+        assert detect_format(back.value) == name
+        made = read_any_format(back.value, name, "corpus", 0, back.row)
         clean = [(role, paragraphs(text)) for role, text in said(row)[1:]]
         if isinstance(clean[-1][1], Reject) and clean[-1][1].reason == "empty":
             clean.pop()  # a table has no empty reply, and an instruction without one is none the worse

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from factory.config.synthesis import InstructionFormat
 from factory.records import Instruction, Message, Persona, Reject, content_id
-from factory.synthesis.instructions import FORMATS, format_of, read_instruction, read_mixed
+from factory.synthesis.instructions import FORMATS, detect_format, read_any_format, read_instruction
 from factory.synthesis.personas import read_persona
 
 
@@ -103,21 +103,21 @@ def test_a_line_of_text_is_a_persona():
 
 def test_lima_alternates_user_and_assistant():
     row = {"conversations": ["q1", "a1", "q2", "a2"], "source": "x"}
-    assert format_of(row) == "lima"
+    assert detect_format(row) == "lima"
     assert turns(row, "lima") == [("user", "q1"), ("assistant", "a1"), ("user", "q2"), ("assistant", "a2")]
 
 
 @pytest.mark.parametrize(("given_input", "user"), [("", "do it"), ("this", "do it\n\nthis"), (None, "do it")])
 def test_alpaca_joins_instruction_and_input(given_input, user):
     row = {"instruction": "do it", "input": given_input, "output": "done"}
-    assert format_of(row) == "alpaca"
+    assert detect_format(row) == "alpaca"
     assert turns(row, "alpaca") == [("user", user), ("assistant", "done")]
 
 
 @pytest.mark.parametrize("text", ["Plan a trip", "User prompt:\nPlan a trip", "  User prompt: Plan a trip"])
 def test_ph_instruct_is_a_user_turn_without_its_heading(text):
     row = {"input persona": "p", "synthesized text": text, "description": "d"}
-    assert format_of(row) == "ph-instruct"
+    assert detect_format(row) == "ph-instruct"
     assert turns(row, "ph-instruct") == [("user", "Plan a trip")]
 
 
@@ -132,7 +132,7 @@ def test_what_is_given_with_an_instruction_is_kept_as_text(given_input, text):
     row = {"instruction": "sort", "input": given_input, "output": "done"}
     assert turns(row, "alpaca") == [("user", f"sort\n\n{text}"), ("assistant", "done")]
     dolly = {"instruction": "sort", "context": given_input, "response": "done", "category": "x"}
-    assert format_of(dolly) == "dolly"
+    assert detect_format(dolly) == "dolly"
     assert turns(dolly, "dolly") == turns(row, "alpaca")
 
 
@@ -144,7 +144,7 @@ def test_an_input_that_is_none_adds_nothing_and_one_that_is_no_json_is_rejected(
 
 def test_earlier_turns_come_before_the_instruction():
     row = {"instruction": "q3", "input": "x", "output": "a3", "system": "s", "history": [["q1", "a1"], ("q2", "a2")]}
-    assert format_of(row) == "alpaca"
+    assert detect_format(row) == "alpaca"
     assert [text for _, text in turns(row, "alpaca")] == ["q1", "a1", "q2", "a2", "q3\n\nx", "a3"]
     assert turns(row | {"output": ""}, "alpaca")[-1] == ("user", "q3\n\nx")
     for nothing in (None, [], ""):
@@ -163,7 +163,7 @@ def test_sharegpt_has_its_own_names_and_loses_its_system_message():
         {"from": "gpt", "value": "a"},
     ]
     row = {"id": 7, "conversations": said, "system": "obey"}
-    assert format_of(row) == format_of({"conversations": said}) == "sharegpt"
+    assert detect_format(row) == detect_format({"conversations": said}) == "sharegpt"
     assert turns(row, "sharegpt") == [("user", "q"), ("assistant", "a")]
     ours = [{"from": "user", "value": "q"}, {"from": "assistant", "value": "a"}]
     other = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -196,13 +196,13 @@ def test_sharegpt_has_its_own_names_and_loses_its_system_message():
     ],
 )
 def test_a_mix_of_formats_and_what_has_none_is_no_format(row):
-    assert format_of(row) is None
+    assert detect_format(row) is None
 
 
 def test_columns_that_are_null_or_of_no_format_decide_nothing():
     row = {"instruction": "a", "output": "b", "messages": None, "context": None, "text": "t", "prompt": "p"}
-    assert format_of(row) == "alpaca"
-    assert format_of({"conversations": ["a"], "system_prompt": "s", "source": "x"}) == "lima"
+    assert detect_format(row) == "alpaca"
+    assert detect_format({"conversations": ["a"], "system_prompt": "s", "source": "x"}) == "lima"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_columns_that_are_null_or_of_no_format_decide_nothing():
     ],
 )
 def test_empty_columns_of_another_format_decide_nothing(row, form):
-    assert format_of(row) == form
+    assert detect_format(row) == form
 
 
 def test_a_turn_is_read_by_the_names_that_are_not_null():
@@ -238,7 +238,7 @@ def test_rows_of_other_formats_are_read_and_mixed_ones_are_rejected():
         ([], "not_an_object"),
     ]
     for row, expected in rows:
-        made = read_mixed(row, "alpaca", "corpus", 0, 0)
+        made = read_any_format(row, "alpaca", "corpus", 0, 0)
         if expected == "ok":
             assert [message.content for message in made.messages] == ["q", "a"], row
         else:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from factory.errors import InputError, StorageError
 from factory.storage.shuffle import BYTES_PER_SPILL
 from factory.synthesis import input_formats, opening
-from factory.synthesis.input_files import FILES_A_TASK, check_column, find_files, read_rows, tasks_of
+from factory.synthesis.input_files import FILES_PER_TASK, check_column, find_files, read_rows, split_into_tasks
 from factory.synthesis.input_formats import RawRow
 from factory.synthesis.opening import SourceFile
 
@@ -583,7 +583,7 @@ def rows_before_the_error(path, match):
         ("[,1]", [], "row 0 is"),
         ("[", [], "row 0 is cut"),
         ("[" * 100_000, [], "row 0 is cut or not JSON: maximum recursion"),
-        ("[1]\n[2]\n", [1], "goes on after its array; name a file of JSON lines .jsonl"),
+        ("[1]\n[2]\n", [1], "has text after its array; name a file of JSON lines .jsonl"),
     ],
 )
 def test_an_array_that_is_cut_or_invalid_is_told_with_its_row(tmp_path, text, before, match):
@@ -601,7 +601,7 @@ def test_an_array_with_a_stray_character_is_refused_just_where_json_refuses_it(s
         try:
             expected = json.loads(text)
         except ValueError:
-            rows_before_the_error(path, "not JSON|goes on after its array")
+            rows_before_the_error(path, "not JSON|has text after its array")
         else:
             assert repr(values(path)) == repr(expected)
 
@@ -695,13 +695,13 @@ def test_text_has_no_columns(tmp_path):
     ],
 )  # fmt: skip
 def test_a_file_without_rows_is_told(tmp_path, name, text):
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="has no rows"):
         check_column(write(tmp_path / name, text), "x")
 
 
 def test_parquet_without_rows_is_told(tmp_path):
     pq.write_table(pa.table({"x": pa.array([], pa.string())}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="has no rows"):
         check_column(str(tmp_path / "a.parquet"), "x")
 
 
@@ -762,18 +762,18 @@ def test_a_listing_tells_size_and_change(tree):
 @given(st.lists(st.integers(0, 2 * BYTES_PER_SPILL), max_size=200))
 def test_tasks_have_every_file_once_and_in_order(sizes):
     files = [SourceFile(f"{number}.jsonl", size, "") for number, size in enumerate(sizes)]
-    tasks = tasks_of(files, None)
+    tasks = split_into_tasks(files, None)
     assert [one for task in tasks for one in task] == list(enumerate(files))
     for task in tasks:
-        assert 1 <= len(task) <= FILES_A_TASK
+        assert 1 <= len(task) <= FILES_PER_TASK
         assert len(task) == 1 or sum(sizes[number] for number, _ in task) <= BYTES_PER_SPILL
     if files:
-        assert len(tasks_of(files, 5)) == 1, "the first rows are those of the first files"
+        assert len(split_into_tasks(files, 5)) == 1, "the first rows are those of the first files"
 
 
 def test_small_files_share_tasks():
     files = [SourceFile(f"{number}.jsonl", 100, "") for number in range(2000)]
-    assert len(tasks_of(files, None)) == 63
+    assert len(split_into_tasks(files, None)) == 63
 
 
 def test_a_path_from_the_current_folder_is_made_full(tree, monkeypatch):
@@ -784,14 +784,14 @@ def test_a_path_from_the_current_folder_is_made_full(tree, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "match"),
     [
-        ("none.jsonl", "none.jsonl: does not exist; name a file, a folder or a glob"),
-        ("none*.jsonl", r"none\*.jsonl: no file of a known format there; known are \.jsonl, \.ndjson"),
+        ("none.jsonl", "none.jsonl: does not exist; give a file, a folder or a glob"),
+        ("none*.jsonl", r"none\*.jsonl: has no file of a known format; known are \.jsonl, \.ndjson"),
         ("readme.md", r"readme.md: not a known format; known are \.jsonl, .* and \.parquet"),
         ("deep/e.parquet.gz", "not a known format"),
         (".git/../_tmp/none/", "does not exist"),
-        ("", "source '': names nothing"),
-        ((), r"source \(\): names nothing"),
-        (["b.jsonl", ""], "names nothing"),
+        ("", "source '': is empty"),
+        ((), r"source \(\): is empty"),
+        (["b.jsonl", ""], "is empty"),
         (["b.jsonl", "none.jsonl"], "none.jsonl: does not exist"),
         ("nope://x/y.jsonl", "^nope://x/y.jsonl: Protocol not known: nope"),
         ("hf://datasets/one-part", "^hf://datasets/one-part: Invalid HF URI"),
@@ -808,7 +808,7 @@ def test_a_source_that_names_nothing_is_told(tree, monkeypatch, source, match):
 def test_a_folder_without_a_known_format_is_told(tmp_path):
     write(tmp_path / "readme.md", "x")
     for source in (str(tmp_path), f"{tmp_path}/*"):
-        with pytest.raises(InputError, match=r"no file of a known format there; known are \.jsonl"):
+        with pytest.raises(InputError, match=r"has no file of a known format; known are \.jsonl"):
             find_files(source)
 
 
