@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down generate-benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo synthesize curate train eval judge-check judges-up judges-down generate-benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -50,8 +50,8 @@ $(STAMP): $(LOCK) pyproject.toml | .venv/bin/uv
 	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement .venv/uv.txt
 
 lock: .venv/bin/uv  ## both lock files from pyproject.toml; ARGS=--upgrade takes the newest versions
-	$(COMPILE) --extra cpu $(CPU_TORCH) --override locks/overrides.txt --output-file locks/cpu.txt $(ARGS)
-	$(COMPILE) --extra gpu --output-file locks/gpu.txt $(ARGS)
+	$(COMPILE) --extra all-cpu $(CPU_TORCH) --override locks/overrides.txt --output-file locks/cpu.txt $(ARGS)
+	$(COMPILE) --extra all --output-file locks/gpu.txt $(ARGS)
 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet pyproject.toml --group dev \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-emit-find-links --generate-hashes
@@ -155,6 +155,12 @@ DOWN_kubernetes = kubectl delete -f runs/cluster/kubernetes/raycluster.yaml
 needs-cloud: ; $(call need,CLOUD)
 needs-job: ; $(call need,JOB)
 needs-job-id: ; $(call need,JOB_ID)
+
+##@ Docs
+
+docs: $(STAMP)  ## generated pages, then the site in site/; a broken link fails
+	.venv/bin/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 ##@ Check
 

@@ -26,6 +26,7 @@ sorted and partitioned by the same number as an int64 (`api_key_of`).
 """
 
 import hashlib
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
@@ -184,6 +185,16 @@ class PersonaSettings:
     settings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PersonaTask:
+    """One task for a persona of a new benchmark, with the settings that its questions play in."""
+
+    persona_id: str
+    persona: str
+    settings: tuple[str, ...]
+    task: str
+
+
 class TaskQuestions(BaseModel):
     """What a model answers when it writes the questions of one task for a persona."""
 
@@ -214,6 +225,13 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionWithProfile(Question):
+    """A question for a candidate; `profile` is None where it gets none, or where the persona has none."""
+
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a candidate says to a question in the persona's role; `truncated` where `max_tokens` cut it."""
 
@@ -225,6 +243,13 @@ class Answer:
     question: str
     answer: str
     truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWithExamples(Answer):
+    """An answer for a judge; `examples` is None where the question has no score examples."""
+
+    examples: tuple[str, ...] | None = None
 
 
 class ScoreExamplesReply(BaseModel):
@@ -294,6 +319,19 @@ class Judgment:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderedPair:
+    """The two answers of a built-in pair in one order; `order` is `better_first` or `worse_first`."""
+
+    pair_id: str
+    order: str
+    persona: str
+    task: str
+    question: str
+    reply_a: str
+    reply_b: str
+
+
+@dataclass(frozen=True, slots=True)
 class Preference:
     """One judge's choice between the answers of a built-in pair.
 
@@ -356,25 +394,38 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What the engine is asked: opening messages, then one user turn after each reply.
+class TokenSampling:
+    """How the tokens of a reply are drawn."""
 
-    `schema` is a JSON schema that every reply must follow, or None. A reply that `readable` (a
-    function of a module) calls False, a refusal, and free text for `readable` that is cut are asked
-    for again, `attempts` times in all; then the last one stands. `logprobs` asks for the most likely
-    tokens at each place, which only endpoints tell. `temperature` takes the place of the sampling's.
-    With `weigh`, nothing is written: the messages hold the replies, and the engine tells how likely
-    they are (vLLM alone does).
+    temperature: float = 1
+    top_p: float = 1
+    frequency_penalty: float = 0
+    max_tokens: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The input of an engine: opening messages, then one user turn after each reply.
+
+    `schema` is a JSON schema that every reply must follow, or None. If `is_parsable` (a function of a
+    module) returns False for a reply, if a reply is a refusal, or if free text for `is_parsable` is
+    truncated, the request is sent again, `attempts` times in all; then the last reply is kept.
+    `logprobs` is how many likely tokens to return for each position, which only endpoints do.
+    `temperature` replaces that of `sampling`, which the step sets from the settings of its table.
+    With `score_only`, nothing is generated: the messages hold the replies, and the engine returns
+    their log-likelihood (only vLLM does). `tokens` are the ids of `messages`, if the engine prepared them.
     """
 
     messages: tuple[Message, ...]
     follow_ups: tuple[str, ...] = ()
     schema: str | None = None
-    readable: Callable[[str], bool] | None = None
+    is_parsable: Callable[[str], bool] | None = None
     attempts: int = 1
     logprobs: int = 0
     temperature: float | None = None
-    weigh: bool = False
+    score_only: bool = False
+    sampling: TokenSampling = TokenSampling()
+    tokens: "array[int] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,8 +443,8 @@ class Completion:
     `replies` has one text a turn unless `error` is set or the last one is cut (`truncated`).
     Token counts are summed over the turns and attempts; `cached_tokens` were served from the prefix cache.
     `error` is a reason of a reject (`engine_error`, `engine_died`, `too_long`), `detail` its text.
-    `ending` has the last tokens of the last reply where log-probabilities were asked for and told.
-    `log_likelihood` (nats, over `output_tokens`) is that of the replies that were to be weighed.
+    `ending` has the last tokens of the last reply if log-probabilities were requested and returned.
+    `log_likelihood` (nats, over `output_tokens`) is that of the replies of a `score_only` request.
     """
 
     replies: tuple[str, ...] = ()

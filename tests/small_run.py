@@ -20,11 +20,12 @@ from factory.records import (
     Question,
     Reject,
     Score,
-    ScoreExamplesReply,
+    ScoreExamples,
     content_id,
 )
 from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import (
+from factory.storage.rows import Row, count_rows, ok_row, rejected_row
+from factory.storage.schemas import (
     ANSWERS,
     COMMON_COLUMNS,
     DIALOGUES,
@@ -34,14 +35,9 @@ from factory.storage.tables import (
     PERSONAS,
     PROFILES,
     QUESTIONS,
-    REJECTED,
     SCORE_EXAMPLES,
-    Row,
-    Table,
-    count_rows,
-    ok_row,
-    rejected_row,
 )
+from factory.storage.tables import REJECTED, Table
 
 ADA = "a baker who [red]sings[/red] \x1b[31m<b>at dawn</b>"
 BEN = "a lock keeper on a quiet canal"
@@ -168,7 +164,7 @@ class SmallRun:
     def curation(self) -> None:
         """The curated tables: one dialogue to train on, one rejected, one for validation, of each strategy."""
         sources = [[f"{one}-lima", None, *self.made(f"dialogues/{one}-lima")] for one in ("generate", "rewrite")]
-        settings = {"quality": QUALITY, "similarity": 0.8, "seed": 7, "sources": sources}
+        settings = {"quality": QUALITY, "near_duplicates": {"threshold": 0.8}, "seed": 7, "sources": sources}
         train, validation = {}, {}
         for strategy in ("generate", "rewrite"):
             good = ok_row(_example(ADA, ASKED[0], strategy, "train"))
@@ -212,7 +208,7 @@ class SmallRun:
         questions = {shard: [ok_row(one) for one in many] for shard, many in asked.items()}
         self.write("evaluation/benchmark/questions", questions, QUESTIONS)
         examples = {
-            shard: [ok_row(ScoreExamplesReply(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
+            shard: [ok_row(ScoreExamples(q.question_id, q.persona_id, q.task, tuple("abcde"))) for q in many]
             for shard, many in asked.items()
         }
         self.write(

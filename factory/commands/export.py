@@ -8,14 +8,15 @@ from typing import get_args
 
 from factory.cli import Parser, quiet, with_absolute_paths
 from factory.config import RunConfig
-from factory.config.loading import place_argument
+from factory.config.loading import path_argument
 from factory.errors import ConfigError
 from factory.export.export_files import FileType
 from factory.export.formats import Format
 from factory.export.sources import What, find_sources
 from factory.export.write_export import check_folder, export, folder_of
 from factory.runtime.progress import Progress
-from factory.storage import file_io, run_lock
+from factory.storage.absolute_paths import output_path
+from factory.storage.run_lock import hold_run_lock
 
 
 def run() -> None:
@@ -33,10 +34,10 @@ def run() -> None:
 
             check_access(arguments.push_to_hub)
         sources = find_sources(config, arguments.what, arguments.format, arguments.file_type)
-        output = arguments.output and file_io.output_path(place_argument("--output", arguments.output))
+        output = arguments.output and output_path(path_argument("--output", arguments.output))
         folder = output or folder_of(sources)
         check_folder(folder)
-        with run_lock.hold_run_lock(folder):
+        with hold_run_lock(folder):
             export(sources, folder, arguments.file_type, progress)
             progress.summary()
             progress.say(f"Export: {folder}")

@@ -3,9 +3,13 @@
 character-factory judges-down
 """
 
+import argparse
+
 from factory.serving.persistent_fleet import bring_down
 
 
 def run() -> None:
     """Run the command."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=formatter).parse_args()
     print(bring_down())

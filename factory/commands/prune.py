@@ -9,7 +9,7 @@ from factory.cli import Parser, with_absolute_paths
 from factory.inference import model_files
 from factory.runtime.progress import Progress
 from factory.storage import archive, file_io, folder_moves, run_lock
-from factory.storage.tables import MANIFEST, SETTINGS, Table
+from factory.storage.tables import INPUTS, MANIFEST, Table
 
 
 def run() -> None:
@@ -37,7 +37,7 @@ def run() -> None:
             for name in names:
                 folder = file_io.join(output, archive.FOLDER, name)
                 # These first: the rest of a folder must not come back.
-                for document in (MANIFEST, model_files.MANIFEST, SETTINGS):
+                for document in (MANIFEST, model_files.MANIFEST, INPUTS):
                     file_io.delete_file(file_io.join(folder, document))
                 file_io.delete_folder(folder)
         progress.say(f"Deleted {whole}")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from factory.config.paths import Place
+from factory.config.paths import InputPath
 from factory.config.sections import Section, each_once
 from factory.config.synthesis import Strategy
 from factory.curation.rules.breaks_character import BreaksCharacter
@@ -79,7 +79,7 @@ class Safety(Section):
     """`toxic`: the probability from which on a part of a reply is offensive (English); null turns the rule off."""
     real_people: bool = True
     """`real_person`: reject dialogues whose persona or profile names a real person."""
-    real_people_file: Place | None = None
+    real_people_file: InputPath | None = None
     """Text file with one full name per line; null: the built-in list of well-known people of our time."""
     pair_characters: int = Field(10_000, ge=0)
     """The number of characters among which the report looks for stereotype pairs; 0: none."""
@@ -114,7 +114,7 @@ class Curation(Section):
     """The tables to use; empty: all dialogues of this config's corpora and strategies."""
     quality: Quality = Quality()
     near_duplicates: NearDuplicates = NearDuplicates()
-    benchmark: Place | None = None
+    benchmark: InputPath | None = None
     """A PersonaGym checkout, none of whose texts may be in the training set; null: the built-in one."""
     benchmark_words: int = Field(13, ge=8)
     """This many words in a row of a benchmark text count as that text; 13 is GPT-3's value."""

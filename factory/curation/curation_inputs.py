@@ -98,7 +98,7 @@ def _dialogue_source(config: RunConfig, source: MixtureSource) -> DialogueSource
     dialogues = layout.DIALOGUES.table(config.output, strategy=source.strategy, corpus=source.corpus)
     assignments = layout.ASSIGNMENTS.table(config.output, corpus=source.corpus)
     rows = _finished(dialogues)["ok"]
-    if _finished(assignments)["fingerprint"] != (dialogues.settings() or {}).get("work"):
+    if _finished(assignments)["fingerprint"] != (dialogues.inputs() or {}).get("work"):
         raise ConfigError(f"{dialogues.path}: was generated from other assignments than the present ones; {_REMEDY}")
     return DialogueSource(dialogues, assignments, source.weight, min(rows, config.curation.limit or rows))
 

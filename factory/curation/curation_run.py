@@ -22,7 +22,8 @@ from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
 from factory.storage import file_io
-from factory.storage.tables import Row, Table, compute_fingerprint
+from factory.storage.rows import Row
+from factory.storage.tables import TEMPORARY, Table, compute_fingerprint
 
 ALL_ROWS = 1 << 40
 """More rows than a unit has."""
@@ -83,7 +84,7 @@ class CurationRun:
 
 def temporary_folder(config: RunConfig) -> str:
     """Return the folder of the temporary files of all runs of curation."""
-    return file_io.join(config.output, layout.TEMPORARY, "curated")
+    return file_io.join(config.output, TEMPORARY, "curated")
 
 
 def _tables(config: RunConfig) -> dict[str, Table]:

@@ -32,8 +32,8 @@ from factory.runtime import metrics
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
 from factory.storage import file_io
+from factory.storage.rows import Row, to_messages
 from factory.storage.shuffle import FileShuffle
-from factory.storage.tables import Row, to_messages
 
 FILTERED = pa.schema(
     [

@@ -21,8 +21,8 @@ from factory.curation.sampling import SPLITS, hash_ranks, in_validation, over_li
 from factory.errors import InputError
 from factory.runtime.ray_session import IO_TASK_CPUS
 from factory.storage import file_io
+from factory.storage.rows import Row
 from factory.storage.shuffle import FileShuffle
-from factory.storage.tables import Row
 from factory.text.ngrams import contained
 
 Duplicates = tuple[np.ndarray, np.ndarray]

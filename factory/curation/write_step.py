@@ -25,7 +25,8 @@ from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
 from factory.storage import file_io
 from factory.storage.manifest import build_manifest
-from factory.storage.tables import DETAIL_CHARACTERS, EXAMPLES, Row
+from factory.storage.rows import DETAIL_CHARACTERS, Row
+from factory.storage.schemas import EXAMPLES
 from factory.text.ngrams import contained, word_hashes
 from factory.text.normalize import shortened
 

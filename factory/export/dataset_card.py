@@ -19,7 +19,7 @@ from factory.export.export_stats import MOST_TURNS
 from factory.export.provenance import Step, inputs_of, models_of, prompts_of, steps_of
 from factory.export.sources import CHARACTERS_PART, Part, Sources
 from factory.run_output.licenses import on_the_hub
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 TEMPLATE = Path(__file__).parent / "dataset_card.md.jinja"
 MAIN = "default"
@@ -62,7 +62,7 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
         languages=languages,
         cast=_cast(steps),
         most_turns=str(MOST_TURNS),
-        version=version("character-factory"),
+        version=version("opencharacter-factory"),
     )
 
 

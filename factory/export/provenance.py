@@ -65,7 +65,7 @@ def steps_of(sources: Sources) -> list[Step]:
     ]
     tables = [Table(sources.config.output, name) for name in names]
     made = [(table, table.manifest()) for table in tables]
-    return [Step(table.name, manifest, table.settings() or {}) for table, manifest in made if manifest]
+    return [Step(table.name, manifest, table.inputs() or {}) for table, manifest in made if manifest]
 
 
 def prompts_of(steps: Sequence[Step], prompts_dir: str | None) -> list[PromptText]:

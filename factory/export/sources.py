@@ -13,7 +13,8 @@ from factory.errors import ConfigError, InputError
 from factory.export.export_files import FileType, size_of
 from factory.export.formats import CHARACTERS, SHAPES, Format, Shape
 from factory.storage import file_io
-from factory.storage.tables import Row, Table
+from factory.storage.rows import Row
+from factory.storage.tables import Table
 
 What = Literal["curated", "dialogues"]
 
@@ -130,7 +131,7 @@ def _behind_curated(config: RunConfig, train: Table) -> tuple[Table, ...]:
     """The tables that were curated; the card tells of their models, so others must not stand in their place."""
     _finished(train, "curated")
     tables = []
-    for name, _, *made in (train.settings() or {})["sources"]:
+    for name, _, *made in (train.inputs() or {})["sources"]:
         table = Table(config.output, f"dialogues/{name}")
         if table.manifest() and _made(table, "curated") != made:
             raise InputError(
@@ -158,10 +159,10 @@ def _characters(config: RunConfig, dialogues: tuple[Table, ...], what: What, spe
     made = _made(profiles, "dialogues")
     for table in dialogues:
         work = Table(config.output, f"assignments/{table.name.partition('-')[2]}")
-        assigned, told = work.manifest(), table.settings() or {}
+        assigned, told = work.manifest(), table.inputs() or {}
         if assigned is None or assigned["fingerprint"] != told.get("work"):
             raise InputError(f"{table.path}: was made of other assignments than are there; {_AGAIN[what]} first")
-        if (work.settings() or {})["profiles"] != made:
+        if (work.inputs() or {})["profiles"] != made:
             raise InputError(f"{profiles.path}: was made anew after {table.path}; {_AGAIN[what]} first")
     columns = ("status", *CHARACTERS.reads)
     if what == "dialogues":

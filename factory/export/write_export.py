@@ -1,6 +1,6 @@
 """Dialogues to files that others read, with a card: streamed by one process, without Ray.
 
-    <folder>/.settings.json                        what it is made of; written first
+    <folder>/.inputs.json                          what it is made of; written first
     <folder>/train-00000-of-00004.jsonl ...        whole files, a split each name
     <folder>/README.md                             the data set's card
     <folder>/.manifest.json                        written last: no manifest, not finished
@@ -22,18 +22,21 @@ from factory.export.export_stats import Figures
 from factory.export.sources import CHARACTERS_PART, Part, Sources
 from factory.records import Counts
 from factory.runtime.progress import Progress
-from factory.storage import file_io, run_lock
-from factory.storage.file_io import DRAFT, join
+from factory.storage import file_io
+from factory.storage.file_io import join
+from factory.storage.local_files import DRAFT
 from factory.storage.manifest import build_manifest
-from factory.storage.tables import MANIFEST, SETTINGS, Row, compute_fingerprint
+from factory.storage.rows import Row
+from factory.storage.run_lock import LEASE, LOCK
+from factory.storage.tables import INPUTS, MANIFEST, compute_fingerprint
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
-_OURS = re.compile(rf"{FILES}|README\.md|\.(manifest|settings)\.json")
+_OURS = re.compile(rf"{FILES}|README\.md|\.(manifest|inputs)\.json")
 _HEX = "[0-9a-f]{32}"
 _LEFT = re.compile(
-    rf"(\.{FILES}|\.(README\.md|manifest\.json|settings\.json|writable-{_HEX})\.{_HEX}){re.escape(DRAFT)}"
-    rf"|{re.escape(file_io.PROBE)}{_HEX}|{re.escape(run_lock.LOCK)}|{re.escape(run_lock.LEASE)}"
+    rf"(\.{FILES}|\.(README\.md|manifest\.json|inputs\.json|writable-{_HEX})\.{_HEX}){re.escape(DRAFT)}"
+    rf"|{re.escape(file_io.PROBE)}{_HEX}|{re.escape(LOCK)}|{re.escape(LEASE)}"
 )
 """What a kill leaves, and who works on the folder."""
 EXAMPLE_BYTES = 4000
@@ -67,7 +70,7 @@ def check_folder(folder: str) -> None:
     there = file_io.sizes(folder) if file_io.exists(folder) else {}
     kept = [name for name in there if not _LEFT.fullmatch(name)]
     foreign = [name for name in kept if not _OURS.fullmatch(name)]
-    if foreign or (kept and SETTINGS not in kept):
+    if foreign or (kept and INPUTS not in kept):
         held = (foreign or kept)[0]
         raise StorageError(f"output {folder}: holds {held}, which no export wrote; give --output an empty folder")
     file_io.check_writable(folder)
@@ -111,14 +114,14 @@ def export(
 def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The manifest of the export that is there; where it is none or another one, the folder is cleared for it."""
     sizes = file_io.sizes(folder)
-    begun, finished = (file_io.read_document(join(folder, name)) or {} for name in (SETTINGS, MANIFEST))
+    begun, finished = (file_io.read_document(join(folder, name)) or {} for name in (INPUTS, MANIFEST))
     if begun.get("fingerprint") == fingerprint and _is_whole(finished, sizes):
         return finished
     # The manifest goes first: whatever a kill leaves here is not taken for a finished export.
-    for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == SETTINGS)):
-        if name not in (run_lock.LOCK, run_lock.LEASE):
+    for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == INPUTS)):
+        if name not in (LOCK, LEASE):
             file_io.delete_file(join(folder, name))
-    file_io.write_bytes(join(folder, SETTINGS), _pretty({"fingerprint": fingerprint, "settings": settings}))
+    file_io.write_bytes(join(folder, INPUTS), _pretty({"fingerprint": fingerprint, "settings": settings}))
     return None
 
 

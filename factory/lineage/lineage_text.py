@@ -55,7 +55,7 @@ _COLUMNS = {
 """What is shown of rows that are several, a line each."""
 _MADE = (
     "prompt", "system", "ref", "revision", "base_model", "model", "engine", "sampling", "seed", "language",
-    "engine_kwargs", "structured", "attempts", "column", "format", "similarity", "benchmark_words",
+    "engine_kwargs", "structured", "attempts", "column", "format", "near_duplicates", "benchmark_words",
     "max_per_character", "validation_fraction", "chat_template", "sequence_length", "too_long", "epochs",
     "learning_rate", "global_batch_size", "zero_stage", "lora",
 )  # fmt: skip

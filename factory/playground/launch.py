@@ -72,7 +72,7 @@ def _welcome(job: Job, cast: Cast, url: str) -> None:
 
 def _close_table(job: Job, timing: Timing) -> None:
     table = table_of(job.config.output)
-    if not table.settings():  # it did not come that far
+    if not table.inputs():  # it did not come that far
         return
     counts = counts_of(table)
     fingerprint = compute_fingerprint(SETTINGS)

@@ -25,7 +25,7 @@ from factory.run_output.layout import (
     kind_of,
 )
 from factory.storage import file_io
-from factory.storage.tables import MANIFEST, SETTINGS, SUFFIX, Table
+from factory.storage.tables import INPUTS, MANIFEST, SUFFIX, Table
 
 UNSHOWN = (BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, GENERAL_ITEMS)
 TABLES = tuple(kind for kind in KINDS if kind not in UNSHOWN)
@@ -177,7 +177,7 @@ def _order(name: str) -> tuple[int, str]:
 
 def _names(sizes: Mapping[str, int]) -> set[str]:
     folders = (path.rpartition("/") for path in sizes)
-    holds = (MANIFEST, SETTINGS)
+    holds = (MANIFEST, INPUTS)
     names = {folder for folder, _, file in folders if file in holds or file.endswith(SUFFIX)}
     return {name for name in names if kind_of(name) in TABLES}
 

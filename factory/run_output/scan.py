@@ -23,7 +23,7 @@ from factory.errors import InputError
 from factory.run_output.layout import is_from_training_data
 from factory.storage import file_io
 from factory.storage.archive import is_outside_tables
-from factory.storage.tables import MANIFEST, SETTINGS, SUFFIX
+from factory.storage.tables import INPUTS, MANIFEST, SUFFIX
 
 State = Literal["finished", "half done", "not run"]
 REMOTE_THREADS = 32
@@ -56,7 +56,7 @@ class Place:
         """How far the step is that makes it."""
         if MANIFEST in self.sizes:
             return "finished"
-        return "half done" if self.shards or SETTINGS in self.sizes else "not run"
+        return "half done" if self.shards or INPUTS in self.sizes else "not run"
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Place:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings and inputs that its rows are made of; empty where it was never begun."""
-        return dict(self._json(SETTINGS).get("settings") or {})
+        return dict(self._json(INPUTS).get("settings") or {})
 
     def _json(self, name: str) -> dict[str, Any]:
         if name not in self.sizes:
@@ -196,7 +196,7 @@ def _listed(output: str) -> dict[str, Place]:
     folders: dict[str, dict[str, int]] = {}
     for path, size in file_io.sizes(output).items():
         folder, _, name = path.rpartition("/")
-        if name.endswith((SUFFIX, MANIFEST, SETTINGS)) and not is_outside_tables(path):
+        if name.endswith((SUFFIX, MANIFEST, INPUTS)) and not is_outside_tables(path):
             folders.setdefault(folder, {})[name] = size
     return {folder: Place(file_io.join(output, folder), sizes) for folder, sizes in folders.items() if folder}
 

@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 import ray
 
 from factory.records import Counts
-from factory.run_output import layout
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table, identity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, iter_rows, range_dataset
 from factory.storage import file_io
-from factory.storage.shuffle import FileShuffle, partitions_for, runs_of
-from factory.storage.tables import ASSIGNMENTS, Table, rows_per_shard
+from factory.storage.schemas import ASSIGNMENTS
+from factory.storage.shuffle import FileShuffle, group_shards, partitions_for
+from factory.storage.tables import Table, rows_per_shard
 from factory.synthesis.assignment import cut_at_characters, draw_characters
 
 BYTES_PER_ROW = 4096
@@ -68,7 +68,7 @@ def assign_characters(
     rows, count = corpus["ok"] * n, characters["ok"]
 
     def work() -> Built:
-        folder = file_io.join(table.output, layout.TEMPORARY, table.name.replace("/", "-"))
+        folder = table.temporary_folder
         file_io.delete_folder(folder)
         partitions = partitions_for(rows * BYTES_PER_ROW)
         # Both stay in the object store: 8 bytes per character, 4 per draw.
@@ -95,7 +95,7 @@ def assign_characters(
 
 def _spill_all(shuffle: FileShuffle, table: Table, rows: int, read: Callable[[str], pa.Table]) -> _Spilled:
     """Spill a table with so many rows, with several shards per task."""
-    runs = runs_of(table.shards(), rows)
+    runs = group_shards(table.shards(), rows)
     spilled = range_dataset(len(runs)).flat_map(
         lambda row: [{"file": name} for name in shuffle.spill_shards(runs[row["id"]], read, _keys)],
         num_cpus=IO_TASK_CPUS,

@@ -17,14 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from factory.records import Counts, Reject, content_id, int_key
-from factory.run_output import layout
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, iter_rows, range_dataset
-from factory.storage import file_io
+from factory.storage.rows import count_rows, ok_row, rejected_row
 from factory.storage.shuffle import BYTES_PER_SPILL, ROWS_PER_SPILL, FileShuffle, partitions_for
-from factory.storage.tables import REJECTED, Table, count_rows, ok_row, rejected_row, rows_per_shard
+from factory.storage.tables import REJECTED, Table, rows_per_shard
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.input_files import read_rows, split_into_tasks
 from factory.synthesis.input_formats import RawRow
@@ -65,8 +64,7 @@ def ingest_files(
     stats = [asdict(file) for file in files]
     fingerprint_inputs = {**settings, "files": stats, "limit": limit}
     size = sum(file.size * (COMPRESSION_RATIO if file.path.endswith(COMPRESSED) else 1) for file in files)
-    folder = file_io.join(table.output, layout.TEMPORARY, table.name.replace("/", "-"))
-    shuffle = FileShuffle(folder, partitions_for(size), kind.schema)
+    shuffle = FileShuffle(table.temporary_folder, partitions_for(size), kind.schema)
 
     def work() -> Built:
         shuffle.delete()

@@ -16,9 +16,11 @@ from factory.errors import ConfigError, InputError
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
+from factory.records import Assignment, Persona
 from factory.run_output import layout
 from factory.runtime.progress import Progress
-from factory.storage.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
+from factory.storage.schemas import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES
+from factory.storage.tables import Table
 from factory.synthesis.assign_step import assign_characters
 from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.ingest import InputKind, ingest_files
@@ -35,7 +37,7 @@ from factory.synthesis.instructions import (
 )
 from factory.synthesis.opening import SourceFile
 from factory.synthesis.personas import read_persona
-from factory.synthesis.profiles import parse_profile, render_profile
+from factory.synthesis.profiles import parse_profile, profile_ids, render_profile
 
 DETECTION_ROWS = 1000
 """Rows that may come before the first row with a detectable format."""
@@ -153,20 +155,17 @@ def make_profiles(
     prompt = load_prompt("profile", config.prompts_dir)
     language = config.profiles.language
     step = GenerationStep(
+        record=Persona,
         schema=PROFILES,
         prompt=prompt.ref,
         render=partial(render_profile, prompt, language),
         parse=partial(parse_profile, language),
-        ids=_character_id,
+        ids=profile_ids,
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
     table = Table(config.output, name)
     run_jobs([TableJob(step, personas, table, {"language": language}, engine)], progress)
     return table
-
-
-def _character_id(row: Any) -> dict[str, str]:
-    return {"character_id": row["character_id"]}
 
 
 def check_enough_characters(config: RunConfig, characters: int, what: str) -> None:
@@ -209,6 +208,7 @@ def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignm
     system = load_prompt("training-system", config.prompts_dir)
     style = Style(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
     step = GenerationStep(
+        record=Assignment,
         schema=DIALOGUES,
         prompt=prompt.ref,
         render=partial(render_dialogue, style),

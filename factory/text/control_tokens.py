@@ -81,7 +81,7 @@ def holds_marks(text: str) -> bool:
     return bool(_CERTAIN.search(text))
 
 
-def neutral(text: str, special: tuple[str, ...] = ()) -> str:
+def escape_control_tokens(text: str, special: tuple[str, ...] = ()) -> str:
     """Break control marks in data by a zero-width space: servers such as vLLM's take them for real.
 
     Args:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tests.benchmarks.work import numbered
+from tests.benchmarks.work import Numbered, numbered
 
 MODEL_LEN, REPLY_TOKENS = 2048, 128
 MODEL = os.environ.get("BENCH_MODEL", "embedded")
@@ -52,7 +52,7 @@ def prompts(count: int) -> list:
 
 def bare_our_cores(count: int) -> float:
     """Tokens a second of `LLM.chat` on the cores that our engines take."""
-    from factory.inference.vllm import cpu_environment
+    from factory.inference.engines.vllm import cpu_environment
 
     os.environ.update(cpu_environment() | os.environ)
     return bare(count)
@@ -64,7 +64,7 @@ def bare(count: int) -> float:
     from vllm import LLM, SamplingParams
 
     from factory.inference import model_files
-    from factory.inference.vllm import engine_defaults
+    from factory.inference.engines.vllm import engine_defaults
     from factory.runtime.ray_session import on_gpu
 
     chats = [[{"role": m.role, "content": m.content} for m in opening] for opening in prompts(count)]
@@ -82,11 +82,12 @@ def job(count: int) -> float:
     from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PERSONAS, Table
+    from factory.storage.schemas import PERSONAS
+    from factory.storage.tables import Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)
-        step = GenerationStep(PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
+        step = GenerationStep(Numbered, PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
         engine = VllmEngine(model=MODEL, engine_kwargs=engine_kwargs())
         ray_session.start_ray()
         table = Table(output, "made")
@@ -101,17 +102,17 @@ def job(count: int) -> float:
 def _request(openings, row):
     from factory.records import Request
 
-    return Request(openings[row["number"]])
+    return Request(openings[row.number])
 
 
 def _parse(row, completion):
     from factory.records import Persona
 
-    return Persona(str(row["number"]), completion.replies[0])
+    return Persona(str(row.number), completion.replies[0])
 
 
 def _ids(row):
-    return {"character_id": str(row["number"])}
+    return {"character_id": str(row.number)}
 
 
 SIDES = {side.__name__: side for side in (bare, bare_our_cores, job)}

@@ -10,7 +10,8 @@ from factory.errors import ConfigError, InputError
 from factory.lineage.attribution import Blame, blame
 from factory.records import Example, Message
 from factory.run_output.scan import Tables
-from factory.storage.tables import EXAMPLES, ok_row
+from factory.storage.rows import ok_row
+from factory.storage.schemas import EXAMPLES
 from tests.small_run import ADA, ASKED, PILOT, SmallRun, dialogue, question, whole_run
 
 
@@ -61,7 +62,7 @@ def compared(tmp_path, texts: list[str], shards: int = 1, nearest: int = 5) -> l
     rows = examples(texts)
     size = -(-len(rows) // shards)
     run.write("curated/train", {f"{n:03}": rows[n * size : (n + 1) * size] for n in range(shards)}, EXAMPLES)
-    found = blamed(run, trace={"worst": 1, "nearest": nearest})
+    found = blamed(run, attribution={"worst": 1, "nearest": nearest})
     return [(one.reply, one.similarity) for one in found.worst[0].nearest]
 
 

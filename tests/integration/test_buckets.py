@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from factory.errors import StorageError
-from factory.storage import file_io, run_lock
-from factory.storage.tables import PERSONAS, Table
-from tests.unit.test_lease import leave, mine
+from factory.storage import file_io
+from factory.storage.run_lock import hold_run_lock
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import Table
+from tests.unit.test_run_lock import leave, mine
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_a_file_and_a_folder_that_cannot_be_deleted_are_told(undeletable):
 
 def test_a_dead_runs_lease_that_cannot_be_deleted_ends_the_next_run(undeletable):
     leave(undeletable, replace(mine(), run="dead", born="another"))
-    with pytest.raises(StorageError, match="no permission"), run_lock.hold_run_lock(undeletable):
+    with pytest.raises(StorageError, match="no permission"), hold_run_lock(undeletable):
         pass
 
 
@@ -62,7 +64,7 @@ def test_a_table_that_cannot_be_moved_aside_is_not_begun_anew(undeletable):
     table = begun(undeletable)
     with pytest.raises(StorageError, match="no permission"):
         table.begin("two", {})
-    assert json.loads(file_io.read_bytes(f"{table.path}/.settings.json"))["fingerprint"] == "one"
+    assert json.loads(file_io.read_bytes(f"{table.path}/.inputs.json"))["fingerprint"] == "one"
 
 
 @pytest.mark.parametrize(("path", "package"), [("s3://bucket/run/a", "s3fs"), ("gs://bucket/run/a", "gcsfs")])

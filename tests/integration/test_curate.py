@@ -13,14 +13,13 @@ from factory.curation.curation_run import begin
 from factory.curation.dry_run import check
 from factory.errors import UserError
 from factory.records import content_id
-from factory.run_output import layout
 from factory.runtime.progress import Progress
-from factory.storage import file_io
-from factory.storage.tables import EXAMPLES
+from factory.storage import file_io, tables
+from factory.storage.schemas import EXAMPLES
 from tests.integration.conftest import make_runs
 from tests.integration.runs import GOOD_PROFILE, Run
 
-TEMPORARY = f"{layout.TEMPORARY}/curated"
+TEMPORARY = f"{tables.TEMPORARY}/curated"
 INSTRUCTIONS = 200
 PERSONAS = 40
 SPLITS = ("train", "validation")
@@ -264,7 +263,7 @@ def test_run_without_accepted_dialogues_fails(curated, tmp_path):
     assert line.startswith("error: curated: none of 10 dialogues was accepted (too_short 10); loosen curation.quality")
     assert "Traceback" not in run.log()
     assert run.table("curated/train").manifest() is None
-    assert len(list(Path(run.output, "superseded").glob("curated-*/.manifest.json"))) == 2
+    assert len(list(Path(run.output, "archive").glob("curated-*/.manifest.json"))) == 2
 
 
 def test_missing_inputs_are_reported_first(made, tmp_path):

@@ -302,9 +302,10 @@ def test_the_card_says_where_near_duplicates_stayed_and_where_not_all_rows_were_
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
     for split in ("train", "validation"):
         table = Table(str(tmp_path), f"curated/{split}")
-        manifest, settings = table.manifest(), table.settings()
-        (tmp_path / f"curated/{split}/.settings.json").write_text(
-            json.dumps({"fingerprint": "chosen", "settings": settings | {"similarity": None, "limit": 4}})
+        changed = {"near_duplicates": {"threshold": None}, "limit": 4}
+        manifest, settings = table.manifest(), table.inputs()
+        (tmp_path / f"curated/{split}/.inputs.json").write_text(
+            json.dumps({"fingerprint": "chosen", "settings": settings | changed})
         )
         table.finish(manifest)
     sources = sources_of(config)
@@ -317,7 +318,7 @@ def test_the_card_says_where_near_duplicates_stayed_and_where_not_all_rows_were_
 def test_a_prompt_of_another_version_is_said_not_to_be_at_hand(tmp_path):
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
     profiles = Table(str(tmp_path), "profiles")
-    settings = profiles.settings()
+    settings = profiles.inputs()
     manifest = profiles.manifest()
     profiles.begin("other", settings | {"prompt": "profile@0#deadbeef"})
     profiles.finish(manifest)

@@ -153,7 +153,8 @@ def test_a_beginning_that_several_ids_share_is_answered_with_them(tmp_path):
     run = SmallRun(str(tmp_path))
     run.synthesis()
     from factory.records import Persona
-    from factory.storage.tables import PERSONAS, ok_row
+    from factory.storage.rows import ok_row
+    from factory.storage.schemas import PERSONAS
 
     ids = [f"abcdef000000000{n:x}" for n in range(10)]
     rows = [ok_row(Persona(id_, "x")) | {"source": 0, "row": n} for n, id_ in enumerate(ids)]
@@ -209,8 +210,8 @@ def test_training_on_an_earlier_packing_is_told(tmp_path):
 
 def test_an_id_that_only_the_curated_set_still_has_is_found(tmp_path):
     run = whole_run(str(tmp_path))
-    (tmp_path / "superseded").mkdir()
-    (tmp_path / "dialogues").rename(tmp_path / "superseded/dialogues")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "dialogues").rename(tmp_path / "archive/dialogues")
     found = lineage(run, dialogue(ADA, ASKED[0]))
     assert step(found, "personas").rows[0]["persona"] == ADA
     assert [one.state for one in found.steps if one.step == "dialogues"] == ["not run"]
@@ -218,7 +219,7 @@ def test_an_id_that_only_the_curated_set_still_has_is_found(tmp_path):
 
 
 def test_no_more_rows_are_shown_than_asked_for_and_all_are_counted(whole):
-    found = lineage(whole, instruction(ASKED[0]), trace={"rows": 1})
+    found = lineage(whole, instruction(ASKED[0]), attribution={"rows": 1})
     for table in ("dialogues/generate-lima", "dialogues/rewrite-lima", "curated/train"):
         assert (step(found, table).total, len(step(found, table).rows) <= 2) == (2, True)
     assert len(step(found, "dialogues/generate-lima").rows) == 1
@@ -264,7 +265,7 @@ def test_a_row_that_was_rejected_for_the_sake_of_people_tells_its_rule(tmp_path)
 def test_passwords_of_endpoints_are_not_told(tmp_path, monkeypatch, capsys):
     run = SmallRun(str(tmp_path / "run"))
     run.synthesis()
-    made = tmp_path / "run/profiles/.settings.json"
+    made = tmp_path / "run/profiles/.inputs.json"
     document = json.loads(made.read_text())
     document["settings"]["revision"] = "https://me:se@cret/cret@host/v1?key=cret"
     made.write_text(json.dumps(document))

@@ -8,8 +8,8 @@ import pytest
 import ray
 from prometheus_client import REGISTRY, Gauge
 
-from factory.inference import engine_metrics
-from factory.inference.engine_metrics import Requests, report_periodically, vllm_state
+from factory.inference.engines import engine_metrics
+from factory.inference.engines.engine_metrics import Requests, report_periodically, vllm_state
 from factory.records import Counts
 from factory.runtime import metrics
 from factory.runtime.metrics import EngineState
@@ -126,11 +126,11 @@ def test_watching_does_not_keep_the_client_alive():
     """An actor that its own watch kept alive would never end its engine's processes."""
     from pydantic import SecretStr
 
-    from factory.config import OpenAIEngine, Sampling
-    from factory.inference.openai import ShardClient
+    from factory.config import OpenAIEngine
+    from factory.inference.engines.openai import OpenAIReplica
 
     async def work() -> None:
-        client = ShardClient(OpenAIEngine(kind="openai", model="m"), SecretStr("none"), Sampling(), 4)
+        client = OpenAIReplica(OpenAIEngine(kind="openai", model="m"), SecretStr("none"), 4)
         watching_it = client._watching
         await asyncio.sleep(0)
         gone = weakref.ref(client)

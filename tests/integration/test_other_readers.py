@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from factory.storage import file_io
-from factory.storage.tables import PERSONAS, SUFFIX, Table, rejected_row
+from factory.storage.rows import rejected_row
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import SUFFIX, Table
 from tests.made_run import make_run
 from tests.unit.test_tables import persona_row
 

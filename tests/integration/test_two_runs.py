@@ -9,7 +9,7 @@ from factory.storage import file_io
 from factory.storage.run_lock import LEASE, hold_run_lock
 
 REFUSED = {
-    "local": r"error: output .*: another run works on it; wait for its end, or choose another output\n",
+    "local": r"error: output .*: another run works on it; wait until it ends, or choose another output\n",
     "s3": r"error: output .*: another run \(host .*, process \d+\) works on it, last heard of \d+ s ago; wait .*\n",
 }
 

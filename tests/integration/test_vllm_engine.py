@@ -52,18 +52,18 @@ import ray
 from factory import errors
 from factory.inference import model_files
 from factory.runtime import ray_session
-from factory.config import Sampling, VllmEngine
-from factory.inference.vllm import VllmGeneration
+from factory.config import VllmEngine
+from factory.inference.engines.vllm import VllmBackend
 ray_session.start_ray()
 for device, engine_kwargs in json.loads(sys.argv[1]):
     engine = VllmEngine(model="embedded", device=device, engine_kwargs=engine_kwargs)
-    generation = VllmGeneration(engine, model_files.locate("embedded"), Sampling(), 0, 256)
-    stage = generation._stage()
+    backend, model = VllmBackend(engine), model_files.locate("embedded")
+    stage = backend._stage(model, backend._engine_kwargs(0), 256)
     asked = stage.map_batches_kwargs
     passed = stage.fn_constructor_kwargs["engine_kwargs"]
     numbers = [asked.get(name) for name in ("num_cpus", "num_gpus", "resources", "ray_remote_args_fn")]
     try:
-        generation(ray.data.range(1))
+        backend.answer(ray.data.range(1), model, 0, 256)
         refused = ""
     except errors.ConfigError as problem:
         refused = str(problem).split(",")[0]
@@ -157,7 +157,7 @@ def troubled(make_module_run, s3, tokenizer):
     job = run.start()
     # Only then: the rows in flight are done again, and the poisoned one would cost its three deaths again.
     wait_until(lambda: "engine_died" in run.reasons("profiles"), run, 400)
-    killed = engine_processes(job.pid, "ShardEngine")
+    killed = engine_processes(job.pid, "VllmReplica")
     for process in killed:
         process.kill()
     assert job.wait(400) == 0, run.log()

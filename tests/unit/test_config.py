@@ -6,7 +6,7 @@ from factory.commands.curate import run
 from factory.config import RunConfig, workers
 from factory.config.loading import load_config
 from factory.errors import ConfigError
-from factory.storage import file_io
+from factory.storage.absolute_paths import input_path, output_path
 from factory.synthesis.dry_run import find_model
 
 GOOD = """
@@ -53,7 +53,14 @@ def test_a_wrong_type_names_key_and_value(config_file):
 
 
 def test_a_missing_key_is_named(config_file):
-    assert "'personas'" in refusal(config_file("output: x\nengine: {kind: scripted}"))
+    assert "'output'" in refusal(config_file("engine: {kind: scripted}"))
+
+
+def test_a_step_needs_only_its_sections(config_file):
+    config = load_config(config_file("output: x"))
+    for key in ("engine", "personas"):
+        with pytest.raises(ConfigError, match=rf"^config key '{key}' is missing; this step needs it, such as {key}: "):
+            getattr(config, key)
 
 
 def test_an_unknown_key_that_is_near_none_is_answered_with_those_that_are(config_file):
@@ -155,7 +162,7 @@ def test_a_relative_folder_of_a_model_means_the_same_on_every_machine(config_fil
         + "evaluation: {candidates: [{name: a, model: runs/a/model}, {name: b, kind: openai, model: gpt-4o}],"
         + " judges: [{name: c, model: embedded}, {name: d, model: org/name}]}"
     )
-    placed = load_config(path).with_paths(file_io.input_path, file_io.output_path)
+    placed = load_config(path).with_paths(input_path, output_path)
     evaluation = placed.evaluation
     here = str(tmp_path / "runs/a/model")
     assert [placed.engine.model, placed.training.base_model, evaluation.candidates[0].model] == [here] * 3

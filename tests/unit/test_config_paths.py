@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from factory.config import RunConfig
-from factory.config.loading import load_config, place_argument
+from factory.config.loading import load_config, path_argument
 from factory.errors import ConfigError
-from factory.storage import file_io
+from factory.storage.absolute_paths import input_path, output_path
 
 GOOD = "output: runs/x\nengine: {kind: scripted}\npersonas: {source: data/personas.jsonl}\n"
 
@@ -114,11 +114,11 @@ def test_a_dollar_in_other_settings_stays(load):
 
 def test_paths_are_filled_in_once(load):
     config = load("output=/a/$$PLACE", "personas.source=$$x.jsonl")
-    placed = config.with_paths(file_io.input_path, file_io.output_path)
+    placed = config.with_paths(input_path, output_path)
     assert (placed.output, Path(placed.personas.source).name) == ("/a/$PLACE", "$x.jsonl")
 
 
 def test_a_place_of_the_command_line_is_checked_as_those_of_a_config(load):
-    assert place_argument("--pilot", "s3://b/x") == "s3://b/x"
+    assert path_argument("--pilot", "s3://b/x") == "s3://b/x"
     with pytest.raises(ConfigError, match=r"^--pilot 'zip://a::b': give a path without"):
-        place_argument("--pilot", "zip://a::b")
+        path_argument("--pilot", "zip://a::b")

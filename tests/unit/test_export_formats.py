@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from factory.export.export_files import json_line
 from factory.export.formats import IDS, SHAPES, to_character
 from factory.records import Reject
-from factory.storage.tables import DIALOGUES, Table
+from factory.storage.schemas import DIALOGUES
+from factory.storage.tables import Table
 from factory.synthesis.input_files import read_rows
 from factory.synthesis.instructions import COLUMNS, detect_format, read_any_format
 from factory.text.normalize import is_text, paragraphs

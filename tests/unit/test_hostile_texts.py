@@ -54,7 +54,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "personal_data": lambda text: personal_data.find_personal_data(text, Safety().personal_data, ()),
     "toxicity": toxicity.parts,
     "stray_mark": control_tokens.stray_mark,
-    "neutral": control_tokens.neutral,
+    "escape_control_tokens": control_tokens.escape_control_tokens,
     "scrubbed": redaction.redact_urls,
     "prose": language.prose,
     "languages_named": language.languages_named,

@@ -14,16 +14,10 @@ from factory.errors import DamagedError, StorageError, TableError
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, int_key
 from factory.storage import shuffle as exchanging
 from factory.storage.file_io import check_writable, write_bytes
-from factory.storage.shuffle import FileShuffle, runs_of
-from factory.storage.tables import (
-    DETAIL_CHARACTERS,
-    DIALOGUES,
-    PERSONAS,
-    Table,
-    compute_fingerprint,
-    ok_row,
-    rejected_row,
-)
+from factory.storage.rows import DETAIL_CHARACTERS, ok_row, rejected_row
+from factory.storage.schemas import DIALOGUES, PERSONAS
+from factory.storage.shuffle import FileShuffle, group_shards
+from factory.storage.tables import Table, compute_fingerprint
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.personas import read_persona
 from factory.text.normalize import shortened
@@ -80,7 +74,7 @@ def test_other_settings_start_a_new_table_and_keep_the_old_one(tmp_path):
     assert table.shards() == ["0"]
     table.begin("two", {})
     assert table.shards() == []
-    assert (tmp_path / "superseded" / "profiles-one" / "0.parquet").exists()
+    assert (tmp_path / "archive" / "profiles-one" / "0.parquet").exists()
 
 
 def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
@@ -94,11 +88,11 @@ def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
     table.begin("two", changed, said.append)
     (line,) = said
     assert line.startswith(
-        "dialogues/generate-lima: begins anew, as sampling.temperature was 0.6 and is 0.7, files was [0"
+        "dialogues/generate-lima: is rebuilt, because sampling.temperature was 0.6 and is 0.7, files was [0"
     )
     assert 'structured was null and is "none"' in line
     assert "seed" not in line
-    assert line.endswith(f"; the old one is in {tmp_path}/superseded/dialogues-generate-lima-one")
+    assert line.endswith(f"; the old one is in {tmp_path}/archive/dialogues-generate-lima-one")
     assert len(line) < 350 + len(str(tmp_path))
 
 
@@ -116,7 +110,7 @@ def test_a_table_is_finished_when_its_manifest_is_there(tmp_path):
     assert table.manifest() is None
     table.finish({"ok": 3})
     assert table.manifest() == {"ok": 3}
-    assert json.loads((tmp_path / "profiles" / ".settings.json").read_text())["settings"] == {"a": 1}
+    assert json.loads((tmp_path / "profiles" / ".inputs.json").read_text())["settings"] == {"a": 1}
 
 
 def finished(table: Table, name: str, say: object = None) -> None:
@@ -133,11 +127,11 @@ def test_a_finished_table_comes_back_with_its_settings(tmp_path):
     table.begin("a", {"name": "a"}, said.append)
     assert table.manifest() == {"fingerprint": "a", "ok": 1}
     assert said[1] == (
-        f"profiles: was made with these settings before, and is taken back from {tmp_path}/superseded/profiles-a"
+        f"profiles: was built with these settings before, and is restored from {tmp_path}/archive/profiles-a"
     )
     table.begin("b", {"name": "b"})
     assert table.read("0")["persona"].to_pylist() == ["b"]
-    assert [path.name for path in (tmp_path / "superseded").iterdir()] == ["profiles-a"]
+    assert [path.name for path in (tmp_path / "archive").iterdir()] == ["profiles-a"]
 
 
 def test_of_two_set_aside_none_is_overwritten_and_the_finished_one_comes_back(tmp_path):
@@ -145,15 +139,15 @@ def test_of_two_set_aside_none_is_overwritten_and_the_finished_one_comes_back(tm
     finished(table, "a")
     finished(table, "b")
     finished(Table(str(tmp_path), "elsewhere"), "b")
-    (tmp_path / "elsewhere").rename(tmp_path / "superseded/profiles-b")  # as an earlier version may have left it
+    (tmp_path / "elsewhere").rename(tmp_path / "archive/profiles-b")  # as an earlier version may have left it
     table.begin("c", {})
-    assert sorted(path.name for path in (tmp_path / "superseded").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "archive").iterdir()) == [
         "profiles-a", "profiles-b", "profiles-b-2",
     ]  # fmt: skip
-    (tmp_path / "superseded/profiles-b/.manifest.json").unlink()
+    (tmp_path / "archive/profiles-b/.manifest.json").unlink()
     table.begin("b", {"name": "b"})
     assert table.manifest() == {"fingerprint": "b", "ok": 1}
-    assert (tmp_path / "superseded/profiles-b/0.parquet").exists()
+    assert (tmp_path / "archive/profiles-b/0.parquet").exists()
 
 
 def test_an_unfinished_table_goes_on_when_it_comes_back(tmp_path):
@@ -163,7 +157,7 @@ def test_an_unfinished_table_goes_on_when_it_comes_back(tmp_path):
     table.begin("b", {})  # ended before it wrote anything: nothing of it is kept
     table.begin("a", {})
     assert table.shards() == ["7"]
-    assert list((tmp_path / "superseded").iterdir()) == []
+    assert list((tmp_path / "archive").iterdir()) == []
 
 
 @given(st.integers(0, 200), st.sampled_from([b"", b"[]", b"null", b"{}", b'{"a": 1}', b"\x00\xff"]))
@@ -171,17 +165,17 @@ def test_an_unfinished_table_goes_on_when_it_comes_back(tmp_path):
 def test_a_document_that_cannot_be_read_is_not_there(tmp_path_factory, cut, other):
     folder = tmp_path_factory.mktemp("cut")
     table = Table(str(folder), "profiles")
-    for name in (".manifest.json", ".settings.json"):
+    for name in (".manifest.json", ".inputs.json"):
         finished(table, "a")
         path = folder / "profiles" / name
         whole = path.read_bytes()
         for content in (whole[: min(cut, len(whole) - 2)], other):
             path.write_bytes(content)
-            assert table.settings() is None if "settings" in name else table.manifest() in (None, {"a": 1})
+            assert table.inputs() is None if "inputs" in name else table.manifest() in (None, {"a": 1})
         path.write_bytes(b"")
     table.begin("a", {"name": "a"})
     assert table.shards() == [], "of what nobody knows what it was made of, nothing is taken"
-    assert (folder / "superseded/profiles-unknown/0.parquet").exists()
+    assert (folder / "archive/profiles-unknown/0.parquet").exists()
 
 
 @given(st.integers(0, 2000))
@@ -248,7 +242,7 @@ def test_files_and_the_folders_that_name_them_are_synced(tmp_path, monkeypatch):
     places = {path.rpartition("/.")[0] if path.endswith(".tmp") else path for path in synced}
     assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")} <= places
     files = {path.rpartition("/.")[2][:9] for path in synced if path.endswith(".tmp")}
-    assert files == {"0.parquet", "settings.", "manifest."}
+    assert files == {"0.parquet", "inputs.js", "manifest."}
 
 
 def test_accounts_that_do_not_add_up_are_an_error(tmp_path):
@@ -317,13 +311,13 @@ def test_many_small_shards_are_spilled_to_few_files(tmp_path, monkeypatch):
     schema = pa.schema([("key", pa.int64())])
     exchange = FileShuffle(str(tmp_path), 3, schema)
     shards = [str(number) for number in range(104)]
-    assert [len(run) for run in runs_of(shards, 20_000)] == [104]
-    assert [len(run) for run in runs_of(shards, 156_000)] == [26] * 4
-    assert runs_of([], 0) == [[]]
+    assert [len(run) for run in group_shards(shards, 20_000)] == [104]
+    assert [len(run) for run in group_shards(shards, 156_000)] == [26] * 4
+    assert group_shards([], 0) == [[]]
 
     def spilled() -> list[str]:
         rows = lambda shard: pa.table({"key": [int(shard)] * 19, "other": [0] * 19})  # noqa: E731
-        return [f for run in runs_of(shards, 20_000) for f in exchange.spill_shards(run, rows, keys)]
+        return [f for run in group_shards(shards, 20_000) for f in exchange.spill_shards(run, rows, keys)]
 
     def keys(rows: pa.Table) -> np.ndarray:
         return rows["key"].to_numpy()

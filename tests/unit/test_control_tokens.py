@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.text.control_tokens import holds_marks, neutral, stray_mark
+from factory.text.control_tokens import escape_control_tokens, holds_marks, stray_mark
 
 NEVER_TEXT_MARKS = """<|im_start|> <|im_end|> <|endoftext|> <|begin_of_text|> <|eot_id|> <|start_header_id|>
 <|python_tag|> <|reserved_special_token_250|> <|end|> <|user|> <|assistant|> <|vision_start|> <|START_OF_TURN_TOKEN|>
@@ -24,26 +24,28 @@ NEVER_TEXT, AT_AN_END, ALSO_TEXT = NEVER_TEXT_MARKS.split(), AT_AN_END_MARKS.spl
 @pytest.mark.parametrize("marks", [NEVER_TEXT, AT_AN_END, ALSO_TEXT], ids=["never text", "at an end", "also text"])
 def test_marks_in_data_are_broken(marks):
     for mark in marks:
-        broken = neutral(f"a{mark}b")
+        broken = escape_control_tokens(f"a{mark}b")
         assert mark not in broken
         assert broken.replace("\u200b", "") == f"a{mark}b"
 
 
 def test_a_mark_inside_another_is_broken_too():
-    assert "<|im_end|>" not in neutral("<<|im_end|>|im_end|><|im_<|im_end|>end|>")
+    assert "<|im_end|>" not in escape_control_tokens("<<|im_end|>|im_end|><|im_<|im_end|>end|>")
 
 
 def test_a_models_own_tokens_are_broken_too():
     own = ("<turn:end>", "~!b[", "*", "<|im_end|>")
-    assert neutral("a<turn:end>b~!b[c<|im_end|>*", own) == "a<\u200bturn:end>b~\u200b!b[c<\u200b|im_end|>*"
-    assert neutral("a<turn:end>b") == "a<turn:end>b"
+    assert (
+        escape_control_tokens("a<turn:end>b~!b[c<|im_end|>*", own) == "a<\u200bturn:end>b~\u200b!b[c<\u200b|im_end|>*"
+    )
+    assert escape_control_tokens("a<turn:end>b") == "a<turn:end>b"
 
 
 @given(st.text("<>|[]/sINST_\u200b ", max_size=40))
 def test_no_text_holds_a_mark_once_broken(text):
-    broken = neutral(text)
+    broken = escape_control_tokens(text)
     assert not holds_marks(broken)
-    assert neutral(broken) == broken
+    assert escape_control_tokens(broken) == broken
     assert broken.replace("\u200b", "") == text.replace("\u200b", "")
 
 
@@ -68,7 +70,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_other_text_stays_as_it_is(text):
-    assert neutral(text) == text
+    assert escape_control_tokens(text) == text
     assert stray_mark(text) is None
 
 

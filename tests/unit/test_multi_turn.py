@@ -5,8 +5,8 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factory.inference.engines.quarantine import GUILTY, LIMITS, Quarantine
 from factory.inference.multi_turn import NoReplyError, Reply, RowError, generate_turns
-from factory.inference.quarantine import GUILTY, LIMITS, Quarantine
 from factory.records import Completion, Message, Request
 
 REQUEST = Request((Message("system", "s"), Message("user", "u1")), follow_ups=("u2", "u3"))
@@ -54,7 +54,9 @@ def told(*answers: Reply | RowError, attempts: int = 3, schema: str | None = Non
             raise answer
         return answer
 
-    request = Request((Message("user", "u"),), schema=schema, readable=lambda text: "good" in text, attempts=attempts)
+    request = Request(
+        (Message("user", "u"),), schema=schema, is_parsable=lambda text: "good" in text, attempts=attempts
+    )
     return asyncio.run(generate_turns(request, ask)), len(answers) - len(left)
 
 

@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from factory.errors import StorageError
-from factory.storage import file_io, folder_moves, run_lock
-from factory.storage.tables import MANIFEST, PERSONAS, Table
+from factory.storage import file_io, folder_moves
+from factory.storage.run_lock import LOCK, hold_run_lock
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import MANIFEST, Table
 from factory.training.export import publish
 from tests.unit.test_tables import persona_row
 
@@ -32,7 +34,7 @@ def neighbours(name: str) -> set[str]:
 
 
 def fill(folder: str) -> None:
-    for file in ("profiles/0.parquet", "superseded/profiles-one/0.parquet"):
+    for file in ("profiles/0.parquet", "archive/profiles-one/0.parquet"):
         file_io.write_bytes(f"{folder}/{file}", folder.encode())
 
 
@@ -46,7 +48,7 @@ def contents(base: str, beside: str) -> dict[str, object]:
 def work(output: str, staged: Callable[[], Path]) -> None:
     """Everything that a run does with folders of its output."""
     file_io.check_writable(output)
-    with run_lock.hold_run_lock(output):
+    with hold_run_lock(output):
         table = Table(output, "profiles")
         table.begin("one", {"a": 1})
         table.write("0", [persona_row("a", 1)], PERSONAS)
@@ -61,9 +63,9 @@ def work(output: str, staged: Callable[[], Path]) -> None:
         assert sorted(file_io.sizes(f"{output}/model")) == ["config.json", "manifest.json"]
         file_io.delete_folder(f"{output}/profiles")
         assert file_io.list_names(f"{output}/profiles", "") == []
-        file_io.delete_folder(f"{output}/superseded")
+        file_io.delete_folder(f"{output}/archive")
     left = {"model/config.json", "model/manifest.json"}
-    assert set(file_io.sizes(output)) - {run_lock.LOCK} == left
+    assert set(file_io.sizes(output)) - {LOCK} == left
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +125,10 @@ def test_a_consoles_mark_of_a_folder_is_no_file(s3):
     table = Table(f"{base}/run", "profiles")
     table.begin("one", {})
     table.write("0", [], PERSONAS)
-    assert set(file_io.sizes(f"{base}/run")) == {"profiles/.settings.json", "profiles/0.parquet"}
+    assert set(file_io.sizes(f"{base}/run")) == {"profiles/.inputs.json", "profiles/0.parquet"}
     assert file_io.list_names(f"{base}/run", "") == ["profiles"]
     table.begin("two", {})
-    assert set(file_io.sizes(f"{base}/run/superseded/profiles-one")) == {".settings.json", "0.parquet"}
+    assert set(file_io.sizes(f"{base}/run/archive/profiles-one")) == {".inputs.json", "0.parquet"}
 
 
 @pytest.mark.parametrize("name", ["a?versionId=7", "../other", "a/./b"])
@@ -152,10 +154,10 @@ def test_a_folder_is_moved_with_its_manifest_copied_last_and_deleted_first(s3, m
             lambda path, *to, act=act, name=name: (act(path, *to), done.append((name, path.rsplit("/", 1)[1]))),
         )
     before = file_io.sizes(table.path)
-    folder_moves.move_folder(output, "profiles", "superseded/profiles-one", MANIFEST)
+    folder_moves.move_folder(output, "profiles", "archive/profiles-one", MANIFEST)
     copied, deleted = ([file for act, file in done if act == name] for name in ("cp_file", "rm_file"))
     assert copied[-1] == MANIFEST
     assert deleted[:2] == [folder_moves.COPYING, MANIFEST]
     assert deleted[-1] == folder_moves.MOVED
-    assert file_io.sizes(f"{output}/superseded/profiles-one") == before
+    assert file_io.sizes(f"{output}/archive/profiles-one") == before
     assert file_io.sizes(table.path) == {}

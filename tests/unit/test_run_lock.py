@@ -14,7 +14,7 @@ import pytest
 
 from factory.errors import UserError
 from factory.storage import file_io, run_lock
-from factory.storage.run_lock import LEASE, STALE_S, Holder, hold_run_lock
+from factory.storage.run_lock import LEASE, STALE_S, LeaseHolder, hold_run_lock
 
 HOLD = """
 import sys, time
@@ -31,12 +31,12 @@ def place() -> str:
 
 
 @pytest.fixture
-def elsewhere() -> Holder:
+def elsewhere() -> LeaseHolder:
     """A run that was just heard of, on another machine."""
-    return Holder("other", "gpu-7", "another boot", 4242, "1", time.time())
+    return LeaseHolder("other", "gpu-7", "another boot", 4242, "1", time.time())
 
 
-def leave(place: str, holder: Holder) -> None:
+def leave(place: str, holder: LeaseHolder) -> None:
     file_io.write_bytes(f"{place}/{LEASE}", json.dumps(asdict(holder)).encode())
 
 
@@ -44,8 +44,8 @@ def left(place: str) -> dict:
     return json.loads(file_io.read_bytes(f"{place}/{LEASE}"))
 
 
-def mine() -> Holder:
-    return Holder("mine", "here", run_lock._machine(), os.getpid(), run_lock._born(os.getpid()), time.time())
+def mine() -> LeaseHolder:
+    return LeaseHolder("mine", "here", run_lock._machine(), os.getpid(), run_lock._start_time(os.getpid()), time.time())
 
 
 @pytest.mark.parametrize("where", ["local", "memory"])
@@ -80,14 +80,14 @@ def test_a_killed_process_leaves_a_local_output_free(tmp_path):
 def test_an_output_below_a_file_is_told_as_such(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(UserError, match="a file stands where a folder is needed"),
+        pytest.raises(UserError, match="there is a file where a folder is needed"),
         hold_run_lock(str(tmp_path / "file" / "run")),
     ):
         pass
 
 
 def test_a_run_elsewhere_is_named_with_when_it_counts_no_more_and_how_to_override_it(place, elsewhere):
-    leave(place, replace(elsewhere, heard=time.time() - 30))
+    leave(place, replace(elsewhere, renewed=time.time() - 30))
     with pytest.raises(UserError, match="host gpu-7, process 4242") as told, hold_run_lock(place):
         pass
     for part in ("last heard of 30 s ago", f"free in {STALE_S - 30:.0f} s", f"delete {place}/{LEASE}"):
@@ -98,9 +98,9 @@ def test_a_run_elsewhere_is_named_with_when_it_counts_no_more_and_how_to_overrid
 @pytest.mark.parametrize(
     "changed",
     [
-        {"heard": 0.0},
+        {"renewed": 0.0},
         {"pid": 2**22 + 1, "machine": "here"},
-        {"born": "another process had this number", "machine": "here", "pid": os.getpid()},
+        {"started": "another process had this number", "machine": "here", "pid": os.getpid()},
     ],
 )
 def test_a_stale_lease_and_that_of_a_dead_process_of_this_machine_are_taken_over(place, elsewhere, changed):
@@ -121,7 +121,9 @@ def test_a_living_process_of_this_machine_is_not_taken_over(place):
 
 def test_a_process_that_was_killed_and_not_yet_reaped_is_dead(elsewhere):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    running = replace(elsewhere, machine=run_lock._machine(), pid=process.pid, born=run_lock._born(process.pid))
+    running = replace(
+        elsewhere, machine=run_lock._machine(), pid=process.pid, started=run_lock._start_time(process.pid)
+    )
     assert not running.is_dead()
     process.kill()
     deadline = time.monotonic() + 10
@@ -138,17 +140,17 @@ def test_what_is_no_lease_holds_nothing(place):
 
 
 def test_a_held_lease_is_renewed(place):
-    with hold_run_lock(place, beat_s=0.01):
+    with hold_run_lock(place, renew_every_s=0.01):
         first = left(place)
         deadline = time.monotonic() + 10
         while left(place) == first:
             assert time.monotonic() < deadline
-        assert left(place) == first | {"heard": left(place)["heard"]}
+        assert left(place) == first | {"renewed": left(place)["renewed"]}
 
 
 def test_a_run_that_was_taken_over_ends_with_one_line_and_leaves_the_others_lease(place, elsewhere):
     def lose_it() -> None:
-        with hold_run_lock(place, beat_s=0.01):
+        with hold_run_lock(place, renew_every_s=0.01):
             leave(place, elsewhere)
             time.sleep(10)
 

@@ -8,7 +8,8 @@ from factory.cli import exit_with_error_line
 from factory.config.loading import load_config
 from factory.errors import ConfigError
 from factory.job import settings_document
-from factory.storage.tables import PROFILES, Table, compute_fingerprint
+from factory.storage.schemas import PROFILES
+from factory.storage.tables import Table, compute_fingerprint
 from factory.text.redaction import redact_secrets, redact_urls, secrets_in
 
 
@@ -122,7 +123,7 @@ def test_what_a_run_writes_holds_no_password(tmp_path):
     assert "s3cret" not in (tmp_path / "config.json").read_text()
     again = load_config(tmp_path / "config.json")
     assert again.engine.base_url == "https://…@host/v1"
-    assert again.model_copy(update={"engine": config.engine}) == config
+    assert again.model_copy(update={"engine_section": config.engine}) == config
 
 
 def test_a_table_keeps_its_fingerprint_and_no_password(tmp_path):
@@ -131,7 +132,7 @@ def test_a_table_keeps_its_fingerprint_and_no_password(tmp_path):
     table.begin(compute_fingerprint(settings), settings, said.append)
     table.begin(compute_fingerprint(settings), settings, said.append)
     assert not said, "the same settings go on"
-    assert table.settings() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
+    assert table.inputs() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
     table.write_arrow("0000", PROFILES.empty_table())
     other = settings | {"nested": {"api_key": "s3cret", "max_tokens": 6}}
     table.begin(compute_fingerprint(other), other, said.append)

@@ -16,7 +16,8 @@ from factory.inference.model_files import Located
 from factory.runtime import confirmation
 from factory.runtime.progress import Silent
 from factory.storage import file_io
-from factory.storage.tables import PERSONAS, Table
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import Table
 from factory.training.driver import open_table
 from tests.integration.runs import GOOD_PROFILE, PROJECT
 from tests.made_tables import make_tables
@@ -103,20 +104,20 @@ def test_with_the_flag_it_goes_on_and_the_way_back_is_free(run):
     told = run.finish("--dry-run")
     assert "Sets aside 60 finished rows of profiles" in told
     said = run.finish("--yes")
-    assert said.count("was made with these settings before, and is taken back from") == len(TABLES)
+    assert said.count("was built with these settings before, and is restored from") == len(TABLES)
     assert run.rows("dialogues/generate-samples") == rows
 
 
 def test_what_is_set_aside_is_listed_and_deleted_when_that_is_asked_for(run):
-    aside = sorted(path.name for path in Path(run.output, "superseded").iterdir())
+    aside = sorted(path.name for path in Path(run.output, "archive").iterdir())
     assert len(aside) == len(TABLES)
-    kept = {name for name in files(run) if not name.startswith("superseded/")}
+    kept = {name for name in files(run) if not name.startswith("archive/")}
     listed = run.finish(job="prune")
     for name in aside:
-        (line,) = [line for line in listed.splitlines() if f"superseded/{name}" in line]
+        (line,) = [line for line in listed.splitlines() if f"archive/{name}" in line]
         assert line.split()[1] == ("60" if name.startswith("profiles") else "180")
     assert "--yes deletes it" in listed
-    assert len(list(Path(run.output, "superseded").iterdir())) == len(TABLES)
+    assert len(list(Path(run.output, "archive").iterdir())) == len(TABLES)
     assert "Deleted" in run.finish("--yes", job="prune")
     assert set(files(run)) == kept
     assert "Nothing is set aside" in run.finish(job="prune")
