@@ -72,8 +72,10 @@ def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
             value, stop, duplicate = _element(window, at)
             separator = _SEPARATOR.match(window, stop)
             if not separator:
-                stop = len(window) - len(window[stop:].lstrip(_BLANKS))
-                raise json.JSONDecodeError("Expecting ',' delimiter", window, stop)
+                rest = window[stop:].lstrip(_BLANKS)
+                blank = window[stop : len(window) - len(rest)][:1]  # only one, because the size counts it
+                window = window[:stop] + blank + rest
+                raise json.JSONDecodeError("Expecting ',' delimiter", window, stop + len(blank))
         except (ValueError, RecursionError) as problem:
             position, message = getattr(problem, "pos", at), getattr(problem, "msg", str(problem))
             # An incomplete element fails at the window's end; only strings are reported by their start.
@@ -81,7 +83,7 @@ def array_rows(path: str, text: io.TextIOWrapper) -> Iterator[RawRow]:
             # Nested too deeply, or a number with too many digits, which is still JSON.
             unsupported = not isinstance(problem, json.JSONDecodeError)
             size = len(window) - at
-            if unsupported or (cut and size > input_formats.ROW_BYTES):
+            if unsupported or (cut and size > input_formats.ROW_BYTES + 1):
                 head = window[at : at + input_formats.DETAIL_CHARS]
                 window, at, sign = _skip_element(window, at, text)
                 if sign in (",", "]"):
