@@ -22,7 +22,7 @@ from factory.runtime.progress import Progress
 from factory.storage.schemas import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES
 from factory.storage.tables import Table
 from factory.synthesis.assign_step import assign_characters
-from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
+from factory.synthesis.dialogues import DialogueRecipe, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.ingest import InputKind, ingest_files
 from factory.synthesis.input_files import check_column, find_files, names_in, not_empty, read_rows
 from factory.synthesis.input_formats import RawRow
@@ -206,14 +206,14 @@ def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Tabl
 def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table) -> TableJob:
     prompt = load_prompt(f"dialogue-{strategy}", config.prompts_dir)
     system = load_prompt("training-system", config.prompts_dir)
-    style = Style(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
+    recipe = DialogueRecipe(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
     step = GenerationStep(
         record=Assignment,
         schema=DIALOGUES,
         prompt=prompt.ref,
-        render=partial(render_dialogue, style),
-        parse=partial(parse_dialogue, style),
-        ids=partial(dialogue_ids, style),
+        render=partial(render_dialogue, recipe),
+        parse=partial(parse_dialogue, recipe),
+        ids=partial(dialogue_ids, recipe),
     )
     corpus = (layout.ASSIGNMENTS.parts(assignments.name) or {})["corpus"]
     table = layout.DIALOGUES.table(config.output, strategy=strategy, corpus=corpus)
