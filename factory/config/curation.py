@@ -40,7 +40,7 @@ class Quality(Section):
     def _are_rules(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         rules = [name for name in cls.model_fields if name != "disabled_rules"]
         if unknown := [name for name in names if name not in rules]:
-            raise ValueError(f"there is no rule {unknown[0]!r}; name some of {', '.join(rules)}")
+            raise ValueError(f"unknown rule {unknown[0]!r}; the rules are {', '.join(rules)}")
         return each_once(names)
 
     @property
@@ -84,9 +84,9 @@ class Safety(Section):
     pair_characters: int = Field(10_000, ge=0)
     """The number of characters among which the report looks for stereotype pairs; 0: none."""
     min_pair_count: int = Field(10, ge=2)
-    """Words of fewer characters are left out."""
+    """Words in the profiles of fewer characters are not tested."""
     pair_significance: float = Field(0.05, gt=0, lt=1)
-    """The probability that any pair is listed by chance alone, over all pairs that were tested."""
+    """Family-wise error rate: the probability that any pair is listed by chance."""
 
 
 class MixtureSource(Section):

@@ -175,7 +175,7 @@ def show_previews(
     grid = Grid(title="Input", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("source", "format", "files", "rows", "read here", "accepted", "rejected"):
         grid.add_column(column, justify="left" if column in ("source", "format") else "right")
-    sources = [("personas", "", personas)]
+    sources = [(layout.PERSONAS.name(), "", personas)]
     names = [layout.INSTRUCTIONS.name(corpus=corpus.corpus) for corpus in config.instructions]
     sources += [(name, form, preview) for name, (preview, form) in zip(names, corpora, strict=True)]
     for name, form, preview in sources:

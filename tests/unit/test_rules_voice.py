@@ -241,7 +241,7 @@ def test_first_enabled_rule_gives_the_reason():
     assert check_quality(dialogue("How?", "Flour, water and salt, love."), RULES) is None
 
 
-@pytest.mark.parametrize(("names", "message"), [(["x"], "there is no rule 'x'"), (["too_short"] * 2, "once")])
+@pytest.mark.parametrize(("names", "message"), [(["x"], "unknown rule 'x'"), (["too_short"] * 2, "once")])
 def test_disabled_rules_are_checked(names, message):
     with pytest.raises(ValueError, match=message):
         Quality(disabled_rules=names)
