@@ -133,7 +133,7 @@ def _format_of_first(path: str) -> str:
         check_column(path, "messages")
         raise InputError(f"{path}: plain text has no instructions; use objects in one of these formats: {KNOWN}")
     raise InputError(
-        f"{path}: not exactly one format fits the columns {names_in(unknown)}; "
+        f"{path}: the columns {names_in(unknown)} fit no format, or more than one; "
         f"rename them, or set instructions.format: {KNOWN}"
     )
 
