@@ -155,7 +155,7 @@ class _Work:
                 (bottlenecks.shards_of(stage.rows) for stage in phase.stages if stage.rows is not None), exactly(0)
             )
             parts = partial(_phase_parts, known, shards, self.outline.on_s3)
-        scales = crew.kind in ("vllm", "fleet")
+        scales = crew.kind in ("vllm", "served")
         part: Literal["synthesis", "judges"] = "synthesis" if crew == self.engine else "judges"
         return Step(phase.name, phase.moment, crew.replicas, crew.gpus_a_replica, part, scales, parts)
 
@@ -195,7 +195,7 @@ class _Work:
                 f"{phase.name}: the pilot's model was {', '.join(sorted(others))}, not {phase.crew.model}."
             )
         most = max((sum(each.rows for each in pilot.beside(one)) / one.engines for one in seen), default=places)
-        if most < places and phase.crew.kind in ("vllm", "fleet"):
+        if most < places and phase.crew.kind in ("vllm", "served"):
             self.notes.append(
                 f"{phase.name}: the pilot's engine had {most:,.0f} rows for {places:,} places; "
                 "one with more tells its full speed better."

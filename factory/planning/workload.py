@@ -23,7 +23,7 @@ class Stage:
 class Crew:
     """The replicas of an engine that work on a phase."""
 
-    kind: Literal["vllm", "fleet", "openai", "scripted"]
+    kind: Literal["vllm", "served", "openai", "scripted"]
     model: str
     replicas: int = 1
     gpus_a_replica: int = 0

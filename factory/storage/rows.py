@@ -1,4 +1,4 @@
-"""Rows of a table: built from a record or a reject, read back to a record, and counted by status and reason."""
+"""Rows of a table: built from a record or a reject, and counted by status and reason."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def _token_counts(completion: Completion | None) -> dict[str, int]:
 
 
 def to_record(record_type: type[Record], row: Row) -> Record:
-    """Return the record of a row, which may lack fields that have a default."""
+    """Return the record of a row; fields with a default may be missing from the row."""
     fields = dataclasses.fields(record_type)  # type: ignore[arg-type]
     return record_type(**{field.name: _to_field(row[field.name]) for field in fields if field.name in row})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory.config import EMBEDDED
-from factory.inference.model_files import MANIFEST
+from factory.inference.stored_models import MANIFEST
 from factory.run_output.licenses import public_name
 from factory.storage import archive, file_io, folder_moves
 from factory.storage.folder_moves import COPYING

@@ -437,7 +437,7 @@ def test_a_fleet_without_a_key_or_without_judges_is_refused(monkeypatch):
     monkeypatch.delenv("JUDGES_API_KEY", raising=False)
     with pytest.raises(ConfigError, match=r"JUDGES_API_KEY holds no key"):
         judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "cluster.yaml")))
-    with pytest.raises(ConfigError, match="none of kind fleet"):
+    with pytest.raises(ConfigError, match="none of kind served"):
         judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "opencharacter.yaml")))
 
 

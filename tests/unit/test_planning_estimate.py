@@ -100,7 +100,7 @@ def test_given_numbers_make_the_plan_that_can_be_worked_out_by_hand():
 
 
 def test_each_part_of_a_run_costs_what_its_own_kind_of_gpu_costs():
-    judge = Crew("fleet", "qwen", replicas=1, gpus_a_replica=4)
+    judge = Crew("served", "qwen", replicas=1, gpus_a_replica=4)
     judging = Phase(
         "judgments (qwen)",
         (Stage("evaluation/tuned/judgments/qwen", "judgments", exactly(10_000)),),
