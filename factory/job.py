@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,6 +54,8 @@ class JobStep:
     """Prints the plan."""
     local_cpus: Callable[[RunConfig], int] = lambda config: 0
     """The logical CPUs of a Ray session on this machine; 0 for its cores."""
+    then: str = ""
+    """The command that comes next."""
     opens: Callable[[Job], object] | None = None
     """The part of `run` that opens its tables; where all are finished, it does nothing else."""
 
@@ -88,10 +92,12 @@ def run_job(step: JobStep, description: str | None) -> None:
                 for line in confirmation.archive_lines(step.changes(config)):
                     progress.say(line)
             return
+        progress.heading(os.path.basename(sys.argv[0]).removesuffix(".py"), f"{arguments.config} -> {config.output}")
         on_ray_loss = partial(_end_without_ray, progress, errors)
         run_step(step, config, progress, confirmed=arguments.yes, verbose=arguments.verbose, on_ray_loss=on_ray_loss)
         progress.summary()
-    progress.say(f"Output: {config.output}")
+    then = shlex.join(["character-factory", step.then, arguments.config, *arguments.overrides]) if step.then else ""
+    progress.closing(config.output, then)
 
 
 def run_step(

@@ -23,8 +23,8 @@ from factory.records import (
     Request,
     TaskQuestions,
 )
-from factory.text.language import detect, likelihood, with_likes
-from factory.text.normalize import sentence
+from factory.text.language import detect, likelihood, with_similar
+from factory.text.normalize import clean_line
 
 LONGEST = 300
 """Characters of a question, about 50 words: without a bound a small model never ends its first one."""
@@ -80,7 +80,7 @@ def parse_questions(count: int, task: PersonaTask, completion: Completion) -> Pe
     if len(written) != count:
         return Reject("wrong_count", f"{len(written)} questions, not {count}: {reply}")
     questions = []
-    for text in map(sentence, written):
+    for text in map(clean_line, written):
         if isinstance(text, Reject):
             return Reject("empty_field" if text.reason == "empty" else text.reason, reply)
         questions.append(text)
@@ -117,6 +117,6 @@ def _is_foreign(text: str, persona: str) -> bool:
     if sum(map(str.isalpha, text)) < TELLING_LETTERS:
         return False
     told, own = detect(text), detect(persona)
-    if told is None or own is None or told[1] < CERTAIN or told[0] in with_likes(frozenset({own[0]})):
+    if told is None or own is None or told[1] < CERTAIN or told[0] in with_similar(frozenset({own[0]})):
         return False
     return likelihood(persona, told[0], frozenset({own[0]})) < CAUSE

@@ -33,7 +33,7 @@ def evaluate(job: Job) -> None:
     score(job.config, open_benchmark(job.config.evaluation.benchmark), job.progress)
 
 
-STEP = JobStep(evaluate, check, plan, local_cpus=local_cpus, opens=make_tables)
+STEP = JobStep(evaluate, check, plan, local_cpus=local_cpus, opens=make_tables, then="report")
 
 
 def run() -> None:

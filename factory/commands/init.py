@@ -3,10 +3,9 @@
 character-factory init laptop|gpus|api [FILE]
 """
 
-import argparse
 from pathlib import Path
 
-from factory.cli import CONFIGS
+from factory.cli import CONFIGS, Parser
 from factory.errors import ConfigError
 
 TEMPLATES = CONFIGS / "init"
@@ -19,7 +18,7 @@ def run() -> None:
     Raises:
         ConfigError: the file exists already.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("kind", choices=kinds(), help="where it is to run")
     parser.add_argument("file", nargs="?", type=Path, default=Path("run.yaml"), help="default: run.yaml")
     arguments = parser.parse_args()

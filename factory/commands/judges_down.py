@@ -3,13 +3,11 @@
 character-factory judges-down
 """
 
-import argparse
-
+from factory.cli import Parser
 from factory.serving.persistent_fleet import bring_down
 
 
 def run() -> None:
     """Run the command."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(description=__doc__, formatter_class=formatter).parse_args()
+    Parser(__doc__).parse_args()
     print(bring_down())

@@ -19,7 +19,7 @@ def synthesize(job: Job) -> None:
     steps.make_dialogues(job.config, model, assignments, job.progress)
 
 
-STEP = JobStep(synthesize, check, plan, opens=synthesize)
+STEP = JobStep(synthesize, check, plan, opens=synthesize, then="curate")
 
 
 def run() -> None:

@@ -22,7 +22,7 @@ def opens(job: Job) -> None:
     open_table(job.config, model_files.locate(job.config.training.base_model), job.progress)
 
 
-STEP = JobStep(pack_and_train, check, plan, opens=opens)
+STEP = JobStep(pack_and_train, check, plan, opens=opens, then="evaluate")
 
 
 def run() -> None:

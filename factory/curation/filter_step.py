@@ -89,7 +89,7 @@ def filter_dialogues(run: CurationRun, progress: Progress) -> FilterResult:
             rows += filtered.rows
             # Without the reasons: they are counted when the curated tables are written.
             metrics.count(METRIC, Counts(ok=filtered.rows))
-            metrics.left(METRIC, run.rows - rows)
+            metrics.set_rows_left(METRIC, run.rows - rows)
     return FilterResult(work, dict(rows_in), bands)
 
 

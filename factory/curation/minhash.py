@@ -13,7 +13,7 @@ from datasketch import MinHash, MinHashLSH
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from factory.text.ngrams import folded, mixed, shingles
+from factory.text.ngrams import combine, mix, shingles
 
 PERMUTATIONS = 128
 SHINGLE_WORDS = 3
@@ -67,8 +67,8 @@ def band_keys(signatures: np.ndarray, banding: Banding) -> np.ndarray:
         uint64 of shape (texts, bands).
     """
     used = signatures[:, : banding.bands * banding.rows].reshape(len(signatures), banding.bands, banding.rows)
-    keys = folded([used[:, :, row] for row in range(banding.rows)])
-    return mixed(keys + np.arange(banding.bands, dtype=np.uint64))  # equal pieces in different bands mean nothing
+    keys = combine([used[:, :, row] for row in range(banding.rows)])
+    return mix(keys + np.arange(banding.bands, dtype=np.uint64))  # equal pieces in different bands mean nothing
 
 
 def band_pairs(bands: np.ndarray, dialogues: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from factory.storage.manifest import build_manifest
 from factory.storage.rows import DETAIL_CHARACTERS, Row
 from factory.storage.schemas import EXAMPLES
 from factory.text.ngrams import contained, word_hashes
-from factory.text.normalize import shortened
+from factory.text.normalize import shorten
 
 
 @dataclass
@@ -182,4 +182,4 @@ def _examples(rows: pa.Table, positions: np.ndarray, reasons: np.ndarray, found:
 
 def _detail(found: str | None, messages: list[dict[str, str]]) -> str:
     replies = [m["content"] for m in messages if m["role"] == "assistant"]
-    return shortened("\n\n".join([*([found] if found else []), *replies]), DETAIL_CHARACTERS)
+    return shorten("\n\n".join([*([found] if found else []), *replies]), DETAIL_CHARACTERS)

@@ -155,7 +155,7 @@ def run_jobs(lanes: Sequence[TableJob], progress: Progress) -> None:
 def _tell(one: PendingJob, new: Counts, all_there: Counts) -> None:
     name = one.lane.table.name
     metrics.count(name, new, one.lane.engine.model.ref)
-    metrics.left(name, one.rows_in - all_there.rows)
+    metrics.set_rows_left(name, one.rows_in - all_there.rows)
 
 
 def is_finished(lane: TableJob) -> bool:
@@ -248,7 +248,7 @@ def _answered(opened: Sequence[PendingJob], engine: EngineUse, gate: StopFlag) -
 
 def _read_and_render(lanes: Sequence[TableJob], gate: StopFlag, shard: dict[str, Any]) -> dict[str, Any]:
     lane = lanes[shard["lane"]]
-    passed = gate.is_open()
+    passed = not gate.is_set()
     found = lane.work.read(shard["shard"]).to_pylist() if passed else []
     inputs = [to_record(lane.step.record, row) for row in found if row.get("status", "ok") == "ok"]
     rendered = [lane.step.render(one) for one in inputs]

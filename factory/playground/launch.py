@@ -32,7 +32,7 @@ def serve_until_stopped(job: Job) -> None:
     began, clock = datetime.now(UTC), time.monotonic()
     with suppress(KeyboardInterrupt), _on_serve(job, cast) as stage, opened(stage) as url:
         _welcome(job, cast, url)
-        shutdown.wait()
+        shutdown.wait_for_request()
     _close_table(job, Timing(began, time.monotonic() - clock, Counts()))
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from factory.records import Completion, Counts, Message, Reject
-from factory.text.normalize import shortened
+from factory.text.normalize import shorten
 
 Row = Mapping[str, Any]
 Record = TypeVar("Record")
@@ -29,7 +29,7 @@ def ok_row(record: Any, completion: Completion | None = None, **provenance: str)
 def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None, **provenance: str) -> dict[str, Any]:
     """Return the row of a reject: its ids, the reason and the raw text; the other columns are null."""
     # Parquet holds UTF-8, so lone surrogates are escaped.
-    detail = shortened(reject.detail, DETAIL_CHARACTERS).encode("utf-8", "backslashreplace").decode()
+    detail = shorten(reject.detail, DETAIL_CHARACTERS).encode("utf-8", "backslashreplace").decode()
     outcome = {"status": "rejected", "reason": reject.reason, "detail": detail}
     return dict(ids) | outcome | provenance | _token_counts(completion)
 

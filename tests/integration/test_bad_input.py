@@ -500,7 +500,7 @@ def test_full_disk_is_reported_and_the_run_resumed(tmp_path, make_disk):
     assert not list(small_disk.rglob("*.tmp"))
 
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    assert "going on" in finish(tmp_path, run.config)
+    assert "resuming, " in finish(tmp_path, run.config)
     assert_nothing_lost(run)
     assert run.reasons("profiles") == {"ok": 256}
     assert sorted(row["persona"] for row in run.rows("profiles")) == sorted(texts)

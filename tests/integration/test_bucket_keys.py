@@ -1,4 +1,4 @@
-"""Whatever an output is called, nothing beside it is read, moved or deleted: on local disk and in a bucket."""
+"""Whatever the name of an output, no file next to it is read, moved or deleted, on local disk or in a bucket."""
 
 import itertools
 import sys
@@ -24,8 +24,8 @@ NAMES = st.text(st.sampled_from(SIGNS) | st.sampled_from("run12") | st.sampled_f
 SERIAL = itertools.count()
 
 
-def neighbours(name: str) -> set[str]:
-    """Names that a pattern, a prefix or a client's own reading of `name` might take for it."""
+def similar_names(name: str) -> set[str]:
+    """Names that a pattern, a prefix or a client might confuse with `name`."""
     plain = {name.replace(sign, "x") for sign in "?*[]{}!#%&+ "}
     return {
         *plain, f"{name}2", f"{name}x", name[:-1], name.split("#")[0], name.split("?")[0], name.split("[")[0] + "a",
@@ -38,15 +38,17 @@ def fill(folder: str) -> None:
         file_io.write_bytes(f"{folder}/{file}", folder.encode())
 
 
-def contents(base: str, beside: str) -> dict[str, object]:
-    """What is in a folder, without one below it, with what changes where a file is written again."""
+def contents(base: str, excluded: str) -> dict[str, object]:
+    """Return a value per file, without one subfolder, that changes when the file is rewritten."""
     fs, name = file_io.filesystem(base)
     found = {path.removeprefix(f"{name}/"): info for path, info in fs.find(name, detail=True).items()}
-    return {path: info.get("ETag") or info["ino"] for path, info in found.items() if not path.startswith(f"{beside}/")}
+    return {
+        path: info.get("ETag") or info["ino"] for path, info in found.items() if not path.startswith(f"{excluded}/")
+    }
 
 
 def work(output: str, staged: Callable[[], Path]) -> None:
-    """Everything that a run does with folders of its output."""
+    """Do everything that a run does with the folders of its output."""
     file_io.check_writable(output)
     with hold_run_lock(output):
         table = Table(output, "profiles")
@@ -64,20 +66,20 @@ def work(output: str, staged: Callable[[], Path]) -> None:
         file_io.delete_folder(f"{output}/profiles")
         assert file_io.list_names(f"{output}/profiles", "") == []
         file_io.delete_folder(f"{output}/archive")
-    left = {"model/config.json", "model/manifest.json"}
-    assert set(file_io.sizes(output)) - {LOCK} == left
+    remaining = {"model/config.json", "model/manifest.json"}
+    assert set(file_io.sizes(output)) - {LOCK} == remaining
 
 
 @pytest.fixture(scope="module")
-def places(s3, tmp_path_factory) -> SimpleNamespace:
+def outputs(s3, tmp_path_factory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("names")
 
     def staged() -> Path:
-        made = folder / f"staged-{next(SERIAL)}"
-        made.mkdir()
+        source = folder / f"staged-{next(SERIAL)}"
+        source.mkdir()
         for name in ("config.json", "manifest.json"):
-            (made / name).write_text("{}")
-        return made
+            (source / name).write_text("{}")
+        return source
 
     return SimpleNamespace(s3=f"{s3}/names", local=str(folder), staged=staged)
 
@@ -93,31 +95,31 @@ def places(s3, tmp_path_factory) -> SimpleNamespace:
 @example(name="run#12")
 @example(name="a::b")
 @example(name="100%25 + 7&c=d")
-def test_no_name_touches_what_is_beside(places, where, name):
+def test_no_name_affects_other_files(outputs, where, name):
     if name in (".", "..") or len(name.encode()) > 200:
         return
-    base = f"{getattr(places, where)}/{next(SERIAL)}"
+    base = f"{getattr(outputs, where)}/{next(SERIAL)}"
     if where == "local":
         Path(base).mkdir()
-    for one in neighbours(name):
-        fill(f"{base}/{one}")
+    for other in similar_names(name):
+        fill(f"{base}/{other}")
     before = contents(base, name)
-    work(f"{base}/{name}", places.staged)
+    work(f"{base}/{name}", outputs.staged)
     assert contents(base, name) == before
     file_io.delete_folder(f"{base}/{name}")
     assert contents(base, name) == before
 
 
-def test_a_file_of_the_folders_own_name_stays(s3):
+def test_delete_folder_keeps_file_of_same_name(s3):
     base = f"{s3}/own-name"
     file_io.write_bytes(f"{base}/profiles", b"a file")
-    file_io.write_bytes(f"{base}/profiles2/0", b"beside")
+    file_io.write_bytes(f"{base}/profiles2/0", b"others")
     file_io.delete_folder(f"{base}/profiles")
     assert file_io.sizes(base) == {"profiles": 6, "profiles2/0": 6}
     assert file_io.sizes(f"{base}/profiles") == {}
 
 
-def test_a_consoles_mark_of_a_folder_is_no_file(s3):
+def test_folder_keys_of_consoles_are_ignored(s3):
     base = f"{s3}/marks"
     fs, _ = file_io.filesystem(base)
     for key in ("run/", "run/profiles/"):
@@ -132,12 +134,12 @@ def test_a_consoles_mark_of_a_folder_is_no_file(s3):
 
 
 @pytest.mark.parametrize("name", ["a?versionId=7", "../other", "a/./b"])
-def test_a_key_that_its_client_would_change_is_refused(s3, name):
+def test_keys_that_clients_change_are_refused(s3, name):
     with pytest.raises(StorageError, match="rename it"):
         file_io.check_writable(f"{s3}/{name}")
 
 
-def test_a_folder_is_moved_with_its_manifest_copied_last_and_deleted_first(s3, monkeypatch):
+def test_move_copies_manifest_last_and_deletes_it_first(s3, monkeypatch):
     output = f"{s3}/moved"
     table = Table(output, "profiles")
     table.begin("one", {})

@@ -130,7 +130,7 @@ def test_a_finished_evaluation_is_skipped_and_another_judge_leaves_the_others_al
     said = scored.finish(job="evaluate")
     assert len(judgments(scored, "told", "late")) == QUESTIONS
     assert {row["question_id"]: row for row in judgments(scored, "told", "kind")} == before
-    assert "evaluation/told/answers: was finished before" in said
+    assert "evaluation/told/answers: already finished" in said
     assert [judge["name"] for judge in document(scored)["judges"]] == ["kind", "strict", "broken", "late"]
 
 

@@ -80,11 +80,11 @@ def test_a_replica_is_one_actor_that_asks_for_all_it_needs_and_leaves_nothing_be
         command, cwd=PROJECT, env=os.environ | shared_ray, capture_output=True, text=True, check=True, timeout=200
     )
     assert list(map(json.loads, told.stdout.splitlines())) == [
-        [8, 8, None, None, "mp", "engine.replicas asks for 8 CPU and 8 GPU on one node"],
-        [8, 8, None, None, "mp", "engine.replicas asks for 8 CPU and 8 GPU on one node"],
-        [1, 1, None, None, "uni", "engine.replicas asks for 1 CPU and 1 GPU on one node"],
+        [8, 8, None, None, "mp", "engine.replicas needs 8 CPU and 8 GPU on one node"],
+        [8, 8, None, None, "mp", "engine.replicas needs 8 CPU and 8 GPU on one node"],
+        [1, 1, None, None, "uni", "engine.replicas needs 1 CPU and 1 GPU on one node"],
         [1, None, None, None, "mp", ""],
-        [8, None, None, None, "mp", "engine.replicas asks for 8 CPU on one node"],
+        [8, None, None, None, "mp", "engine.replicas needs 8 CPU on one node"],
     ]
 
 

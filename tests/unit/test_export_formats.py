@@ -15,7 +15,7 @@ from factory.storage.schemas import DIALOGUES
 from factory.storage.tables import Table
 from factory.synthesis.input_files import read_rows
 from factory.synthesis.instructions import COLUMNS, detect_format, read_any_format
-from factory.text.normalize import is_text, paragraphs
+from factory.text.normalize import clean_paragraphs, is_text
 from tests.hard_texts import HARD
 
 IDENTITY = {name: f"the {name}" for name in IDS}
@@ -92,7 +92,7 @@ def test_an_export_is_read_back_as_the_same_dialogues(exports, name, file_type, 
     for row, back in zip(rows, read, strict=True):
         assert detect_format(back.value) == name
         made = read_any_format(back.value, name, "corpus", 0, back.row)
-        clean = [(role, paragraphs(text)) for role, text in said(row)[1:]]
+        clean = [(role, clean_paragraphs(text)) for role, text in said(row)[1:]]
         if isinstance(clean[-1][1], Reject) and clean[-1][1].reason == "empty":
             clean.pop()  # a table has no empty reply, and an instruction without one is none the worse
         refused = [text.reason for _, text in clean if isinstance(text, Reject)]

@@ -1,4 +1,4 @@
-"""One run at a time on one output, on local disk and in an object store (fsspec's in memory)."""
+"""One run at a time on an output, on local disk and in an object store (fsspec's in memory)."""
 
 import json
 import os
@@ -26,47 +26,47 @@ with hold_run_lock(sys.argv[1]):
 
 
 @pytest.fixture
-def place() -> str:
+def output() -> str:
     return f"memory://{uuid.uuid4().hex}"
 
 
 @pytest.fixture
-def elsewhere() -> LeaseHolder:
-    """A run that was just heard of, on another machine."""
+def remote_holder() -> LeaseHolder:
+    """A run on another machine that has just renewed its lease."""
     return LeaseHolder("other", "gpu-7", "another boot", 4242, "1", time.time())
 
 
-def leave(place: str, holder: LeaseHolder) -> None:
-    file_io.write_bytes(f"{place}/{LEASE}", json.dumps(asdict(holder)).encode())
+def write_lease(output: str, holder: LeaseHolder) -> None:
+    file_io.write_bytes(f"{output}/{LEASE}", json.dumps(asdict(holder)).encode())
 
 
-def left(place: str) -> dict:
-    return json.loads(file_io.read_bytes(f"{place}/{LEASE}"))
+def read_lease(output: str) -> dict:
+    return json.loads(file_io.read_bytes(f"{output}/{LEASE}"))
 
 
-def mine() -> LeaseHolder:
-    return LeaseHolder("mine", "here", run_lock._machine(), os.getpid(), run_lock._start_time(os.getpid()), time.time())
+def own_holder() -> LeaseHolder:
+    return LeaseHolder("own", "here", run_lock._machine(), os.getpid(), run_lock._start_time(os.getpid()), time.time())
 
 
 @pytest.mark.parametrize("where", ["local", "memory"])
-def test_a_second_run_is_refused_in_one_line_until_the_first_ends(where, tmp_path, place):
-    output = str(tmp_path / "run") if where == "local" else place
-    with hold_run_lock(output), pytest.raises(UserError, match="another run") as told, hold_run_lock(output):
+def test_second_run_is_refused_until_first_ends(where, tmp_path, request):
+    output = str(tmp_path / "run") if where == "local" else request.getfixturevalue("output")
+    with hold_run_lock(output), pytest.raises(UserError, match="another run") as caught, hold_run_lock(output):
         pass
-    assert output in str(told.value)
-    assert "choose another output" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert output in str(caught.value)
+    assert "choose another output" in str(caught.value)
+    assert "\n" not in str(caught.value)
     with hold_run_lock(output):
         pass
 
 
-def test_a_run_that_fails_lets_go(place):
-    with pytest.raises(ZeroDivisionError), hold_run_lock(place):
+def test_failed_run_releases_lock(output):
+    with pytest.raises(ZeroDivisionError), hold_run_lock(output):
         raise ZeroDivisionError
-    assert not file_io.exists(f"{place}/{LEASE}")
+    assert not file_io.exists(f"{output}/{LEASE}")
 
 
-def test_a_killed_process_leaves_a_local_output_free(tmp_path):
+def test_killed_process_releases_local_lock(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     with pytest.raises(UserError, match="another run works on it"), hold_run_lock(str(tmp_path)):
@@ -77,7 +77,7 @@ def test_a_killed_process_leaves_a_local_output_free(tmp_path):
         pass
 
 
-def test_an_output_below_a_file_is_told_as_such(tmp_path):
+def test_output_below_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UserError, match="there is a file where a folder is needed"),
@@ -86,13 +86,13 @@ def test_an_output_below_a_file_is_told_as_such(tmp_path):
         pass
 
 
-def test_a_run_elsewhere_is_named_with_when_it_counts_no_more_and_how_to_override_it(place, elsewhere):
-    leave(place, replace(elsewhere, renewed=time.time() - 30))
-    with pytest.raises(UserError, match="host gpu-7, process 4242") as told, hold_run_lock(place):
+def test_remote_holder_is_named_with_expiry(output, remote_holder):
+    write_lease(output, replace(remote_holder, renewed=time.time() - 30))
+    with pytest.raises(UserError, match="host gpu-7, process 4242") as caught, hold_run_lock(output):
         pass
-    for part in ("last heard of 30 s ago", f"free in {STALE_S - 30:.0f} s", f"delete {place}/{LEASE}"):
-        assert part in str(told.value)
-    assert left(place)["run"] == "other"
+    for part in ("last heard of 30 s ago", f"free in {STALE_S - 30:.0f} s", f"delete {output}/{LEASE}"):
+        assert part in str(caught.value)
+    assert read_lease(output)["run"] == "other"
 
 
 @pytest.mark.parametrize(
@@ -100,29 +100,29 @@ def test_a_run_elsewhere_is_named_with_when_it_counts_no_more_and_how_to_overrid
     [
         {"renewed": 0.0},
         {"pid": 2**22 + 1, "machine": "here"},
-        {"started": "another process had this number", "machine": "here", "pid": os.getpid()},
+        {"started": "another process", "machine": "here", "pid": os.getpid()},
     ],
 )
-def test_a_stale_lease_and_that_of_a_dead_process_of_this_machine_are_taken_over(place, elsewhere, changed):
+def test_stale_and_dead_leases_are_taken_over(output, remote_holder, changed):
     if "machine" in changed:
         changed["machine"] = run_lock._machine()
-    leave(place, replace(elsewhere, **changed))
-    with hold_run_lock(place):
-        assert left(place)["pid"] == os.getpid()
-        assert left(place)["run"] != "other"
-    assert not file_io.exists(f"{place}/{LEASE}")
+    write_lease(output, replace(remote_holder, **changed))
+    with hold_run_lock(output):
+        assert read_lease(output)["pid"] == os.getpid()
+        assert read_lease(output)["run"] != "other"
+    assert not file_io.exists(f"{output}/{LEASE}")
 
 
-def test_a_living_process_of_this_machine_is_not_taken_over(place):
-    leave(place, mine())
-    with pytest.raises(UserError, match="another run"), hold_run_lock(place):
+def test_lease_of_live_process_is_kept(output):
+    write_lease(output, own_holder())
+    with pytest.raises(UserError, match="another run"), hold_run_lock(output):
         pass
 
 
-def test_a_process_that_was_killed_and_not_yet_reaped_is_dead(elsewhere):
+def test_zombie_process_counts_as_dead(remote_holder):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     running = replace(
-        elsewhere, machine=run_lock._machine(), pid=process.pid, started=run_lock._start_time(process.pid)
+        remote_holder, machine=run_lock._machine(), pid=process.pid, started=run_lock._start_time(process.pid)
     )
     assert not running.is_dead()
     process.kill()
@@ -133,45 +133,45 @@ def test_a_process_that_was_killed_and_not_yet_reaped_is_dead(elsewhere):
     assert running.is_dead()
 
 
-def test_what_is_no_lease_holds_nothing(place):
-    file_io.write_bytes(f"{place}/{LEASE}", b"{}")
-    with hold_run_lock(place):
+def test_invalid_lease_locks_nothing(output):
+    file_io.write_bytes(f"{output}/{LEASE}", b"{}")
+    with hold_run_lock(output):
         pass
 
 
-def test_a_held_lease_is_renewed(place):
-    with hold_run_lock(place, renew_every_s=0.01):
-        first = left(place)
+def test_lease_is_renewed(output):
+    with hold_run_lock(output, renew_every_s=0.01):
+        first = read_lease(output)
         deadline = time.monotonic() + 10
-        while left(place) == first:
+        while read_lease(output) == first:
             assert time.monotonic() < deadline
-        assert left(place) == first | {"renewed": left(place)["renewed"]}
+        assert read_lease(output) == first | {"renewed": read_lease(output)["renewed"]}
 
 
-def test_a_run_that_was_taken_over_ends_with_one_line_and_leaves_the_others_lease(place, elsewhere):
-    def lose_it() -> None:
-        with hold_run_lock(place, renew_every_s=0.01):
-            leave(place, elsewhere)
+def test_run_ends_when_lease_is_taken_over(output, remote_holder):
+    def lose_lease() -> None:
+        with hold_run_lock(output, renew_every_s=0.01):
+            write_lease(output, remote_holder)
             time.sleep(10)
 
     with pytest.raises(UserError, match=r"host gpu-7, process 4242\) has taken it over"):
-        lose_it()
-    assert left(place)["run"] == "other"
+        lose_lease()
+    assert read_lease(output)["run"] == "other"
 
 
-def test_an_interrupt_by_hand_stays_one(place):
-    with pytest.raises(KeyboardInterrupt), hold_run_lock(place):
+def test_ctrl_c_stays_keyboard_interrupt(output):
+    with pytest.raises(KeyboardInterrupt), hold_run_lock(output):
         signal.raise_signal(signal.SIGINT)
-    assert not file_io.exists(f"{place}/{LEASE}")
+    assert not file_io.exists(f"{output}/{LEASE}")
 
 
-def test_a_file_is_created_by_one_writer_alone(place):
-    assert file_io.create_bytes(f"{place}/x", b"1")
-    assert not file_io.create_bytes(f"{place}/x", b"2")
-    assert file_io.read_if_there(f"{place}/x") == b"1"
-    assert file_io.read_if_there(f"{place}/y") is None
+def test_create_bytes_succeeds_once(output):
+    assert file_io.create_bytes(f"{output}/x", b"1")
+    assert not file_io.create_bytes(f"{output}/x", b"2")
+    assert file_io.read_if_there(f"{output}/x") == b"1"
+    assert file_io.read_if_there(f"{output}/y") is None
 
 
-def test_the_lock_file_stays_out_of_the_way_of_the_tables(tmp_path):
+def test_lock_file_is_hidden(tmp_path):
     with hold_run_lock(str(tmp_path)):
         assert [path.name for path in Path(tmp_path).iterdir()] == [run_lock.LOCK]

@@ -8,7 +8,7 @@ import numpy as np
 from factory.personagym import BUILT_IN, question_sets, read_tasks, read_texts
 from factory.records import Message
 from factory.storage import file_io
-from factory.text.ngrams import contained, digest_of, ngrams, word_hashes, words
+from factory.text.ngrams import contained, hash_ngrams, ngrams, word_hashes, words
 
 MIN_WORDS = 5
 """Shorter texts, such as `Who are you?`, are only found as whole lines, because anyone may say them."""
@@ -29,7 +29,7 @@ class BenchmarkTexts:
     @property
     def digest(self) -> str:
         """A hash of all texts."""
-        return digest_of(self.grams, self.lines.tobytes())
+        return hash_ngrams(self.grams, self.lines.tobytes())
 
 
 def read_benchmark_texts(path: str | None, n: int) -> BenchmarkTexts:

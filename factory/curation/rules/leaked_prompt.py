@@ -8,7 +8,7 @@ from pydantic import Field
 from factory.curation.rules import phrases
 from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.rule import Rule
-from factory.text.control_tokens import holds_marks, stray_mark
+from factory.text.control_tokens import find_control_token, has_control_tokens
 from factory.text.language import prose
 from factory.text.ngrams import contained, ngrams, word_hashes, words
 
@@ -27,9 +27,9 @@ class LeakedPrompt(Rule):
         user_text = dialogue.user_text
         profile_lines = _lines(dialogue.profile)
         for reply, hashes in zip(dialogue.replies, dialogue.reply_hashes, strict=True):
-            mark = stray_mark(reply)
-            if mark and mark not in user_text and not holds_marks(user_text):
-                return mark
+            token = find_control_token(reply)
+            if token and token not in user_text and not has_control_tokens(user_text):
+                return token
             match = phrases.HEADING.search(prose(reply))
             if match and not phrases.HEADING.search(user_text):
                 return match[0].strip()

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.rule import Rule
-from factory.text.language import detect, languages_named, likelihood, prose, with_likes
+from factory.text.language import detect, languages_named, likelihood, prose, with_similar
 
 MIN_LIKELIHOOD, MIN_USER_LETTERS = 0.25, 20
 """A user turn of this many letters allows replies in a language that it has with this probability."""
@@ -25,9 +25,10 @@ class WrongLanguage(Rule):
         """Return which reply is in which language, or None."""
         if not dialogue.languages:
             return None
+        expected = with_similar(dialogue.languages)
         for number, reply in enumerate(dialogue.replies, 1):
             language = self.detect(reply)
-            if language and language not in with_likes(dialogue.languages) and not self._has_cause(language, dialogue):
+            if language and language not in expected and not self._has_cause(language, dialogue):
                 return f"reply {number} is in {language.title()}"
         return None
 
@@ -40,7 +41,7 @@ class WrongLanguage(Rule):
         return language if confidence >= self.min_confidence else None
 
     def _has_cause(self, language: str, dialogue: DialogueContext) -> bool:
-        similar = with_likes(frozenset({language}))
+        similar = with_similar(frozenset({language}))
         if similar & languages_named(dialogue.user_text):
             return True
         # By itself a turn of a word or two may be in many languages.

@@ -9,7 +9,7 @@ from factory.config import OpenAIEngine
 from factory.errors import ModelError, UnreachableError, UserError
 from factory.inference.engines.endpoint_key import config_key, redact_key
 from factory.inference.multi_turn import RowError
-from factory.text.normalize import shortened
+from factory.text.normalize import shorten
 from factory.text.redaction import redact_urls
 
 DETAIL_CHARACTERS = 4000
@@ -36,7 +36,7 @@ def row_error(key: SecretStr, problem: Any) -> RowError:
     answer = redact_key(key, f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}")
     patterns = {"too_long": "(context|model).length", "refused": "content_(filter|policy)"}
     found = [reason for reason, p in patterns.items() if max_rounds(problem) == 1 and re.search(p, answer)]
-    return RowError([*found, "engine_error"][0], shortened(answer, DETAIL_CHARACTERS))
+    return RowError([*found, "engine_error"][0], shorten(answer, DETAIL_CHARACTERS))
 
 
 def run_error(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError:

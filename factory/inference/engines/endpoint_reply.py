@@ -10,7 +10,7 @@ from typing import Any
 from factory.inference.engines.endpoint_errors import DETAIL_CHARACTERS
 from factory.inference.multi_turn import NoReplyError, Reply
 from factory.records import TokenChoice
-from factory.text.normalize import shortened
+from factory.text.normalize import shorten
 
 ENDING_TOKENS = 12
 """The score of a verdict is within this many tokens of its end."""
@@ -36,12 +36,12 @@ def parse_reply(answer: Any, max_tokens: int) -> Reply:
     refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
     if refusal or finish_reason in ("error", "abort") or (text is None and finish_reason != "length"):
         detail = str(refusal or f"no reply: {json.dumps(choice)}")
-        raise NoReplyError("refused" if refusal else "engine_error", shortened(detail, DETAIL_CHARACTERS))
+        raise NoReplyError("refused" if refusal else "engine_error", shorten(detail, DETAIL_CHARACTERS))
     text = text or ""
     text.encode()  # fails if it is no text, or has half characters
     if len(text) > max_characters(max_tokens):
         detail = f"a reply of {len(text):,} characters, where {max_tokens:,} tokens were asked for: {text}"
-        raise NoReplyError("engine_error", shortened(detail, DETAIL_CHARACTERS))
+        raise NoReplyError("engine_error", shorten(detail, DETAIL_CHARACTERS))
     prompt_tokens, output_tokens = token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens"))
     cached = min(prompt_tokens, token_count(as_object(usage.get("prompt_tokens_details")).get("cached_tokens")))
     ending = _parse_ending(choice.get("logprobs"))

@@ -19,10 +19,10 @@ class ScriptedBackend(Backend[ScriptedEngine]):
     """Answers every request with the first scripted reply whose `contains` is in its last message."""
 
     def locate(self) -> Located:
-        return Located(self.settings.model, "scripted")
+        return Located(self.settings.model, self.settings.revision)
 
     def fingerprint_settings(self) -> dict[str, Any]:
-        return self.settings.model_dump(exclude={"delay_s"})
+        return self.settings.model_dump(exclude={"delay_s", "replies_file"})
 
     def max_concurrency(self, gpu: bool) -> int:
         return 64
@@ -43,7 +43,7 @@ class _ScriptedReplica(Replica):
         return await generate_turns(request, self._reply)
 
     async def _reply(self, messages: list[Message], again: bool) -> Reply:
-        for scripted in self._settings.replies:
+        for scripted in self._settings.all_replies:
             if scripted.contains in messages[-1].content:
                 if scripted.error:
                     raise RowError("engine_error", scripted.error)
