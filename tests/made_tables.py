@@ -42,7 +42,7 @@ def make_tables(
         "near_duplicates": {"threshold": 0.8},
         "seed": 42,
         "language": "English",
-        "quality": {"min_words": 3},
+        "quality": {"too_short": {"min_words": 3}},
         "safety": ["email", "US", 0.99, "d1ge57"],
         "profiles": ["cast", FINISHED],
         "sources": [[f"{STRATEGY}-{CORPUS}", None, "spoken", FINISHED]],

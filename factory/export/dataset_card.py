@@ -185,7 +185,10 @@ def _curation(steps: list[Step]) -> dict[str, Any]:
         if step.name == "curated/train":
             told = {key: value for key, value in step.settings.items() if key not in left_out}
             weights = {name: weight for name, weight, *_ in step.settings["sources"] if weight is not None}
-            rules = {f"quality.{key}": value for key, value in step.settings["quality"].items()}
+            quality = dict(step.settings["quality"])
+            rules = {"quality.disabled_rules": quality.pop("disabled_rules", [])} | {
+                f"quality.{rule}.{key}": value for rule, limits in quality.items() for key, value in limits.items()
+            }
             rows = {"limit": limit} if (limit := step.settings.get("limit")) else {}
             return told | rows | rules | _asked(_safety(steps)) | ({"mixture": weights} if weights else {})
     return {}

@@ -124,14 +124,8 @@ def _made_of(reader: Reader, where: ds.Expression, dialogues: list[Step]) -> Ite
 
 
 _LIMITS = {
-    "too_short": ("min_words",),
-    "unfinished_sentence": ("unfinished_min_words",),
-    "repetition": ("max_repeated",),
-    "leaked_prompt": ("leaked_words",),
-    "copied_reference": ("max_copied",),
-    "wrong_language": ("language_letters", "language_certainty"),
     "benchmark_text": ("benchmark_words",),
-    "near_duplicate": ("similarity",),
+    "near_duplicate": ("near_duplicates",),
     "over_character_limit": ("max_per_character",),
     "personal_data": ("personal_data", "phone_regions"),
     "real_person": ("people",),
@@ -142,8 +136,9 @@ _LIMITS = {
 
 def _with_rule(row: dict[str, Any], settings: dict[str, Any], safety: dict[str, Any]) -> dict[str, Any]:
     """A curated row, a rejected one with the settings that its reason goes by, as they were."""
-    reason, quality = row.get("reason"), settings.get("quality") or {}
-    rule = {f"curation.quality.{name}": quality[name] for name in _LIMITS.get(str(reason), ()) if name in quality}
+    reason = row.get("reason")
+    thresholds = (settings.get("quality") or {}).get(reason) or {}
+    rule = {f"curation.quality.{reason}.{name}": value for name, value in thresholds.items()}
     rule |= {f"curation.{name}": settings[name] for name in _LIMITS.get(str(reason), ()) if name in settings}
     rule |= {f"safety.{name}": safety[name] for name in _LIMITS.get(str(reason), ()) if name in safety}
     if reason == "over_mixture_quota":

@@ -91,7 +91,7 @@ def test_a_curated_reject_tells_its_rule(whole):
     found = lineage(whole, dialogue(ADA, ASKED[1]))
     (row,) = step(found, "curated/train").rows
     assert (row["status"], row["reason"], row["detail"]) == ("rejected", "too_short", "1 word\n\nWet.")
-    assert row["rule"] == {"curation.quality.min_words": 3}
+    assert row["rule"] == {"curation.quality.too_short.min_words": 3}
     assert not [one for one in found.steps if one.step in ("packed", "training")]
 
 
@@ -316,7 +316,7 @@ def test_a_person_is_shown_each_step(command):
     assert "dialogue-generate@2#bb" in told
     assert "temperature 0.6" in told
     assert "too_short" in told
-    assert "by curation.quality.min_words 3" in told
+    assert "by curation.quality.too_short.min_words 3" in told
     assert "from row 1 of in/personas.jsonl" in told
     assert "What do you bake?" not in told  # that is another dialogue's
     assert "Tell me of rain." in told
