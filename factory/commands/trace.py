@@ -49,7 +49,7 @@ def run() -> None:
     from factory.lineage.attribution_text import show_blame, watching
 
     with watching(arguments.json) as tell:
-        blamed = blame(config, tables, arguments.blame, arguments.candidate, tell)
+        blamed = blame(config, tables, arguments.explain, arguments.candidate, tell)
     if arguments.json:
         print(json.dumps(asdict(blamed), indent=2))
     else:

@@ -41,8 +41,8 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
     steps = steps_of(sources)
     inputs, models = inputs_of(sources, steps), models_of(steps)
     languages = _languages(sources, steps)
-    licence = on_the_hub([*(one.licence for one in inputs), *(one.licence for one in models)])
-    front = _front_matter(sources, file_type, manifest, licence, _codes(languages))
+    hub_license = on_the_hub([*(one.license for one in inputs), *(one.license for one in models)])
+    front = _front_matter(sources, file_type, manifest, hub_license, _codes(languages))
     return _template().render(
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),
         sources=sources,
@@ -58,7 +58,7 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
         prompts=prompts_of(steps, sources.config.prompts_dir),
         models=models,
         inputs=inputs,
-        licence=licence,
+        license=hub_license,
         languages=languages,
         cast=_cast(steps),
         most_turns=str(MOST_TURNS),
@@ -94,12 +94,12 @@ def pretty(row: Row) -> str:
 
 
 def _front_matter(
-    sources: Sources, file_type: FileType, manifest: Mapping[str, Any], licence: str, codes: list[str]
+    sources: Sources, file_type: FileType, manifest: Mapping[str, Any], hub_license: str, codes: list[str]
 ) -> dict[str, Any]:
     rows = sum(part.rows for part in sources.splits)
     return {
         "pretty_name": "Character dialogues",
-        "license": licence,
+        "license": hub_license,
         **({"language": codes} if codes else {}),
         "size_categories": [next((name for most, name in _SIZES.items() if rows < most), "10M<n<100M")],
         "task_categories": ["text-generation"],

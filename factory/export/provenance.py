@@ -11,7 +11,7 @@ from typing import Any
 from factory.errors import PromptError
 from factory.export.sources import SPLITS, Sources
 from factory.inference.prompts import load_prompt
-from factory.run_output.licenses import Input, Licence, inputs_by_licence, licence_of_model, public_name
+from factory.run_output.licenses import Input, License, inputs_by_license, license_of_model, public_name
 from factory.storage.tables import Table
 
 
@@ -44,7 +44,7 @@ class Model:
     seed: int | None
     prompt_tokens: int
     output_tokens: int
-    licence: Licence | None
+    license: License | None
 
 
 def corpora_of(sources: Sources) -> list[str]:
@@ -86,15 +86,15 @@ def _text(ref: str, prompts_dir: str | None) -> str | None:
 
 
 def inputs_of(sources: Sources, steps: Sequence[Step]) -> list[Input]:
-    """The files of personas and instructions, together where they stand under the same licence.
+    """The files of personas and instructions, together where they stand under the same license.
 
-    Where a table is not there any more, so that its files are not known, its licence is not known either.
+    Where a table is not there any more, so that its files are not known, its license is not known either.
     """
     there = {step.name: step.manifest.get("files", []) for step in steps}
-    found = [*inputs_by_licence("personas", "personas", there.get("personas", []))]
+    found = [*inputs_by_license("personas", "personas", there.get("personas", []))]
     for corpus in corpora_of(sources):
         what = f"instructions, corpus `{corpus}`"
-        found += inputs_by_licence(what, corpus, there.get(f"instructions/{corpus}", []))
+        found += inputs_by_license(what, corpus, there.get(f"instructions/{corpus}", []))
     return found
 
 
@@ -117,5 +117,5 @@ def _model(step: Step) -> Model:
         seed=settings.get("seed"),
         prompt_tokens=step.manifest["prompt_tokens"],
         output_tokens=step.manifest["output_tokens"],
-        licence=licence_of_model(name),
+        license=license_of_model(name),
     )

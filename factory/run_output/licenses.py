@@ -1,4 +1,4 @@
-"""What a card names, and whose licences what is handed on stands under: its inputs', and its models'."""
+"""What a card names, and whose licenses what is handed on stands under: its inputs', and its models'."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ from factory.storage import file_io
 TABLE = Path(__file__).parent / "licenses.yaml"
 UNKNOWN = "unknown"
 OTHER = "other"
-"""What the Hub calls a licence that it has no name for."""
+"""What the Hub calls a license that it has no name for."""
 INPUTS_NAMED = 20
 """A card names so many files of an input, and says how many more there are."""
 
 
-class Licence(BaseModel):
+class License(BaseModel):
     """What is known of a data set or a family of models."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     match: str
     name: str
-    licence: str
+    license: str
     hub: str | None
     asks: str
     link: str
@@ -40,18 +40,18 @@ class Licence(BaseModel):
 
 @dataclass(frozen=True)
 class Input:
-    """Files of one input that stand under one licence."""
+    """Files of one input that stand under one license."""
 
     what: str
     files: tuple[str, ...]
     more: int
-    licence: Licence | None
+    license: License | None
 
 
-SHIPPED = Licence(
+SHIPPED = License(
     match="",
     name="this project's sample data",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     hub="apache-2.0",
     asks="its notice is kept",
     link="https://www.apache.org/licenses/LICENSE-2.0",
@@ -59,12 +59,12 @@ SHIPPED = Licence(
 
 
 @cache
-def _known() -> dict[str, list[Licence]]:
+def _known() -> dict[str, list[License]]:
     table = yaml12.read(TABLE)
-    return {kind: [Licence(**entry) for entry in entries] for kind, entries in table.items()}
+    return {kind: [License(**entry) for entry in entries] for kind, entries in table.items()}
 
 
-def licence_of_input(name: str, path: str, size: int) -> Licence | None:
+def license_of_input(name: str, path: str, size: int) -> License | None:
     """What a file of personas or instructions stands under, as its path or its corpus's name tells; None: unknown.
 
     Args:
@@ -78,36 +78,36 @@ def licence_of_input(name: str, path: str, size: int) -> Licence | None:
     return _first("inputs", path, name)
 
 
-def licence_of_model(name: str) -> Licence | None:
+def license_of_model(name: str) -> License | None:
     """What a model's outputs stand under; None: unknown."""
     return _first("models", name)
 
 
-def _first(kind: Literal["inputs", "models"], *names: str) -> Licence | None:
-    return next((licence for licence in _known()[kind] if licence.fits(*names)), None)
+def _first(kind: Literal["inputs", "models"], *names: str) -> License | None:
+    return next((license for license in _known()[kind] if license.fits(*names)), None)
 
 
-def inputs_by_licence(what: str, name: str, files: Sequence[Mapping[str, Any]]) -> list[Input]:
-    """Files of an input, together where they stand under the same licence; none at all have an unknown one.
+def inputs_by_license(what: str, name: str, files: Sequence[Mapping[str, Any]]) -> list[Input]:
+    """Files of an input, together where they stand under the same license; none at all have an unknown one.
 
     Args:
         what: what a card calls it.
         name: the corpus's, or `personas`.
         files: `path` and `size` of each, as the manifest of its table has them.
     """
-    grouped: dict[Licence | None, list[str]] = {}
+    grouped: dict[License | None, list[str]] = {}
     for file in files:
-        licence = licence_of_input(name, file["path"], file["size"])
-        grouped.setdefault(licence, []).append(public_name(file["path"]))
+        license = license_of_input(name, file["path"], file["size"])
+        grouped.setdefault(license, []).append(public_name(file["path"]))
     return [
-        Input(what, tuple(names[:INPUTS_NAMED]), max(0, len(names) - INPUTS_NAMED), licence)
-        for licence, names in grouped.items()
+        Input(what, tuple(names[:INPUTS_NAMED]), max(0, len(names) - INPUTS_NAMED), license)
+        for license, names in grouped.items()
     ] or [Input(what, (), 0, None)]
 
 
-def on_the_hub(licences: Sequence[Licence | None]) -> str:
-    """The one licence that applies to all, as the Hub names it; `other` where one is unknown or they differ."""
-    names: set[Any] = {OTHER if licence is None else licence.hub for licence in licences} - {None}
+def on_the_hub(licenses: Sequence[License | None]) -> str:
+    """The one license that applies to all, as the Hub names it; `other` where one is unknown or they differ."""
+    names: set[Any] = {OTHER if license is None else license.hub for license in licenses} - {None}
     return str(names.pop()) if len(names) == 1 else OTHER
 
 

@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it was trained on and how, and whose licences apply."""
+"""The model card: what a model is, what it was trained on and how, and whose licenses apply."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.config import RunConfig
-from factory.run_output.licenses import Input, Licence, inputs_by_licence, licence_of_model, public_name
+from factory.run_output.licenses import Input, License, inputs_by_license, license_of_model, public_name
 from factory.storage import file_io
 from factory.storage.tables import Table
 
@@ -36,9 +36,9 @@ def origin_of(config: RunConfig) -> Origin | None:
     kept = (Table(place, "curated/train").manifest() or {}).get("sources", {})
     dialogues = {name: rows for name, rows in kept.items() if rows}
     corpora = list(dict.fromkeys(name.partition("-")[2] for name in dialogues))
-    inputs = inputs_by_licence("personas", "personas", _files(place, "personas"))
+    inputs = inputs_by_license("personas", "personas", _files(place, "personas"))
     for corpus in corpora:
-        inputs += inputs_by_licence(f"instructions `{corpus}`", corpus, _files(place, f"instructions/{corpus}"))
+        inputs += inputs_by_license(f"instructions `{corpus}`", corpus, _files(place, f"instructions/{corpus}"))
     return Origin(*engine, dialogues, tuple(inputs))
 
 
@@ -98,14 +98,14 @@ Supervised fine-tuning of {base} (revision `{revision}`), loss on the assistant'
 | --- | --- |
 {settings}
 
-## Licence
+## License
 
-The weights stand under the licence of {base}; what they learned stands under those of the inputs and under the
+The weights stand under the license of {base}; what they learned stands under those of the inputs and under the
 terms of the model that wrote the dialogues.
 
-| what | licence | what is asked |
+| what | license | what is asked |
 | --- | --- | --- |
-{_licences(training.base_model, origin)}
+{_licenses(training.base_model, origin)}
 """
 
 
@@ -122,21 +122,21 @@ def _came_from(origin: Origin | None) -> str:
     return f"{wrote}; for training, by strategy and corpus:\n\n{sources}" if sources else f"{wrote}."
 
 
-def _licences(base_model: str, origin: Origin | None) -> str:
-    base = licence_of_model(base_name(base_model))
+def _licenses(base_model: str, origin: Origin | None) -> str:
+    base = license_of_model(base_name(base_model))
     rows = [_row(f"base model `{base_name(base_model)}`", base, "see there")]
     if origin:
         for one in origin.inputs:
             named = ", ".join(f"`{name}`" for name in one.files) + (f" and {one.more:,} more" if one.more else "")
-            rows.append(_row(f"{one.what}: {named}" if named else one.what, one.licence))
+            rows.append(_row(f"{one.what}: {named}" if named else one.what, one.license))
         writer = public_name(origin.model)
-        rows.append(_row(f"outputs of `{writer}`", licence_of_model(writer)))
+        rows.append(_row(f"outputs of `{writer}`", license_of_model(writer)))
     else:
         rows.append(_row("the dialogues", None))
     return "\n".join(rows)
 
 
-def _row(what: str, licence: Licence | None, asks: str | None = None) -> str:
-    if licence is None:
+def _row(what: str, license: License | None, asks: str | None = None) -> str:
+    if license is None:
         return f"| {what} | {LOOK_UP} | |"
-    return f"| {what} | [{licence.licence}]({licence.link}) | {asks or licence.asks} |"
+    return f"| {what} | [{license.license}]({license.link}) | {asks or license.asks} |"

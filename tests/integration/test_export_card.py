@@ -35,7 +35,7 @@ def test_the_card_stays_whole_whatever_the_example_says(tmp_path, form):
         outside = without_blocks(card)
         headings = re.findall(r"^## (.*)$", outside, re.MULTILINE)
         assert headings == [
-            "How many", "Fields", "How it was made", "Statistics", "Known limits", "Licences", "How to cite",
+            "How many", "Fields", "How it was made", "Statistics", "Known limits", "Licenses", "How to cite",
         ]  # fmt: skip
         assert "<" not in re.sub(r"\\<|<br>", "", outside)
         columns = [len(re.findall(r"(?<!\\)\|", line)) for line in outside.splitlines() if line.startswith("|")]

@@ -22,7 +22,7 @@ from factory.export.provenance import Step, inputs_of, models_of, steps_of
 from factory.export.sources import find_sources, numbers_of
 from factory.export.write_export import check_folder, export, folder_of
 from factory.resources import RESOURCES
-from factory.run_output.licenses import Input, Licence, licence_of_input, licence_of_model, on_the_hub, public_name
+from factory.run_output.licenses import Input, License, license_of_input, license_of_model, on_the_hub, public_name
 from factory.runtime.progress import Progress
 from factory.storage.tables import Table
 from tests.hard_texts import HARD
@@ -113,10 +113,10 @@ def test_figures_count_what_passes_in_any_pieces():
         assert replies[name] == pytest.approx(lengths[int(share * len(lengths))], rel=0.03)
 
 
-def test_licences_are_told_by_names_and_the_unknown_is_unknown():
+def test_licenses_are_told_by_names_and_the_unknown_is_unknown():
     def named(name: str, path: str) -> str | None:
-        licence = licence_of_input(name, path, 1)
-        return licence and licence.hub
+        license = license_of_input(name, path, 1)
+        return license and license.hub
 
     assert named("personas", "hf://datasets/proj-persona/PersonaHub/persona.jsonl") == "cc-by-nc-sa-4.0"
     assert named("ph-instruct", "/data/instruction.jsonl") == "cc-by-nc-sa-4.0"
@@ -125,8 +125,8 @@ def test_licences_are_told_by_names_and_the_unknown_is_unknown():
     assert named("alpaca-gpt4", "/data/climate.jsonl") is None
     assert named("personas", "hf://datasets/nvidia/Nemotron-Personas/x.parquet") == "cc-by-4.0"
     shipped = RESOURCES / "data" / "personas.jsonl"
-    assert licence_of_input("personas", "/elsewhere/personas.jsonl", shipped.stat().st_size).licence == "Apache-2.0"
-    assert licence_of_input("personas", "/elsewhere/personas.jsonl", 1) is None
+    assert license_of_input("personas", "/elsewhere/personas.jsonl", shipped.stat().st_size).license == "Apache-2.0"
+    assert license_of_input("personas", "/elsewhere/personas.jsonl", 1) is None
     models = {
         "HuggingFaceTB/SmolLM2-135M-Instruct": "SmolLM2",
         "meta-llama/Meta-Llama-3-70B-Instruct": "Meta Llama 3",
@@ -135,14 +135,14 @@ def test_licences_are_told_by_names_and_the_unknown_is_unknown():
         "openai/gpt-oss-20b": None,
         "scripted": None,
     }
-    assert {name: (found := licence_of_model(name)) and found.name for name in models} == models
+    assert {name: (found := license_of_model(name)) and found.name for name in models} == models
 
 
-def test_one_licence_stands_in_front_only_where_all_are_known_and_it_is_the_only_one():
-    def licence(hub: str | None) -> Licence:
-        return Licence(match="", name="", licence="", hub=hub, asks="", link="")
+def test_one_license_stands_in_front_only_where_all_are_known_and_it_is_the_only_one():
+    def license(hub: str | None) -> License:
+        return License(match="", name="", license="", hub=hub, asks="", link="")
 
-    free, ours, theirs = licence(None), licence("apache-2.0"), licence("cc-by-nc-sa-4.0")
+    free, ours, theirs = license(None), license("apache-2.0"), license("cc-by-nc-sa-4.0")
     assert on_the_hub([ours, ours, free]) == "apache-2.0"
     assert on_the_hub([theirs, free]) == "cc-by-nc-sa-4.0"
     assert on_the_hub([ours, theirs]) == "other"
@@ -294,7 +294,7 @@ def test_the_card_of_dialogues_before_curation_says_that_nothing_was_looked_for(
     assert "nor for the sake of people (personal data, names of real people, offensive replies)" in card
     assert "Nothing was looked for: whether personas or profiles name real people" in card
     assert "Whether replies are offensive or do harm was not asked." in card
-    assert "left out" not in card.partition("## Known limits")[2].partition("## Licences")[0]
+    assert "left out" not in card.partition("## Known limits")[2].partition("## Licenses")[0]
 
 
 def test_the_card_says_where_near_duplicates_stayed_and_where_not_all_rows_were_read(tmp_path):
@@ -387,11 +387,11 @@ def test_a_card_names_no_folder_bucket_or_endpoint_of_those_who_made_it():
     assert "secret" not in revision("http://secret.internal:8000/v1")
 
 
-def test_an_input_that_is_not_there_any_more_has_no_known_licence(tmp_path):
+def test_an_input_that_is_not_there_any_more_has_no_known_license(tmp_path):
     sources = sources_of(make_tables(tmp_path, [[("a", "b")]] * 4))
     (personas, instructions) = inputs_of(sources, steps_of(sources))
     assert personas == Input("personas", (), 0, None)
-    assert (instructions.what, instructions.licence) == ("instructions, corpus `samples`", None)
+    assert (instructions.what, instructions.license) == ("instructions, corpus `samples`", None)
 
 
 @pytest.mark.parametrize("repo", ["dialogues", "baker/../x", "a/b/c", "/x", "baker/", "baker/a b", "-/-", ""])

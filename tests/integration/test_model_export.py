@@ -121,7 +121,7 @@ def card(config: dict) -> str:
     return card_of(checked, "0", counts, counts, origin_of(checked))
 
 
-def test_the_card_speaks_of_the_run_that_made_the_data_and_of_the_licences_that_are_known(tmp_path):
+def test_the_card_speaks_of_the_run_that_made_the_data_and_of_the_licenses_that_are_known(tmp_path):
     data = made_run(tmp_path, "meta-llama/Meta-Llama-3-70B-Instruct")
     base = {"base_model": "meta-llama/Meta-Llama-3-8B"}
     text = card({"output": str(tmp_path / "other"), "training": {"data": data, **base}})
