@@ -18,7 +18,7 @@ from factory.export.export_files import FileType
 from factory.export.export_stats import MOST_TURNS
 from factory.export.provenance import Step, inputs_of, models_of, prompts_of, steps_of
 from factory.export.sources import CHARACTERS_PART, Part, Sources
-from factory.run_output.licenses import on_the_hub
+from factory.run_output.licenses import combine_for_hub
 from factory.storage.tables import Row
 
 TEMPLATE = Path(__file__).parent / "dataset_card.md.jinja"
@@ -41,7 +41,7 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
     steps = steps_of(sources)
     inputs, models = inputs_of(sources, steps), models_of(steps)
     languages = _languages(sources, steps)
-    hub_license = on_the_hub([*(one.license for one in inputs), *(one.license for one in models)])
+    hub_license = combine_for_hub([*(one.license for one in inputs), *(one.license for one in models)])
     front = _front_matter(sources, file_type, manifest, hub_license, _codes(languages))
     return _template().render(
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),

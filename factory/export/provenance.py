@@ -11,7 +11,7 @@ from typing import Any
 from factory.errors import PromptError
 from factory.export.sources import SPLITS, Sources
 from factory.inference.prompts import load_prompt
-from factory.run_output.licenses import Input, License, inputs_by_license, license_of_model, public_name
+from factory.run_output.licenses import License, LicensedInput, inputs_by_license, license_of_model, public_name
 from factory.storage.tables import Table
 
 
@@ -85,7 +85,7 @@ def _text(ref: str, prompts_dir: str | None) -> str | None:
     return None
 
 
-def inputs_of(sources: Sources, steps: Sequence[Step]) -> list[Input]:
+def inputs_of(sources: Sources, steps: Sequence[Step]) -> list[LicensedInput]:
     """The files of personas and instructions, together where they stand under the same license.
 
     Where a table is not there any more, so that its files are not known, its license is not known either.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.config import RunConfig
-from factory.run_output.licenses import Input, License, inputs_by_license, license_of_model, public_name
+from factory.run_output.licenses import License, LicensedInput, inputs_by_license, license_of_model, public_name
 from factory.storage import file_io
 from factory.storage.tables import Table
 
@@ -21,7 +21,7 @@ class Origin:
     model: str
     dialogues: dict[str, int]
     """Accepted ones for training, by strategy and corpus."""
-    inputs: tuple[Input, ...]
+    inputs: tuple[LicensedInput, ...]
 
 
 def origin_of(config: RunConfig) -> Origin | None:
@@ -139,4 +139,4 @@ def _licenses(base_model: str, origin: Origin | None) -> str:
 def _row(what: str, license: License | None, asks: str | None = None) -> str:
     if license is None:
         return f"| {what} | {LOOK_UP} | |"
-    return f"| {what} | [{license.license}]({license.link}) | {asks or license.asks} |"
+    return f"| {what} | [{license.license}]({license.link}) | {asks or license.terms} |"

@@ -22,7 +22,14 @@ from factory.export.provenance import Step, inputs_of, models_of, steps_of
 from factory.export.sources import find_sources, numbers_of
 from factory.export.write_export import check_folder, export, folder_of
 from factory.resources import RESOURCES
-from factory.run_output.licenses import Input, License, license_of_input, license_of_model, on_the_hub, public_name
+from factory.run_output.licenses import (
+    License,
+    LicensedInput,
+    combine_for_hub,
+    license_of_input,
+    license_of_model,
+    public_name,
+)
 from factory.runtime.progress import Progress
 from factory.storage.tables import Table
 from tests.hard_texts import HARD
@@ -140,14 +147,14 @@ def test_licenses_are_told_by_names_and_the_unknown_is_unknown():
 
 def test_one_license_stands_in_front_only_where_all_are_known_and_it_is_the_only_one():
     def license(hub: str | None) -> License:
-        return License(match="", name="", license="", hub=hub, asks="", link="")
+        return License(match="", name="", license="", hub=hub, terms="", link="")
 
     free, ours, theirs = license(None), license("apache-2.0"), license("cc-by-nc-sa-4.0")
-    assert on_the_hub([ours, ours, free]) == "apache-2.0"
-    assert on_the_hub([theirs, free]) == "cc-by-nc-sa-4.0"
-    assert on_the_hub([ours, theirs]) == "other"
-    assert on_the_hub([ours, None]) == "other"
-    assert on_the_hub([free]) == on_the_hub([]) == "other"
+    assert combine_for_hub([ours, ours, free]) == "apache-2.0"
+    assert combine_for_hub([theirs, free]) == "cc-by-nc-sa-4.0"
+    assert combine_for_hub([ours, theirs]) == "other"
+    assert combine_for_hub([ours, None]) == "other"
+    assert combine_for_hub([free]) == combine_for_hub([]) == "other"
 
 
 def sources_of(config: dict, what: str = "curated", form: str = "messages", file_type: str = "jsonl"):
@@ -390,7 +397,7 @@ def test_a_card_names_no_folder_bucket_or_endpoint_of_those_who_made_it():
 def test_an_input_that_is_not_there_any_more_has_no_known_license(tmp_path):
     sources = sources_of(make_tables(tmp_path, [[("a", "b")]] * 4))
     (personas, instructions) = inputs_of(sources, steps_of(sources))
-    assert personas == Input("personas", (), 0, None)
+    assert personas == LicensedInput("personas", (), 0, None)
     assert (instructions.what, instructions.license) == ("instructions, corpus `samples`", None)
 
 
