@@ -50,8 +50,8 @@ $(STAMP): $(LOCK) pyproject.toml | .venv/bin/uv
 	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement .venv/uv.txt
 
 lock: .venv/bin/uv  ## both lock files from pyproject.toml; ARGS=--upgrade takes the newest versions
-	$(COMPILE) --extra cpu $(CPU_TORCH) --override locks/overrides.txt --output-file locks/cpu.txt $(ARGS)
-	$(COMPILE) --extra gpu --output-file locks/gpu.txt $(ARGS)
+	$(COMPILE) --extra all-cpu $(CPU_TORCH) --override locks/overrides.txt --output-file locks/cpu.txt $(ARGS)
+	$(COMPILE) --extra all --output-file locks/gpu.txt $(ARGS)
 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet pyproject.toml --group dev \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-emit-find-links --generate-hashes

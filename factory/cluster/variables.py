@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from factory.config import LocalPlace, Section
+from factory.config import LocalPath, Section
 from factory.config.loading import checked, read_mapping
 from factory.errors import ConfigError
 from factory.resources import RESOURCES
@@ -128,7 +128,7 @@ class Kubernetes(Section):
     namespace: Label
     operator_namespace: Label
     monitoring_namespace: Label
-    config: LocalPlace | None
+    config: LocalPath | None
     token_secret: Label
     keys_secret: Label
     head_account_annotations: dict[str, str]

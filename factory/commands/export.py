@@ -8,7 +8,7 @@ from typing import get_args
 
 from factory.cli import Parser, quiet, with_absolute_paths
 from factory.config import RunConfig
-from factory.config.loading import place_argument
+from factory.config.loading import path_argument
 from factory.errors import ConfigError
 from factory.export.export_files import FileType
 from factory.export.formats import Format
@@ -33,7 +33,7 @@ def run() -> None:
 
             check_access(arguments.push_to_hub)
         sources = find_sources(config, arguments.what, arguments.format, arguments.file_type)
-        output = arguments.output and file_io.output_path(place_argument("--output", arguments.output))
+        output = arguments.output and file_io.output_path(path_argument("--output", arguments.output))
         folder = output or folder_of(sources)
         check_folder(folder)
         with run_lock.hold_run_lock(folder):

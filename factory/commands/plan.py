@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict
 
 from factory.cli import Parser, quiet, with_absolute_paths
-from factory.config.loading import place_argument
+from factory.config.loading import path_argument
 from factory.planning.estimate import estimate
 from factory.planning.pilot import Pilot
 from factory.planning.plan_text import say, show
@@ -40,7 +40,7 @@ def run() -> None:
     flops = prices.gpus(planning.gpu)["training"].bf16_tflops * 1e12
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     with quiet(verbose=False):
-        pilot = Pilot.read(file_io.output_path(place_argument("--pilot", arguments.pilot))) if arguments.pilot else None
+        pilot = Pilot.read(file_io.output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else None
         todo = outline(config, named, pilot)
         on_gpu = todo.training is not None and todo.training.on_gpu
         made = estimate(todo, planning, pilot, crew_of(config.engine, config), flops if on_gpu else None)

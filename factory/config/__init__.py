@@ -11,7 +11,7 @@ from factory.config.engines import (
     workers,
 )
 from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, ScriptedJudge, ServedModel
-from factory.config.paths import LocalPlace, checked_place
+from factory.config.paths import LocalPath, checked_path
 from factory.config.planning import Gpus, Planning, StageFigures
 from factory.config.playground import Chat
 from factory.config.run import RunConfig
@@ -21,8 +21,8 @@ from factory.config.training import Lora, Training
 
 __all__ = [
     "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions",
-    "LocalPlace", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality",
+    "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality",
     "Rule", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
-    "ServedModel", "StageFigures", "Strategy", "Training", "VllmEngine", "checked_place", "fingerprint_kwargs",
+    "ServedModel", "StageFigures", "Strategy", "Training", "VllmEngine", "checked_path", "fingerprint_kwargs",
     "workers",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from factory.config.paths import Place
+from factory.config.paths import InputPath
 from factory.config.sections import Section, each_once
 from factory.config.synthesis import Strategy
 
@@ -71,7 +71,7 @@ class Safety(Section):
     """`toxic`: a part of a reply is offensive with this probability or more (English); null: it is not asked."""
     real_people: bool = True
     """`real_person`: whether personas and profiles may name none."""
-    real_people_file: Place | None = None
+    real_people_file: InputPath | None = None
     """Their full names, one a line; null: the built-in list of well-known people of our time."""
     pair_characters: int = Field(10_000, ge=0)
     """Characters that the report's stereotype pairs are looked for in; 0: in none."""
@@ -106,7 +106,7 @@ class Curation(Section):
     """Without any, all dialogues of this config's corpora and strategies."""
     quality: Quality = Quality()
     near_duplicates: NearDuplicates = NearDuplicates()
-    benchmark: Place | None = None
+    benchmark: InputPath | None = None
     """The evaluation, none of whose text may be in the set: a PersonaGym checkout; null: the built-in one."""
     benchmark_words: int = Field(13, ge=8)
     """So many words in a row of a benchmark's text are that text; 13 is GPT-3's."""

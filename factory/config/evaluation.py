@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from factory.config.engines import EngineKwargs, OpenAIEngine, ScriptedEngine, VllmEngine, check_order
-from factory.config.paths import ModelRef, Place
+from factory.config.paths import InputPath, ModelRef
 from factory.config.sections import EnvironmentName, HostName, Name, Sampling, Section
 
 
@@ -121,7 +121,7 @@ class Fleet(Section):
 class Evaluation(Section):
     """How candidates answer a benchmark, and who scores them."""
 
-    benchmark: Place | None = None
+    benchmark: InputPath | None = None
     """A PersonaGym checkout, or a folder that `make benchmark` wrote; null: the built-in one."""
     protocol: Literal["light", "full"] = "full"
     """PersonaGym-Light is the first question of each task."""

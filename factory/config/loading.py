@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
-from factory.config import RunConfig, checked_place, yaml12
+from factory.config import RunConfig, checked_path, yaml12
 from factory.errors import ConfigError
 from factory.text.redaction import HIDDEN, redact_secrets, secrets_in
 
@@ -37,14 +38,14 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     return tree
 
 
-def place_argument(option: str, value: str) -> str:
+def path_argument(option: str, value: str) -> str:
     """Return a place that an option names, filled in as those of a config are.
 
     Raises:
         ConfigError: it is no local path and none in a bucket.
     """
     try:
-        return checked_place(value)
+        return checked_path(value)
     except ValueError as problem:
         raise ConfigError(f"{option} {_short(value)}: {problem}") from None
 
@@ -161,8 +162,15 @@ def _keys_beside(loc: Sequence[str | int], root: type[BaseModel]) -> list[str]:
         if part in _TAGS:
             sections = [section for section in sections if part in get_args(section.model_fields["kind"].annotation)]
         elif isinstance(part, str):
-            sections = [inner for section in sections for inner in _sections_in(section.model_fields[part].annotation)]
-    return [name for section in sections for name in section.model_fields]
+            fields = [field for section in sections for key, field in _fields(section) if key == part]
+            sections = [inner for field in fields for inner in _sections_in(field.annotation)]
+    return [key for section in sections for key, _ in _fields(section)]
+
+
+def _fields(section: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the fields of a section by the keys that a file has for them."""
+    for name, field in section.model_fields.items():
+        yield field.alias or name, field
 
 
 def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -1,8 +1,10 @@
 """Paths of the settings: local, in a bucket, or on the Hugging Face hub, with `~` and `$NAME` filled in."""
 
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from string import Template
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -52,7 +54,7 @@ def _local(path: str) -> str:
     return _checked(path)
 
 
-def checked_place(path: str) -> str:
+def checked_path(path: str) -> str:
     """Return a local path or one in a bucket, filled in (`expanded`).
 
     Raises:
@@ -64,7 +66,7 @@ def checked_place(path: str) -> str:
 def _model(ref: str) -> str:
     if ref.startswith((HUB, "https://huggingface.co/")):
         raise ValueError("give the id alone, as org/name or org/name@revision")
-    return checked_place(ref)
+    return checked_path(ref)
 
 
 def _sources(value: Any) -> Any:
@@ -75,10 +77,28 @@ def _sources(value: Any) -> Any:
     return filled[0] if isinstance(value, str) else filled
 
 
-LocalPlace = Annotated[str, AfterValidator(_local)]
-Place = Annotated[str, AfterValidator(checked_place)]
+@dataclass(frozen=True)
+class Role:
+    """What a path is for, and so against which folder a relative one is resolved (`RunConfig.with_paths`)."""
+
+    name: Literal["input", "output", "model"]
+
+
+LocalPath = Annotated[str, AfterValidator(_local), Role("input")]
+InputPath = Annotated[str, AfterValidator(checked_path), Role("input")]
+"""Local, s3:// or gs://; a local one that is not in the current folder may be one of the files that we ship."""
+OutputPath = Annotated[str, AfterValidator(checked_path), Role("output")]
 """Local, s3:// or gs://."""
-ModelRef = Annotated[str, AfterValidator(_model)]
+ModelRef = Annotated[str, AfterValidator(_model), Role("model")]
 """`embedded`, a Hugging Face folder, s3://..., gs://..., or a Hugging Face id, also as org/name@revision."""
-Source = Annotated[str | tuple[str, ...], BeforeValidator(_sources)]
-"""One path or many: each a file, a folder or a glob; local, s3://, gs:// or hf://."""
+Source = Annotated[str | tuple[str, ...], BeforeValidator(_sources), Role("input")]
+"""One path or several: each a file, a folder or a glob; local, s3://, gs:// or hf://."""
+
+
+def role_of(annotation: Any, metadata: Iterable[Any] = ()) -> str | None:
+    """Return the role that a field's annotation gives to its paths; None for fields without a path."""
+    for mark in metadata:
+        if isinstance(mark, Role):
+            return mark.name
+    inner = [*getattr(annotation, "__metadata__", ()), *get_args(annotation)]
+    return next((found for one in inner if (found := one.name if isinstance(one, Role) else role_of(one))), None)

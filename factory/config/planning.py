@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from factory.config.paths import LocalPlace
+from factory.config.paths import LocalPath
 from factory.config.sections import Section
 
 
@@ -53,7 +53,7 @@ class Planning(Section):
     """The part of a GPU's speed that training gets out of it."""
     gpu: Annotated[Gpus, BeforeValidator(_one_kind)] = Gpus()
     """A kind of GPU for everything, or one for each part: {synthesis: h100, judges: l40s, training: h100}."""
-    prices: LocalPlace | None = None
+    prices: LocalPath | None = None
     """The price table; null: `cluster/prices.yaml`."""
     cpus: int | None = Field(None, ge=1)
     """CPU cores that read and curate; null: those that come with the GPUs, or this machine's."""

@@ -1,15 +1,15 @@
 """The whole tree of settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from factory.config.curation import Curation, Safety
 from factory.config.engines import EMBEDDED, Engine
 from factory.config.evaluation import BenchmarkGeneration, Evaluation
-from factory.config.paths import LocalPlace, Place
+from factory.config.paths import LocalPath, OutputPath, role_of
 from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
 from factory.config.sections import Section
@@ -19,17 +19,19 @@ from factory.errors import ConfigError
 
 
 class RunConfig(Section):
-    """The whole of a run's settings."""
+    """The settings of a run. A step needs only the sections that it uses."""
 
-    output: Place
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    output: OutputPath
     """A local folder, s3://bucket/prefix or gs://bucket/prefix."""
     seed: int = Field(42, ge=0, lt=2**32)
     confirm_above_rows: int = Field(100_000, ge=0)
     """More finished rows than these are set aside for changed settings only with `--yes`."""
-    prompts_dir: LocalPlace | None = None
+    prompts_dir: LocalPath | None = None
     """A folder of prompts that take the place of the built-in ones of the same name."""
-    engine: Engine
-    personas: Personas
+    engine_section: Engine | None = Field(None, alias="engine")
+    personas_section: Personas | None = Field(None, alias="personas")
     instructions: tuple[Instructions, ...] = ()
     """Without any, profiles alone are made."""
     profiles: Profiles = Profiles()
@@ -43,6 +45,20 @@ class RunConfig(Section):
     attribution: Attribution = Attribution()
     chat: Chat = Chat()
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that writes text; ConfigError where the config has none, as training needs none."""
+        if self.engine_section is None:
+            raise _missing("engine", "{kind: vllm, model: embedded}")
+        return self.engine_section
+
+    @property
+    def personas(self) -> Personas:
+        """The personas; ConfigError where the config has none."""
+        if self.personas_section is None:
+            raise _missing("personas", "{source: data/personas.jsonl}")
+        return self.personas_section
+
     @model_validator(mode="after")
     def _corpora_differ(self) -> Self:
         names = [corpus.corpus for corpus in self.instructions]
@@ -52,67 +68,46 @@ class RunConfig(Section):
         return self
 
     def limited(self, rows: int) -> "RunConfig":
-        """The same run on the first rows of each source."""
+        """Return the same run on the first rows of each source."""
         if not 1 <= rows < 2**63:
             raise ConfigError(f"--limit is {rows}; it must be at least 1, and fit into 64 bits")
+        limit = {"limit": rows}
         return self.model_copy(
             update={
-                "personas": self.personas.model_copy(update={"limit": rows}),
-                "instructions": tuple(corpus.model_copy(update={"limit": rows}) for corpus in self.instructions),
-                "curation": self.curation.model_copy(update={"limit": rows}),
-                "evaluation": self.evaluation.model_copy(update={"limit": rows}),
+                "personas_section": self.personas_section and self.personas_section.model_copy(update=limit),
+                "instructions": tuple(corpus.model_copy(update=limit) for corpus in self.instructions),
+                "curation": self.curation.model_copy(update=limit),
+                "evaluation": self.evaluation.model_copy(update=limit),
             }
         )
 
     def with_paths(self, input_path: Callable[[str], str], output_path: Callable[[str], str]) -> "RunConfig":
-        """The same run with its paths made absolute."""
+        """Return the same run with its paths made absolute, each by the role that its type gives it."""
 
-        def folder(ref: str) -> str:
-            # A model that this factory trained stands where outputs are; any name but a folder's stays as it is.
-            places = [] if ref == EMBEDDED else [output_path(ref), input_path(ref)]
-            return next((place for place in places if Path(place).is_dir()), ref)
+        def model(ref: str) -> str:
+            # A model that this factory trained is among the outputs; any name but a folder's stays as it is.
+            folders = [] if ref == EMBEDDED else [output_path(ref), input_path(ref)]
+            return next((folder for folder in folders if Path(folder).is_dir()), ref)
 
-        def model(member: Any) -> Any:
-            if member.kind in ("openai", "scripted"):  # a name at an endpoint
-                return member
-            return member.model_copy(update={"model": folder(member.model)})
+        return _resolved(self, {"input": input_path, "output": output_path, "model": model})
 
-        def sources(section: Section) -> Any:
-            source = section.source  # type: ignore[attr-defined]
-            many = input_path(source) if isinstance(source, str) else tuple(map(input_path, source))
-            return section.model_copy(update={"source": many})
 
-        return self.model_copy(
-            update={
-                "output": output_path(self.output),
-                "prompts_dir": self.prompts_dir and input_path(self.prompts_dir),
-                "engine": model(self.engine),
-                "personas": sources(self.personas),
-                "training": self.training.model_copy(
-                    update={
-                        "data": self.training.data and output_path(self.training.data),
-                        "base_model": folder(self.training.base_model),
-                    }
-                ),
-                "instructions": tuple(map(sources, self.instructions)),
-                "planning": self.planning.model_copy(
-                    update={"prices": self.planning.prices and input_path(self.planning.prices)}
-                ),
-                "curation": self.curation.model_copy(
-                    update={"benchmark": self.curation.benchmark and input_path(self.curation.benchmark)}
-                ),
-                "safety": self.safety.model_copy(
-                    update={
-                        "real_people_file": self.safety.real_people_file and input_path(self.safety.real_people_file)
-                    }
-                ),
-                "evaluation": self.evaluation.model_copy(
-                    update={
-                        "benchmark": self.evaluation.benchmark and input_path(self.evaluation.benchmark),
-                        "candidates": tuple(map(model, self.evaluation.candidates)),
-                        "judges": tuple(map(model, self.evaluation.judges)),
-                    }
-                ),
-                "chat": self.chat.model_copy(update={"models": tuple(map(model, self.chat.models))}),
-            }
-        )
+Part = TypeVar("Part", bound=Section)
+
+
+def _missing(key: str, example: str) -> ConfigError:
+    return ConfigError(f"config key {key!r} is missing; this step needs it, such as {key}: {example}")
+
+
+def _resolved(section: Part, resolve: Mapping[str, Callable[[str], str]]) -> Part:
+    update: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        role = role_of(field.annotation, field.metadata)
+        if isinstance(value, Section):
+            update[name] = _resolved(value, resolve)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Section):
+            update[name] = tuple(_resolved(each, resolve) for each in value)
+        elif role and value is not None:
+            update[name] = resolve[role](value) if isinstance(value, str) else tuple(map(resolve[role], value))
+    return section.model_copy(update=update)

@@ -46,7 +46,7 @@ Network = Annotated[str, AfterValidator(_network)]
 class Section(BaseModel):
     """A part of the tree: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Sampling(Section):

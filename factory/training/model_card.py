@@ -30,7 +30,8 @@ def origin_of(config: RunConfig) -> Origin | None:
     None where that one left no settings.
     """
     place = config.training.data or config.output
-    engine = _engine_in(place) if config.training.data else (config.engine.kind, config.engine.model)
+    here = None if config.training.data else config.engine_section
+    engine = (here.kind, here.model) if here else _engine_in(place)
     if engine is None:
         return None
     kept = (Table(place, "curated/train").manifest() or {}).get("sources", {})

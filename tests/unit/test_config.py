@@ -53,7 +53,14 @@ def test_a_wrong_type_names_key_and_value(config_file):
 
 
 def test_a_missing_key_is_named(config_file):
-    assert "'personas'" in refusal(config_file("output: x\nengine: {kind: scripted}"))
+    assert "'output'" in refusal(config_file("engine: {kind: scripted}"))
+
+
+def test_a_step_needs_only_its_sections(config_file):
+    config = load_config(config_file("output: x"))
+    for key in ("engine", "personas"):
+        with pytest.raises(ConfigError, match=rf"^config key '{key}' is missing; this step needs it, such as {key}: "):
+            getattr(config, key)
 
 
 def test_an_unknown_key_that_is_near_none_is_answered_with_those_that_are(config_file):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from factory.config import RunConfig
-from factory.config.loading import load_config, place_argument
+from factory.config.loading import load_config, path_argument
 from factory.errors import ConfigError
 from factory.storage import file_io
 
@@ -119,6 +119,6 @@ def test_paths_are_filled_in_once(load):
 
 
 def test_a_place_of_the_command_line_is_checked_as_those_of_a_config(load):
-    assert place_argument("--pilot", "s3://b/x") == "s3://b/x"
+    assert path_argument("--pilot", "s3://b/x") == "s3://b/x"
     with pytest.raises(ConfigError, match=r"^--pilot 'zip://a::b': give a path without"):
-        place_argument("--pilot", "zip://a::b")
+        path_argument("--pilot", "zip://a::b")

@@ -122,7 +122,7 @@ def test_what_a_run_writes_holds_no_password(tmp_path):
     assert "s3cret" not in (tmp_path / "config.json").read_text()
     again = load_config(tmp_path / "config.json")
     assert again.engine.base_url == "https://…@host/v1"
-    assert again.model_copy(update={"engine": config.engine}) == config
+    assert again.model_copy(update={"engine_section": config.engine}) == config
 
 
 def test_a_table_keeps_its_fingerprint_and_no_password(tmp_path):

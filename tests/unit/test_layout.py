@@ -15,7 +15,7 @@ def test_a_name_belongs_to_the_kind_that_made_it(kind: TableKind):
     assert kind.parts(name) == {part: PARTS[part] for part in PARTS if f"{{{part}}}" in kind.template}
 
 
-@pytest.mark.parametrize("name", ["curated/filtered", "evaluation/benchmark/answers", "dialogues/lima", "archive/x", ""])
+@pytest.mark.parametrize("name", ["curated/filtered", "evaluation/benchmark/answers", "dialogues/lima", ""])
 def test_other_folders_belong_to_no_kind(name: str):
     assert kind_of(name) is None
 

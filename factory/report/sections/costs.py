@@ -141,7 +141,7 @@ def _kind(table: str, config: RunConfig) -> str:
     gpus = config.planning.gpu
     if table == TRAINING:
         return gpus.training
-    return gpus.synthesis if _member(table, config) is config.engine else gpus.judges
+    return gpus.synthesis if _member(table, config) is config.engine_section else gpus.judges
 
 
 def _gpus(member: Any, found: Found) -> int | None:
@@ -165,7 +165,7 @@ def _member(table: str, config: RunConfig) -> Any:
     """The engine, candidate or judge of the config that fills a table; None where it has none of that name."""
     rest = table.removeprefix("evaluation/")
     if is_from_training_data(table) or table == "evaluation/benchmark/profiles":
-        return config.engine
+        return config.engine_section
     judges = {one.name: one for one in config.evaluation.judges}
     if table == "evaluation/benchmark/examples":
         return judges.get(config.evaluation.example_writer or next(iter(judges), ""))
