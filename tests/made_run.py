@@ -219,7 +219,6 @@ def _training(output: str, steps: int = 40) -> None:
                     "tokens_per_second": 70.0 + step,
                 }
             )
-    file_io.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     gain = {
         "before": 2.4,
         "after": 2.0,
@@ -239,6 +238,7 @@ def _training(output: str, steps: int = 40) -> None:
         "trained_by": by,
     }
     _manifest(Table(output, "checkpoints"), Counts(ok=80), **told)
+    file_io.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     _manifest(
         Table(output, "packed/train"), Counts(ok=80), tokens=80_000, learned_tokens=30_000, sequences=90, fill=0.93
     )
