@@ -10,7 +10,7 @@ LEFT_OUT = "left out by curation"
 KEPT = "kept by curation"
 HIDDEN = "not shown: curation found personal data in this dialogue"
 STATUS_ORDER = (KEPT, "accepted", LEFT_OUT, "rejected")
-"""The order of cases on the page, by the best status of their dialogues."""
+"""The order of cases on the page, by the statuses of their dialogues."""
 
 
 def case_rows(sample: ReportSample, language_of: Callable[[str], str]) -> list[dict[str, Any]]:
@@ -24,13 +24,18 @@ def case_rows(sample: ReportSample, language_of: Callable[[str], str]) -> list[d
     cases = [_case_row(sample, case, numbers, language_of) for case in sample.cases]
     return sorted(
         cases,
-        key=lambda case: (_status_rank(case), case["corpus"], case["character"] is None, case["character"], case["id"]),
+        key=lambda case: (
+            _status_ranks(case),
+            case["corpus"],
+            case["character"] is None,
+            case["character"],
+            case["id"],
+        ),
     )
 
 
-def _status_rank(case: Mapping[str, Any]) -> int:
-    statuses = {side["statuses"][-1] for side in case["sides"].values()}
-    return next(rank for rank, status in enumerate(STATUS_ORDER) if status in statuses)
+def _status_ranks(case: Mapping[str, Any]) -> list[int]:
+    return sorted(STATUS_ORDER.index(side["statuses"][-1]) for side in case["sides"].values())
 
 
 def _case_row(

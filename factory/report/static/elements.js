@@ -66,7 +66,7 @@ const folds = (...parts) => el("div", { class: "folds" }, parts);
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 /** A text with its beginning only, and a button that shows the rest. */
-function longText(value, limit = 360) {
+function longText(value, limit = 320) {
   if (value.length <= limit * 1.2) return text(value);
   const shown = text(`${value.slice(0, limit).trimEnd()} …`);
   const button = el("button", { type: "button", class: "more", onclick: () => { shown.textContent = visible(value); button.remove(); } }, "Show all");

@@ -19,9 +19,6 @@ function showScores(body, scores) {
   body.append(el("div", { class: "apart" }, intervals("Mean score and 95 % interval", names, scores.tasks.map((task, index) => ({ name: task.name,
     rows: scores.candidates.map((one) => { const [mean, , low, high] = one.by[first].cells[index]; return { name: one.name, mean, low, high }; }) })))));
   showScoreTables(body, scores, first);
-  const general = scores.candidates.filter((one) => one.general);
-  if (general.length) body.append(el("h3", {}, "General ability"), table("General ability", ["model", "instructions followed", "95 % interval", "of", "perplexity"], general.map((one) => [
-    one.name, percent((one.general.followed ?? 0) * 1000, 1000), `${fixed(100 * one.general.low, 0)} to ${fixed(100 * one.general.high, 0)} %`, count(one.general.of), fixed(one.general.perplexity)])));
 }
 
 function showScoreTables(body, scores, first) {
@@ -30,6 +27,7 @@ function showScoreTables(body, scores, first) {
   const row = (one, judge) => [one.name, one.condition, ...one.by[judge].cells.map(cell), count(one.by[judge].personas), count(one.by[judge].judged), [count(one.by[judge].failed), one.by[judge].marked ? tag("incomplete", "bad") : null]];
   const paper = scores.paper.map((one) => [`${one.model} (paper)`, "persona", ...one.cells.map(([mean, std]) => `${fixed(mean)} (${fixed(std).replace(/^0/, "")})`), "", "", ""]);
   const judges = scores.judges.map((judge) => `${judge.name} (${judge.model}, family ${judge.family ?? "unknown"})`).join("; ");
+  const general = scores.candidates.filter((one) => one.general);
   const compared = scores.comparisons.filter((one) => one.judge === first);
   body.append(folds(compared.map((one) => folded(`${one.a} compared with ${one.b}`, comparisonTable(scores, one))),
     folded("Scores by task and judge", el("p", { class: "muted small" }, `Judges: ${judges}. `
@@ -37,6 +35,8 @@ function showScoreTables(body, scores, first) {
     table("Scores by task", head, [...scores.candidates.map((one) => row(one, first)), ...(scores.comparable ? paper : [])], 2),
     scores.comparable ? el("p", { class: "muted small" }, "Rows with (paper) are OpenCharacter's; their judge is gpt-4o-2024-08-06, and scores of other judges are not comparable.") : null,
     scores.judges.length > 1 ? scores.judges.map((judge) => [el("h4", { class: "apart" }, `Judge ${judge.name}`), table(`Scores by ${judge.name}`, head, scores.candidates.filter((one) => one.by[judge.name]).map((one) => row(one, judge.name)), 2)]) : null),
+    general.length ? folded("General ability", table("General ability", ["model", "instructions followed", "95 % interval", "of", "perplexity"], general.map((one) => [
+      one.name, percent((one.general.followed ?? 0) * 1000, 1000), `${fixed(100 * one.general.low, 0)} to ${fixed(100 * one.general.high, 0)} %`, count(one.general.of), fixed(one.general.perplexity)]))) : null,
     folded("Agreement of the judges", scores.agreement.length
     ? table("Krippendorff's ordinal alpha", ["Krippendorff's alpha", ...scores.agreement.map(([task]) => task)], [["1 perfect, 0 chance", ...scores.agreement.map(([, alpha]) => fixed(alpha))]])
     : el("p", { class: "empty" }, "There is only one judge, so agreement cannot be measured.")),
@@ -57,14 +57,14 @@ function showAnswers(body, answers) {
   const counted = answers.flatMap((one) => Object.entries(one.counts).map(([judge, numbers]) => [one.candidate, judge, ...numbers.map(count)]));
   if (counted.length) body.append(folded("Distribution of the scores", table("Distribution of the scores", ["model", "judge", "1", "2", "3", "4", "5"], counted, 2)));
   if (!rows.length) return;
-  body.append(el("h3", {}, "Best and worst answers"), browser({
-    id: "answers", label: "Best and worst answers", rows, noun: "answers", pageSize: 2,
+  body.append(folded(`Best and worst answers with the judges' reasons: ${count(rows.length)}`, browser({
+    id: "answers", label: "Best and worst answers", rows, noun: "answers", pageSize: 5,
     filters: [{ id: "candidate", label: "Model", of: (row) => row.candidate }, { id: "which", label: "Best or worst", of: (row) => row.which }, { id: "task", label: "Task", of: (row) => row.task }],
     words: (row) => [row.persona, row.question, row.answer, ...row.judgments.map((one) => one.reasoning)].join(" "),
     show: (row) => el("li", { class: "panel case" },
       el("div", { class: "tags" }, tag(row.which, row.which === "best" ? "good" : "bad"), tag(row.candidate), tag(row.task), row.judgments.map((one) => tag(`${one.judge}: ${one.score ?? "failed"}`))),
       text(row.persona, "p", { class: "text muted small" }),
       el("div", { class: "chat" }, bubble("user", "Question", longText(row.question)), bubble("generate", row.candidate, longText(row.answer))),
-      folded("Reasons of the judges", row.judgments.map((one) => el("div", { class: "verdict" }, el("h4", {}, `${one.judge}: ${one.score ?? "no score"}`), text(one.reasoning || "(no reasons)", "p", { class: "text small" }))))),
-  }));
+      row.judgments.map((one) => el("div", { class: "verdict" }, el("h4", {}, `${one.judge}: ${one.score ?? "no score"}`), text(one.reasoning || "(no reasons)", "p", { class: "text small" })))),
+  })));
 }
