@@ -48,7 +48,12 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
         "data_of": data_of,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "outcome": outcome.key_results(
-            shown_scores, trained.get("gain"), rows, costs, _own_names(config, shown_scores), command
+            shown_scores,
+            trained.get("gain"),
+            rows,
+            costs,
+            _own_names(config, shown_scores),
+            _own_command(config, command),
         ),
         "overview": _overview_data(config, folder, rows, costs),
         "characters": characters,
@@ -78,6 +83,12 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
     data["missing"] = _missing_steps(config, data, rows, command)
     data["problems"] = _problems(folder, sample)
     return redact_urls(data)
+
+
+def _own_command(config: RunConfig, command: Command) -> Command:
+    """Return `command`, but empty for steps that the run of `training.data` does."""
+    steps_elsewhere = {kind.command for kind in layout.KINDS if config.training.data and kind.from_training_data}
+    return lambda step: "" if step in steps_elsewhere else command(step)
 
 
 def _own_names(config: RunConfig, shown_scores: Mapping[str, Any]) -> list[str]:

@@ -76,11 +76,11 @@ def _training_result(
     if isinstance(gain.get("before"), (int, float)):
         # A lower loss is better.
         value, tone = _verdict(-gain["change"], bool(gain.get("significant")))
-        detail = f"By the validation loss only.{_loss_sentence(gain)} For the PScore, evaluate the model:"
+        detail = f"By the validation loss only.{_loss_sentence(gain)} The model is not evaluated yet."
         return _result(title, value, detail, tone, command("evaluate"))
     if trained:
-        return _result(title, "Not measured", "The model is trained, but not evaluated yet:", "", command("evaluate"))
-    return _result(title, "Not trained yet", "Train the model:", "", command("train"))
+        return _result(title, "Not measured", "The model is trained, but not evaluated yet.", "", command("evaluate"))
+    return _result(title, "Not trained yet", "There is no trained model.", "", command("train"))
 
 
 def _verdict(change: float, significant: bool) -> tuple[str, str]:
@@ -135,7 +135,7 @@ def _leader(scores: Mapping[str, Any], command: Callable[[str], str]) -> dict[st
         key=lambda item: -(item[0][0] if item[0][0] is not None else -1),
     )
     if not ranked or ranked[0][0][0] is None:
-        return _result(title, "No scores yet", "Score the candidates:", "", command("evaluate"))
+        return _result(title, "No scores yet", "The candidates are not scored.", "", command("evaluate"))
     (mean, _, low, high), best = ranked[0]
     interval = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
     detail = f"PScore {mean:.2f}{interval} over {best['by'][judge]['personas']:,} personas, {_judged_by(scores)}."
@@ -163,16 +163,16 @@ def _kept_share(rows: Sequence[Mapping[str, Any]], command: Callable[[str], str]
     kept = sum(row["ok"] or 0 for row in curated or dialogues)
     attempted = sum(row["rows"] or 0 for row in dialogues or curated)
     if not attempted:
-        return _result(title, "No dialogues yet", "Build them:", "", command("synthesize"))
+        return _result(title, "No dialogues yet", "There are no tables of dialogues.", "", command("synthesize"))
     reasons = Counter[str]()
     for row in (*dialogues, *curated):
         reasons.update(row["rejected"])
     top = ", ".join(f"{reason.replace('_', ' ')} {number:,}" for reason, number in reasons.most_common(TOP_REASONS))
-    where = "are in the curated set" if curated else "were accepted, before curation"
+    where = "are in the curated set" if curated else "were accepted"
     detail = f"{kept:,} of {attempted:,} dialogues {where}." + (f" Main reasons why not: {top}." if top else "")
     finished = bool(curated) and all(row["finished"] for row in curated)
     if not finished:
-        detail += " Curation is not finished:" if curated else " Curate them:"
+        detail += " Curation is not finished." if curated else " They are not curated yet."
     return _result(title, f"{100 * kept / attempted:.0f} %", detail, "", "" if finished else command("curate"))
 
 
