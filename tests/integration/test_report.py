@@ -52,9 +52,9 @@ def write_report(monkeypatch, capfd, tmp_path):
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory) -> Path:
-    """The page of a complete run with enough characters for the topic map, written by the command."""
+    """The page of a complete run, written by the command."""
     folder = tmp_path_factory.mktemp("report")
-    output = make_run(str(folder / "run"), characters=240)
+    output = make_run(str(folder / "run"), characters=60)
     command = [sys.executable, f"{RESOURCES}/jobs/report.py"]
     done = subprocess.run(
         [*command, "--config", write_config(folder, output)], capture_output=True, text=True, check=False
@@ -100,17 +100,32 @@ def unfold(page: Page) -> None:
         details.evaluate("element => { element.open = true; }")
 
 
+@pytest.fixture
+def open_run(browser, tmp_path, write_report):
+    """Build a run of so many characters, and open its page."""
+    contexts = []
+
+    def open_run(characters: int) -> Page:
+        output = make_run(str(tmp_path / "run"), characters=characters)
+        write_report(output)
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 800}))
+        page = contexts[-1].new_page()
+        page.goto(Path(output, "report/index.html").as_uri())
+        page.wait_for_selector("#flow svg")
+        return page
+
+    yield open_run
+    for context in contexts:
+        context.close()
+
+
 @needs_chromium
-def test_page_of_a_small_run_is_at_most_8_screens(browser, tmp_path, write_report):
-    output = make_run(str(tmp_path / "run"), characters=32)
-    write_report(output)
-    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
-    page.goto(Path(output, "report/index.html").as_uri())
-    page.wait_for_selector("#flow svg")
+def test_page_of_a_small_run_is_at_most_8_screens(open_run):
+    page = open_run(32)
     assert page.evaluate("document.documentElement.scrollHeight") <= 8 * 800
     titles = [title.inner_text() for title in page.query_selector_all("#outcome h3")]
     assert titles == ["Did training help?", "Which model leads?", "How much was kept?", "What did it cost?"]
-    page.context.close()
+    assert page.query_selector("#map") is None
 
 
 @needs_chromium
@@ -128,7 +143,8 @@ def test_page_is_accessible(open_page, scheme, width):
 @pytest.mark.parametrize("kind", ["cases", "rejects", "answers"])
 def test_every_filter_changes_the_list(open_page, kind):
     page = open_page()
-    unfold(page)
+    for details in page.query_selector_all(f"details:has(#{kind}-rows)"):
+        details.evaluate("element => { element.open = true; }")
     all_rows, before = (page.inner_text(f"#{kind}-{part}") for part in ("found", "rows"))
     selects = page.query_selector_all(f"select[id^={kind}-]")
     assert len(selects) == {"cases": 5, "rejects": 2, "answers": 3}[kind]
@@ -179,8 +195,8 @@ def test_pages_turn_by_keyboard(open_page):
 
 
 @needs_chromium
-def test_topic_map_by_arrow_keys_and_topic(open_page):
-    page = open_page()
+def test_topic_map_by_arrow_keys_and_topic(open_run):
+    page = open_run(240)
     page.focus("#map")
     page.keyboard.press("ArrowRight")
     first = page.inner_text("#chosen")
