@@ -37,7 +37,7 @@ def make_tables(
     _write(Table(output, name), DIALOGUES, [*dialogues, refused], made, "spoken", shard_rows)
     cut = len(rows) - validation
     settings = {
-        "similarity": 0.8,
+        "near_duplicates": {"threshold": 0.8},
         "seed": 42,
         "language": "English",
         "quality": {"min_words": 3},
