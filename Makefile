@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo synthesize curate train eval judge-check judges-up judges-down generate-benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo example synthesize curate train eval judge-check judges-up judges-down generate-benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -66,6 +66,13 @@ demo: $(STAMP)  ## the factory in miniature, on this machine's CPU: personas to 
 	.venv/bin/python jobs/train.py --config $(DEMO) $(ARGS)
 	.venv/bin/python jobs/evaluate.py --config $(DEMO) $(ARGS)
 	.venv/bin/python jobs/report.py --config $(DEMO) $(ARGS)
+
+EXAMPLE := jobs/configs/example.yaml
+
+example: $(STAMP)  ## hand-written characters and dialogues through synthesis, curation and the report, in under a minute
+	.venv/bin/python jobs/synthesize.py --config $(EXAMPLE) $(ARGS)
+	.venv/bin/python jobs/curate.py --config $(EXAMPLE) $(ARGS)
+	.venv/bin/python jobs/report.py --config $(EXAMPLE) $(ARGS)
 
 synthesize: needs-config $(STAMP)  ## personas to profiles and dialogues: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/synthesize.py --config $(CONFIG) $(ARGS)
@@ -155,6 +162,12 @@ DOWN_kubernetes = kubectl delete -f runs/cluster/kubernetes/raycluster.yaml
 needs-cloud: ; $(call need,CLOUD)
 needs-job: ; $(call need,JOB)
 needs-job-id: ; $(call need,JOB_ID)
+
+##@ Docs
+
+docs: $(STAMP)  ## generated pages, then the site in site/; a broken link fails
+	.venv/bin/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 ##@ Check
 

@@ -21,11 +21,13 @@ from factory.config.loading import load_config
 from factory.errors import ConfigError, FactoryError, Stopped, UserError
 from factory.resources import RESOURCES
 from factory.runtime.shutdown import RESUME_HINT
-from factory.storage import file_io
+from factory.storage.absolute_paths import input_path, output_path
 from factory.text.redaction import redact_urls
 
 CONFIGS = RESOURCES / "jobs" / "configs"
 COMMANDS = {
+    "init": "write a commented config to start from",
+    "preview": "a few characters and dialogues on the terminal; nothing is kept",
     "synthesize": "personas and instructions to profiles and dialogues",
     "curate": "dialogues to the curated training and validation sets",
     "train": "curated dialogues to checkpoints and a model",
@@ -116,17 +118,18 @@ class Parser(argparse.ArgumentParser):
                 raise ConfigError(f"no config; give a YAML file or a built-in one: {', '.join(builtin_configs())}")
             arguments.config = arguments.overrides.pop(0)
         arguments.overrides += getattr(arguments, "settings", None) or []
-        return arguments, load_config(_config_path(arguments.config), arguments.overrides)
+        return arguments, load_config(config_path(arguments.config), arguments.overrides)
 
 
-def _config_path(name: str) -> str:
+def config_path(name: str) -> str:
+    """Return the path of a config: a file's own, or that of the built-in config of this name."""
     builtin = CONFIGS / f"{name}.yaml"
     return str(builtin) if not Path(name).exists() and builtin.parent == CONFIGS and builtin.is_file() else name
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Return a config whose local paths are absolute on this machine."""
-    return config.with_paths(file_io.input_path, file_io.output_path)
+    return config.with_paths(input_path, output_path)
 
 
 def exit_with_error_line(run: Callable[[], None]) -> None:

@@ -1,28 +1,28 @@
-"""Failures of a run. A row's failure is never one of these: it is a `records.Reject` in a table.
+"""Failures of a run. A failed row is never one of these: it is a `records.Reject` in a table.
 
-FactoryError            the run stops; exit status 1 unless below
-├── UserError           the user can mend it; one line, exit status 2
-│   ├── ConfigError     a key, a value or a type in the config
-│   ├── InputError      a file of personas or instructions
-│   ├── PromptError     a file in prompts/
-│   ├── ModelError      weights, a tokenizer or an endpoint that cannot be had
-│   ├── UnreachableError  a remote place that does not answer: a dry run notes it and goes on
-│   └── StorageError    a path that cannot be read or written, a bucket, credentials, a full disk
-│       └── DamagedError    a file of ours that is not what was written any more
-├── Stopped             the run was asked to end (SIGTERM), wrote what was in flight, and did
-├── TrainingError       training cannot go on: a loss that is not a number, workers that died again and again
-└── TableError          a table that contradicts its own accounts: a defect of ours
+FactoryError              the run stops; exit status 1 unless below
+├── UserError             user error (fixable); one line, exit status 2
+│   ├── ConfigError       a key, a value or a type in the config
+│   ├── InputError        a file of personas or instructions
+│   ├── PromptError       a file in prompts/
+│   ├── ModelError        weights, a tokenizer or an endpoint is not available
+│   ├── UnreachableError  a remote service does not answer: a dry run notes it and continues
+│   └── StorageError      a path that cannot be read or written, a bucket, credentials, a full disk
+│       └── DamagedError  a file of a run whose content is no longer what was written
+├── Stopped               the run stopped on request (SIGTERM), after it wrote the work in flight
+├── TrainingError         training cannot continue: a loss that is not a number, workers that died repeatedly
+└── TableError            a table that contradicts its own counts: a bug
 """
 
 _DAMAGED = ": is damaged ("
 
 
 class FactoryError(Exception):
-    """A run's failure. The message is one line: the field or file, the value, and the way out."""
+    """A failure of a run. The message is one line: the field or file, the value, and what to do."""
 
 
 class UserError(FactoryError):
-    """A failure that the user can mend."""
+    """A failure that the user can fix."""
 
 
 class ConfigError(UserError):
@@ -38,11 +38,11 @@ class PromptError(UserError):
 
 
 class ModelError(UserError):
-    """A model or an endpoint cannot be had."""
+    """A model or an endpoint is not available."""
 
 
 class UnreachableError(UserError):
-    """A remote place does not answer from here, so nothing is known of it."""
+    """A remote service does not answer, so it cannot be checked."""
 
 
 class StorageError(UserError):
@@ -50,26 +50,26 @@ class StorageError(UserError):
 
 
 class DamagedError(StorageError):
-    """A file of ours is not what was written any more, after a loss of power or by another's hand."""
+    """A file is no longer what was written, after a loss of power or a change by hand."""
 
     @classmethod
     def of(cls, path: str, problem: Exception) -> "DamagedError":
-        """Name the file and what is wrong with it."""
+        """Build the error from the file and what is wrong with it."""
         return cls(f"{path}{_DAMAGED}{' '.join(str(problem).split())[:200]})")
 
     @property
     def path(self) -> str:
-        """The file; out of the message, which is all that Ray's tasks bring back."""
+        """The file, parsed from the message: Ray tasks return nothing else of an exception."""
         return str(self).partition(_DAMAGED)[0]
 
 
 class Stopped(FactoryError):  # noqa: N818
-    """The run was asked to end, and did; the same command goes on."""
+    """The run stopped on request; the same command resumes it."""
 
 
 class TrainingError(FactoryError):
-    """Training cannot go on; the last good checkpoint stays."""
+    """Training cannot continue; the last good checkpoint is kept."""
 
 
 class TableError(FactoryError):
-    """A table holds other rows than its accounts say."""
+    """The rows of a table differ from its counts."""

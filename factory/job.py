@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +18,9 @@ from factory.inference.model_files import Located
 from factory.runtime import confirmation, shutdown
 from factory.runtime.progress import Progress, Silent
 from factory.runtime.shutdown import RESUME_HINT
-from factory.storage import file_io, run_lock
+from factory.storage import file_io
 from factory.storage.archive import Change
+from factory.storage.run_lock import hold_run_lock
 from factory.storage.tables import SUFFIX, Table
 from factory.text.redaction import redact_secrets
 
@@ -40,23 +43,34 @@ class Job:
         return locate_model(self.config.engine)
 
 
-def run_job(
-    run: Callable[[Job], None],
-    check: Callable[[RunConfig], None],
-    dry_run: Callable[[RunConfig, Progress], None],
-    description: str | None,
-    local_cpus: Callable[[RunConfig], int] | None = None,
-    opens: Callable[[Job], object] | None = None,
-) -> None:
-    """Read the command line and run a job.
+@dataclass(frozen=True)
+class JobStep:
+    """A step of the factory that runs as a job; one per module of `factory/commands/` that writes tables."""
+
+    run: Callable[[Job], None]
+    check: Callable[[RunConfig], None]
+    """Finds what is wrong before Ray takes its seconds to start, missing models included."""
+    dry_run: Callable[[RunConfig, Progress], None]
+    """Prints the plan."""
+    local_cpus: Callable[[RunConfig], int] = lambda config: 0
+    """The logical CPUs of a Ray session on this machine; 0 for its cores."""
+    then: str = ""
+    """The command that comes next."""
+    opens: Callable[[Job], object] | None = None
+    """The part of `run` that opens its tables; where all are finished, it does nothing else."""
+
+    def changes(self, config: RunConfig) -> list[Change]:
+        """Return which finished tables a run would archive."""
+        opens = self.opens
+        return confirmation.rehearse(lambda read: opens(Job(config, Silent(), read))) if opens else []
+
+
+def run_job(step: JobStep, description: str | None) -> None:
+    """Read the command line and run a step.
 
     Args:
-        run: the job.
-        check: finds what is wrong before Ray takes its seconds to start, missing models included.
-        dry_run: prints the plan.
+        step: the step.
         description: for `--help`.
-        local_cpus: the logical CPUs of a Ray session on this machine; by default its cores.
-        opens: the part of the job that opens its tables; where all are finished, it does nothing else.
 
     Raises:
         FactoryError: the job fails.
@@ -72,47 +86,60 @@ def run_job(
         config = config.limited(arguments.limit)
     config = with_absolute_paths(config)
     with quiet(arguments.verbose) as errors:
-        changes = partial(_changes, opens, config)
         if arguments.dry_run:
-            dry_run(config, progress)
+            step.dry_run(config, progress)
             with suppress(UserError):  # the plan named what is wrong, or what could not be reached
-                for line in confirmation.archive_lines(changes()):
+                for line in confirmation.archive_lines(step.changes(config)):
                     progress.say(line)
             return
-
-        def confirm() -> None:
-            confirmation.confirm_archiving(changes(), config.output, config.confirm_above_rows, arguments.yes, progress)
-
-        cpus = local_cpus(config) if local_cpus else 0
-        _run(run, check, Job(config, progress, confirm), errors, arguments.verbose, cpus)
-
-
-def _changes(opens: Callable[[Job], object] | None, config: RunConfig) -> list[Change]:
-    return confirmation.rehearse(lambda read: opens(Job(config, Silent(), read))) if opens else []
+        progress.heading(os.path.basename(sys.argv[0]).removesuffix(".py"), f"{arguments.config} -> {config.output}")
+        on_ray_loss = partial(_end_without_ray, progress, errors)
+        run_step(step, config, progress, confirmed=arguments.yes, verbose=arguments.verbose, on_ray_loss=on_ray_loss)
+        progress.summary()
+    then = shlex.join(["character-factory", step.then, arguments.config, *arguments.overrides]) if step.then else ""
+    progress.closing(config.output, then)
 
 
-def _run(
-    run: Callable[[Job], None],
-    check: Callable[[RunConfig], None],
-    job: Job,
-    errors: int,
-    verbose: bool,
-    local_cpus: int,
+def run_step(
+    step: JobStep,
+    config: RunConfig,
+    progress: Progress,
+    *,
+    confirmed: bool = False,
+    verbose: bool = False,
+    on_ray_loss: Callable[[], None] | None = None,
 ) -> None:
-    config, progress = job.config, job.progress
+    """Run a step in this process: its checks, the lock on the output, a Ray session, and its tables.
+
+    Args:
+        step: the step.
+        config: the settings, with absolute paths.
+        progress: where to report.
+        confirmed: whether finished tables of other settings may be archived without a question.
+        verbose: whether Ray's output is shown.
+        on_ray_loss: what to do when the Ray of this machine ends under the run.
+
+    Raises:
+        FactoryError: the step fails.
+    """
+
+    def confirm() -> None:
+        limit = config.confirm_above_rows
+        confirmation.confirm_archiving(step.changes(config), config.output, limit, confirmed, progress)
+
+    job = Job(config, progress, confirm)
     file_io.check_writable(config.output)
-    check(config)
-    with run_lock.hold_run_lock(config.output):
+    step.check(config)
+    with hold_run_lock(config.output):
         job.confirm()
         file_io.write_bytes(file_io.join(config.output, "config.json"), settings_document(config))
         from factory.runtime import ray_processes, ray_session
 
-        ray_session.start_ray(verbose, local_cpus)
-        ray_processes.watch(partial(_end_without_ray, progress, errors))
+        ray_session.start_ray(verbose, step.local_cpus(config))
+        if on_ray_loss:
+            ray_processes.watch(on_ray_loss)
         shutdown.handle_sigterm(progress.say)
-        _run_over_damage(run, job)
-        progress.summary()
-    progress.say(f"Output: {config.output}")
+        _run_over_damage(step.run, job)
 
 
 def _run_over_damage(run: Callable[[Job], None], job: Job) -> None:

@@ -19,7 +19,7 @@ from factory.errors import InputError
 from factory.records import Reject, content_id
 from factory.resources import RESOURCES
 from factory.storage import file_io
-from factory.text.normalize import sentence
+from factory.text.normalize import clean_line
 
 BUILT_IN = file_io.join(str(RESOURCES), "data", "benchmark")
 OFFICIAL = "benchmark-v1"
@@ -198,7 +198,7 @@ def _distinct(path: str, what: str, texts: list[str]) -> list[str]:
     """Texts in their normal form, by which personas are known and equal ones are found."""
     seen: dict[str, int] = {}
     for number, raw in enumerate(texts, 1):
-        text = sentence(raw)
+        text = clean_line(raw)
         if isinstance(text, Reject):
             raise InputError(f"benchmark {path}: {what} number {number} is {_UNUSABLE[text.reason]}; mend it")
         if seen.setdefault(text, number) != number:
@@ -230,7 +230,7 @@ def _by_persona(folder: str, files: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in files:
         stem = name.removesuffix(".json")
-        text = sentence(stem)
+        text = clean_line(stem)
         for known in {stem, stem if isinstance(text, Reject) else content_id(text)}:
             other = found.setdefault(known, name)
             if other != name:

@@ -1,31 +1,33 @@
-"""Every record that crosses a boundary, in the order in which the data flows.
+"""Every record that crosses a boundary, in the order of the data flow: who produces it, and who reads it.
 
-    Persona      synthesis.personas     -> synthesis.profiles
-    Profile      synthesis.profiles     -> synthesis.assignment
-    Instruction  synthesis.instructions -> synthesis.assignment
-    Assignment   synthesis.assignment   -> synthesis.dialogues
-    Dialogue     synthesis.dialogues    -> curation
-    Example      curation.writing       -> training
-    PersonaSettings   evaluation.making -> evaluation.making
-    PersonaQuestions  evaluation.making -> evaluation.made_benchmark
-    Question     evaluation.benchmark   -> evaluation.answers
-    Answer       evaluation.answers     -> evaluation.judge_sampling
-    ScoreExamples    evaluation.yardsticks  -> evaluation.judge_sampling
-    Judgment    evaluation.judge_sampling     -> evaluation.scores
-    Preference   evaluation.judge_check_steps -> evaluation.judge_check_steps
-    GeneralItem       evaluation.general -> evaluation.general
-    GeneralResult     evaluation.general -> evaluation.general_scores
-    Feedback     playground.conversation -> people
+    Persona           synthesis.personas                 -> synthesis.profiles
+    Profile           synthesis.profiles                 -> synthesis.assign_step
+    Instruction       synthesis.instructions             -> synthesis.assign_step
+    Assignment        synthesis.assign_step              -> synthesis.dialogues
+    Dialogue          synthesis.dialogues                -> curation
+    Example           curation.write_step                -> training, export
+    PersonaSettings   benchmark_generation               -> benchmark_generation (as PersonaTask)
+    PersonaQuestions  benchmark_generation               -> benchmark_generation.write_benchmark
+    Question          evaluation.questions               -> evaluation.answers (as QuestionWithProfile)
+    Answer            evaluation.answers                 -> evaluation.judging (as AnswerWithExamples)
+    ScoreExamples     evaluation.score_examples          -> evaluation.judging
+    Judgment          evaluation.judging                 -> evaluation.scores
+    Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
+    GeneralItem       evaluation.general_ability.items   -> evaluation.general_ability.general_steps
+    GeneralResult     evaluation.general_ability.items   -> evaluation.general_ability.general_scores
+    Feedback          playground.conversation            -> people
 
-    Request      a step's `render`      -> engine
-    Completion   engine                 -> a step's `parse`
-    Reject       any step               -> the same table, with `status = rejected`
+    Request           `render` of a generation step      -> an engine of inference
+    Completion        an engine of inference             -> `parse` of a generation step
+    Reject            any step                           -> the same table, with `status = rejected`
+    Counts            storage.rows                       -> manifests and progress
 
-Ids are hashes of content: the 16 hexadecimal digits of a 64-bit hash, so that a table can be
-sorted and partitioned by the same number as an int64 (`api_key_of`).
+Ids are hashes of the content: 16 hexadecimal digits of a 64-bit hash, so that a table can be sorted and
+partitioned by the same number as an int64 (`int_key`).
 """
 
 import hashlib
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
@@ -34,7 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 def content_id(*parts: str) -> str:
-    """Hash strings to an id of 16 hexadecimal digits; the same strings always give the same id."""
+    """Hash strings to an id of 16 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         data = part.encode()
@@ -44,7 +46,7 @@ def content_id(*parts: str) -> str:
 
 
 def int_key(content_hash: str) -> int:
-    """The id as a signed 64-bit integer, as Arrow and NumPy hold it."""
+    """Return an id as a signed 64-bit integer, for Arrow and NumPy."""
     return int.from_bytes(bytes.fromhex(content_hash), "big", signed=True)
 
 
@@ -58,25 +60,25 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """One sentence about a person, normalised (Unicode NFC, single spaces)."""
+    """One sentence about a person, normalized (Unicode NFC, single spaces)."""
 
     character_id: str
     persona: str
 
 
 def _at_most(characters: int) -> dict[str, Any]:
-    """A bound for guided decoding alone: a good reply of a model that is not guided may be longer."""
+    """Limit a field in guided decoding only: a valid reply without it may be longer."""
     return {"maxLength": characters}
 
 
 class ProfileFields(BaseModel):
-    """The eight items that a model writes about a persona; its JSON schema guides decoding.
+    """The eight fields that a model writes about a persona; its JSON schema guides decoding.
 
-    The bounds matter: without `maxLength` a small model loops inside a string until the token
-    limit (31 of 48 profiles valid against 48 of 48 with it). Together they allow about 1.9 kB.
+    The limits matter: without `maxLength` a small model loops inside a string until the token
+    limit (31 of 48 profiles valid, compared with 48 of 48). Together they allow about 1.9 kB.
     """
 
-    # Models that are not guided write an age as a number.
+    # Without guided decoding, models write the age as a number.
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     name: str = Field(min_length=1, json_schema_extra=_at_most(60))
@@ -90,7 +92,7 @@ class ProfileFields(BaseModel):
 
 
 class RewrittenReplies(BaseModel):
-    """What a model answers when it rewrites a dialogue: one text for each assistant turn."""
+    """The reply of a model that rewrites a dialogue: one text for each assistant turn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -99,7 +101,7 @@ class RewrittenReplies(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A character: the eight items and their text, which starts with `Name:`."""
+    """A character: the eight fields and their text, which starts with `Name:`."""
 
     character_id: str
     persona: str
@@ -117,10 +119,10 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """User turns, with the reference response after each where the corpus has them.
+    """User turns, each followed by the reference response if the corpus has one.
 
-    `source` and `row` say where it was read: the file's number in the sorted list of files, and
-    the row's number in that file, both from 0. They are the order that assignment draws in.
+    `source` is the index of the file in the sorted list of files, `row` the index of the row in that file.
+    Assignment samples instructions in this order.
     """
 
     instruction_id: str
@@ -132,7 +134,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One instruction for one character: a row of work for `synthesis.dialogues`."""
+    """One instruction for one character: a dialogue to generate."""
 
     character_id: str
     instruction_id: str
@@ -144,7 +146,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A system message, then user and assistant in turn."""
+    """A system message, then alternating user and assistant turns."""
 
     dialogue_id: str
     strategy: str
@@ -156,7 +158,7 @@ class Dialogue:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A dialogue of the curated set; `split` is `train` or `validation`, the same for all of a character."""
+    """A dialogue of the curated set; `split` is `train` or `validation`, one per character."""
 
     dialogue_id: str
     character_id: str
@@ -168,7 +170,7 @@ class Example:
 
 
 class ChosenSettings(BaseModel):
-    """What a model answers when it picks settings for a persona of a new benchmark."""
+    """The reply of a model that selects settings for a persona of a new benchmark."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -177,15 +179,25 @@ class ChosenSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class PersonaSettings:
-    """The places and occasions that a persona's questions play in."""
+    """The places and occasions in which a persona's questions are set."""
 
     persona_id: str
     persona: str
     settings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PersonaTask:
+    """One task for a persona of a new benchmark, with the settings of its questions."""
+
+    persona_id: str
+    persona: str
+    settings: tuple[str, ...]
+    task: str
+
+
 class TaskQuestions(BaseModel):
-    """What a model answers when it writes the questions of one task for a persona."""
+    """The reply of a model that writes the questions of one task for a persona."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -204,7 +216,7 @@ class PersonaQuestions:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question of the benchmark, put to a persona for one task."""
+    """A question of the benchmark to a persona, for one task."""
 
     question_id: str
     persona_id: str
@@ -214,8 +226,15 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionWithProfile(Question):
+    """A question for a candidate; `profile` is None if the candidate gets none, or the persona has none."""
+
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a candidate says to a question in the persona's role; `truncated` where `max_tokens` cut it."""
+    """A candidate's answer to a question in the persona's role; `truncated` if it reached `max_tokens`."""
 
     candidate: str
     persona_id: str
@@ -227,8 +246,15 @@ class Answer:
     truncated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerWithExamples(Answer):
+    """An answer for a judge; `examples` is None if the question has no score examples."""
+
+    examples: tuple[str, ...] | None = None
+
+
 class ScoreExamplesReply(BaseModel):
-    """What a model answers when it writes an example reply for each score of a rubric."""
+    """The reply of a model that writes an example answer for each score of a rubric."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -241,7 +267,7 @@ class ScoreExamplesReply(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ScoreExamples:
-    """An example reply for each of the scores 1 to 5, in this order, to one question."""
+    """Example answers to one question, for the scores 1 to 5 in this order."""
 
     question_id: str
     persona_id: str
@@ -249,38 +275,37 @@ class ScoreExamples:
     examples: tuple[str, ...]
 
 
-LONGEST_READ = 100_000
-"""Characters of a judge's reasoning. With a bound pydantic also refuses half characters, which no table can hold."""
+MAX_REASONING_CHARACTERS = 100_000
+"""With a limit, pydantic also rejects lone surrogates, which no table can hold."""
 
 
 class Verdict(BaseModel):
-    """What a judge answers: the reasoning comes before the score, or it would be written to fit it."""
+    """A judge's reply: the reasoning comes before the score, or it would be written to justify it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reasoning: str = Field(max_length=LONGEST_READ, json_schema_extra=_at_most(1200))
+    reasoning: str = Field(max_length=MAX_REASONING_CHARACTERS, json_schema_extra=_at_most(1200))
     score: Literal[1, 2, 3, 4, 5]
 
 
 class PairVerdict(BaseModel):
-    """What a judge answers to two replies."""
+    """A judge's reply to a pair of answers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reasoning: str = Field(max_length=LONGEST_READ, json_schema_extra=_at_most(1200))
+    reasoning: str = Field(max_length=MAX_REASONING_CHARACTERS, json_schema_extra=_at_most(1200))
     preferred: Literal["A", "B"]
 
 
 Score = NewType("Score", int)
-"""1 to 5; 5 is best in every task."""
+"""1 to 5; 5 is the best in every task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
     """One judge's score of one answer.
 
-    `expected_score` is the mean of the scores by the probabilities that the judge gave them, None
-    where it tells none.
+    `expected_score` is the mean of the scores weighted by the judge's probabilities, None without them.
     """
 
     candidate: str
@@ -294,10 +319,23 @@ class Judgment:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderedPair:
+    """The two answers of a built-in pair in one order; `order` is `better_first` or `worse_first`."""
+
+    pair_id: str
+    order: str
+    persona: str
+    task: str
+    question: str
+    reply_a: str
+    reply_b: str
+
+
+@dataclass(frozen=True, slots=True)
 class Preference:
     """One judge's choice between the answers of a built-in pair.
 
-    `order` says which answer stood first, `preferred` which one it took, whatever its letter.
+    `order` is the answer that came first, `preferred` the chosen one, whatever its letter.
     """
 
     judge: str
@@ -309,7 +347,7 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class GeneralItem:
-    """An instruction without a role: `plain` with the reply to it, or `verifiable` with none."""
+    """An instruction without a persona: of kind `plain` with its reply, or `verifiable` without one."""
 
     item_id: str
     kind: str
@@ -318,10 +356,10 @@ class GeneralItem:
 
 @dataclass(frozen=True, slots=True)
 class GeneralResult:
-    """What a candidate makes of an instruction without a role.
+    """A candidate's result on an instruction without a persona.
 
-    To a `verifiable` one there is its answer, and whether it holds to all that is asked for; of a
-    `plain` one's reply there is how likely the candidate finds it, in nats over its tokens.
+    For a `verifiable` one: the answer, and whether it follows all parts of the instruction. For a `plain` one:
+    the log-likelihood of its reply in nats, over `tokens` tokens.
     """
 
     candidate: str
@@ -335,11 +373,11 @@ class GeneralResult:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a person thinks of a reply in the playground: the last of their votes on it.
+    """A person's last vote on a reply in the playground.
 
-    `messages` ends in the reply, which is number `turn` of its conversation, from 0. `session_id` is a
-    hash of the conversation's own random id. `vote` is `up`, `down` or `none` (taken back). `time` is UTC.
-    `number` rises with each vote that a page takes, whatever its machine's clock does.
+    `messages` ends with the reply, which is turn `turn` of its conversation, from 0. `session_id` is a hash of
+    the conversation's own random id. `vote` is `up`, `down` or `none` (withdrawn). `time` is UTC. `number`
+    increases with each vote that a page receives, independent of the clock of its machine.
     """
 
     feedback_id: str
@@ -356,30 +394,43 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What the engine is asked: opening messages, then one user turn after each reply.
+class TokenSampling:
+    """Sampling parameters of a reply."""
 
-    `schema` is a JSON schema that every reply must follow, or None. A reply that `readable` (a
-    function of a module) calls False, a refusal, and free text for `readable` that is cut are asked
-    for again, `attempts` times in all; then the last one stands. `logprobs` asks for the most likely
-    tokens at each place, which only endpoints tell. `temperature` takes the place of the sampling's.
-    With `weigh`, nothing is written: the messages hold the replies, and the engine tells how likely
-    they are (vLLM alone does).
+    temperature: float = 1
+    top_p: float = 1
+    frequency_penalty: float = 0
+    max_tokens: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The input of an engine: opening messages, then one user turn after each reply.
+
+    `schema` is a JSON schema that every reply must follow, or None. If `is_parsable` (a function of a
+    module) returns False for a reply, if a reply is a refusal, or if free text for `is_parsable` is
+    truncated, the request is sent again, `attempts` times in all; then the last reply is kept.
+    `logprobs` is how many likely tokens to return for each position, which only endpoints do.
+    `temperature` replaces that of `sampling`, which the step sets from the settings of its table.
+    With `score_only`, nothing is generated: the messages hold the replies, and the engine returns
+    their log-likelihood (only vLLM does). `tokens` are the ids of `messages`, if the engine prepared them.
     """
 
     messages: tuple[Message, ...]
     follow_ups: tuple[str, ...] = ()
     schema: str | None = None
-    readable: Callable[[str], bool] | None = None
+    is_parsable: Callable[[str], bool] | None = None
     attempts: int = 1
     logprobs: int = 0
     temperature: float | None = None
-    weigh: bool = False
+    score_only: bool = False
+    sampling: TokenSampling = TokenSampling()
+    tokens: "array[int] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class TokenChoice:
-    """A token of a reply, and the natural logarithm of the probability of each likely token at its place."""
+    """A token of a reply, with the log-probability (natural) of each likely token at its position."""
 
     token: str
     likely: dict[str, float]
@@ -387,13 +438,13 @@ class TokenChoice:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What any engine gives back for one request.
+    """The result of one request, from any engine.
 
-    `replies` has one text a turn unless `error` is set or the last one is cut (`truncated`).
-    Token counts are summed over the turns and attempts; `cached_tokens` were served from the prefix cache.
-    `error` is a reason of a reject (`engine_error`, `engine_died`, `too_long`), `detail` its text.
-    `ending` has the last tokens of the last reply where log-probabilities were asked for and told.
-    `log_likelihood` (nats, over `output_tokens`) is that of the replies that were to be weighed.
+    `replies` has one text per turn, unless `error` is set or the last one is `truncated`. Token counts are sums
+    over turns and attempts; `cached_tokens` were served from the prefix cache. `error` is the reason of a reject
+    (`engine_error`, `engine_died`, `too_long`), `detail` its text. `ending` has the last tokens of the last reply
+    if log-probabilities were requested and returned. `log_likelihood` (nats, over `output_tokens`) is that of the
+    replies of a `score_only` request.
     """
 
     replies: tuple[str, ...] = ()
@@ -409,7 +460,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Why a row did not become what its step makes; `detail` holds the raw input or reply."""
+    """Why a step rejected a row; `detail` holds the raw input or reply."""
 
     reason: str
     detail: str = ""
@@ -417,7 +468,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The accounts of a table or of a part of it; `ok` and all of `rejected` add up to its rows."""
+    """Row and token counts of a table or part of it; `ok` and `rejected` add up to its rows."""
 
     ok: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
@@ -427,7 +478,7 @@ class Counts:
 
     @property
     def rows(self) -> int:
-        """Accepted and rejected rows together."""
+        """The number of accepted and rejected rows."""
         return self.ok + sum(self.rejected.values())
 
     def __add__(self, other: "Counts") -> "Counts":

@@ -1,4 +1,4 @@
-"""Where the files are that ship with the code: prompts, sample data, configs, cluster templates, the price table."""
+"""The folder of the files that ship with the code: prompts, data, configs, cluster templates, prices."""
 
 from pathlib import Path
 

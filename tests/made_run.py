@@ -24,18 +24,9 @@ from factory.records import (
 )
 from factory.storage import file_io
 from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import (
-    ANSWERS,
-    DIALOGUES,
-    EXAMPLES,
-    INSTRUCTIONS,
-    JUDGMENTS,
-    PERSONAS,
-    PROFILES,
-    Table,
-    ok_row,
-    rejected_row,
-)
+from factory.storage.rows import ok_row, rejected_row
+from factory.storage.schemas import ANSWERS, DIALOGUES, EXAMPLES, INSTRUCTIONS, JUDGMENTS, PERSONAS, PROFILES
+from factory.storage.tables import Table
 from tests.made_scores import scores_of
 
 FINGERPRINT = "0123456789abcdef"

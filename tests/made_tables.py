@@ -7,7 +7,9 @@ from pathlib import Path
 from factory.inference.prompts import load_prompt
 from factory.records import Counts, Dialogue, Example, Message, Profile, Reject, content_id
 from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import DIALOGUES, EXAMPLES, PROFILES, Table, ok_row, rejected_row
+from factory.storage.rows import ok_row, rejected_row
+from factory.storage.schemas import DIALOGUES, EXAMPLES, PROFILES
+from factory.storage.tables import Table
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512}
 CORPUS, STRATEGY = "samples", "generate"

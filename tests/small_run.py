@@ -24,7 +24,8 @@ from factory.records import (
     content_id,
 )
 from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import (
+from factory.storage.rows import Row, count_rows, ok_row, rejected_row
+from factory.storage.schemas import (
     ANSWERS,
     COMMON_COLUMNS,
     DIALOGUES,
@@ -34,14 +35,9 @@ from factory.storage.tables import (
     PERSONAS,
     PROFILES,
     QUESTIONS,
-    REJECTED,
     SCORE_EXAMPLES,
-    Row,
-    Table,
-    count_rows,
-    ok_row,
-    rejected_row,
 )
+from factory.storage.tables import REJECTED, Table
 
 ADA = "a baker who [red]sings[/red] \x1b[31m<b>at dawn</b>"
 BEN = "a lock keeper on a quiet canal"

@@ -25,12 +25,13 @@ from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
 from factory.personagym import BUILT_IN, TASKS, read_texts
-from factory.records import Counts
+from factory.records import Counts, Persona, PersonaTask
 from factory.runtime import metrics
 from factory.runtime.build_table import build_table, identity, map_shards
 from factory.runtime.progress import Progress
 from factory.storage import file_io
-from factory.storage.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, PERSONA_TASKS, Table
+from factory.storage.schemas import PERSONA_QUESTIONS, PERSONA_SETTINGS, PERSONA_TASKS
+from factory.storage.tables import Table
 
 TABLES = "benchmark-making"
 """Apart from the benchmark's own folder, which a changed setting moves aside by itself."""
@@ -73,6 +74,7 @@ def choose_settings(config: RunConfig, model: Located, personas: Table, progress
     prompt = load_prompt("benchmark-settings", config.prompts_dir)
     offered, count = settings_on_offer(), config.benchmark_generation.settings_per_persona
     step = GenerationStep(
+        record=Persona,
         schema=PERSONA_SETTINGS,
         prompt=prompt.ref,
         render=partial(render_settings, prompt, offered, count),
@@ -92,6 +94,7 @@ def write_questions(config: RunConfig, model: Located, settings: Table, progress
         config.benchmark_generation.questions_per_task,
     )
     step = GenerationStep(
+        record=PersonaTask,
         schema=PERSONA_QUESTIONS,
         prompt=prompt.ref,
         render=partial(render_questions, prompt, count),

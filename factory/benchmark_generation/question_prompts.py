@@ -15,15 +15,16 @@ from factory.inference.prompts import Prompt
 from factory.records import (
     ChosenSettings,
     Completion,
+    Persona,
     PersonaQuestions,
     PersonaSettings,
+    PersonaTask,
     Reject,
     Request,
     TaskQuestions,
 )
-from factory.storage.tables import Row
-from factory.text.language import detect, likelihood, with_likes
-from factory.text.normalize import sentence
+from factory.text.language import detect, likelihood, with_similar
+from factory.text.normalize import clean_line
 
 LONGEST = 300
 """Characters of a question, about 50 words: without a bound a small model never ends its first one."""
@@ -32,13 +33,15 @@ TELLING_LETTERS, CERTAIN, CAUSE = 60, 0.9, 0.25
 where the detector is certain of that, and the persona is hardly in it."""
 
 
-def render_settings(prompt: Prompt, offered: Sequence[str], count: int, row: Row) -> Request:
-    """Ask for so many of the settings on offer for a persona (a row of the table `personas`)."""
+def render_settings(prompt: Prompt, offered: Sequence[str], count: int, persona: Persona) -> Request:
+    """Ask for `count` of the settings on offer for a persona."""
     schema = _list_schema("settings", {"enum": list(offered)}, count)
-    return Request(prompt.render(persona=row["persona"], settings=list(offered), count=str(count)), schema=schema)
+    return Request(prompt.render(persona=persona.persona, settings=list(offered), count=str(count)), schema=schema)
 
 
-def parse_settings(offered: Sequence[str], count: int, row: Row, completion: Completion) -> PersonaSettings | Reject:
+def parse_settings(
+    offered: Sequence[str], count: int, persona: Persona, completion: Completion
+) -> PersonaSettings | Reject:
     """Read the settings that were picked; one that was picked twice counts once."""
     (reply,) = completion.replies
     try:
@@ -51,22 +54,23 @@ def parse_settings(offered: Sequence[str], count: int, row: Row, completion: Com
     for setting in chosen:
         if _form(setting) not in by_form:
             return Reject("unknown_setting", f"{setting!r} is not on offer: {reply}")
-    return PersonaSettings(**settings_ids(row), settings=tuple({by_form[_form(setting)]: None for setting in chosen}))
+    distinct = tuple({by_form[_form(setting)]: None for setting in chosen})
+    return PersonaSettings(**settings_ids(persona), settings=distinct)
 
 
-def settings_ids(row: Row) -> dict[str, str]:
-    """The columns that a persona's settings and their reject share."""
-    return {"persona_id": row["character_id"], "persona": row["persona"]}
+def settings_ids(persona: Persona) -> dict[str, str]:
+    """Return the columns that a persona's settings and their reject share."""
+    return {"persona_id": persona.character_id, "persona": persona.persona}
 
 
-def render_questions(prompt: Prompt, count: int, row: Row) -> Request:
-    """Ask for so many questions for a persona's task (a row of the table of tasks)."""
-    about = {"persona": row["persona"], "settings": list(row["settings"]), "task": row["task"]}
+def render_questions(prompt: Prompt, count: int, task: PersonaTask) -> Request:
+    """Ask for `count` questions for a persona's task."""
+    about = {"persona": task.persona, "settings": list(task.settings), "task": task.task}
     item = {"type": "string", "minLength": 1, "maxLength": LONGEST}
     return Request(prompt.render(**about, count=str(count)), schema=_list_schema("questions", item, count))
 
 
-def parse_questions(count: int, row: Row, completion: Completion) -> PersonaQuestions | Reject:
+def parse_questions(count: int, task: PersonaTask, completion: Completion) -> PersonaQuestions | Reject:
     """Read the questions of a task, or say why they cannot be asked."""
     (reply,) = completion.replies
     try:
@@ -76,7 +80,7 @@ def parse_questions(count: int, row: Row, completion: Completion) -> PersonaQues
     if len(written) != count:
         return Reject("wrong_count", f"{len(written)} questions, not {count}: {reply}")
     questions = []
-    for text in map(sentence, written):
+    for text in map(clean_line, written):
         if isinstance(text, Reject):
             return Reject("empty_field" if text.reason == "empty" else text.reason, reply)
         questions.append(text)
@@ -86,14 +90,14 @@ def parse_questions(count: int, row: Row, completion: Completion) -> PersonaQues
     for number, form in enumerate(forms):
         if form in forms[:number]:
             return Reject("duplicate_question", f"{questions[number]!r} stands twice: {reply}")
-    if any(_is_foreign(text, row["persona"]) for text in [*questions, " ".join(questions)]):
+    if any(_is_foreign(text, task.persona) for text in [*questions, " ".join(questions)]):
         return Reject("wrong_language", reply)
-    return PersonaQuestions(**questions_ids(row), questions=tuple(questions))
+    return PersonaQuestions(**questions_ids(task), questions=tuple(questions))
 
 
-def questions_ids(row: Row) -> dict[str, str]:
-    """The columns that the questions of a task and their reject share."""
-    return {"persona_id": row["persona_id"], "persona": row["persona"], "task": row["task"]}
+def questions_ids(task: PersonaTask) -> dict[str, str]:
+    """Return the columns that the questions of a task and their reject share."""
+    return {"persona_id": task.persona_id, "persona": task.persona, "task": task.task}
 
 
 def _list_schema(name: str, item: dict[str, Any], count: int) -> str:
@@ -113,6 +117,6 @@ def _is_foreign(text: str, persona: str) -> bool:
     if sum(map(str.isalpha, text)) < TELLING_LETTERS:
         return False
     told, own = detect(text), detect(persona)
-    if told is None or own is None or told[1] < CERTAIN or told[0] in with_likes(frozenset({own[0]})):
+    if told is None or own is None or told[1] < CERTAIN or told[0] in with_similar(frozenset({own[0]})):
         return False
     return likelihood(persona, told[0], frozenset({own[0]})) < CAUSE

@@ -76,7 +76,7 @@ def up(path: Path = FILE, port: int = 8265) -> Head:
         FactoryError: it does not start.
     """
     cluster = read(path)
-    if there := ray_head.noted(NOTE):
+    if there := ray_head.find_running(NOTE):
         raise ConfigError(f"cluster: one is up already at {there.dashboard}; make cluster-down ends it")
     if not _is_free(port):
         raise ConfigError(f"cluster: port {port} is taken; give another with ARGS=--port=N")
@@ -92,7 +92,7 @@ def up(path: Path = FILE, port: int = 8265) -> Head:
         folder,
         f"http://127.0.0.1:{port}",
     )  # fmt: skip
-    ray_head.note(NOTE, started)
+    ray_head.save_record(NOTE, started)
     try:
         wait_until_it_takes_jobs(started)
     except FactoryError:
@@ -109,7 +109,7 @@ def down() -> Head:
     """
     there = standing()
     ray_head.end(there)
-    ray_head.forget(NOTE)
+    ray_head.delete_record(NOTE)
     return there
 
 
@@ -119,7 +119,7 @@ def standing() -> Head:
     Raises:
         ConfigError: none is up.
     """
-    if there := ray_head.noted(NOTE):
+    if there := ray_head.find_running(NOTE):
         return there
     raise ConfigError("cluster: none was started from here; make cluster-up starts one, ADDRESS=http://... names one")
 

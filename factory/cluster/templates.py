@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from factory.cluster.variables import SHIPPED, Cloud, Machine, Variables
 from factory.config.loading import load_config
 from factory.errors import ConfigError
-from factory.storage.file_io import input_path
+from factory.storage.absolute_paths import input_path
 
 TEMPLATES = SHIPPED.parent
 POOLS = ("cpu", "synthesis", "judges", "training")
@@ -21,7 +21,7 @@ JOBS = {
     "curate": ("cpu",),
     "train": ("cpu", "training"),
     "evaluate": ("cpu", "synthesis", "judges"),
-    "benchmark": ("cpu", "synthesis"),
+    "generate_benchmark": ("cpu", "synthesis"),
     "judge_check": ("cpu", "judges"),
 }
 """The jobs that have a RayJob, and the pools that its cluster has: `synthesis` where a model may want eight GPUs."""

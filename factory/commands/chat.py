@@ -3,7 +3,7 @@
 character-factory chat demo [section.key=value ...]
 """
 
-from factory.job import Job, run_job
+from factory.job import Job, JobStep, run_job
 from factory.playground.dry_run import check, local_cpus, plan
 
 
@@ -14,6 +14,9 @@ def chat(job: Job) -> None:
     serve_until_stopped(job)
 
 
+STEP = JobStep(chat, check, plan, local_cpus=local_cpus)
+
+
 def run() -> None:
     """Run the command."""
-    run_job(chat, check, plan, __doc__, local_cpus)
+    run_job(STEP, __doc__)

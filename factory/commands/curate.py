@@ -9,7 +9,7 @@ from factory.curation.filter_step import filter_dialogues
 from factory.curation.run import at_work, begin, open_tables
 from factory.curation.select_step import select_dialogues
 from factory.curation.write_step import write_curated
-from factory.job import Job, run_job
+from factory.job import Job, JobStep, run_job
 
 
 def curate(job: Job) -> None:
@@ -24,6 +24,9 @@ def curate(job: Job) -> None:
         write_curated(run, examined, twins, selected, job.progress)
 
 
+STEP = JobStep(curate, check, plan, opens=lambda job: open_tables(job.config, job.progress), then="train")
+
+
 def run() -> None:
     """Run the command."""
-    run_job(curate, check, plan, __doc__, opens=lambda job: open_tables(job.config, job.progress))
+    run_job(STEP, __doc__)

@@ -4,7 +4,7 @@ character-factory evaluate demo [section.key=value ...]
 """
 
 from factory.evaluation.dry_run import check, local_cpus, plan
-from factory.job import Job, run_job
+from factory.job import Job, JobStep, run_job
 
 
 def make_tables(job: Job) -> None:
@@ -33,6 +33,9 @@ def evaluate(job: Job) -> None:
     score(job.config, open_benchmark(job.config.evaluation.benchmark), job.progress)
 
 
+STEP = JobStep(evaluate, check, plan, local_cpus=local_cpus, opens=make_tables, then="report")
+
+
 def run() -> None:
     """Run the command."""
-    run_job(evaluate, check, plan, __doc__, local_cpus, make_tables)
+    run_job(STEP, __doc__)

@@ -15,7 +15,8 @@ from factory.export.formats import Format
 from factory.export.sources import Selection, find_sources
 from factory.export.write_export import check_folder, default_folder, export
 from factory.runtime.progress import Progress
-from factory.storage import file_io, run_lock
+from factory.storage.absolute_paths import output_path
+from factory.storage.run_lock import hold_run_lock
 
 
 def run() -> None:
@@ -36,7 +37,7 @@ def run() -> None:
         output = arguments.output and file_io.output_path(path_argument("--output", arguments.output))
         folder = output or default_folder(sources)
         check_folder(folder)
-        with run_lock.hold_run_lock(folder):
+        with hold_run_lock(folder):
             export(sources, folder, arguments.file_type, progress)
             progress.summary()
             progress.say(f"Export: {folder}")

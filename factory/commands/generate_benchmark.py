@@ -6,7 +6,7 @@ character-factory generate-benchmark demo [section.key=value ...]
 from factory.benchmark_generation import dry_run, generation_steps
 from factory.benchmark_generation.write_benchmark import write_benchmark
 from factory.config import RunConfig
-from factory.job import Job, run_job
+from factory.job import Job, JobStep, run_job
 from factory.runtime.progress import Progress
 from factory.synthesis.dry_run import find_model
 from factory.synthesis.input_sample import preview_personas
@@ -38,6 +38,9 @@ def plan(config: RunConfig, progress: Progress) -> None:
     dry_run.plan(config, rows, exact, model, notes, progress)
 
 
+STEP = JobStep(make_benchmark, check, plan, opens=make_benchmark)
+
+
 def run() -> None:
     """Run the command."""
-    run_job(make_benchmark, check, plan, __doc__, opens=make_benchmark)
+    run_job(STEP, __doc__)

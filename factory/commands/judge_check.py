@@ -6,7 +6,7 @@ character-factory judge-check demo [section.key=value ...]
 from factory.evaluation.dry_run import local_cpus
 from factory.evaluation.judge_check import judge_check_steps as steps
 from factory.evaluation.judge_check.judge_report import tell
-from factory.job import Job, run_job
+from factory.job import Job, JobStep, run_job
 from factory.personagym import open_benchmark
 
 
@@ -24,6 +24,9 @@ def check_judges(job: Job) -> None:
     tell(job.config, job.progress)
 
 
+STEP = JobStep(check_judges, steps.check, steps.dry_run, local_cpus=local_cpus, opens=make_tables)
+
+
 def run() -> None:
     """Run the command."""
-    run_job(check_judges, steps.check, steps.dry_run, __doc__, local_cpus, make_tables)
+    run_job(STEP, __doc__)

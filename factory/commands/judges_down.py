@@ -3,9 +3,11 @@
 character-factory judges-down
 """
 
+from factory.cli import Parser
 from factory.serving.persistent_fleet import bring_down
 
 
 def run() -> None:
     """Run the command."""
+    Parser(__doc__).parse_args()
     print(bring_down())

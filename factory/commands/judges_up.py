@@ -7,7 +7,7 @@ import os
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # what a head wants; Ray reads it when it is imported
 
-from factory.job import Job, run_job
+from factory.job import Job, JobStep, run_job
 from factory.serving.persistent_fleet import check, deploy_persistent, plan
 
 
@@ -16,6 +16,9 @@ def judges_up(job: Job) -> None:
     deploy_persistent(job.config, job.progress)
 
 
+STEP = JobStep(judges_up, check, plan)
+
+
 def run() -> None:
     """Run the command."""
-    run_job(judges_up, check, plan, __doc__)
+    run_job(STEP, __doc__)

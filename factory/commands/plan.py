@@ -17,7 +17,7 @@ from factory.planning.simulate import CPUS_PER_GPU, simulate
 from factory.planning.summary import summarise
 from factory.planning.workload_from_config import crew_of, outline
 from factory.runtime.progress import Progress
-from factory.storage import file_io
+from factory.storage.absolute_paths import output_path
 
 PILOT = "A pilot measures them: make synthesize CONFIG={config} ARGS='--limit 200 output=runs/pilot'"
 THEN = "and then: make plan CONFIG={config} ARGS='--pilot runs/pilot'"
@@ -40,7 +40,7 @@ def run() -> None:
     flops = prices.gpus(planning.gpu)["training"].bf16_tflops * 1e12
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     with quiet(verbose=False):
-        pilot = Pilot.read(file_io.output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else None
+        pilot = Pilot.read(output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else None
         todo = outline(config, named, pilot)
         on_gpu = todo.training is not None and todo.training.on_gpu
         made = estimate(todo, planning, pilot, crew_of(config.engine, config), flops if on_gpu else None)

@@ -8,15 +8,16 @@ from rich.table import Table as Grid
 from factory.cli import Parser, with_absolute_paths
 from factory.inference import model_files
 from factory.runtime.progress import Progress
-from factory.storage import archive, file_io, folder_moves, run_lock
-from factory.storage.tables import MANIFEST, SETTINGS, Table
+from factory.storage import archive, file_io, folder_moves
+from factory.storage.run_lock import hold_run_lock
+from factory.storage.tables import INPUTS, MANIFEST, Table
 
 
 def run() -> None:
-    """Read the command line, and list what was set aside; delete it where that is asked for.
+    """Read the command line, list the archived tables, and delete them with --yes.
 
     Raises:
-        UserError: the config is wrong, or the output cannot be read, or a run works on it.
+        UserError: the config is wrong, the output cannot be read, or a run works on it.
     """
     parser = Parser(__doc__)
     parser.add_argument("--yes", action="store_true", help="delete what is listed")
@@ -24,30 +25,30 @@ def run() -> None:
     output = with_absolute_paths(config).output
     progress = Progress()
     if not file_io.sizes(file_io.join(output, archive.FOLDER)):
-        progress.say(f"Nothing is set aside in {output}")
+        progress.say(f"Nothing is archived in {output}")
     elif not arguments.yes:
-        _, whole = _list(output, progress)
-        progress.say(f"{whole}; --yes deletes it, and then these settings are paid for again")
+        _, total = _list(output, progress)
+        progress.say(f"{total}; --yes deletes it, and these settings then need to be generated again")
     else:
-        with run_lock.hold_run_lock(output):
+        with hold_run_lock(output):
             for name in file_io.list_names(file_io.join(output, archive.FOLDER), ""):
-                # A kill may have left the mark here by which a table that was taken back is whole.
+                # After a kill, the mark that makes a restored table count may still be here.
                 folder_moves.settle(output, f"{archive.FOLDER}/{name}", MANIFEST)
-            names, whole = _list(output, progress)
+            names, total = _list(output, progress)
             for name in names:
                 folder = file_io.join(output, archive.FOLDER, name)
-                # These first: the rest of a folder must not come back.
-                for document in (MANIFEST, model_files.MANIFEST, SETTINGS):
+                # These first, so that the rest of a folder is never restored.
+                for document in (MANIFEST, model_files.MANIFEST, INPUTS):
                     file_io.delete_file(file_io.join(folder, document))
                 file_io.delete_folder(folder)
-        progress.say(f"Deleted {whole}")
+        progress.say(f"Deleted {total}")
 
 
 def _list(output: str, progress: Progress) -> tuple[list[str], str]:
-    """Show what is set aside; returns the names of the folders, and the size of all."""
+    """Print the archived folders; return their names, and a text of their total size."""
     sizes = file_io.sizes(file_io.join(output, archive.FOLDER))
     names = sorted({name.partition("/")[0] for name in sizes})
-    grid = Grid(title="Set aside", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    grid = Grid(title="Archived", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("folder", "rows", "MB", "finished"):
         grid.add_column(column, justify="right" if column in ("rows", "MB") else "left")
     for name in names:

@@ -3,7 +3,7 @@
 character-factory synthesize demo [section.key=value ...]
 """
 
-from factory.job import Job, run_job
+from factory.job import Job, JobStep, run_job
 from factory.synthesis import steps
 from factory.synthesis.dry_run import check, plan
 
@@ -19,6 +19,9 @@ def synthesize(job: Job) -> None:
     steps.make_dialogues(job.config, model, work, job.progress)
 
 
+STEP = JobStep(synthesize, check, plan, opens=synthesize, then="curate")
+
+
 def run() -> None:
     """Run the command."""
-    run_job(synthesize, check, plan, __doc__, opens=synthesize)
+    run_job(STEP, __doc__)

@@ -4,7 +4,7 @@ character-factory train demo [section.key=value ...]
 """
 
 from factory.inference import model_files
-from factory.job import Job, run_job
+from factory.job import Job, JobStep, run_job
 from factory.training.dry_run import check, plan
 
 
@@ -22,6 +22,9 @@ def opens(job: Job) -> None:
     open_table(job.config, model_files.locate(job.config.training.base_model), job.progress)
 
 
+STEP = JobStep(pack_and_train, check, plan, opens=opens, then="evaluate")
+
+
 def run() -> None:
     """Run the command."""
-    run_job(pack_and_train, check, plan, __doc__, opens=opens)
+    run_job(STEP, __doc__)

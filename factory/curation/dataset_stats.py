@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from datasketch import HyperLogLogPlusPlus
 
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 from factory.text.ngrams import ngrams
 
 NGRAMS = (1, 2, 3)

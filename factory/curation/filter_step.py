@@ -33,8 +33,8 @@ from factory.runtime import metrics
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import dataset_of, iter_rows
 from factory.storage import file_io
+from factory.storage.rows import Row
 from factory.storage.shuffle import FileShuffle
-from factory.storage.tables import Row
 
 VERDICTS = pa.schema(
     [
@@ -92,7 +92,7 @@ def filter_dialogues(run: Run, progress: Progress) -> FilterResult:
             rows += judged.rows
             # Without the reasons: those stand in the curated tables, and are counted as these are written.
             metrics.count(EXAMINED, Counts(ok=judged.rows))
-            metrics.left(EXAMINED, run.rows - rows)
+            metrics.set_rows_left(EXAMINED, run.rows - rows)
     return FilterResult(work, dict(entered), bands)
 
 

@@ -94,7 +94,7 @@ def _source(config: RunConfig, one: MixtureSource) -> Source:
     dialogues = Table(config.output, f"dialogues/{one.strategy}-{one.corpus}")
     assignments = Table(config.output, f"assignments/{one.corpus}")
     _made(dialogues)
-    work, of = _finished(assignments), (dialogues.settings() or {}).get("work")
+    work, of = _finished(assignments), (dialogues.inputs() or {}).get("work")
     if work["fingerprint"] != of:
         raise ConfigError(f"{dialogues.path}: was made of other assignments than are there; {_AGAIN}")
     rows = _finished(dialogues)["ok"]

@@ -13,7 +13,7 @@ from datasketch import MinHash, MinHashLSH
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from factory.text.ngrams import folded, mixed, shingles
+from factory.text.ngrams import combine, mix, shingles
 
 PERMUTATIONS = 128
 SHINGLE = 3
@@ -55,8 +55,8 @@ def signature(hashes: np.ndarray) -> np.ndarray:
 def band_keys(signatures: np.ndarray, banding: Banding) -> np.ndarray:
     """A 64-bit number for each band of each signature (a row each); equal bands have equal ones."""
     used = signatures[:, : banding.bands * banding.rows].reshape(len(signatures), banding.bands, banding.rows)
-    keys = folded([used[:, :, row] for row in range(banding.rows)])
-    return mixed(keys + np.arange(banding.bands, dtype=np.uint64))  # equal pieces in other bands mean nothing
+    keys = combine([used[:, :, row] for row in range(banding.rows)])
+    return mix(keys + np.arange(banding.bands, dtype=np.uint64))  # equal pieces in other bands mean nothing
 
 
 def edges(bands: np.ndarray, dialogues: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ from factory.curation.sampling import SPLITS
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import dataset_of, iter_rows, reraise_own_errors
 from factory.storage import file_io
-from factory.storage.tables import Row, Table, compute_fingerprint
+from factory.storage.rows import Row
+from factory.storage.tables import TEMPORARY, Table, compute_fingerprint
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _read(table: Table, unit: Row) -> pa.Table:
     return pa.concat_tables([table.read(shard) for shard in unit["shards"]])
 
 
-SCRATCH = "_scratch/curated"
+SCRATCH = f"{TEMPORARY}/curated"
 ALL = 1 << 40
 """More rows than a unit has."""
 UNIT_ROWS = 128

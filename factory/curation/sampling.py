@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from factory.records import content_id
-from factory.text.ngrams import mixed
+from factory.text.ngrams import mix
 
 SPLITS = ("train", "validation")
 
 
 def hash_ranks(ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     """A number for each id (64-bit), even over the whole range; different ids have different ones."""
-    return mixed(ids ^ np.uint64(int(content_id(str(seed), purpose), 16)))
+    return mix(ids ^ np.uint64(int(content_id(str(seed), purpose), 16)))
 
 
 def in_validation(characters: np.ndarray, seed: int, fraction: float) -> np.ndarray:

@@ -20,8 +20,8 @@ from factory.curation.run import Run
 from factory.curation.sampling import SPLITS, hash_ranks, in_validation, over_limit, rank_threshold, row_quota
 from factory.errors import InputError
 from factory.storage import file_io
+from factory.storage.rows import Row
 from factory.storage.shuffle import FileShuffle
-from factory.storage.tables import Row
 from factory.text.ngrams import contained
 
 Twins = tuple[np.ndarray, np.ndarray]

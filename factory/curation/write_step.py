@@ -25,9 +25,10 @@ from factory.runtime.progress import Progress
 from factory.runtime.ray_session import dataset_of, iter_rows
 from factory.storage import file_io
 from factory.storage.manifest import build_manifest
-from factory.storage.tables import DETAIL_CHARACTERS, EXAMPLES, Row
+from factory.storage.rows import DETAIL_CHARACTERS, Row
+from factory.storage.schemas import EXAMPLES
 from factory.text.ngrams import contained, word_hashes
-from factory.text.normalize import shortened
+from factory.text.normalize import shorten
 
 
 @dataclass
@@ -181,4 +182,4 @@ def _examples(rows: pa.Table, places: np.ndarray, reasons: np.ndarray, found: np
 
 def _detail(found: str | None, messages: list[dict[str, str]]) -> str:
     replies = [m["content"] for m in messages if m["role"] == "assistant"]
-    return shortened("\n\n".join([*([found] if found else []), *replies]), DETAIL_CHARACTERS)
+    return shorten("\n\n".join([*([found] if found else []), *replies]), DETAIL_CHARACTERS)

@@ -2,38 +2,37 @@
 
 from factory.config import RunConfig
 from factory.inference.prompts import Prompt
-from factory.records import Answer, Completion, Reject, Request
-from factory.storage.tables import Row
+from factory.records import Answer, Completion, Question, QuestionWithProfile, Reject, Request
 from factory.text.normalize import is_text
 
 
-def render_answer(prompt: Prompt, row: Row) -> Request | Reject:
-    """Put a question to the candidate; the prompt's inputs say whether a profile goes with the persona."""
-    if "profile" in prompt.inputs and row["profile"] is None:
+def render_answer(prompt: Prompt, question: QuestionWithProfile) -> Request | Reject:
+    """Ask the candidate a question; the prompt's inputs decide whether a profile goes with the persona."""
+    if "profile" in prompt.inputs and question.profile is None:
         return Reject("no_profile", "no profile of this persona was accepted; see the table of profiles")
-    return Request(prompt.render(**{name: row[name] for name in prompt.inputs}))
+    return Request(prompt.render(**{name: getattr(question, name) for name in prompt.inputs}))
 
 
-def parse_answer(candidate: str, row: Row, completion: Completion) -> Answer | Reject:
-    """Take the reply as it is; one that was cut counts as what the candidate said."""
+def parse_answer(candidate: str, question: Question, completion: Completion) -> Answer | Reject:
+    """Take the reply as it is; a truncated one counts as the candidate's answer."""
     reply = completion.replies[-1]
     answer = reply.strip()
     if not answer:
         return Reject("empty_reply", reply)
     if not is_text(answer):
         return Reject("invalid_text", reply)
-    return Answer(**answer_ids(candidate, row), answer=answer, truncated=completion.truncated)
+    return Answer(**answer_ids(candidate, question), answer=answer, truncated=completion.truncated)
 
 
-def answer_ids(candidate: str, row: Row) -> dict[str, str]:
-    """The columns that an answer and its reject share."""
+def answer_ids(candidate: str, question: Question) -> dict[str, str]:
+    """Return the columns that an answer and its reject share."""
     return {
         "candidate": candidate,
-        "persona_id": row["persona_id"],
-        "persona": row["persona"],
-        "task": row["task"],
-        "question_id": row["question_id"],
-        "question": row["question"],
+        "persona_id": question.persona_id,
+        "persona": question.persona,
+        "task": question.task,
+        "question_id": question.question_id,
+        "question": question.question,
     }
 
 

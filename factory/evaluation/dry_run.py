@@ -1,12 +1,12 @@
 """What an evaluation would stop at, and what it would do."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from rich.table import Table as Grid
 
-from factory.config import EndpointJudge, OpenAIEngine, RunConfig, ServedModel
+from factory.config import EndpointJudge, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.answers import wants_profiles
 from factory.evaluation.general_ability.items import general_items
@@ -15,11 +15,12 @@ from factory.evaluation.questions import questions_per_task
 from factory.evaluation.rubric import read_rubric
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
+from factory.inference.engines import backend_for
 from factory.inference.locate import locate_model, locate_served
 from factory.inference.openai import check_endpoint
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, all_questions, digest_of, open_benchmark
-from factory.records import Request
+from factory.records import AnswerWithExamples, Request
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet, cpus_of
 from factory.storage import file_io
@@ -83,12 +84,12 @@ def check_prompts(config: RunConfig, names: Iterable[str]) -> None:
         load_prompt(name, config.prompts_dir)
 
 
-def _members(config: RunConfig) -> Iterator[object]:
+def _members(config: RunConfig) -> Iterator[Any]:
     yield from config.evaluation.candidates
     yield from config.evaluation.judges
 
 
-def locate(member: object) -> model_files.Located:
+def locate(member: Any) -> model_files.Located:
     """Find the model of a candidate or a judge; an endpoint is asked whether it answers.
 
     Raises:
@@ -97,7 +98,7 @@ def locate(member: object) -> model_files.Located:
     """
     if isinstance(member, ServedModel):
         return locate_served(member.model, member.engine_kwargs)
-    return locate_model(member)  # type: ignore[arg-type]
+    return locate_model(member)
 
 
 def _check_window(config: RunConfig, benchmark: Benchmark, judge: Windowed) -> None:
@@ -174,11 +175,11 @@ def _longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Reque
     rubrics = {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
     protocol = Protocol("judge", rubrics, prompt, attempts=1, logprobs=0)
     for task, (persona, question) in longest.items():
-        row = {"persona": persona, "task": task, "question": question, "answer": "-", "examples": None}
-        yield render_judgment(protocol, row)
+        answer = AnswerWithExamples("", "", persona, task, "", question, answer="-", truncated=False)
+        yield render_judgment(protocol, answer)
 
 
-def not_checked(members: Iterable[object], check_judge: Callable[[Windowed], None]) -> list[str]:
+def not_checked(members: Iterable[Any], check_judge: Callable[[Windowed], None]) -> list[str]:
     """Check candidates and judges, and say what of it cannot be checked from here.
 
     Raises:
@@ -186,8 +187,8 @@ def not_checked(members: Iterable[object], check_judge: Callable[[Windowed], Non
     """
     notes = []
     for member in members:
-        if isinstance(member, OpenAIEngine) and member.api_key_env and member.api_key_env not in os.environ:
-            notes.append(f"{member.model!r}: a run needs ${member.api_key_env}, which is not set")
+        if not isinstance(member, ServedModel) and (variable := backend_for(member).missing_variable()):
+            notes.append(f"{member.model!r}: a run needs ${variable}, which is not set")
             continue
         try:
             locate(member)

@@ -16,8 +16,7 @@ from factory.evaluation.verdict_parsing import (
     readable_verdict,
 )
 from factory.inference.prompts import Prompt
-from factory.records import Completion, Judgment, Message, Reject, Request, Score
-from factory.storage.tables import Row
+from factory.records import Answer, AnswerWithExamples, Completion, Judgment, Message, Reject, Request, Score
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,11 @@ class Protocol:
     """How many likely tokens the judge is asked to tell at each place."""
 
 
-def render_judgment(protocol: Protocol, row: Row) -> Request:
-    """Ask for the score of an answer (its columns, and `examples`: the replies of each score, or None)."""
-    assert row["answer"].strip(), f"{row['question_id']} has no answer that could be judged"
-    rubric, examples = protocol.rubrics[row["task"]], list(row["examples"] or ())
-    persona, question, response = row["persona"], row["question"], row["answer"]
+def render_judgment(protocol: Protocol, answer: AnswerWithExamples) -> Request:
+    """Ask for the score of an answer."""
+    assert answer.answer.strip(), f"{answer.question_id} has no answer that could be judged"
+    rubric, examples = protocol.rubrics[answer.task], list(answer.examples or ())
+    persona, question, response = answer.persona, answer.question, answer.answer
     if protocol.prompt is None:
         messages: tuple[Message, ...] = (Message("user", fill(rubric, persona, question, response, examples)),)
     else:
@@ -46,20 +45,20 @@ def render_judgment(protocol: Protocol, row: Row) -> Request:
     return Request(
         messages,
         schema=protocol.prompt.schema if protocol.prompt else None,
-        readable=readable_verdict if protocol.prompt else readable_final_score,
+        is_parsable=readable_verdict if protocol.prompt else readable_final_score,
         attempts=protocol.attempts,
         logprobs=protocol.logprobs,
     )
 
 
-def parse_judgment(protocol: Protocol, row: Row, completion: Completion) -> Judgment | Reject:
+def parse_judgment(protocol: Protocol, answer: Answer, completion: Completion) -> Judgment | Reject:
     """Read the score, or reject the row: a judge that fails is not a bad score."""
     reply = completion.replies[-1]
     score, reasoning = _read(protocol, reply, completion.truncated)
     if score is None:
         return Reject("judge_failed", reply)
     expected = expected_score(completion.ending, score)
-    ids = judgment_ids(protocol, row)
+    ids = judgment_ids(protocol, answer)
     return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
 
 
@@ -70,12 +69,12 @@ def _read(protocol: Protocol, reply: str, truncated: bool) -> tuple[int | None, 
     return (verdict.score, verdict.reasoning) if verdict else (None, reply)
 
 
-def judgment_ids(protocol: Protocol, row: Row) -> dict[str, str]:
-    """The columns that a judgment and its reject share."""
+def judgment_ids(protocol: Protocol, answer: Answer) -> dict[str, str]:
+    """Return the columns that a judgment and its reject share."""
     return {
-        "candidate": row["candidate"],
+        "candidate": answer.candidate,
         "judge": protocol.judge,
-        "persona_id": row["persona_id"],
-        "task": row["task"],
-        "question_id": row["question_id"],
+        "persona_id": answer.persona_id,
+        "task": answer.task,
+        "question_id": answer.question_id,
     }

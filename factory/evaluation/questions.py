@@ -13,7 +13,9 @@ from factory.personagym import Benchmark, all_questions, digest_of
 from factory.records import Counts, Persona, Question, content_id
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import PERSONAS, QUESTIONS, Table, ok_row, rows_per_shard
+from factory.storage.rows import ok_row
+from factory.storage.schemas import PERSONAS, QUESTIONS
+from factory.storage.tables import Table, rows_per_shard
 
 FOLDER = "evaluation"
 CAST = f"{FOLDER}/benchmark/personas"

@@ -7,35 +7,34 @@ from pydantic import ValidationError
 from factory.evaluation.rubric import Rubric
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
-from factory.records import Completion, Reject, Request, ScoreExamples, ScoreExamplesReply
-from factory.storage.tables import Row
+from factory.records import Completion, Question, Reject, Request, ScoreExamples, ScoreExamplesReply
 
 
-def render_score_examples(prompt: Prompt, rubrics: Mapping[str, Rubric], attempts: int, row: Row) -> Request:
-    """Ask for the example replies to a question (a row of the table of questions)."""
-    rubric = rubrics[row["task"]]
+def render_score_examples(prompt: Prompt, rubrics: Mapping[str, Rubric], attempts: int, question: Question) -> Request:
+    """Ask for the example replies to a question."""
+    rubric = rubrics[question.task]
     messages = prompt.render(
-        criteria=rubric.criteria, task=rubric.task, persona=row["persona"], question=row["question"]
+        criteria=rubric.criteria, task=rubric.task, persona=question.persona, question=question.question
     )
-    return Request(messages, schema=prompt.schema, readable=is_parsable_score_examples, attempts=attempts)
+    return Request(messages, schema=prompt.schema, is_parsable=is_parsable_score_examples, attempts=attempts)
 
 
-def parse_score_examples(row: Row, completion: Completion) -> ScoreExamples | Reject:
-    """Keep the five examples whole, or say why there are not five."""
+def parse_score_examples(question: Question, completion: Completion) -> ScoreExamples | Reject:
+    """Return the five examples unchanged, or the reason why there are not five."""
     (reply,) = completion.replies
     examples = _examples(reply)
     if isinstance(examples, str):
         return Reject(examples, reply)
-    return ScoreExamples(**score_examples_ids(row), examples=examples)
+    return ScoreExamples(**score_examples_ids(question), examples=examples)
 
 
 def is_parsable_score_examples(text: str) -> bool:
-    """Whether a reply has the five examples."""
+    """Return whether a reply has the five examples."""
     return not isinstance(_examples(text), str)
 
 
 def _examples(reply: str) -> tuple[str, ...] | str:
-    """The five, or the reason why not."""
+    """Return the five examples, or the reason why not."""
     try:
         written = ScoreExamplesReply.model_validate(extract_json_object(reply))
     except ValidationError:
@@ -44,6 +43,6 @@ def _examples(reply: str) -> tuple[str, ...] | str:
     return examples if all(examples) else "empty_field"
 
 
-def score_examples_ids(row: Row) -> dict[str, str]:
-    """The columns that a yardstick and its reject share."""
-    return {name: row[name] for name in ("question_id", "persona_id", "task")}
+def score_examples_ids(question: Question) -> dict[str, str]:
+    """Return the columns that score examples and their reject share."""
+    return {name: getattr(question, name) for name in ("question_id", "persona_id", "task")}

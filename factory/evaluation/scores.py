@@ -24,7 +24,8 @@ from factory.personagym import Benchmark
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import reraise_own_errors
 from factory.storage import file_io
-from factory.storage.tables import Row, Table
+from factory.storage.rows import Row
+from factory.storage.tables import Table
 
 
 def score(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
@@ -110,7 +111,7 @@ def scores_of(
         benchmark=scores_schema.Benchmark(
             place=benchmark.place,
             name=benchmark.name,
-            digest=(questions.settings() or {})["benchmark"],
+            digest=(questions.inputs() or {})["benchmark"],
             personas=items.personas,
             questions=len(items.task),
             examples=(examples_table(config).manifest() or {})["ok"],

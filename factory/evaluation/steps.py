@@ -23,11 +23,14 @@ from factory.inference.generation_step import EngineUse, GenerationStep, TableJo
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark
+from factory.records import AnswerWithExamples, Question, QuestionWithProfile
 from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS
 from factory.serving.fleet import fleet_for_run
 from factory.storage import archive
-from factory.storage.tables import ANSWERS, JUDGMENTS, SCORE_EXAMPLES, JoinedTable, Table, compute_fingerprint
+from factory.storage.joined_table import JoinedTable
+from factory.storage.schemas import ANSWERS, JUDGMENTS, SCORE_EXAMPLES
+from factory.storage.tables import Table, compute_fingerprint
 
 FREE_FORM = "opencharacter-rubric"
 """In place of a prompt where judges get the benchmark's rubric files as they are (`parity`)."""
@@ -37,19 +40,20 @@ def answer(config: RunConfig, questions: Table, profiles: Table | None, progress
     """All that candidates are asked; those of one model share its engine."""
     lanes = [_answers(config, candidate, questions, profiles) for candidate in config.evaluation.candidates]
     lanes += general_lanes(config, [lane.engine for lane in lanes], progress)
-    run_jobs([lane for lane in lanes if lane.engine.config.kind != "vllm"], progress)
-    here = [lane for lane in lanes if lane.engine.config.kind == "vllm"]
+    run_jobs([lane for lane in lanes if not lane.engine.backend.loads_model], progress)
+    here = [lane for lane in lanes if lane.engine.backend.loads_model]
     while here:
         # One engine after the other: each may need all of the machine.
         first = here[0].engine
-        run_jobs([lane for lane in here if lane.engine == first], progress)
-        here = [lane for lane in here if lane.engine != first]
+        run_jobs([lane for lane in here if lane.engine.is_same_engine(first)], progress)
+        here = [lane for lane in here if not lane.engine.is_same_engine(first)]
 
 
 def _answers(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:
     with_profile = candidate.condition == "profile"
     prompt = load_prompt("answer-profile" if with_profile else "answer", config.prompts_dir)
     step = GenerationStep(
+        record=QuestionWithProfile,
         schema=ANSWERS,
         prompt=prompt.ref,
         render=partial(render_answer, prompt),
@@ -81,6 +85,7 @@ def examples_lane(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judg
     prompt = load_prompt("score-examples", config.prompts_dir)
     rubrics = rubrics_of(benchmark)
     step = GenerationStep(
+        record=Question,
         schema=SCORE_EXAMPLES,
         prompt=prompt.ref,
         render=partial(render_score_examples, prompt, rubrics, config.evaluation.attempts),
@@ -121,19 +126,25 @@ def judgment_lane(
     """Answers, each with its `examples`, to a judge's scores of them."""
     protocol = protocol_of(config, rubrics, judge.name)
     step = GenerationStep(
+        record=AnswerWithExamples,
         schema=JUDGMENTS,
         prompt=protocol.prompt.ref if protocol.prompt else FREE_FORM,
         render=partial(render_judgment, protocol),
         parse=partial(parse_judgment, protocol),
         ids=partial(judgment_ids, protocol),
         keep_truncated=True,
-        one_reason="judge_failed",
+        reject_as="judge_failed",
     )
     return lane_of_judge(config, rubrics, judge, step, work, table)
 
 
 def lane_of_judge(
-    config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, step: GenerationStep, work: Table, table: Table
+    config: RunConfig,
+    rubrics: Mapping[str, Rubric],
+    judge: Judge,
+    step: GenerationStep[Any, Any],
+    work: Table,
+    table: Table,
 ) -> TableJob:
     """A lane in which a judge goes by the rubrics; those of one judge share its engine."""
     evaluation = config.evaluation
@@ -173,7 +184,7 @@ def ask_judges(
         progress: where it is told.
     """
     lanes = [lane for lanes_of in rounds for lane in lanes_of(open_judges(config, ""))]
-    if archive.rehearsal():
+    if archive.current_rehearsal():
         run_jobs(list(map(_as_probed, lanes)), progress)
         return
     if all(map(is_finished, lanes)):
@@ -187,7 +198,7 @@ def ask_judges(
 
 def _as_probed(lane: TableJob) -> TableJob:
     """A lane for a judge that was found to give no log-probabilities, as `probed` would find it again."""
-    before = lane.table.settings() or {}
+    before = lane.table.inputs() or {}
     told_none = before.get("logprobs") is False and "logprobs" in lane.settings
     return replace(lane, settings={**lane.settings, "logprobs": False}) if told_none else lane
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.storage import file_io
-from factory.storage.tables import Row
+from factory.storage.local_files import DRAFT
+from factory.storage.rows import Row
 
 FileType = Literal["jsonl", "parquet"]
 
@@ -99,7 +100,7 @@ def _draft(folder: str, name: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="character-factory-export-") as temporary:
             yield str(Path(temporary) / name)
         return
-    path = Path(folder) / f".{name}{file_io.DRAFT}"
+    path = Path(folder) / f".{name}{DRAFT}"
     try:
         yield str(path)
     finally:

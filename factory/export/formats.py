@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 Format = Literal["messages", "sharegpt", "alpaca", "opencharacter"]
 

@@ -15,7 +15,8 @@ from factory.export.formats import CHARACTERS, SHAPES, Format, Shape
 from factory.run_output import layout
 from factory.run_output.layout import SPLITS
 from factory.storage import file_io
-from factory.storage.tables import Row, Table
+from factory.storage.rows import Row
+from factory.storage.tables import Table
 
 Selection = Literal["curated", "dialogues"]
 

@@ -22,10 +22,13 @@ from factory.export.export_stats import ExportStats
 from factory.export.sources import CHARACTERS_PART, ExportPart, Sources
 from factory.records import Counts
 from factory.runtime.progress import Progress
-from factory.storage import file_io, run_lock
-from factory.storage.file_io import DRAFT, join
+from factory.storage import file_io
+from factory.storage.file_io import join
+from factory.storage.local_files import DRAFT
 from factory.storage.manifest import build_manifest
-from factory.storage.tables import MANIFEST, SETTINGS, Row, compute_fingerprint
+from factory.storage.rows import Row
+from factory.storage.run_lock import LEASE, LOCK
+from factory.storage.tables import INPUTS, MANIFEST, compute_fingerprint
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
@@ -117,7 +120,7 @@ def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str,
     for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == SETTINGS)):
         if name not in (run_lock.LOCK, run_lock.LEASE):
             file_io.delete_file(join(folder, name))
-    file_io.write_bytes(join(folder, SETTINGS), _pretty({"fingerprint": fingerprint, "settings": settings}))
+    file_io.write_bytes(join(folder, INPUTS), _pretty({"fingerprint": fingerprint, "settings": settings}))
     return None
 
 

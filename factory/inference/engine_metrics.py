@@ -53,5 +53,5 @@ def report_periodically(model: str, look: Callable[[], EngineState | None]) -> "
 async def _watch(model: str, look: Callable[[], EngineState | None]) -> None:
     while True:
         if state := look():
-            metrics.tell_engine(model, state)
+            metrics.set_engine_state(model, state)
         await asyncio.sleep(LOOK_EVERY_S)

@@ -8,68 +8,82 @@ A finished shard is skipped, so a killed run goes on where it stopped; the drive
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 from ray.data import Dataset
 
-from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine, fingerprint_kwargs
+from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
 from factory.errors import DamagedError, Stopped
-from factory.inference import Generation, generation
+from factory.inference.backend import Backend
+from factory.inference.engines import backend_for
 from factory.inference.model_files import Located
-from factory.records import Completion, Counts, Reject, Request
+from factory.records import Completion, Counts, Reject, Request, TokenSampling
 from factory.runtime import metrics, shutdown
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import dataset_of, iter_rows, reraise_own_errors
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
 from factory.runtime.shutdown import StopFlag
 from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import Row, Table, compute_fingerprint, count_rows, ok_row, rejected_row
+from factory.storage.rows import count_rows, ok_row, rejected_row, to_record
+from factory.storage.tables import Table, compute_fingerprint
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 @dataclass(frozen=True)
-class GenerationStep:
-    """What is particular to one step; its three functions are pure."""
+class GenerationStep(Generic[In, Out]):
+    """The parts that differ between steps; `render`, `parse` and `ids` are pure functions."""
 
+    record: type[In]
+    """The record of an input row."""
     schema: pa.Schema
+    """Of the output table."""
     prompt: str
     """Reference of the prompt, for the rows."""
-    render: Callable[[Row], Request | Reject]
-    parse: Callable[[Row, Completion], Any | Reject]
-    ids: Callable[[Row], dict[str, str]]
+    render: Callable[[In], Request | Reject]
+    parse: Callable[[In, Completion], Out | Reject]
+    ids: Callable[[In], dict[str, str]]
     """The columns that a rejected row keeps."""
     keep_truncated: bool = False
-    """Whether `parse` gets replies that were cut at `max_tokens` too; otherwise they are rejected."""
-    one_reason: str = ""
-    """The reason of every reject, with its own one before the detail; by default each has its own."""
+    """Whether `parse` also gets replies that were truncated at `max_tokens`; by default they are rejected."""
+    reject_as: str = ""
+    """The reason of every reject, with the original one before the detail; by default each keeps its own."""
 
 
 @dataclass(frozen=True)
 class EngineUse:
-    """How a step's requests are answered."""
+    """The engine that answers a step's requests, and its sampling."""
 
     config: VllmEngine | OpenAIEngine | ScriptedEngine
     sampling: Sampling
     seed: int
     model: Located
 
+    @property
+    def backend(self) -> Backend[Any]:
+        """The backend of the engine's kind."""
+        return backend_for(self.config)
+
+    def is_same_engine(self, other: "EngineUse") -> bool:
+        """Return whether the same replicas can answer for both; sampling belongs to each request."""
+        return replace(self, sampling=other.sampling) == other
+
+    def with_sampling(self, request: Request) -> Request:
+        """Return a request with this sampling."""
+        return replace(request, sampling=TokenSampling(**self.sampling.model_dump()))
+
     def settings(self) -> dict[str, Any]:
-        """The settings that decide what rows say; how many replicas there are is not among them."""
+        """Return the settings that decide what rows contain; the number of replicas is not among them."""
         return {
             "engine": self.config.kind,
             **asdict(self.model),
             "seed": self.seed,
             "sampling": self.sampling.model_dump(),
-            **self._own_settings(),
+            **self.backend.fingerprint_settings(),
         }
-
-    def _own_settings(self) -> dict[str, Any]:
-        if isinstance(self.config, VllmEngine):
-            return {"engine_kwargs": fingerprint_kwargs(self.config.engine_kwargs)}
-        if isinstance(self.config, OpenAIEngine):
-            return {"structured": self.config.structured}
-        return self.config.model_dump(exclude={"delay_s"})
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class TableJob:
     `settings` decide the rows beside prompt, engine and work.
     """
 
-    step: GenerationStep
+    step: GenerationStep[Any, Any]
     work: Table
     table: Table
     settings: Mapping[str, Any]
@@ -141,7 +155,7 @@ def run_jobs(lanes: Sequence[TableJob], progress: Progress) -> None:
 def _tell(one: PendingJob, new: Counts, all_there: Counts) -> None:
     name = one.lane.table.name
     metrics.count(name, new, one.lane.engine.model.ref)
-    metrics.left(name, one.rows_in - all_there.rows)
+    metrics.set_rows_left(name, one.rows_in - all_there.rows)
 
 
 def is_finished(lane: TableJob) -> bool:
@@ -187,7 +201,7 @@ def _count_shards(one: PendingJob, progress: Progress) -> Counts:
         return Counts()
     there = Counts()
     counted = dataset_of([{"shard": name} for name in one.done]).map(
-        partial(_count_shard, one.lane.table), num_cpus=0.5
+        partial(_count_shard, one.lane.table), num_cpus=IO_TASK_CPUS
     )
     for row in iter_rows(counted):
         there += _counts_of(row)
@@ -209,14 +223,14 @@ def _generate(opened: Sequence[PendingJob], gate: StopFlag) -> Iterator[tuple[in
     """
     engines: list[EngineUse] = []
     for one in opened:
-        if one.pending and one.lane.engine not in engines:
+        if one.pending and not any(map(one.lane.engine.is_same_engine, engines)):
             engines.append(one.lane.engine)
     if not engines:
         return
     first, *others = [_answered(opened, engine, gate) for engine in engines]
     answered = first.union(*others) if others else first
     # One block a shard from the read on: nothing between there and here merges or cuts blocks.
-    written = answered.map(partial(_parse_and_write, [one.lane for one in opened]), num_cpus=0.5)
+    written = answered.map(partial(_parse_and_write, [one.lane for one in opened]), num_cpus=IO_TASK_CPUS)
     for row in written.iter_rows():
         if row["passed"]:
             yield row["lane"], _counts_of(row), row["engine_up"]
@@ -224,31 +238,32 @@ def _generate(opened: Sequence[PendingJob], gate: StopFlag) -> Iterator[tuple[in
 
 def _answered(opened: Sequence[PendingJob], engine: EngineUse, gate: StopFlag) -> Dataset:
     """The pending shards of an engine's lanes, answered; Ray names the columns of all engines alike."""
-    mine = [(number, one) for number, one in enumerate(opened) if one.lane.engine == engine]
+    mine = [(number, one) for number, one in enumerate(opened) if one.lane.engine.is_same_engine(engine)]
     shards = [{"lane": number, "shard": name} for number, one in mine for name in one.pending]
     everything = sum(len(one.pending) + len(one.done) for _, one in mine)
     shard_rows = max(1, sum(one.rows_in for _, one in mine) // everything)
-    answer = generation(engine.config, engine.model, engine.sampling, engine.seed, shard_rows)
-    read = dataset_of(shards).map(partial(_read_and_render, [one.lane for one in opened], answer, gate), num_cpus=0.5)
-    return answer(read)
+    read = dataset_of(shards).map(partial(_read_and_render, [one.lane for one in opened], gate), num_cpus=IO_TASK_CPUS)
+    return engine.backend.answer(read, engine.model, engine.seed, shard_rows)
 
 
-def _read_and_render(
-    lanes: Sequence[TableJob], answer: Generation, gate: StopFlag, shard: dict[str, Any]
-) -> dict[str, Any]:
+def _read_and_render(lanes: Sequence[TableJob], gate: StopFlag, shard: dict[str, Any]) -> dict[str, Any]:
     lane = lanes[shard["lane"]]
-    passed = gate.is_open()
+    passed = not gate.is_set()
     found = lane.work.read(shard["shard"]).to_pylist() if passed else []
-    rows = [row for row in found if row.get("status", "ok") == "ok"]
-    rendered = [lane.step.render(row) for row in rows]
-    requests = [request for request in rendered if isinstance(request, Request)]
-    refusals = [one if isinstance(one, Reject) else None for one in rendered]
+    inputs = [to_record(lane.step.record, row) for row in found if row.get("status", "ok") == "ok"]
+    rendered = [lane.step.render(one) for one in inputs]
+    rejects = [one if isinstance(one, Reject) else None for one in rendered]
+    engine, backend = lane.engine, lane.engine.backend
+    requests = [
+        backend.prepare(engine.model, engine.with_sampling(request))
+        for request in rendered
+        if isinstance(request, Request)
+    ]
     return {
         **shard,
         "passed": passed,
-        "work": pickle.dumps(list(zip(rows, refusals, strict=True))),
+        "work": pickle.dumps(list(zip(inputs, rejects, strict=True))),
         "requests": pickle.dumps(requests),
-        **answer.prepare(requests),
     }
 
 
@@ -259,27 +274,27 @@ def _parse_and_write(lanes: Sequence[TableJob], shard: dict[str, Any]) -> dict[s
     completions = iter(pickle.loads(shard["completions"]))
     made_with = {"prompt": lane.step.prompt, "model": lane.engine.model.ref}
     rows = []
-    for row, refusal in pickle.loads(shard["work"]):
-        completion = Completion() if refusal else next(completions)
-        made = refusal or _parse(lane.step, row, completion)
+    for record, reject in pickle.loads(shard["work"]):
+        completion = Completion() if reject else next(completions)
+        made = reject or _parse(lane.step, record, completion)
         if isinstance(made, Reject):
-            if lane.step.one_reason:
-                made = Reject(lane.step.one_reason, f"{made.reason}: {made.detail}")
-            rows.append(rejected_row(made, lane.step.ids(row), completion, **made_with))
+            if lane.step.reject_as:
+                made = Reject(lane.step.reject_as, f"{made.reason}: {made.detail}")
+            rows.append(rejected_row(made, lane.step.ids(record), completion, **made_with))
         else:
             rows.append(ok_row(made, completion, **made_with))
     counts = lane.table.write(shard["shard"], rows, lane.step.schema)
-    return {"lane": shard["lane"], "passed": True, "engine_up": shard.get("engine_up", 0.0), **_as_row(counts)}
+    return {"lane": shard["lane"], "passed": True, "engine_up": shard["engine_up"], **_as_row(counts)}
 
 
-def _parse(step: GenerationStep, row: Row, completion: Completion) -> Any | Reject:
+def _parse(step: GenerationStep[In, Out], record: In, completion: Completion) -> Out | Reject:
     """Read a reply: the failures that every step shares, then the step's own way."""
     raw = "\n\n".join(completion.replies)
     if completion.error:
         return Reject(completion.error, completion.detail or raw)
     if completion.truncated and not step.keep_truncated:
         return Reject("truncated", raw)
-    return step.parse(row, completion)
+    return step.parse(record, completion)
 
 
 def _count_shard(table: Table, shard: dict[str, Any]) -> dict[str, Any]:

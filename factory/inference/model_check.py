@@ -14,21 +14,35 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 import factory
+from factory.config import EMBEDDED
 from factory.errors import ModelError
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer, NoTemplateError
+from factory.inference.model_files import Located
 
 LOADING_S = 300
 """Also on a slow disk, with vLLM to import."""
 RENDERING_S = 10
 """Rendering some messages takes a thousandth of that."""
 RENDERING_BYTES = 2**31
+
+
+@cache
+def check_chat(located: Located, template: str | None = None, trusted: bool = False) -> None:
+    """Check now what every row would meet later: that a model's chat template exists and accepts our chats.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if located.ref != EMBEDDED:
+        check_folder(model_files.fetch(located.pinned, weights=False), template, trusted=trusted)
 
 
 def check_folder(folder: str, template: str | None = None, by: str = "vllm", trusted: bool = False) -> None:

@@ -1,8 +1,8 @@
 """Carrying a dialogue on, turn by turn, whatever answers: the part that all engines share."""
 
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from factory.records import Completion, Message, Request, TokenChoice
 
@@ -13,10 +13,16 @@ COLUMN_MOST = 2**31 - 1
 """Tables count a row's tokens in 32 bits."""
 
 
-def temperature_of(request: Request, sampled: float, again: bool) -> float:
-    """The temperature of one attempt at a request, where `sampled` is the engine's own."""
-    own = sampled if request.temperature is None else request.temperature
-    return max(own, AGAIN_TEMPERATURE) if again else own
+def attempt_temperature(temperature: float, again: bool) -> float:
+    """Return the temperature of one attempt at a request; `again` if an earlier attempt failed."""
+    return max(temperature, AGAIN_TEMPERATURE) if again else temperature
+
+
+def attempt_sampling(request: Request, again: bool) -> dict[str, Any]:
+    """Return the sampling of one attempt at a request, by parameter."""
+    sampling = asdict(request.sampling)
+    temperature = request.sampling.temperature if request.temperature is None else request.temperature
+    return {**sampling, "temperature": attempt_temperature(temperature, again)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ async def generate_turns(request: Request, ask: NextReply) -> Completion:
                     if attempt + 1 == request.attempts:
                         raise
                     continue
-                if _readable(request, asked[-1]):
+                if _is_parsable(request, asked[-1]):
                     break
             turns.append(asked[-1])
             if turns[-1].truncated:
@@ -96,8 +102,8 @@ def _total(tokens: Iterable[int]) -> int:
     return min(sum(tokens), COLUMN_MOST)
 
 
-def _readable(request: Request, reply: Reply) -> bool:
-    """Free text that was cut lacks its end, whatever stands before that; an object is whole or cannot be read."""
-    if request.readable is None:
+def _is_parsable(request: Request, reply: Reply) -> bool:
+    """Free text that was truncated lacks its end; a truncated object cannot be parsed anyway."""
+    if request.is_parsable is None:
         return True
-    return request.readable(reply.text) and not (reply.truncated and request.schema is None)
+    return request.is_parsable(reply.text) and not (reply.truncated and request.schema is None)

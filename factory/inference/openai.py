@@ -10,11 +10,11 @@ import asyncio
 import json
 import math
 import os
-import pickle
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
@@ -26,14 +26,16 @@ from pydantic import SecretStr
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from factory.config import LOOPBACK, OpenAIEngine, Sampling
+from factory.config import LOOPBACK, OpenAIEngine
 from factory.errors import ModelError, UnreachableError, UserError
+from factory.inference.backend import Backend, Replica
 from factory.inference.engine_metrics import Requests, report_periodically
-from factory.inference.multi_turn import NoReplyError, Reply, RowError, generate_turns, temperature_of
+from factory.inference.model_files import Located
+from factory.inference.multi_turn import NoReplyError, Reply, RowError, attempt_sampling, generate_turns
 from factory.inference.window import shards_in_flight
 from factory.records import Completion, Message, Request, TokenChoice
-from factory.text.control_tokens import neutral
-from factory.text.normalize import shortened
+from factory.text.control_tokens import escape_control_tokens
+from factory.text.normalize import shorten
 from factory.text.redaction import redact_urls
 
 REQUESTS_PER_ACTOR = 128
@@ -53,36 +55,42 @@ ROUNDING = 0.01
 LIST_WAIT_S = 10
 LISTED = 10_000
 """So many models of an endpoint's list are compared with a name that is not among them."""
+ENDPOINT = "endpoint"
+"""In place of a revision, which endpoints do not report; the URL decides nothing, as an endpoint may move."""
 NO_KEY = "none"
 """In place of a key, for an endpoint without one."""
 _PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
 
 
-class OpenAIGeneration:
+class OpenAIBackend(Backend[OpenAIEngine]):
     """Answers shards of requests through an endpoint, which promises nothing for a seed."""
 
-    def __init__(self, engine: OpenAIEngine, sampling: Sampling, seed: int, shard_rows: int) -> None:
-        self._engine = engine
-        self._sampling = sampling
-        self._shard_rows = shard_rows
-        self.model = engine.model
+    def locate(self) -> Located:
+        check_endpoint(self.settings)
+        return Located(self.settings.model, ENDPOINT)
 
-    def prepare(self, requests: list[Request]) -> dict[str, Any]:
-        """Nothing more than the requests is needed."""
-        return {}
+    def fingerprint_settings(self) -> dict[str, Any]:
+        return {"structured": self.settings.structured}
 
-    def __call__(self, shards: Dataset) -> Dataset:
-        actors, at_once = shares(self._engine.max_concurrency)
-        concurrent, in_flight = shards_in_flight(at_once, self._shard_rows)
-        # Read here: on a cluster the clients' machines have not the environment of who started the run.
-        key = SecretStr(api_key(self._engine))
+    def max_concurrency(self, gpu: bool) -> int:
+        return self.settings.max_concurrency
+
+    def missing_variable(self) -> str | None:
+        name = self.settings.api_key_env
+        return name if name and name not in os.environ else None
+
+    def answer(self, shards: Dataset, model: Located, seed: int, shard_rows: int) -> Dataset:
+        actors, at_once = shares(self.settings.max_concurrency)
+        concurrent, in_flight = shards_in_flight(at_once, shard_rows)
+        # Read here: on a cluster the clients' machines lack the environment of the user who started the run.
+        key = SecretStr(api_key(self.settings))
         where: dict[str, Any] = {"num_cpus": 0.1}  # it waits for others
-        if urlsplit(self._engine.base_url).hostname in LOOPBACK:  # the endpoint is on the machine of the driver
+        if urlsplit(self.settings.base_url).hostname in LOOPBACK:  # the endpoint is on the machine of the driver
             here = ray.get_runtime_context().get_node_id()
             where = {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
         return shards.map_batches(
-            ShardClient,
-            fn_constructor_args=(self._engine, key, self._sampling, at_once),
+            OpenAIReplica,
+            fn_constructor_args=(self.settings, key, at_once),
             batch_size=1,
             compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight),
             max_concurrency=concurrent,
@@ -96,49 +104,43 @@ def shares(concurrency: int) -> tuple[int, int]:
     return actors, concurrency // actors
 
 
-class ShardClient:
-    """The actor that answers whole shards through one client.
+class OpenAIReplica(Replica):
+    """The actor that sends requests to an endpoint.
 
     Args:
-        engine: which endpoint.
-        key: its key, in a wrapper that shows itself in no log and no error.
-        sampling: how tokens are drawn.
+        engine: the endpoint.
+        key: its key, wrapped so that no log and no error shows it.
         at_once: the most requests in flight.
     """
 
-    def __init__(self, engine: OpenAIEngine, key: SecretStr, sampling: Sampling, at_once: int) -> None:
+    def __init__(self, engine: OpenAIEngine, key: SecretStr, at_once: int) -> None:
         self._engine = engine
         self._key = key
-        self._sampling = {name: value for name, value in sampling if name != "frequency_penalty" or value}
-        self._places = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(at_once)
         self._requests = Requests(at_once)
         self._in_doubt = asyncio.Lock()
         self._answered_at = -math.inf
+        self._clients: dict[int, Any] = {}
 
-    @cached_property
-    def _client(self) -> Any:
-        from factory.inference.http_clients import (
-            make_client,  # not above: it takes a second, also where shards are only read
-        )
+    def _client(self, max_tokens: int) -> Any:
+        """Return the client for replies of up to `max_tokens`, which bound the bytes that it reads."""
+        if max_tokens not in self._clients:
+            from factory.inference.http_clients import make_client  # it takes a second, also where shards are only read
 
-        return make_client(self._engine, self._key, max_tokens=self._sampling["max_tokens"])
+            self._clients[max_tokens] = make_client(self._engine, self._key, max_tokens=max_tokens)
+        return self._clients[max_tokens]
 
     @cached_property
     def _watching(self) -> "asyncio.Task[None]":
         return report_periodically(self._engine.model, self._requests.state)
 
-    async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def complete(self, request: Request) -> Completion:
         _ = self._watching
-        (requests,) = (pickle.loads(data) for data in batch["requests"])
-        self._requests.open += len(requests)
-        completions = await asyncio.gather(*map(self._complete, requests))
-        yield {**batch, "requests": [b""], "completions": [pickle.dumps(completions)]}
-
-    async def _complete(self, request: Request) -> Completion:
+        if request.score_only:
+            return Completion(error="engine_error", detail="an endpoint does not return how likely a given reply is")
+        self._requests.open += 1
         try:
-            if request.weigh:
-                return Completion(error="engine_error", detail="an endpoint does not tell how likely a given reply is")
-            async with self._places:
+            async with self._slots:
                 return await generate_turns(request, lambda messages, again: self._reply(messages, request, again))
         finally:
             self._requests.open -= 1
@@ -147,49 +149,51 @@ class ShardClient:
         from openai import APIError
 
         failures, deadline = 0, time.monotonic() + self._engine.deadline_s
+        client = self._client(request.sampling.max_tokens)
         while True:
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
-                    return await self._ask(self._client, messages, request, again)
+                    return await self._send(client, messages, request, again)
             except TimeoutError:
-                await self._must_answer_others(request.schema)
+                await self._raise_if_endpoint_down(request)
                 raise RowError("engine_error", f"not answered in {self._engine.deadline_s:g} s") from None
             except APIError as problem:
                 failures += 1
-                await self._must_answer_others(request.schema)
+                await self._raise_if_endpoint_down(request)
                 if failures >= _rounds(problem):
                     raise _row_error(self._key, problem) from None
                 await asyncio.sleep(_pause_s(problem))
 
-    async def _must_answer_others(self, schema: str | None) -> None:
+    async def _raise_if_endpoint_down(self, failed: Request) -> None:
         """Return once the endpoint has answered another request, a small one of ours if need be; else end the run."""
         from openai import APIError
 
-        failed_at, client = time.monotonic(), self._client.with_options(max_retries=3)
+        failed_at = time.monotonic()
+        client = self._client(failed.sampling.max_tokens).with_options(max_retries=3)
+        ping = replace(_PING, schema=failed.schema and _PING.schema, sampling=failed.sampling)
         async with self._in_doubt:
             try:
                 if self._answered_at <= failed_at:
                     with suppress(RowError):  # that too is an answer
-                        await self._ask(client, _PING.messages, Request((), schema=schema and _PING.schema))
+                        await self._send(client, ping.messages, ping)
             except APIError as problem:
                 if self._answered_at <= failed_at:  # another may have been answered meanwhile
                     raise _end_of_run(self._engine, self._key, problem) from None
 
-    async def _ask(self, client: Any, messages: Sequence[Message], request: Request, again: bool = False) -> Reply:
+    async def _send(self, client: Any, messages: Sequence[Message], request: Request, again: bool = False) -> Reply:
         from openai import APIResponseValidationError
 
-        asked = self._sampling | response_format(self._engine.structured, request.schema)
-        asked |= {
-            "model": self._engine.model,
-            "temperature": temperature_of(request, self._sampling["temperature"], again),
-        }
-        if request.logprobs and self._engine.logprobs:
-            asked |= {"logprobs": True, "top_logprobs": request.logprobs}
+        sampling = attempt_sampling(request, again)
+        if not sampling["frequency_penalty"]:
+            del sampling["frequency_penalty"]
         special = self._engine.special_tokens
-        asked["messages"] = [{"role": m.role, "content": neutral(m.content, special)} for m in messages]
-        answer = await client.chat.completions.with_raw_response.create(**asked)
+        body = sampling | response_format(self._engine.structured, request.schema) | {"model": self._engine.model}
+        if request.logprobs and self._engine.logprobs:
+            body |= {"logprobs": True, "top_logprobs": request.logprobs}
+        body["messages"] = [{"role": m.role, "content": escape_control_tokens(m.content, special)} for m in messages]
+        answer = await client.chat.completions.with_raw_response.create(**body)
         try:  # the client itself checks nothing
-            reply = _read(json.loads(answer.content), self._sampling["max_tokens"])
+            reply = _read(json.loads(answer.content), request.sampling.max_tokens)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             raise APIResponseValidationError(answer.http_response, None) from None
         self._answered_at = time.monotonic()
@@ -215,12 +219,12 @@ def _read(answer: Any, max_tokens: int) -> Reply:
     refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
     if refusal or finish_reason in ("error", "abort") or (text is None and finish_reason != "length"):
         what = str(refusal or f"no reply: {json.dumps(choice)}")
-        raise NoReplyError("refused" if refusal else "engine_error", shortened(what, DETAIL_CHARACTERS))
+        raise NoReplyError("refused" if refusal else "engine_error", shorten(what, DETAIL_CHARACTERS))
     text = text or ""
     text.encode()  # fails where it is no text, or has half characters
     if len(text) > most_characters(max_tokens):
         what = f"a reply of {len(text):,} characters, where {max_tokens:,} tokens were asked for: {text}"
-        raise NoReplyError("engine_error", shortened(what, DETAIL_CHARACTERS))
+        raise NoReplyError("engine_error", shorten(what, DETAIL_CHARACTERS))
     asked, said = _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
     cached = min(asked, _tokens(_object(usage.get("prompt_tokens_details")).get("cached_tokens")))
     ending = _ending(choice.get("logprobs"))
@@ -288,7 +292,7 @@ def _row_error(key: SecretStr, problem: Any) -> RowError:
     said = _without_key(key, f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}")
     kinds = {"(context|model).length": "too_long", "content_(filter|policy)": "refused"}
     found = [kind for mark, kind in kinds.items() if _rounds(problem) == 1 and re.search(mark, said)]
-    return RowError([*found, "engine_error"][0], shortened(said, DETAIL_CHARACTERS))
+    return RowError([*found, "engine_error"][0], shorten(said, DETAIL_CHARACTERS))
 
 
 def _without_key(key: SecretStr, said: str) -> str:

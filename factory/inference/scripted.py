@@ -4,56 +4,54 @@ For tests of our own logic and for measuring the pipeline without a model.
 """
 
 import asyncio
-import pickle
-import time
 from typing import Any
 
 from ray.data import Dataset
 
 from factory.config import ScriptedEngine
+from factory.inference.backend import Backend, Replica, answer_in_tasks
+from factory.inference.model_files import Located
 from factory.inference.multi_turn import Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request
 
 
-class ScriptedGeneration:
-    """Answers every request with the first scripted reply whose text its last message contains."""
+class ScriptedBackend(Backend[ScriptedEngine]):
+    """Answers every request with the first scripted reply whose `contains` is in its last message."""
 
-    def __init__(self, engine: ScriptedEngine) -> None:
-        self._engine = engine
-        self.model = engine.model
+    def locate(self) -> Located:
+        return Located(self.settings.model, self.settings.revision)
 
-    def prepare(self, requests: list[Request]) -> dict[str, Any]:
-        """Nothing more than the requests is needed."""
-        return {}
+    def fingerprint_settings(self) -> dict[str, Any]:
+        return self.settings.model_dump(exclude={"delay_s", "replies_file"})
 
-    def __call__(self, shards: Dataset) -> Dataset:
-        return shards.map(self._answer)
+    def max_concurrency(self, gpu: bool) -> int:
+        return 64
 
-    def _answer(self, shard: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(self._engine.delay_s)
-        return shard | {"completions": pickle.dumps(asyncio.run(self._answer_all(pickle.loads(shard["requests"]))))}
+    def answer(self, shards: Dataset, model: Located, seed: int, shard_rows: int) -> Dataset:
+        return answer_in_tasks(_ScriptedReplica(self.settings), shards)
 
-    async def _answer_all(self, requests: list[Request]) -> list[Any]:
-        return [
-            _weighed(request) if request.weigh else await generate_turns(request, self._ask) for request in requests
-        ]
 
-    async def _ask(self, messages: list[Message], again: bool) -> Reply:
-        for scripted in self._engine.replies:
+class _ScriptedReplica(Replica):
+    def __init__(self, settings: ScriptedEngine) -> None:
+        self._settings = settings
+
+    async def complete(self, request: Request) -> Completion:
+        await asyncio.sleep(self._settings.delay_s)  # those of a shard run at the same time
+        if request.score_only:  # a nat per word
+            words = len(request.messages[-1].content.split())
+            return Completion(output_tokens=words, log_likelihood=-float(words))
+        return await generate_turns(request, self._reply)
+
+    async def _reply(self, messages: list[Message], again: bool) -> Reply:
+        for scripted in self._settings.all_replies:
             if scripted.contains in messages[-1].content:
                 if scripted.error:
                     raise RowError("engine_error", scripted.error)
-                return _reply(messages, scripted.reply, scripted.truncated)
-        return _reply(messages, self._engine.default)
+                return _count_words(messages, scripted.reply, scripted.truncated)
+        return _count_words(messages, self._settings.default)
 
 
-def _weighed(request: Request) -> Completion:
-    """A nat a word."""
-    words = len(request.messages[-1].content.split())
-    return Completion(output_tokens=words, log_likelihood=-float(words))
-
-
-def _reply(messages: list[Message], text: str, truncated: bool = False) -> Reply:
-    # A word stands for a token: enough for accounts to add up.
+def _count_words(messages: list[Message], text: str, truncated: bool = False) -> Reply:
+    # A word counts as a token: enough for totals to add up.
     words = sum(len(message.content.split()) for message in messages)
     return Reply(text, words, len(text.split()), truncated=truncated)

@@ -8,16 +8,18 @@ request that kills it found. Rendering and tokenising happen before, in the task
 """
 
 import os
-import pickle
+from array import array
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import numpy as np
 from ray.data import Dataset
 
-from factory.config import Sampling, VllmEngine, workers
+from factory.config import VllmEngine, fingerprint_kwargs, workers
 from factory.inference import model_files
+from factory.inference.backend import Backend
 from factory.inference.chat_template import ChatTokenizer
+from factory.inference.model_check import check_chat
 from factory.inference.model_files import Located
 from factory.inference.window import shards_in_flight
 from factory.records import Request
@@ -36,9 +38,9 @@ GPU_DEFAULTS = {"max_num_seqs": 256}
 
 
 def engine_defaults(gpu: bool) -> dict[str, Any]:
-    """What vLLM is told where a config's `engine_kwargs` say nothing."""
-    own = GPU_DEFAULTS if gpu else {**CPU_DEFAULTS, "dtype": "bfloat16" if fast_bf16(gpu) else "float32"}
-    return {**own, "trust_remote_code": False}
+    """Return vLLM's settings where a config's `engine_kwargs` leave them out."""
+    ours = GPU_DEFAULTS if gpu else {**CPU_DEFAULTS, "dtype": "bfloat16" if fast_bf16(gpu) else "float32"}
+    return {**ours, "trust_remote_code": False}
 
 
 def cpu_environment() -> dict[str, str]:
@@ -49,72 +51,68 @@ def cpu_environment() -> dict[str, str]:
     return environment
 
 
-class VllmGeneration:
-    """Answers shards of requests with vLLM.
+class VllmBackend(Backend[VllmEngine]):
+    """Answers shards of requests with vLLM actors."""
 
-    Args:
-        engine: where and how many.
-        model: which, so that all machines load the same revision.
-        sampling: how tokens are drawn.
-        seed: the engine's own; a seed a request would kill the engine on a CPU.
-        shard_rows: about how many requests a shard holds.
-    """
+    loads_model = True
 
-    def __init__(self, engine: VllmEngine, model: Located, sampling: Sampling, seed: int, shard_rows: int) -> None:
-        self._engine = engine
-        self._sampling = sampling
-        self._shard_rows = shard_rows
-        self._on_cpu = not on_gpu(engine.device)
-        defaults = engine_defaults(not self._on_cpu)
-        if workers(engine.engine_kwargs) > 1:
-            # By itself Ray takes `ray`, whose placement groups keep their GPUs until the job ends
-            # (ray-project/ray#64035): the next table's engine would wait for them for ever.
-            defaults = {**defaults, "distributed_executor_backend": "mp"}
-        own = {"seed": seed, "enable_prefix_caching": True, "structured_outputs_config": GUIDE}
-        self._engine_kwargs = {**defaults, **own, **engine.engine_kwargs}
-        self.model = model.pinned
+    @property
+    def _on_gpu(self) -> bool:
+        return on_gpu(self.settings.device)
 
-    def prepare(self, requests: list[Request]) -> dict[str, Any]:
-        """Tokenise the opening of each request, away from the engine's event loop."""
-        tokenizer = _tokenizer(self.model)
-        # A reply that is weighed is part of the prompt, and its engine tokenises it again to know where it stands.
-        prompts = [np.asarray([] if r.weigh else tokenizer.encode(r.messages), np.int32) for r in requests]
-        return {"prompts": pickle.dumps(prompts)}
+    def locate(self) -> Located:
+        located = model_files.locate(self.settings.model)
+        check_chat(located, trusted=bool(self.settings.engine_kwargs.get("trust_remote_code")))
+        return located
 
-    def __call__(self, shards: Dataset) -> Dataset:
-        processes = workers(self._engine_kwargs)
-        one = {name: number * processes for name, number in self._bundle().items()}  # a replica is within a node
-        check_capacity([*[one] * self._engine.replicas[0], IO_TASK], "engine.replicas")
-        from factory.inference.vllm_actor import ShardEngine
+    def fingerprint_settings(self) -> dict[str, Any]:
+        return {"engine_kwargs": fingerprint_kwargs(self.settings.engine_kwargs)}
 
-        stage = self._stage()
+    def max_concurrency(self, gpu: bool) -> int:
+        defaults = GPU_DEFAULTS if gpu else CPU_DEFAULTS
+        return int(str(self.settings.engine_kwargs.get("max_num_seqs", defaults["max_num_seqs"])))
+
+    def prepare(self, model: Located, request: Request) -> Request:
+        """Tokenize the opening of a request, away from the engine's event loop."""
+        if request.score_only:  # the reply is part of the prompt; the engine tokenizes both to find where it starts
+            return request
+        return replace(request, tokens=array("i", _tokenizer(model.pinned).encode(request.messages)))
+
+    def answer(self, shards: Dataset, model: Located, seed: int, shard_rows: int) -> Dataset:
+        engine_kwargs = self._engine_kwargs(seed)
+        processes = workers(engine_kwargs)
+        replica = {name: number * processes for name, number in self._bundle().items()}  # it is within a node
+        check_capacity([*[replica] * self.settings.replicas[0], IO_TASK], "engine.replicas")
+        from factory.inference.vllm_actor import VllmReplica
+
+        stage = self._stage(model, engine_kwargs, shard_rows)
         return shards.map_batches(
-            ShardEngine,
-            fn_constructor_args=(self.model, stage.fn_constructor_kwargs["engine_kwargs"], self._sampling),
+            VllmReplica,
+            fn_constructor_args=(model.pinned, stage.fn_constructor_kwargs["engine_kwargs"]),
             batch_size=1,
             **{name: value for name, value in stage.map_batches_kwargs.items() if value is not None},
         )
 
-    def _stage(self) -> Any:
-        """Ray's engine stage: the actor pool, what its actors ask for, and vLLM's completed settings."""
+    def _engine_kwargs(self, seed: int) -> dict[str, Any]:
+        """VLLM's settings; the seed is the engine's, as a seed per request would end the engine on a CPU."""
+        defaults = engine_defaults(self._on_gpu)
+        if workers(self.settings.engine_kwargs) > 1:
+            # By itself Ray takes `ray`, whose placement groups keep their GPUs until the job ends
+            # (ray-project/ray#64035): the next table's engine would wait for them forever.
+            defaults = {**defaults, "distributed_executor_backend": "mp"}
+        ours = {"seed": seed, "enable_prefix_caching": True, "structured_outputs_config": GUIDE}
+        return {**defaults, **ours, **self.settings.engine_kwargs}
+
+    def _stage(self, model: Located, engine_kwargs: dict[str, Any], shard_rows: int) -> Any:
+        """Return Ray's engine stage: the actor pool, the resources of an actor, and vLLM's completed settings."""
         import ray.data.llm
 
-        (stage,) = ray.data.llm.build_processor(self._processor_config()).stages.values()
-        return stage
-
-    def _bundle(self) -> dict[str, float]:
-        """What each of a replica's processes takes."""
-        return {"CPU": 1} if self._on_cpu else {"CPU": 1, "GPU": 1}
-
-    def _processor_config(self) -> Any:
-        concurrent, in_flight = shards_in_flight(self._engine_kwargs["max_num_seqs"], self._shard_rows)
-        from ray.data.llm import vLLMEngineProcessorConfig
-
-        return vLLMEngineProcessorConfig(
-            # The driver looks at the model's config alone; each replica fetches the model itself.
-            model_source=model_files.fetch(self.model, weights=False),
-            engine_kwargs=dict(self._engine_kwargs),
-            concurrency=self._engine.replicas,
+        concurrent, in_flight = shards_in_flight(engine_kwargs["max_num_seqs"], shard_rows)
+        config = ray.data.llm.vLLMEngineProcessorConfig(
+            # The driver reads only the model's config; each replica downloads the model itself.
+            model_source=model_files.fetch(model.pinned, weights=False),
+            engine_kwargs=dict(engine_kwargs),
+            concurrency=self.settings.replicas,
             batch_size=1,
             max_concurrent_batches=concurrent,
             max_tasks_in_flight_per_actor=in_flight,
@@ -124,6 +122,12 @@ class VllmGeneration:
             detokenize_stage=False,
             placement_group_config={"bundle_per_worker": self._bundle()},
         )
+        (stage,) = ray.data.llm.build_processor(config).stages.values()
+        return stage
+
+    def _bundle(self) -> dict[str, float]:
+        """Return the resources of each of a replica's processes."""
+        return {"CPU": 1, "GPU": 1} if self._on_gpu else {"CPU": 1}
 
 
 @cache

@@ -8,13 +8,10 @@ import asyncio
 import itertools
 import math
 import os
-import pickle
 import time
-from collections.abc import AsyncIterator
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from ray.llm._internal.batch.stages.vllm_engine_stage import vLLMEngineWrapper
 from vllm import SamplingParams
 from vllm.exceptions import VLLMClientError
@@ -22,12 +19,12 @@ from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from factory.config import Sampling
 from factory.errors import ModelError
 from factory.inference import model_files
+from factory.inference.backend import Replica
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engine_metrics import report_periodically, vllm_state
-from factory.inference.multi_turn import Reply, RowError, generate_turns, temperature_of
+from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
 from factory.inference.quarantine import GUILTY, Quarantine
 from factory.inference.vllm import cpu_environment
 from factory.records import Completion, Message, Request
@@ -43,16 +40,15 @@ def _guide(request: Request) -> dict[str, Any]:
     return {"structured_outputs": StructuredOutputsParams(json=request.schema)}
 
 
-class ShardEngine:
-    """The actor that answers whole shards with one vLLM engine.
+class VllmReplica(Replica):
+    """The actor that answers requests with one vLLM engine.
 
     Args:
-        model: as `Located.pinned` has it; it is fetched to this machine.
+        model: a `Located.pinned`; it is downloaded to this machine.
         engine_kwargs: for vLLM, as Ray's engine stage completed them.
-        sampling: how tokens are drawn.
     """
 
-    def __init__(self, model: str, engine_kwargs: dict[str, Any], sampling: Sampling) -> None:
+    def __init__(self, model: str, engine_kwargs: dict[str, Any]) -> None:
         os.environ.update(cpu_environment() | os.environ)
         folder = model_files.fetch(model)
         self._model = model
@@ -64,14 +60,13 @@ class ShardEngine:
             "enable_log_requests": False,
             "log_engine_metrics": False,
         }
-        self._sampling = sampling.model_dump()
         self._tokenizer = ChatTokenizer(folder)
         self._request_ids = itertools.count()
         self._llm = self._start()
-        self._up_at = time.time()
+        self.started_at = time.time()
         self._window: int = self._llm._vllm_config.model_config.max_model_len
 
-    # Made on first use, inside the event loop that they belong to.
+    # Created on first use, inside the event loop that they belong to.
     @cached_property
     def _quarantine(self) -> Quarantine:
         return Quarantine()
@@ -87,22 +82,15 @@ class ShardEngine:
     def _start(self) -> Any:
         return vLLMEngineWrapper(**self._wrapper_kwargs)
 
-    async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def complete(self, request: Request) -> Completion:
         _ = self._watching
-        (requests,), (prompts,) = (map(pickle.loads, batch[column]) for column in ("requests", "prompts"))
-        completions = await asyncio.gather(*map(self._complete, requests, prompts))
-        told = {"completions": [pickle.dumps(completions)], "engine_up": [self._up_at]}
-        yield {**batch, "requests": [b""], "prompts": [b""], **told}
+        if request.score_only:
+            return await self._score(request.messages)
+        opening = [request.tokens.tolist()] if request.tokens else []
 
-    async def _complete(self, request: Request, prompt: np.ndarray) -> Completion:
-        if request.weigh:
-            return await self._weigh(request.messages)
-        opening: list[list[int]] = [prompt.tolist()]
-
-        async def ask(messages: list[Message], again: bool) -> Reply:
+        async def reply(messages: list[Message], again: bool) -> Reply:
             tokens = opening.pop() if opening else self._tokenizer.encode(messages)
-            temperature = temperature_of(request, self._sampling["temperature"], again)
-            answer = await self._answer(tokens, **self._sampling | {"temperature": temperature}, **_guide(request))
+            answer = await self._answer(tokens, **attempt_sampling(request, again), **_guide(request))
             return Reply(
                 text=answer.outputs[0].text,
                 prompt_tokens=len(tokens),
@@ -111,10 +99,10 @@ class ShardEngine:
                 truncated=answer.outputs[0].finish_reason == "length",
             )
 
-        return await generate_turns(request, ask)
+        return await generate_turns(request, reply)
 
-    async def _weigh(self, messages: tuple[Message, ...]) -> Completion:
-        """How likely the assistant's replies are, each after what stands before it."""
+    async def _score(self, messages: tuple[Message, ...]) -> Completion:
+        """Return the log-likelihood of the assistant's replies, each after what comes before it."""
         try:
             encoded = self._tokenizer.encode_dialogue(messages)
             answer = await self._answer(encoded.ids, max_tokens=1, temperature=0, prompt_logprobs=0)

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import Any, Literal
 
-from factory.config import OpenAIEngine, RunConfig, ScriptedEngine, ServedModel, VllmEngine, workers
+from factory.config import RunConfig, ServedModel, VllmEngine, workers
 from factory.errors import UnreachableError
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.questions import answers_table, examples_table, judgments_table, questions_per_task
-from factory.inference.vllm import CPU_DEFAULTS, GPU_DEFAULTS
+from factory.inference.engines import backend_for
 from factory.personagym import all_questions, open_benchmark
 from factory.planning.pilot import Pilot
 from factory.planning.uncertainty import Draws, exactly, give_or_take
@@ -105,16 +105,12 @@ def means_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bool:
 
 def crew_of(engine: Any, config: RunConfig) -> Crew:
     """The replicas of an engine, of a candidate or of a judge, as many as it may have."""
-    if isinstance(engine, OpenAIEngine):
-        return Crew("openai", engine.model, places=engine.max_concurrency)
-    if isinstance(engine, ScriptedEngine):
-        return Crew("scripted", engine.model)
-    assert isinstance(engine, VllmEngine | ServedModel)
-    gpu, passed = means_gpu(engine.device, config), engine.engine_kwargs
-    places = passed.get("max_num_seqs", (GPU_DEFAULTS if gpu else CPU_DEFAULTS)["max_num_seqs"])
-    if isinstance(engine, ServedModel):
-        places = engine.max_concurrency
-    return Crew(engine.kind, engine.model, engine.replicas[1], workers(passed) if gpu else 0, int(str(places)))
+    served = isinstance(engine, ServedModel)
+    gpu = means_gpu(getattr(engine, "device", "cpu"), config)
+    places = engine.max_concurrency if served else backend_for(engine).max_concurrency(gpu)
+    if not isinstance(engine, VllmEngine | ServedModel):
+        return Crew(engine.kind, engine.model, places=places)
+    return Crew(engine.kind, engine.model, engine.replicas[1], workers(engine.engine_kwargs) if gpu else 0, places)
 
 
 def _evaluation(config: RunConfig, crew: Crew) -> Iterator[Phase]:

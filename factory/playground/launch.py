@@ -32,7 +32,7 @@ def serve_until_stopped(job: Job) -> None:
     began, clock = datetime.now(UTC), time.monotonic()
     with suppress(KeyboardInterrupt), _on_serve(job, cast) as stage, opened(stage) as url:
         _welcome(job, cast, url)
-        shutdown.wait()
+        shutdown.wait_for_request()
     _close_table(job, Timing(began, time.monotonic() - clock, Counts()))
 
 
@@ -72,7 +72,7 @@ def _welcome(job: Job, cast: Cast, url: str) -> None:
 
 def _close_table(job: Job, timing: Timing) -> None:
     table = table_of(job.config.output)
-    if not table.settings():  # it did not come that far
+    if not table.inputs():  # it did not come that far
         return
     counts = counts_of(table)
     fingerprint = compute_fingerprint(SETTINGS)

@@ -5,7 +5,7 @@ from functools import cache
 
 from factory.records import Persona, ProfileFields, Reject, content_id
 from factory.synthesis.profiles import LABELS, profile_text
-from factory.text.normalize import identity, is_text, paragraphs, sentence
+from factory.text.normalize import clean_line, clean_paragraphs, is_text, remove_invisible
 
 LONG = ("appearance", "experience", "personality")
 """The items that are sentences; the others are a few words."""
@@ -27,12 +27,12 @@ def read_persona(text: str, limit: int) -> Persona:
     Raises:
         Refused: it is empty, too long or no text.
     """
-    written = sentence(text)
+    written = clean_line(text)
     if isinstance(written, Reject):
         raise Refused("Describe the character in a sentence.")
     if len(written) > limit:
         raise Refused(f"The description has {len(written):,} characters; {limit:,} is the most.")
-    return Persona(content_id(identity(written)), written)
+    return Persona(content_id(remove_invisible(written)), written)
 
 
 def read_profile(items: Sequence[str]) -> str:
@@ -56,7 +56,7 @@ def read_message(text: str, limit: int) -> str:
     Raises:
         Refused: it is empty, too long or no text.
     """
-    written = paragraphs(text)
+    written = clean_paragraphs(text)
     if isinstance(written, Reject):
         raise Refused("Write a message first.")
     if len(written) > limit:

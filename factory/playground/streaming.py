@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine, Sampling
-from factory.inference.multi_turn import temperature_of
+from factory.inference.multi_turn import attempt_temperature
 from factory.inference.openai import api_key, most_characters, response_format
 from factory.inference.prompts import Prompt
 from factory.playground.chat_models import Speaker
-from factory.records import Completion, Message, Persona, Profile, Request
+from factory.records import Completion, Message, Persona, Profile
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.text.control_tokens import neutral
+from factory.text.control_tokens import escape_control_tokens
 from factory.text.normalize import is_text
 
 SHOW_EVERY_S = 0.05
@@ -53,7 +53,7 @@ def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
 
 def _asked(endpoint: OpenAIEngine, messages: Iterable[Message], sampling: Sampling) -> dict[str, Any]:
     drawn = {name: value for name, value in sampling if name != "frequency_penalty" or value}
-    told = [{"role": m.role, "content": neutral(m.content, endpoint.special_tokens)} for m in messages]
+    told = [{"role": m.role, "content": escape_control_tokens(m.content, endpoint.special_tokens)} for m in messages]
     return {"model": endpoint.model, "messages": told, **drawn}
 
 
@@ -61,18 +61,17 @@ async def write_profile(
     client: Any, speaker: Speaker, prompt: Prompt, language: str, persona: Persona, sampling: Sampling, attempts: int
 ) -> Profile | str:
     """The profile of a persona, asked for as synthesis does; or why there is none, in words."""
-    row = {"character_id": persona.character_id, "persona": persona.persona}
-    request = render_profile(prompt, language, row)
+    request = render_profile(prompt, language, persona)
     for attempt in range(attempts):
         asked = _asked(speaker.endpoint, request.messages, sampling)
         asked |= response_format(speaker.endpoint.structured, request.schema)
-        asked["temperature"] = temperature_of(Request(()), sampling.temperature, attempt > 0)
+        asked["temperature"] = attempt_temperature(sampling.temperature, attempt > 0)
         try:
             answer = await client.chat.completions.create(**asked)
         except Exception as problem:
             return in_words(speaker.name, problem)
         with suppress(AttributeError, IndexError, TypeError):  # an endpoint may answer anything
-            made = parse_profile(language, row, Completion((str(answer.choices[0].message.content),)))
+            made = parse_profile(language, persona, Completion((str(answer.choices[0].message.content),)))
             if isinstance(made, Profile) and answer.choices[0].finish_reason != "length":
                 return made
     return f"{speaker.name} wrote no profile that can be read, {attempts} times over. Try again, or write it yourself."

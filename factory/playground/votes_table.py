@@ -11,7 +11,9 @@ import pyarrow as pa
 from factory.errors import DamagedError
 from factory.records import Counts, Feedback
 from factory.storage import file_io
-from factory.storage.tables import FEEDBACK, MANIFEST, Table, compute_fingerprint, count_rows, ok_row
+from factory.storage.rows import count_rows, ok_row
+from factory.storage.schemas import FEEDBACK
+from factory.storage.tables import MANIFEST, Table, compute_fingerprint
 
 SETTINGS = {"rows": "one a reply: the last vote on it"}
 """What decides the rows; a model or prompt stands in each row, so one table takes the votes of all runs."""

@@ -81,8 +81,6 @@ MODEL = "model"
 """The folder of the trained model."""
 METRICS = "checkpoints/metrics.jsonl"
 SCORES = "evaluation/scores.json"
-TEMPORARY = "_tmp"
-"""The folder of intermediate files."""
 
 
 def kind_of(name: str) -> TableKind | None:

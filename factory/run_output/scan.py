@@ -56,7 +56,7 @@ class TableFiles:
         """The state of the step that builds the table."""
         if MANIFEST in self.sizes:
             return "finished"
-        return "half done" if self.shards or SETTINGS in self.sizes else "not run"
+        return "half done" if self.shards or INPUTS in self.sizes else "not run"
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a run would set aside, told before it does anything; much of it only when asked to."""
+"""Asks for confirmation before a run archives many finished rows."""
 
 import os
 import sys
@@ -11,49 +11,49 @@ from factory.storage import archive
 from factory.storage.archive import Change
 
 
-class _UnreadError(Exception):
-    """Ends a rehearsal whose input is still to be read: what follows depends on its rows."""
+class _UnreadInputError(Exception):
+    """Ends a rehearsal whose input has not been read yet: the rest depends on its rows."""
 
 
 def rehearse(opens: Callable[[Callable[[], None]], object]) -> list[Change]:
-    """Find what a job would set aside, without changing anything.
+    """Find what a job would archive, without changing anything.
 
     Args:
-        opens: the part of the job that opens its tables, one after the other. It calls the function that it is
-            given where all input has been read, if that decides what follows.
+        opens: the part of the job that opens its tables, one after the other. It calls the given function
+            where all input has been read, if the rest depends on it.
     """
-    with archive.rehearsing() as seen, suppress(_UnreadError):
+    with archive.rehearsing() as rehearsal, suppress(_UnreadInputError):
 
         def check_read() -> None:
-            if any(one.get("finished") is None for one in seen.manifests.values()):
-                raise _UnreadError
+            if any(manifest.get("finished") is None for manifest in rehearsal.manifests.values()):
+                raise _UnreadInputError
 
         opens(check_read)
-    return seen.changes
+    return rehearsal.changes
 
 
 def archive_lines(changes: Sequence[Change]) -> list[str]:
-    """Say what is set aside, a line each table."""
-    return [f"Sets aside {one.rows:,} finished rows of {one.name}, as {one.why}" for one in changes]
+    """Return a line per table that a run would archive."""
+    return [f"Archives {change.rows:,} finished rows of {change.name}, because {change.why}" for change in changes]
 
 
 def confirm_archiving(changes: Sequence[Change], output: str, limit: int, yes: bool, progress: Progress) -> None:
-    """Ask before more rows than the limit are set aside, where there is somebody to ask.
+    """Ask before more rows than the limit are archived, if there is a terminal.
 
     Raises:
-        UserError: the answer is no, or nobody can be asked.
+        UserError: the answer is no, or there is no terminal.
     """
-    rows = sum(one.rows for one in changes)
+    rows = sum(change.rows for change in changes)
     if yes or rows <= limit:
         return
     for line in archive_lines(changes):
         progress.say(line)
-    if _is_attended() and progress.ask(f"{rows:,} rows are to be set aside and made anew. Go on? [y/N] "):
+    if _is_attended() and progress.ask(f"{rows:,} rows will be archived and generated again. Continue? [y/N] "):
         return
-    names = ", ".join(one.name for one in changes)
+    names = ", ".join(change.name for change in changes)
     raise UserError(
-        f"output {output}: {rows:,} finished rows ({names}) would be set aside, more than confirm_above_rows "
-        f"({limit:,}); give --yes to have them made anew, or take the settings back"
+        f"output {output}: {rows:,} finished rows ({names}) would be archived, more than confirm_above_rows "
+        f"({limit:,}); give --yes to generate them again, or restore the settings"
     )
 
 

@@ -1,10 +1,9 @@
-"""What a run tells Prometheus while it goes on; `cluster/dashboards` shows it.
+"""Prometheus metrics of a run, which `cluster/dashboards` shows.
 
-`ray.util.metrics` carries it to the agent of the node, which exports every name with `ray_` before
-it and a counter's with `_total` behind. Rows and tokens are counted on the driver, once for each
-shard that it sees written: a task that Ray repeats counts once, and the sums are those of the
-manifests. Labels are names out of the config and the code, so there are as many series as tables,
-reasons and models. Where no Ray runs, nothing happens.
+`ray.util.metrics` sends them to the agent of the node, which exports every name with the prefix `ray_`, and
+counters with the suffix `_total`. Rows and tokens are counted on the driver, once per written shard: a task
+that Ray repeats counts once, and the sums equal those of the manifests. Labels are names from the config and
+the code, so there are as many series as tables, reasons and models. Without Ray, nothing happens.
 """
 
 import sys
@@ -17,7 +16,7 @@ from factory.records import Counts
 
 @dataclass(frozen=True)
 class Metric:
-    """One name that the factory exports."""
+    """An exported metric."""
 
     name: str
     kind: Literal["counter", "gauge"]
@@ -26,44 +25,42 @@ class Metric:
 
     @property
     def exported(self) -> str:
-        """The name that Prometheus sees."""
+        """The name in Prometheus."""
         return f"ray_{self.name}" + ("_total" if self.kind == "counter" else "")
 
 
 ROWS = Metric(
-    "factory_rows", "counter", ("step", "status", "reason"), "Rows written, by table, status and reason of the reject."
+    "factory_rows", "counter", ("step", "status", "reason"), "Rows written, by table, status and reject reason."
 )
 TOKENS = Metric(
     "factory_tokens",
     "counter",
     ("step", "model", "kind"),
-    "Tokens by table and model: prompt, cached (those of the prompt out of the prefix cache), output, trained.",
+    "Tokens by table and model: prompt, cached (prompt tokens from the prefix cache), output, trained.",
 )
-LEFT = Metric("factory_rows_left", "gauge", ("step",), "Rows of a table still to be made; of training its steps.")
-REQUESTS = Metric(
-    "factory_engine_requests", "gauge", ("model", "state"), "Requests of a replica: running, or waiting for their turn."
-)
+LEFT = Metric("factory_rows_left", "gauge", ("step",), "Rows of a table still to be written; for training, steps.")
+REQUESTS = Metric("factory_engine_requests", "gauge", ("model", "state"), "Requests of a replica, running or waiting.")
 KV_CACHE = Metric("factory_engine_kv_cache_ratio", "gauge", ("model",), "Share of a replica's KV cache that is in use.")
 METRICS = (ROWS, TOKENS, LEFT, REQUESTS, KV_CACHE)
 
 
 @dataclass(frozen=True)
 class EngineState:
-    """What an engine replica is doing."""
+    """The load of an engine replica."""
 
     running: float
     waiting: float
     kv_cache: float | None = None
-    """Between 0 and 1; None where there is no such cache to see."""
+    """Between 0 and 1; None if the engine reports no KV cache."""
 
 
 def count(step: str, counts: Counts, model: str = "") -> None:
-    """Account for rows that were just written.
+    """Count rows that were just written.
 
     Args:
         step: the table's name, such as `dialogues/rewrite-lima`.
-        counts: of these rows alone.
-        model: what made them, where a model did.
+        counts: of these rows only.
+        model: that generated them, if any.
     """
     if not _ray_runs():
         return
@@ -76,19 +73,19 @@ def count(step: str, counts: Counts, model: str = "") -> None:
 
 
 def count_trained(tokens: int) -> None:
-    """Account for the tokens of a step of training; those of a step that is done again count again."""
+    """Count the tokens of a training step; those of a repeated step count again."""
     if _ray_runs():
         _add(TOKENS, tokens, step="training", model="", kind="trained")
 
 
-def left(step: str, rows: int) -> None:
-    """Say how many rows of a table are still to be made."""
+def set_rows_left(step: str, rows: int) -> None:
+    """Set how many rows of a table are still to be written."""
     if _ray_runs():
         _set(LEFT, rows, step=step)
 
 
-def tell_engine(model: str, state: EngineState) -> None:
-    """Say what this process's engine is doing."""
+def set_engine_state(model: str, state: EngineState) -> None:
+    """Set the load of this process's engine."""
     if not _ray_runs():
         return
     _set(REQUESTS, state.running, model=model, state="running")
@@ -98,23 +95,23 @@ def tell_engine(model: str, state: EngineState) -> None:
 
 
 def _ray_runs() -> bool:
-    # Looked up, not imported: a job prints its --help and its config's mistakes without waiting for Ray's import.
+    # Looked up, not imported: a job prints --help and config errors without waiting for the import of Ray.
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
 
 
 def _add(metric: Metric, value: int, **labels: str) -> None:
     if value:  # Ray refuses a counter's zero
-        _made(metric).inc(value, labels)
+        _instrument(metric).inc(value, labels)
 
 
 def _set(metric: Metric, value: float, **labels: str) -> None:
-    _made(metric).set(value, labels)
+    _instrument(metric).set(value, labels)
 
 
 @cache
-def _made(metric: Metric) -> Any:
-    """Ray's object for a metric, made on first use in each process."""
+def _instrument(metric: Metric) -> Any:
+    """Return Ray's object for a metric, created on first use in each process."""
     from ray.util import metrics
 
     kind = metrics.Counter if metric.kind == "counter" else metrics.Gauge

@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: a live bar on a terminal, plain lines elsewhere."""
+"""What a person sees while a job runs: a live bar on a terminal, plain lines elsewhere, a summary at the end."""
 
 import os
 import time
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table as Grid
+from rich.text import Text
 
 from factory.records import Counts
 from factory.storage.manifest import Timing
@@ -17,26 +18,32 @@ from factory.text.redaction import redact_urls
 
 PLAIN_LINE_EVERY_S = 10
 PLAIN_WIDTH = 140
+ESTIMATE_FROM = 0.1
+"""The part of the work after which the time left is shown: before it, start-up and the first rows mislead."""
 
 
 class Progress:
-    """Rows, tokens a second and time left of one step after another, and a summary of all."""
+    """Rows, tokens per second and time left of one table after another, and a summary of all."""
 
     def __init__(self) -> None:
-        # A stream of its own: what libraries write to standard output goes elsewhere (`job.quiet`).
+        # A stream of its own: what libraries write to standard output goes elsewhere (`cli.quiet`).
         terminal = os.fdopen(os.dup(1), "w")
         self._console = Console(file=terminal, highlight=False, markup=False, emoji=False)  # a path may hold [brackets]
         if not self._console.is_terminal:
             self._console.width = PLAIN_WIDTH
         self._bar: Bar | None = None
-        self._lines: list[tuple[str, Mapping[str, Any], bool]] = []
+        self._tables: list[tuple[str, Mapping[str, Any], bool]] = []
 
     def say(self, text: str) -> None:
         """Print a line."""
         self._console.print(redact_urls(text), soft_wrap=True)
 
+    def heading(self, title: str, about: str) -> None:
+        """Print the heading of a step."""
+        self._console.print(Text.assemble((title, "bold"), f"  {redact_urls(about)}"), soft_wrap=True)
+
     def ask(self, question: str) -> bool:
-        """Ask the person at the terminal; no answer is a no."""
+        """Ask the person at the terminal a yes-or-no question; no answer is a no."""
         try:
             return self._console.input(question, markup=False).strip().lower() in ("y", "yes")
         except EOFError:
@@ -46,12 +53,12 @@ class Progress:
         """Print a table."""
         self._console.print(grid)
 
-    def begin(self, steps: Sequence[str], rows: int | None, unit: str = "rows") -> None:
-        """Start the clock of steps that run together over so many rows, where that is known."""
-        self._step, self._rows = _joined(steps), rows
+    def begin(self, tables: Sequence[str], rows: int | None, unit: str = "rows") -> None:
+        """Start the clock of tables that are built together, of so many rows where that is known."""
+        self._step, self._rows = _joined(tables), rows
         self._started, self._clock = datetime.now(UTC), time.monotonic()
-        self._earlier = self._made = Counts()
-        self._told_at = 0.0
+        self._earlier = self._built = Counts()
+        self._printed_at = 0.0
         self._startup = 0.0
         self._engines: set[float] = set()
         self._clock_at_resume = self._clock
@@ -60,75 +67,72 @@ class Progress:
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.fields[told]}"),
+                TextColumn("{task.fields[status]}"),
             )
             self._bar = Bar(*columns, TimeElapsedColumn(), console=self._console, transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(self._step, total=rows, told="starting")
+            self._task = self._bar.add_task(self._step, total=rows, status="starting")
         elif rows is not None:
             self.say(f"{self._step}: {rows:,} {unit} to do")
 
     def resume(self, counts: Counts) -> None:
-        """Account for rows that an earlier run finished."""
+        """Count rows that an earlier run finished."""
         self._earlier = counts
         if counts.rows:
-            self.say(f"{self._step}: going on, {counts.rows:,} of {self._rows:,} rows were there")
+            self.say(f"{self._step}: resuming, {counts.rows:,} of {self._rows:,} rows are there")
         if self._bar:
             self._bar.update(self._task, completed=counts.rows)
 
     def engine_up(self, at: float) -> None:
-        """Note when (seconds since 1970) an engine was up, 0 where it does not tell; speed counts from the first."""
+        """Record when an engine was up (seconds since 1970, 0 if unknown); speed counts from the first."""
         self._startup = self._startup or max(0.0, at - self._started.timestamp())
         if at:
             self._engines.add(at)
 
     def resume_at(self, done: int) -> None:
-        """Account for training steps that an earlier run finished."""
+        """Count training steps that an earlier run finished."""
         self._earlier, self._clock_at_resume = Counts(ok=done), time.monotonic()
         if self._bar:
             self._bar.update(self._task, completed=done)
 
-    def tell(self, done: int, told: str) -> None:
-        """Show how far training is, in steps, and what its last step told."""
-        now = time.monotonic()
-        rows, before = self._rows or done, self._earlier.ok
-        left = (rows - done) * (now - self._clock_at_resume) / max(done - before, 1)
-        told = f"step {done:,}/{rows:,}, {told}, {_duration(left)} left"
-        if self._bar:
-            self._bar.update(self._task, completed=done, told=told)
-        elif now - self._told_at >= PLAIN_LINE_EVERY_S or done == rows:
-            self._told_at = now
-            self.say(f"{self._step}: {told}")
+    def tell(self, done: int, metrics: str) -> None:
+        """Show the progress of training, in steps, and the metrics of its last step."""
+        total, before = self._rows or done, self._earlier.ok
+        seconds = (total - done) * (time.monotonic() - self._clock_at_resume) / max(done - before, 1)
+        self._update(done, f"step {done:,}/{total:,}, {metrics}{_left(seconds, done - before, total - before)}")
 
     def advance(self, counts: Counts) -> None:
-        """Account for rows that were just written."""
+        """Count rows that were just written."""
+        self._built += counts
+        self._update(self._earlier.rows + self._built.rows, self._status(time.monotonic()))
+
+    def _update(self, completed: int, status: str) -> None:
         now = time.monotonic()
-        self._made += counts
-        told = self._told(now)
         if self._bar:
-            self._bar.update(self._task, completed=self._earlier.rows + self._made.rows, told=told)
-        elif now - self._told_at >= PLAIN_LINE_EVERY_S:
-            self._told_at = now
-            self.say(f"{self._step}: {told}")
+            self._bar.update(self._task, completed=completed, status=status)
+        elif now - self._printed_at >= PLAIN_LINE_EVERY_S or completed == self._rows:
+            self._printed_at = now
+            self.say(f"{self._step}: {status}")
 
-    def _told(self, now: float) -> str:
+    def _status(self, now: float) -> str:
         seconds = max(now - self._clock - self._startup, 1e-3)
-        rows = self._earlier.rows + self._made.rows
+        rows = self._earlier.rows + self._built.rows
         rate = (
-            f"{self._made.output_tokens / seconds:,.0f} tokens/s"
-            if self._made.output_tokens
-            else f"{self._made.rows / seconds:,.0f} rows/s"
+            f"{self._built.output_tokens / seconds:,.0f} tokens/s"
+            if self._built.output_tokens
+            else f"{self._built.rows / seconds:,.0f} rows/s"
         )
-        rejects = f", {rows - self._earlier.ok - self._made.ok:,} rejected"
+        rejected = f", {rows - self._earlier.ok - self._built.ok:,} rejected"
         if self._rows is None:
-            return f"{rows:,} rows{rejects}, {rate}"
-        left = (self._rows - rows) * seconds / max(self._made.rows, 1)
-        return f"{rows:,}/{self._rows:,} rows{rejects}, {rate}, {_duration(left)} left"
+            return f"{rows:,} rows{rejected}, {rate}"
+        seconds_left = (self._rows - rows) * seconds / max(self._built.rows, 1)
+        left = _left(seconds_left, self._built.rows, self._rows - self._earlier.rows)
+        return f"{rows:,}/{self._rows:,} rows{rejected}, {rate}{left}"
 
-    def timing(self, made: Counts) -> Timing:
-        """The clock as it stands, for a table of which this run made so much."""
+    def timing(self, built: Counts) -> Timing:
+        """Return the clock as it is, for a table of which this run wrote these rows."""
         up = sum(max(0.0, time.time() - at) for at in self._engines)
-        return Timing(self._started, time.monotonic() - self._clock, made, self._startup, len(self._engines), up)
+        return Timing(self._started, time.monotonic() - self._clock, built, self._startup, len(self._engines), up)
 
     def finish(self) -> None:
         """Stop the clock."""
@@ -137,20 +141,20 @@ class Progress:
             self._bar = None
 
     def done(self, manifest: Mapping[str, Any], skipped: bool = False) -> None:
-        """Note a finished table for the summary."""
-        self._lines.append((manifest["step"], manifest, skipped))
+        """Record a finished table for the summary."""
+        self._tables.append((manifest["step"], manifest, skipped))
         if not self._console.is_terminal:
-            how = "was finished before" if skipped else f"done in {_duration(manifest['seconds'])}"
+            how = "already finished" if skipped else f"done in {_duration(manifest['seconds'])}"
             self.say(f"{manifest['step']}: {how}, {manifest['ok']:,} ok of {manifest['rows_in']:,}")
 
     def summary(self) -> None:
-        """Print a table of all steps: counts by reason and speed."""
-        grid = Grid(title="What was made", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        """Print the tables of the step: counts, reject reasons and speed."""
+        grid = Grid(box=None, padding=(0, 2, 0, 0))
         grid.add_column("table", no_wrap=True)
         for name in ("rows in", "ok", "rejected", "tokens in", "cached", "tokens out", "tokens/s", "time"):
             grid.add_column(name, justify="right")
-        for step, manifest, skipped in self._lines:
-            lost = sum(manifest["rejected"].values())
+        for step, manifest, skipped in self._tables:
+            rejected = sum(manifest["rejected"].values())
             tokens_in = manifest["prompt_tokens"]
             cached = f"{manifest['cached_tokens'] / tokens_in:.0%}" if tokens_in else ""
             speed = "" if skipped or not manifest["output_tokens"] else f"{manifest['output_tokens_per_second']:,.0f}"
@@ -158,7 +162,7 @@ class Progress:
                 step,
                 f"{manifest['rows_in']:,}",
                 f"{manifest['ok']:,}",
-                f"{lost:,}",
+                f"{rejected:,}",
                 f"{tokens_in:,}" if tokens_in else "",
                 cached,
                 f"{manifest['output_tokens']:,}" if tokens_in else "",
@@ -168,13 +172,21 @@ class Progress:
         self._console.print(grid)
         reasons = [
             f"  {step}: " + ", ".join(f"{reason} {number:,}" for reason, number in manifest["rejected"].items())
-            for step, manifest, _ in self._lines
+            for step, manifest, _ in self._tables
             if manifest["rejected"]
         ]
         if reasons:
             self.say("Rejected, by reason (each row is kept with its raw text):")
             for line in reasons:
                 self.say(line)
+
+    def closing(self, output: str, then: str) -> None:
+        """Print what the step wrote, where it is, and the command to run next."""
+        tables = "1 table" if len(self._tables) == 1 else f"{len(self._tables)} tables"
+        ok, rows = (sum(manifest[key] for _, manifest, _ in self._tables) for key in ("ok", "rows_in"))
+        self.say(f"Wrote {tables}, {ok:,} of {rows:,} rows accepted. Output: {output}")
+        if then:
+            self.say(f"Next: {then}")
 
 
 class Silent(Progress):
@@ -183,14 +195,18 @@ class Silent(Progress):
     def __init__(self) -> None:
         self._console = Console(quiet=True)
         self._bar = None
-        self._lines = []
+        self._tables = []
 
     def done(self, manifest: Mapping[str, Any], skipped: bool = False) -> None:
-        """Note nothing: the manifest may be one that is made up."""
+        """Record nothing: the manifest may be that of a rehearsal."""
 
 
-def _joined(steps: Sequence[str]) -> str:
-    return steps[0] if len(steps) == 1 else f"{steps[0].partition('/')[0]} ({len(steps)} tables)"
+def _joined(tables: Sequence[str]) -> str:
+    return tables[0] if len(tables) == 1 else f"{tables[0].partition('/')[0]} ({len(tables)} tables)"
+
+
+def _left(seconds: float, done: int, total: int) -> str:
+    return f", {_duration(seconds)} left" if ESTIMATE_FROM * total <= done < total else ""
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The processes of a Ray that this process starts: out of reach of its group's signals, and watched."""
+"""The processes of a Ray that this process starts: shielded from signals to its process group, and watched."""
 
 import os
 import signal
@@ -12,23 +12,23 @@ import psutil
 import ray
 from ray._private import ray_constants, services
 
-LOOK_EVERY_S = 1.0
-SETTLE_S = 2.0
-"""How long a raylet may be gone before that counts: `ray.shutdown` ends it too."""
+POLL_S = 1.0
+GRACE_S = 2.0
+"""How long a raylet may be gone before it counts as lost: `ray.shutdown` ends it too."""
 NEEDED = (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_SERVER)
-"""The processes without which a driver waits forever. Ray lives on without its others."""
+"""The processes without which a driver waits forever. Ray survives without the others."""
 
 
 @contextmanager
 def own_session() -> Iterator[None]:
     """Start Ray's processes in sessions of their own.
 
-    A signal to the process group of the job (Ctrl-C, `timeout`, a batch system) would otherwise end Ray under its
-    driver. Ray blocks SIGINT alone in them. They still end with the driver, by the kernel.
+    Otherwise a signal to the process group of the job (Ctrl-C, `timeout`, a batch system) would end Ray before its
+    driver; Ray only blocks SIGINT in them. They still end with the driver, by the kernel.
     """
-    plain = services.ConsolePopen
+    original = services.ConsolePopen
 
-    class InOwnSession(plain):  # type: ignore[misc, valid-type]
+    class InOwnSession(original):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs, start_new_session=True)
 
@@ -36,13 +36,13 @@ def own_session() -> Iterator[None]:
     try:
         yield
     finally:
-        services.ConsolePopen = plain  # type: ignore[misc]
+        services.ConsolePopen = original  # type: ignore[misc]
 
 
 def watch(ended: Callable[[], None]) -> None:
-    """Call a function once the Ray that this process started has ended without it; does nothing on a cluster.
+    """Call a function once the Ray that this process started has died; does nothing on a cluster.
 
-    Ray Data and Train wait forever then: a driver learns of a lost node from the control store, which is lost with it.
+    Ray Data and Train would wait forever: a driver hears of a lost node from the control store, which is lost too.
     """
     node: Any = ray._private.worker._global_node
     if any(name in node.all_processes for name in NEEDED):
@@ -52,11 +52,11 @@ def watch(ended: Callable[[], None]) -> None:
 def _watch(node: Any, ended: Callable[[], None]) -> None:
     while ray._private.worker._global_node is node:
         if _is_lost(node):
-            time.sleep(SETTLE_S)
+            time.sleep(GRACE_S)
             if ray._private.worker._global_node is node and _is_lost(node):
                 _end_workers(node)
                 ended()
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_S)
 
 
 def _is_lost(node: Any) -> bool:
@@ -64,8 +64,8 @@ def _is_lost(node: Any) -> bool:
 
 
 def _end_workers(node: Any) -> None:
-    """End what the lost processes leave: workers, which wait for a while for a raylet that is gone."""
-    sessions = {one.process.pid for processes in node.all_processes.values() for one in processes}
+    """Kill the workers of the lost processes, which would wait for a raylet that is gone."""
+    sessions = {started.process.pid for processes in node.all_processes.values() for started in processes}
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
             if os.getsid(process.pid) in sessions:

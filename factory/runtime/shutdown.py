@@ -1,8 +1,8 @@
-"""A first SIGTERM lets a run finish what is in flight and end; a second one ends it at once.
+"""Graceful shutdown: the first SIGTERM finishes the work in flight, a second one ends the run at once.
 
-`ray job stop` sends it, and so does a batch system or a machine that is taken away. The run then
-leaves a mark in its output, which whoever reads a shard of work looks for first: no more is read,
-what was read is written, and the same command goes on with the rest.
+`ray job stop` sends it, and so does a batch system or a machine that is being preempted. The run then creates a
+stop flag in its output, which every task checks before it reads a shard of work: no more is read, what was read
+is written, and the same command resumes with the rest.
 """
 
 import os
@@ -16,87 +16,88 @@ from types import FrameType
 from factory.errors import Stopped, StorageError
 from factory.storage import file_io
 
-MARK = "_stopping"
-LOOK_EVERY_S = 0.2
+FLAG = "_stopping"
+POLL_S = 0.2
+RESUME_HINT = "finished rows are kept; the same command resumes the run"
 
-_asked = threading.Event()
+_requested = threading.Event()
 
 
 @dataclass(frozen=True)
 class StopFlag:
-    """What stands before the work of a step, on every machine: a place in the run's output."""
+    """A file in the run's output that tells all machines to start no more work."""
 
     path: str
 
-    def is_open(self) -> bool:
-        """Whether more work may be begun."""
-        return not file_io.exists(self.path)
+    def is_set(self) -> bool:
+        """Return whether a shutdown was requested."""
+        return file_io.exists(self.path)
 
 
 @contextmanager
 def stop_flag(output: str) -> Iterator[StopFlag]:
-    """A gate that closes when this process is asked to stop.
+    """Provide a flag that is set when this process is requested to stop.
 
     Raises:
-        Stopped: it was asked before.
+        Stopped: a shutdown was requested before.
     """
-    check()
-    made = StopFlag(file_io.join(output, MARK))
-    file_io.delete_file(made.path)  # of a run that was killed while it stopped
+    raise_if_requested()
+    flag = StopFlag(file_io.join(output, FLAG))
+    file_io.delete_file(flag.path)  # of a run that was killed during its shutdown
     ended = threading.Event()
-    threading.Thread(target=_close, args=(made, ended), name="gate", daemon=True).start()
+    threading.Thread(target=_set_on_request, args=(flag, ended), name="stop-flag", daemon=True).start()
     try:
-        yield made
+        yield flag
     finally:
         ended.set()
         with suppress(StorageError):
-            file_io.delete_file(made.path)
+            file_io.delete_file(flag.path)
 
 
-def _close(one: StopFlag, ended: threading.Event) -> None:
-    while not ended.wait(LOOK_EVERY_S):
-        if _asked.is_set():
-            with suppress(StorageError):  # tried again in a moment
-                file_io.write_bytes(one.path, b"")
+def _set_on_request(flag: StopFlag, ended: threading.Event) -> None:
+    while not ended.wait(POLL_S):
+        if _requested.is_set():
+            with suppress(StorageError):  # retried
+                file_io.write_bytes(flag.path, b"")
                 return
 
 
-RESUME_HINT = "what is written stays; the same command goes on from there"
-
-
 def is_requested() -> bool:
-    """Return whether this process was asked to stop."""
-    return _asked.is_set()
+    """Return whether this process was requested to stop."""
+    return _requested.is_set()
 
 
-def check() -> None:
-    """End the run here if it was asked to stop: for work that is cheap to begin again.
+def raise_if_requested() -> None:
+    """End the run here if a shutdown was requested, for work that is cheap to repeat.
 
     Raises:
-        Stopped: it was.
+        Stopped: a shutdown was requested.
     """
-    if _asked.is_set():
+    if _requested.is_set():
         raise Stopped(RESUME_HINT)
 
 
-def wait() -> None:
-    """Return once this process is asked to stop: for a job that only serves."""
-    _asked.wait()
+def wait_for_request() -> None:
+    """Block until a shutdown is requested, for a job that only serves."""
+    _requested.wait()
 
 
-def handle_sigterm(say: Callable[[str], None]) -> None:
-    """Take SIGTERM as the wish to stop; to be called by the main thread, once Ray is up (it sets a handler too)."""
+def handle_sigterm(report: Callable[[str], None]) -> None:
+    """Install a SIGTERM handler for graceful shutdown.
+
+    Call it in the main thread once Ray is up, as Ray installs a handler too.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    wake, told = os.pipe()
+    read_end, write_end = os.pipe()
 
-    def asked(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, before)  # the next one is hard
-        os.write(told, b".")  # a handler may hold no lock: the thread does the rest
+    def on_sigterm(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, before)  # the next one ends the run
+        os.write(write_end, b".")  # a handler may not take locks: the thread does the rest
 
-    def tell() -> None:
-        os.read(wake, 1)
-        _asked.set()
-        say("Stopping: what is in flight is finished and written; a second SIGTERM ends the run at once")
+    def request_shutdown() -> None:
+        os.read(read_end, 1)
+        _requested.set()
+        report("Stopping: work in flight is finished and written; a second SIGTERM ends the run at once")
 
-    signal.signal(signal.SIGTERM, asked)
-    threading.Thread(target=tell, name="stopping", daemon=True).start()
+    signal.signal(signal.SIGTERM, on_sigterm)
+    threading.Thread(target=request_shutdown, name="shutdown", daemon=True).start()

@@ -66,9 +66,9 @@ def bring_down() -> str:
     Raises:
         ConfigError: there is none.
     """
-    if own := ray_head.noted(NOTE):
+    if own := ray_head.find_running(NOTE):
         ray_head.end(own)
-        ray_head.forget(NOTE)
+        ray_head.delete_record(NOTE)
         return f"judges: ended, with the Ray head at {own.address}"
     if not os.environ.get("RAY_ADDRESS"):
         raise ConfigError("judges: none was started from here; name their cluster in RAY_ADDRESS")
@@ -86,9 +86,9 @@ def bring_down() -> str:
 
 def _start_head(cpus: int) -> str:
     """Start a head for the judges, and return its address."""
-    if ray_head.noted(NOTE):
+    if ray_head.find_running(NOTE):
         raise ConfigError("judges: a fleet that was started from here still stands; `make judges-down` first")
     started = ray_head.start(["--port=0", f"--num-cpus={cpus}", "--include-dashboard=false"], {})
-    ray_head.note(NOTE, started)
+    ray_head.save_record(NOTE, started)
     atexit.register(ray_head.end, started)  # until the judges are up
     return started.address

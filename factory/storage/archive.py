@@ -1,6 +1,6 @@
-"""What other settings made, set aside in an output's `superseded/`: never overwritten, and brought back when wanted.
+"""The `archive/` folder of an output: tables of other settings, never overwritten, restored when needed.
 
-superseded/<table, with - for />-<fingerprint>      also with -2, -3 and so on, where there is one already
+archive/<table, with - for />-<fingerprint>      with -2, -3 and so on if there is one already
 """
 
 import re
@@ -12,14 +12,14 @@ from typing import Any
 
 from factory.storage import file_io, folder_moves
 
-FOLDER = "superseded"
+FOLDER = "archive"
 UNKNOWN = "unknown"
-"""In place of the fingerprint of what does not say what it was made of."""
+"""Stands for the fingerprint of a folder without readable inputs."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A table that a run would set aside: how many rows of it are written, and why."""
+    """A table that a run would archive: how many rows it has, and why."""
 
     name: str
     rows: int
@@ -32,7 +32,7 @@ class Rehearsal:
 
     changes: list[Change] = field(default_factory=list)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of each table, by its path, as if the run had made it; `finished` is None where nothing is known of its rows."""
+    """By table path, as if the run had finished; `finished` is None if the rows are unknown."""
 
 
 _rehearsal: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)
@@ -40,46 +40,47 @@ _rehearsal: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)
 
 @contextmanager
 def rehearsing() -> Iterator[Rehearsal]:
-    """Have `Table.begin` note what it would do, and every table that it opens pass for finished."""
-    made = Rehearsal()
-    token = _rehearsal.set(made)
+    """Have `Table.begin` record what it would do, and count every opened table as finished."""
+    rehearsal = Rehearsal()
+    token = _rehearsal.set(rehearsal)
     try:
-        yield made
+        yield rehearsal
     finally:
         _rehearsal.reset(token)
 
 
-def rehearsal() -> Rehearsal | None:
-    """Return the rehearsal that is going on."""
+def current_rehearsal() -> Rehearsal | None:
+    """Return the rehearsal in progress, if any."""
     return _rehearsal.get()
 
 
 def is_outside_tables(path: str) -> bool:
-    """Whether a file, by its path from the output, is of no table that counts: set aside, intermediate or damaged."""
+    """Return whether a file, by its path in the output, is archived, intermediate or damaged."""
     folders = path.split("/")[:-1]
     return folders[:1] == [FOLDER] or any(folder.startswith(("_", ".")) for folder in folders)
 
 
 def archive_folder(output: str, name: str, fingerprint: str, manifest: str) -> str:
-    """Move a table or model to `superseded/`, beside what is there, and return its path."""
-    there = {*archived_folders(output, name, fingerprint, manifest)}
+    """Move a table or model to the archive under a new name, and return its path."""
+    existing = {*archived_folders(output, name, fingerprint, manifest)}
     stem = _stem(name, fingerprint)
-    target = next(one for n in range(1, len(there) + 2) if (one := stem if n == 1 else f"{stem}-{n}") not in there)
+    names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(existing) + 2))
+    target = next(new for new in names if new not in existing)
     folder_moves.move_folder(output, name, target, manifest)
     return file_io.join(output, target)
 
 
 def archived_folders(output: str, name: str, fingerprint: str, manifest: str) -> list[str]:
-    """List the paths, from the output, of what was set aside of a table or model with a fingerprint.
+    """List the paths, in the output, of archived copies of a table or model with a fingerprint.
 
-    What a kill left of moving one is mended first, but not in a rehearsal.
+    Interrupted moves are settled first, except in a rehearsal.
     """
     pattern = re.compile(rf"{re.escape(_stem(name, fingerprint))}(-\d+)?")
-    there = [f"{FOLDER}/{one}" for one in file_io.list_names(file_io.join(output, FOLDER), "")]
-    found = [one for one in there if pattern.fullmatch(one)]
-    for one in [] if rehearsal() else found:
-        folder_moves.settle(output, one, manifest)
-    return [one for one in found if file_io.exists(file_io.join(output, one))]
+    folders = [f"{FOLDER}/{entry}" for entry in file_io.list_names(file_io.join(output, FOLDER), "")]
+    found = [folder for folder in folders if pattern.fullmatch(folder)]
+    for folder in [] if current_rehearsal() else found:
+        folder_moves.settle(output, folder, manifest)
+    return [folder for folder in found if file_io.exists(file_io.join(output, folder))]
 
 
 def _stem(name: str, fingerprint: str) -> str:

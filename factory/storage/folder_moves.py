@@ -1,8 +1,8 @@
-"""Folders of an output moved to another place in it: a kill at any moment leaves one whole, and `settle` finds it.
+"""Moves folders of an output: a kill at any moment leaves one complete folder, and `settle` finds it.
 
-On local disk a move is one step. In a bucket all files are copied, under a mark in the target; then the
+On local disk a move is one step. In a bucket all files are copied, with a mark in the target; then the
 source is marked as moved, and its files are deleted. Until that mark the source counts, and from then on
-the target. Marks hold paths from the output, so that a copy of an output means itself.
+the target. Marks hold paths relative to the output, so that a copy of an output refers to itself.
 """
 
 import os
@@ -11,7 +11,9 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from factory.storage import file_io
+from factory.storage.bucket_keys import delete_keys, list_keys, map_keys
 from factory.storage.file_io import join
+from factory.storage.local_files import make_folder, sync
 
 COPYING = ".copying"
 """In a folder that another one is being copied to; it holds the path of that one."""
@@ -20,13 +22,13 @@ MOVED = ".moved"
 
 
 def move_folder(output: str, source: str, target: str, manifest: str) -> None:
-    """Move a folder with all that it holds.
+    """Move a folder with all its content.
 
     Args:
-        output: what both paths start from.
+        output: the folder that both paths are relative to.
         source: the folder.
-        target: where there is none yet.
-        manifest: the file by which readers see that the folder is whole: copied last, deleted first.
+        target: its new path, where no folder exists yet.
+        manifest: the file that marks the folder as complete for readers: copied last, deleted first.
 
     Raises:
         StorageError: it cannot be moved, or not all of it can be deleted.
@@ -35,22 +37,22 @@ def move_folder(output: str, source: str, target: str, manifest: str) -> None:
     _, target_name = file_io.filesystem(join(output, target))
     with file_io.storage_errors(join(output, target)):
         if isinstance(fs, LocalFileSystem):
-            file_io.make_folder(os.path.dirname(target_name))
+            make_folder(os.path.dirname(target_name))
             os.rename(name, target_name)
             for folder in {os.path.dirname(target_name), os.path.dirname(name)}:
-                file_io.sync(folder)
+                sync(folder)
             return
         file_io.write_bytes(join(output, target, COPYING), source.encode())
         last = join(name, manifest)
-        names = [path for path in file_io.keys_in(fs, name) if path not in (last, join(name, COPYING))]
-        for some in (names, [last] if fs.exists(last) else []):
-            file_io.each_key(fs.cp_file, some, [target_name + path.removeprefix(name) for path in some])
+        keys = [key for key in list_keys(fs, name) if key not in (last, join(name, COPYING))]
+        for batch in (keys, [last] if fs.exists(last) else []):
+            map_keys(fs.cp_file, batch, [target_name + key.removeprefix(name) for key in batch])
         file_io.write_bytes(join(output, source, MOVED), target.encode())
     settle(output, source, manifest)
 
 
 def settle(output: str, folder: str, manifest: str) -> None:
-    """End or undo what a kill left of moving a folder to there or from there."""
+    """Finish or undo an interrupted move of a folder, whether it is the source or the target."""
     fs, _ = file_io.filesystem(output)
     if isinstance(fs, LocalFileSystem):
         return
@@ -65,10 +67,10 @@ def settle(output: str, folder: str, manifest: str) -> None:
 
 
 def _delete(fs: Any, folder: str, first: str, last: str) -> None:
-    """Delete a folder, with a file of it before and one after all others."""
+    """Delete a folder, with the given files before and after all others."""
     _, name = file_io.filesystem(folder)
     with file_io.storage_errors(folder):
-        turns = {join(name, first): 0, join(name, last): 2}
-        names = file_io.keys_in(fs, name)
-        for turn in range(3):
-            file_io.delete_keys(fs, [path for path in names if turns.get(path, 1) == turn])
+        rounds = {join(name, first): 0, join(name, last): 2}
+        keys = list_keys(fs, name)
+        for number in range(3):
+            delete_keys(fs, [key for key in keys if rounds.get(key, 1) == number])

@@ -1,4 +1,4 @@
-"""What a finished table says of itself: accounts, speed, and everything that decided its rows."""
+"""Manifests of finished tables: counts, speed, and everything that determined their rows."""
 
 import subprocess
 from collections.abc import Mapping
@@ -26,35 +26,35 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Timing:
-    """When the finishing run began, how long it took, and what it made in that time.
+    """When the finishing run began, how long it took, and which rows it wrote in that time.
 
-    A resumed table holds rows of earlier runs too; speed is that of the finishing run alone, once
-    its engine was up.
+    A resumed table holds rows of earlier runs too; speed is measured on the finishing run alone, from the
+    moment when its engine was up.
     """
 
     started: datetime
     seconds: float
-    made: Counts
+    written: Counts
     startup_seconds: float = 0
     """How much of `seconds` passed before the first engine was up."""
     engines: int = 0
-    """Replicas that made rows; 0 where they do not tell when they came up."""
+    """Replicas that wrote rows; 0 if they do not report when they came up."""
     engine_seconds: float = 0
-    """How long they were up, all together."""
+    """Sum over the replicas of how long they were up."""
 
 
 def build_manifest(
-    step: str, rows_in: int, counts: Counts, timing: Timing, fingerprint: str, **made_with: Any
+    step: str, rows_in: int, counts: Counts, timing: Timing, fingerprint: str, **fields: Any
 ) -> dict[str, Any]:
-    """The content of a table's manifest.
+    """Return the content of a table's manifest.
 
     Args:
         step: the table's name, such as `dialogues/rewrite-lima`.
-        rows_in: rows that went in; accepted and rejected ones add up to it.
-        counts: the accounts of the whole table.
+        rows_in: input rows; accepted and rejected rows add up to it.
+        counts: of the whole table.
         timing: of the run that finished it.
         fingerprint: hash of the settings and inputs.
-        made_with: prompts, engine, model and what else is particular to the step.
+        fields: prompts, engine, model and other fields of the step.
     """
     per_second = 1 / max(timing.seconds - timing.startup_seconds, 1e-3)
     return {
@@ -69,10 +69,10 @@ def build_manifest(
         "startup_seconds": round(timing.startup_seconds, 1),
         "engines": timing.engines,
         "engine_seconds": round(timing.engine_seconds, 1),
-        "rows_this_run": timing.made.rows,
-        "rows_per_second": round(timing.made.rows * per_second, 2),
-        "output_tokens_per_second": round(timing.made.output_tokens * per_second, 1),
-        **made_with,
+        "rows_this_run": timing.written.rows,
+        "rows_per_second": round(timing.written.rows * per_second, 2),
+        "output_tokens_per_second": round(timing.written.output_tokens * per_second, 1),
+        **fields,
         "versions": dict(_versions()),
         "git_commit": _git_commit(),
         "fingerprint": fingerprint,

@@ -1,11 +1,11 @@
-"""One run at a time on one output: two would move and overwrite each other's tables.
+"""The run lock of an output: two runs would move and overwrite each other's tables.
 
-    local   .running.lock    locked by the operating system for as long as the process lives
-    S3      _running.json    who holds the output, and when it was last heard of
+    local   .running.lock    locked by the operating system as long as the process lives
+    S3      _running.json    a lease: which run holds the output, and when it was last renewed
 
-A lease in an object store is left behind by a run that is killed. Its machine and process tell a run
-on the same machine that it is dead; for others it is stale after a while (clocks are taken to agree
-within a minute). A run that finds its lease taken, since it slept or its storage was away, ends.
+A killed run leaves its lease in the object store. On the same machine, another run sees by the process
+that its holder is dead; elsewhere the lease expires after STALE_S (clocks should agree within a minute).
+A run ends if another one took its lease over, because it was suspended or could not reach its storage.
 """
 
 import json
@@ -28,37 +28,37 @@ from factory.storage import file_io
 
 LOCK = ".running.lock"
 LEASE = "_running.json"
-BEAT_S = 20.0
+RENEW_EVERY_S = 20.0
 STALE_S = 90.0
-TAKEN = signal.SIGUSR2
-"""Interrupts the main thread of a run that was taken over: a shell's background jobs ignore SIGINT."""
+TAKEN_OVER = signal.SIGUSR2
+"""Interrupts the main thread of a run that lost its lease: background jobs of a shell ignore SIGINT."""
 
 
 @dataclass(frozen=True)
-class Holder:
-    """A run that holds an output."""
+class LeaseHolder:
+    """A run that holds the lease of an output."""
 
     run: str
     host: str
     machine: str
-    """Boot and process namespace: where a process id means the same process as here."""
+    """Boot and process namespace, within which a process id is unambiguous."""
     pid: int
-    born: str
-    """When the process started, since a process id is given out again."""
-    heard: float
-    """When it was last heard of, in seconds since 1970."""
+    started: str
+    """When the process started, since process ids are reused."""
+    renewed: float
+    """When the lease was last renewed, in seconds since 1970."""
 
     def is_dead(self) -> bool:
-        """Whether it is known to be gone: its process ran on this machine, and does not any more."""
-        return self.machine == _machine() and _born(self.pid) != self.born
+        """Return whether its process ran on this machine and has ended."""
+        return self.machine == _machine() and _start_time(self.pid) != self.started
 
 
 def _machine() -> str:
     return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
-def _born(pid: int) -> str | None:
-    """When a process started, in the system's ticks; None where it has ended."""
+def _start_time(pid: int) -> str | None:
+    """Return when a process started, in ticks of the system, or None if it has ended."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -67,30 +67,30 @@ def _born(pid: int) -> str | None:
 
 
 @contextmanager
-def hold_run_lock(output: str, beat_s: float = BEAT_S) -> Iterator[None]:
-    """Hold an output for as long as the block runs; a process that is killed holds it no more.
+def hold_run_lock(output: str, renew_every_s: float = RENEW_EVERY_S) -> Iterator[None]:
+    """Hold the run lock of an output while the block runs; a killed process releases it.
 
     Raises:
         UserError: another run holds it, or has taken it over.
     """
     fs, name = file_io.filesystem(output)
-    with _locked(output, name) if isinstance(fs, LocalFileSystem) else _leased(output, beat_s):
+    with _lock_file(output, name) if isinstance(fs, LocalFileSystem) else _lease(output, renew_every_s):
         yield
 
 
 @contextmanager
-def _locked(output: str, folder: str) -> Iterator[None]:
+def _lock_file(output: str, folder: str) -> Iterator[None]:
     lock = FileLock(f"{folder}/{LOCK}")
     with file_io.storage_errors(output):
         while not lock.is_locked:
             try:
                 os.makedirs(folder, exist_ok=True)
                 lock.acquire(timeout=0)
-            except FileNotFoundError:  # another process cleared the empty folder away (`storage.check_writable`)
+            except FileNotFoundError:  # another process deleted the empty folder (`file_io.check_writable`)
                 continue
             except Timeout:
                 raise UserError(
-                    f"output {output}: another run works on it; wait for its end, or choose another output"
+                    f"output {output}: another run works on it; wait until it ends, or choose another output"
                 ) from None
     try:
         yield
@@ -99,95 +99,97 @@ def _locked(output: str, folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def _leased(output: str, beat_s: float) -> Iterator[None]:
+def _lease(output: str, renew_every_s: float) -> Iterator[None]:
     path = file_io.join(output, LEASE)
-    me = Holder(uuid.uuid4().hex, socket.gethostname(), _machine(), os.getpid(), _born(os.getpid()) or "", time.time())
-    _take(output, path, me)
-    before = signal.signal(TAKEN, signal.default_int_handler)
-    beat = _Beat(path, me, beat_s)
-    beat.start()
+    own = LeaseHolder(
+        uuid.uuid4().hex, socket.gethostname(), _machine(), os.getpid(), _start_time(os.getpid()) or "", time.time()
+    )
+    _acquire(output, path, own)
+    before = signal.signal(TAKEN_OVER, signal.default_int_handler)
+    renewal = _Renewal(path, own, renew_every_s)
+    renewal.start()
     try:
         yield
-    except BaseException:  # Ray makes others out of the interrupt
-        if not beat.taken_by:
+    except BaseException:  # Ray converts the interrupt to other exceptions
+        if not renewal.taken_by:
             raise
     finally:
-        beat.end()
-        signal.signal(TAKEN, before)
-    if beat.taken_by:
+        renewal.end()
+        signal.signal(TAKEN_OVER, before)
+    if renewal.taken_by:
         raise UserError(
-            f"output {output}: {_told(beat.taken_by)} has taken it over, since this one was not heard of for "
-            f"{STALE_S:.0f} s; leave it to that one, or choose another output"
+            f"output {output}: {_describe(renewal.taken_by)} has taken it over, because this one did not renew its "
+            f"lease for {STALE_S:.0f} s; let that run go on, or choose another output"
         )
 
 
-def _take(output: str, path: str, me: Holder) -> None:
-    """Write the lease where there is none that counts.
+def _acquire(output: str, path: str, own: LeaseHolder) -> None:
+    """Write the lease, unless another run holds one that is valid.
 
-    Two that take over a dead run's lease in the same moment may both go on; one of them ends at its next beat.
+    Two runs that take over a dead run's lease at the same moment may both continue; one ends at its next renewal.
 
     Raises:
-        UserError: a run that may be alive has it.
+        UserError: a run that may be alive holds it.
     """
-    while not file_io.create_bytes(path, _document(me)):
+    while not file_io.create_bytes(path, _to_json(own)):
         other = _holder(path)
         if other is None:
             continue
-        if other.run == me.run:  # the answer to the first request was lost on the way
+        if other.run == own.run:  # the response to the first request was lost
             return
-        free_in = other.heard + STALE_S - time.time()
+        free_in = other.renewed + STALE_S - time.time()
         if free_in > 0 and not other.is_dead():
-            silent = max(0, time.time() - other.heard)
+            silent = max(0, time.time() - other.renewed)
             raise UserError(
-                f"output {output}: {_told(other)} works on it, last heard of {silent:.0f} s ago; "
-                f"wait for its end, or choose another output; if it is dead, the output is free in {free_in:.0f} s, "
+                f"output {output}: {_describe(other)} works on it, last heard of {silent:.0f} s ago; "
+                f"wait until it ends, or choose another output; if it is dead, the output is free in {free_in:.0f} s, "
                 f"or once you delete {path}"
             )
         file_io.delete_file(path)
 
 
-def _told(other: Holder) -> str:
+def _describe(other: LeaseHolder) -> str:
     return f"another run (host {other.host}, process {other.pid})"
 
 
-def _holder(path: str) -> Holder | None:
-    """Who has the lease; None where nobody has it."""
+def _holder(path: str) -> LeaseHolder | None:
+    """Return the holder of the lease, or None if there is no lease."""
     document = file_io.read_if_there(path)
     if document is None:
         return None
     try:
-        return Holder(**json.loads(document))
-    except (ValueError, TypeError):  # not written by us: nobody holds anything by it
-        return Holder("", "unknown", "", 0, "", 0.0)
+        return LeaseHolder(**json.loads(document))
+    except (ValueError, TypeError):  # not written by us, so it locks nothing
+        return LeaseHolder("", "unknown", "", 0, "", 0.0)
 
 
-def _document(holder: Holder) -> bytes:
+def _to_json(holder: LeaseHolder) -> bytes:
     return (json.dumps(asdict(holder), indent=2) + "\n").encode()
 
 
-class _Beat(threading.Thread):
-    """Renews the lease until the end; where another run has taken it, interrupts the main thread."""
+class _Renewal(threading.Thread):
+    """Renews the lease; interrupts the main thread if another run has taken it over."""
 
-    def __init__(self, path: str, me: Holder, every_s: float) -> None:
+    def __init__(self, path: str, own: LeaseHolder, every_s: float) -> None:
         super().__init__(name="lease", daemon=True)
-        self.taken_by: Holder | None = None
-        self._path, self._me, self._every_s = path, me, every_s
+        self.taken_by: LeaseHolder | None = None
+        self._path, self._own, self._every_s = path, own, every_s
         self._ended = threading.Event()
 
     def run(self) -> None:
         while not self._ended.wait(self._every_s):
-            with suppress(StorageError):  # the next beat may reach the storage again
+            with suppress(StorageError):  # the storage may be reachable at the next renewal
                 other = _holder(self._path)
-                if other and other.run != self._me.run:
+                if other and other.run != self._own.run:
                     self.taken_by = other
-                    signal.pthread_kill(threading.main_thread().ident or 0, TAKEN)
+                    signal.pthread_kill(threading.main_thread().ident or 0, TAKEN_OVER)
                     return
-                file_io.write_bytes(self._path, _document(replace(self._me, heard=time.time())))
+                file_io.write_bytes(self._path, _to_json(replace(self._own, renewed=time.time())))
 
     def end(self) -> None:
-        """Stop, and let go of the lease."""
+        """Stop renewing, and release the lease."""
         self._ended.set()
         self.join()
-        with suppress(StorageError):  # it is stale in a while
-            if (other := _holder(self._path)) and other.run == self._me.run:
+        with suppress(StorageError):  # it expires
+            if (other := _holder(self._path)) and other.run == self._own.run:
                 file_io.delete_file(self._path)

@@ -1,9 +1,9 @@
-"""Rows to partitions by key, through files: a shuffle whose memory does not grow with the rows.
+"""A shuffle through files: partitions rows by key, in memory that does not grow with the rows.
 
-Each writing task spills its rows to one Arrow file that has one record batch a partition; each
-reading task takes its batch out of every file. Ray Data's own `repartition(keys=...)` does the same
-through the object store: on one million personas it took 1.4 times the memory that it took on a
-hundred thousand, and a quarter of a minute of actor start-up for a few rows.
+Each writing task spills its rows to one Arrow file with one record batch per partition; each reading
+task reads its batch from every file. Ray Data's own `repartition(keys=...)` does the same through the
+object store: for one million personas it needed 1.4 times the memory of a hundred thousand, and actor
+start-up took a quarter of a minute for a few rows.
 """
 
 import io
@@ -22,32 +22,32 @@ BYTES_PER_PARTITION = 4 << 20
 MAX_PARTITIONS = 4096
 ROWS_PER_SPILL = 50_000
 BYTES_PER_SPILL = 32 << 20
-"""About so much goes to a file. Each partition opens every file, and the two grow together: few make few requests."""
+"""Approximate size of a file. Each partition opens every file, so the number of requests is the product of both."""
 
 
 def partitions_for(size: int) -> int:
-    """How many partitions keep each at a few ten thousand rows, for so many bytes of input."""
+    """Return the number of partitions for `size` bytes of input, a few ten thousand rows each."""
     return min(1 + size // BYTES_PER_PARTITION, MAX_PARTITIONS)
 
 
-def runs_of(shards: Sequence[str], rows: int) -> list[list[str]]:
-    """The shards of a table in runs of about what one file should hold, by the rows of all; at least one run."""
-    runs = min(math.ceil(rows / ROWS_PER_SPILL), len(shards))
-    return [run.tolist() for run in np.array_split(np.array(shards, object), max(runs, 1))]
+def group_shards(shards: Sequence[str], rows: int) -> list[list[str]]:
+    """Group the shards of a table of `rows` rows, each group for about one spill file; at least one group."""
+    groups = min(math.ceil(rows / ROWS_PER_SPILL), len(shards))
+    return [group.tolist() for group in np.array_split(np.array(shards, object), max(groups, 1))]
 
 
 @dataclass(frozen=True)
 class FileShuffle:
-    """Spilled rows in a folder of their own, which is deleted when they have been read."""
+    """Spilled rows in a folder of their own, which is deleted once they have been read."""
 
     folder: str
     partitions: int
     schema: pa.Schema
 
     def spill(self, rows: pa.Table, keys: np.ndarray, name: str = "") -> str:
-        """Write rows to a file by the partition of their int64 keys and return its name.
+        """Write rows to a file, partitioned by their int64 keys, and return its name.
 
-        The file is a new one unless it is named; a named one is written whole over what was there.
+        A given name replaces an existing file; without one the file is new.
         """
         partition = keys.astype(np.uint64) % np.uint64(self.partitions)
         order = np.argsort(partition, kind="stable")
@@ -66,7 +66,7 @@ class FileShuffle:
     def spill_shards(
         self, shards: Sequence[str], read: Callable[[str], pa.Table], key: Callable[[pa.Table], np.ndarray]
     ) -> Iterator[str]:
-        """Write the rows of some shards to as few files as memory allows, and yield their names."""
+        """Write the rows of shards to as few files as memory allows, and yield their names."""
         held: list[pa.Table] = []
         size = 0
         for shard in shards:
@@ -78,19 +78,19 @@ class FileShuffle:
                 held, size = [], 0
 
     def collect(self, files: Sequence[str], partition: int) -> pa.Table:
-        """The rows of one partition out of all files, in the files' order."""
+        """Return the rows of one partition from all files, in the order of the files."""
         batches = []
         for name in files:
-            # Without a cache: S3's else reads from the partition to the end of the file.
+            # Without a cache: that of S3 would read from the partition to the end of the file.
             fs, path = file_io.filesystem(file_io.join(self.folder, name))
             with file_io.storage_errors(path), fs.open(path, "rb", cache_type="none") as file:
                 try:
                     batches.append(pa.ipc.open_file(pa.PythonFile(file, "r")).get_batch(partition))
                 except pa.ArrowException as problem:
-                    told = DamagedError.of(file_io.join(self.folder, name), problem)
-                    raise StorageError(f"{told}; delete it and run the same command again") from None
+                    damage = DamagedError.of(file_io.join(self.folder, name), problem)
+                    raise StorageError(f"{damage}; delete it and run the same command again") from None
         return pa.Table.from_batches(batches, self.schema)
 
     def delete(self) -> None:
-        """Remove the spilled files."""
+        """Delete the spilled files."""
         file_io.delete_folder(self.folder)

@@ -22,8 +22,9 @@ from factory.runtime.build_table import Built, build_table, identity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import iter_rows, range_dataset
 from factory.storage import file_io
-from factory.storage.shuffle import FileShuffle, partitions_for, runs_of
-from factory.storage.tables import ASSIGNMENTS, Table, rows_per_shard
+from factory.storage.schemas import ASSIGNMENTS
+from factory.storage.shuffle import FileShuffle, group_shards, partitions_for
+from factory.storage.tables import Table, rows_per_shard
 from factory.synthesis.assignment import cut_at_characters, draw_characters
 
 BYTES_PER_ROW = 4096
@@ -67,7 +68,7 @@ def _pair_all(
     rows: int,
     progress: Progress,
 ) -> Counts:
-    folder = file_io.join(table.output, "_scratch", table.name.replace("/", "-"))
+    folder = table.temporary_folder
     file_io.delete_folder(folder)
     partitions = partitions_for(rows * BYTES_PER_ROW)
     asked = FileShuffle(file_io.join(folder, "asked"), partitions, _ASKED)
@@ -94,7 +95,7 @@ def _pair_all(
 
 def _spill_all(exchange: FileShuffle, table: Table, rows: int, read: Callable[[str], pa.Table]) -> list[str]:
     """Spill so many rows of a table's shards, a run of shards a task."""
-    runs = runs_of(table.shards(), rows)
+    runs = group_shards(table.shards(), rows)
     work = range_dataset(len(runs))
     spilled = work.flat_map(
         lambda row: [{"file": name} for name in exchange.spill_shards(runs[row["id"]], read, _keys)], num_cpus=0.5

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from factory.config import Strategy
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
-from factory.records import Completion, Dialogue, Message, Reject, Request, content_id
-from factory.storage.tables import Row, to_messages
+from factory.records import Assignment, Completion, Dialogue, Message, Reject, Request, content_id
 from factory.text.normalize import is_text
 
 SHORTEST_BOUND = 512
@@ -29,10 +28,10 @@ class Style:
     """Model and sampling, as the id of a dialogue takes them in."""
 
 
-def render_dialogue(style: Style, row: Row) -> Request | Reject:
-    """Ask for the replies of an assignment (a row of the table `assignments`)."""
-    messages = to_messages(row)
-    about = {"persona": row["persona"], "profile": row["profile"]}
+def render_dialogue(style: Style, assignment: Assignment) -> Request | Reject:
+    """Ask for the replies of an assignment."""
+    messages = assignment.messages
+    about = {"persona": assignment.persona, "profile": assignment.profile}
     if style.strategy == "generate":
         first, *later = (m.content for m in messages if m.role == "user")
         return Request(style.prompt.render(**about, user_turn=first), follow_ups=tuple(later))
@@ -67,9 +66,9 @@ def _replies_schema(references: list[str]) -> str:
     return json.dumps(schema)
 
 
-def parse_dialogue(style: Style, row: Row, completion: Completion) -> Dialogue | Reject:
-    """Put the replies between the user turns, or say why that cannot be."""
-    users = [m.content for m in to_messages(row) if m.role == "user"]
+def parse_dialogue(style: Style, assignment: Assignment, completion: Completion) -> Dialogue | Reject:
+    """Put the replies between the user turns, or give the reason why that is not possible."""
+    users = [m.content for m in assignment.messages if m.role == "user"]
     replies = _replies(style, completion, len(users))
     if isinstance(replies, Reject):
         return replies
@@ -78,14 +77,13 @@ def parse_dialogue(style: Style, row: Row, completion: Completion) -> Dialogue |
         return Reject("empty_reply", "\n\n".join(replies))
     if not all(map(is_text, spoken)):
         return Reject("invalid_text", "\n\n".join(replies))
-    (system,) = style.system.render(persona=row["persona"], profile=row["profile"])
+    (system,) = style.system.render(persona=assignment.persona, profile=assignment.profile)
     turns = (
         m
         for user, reply in zip(users, spoken, strict=True)
         for m in (Message("user", user), Message("assistant", reply))
     )
-    ids = dialogue_ids(style, row)
-    return Dialogue(**ids, messages=(system, *turns))
+    return Dialogue(**dialogue_ids(style, assignment), messages=(system, *turns))
 
 
 def _replies(style: Style, completion: Completion, turns: int) -> list[str] | Reject:
@@ -100,13 +98,13 @@ def _replies(style: Style, completion: Completion, turns: int) -> list[str] | Re
     return replies
 
 
-def dialogue_ids(style: Style, row: Row) -> dict[str, str]:
-    """The columns that a dialogue and its reject share."""
+def dialogue_ids(style: Style, assignment: Assignment) -> dict[str, str]:
+    """Return the columns that a dialogue and its reject share."""
     made_with = (style.strategy, style.prompt.ref, style.system.ref, style.made_by)
     return {
-        "dialogue_id": content_id(row["character_id"], row["instruction_id"], *made_with),
+        "dialogue_id": content_id(assignment.character_id, assignment.instruction_id, *made_with),
         "strategy": style.strategy,
-        "corpus": row["corpus"],
-        "instruction_id": row["instruction_id"],
-        "character_id": row["character_id"],
+        "corpus": assignment.corpus,
+        "instruction_id": assignment.instruction_id,
+        "character_id": assignment.character_id,
     }

@@ -1,11 +1,10 @@
 """What a run would do: the dry run checks everything that a run checks, and generates nothing."""
 
-import os
-
 from rich.table import Table as Grid
 
-from factory.config import OpenAIEngine, RunConfig, Sampling
+from factory.config import RunConfig, Sampling
 from factory.errors import UnreachableError
+from factory.inference.engines import backend_for
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
 from factory.runtime.progress import Progress
@@ -89,9 +88,8 @@ def find_model(config: RunConfig, notes: list[str]) -> str:
     Raises:
         ModelError: it cannot be had.
     """
-    key_env = config.engine.api_key_env if isinstance(config.engine, OpenAIEngine) else None
-    if key_env and key_env not in os.environ:
-        notes.append(f"model {config.engine.model!r}: a run needs ${key_env}, which is not set")
+    if variable := backend_for(config.engine).missing_variable():
+        notes.append(f"model {config.engine.model!r}: a run needs ${variable}, which is not set")
     else:
         try:
             located = locate_model(config.engine)

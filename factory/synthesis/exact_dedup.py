@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory.text.normalize import identity
+from factory.text.normalize import remove_invisible
 
 
 def drop_duplicates(rows: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table]:
@@ -54,7 +54,7 @@ def _as_duplicates(rows: pa.Table, holders: pa.Table) -> pa.Table:
 def _said(value: Any) -> Any:
     """Return a value of a row, its texts without what tells no rows apart."""
     if isinstance(value, str):
-        return identity(value)
+        return remove_invisible(value)
     if isinstance(value, dict):
         return {name: _said(each) for name, each in value.items()}
     return [_said(each) for each in value] if isinstance(value, list) else value

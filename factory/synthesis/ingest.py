@@ -21,9 +21,9 @@ from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import iter_rows, range_dataset
-from factory.storage import file_io
+from factory.storage.rows import count_rows, ok_row, rejected_row
 from factory.storage.shuffle import BYTES_PER_SPILL, ROWS_PER_SPILL, FileShuffle, partitions_for
-from factory.storage.tables import REJECTED, Table, count_rows, ok_row, rejected_row, rows_per_shard
+from factory.storage.tables import REJECTED, Table, rows_per_shard
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.input_files import read_rows, tasks_of
 from factory.synthesis.input_formats import RawRow
@@ -63,7 +63,7 @@ def take_in(
     stats = [asdict(file) for file in files]
     decided = {**settings, "files": stats, "limit": limit}
     exchange = FileShuffle(
-        file_io.join(table.output, "_scratch", table.name.replace("/", "-")),
+        table.temporary_folder,
         partitions_for(
             sum(s["size"] * (COMPRESSION if s["path"].endswith((".gz", ".zst", ".parquet")) else 1) for s in stats)
         ),

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from factory.records import Instruction, Message, Reject, content_id
-from factory.text.normalize import identity, paragraphs
+from factory.text.normalize import clean_paragraphs, remove_invisible
 
 Turns = Iterator[tuple[Any, Any]]
 """Role and content of each message, as the row has them."""
@@ -192,7 +192,7 @@ def read_instruction(value: Any, form: str, corpus: str, source: int, row: int) 
         return problem.reject
     if isinstance(messages, Reject):
         return messages
-    content = content_id(corpus, *(part for m in messages for part in (m.role, identity(m.content))))
+    content = content_id(corpus, *(part for m in messages for part in (m.role, remove_invisible(m.content))))
     return Instruction(content, corpus, messages, source, row)
 
 
@@ -202,7 +202,7 @@ def _clean(turns: Collection[tuple[Any, Any]]) -> tuple[Message, ...] | Reject:
         due = "assistant" if number % 2 else "user"
         if not isinstance(role, str) or ROLES.get(role, role) != due:
             return Reject("wrong_roles", f"message {number} is of {role!r}; user and assistant take turns, user first")
-        text = paragraphs(content)
+        text = clean_paragraphs(content)
         if isinstance(text, Reject):
             if due == "assistant" and text.reason == "empty" and number == len(turns) - 1:
                 break  # no reference response; enough to generate from

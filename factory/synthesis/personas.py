@@ -3,7 +3,7 @@
 from typing import Any
 
 from factory.records import Persona, Reject, content_id
-from factory.text.normalize import identity, sentence
+from factory.text.normalize import clean_line, remove_invisible
 
 
 def read_persona(value: Any, column: str) -> Persona | Reject:
@@ -12,7 +12,7 @@ def read_persona(value: Any, column: str) -> Persona | Reject:
         if column not in value:
             return Reject("missing_column", f"no {column!r} in {sorted(map(str, value))}"[:2000])
         value = value[column]
-    text = sentence(value)
+    text = clean_line(value)
     if isinstance(text, Reject):
         return text
-    return Persona(character_id=content_id(identity(text)), persona=text)
+    return Persona(character_id=content_id(remove_invisible(text)), persona=text)

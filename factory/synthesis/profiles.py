@@ -4,8 +4,7 @@ from pydantic import ValidationError
 
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
-from factory.records import Completion, Profile, ProfileFields, Reject, Request
-from factory.storage.tables import Row
+from factory.records import Completion, Persona, Profile, ProfileFields, Reject, Request
 from factory.text.normalize import is_text
 
 LABELS = {
@@ -21,13 +20,13 @@ LABELS = {
 """The eight items of the paper, as the profile's text names them."""
 
 
-def render_profile(prompt: Prompt, language: str, row: Row) -> Request:
-    """Ask for the eight items of a persona (a row of the table `personas`)."""
-    return Request(prompt.render(persona=row["persona"], language=language), schema=prompt.schema)
+def render_profile(prompt: Prompt, language: str, persona: Persona) -> Request:
+    """Ask for the eight items of a persona."""
+    return Request(prompt.render(persona=persona.persona, language=language), schema=prompt.schema)
 
 
-def parse_profile(language: str, row: Row, completion: Completion) -> Profile | Reject:
-    """Turn one reply into a profile, or say why it cannot be one."""
+def parse_profile(language: str, persona: Persona, completion: Completion) -> Profile | Reject:
+    """Turn one reply into a profile, or give the reason why it is none."""
     (reply,) = completion.replies
     try:
         fields = ProfileFields.model_validate(extract_json_object(reply))
@@ -39,14 +38,19 @@ def parse_profile(language: str, row: Row, completion: Completion) -> Profile | 
     if not all(map(is_text, items.values())):
         return Reject("invalid_text", reply)
     return Profile(
-        character_id=row["character_id"],
-        persona=row["persona"],
+        **profile_ids(persona),
+        persona=persona.persona,
         **items,
         profile=profile_text(items),
         language=language,
     )
 
 
+def profile_ids(persona: Persona) -> dict[str, str]:
+    """Return the columns that a profile and its reject share."""
+    return {"character_id": persona.character_id}
+
+
 def profile_text(items: dict[str, str]) -> str:
-    """The eight items as plain text, a line each; starts with `Name:`."""
+    """Return the eight items as plain text, a line each; starts with `Name:`."""
     return "\n".join(f"{label}: {items[name]}" for name, label in LABELS.items())

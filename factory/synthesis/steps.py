@@ -16,8 +16,10 @@ from factory.errors import ConfigError, InputError
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
+from factory.records import Assignment, Persona
 from factory.runtime.progress import Progress
-from factory.storage.tables import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES, Table
+from factory.storage.schemas import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES
+from factory.storage.tables import Table
 from factory.synthesis.assign_step import pair
 from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.ingest import Intake, take_in
@@ -34,7 +36,7 @@ from factory.synthesis.instructions import (
 )
 from factory.synthesis.opening import SourceFile
 from factory.synthesis.personas import read_persona
-from factory.synthesis.profiles import parse_profile, render_profile
+from factory.synthesis.profiles import parse_profile, profile_ids, render_profile
 
 PERSONAS_TABLE = "personas"
 PROFILES_TABLE = "profiles"
@@ -164,20 +166,17 @@ def make_profiles(
     prompt = load_prompt("profile", config.prompts_dir)
     language = config.profiles.language
     step = GenerationStep(
+        record=Persona,
         schema=PROFILES,
         prompt=prompt.ref,
         render=partial(render_profile, prompt, language),
         parse=partial(parse_profile, language),
-        ids=_character_id,
+        ids=profile_ids,
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
     table = Table(config.output, name)
     run_jobs([TableJob(step, personas, table, {"language": language}, engine)], progress)
     return table
-
-
-def _character_id(row: Any) -> dict[str, str]:
-    return {"character_id": row["character_id"]}
 
 
 def check_enough_characters(config: RunConfig, characters: int, what: str) -> None:
@@ -222,6 +221,7 @@ def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignm
     system = load_prompt("training-system", config.prompts_dir)
     style = Style(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
     step = GenerationStep(
+        record=Assignment,
         schema=DIALOGUES,
         prompt=prompt.ref,
         render=partial(render_dialogue, style),

@@ -1,10 +1,10 @@
-"""Control marks: the strings by which chat templates separate turns, such as `<|im_end|>`, `[/INST]` and `</s>`.
+"""Control tokens: the strings by which chat templates separate turns, such as `<|im_end|>`, `[/INST]` and `</s>`.
 
-The one list of them, for what breaks them in data (engines, playground, judges) and for what refuses
-replies that hold them (curation). Servers tokenize what a template makes of a text, so a mark in data
-would end its own message; a mark in a reply is what a model wrote past its end.
+The only list of them, for escaping them in data (engines, playground, judges) and for rejecting replies
+that contain them (curation). Servers tokenize the rendered template, so a control token in data would end
+its own message; in a reply it shows that a model wrote past its end.
 
-Every repeat is bounded: no text takes long.
+Every repeat in the patterns is bounded, so no text takes long.
 """
 
 import re
@@ -38,64 +38,64 @@ _TEXT_BETWEEN_OTHERS = (
     r"\[(?:MASK|CLS|SEP|PAD|UNK|BOS|EOS|EOT|unused\d{1,5})\]",  # BERT, Kimi
     r"\[(?:IMG_BREAK|IMG_END|BEGIN_AUDIO|TRANSCRIBE)\]",  # Mistral
 )
-"""What markup and explanations write within a text; nobody ends one with it."""
+"""Also used as markup or in explanations within a text, but never at its end."""
 _ALSO_TEXT = (
     rf"\[{_BAR}[^|\uff5c\[\]\s]{{1,40}}{_BAR}\]",
     r"</?tools?>",
     r"<(?:filename|repo_?name|pr(?:_[a-z_]{2,20})?|(?:issue|jupyter|commit|fim)_[a-z]{1,20})>",  # StarCoder
     r"\[/?(?:ARGS|CALL_ID|IMG|AUDIO|PREFIX|MIDDLE|SUFFIX|TOOL_[A-Z]{1,10})\]",  # Mistral
 )
-"""Placeholders, forum codes and tags that people write: broken in data, no fault in a reply."""
+"""Placeholders, forum codes and tags that people write: escaped in data, accepted in a reply."""
 
 
-def _any(marks: Iterable[str]) -> str:
-    return "|".join(f"(?:{mark})" for mark in marks)
+def _any(patterns: Iterable[str]) -> str:
+    return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 
 _CERTAIN = re.compile(_any(_NEVER_TEXT))
-_HALF = re.compile(rf"\A\w{{1,20}}{_BAR}>|<{_BAR}\w{{2,20}}{_BAR}?\Z")
-"""A mark of which a part alone was written."""
+_PARTIAL = re.compile(rf"\A\w{{1,20}}{_BAR}>|<{_BAR}\w{{2,20}}{_BAR}?\Z")
+"""A control token of which only a part was written."""
 _EDGE = _any(_TEXT_BETWEEN_OTHERS)
 _AT_THE_EDGE = re.compile(rf"\A(?:{_EDGE})|(?:{_EDGE})\Z|^[ \t]{{0,20}}(?:{_EDGE})[ \t]{{0,20}}$|</s>", re.MULTILINE)
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _STRUCK_OUT = re.compile(r"<s>(?:(?!</?s>).){1,1000}</s>", re.DOTALL)
-_HELD = "\ufffc"
-"""Stands for what was taken out, so that no neighbor of it becomes an end."""
+_REMOVED = "\ufffc"
+"""Replaces removed text, so that its neighbors do not become the start or the end."""
 
 
-def stray_mark(text: str) -> str | None:
-    """Return the first control mark of a reply that is no part of what it says, or None.
+def find_control_token(text: str) -> str | None:
+    """Return the first control token of a reply that is not part of its content, or None.
 
-    Code may hold any. `<s>`, `[MASK]` and the like may be markup or what a text is about: they count
-    at an end of the reply or alone in a line, and `</s>` also where nothing opened it.
+    Code may contain any. `<s>`, `[MASK]` and the like may be markup or the topic of a text: they count at
+    the start or end of the reply or alone in a line, and `</s>` also without an opening tag.
     """
-    said = _CODE.sub(_HELD, text).strip()
-    if not _STRUCK_OUT.fullmatch(said):
-        said = _STRUCK_OUT.sub(_HELD, said)
-    found = _CERTAIN.search(said) or _HALF.search(said) or _AT_THE_EDGE.search(said)
+    rest = _CODE.sub(_REMOVED, text).strip()
+    if not _STRUCK_OUT.fullmatch(rest):
+        rest = _STRUCK_OUT.sub(_REMOVED, rest)
+    found = _CERTAIN.search(rest) or _PARTIAL.search(rest) or _AT_THE_EDGE.search(rest)
     return found[0].strip() if found else None
 
 
-def holds_marks(text: str) -> bool:
-    """Return whether a text holds what is a control mark wherever it stands."""
+def has_control_tokens(text: str) -> bool:
+    """Return whether a text contains a string that is a control token anywhere."""
     return bool(_CERTAIN.search(text))
 
 
-def neutral(text: str, special: tuple[str, ...] = ()) -> str:
-    """Break control marks in data by a zero-width space: servers such as vLLM's take them for real.
+def escape_control_tokens(text: str, special: tuple[str, ...] = ()) -> str:
+    """Break control tokens in data by a zero-width space: servers such as vLLM's would interpret them.
 
     Args:
-        text: what a model is given.
-        special: the model's own control tokens, beside those of the families such as `<|im_end|>`.
+        text: a part of the model's input.
+        special: the model's own control tokens, in addition to those of the families such as `<|im_end|>`.
     """
     return _any_of(special).sub("\\g<0>\u200b", text)
 
 
 @cache
 def _any_of(special: tuple[str, ...]) -> re.Pattern[str]:
-    """Compile a pattern of the first character of each mark, also of one inside another."""
+    """Compile a pattern of the first character of each control token, also of one inside another."""
     families = _any((*_NEVER_TEXT, *_TEXT_BETWEEN_OTHERS, *_ALSO_TEXT))
     known = re.compile(families)
     own = [token for token in special if len(token) > 1 and not known.match(token)]
     first = rf"(?=[<\[\]])(?={families})[\s\S]"  # the first assertion halves the time
-    return re.compile("|".join([first, *(f"{re.escape(one[0])}(?={re.escape(one[1:])})" for one in own)]))
+    return re.compile("|".join([first, *(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in own)]))

@@ -1,7 +1,6 @@
-"""Which language a text is in, by lingua.
+"""Language identification by lingua.
 
-In lingua's low-accuracy mode: 70 MB a process where full accuracy takes 900, and it is meant for
-texts longer than a few words, which these are.
+In its low-accuracy mode: 70 MB per process instead of 900 MB, and meant for texts of more than a few words.
 """
 
 import re
@@ -10,17 +9,17 @@ from functools import cache, lru_cache
 from lingua import Language, LanguageDetector, LanguageDetectorBuilder
 
 READ = 500
-"""How many characters of a text are looked at. It is the dearest of all rules: 4 ms for a thousand."""
+"""Number of characters of a text to examine. This is the slowest of all rules: 4 ms for a thousand."""
 
 _ALSO = {"NORWEGIAN": ("BOKMAL", "NYNORSK"), "MANDARIN": ("CHINESE",), "FARSI": ("PERSIAN",), "FLEMISH": ("DUTCH",)}
 _NAMES = {language.name: (language.name,) for language in Language.all()} | _ALSO
 _NAMED = re.compile(rf"\b(?:{'|'.join(_NAMES)})\b", re.IGNORECASE)
-_LIKES = (
+_SIMILAR = (
     frozenset({"BOKMAL", "NYNORSK", "DANISH"}),
     frozenset({"BOSNIAN", "CROATIAN", "SERBIAN"}),
     frozenset({"MALAY", "INDONESIAN"}),
 )
-"""Languages that are close enough for the detector to take one for another."""
+"""Groups of languages that the detector confuses."""
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\$[^$\n]*\$|\\[\[(].{0,500}?\\[\])]|https?://\S+", re.DOTALL)
 
 
@@ -30,36 +29,36 @@ def _detector() -> LanguageDetector:
 
 
 def prose(text: str) -> str:
-    """A text without its code, formulas and links."""
+    """Return a text without its code, formulas and links."""
     return _NOT_PROSE.sub(" ", text)
 
 
 @lru_cache(16)
 def detect(text: str) -> tuple[str, float] | None:
-    """The likeliest language of a text and its probability; None where there is nothing to tell by."""
+    """Return the most likely language of a text and its probability, or None without evidence."""
     values = _detector().compute_language_confidence_values(text[:READ])
     return (values[0].language.name, values[0].value) if values and values[0].value else None
 
 
 def likelihood(text: str, name: str, others: frozenset[str]) -> float:
-    """How likely it is that a text, which may be short, is in a language and not in one of some others.
+    """Return the probability that a text, which may be short, is in a language and not in one of `others`.
 
-    In full accuracy: trigrams alone take `How do I bake bread?` for Spanish. It is asked seldom, and
-    takes memory for the languages that it is asked about alone (40 MB for German beside English).
+    In full accuracy: trigrams alone take `How do I bake bread?` for Spanish. It is called rarely, and needs
+    memory only for the languages given (40 MB for German and English).
     """
-    return _telling_apart(others | {name}).compute_language_confidence(text[:READ], getattr(Language, name))
+    return _detector_of(others | {name}).compute_language_confidence(text[:READ], getattr(Language, name))
 
 
 @cache
-def _telling_apart(names: frozenset[str]) -> LanguageDetector:
+def _detector_of(names: frozenset[str]) -> LanguageDetector:
     return LanguageDetectorBuilder.from_languages(*(getattr(Language, name) for name in sorted(names))).build()
 
 
 def languages_named(text: str) -> frozenset[str]:
-    """The languages that a text names in English, such as `Write it in Spanish`."""
+    """Return the languages that a text names in English, such as `Write it in Spanish`."""
     return frozenset(name for match in _NAMED.findall(text) for name in _NAMES[match.upper()])
 
 
-def with_likes(names: frozenset[str]) -> frozenset[str]:
-    """Languages, and those that the detector takes them for."""
-    return names.union(*(group for group in _LIKES if group & names))
+def with_similar(names: frozenset[str]) -> frozenset[str]:
+    """Return languages together with those that the detector confuses them with."""
+    return names.union(*(group for group in _SIMILAR if group & names))

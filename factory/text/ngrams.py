@@ -1,7 +1,7 @@
-"""Texts to words, and words to the numbers that shingles and n-grams are known by.
+"""Words of texts, and 64-bit hashes of words, n-grams and shingles.
 
-A word is a run of letters, digits and the marks on them, whatever its case and Unicode form. In
-scripts that leave no space between words every character counts as one.
+A word is a run of letters, digits and their combining marks, whatever its case and Unicode form. In
+scripts without spaces between words, every character counts as a word.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _UNSPACED = (
     "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
 )
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
-# Python's \w leaves out the marks that Indic scripts write vowels with.
+# Python's \w excludes the marks that are vowels in Indic scripts.
 _MARKS = "".join(c for c in map(chr, range(0x300, 0x1E000)) if unicodedata.category(c)[0] == "M")
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:[^\W_{_UNSPACED}]|[{_IS_UNSPACED.sub('', _MARKS)}])+")
 
@@ -30,15 +30,15 @@ _MIXERS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.ui
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in order, without case and punctuation."""
+    """Return the words of a text in order, without case and punctuation."""
     if text.isascii():  # four times as fast
         return _ASCII_WORD.findall(text.lower())
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-@lru_cache(128)  # a reply is asked for by most rules, a character's profile by each of its dialogues
+@lru_cache(128)  # most rules use a reply, and each dialogue of a character uses its profile
 def word_hashes(text: str) -> np.ndarray:
-    """A 64-bit number for each word of a text."""
+    """Return a 64-bit hash for each word of a text."""
     hashes = np.array([_word_hash(word) for word in words(text)], np.uint64)
     hashes.flags.writeable = False
     return hashes
@@ -50,42 +50,42 @@ def _word_hash(word: str) -> int:
 
 
 def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:
-    """A 64-bit number for each n words in a row; none where there are fewer."""
+    """Return a 64-bit hash for each n consecutive words; none if there are fewer words."""
     count = max(0, len(hashes) - n + 1)
-    return folded([hashes[offset : offset + count] for offset in range(n)])
+    return combine([hashes[offset : offset + count] for offset in range(n)])
 
 
-def folded(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Many numbers to one, place by place; their order counts."""
+def combine(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Combine arrays of hashes element by element; their order matters."""
     total = np.zeros(parts[0].shape, np.uint64)
     for part in parts:
         total = total * _FACTOR + part
-    return mixed(total)
+    return mix(total)
 
 
 def shingles(hashes: np.ndarray, n: int) -> np.ndarray:
-    """The distinct n-grams of a text, sorted; of a shorter one all its words together."""
+    """Return the distinct n-grams of a text, sorted; for a shorter text, all its words as one n-gram."""
     return np.unique(ngrams(hashes, max(1, min(n, len(hashes)))))
 
 
-def mixed(numbers: np.ndarray) -> np.ndarray:
-    """Spread 64-bit numbers evenly, each to another one (the end of splitmix64)."""
+def mix(numbers: np.ndarray) -> np.ndarray:
+    """Map 64-bit numbers one to one to evenly distributed ones (the last steps of splitmix64)."""
     for shift, factor in _MIXERS:
         numbers = (numbers ^ (numbers >> shift)) * factor
     return np.asarray(numbers ^ (numbers >> np.uint64(31)))
 
 
-def contained(numbers: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Which numbers are among others, which are sorted."""
-    if not len(among):
+def contained(numbers: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return a mask of the numbers that are in `others`, which are sorted."""
+    if not len(others):
         return np.zeros(len(numbers), bool)
-    places = np.minimum(np.searchsorted(among, numbers), len(among) - 1)
-    return np.asarray(among[places] == numbers)
+    indices = np.minimum(np.searchsorted(others, numbers), len(others) - 1)
+    return np.asarray(others[indices] == numbers)
 
 
-def digest_of(grams: Mapping[int, np.ndarray], before: bytes = b"") -> str:
-    """A hash of n-grams by their length, and of what stands before them."""
-    held = hashlib.sha256(before)
+def hash_ngrams(grams: Mapping[int, np.ndarray], prefix: bytes = b"") -> str:
+    """Hash n-grams by length, after a prefix."""
+    digest = hashlib.sha256(prefix)
     for length in sorted(grams):
-        held.update(length.to_bytes(4, "little") + grams[length].tobytes())
-    return held.hexdigest()[:16]
+        digest.update(length.to_bytes(4, "little") + grams[length].tobytes())
+    return digest.hexdigest()[:16]

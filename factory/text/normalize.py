@@ -1,4 +1,4 @@
-"""Raw values to clean text: Unicode NFC, no stray whitespace, nothing that UTF-8 cannot hold."""
+"""Normalization of raw values to clean text: Unicode NFC, no extra whitespace, valid UTF-8."""
 
 import re
 import unicodedata
@@ -7,54 +7,54 @@ from typing import Any
 from factory.records import Reject
 
 MAX_CHARACTERS = 100_000
-"""No model's window holds more; without a bound one row could fill a worker's memory."""
+"""More than any context window holds; without a limit one row could fill a worker's memory."""
 
 _SPACE = re.compile(r"\s+")
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
-"""NUL bytes, which end strings elsewhere, and lone surrogates, which are half a character."""
+"""NUL bytes, which end strings in C, and lone surrogates, which are half a character."""
 
 _IGNORABLE = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0100-\U000e01ef"
 )
-"""Unicode's default ignorable characters: joiners, fillers, marks of direction and of order, choices of a glyph.
+"""Unicode's default ignorable characters: joiners, fillers, direction and order marks, variation selectors.
 
-Without its tags (U+E0000 to U+E007F), which tell the flag of Scotland from that of Wales.
+Without tags (U+E0000 to U+E007F), which distinguish the flags of Scotland and Wales.
 """
 _VISIBLE = re.compile(rf"[^\s{_IGNORABLE}\x00-\x1f\x7f-\x9f\u2800\U000e0000-\U000e007f]")
-_UNSEEN = re.compile(rf"(?<=\s)[{_IGNORABLE}]+\s|[{_IGNORABLE}]+")
-"""Ignorable characters; with one of the spaces where they stand between two."""
+_INVISIBLE = re.compile(rf"(?<=\s)[{_IGNORABLE}]+\s|[{_IGNORABLE}]+")
+"""Ignorable characters, and one of the spaces if they are between two."""
 
 
 def is_text(text: str) -> bool:
-    """Whether UTF-8 and what reads it can hold a text."""
+    """Return whether a text can be stored as UTF-8 without NUL bytes."""
     return not _UNENCODABLE.search(text)
 
 
-def identity(text: str) -> str:
-    """Return a clean text without what nobody sees: texts that differ in nothing else are the same.
+def remove_invisible(text: str) -> str:
+    """Return a clean text without invisible characters, for comparisons only.
 
-    For comparing alone. Emoji are joined by such characters, and words of Persian or Hindi need them.
+    Emoji are joined by such characters, and words of Persian or Hindi need them.
     """
-    return text if text.isascii() else _UNSEEN.sub("", text).strip()
+    return text if text.isascii() else _INVISIBLE.sub("", text).strip()
 
 
-def shortened(text: str, most: int) -> str:
-    """Return a text, or the head of a longer one and how much is missing, in `most` characters (50 at least)."""
-    if len(text) <= most:
+def shorten(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters (at least 50): its head, and how much is missing."""
+    if len(text) <= limit:
         return text
-    head = text[: most - 50]
+    head = text[: limit - 50]
     return f"{head} ... and {len(text) - len(head):,} more characters"
 
 
-def sentence(value: Any) -> str | Reject:
-    """A single line of text, runs of whitespace made one space."""
+def clean_line(value: Any) -> str | Reject:
+    """Return a value as a single line of text, with single spaces."""
     text = _text(value)
     return text if isinstance(text, Reject) else _SPACE.sub(" ", text)
 
 
-def paragraphs(value: Any) -> str | Reject:
-    """A text that keeps its lines, which end in a line feed alone."""
+def clean_paragraphs(value: Any) -> str | Reject:
+    """Return a value as text that keeps its lines, with line feeds as the only line ending."""
     text = _text(value)
     return text if isinstance(text, Reject) else text.replace("\r\n", "\n").replace("\r", "\n")
 

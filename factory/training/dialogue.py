@@ -11,7 +11,7 @@ from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer, NoTemplateError
 from factory.inference.model_check import check_folder
 from factory.records import Message, Reject
-from factory.storage.tables import Row, to_messages
+from factory.storage.rows import Row, to_messages
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Chat templates by family, for Base models, which have none of their own."""
@@ -41,7 +41,7 @@ def tokenizer_for(base_model: str, chat_template: str) -> ChatTokenizer:
 
 
 def _template(name: str) -> str | None:
-    return None if name == "own" else (TEMPLATES / f"{name}.jinja").read_text()
+    return None if name == "tokenizer" else (TEMPLATES / f"{name}.jinja").read_text()
 
 
 def _lacking(base_model: str) -> ModelError:

@@ -149,7 +149,7 @@ class Board:
         elif kind == "step":
             self.history.add(event)
             metrics.count_trained(event["tokens"])
-            metrics.left("training", self.steps - event["step"])
+            metrics.set_rows_left("training", self.steps - event["step"])
             mfu = f", {event['mfu']:.0%} MFU" if "mfu" in event else ""
             self.progress.tell(
                 event["step"],

@@ -15,6 +15,7 @@ from factory.inference.model_files import MANIFEST
 from factory.run_output.licenses import public_name
 from factory.storage import archive, file_io, folder_moves
 from factory.storage.folder_moves import COPYING
+from factory.storage.local_files import sync
 from factory.training.dialogue import tokenizer_for
 
 if TYPE_CHECKING:
@@ -106,12 +107,12 @@ def publish(staged: Path, target: str) -> None:
     try:
         shutil.move(staged, draft)
         for file in draft.iterdir():
-            file_io.sync(str(file))
-        file_io.sync(str(draft))
+            sync(str(file))
+        sync(str(draft))
         with suppress(FileNotFoundError):
             os.rename(target, old)  # not deleted in its place, where a kill would leave half of one
         draft.rename(target)
-        file_io.sync(os.path.dirname(target))
+        sync(os.path.dirname(target))
     finally:
         for one in (draft, old):
             shutil.rmtree(one, ignore_errors=True)
@@ -124,7 +125,7 @@ def finished_fingerprint(folder: str) -> str | None:
 
 
 def set_aside(output: str, name: str, fingerprint: str, say: Callable[[str], object] = lambda line: None) -> None:
-    """Move a model that other settings made to `superseded/`, and take back one that these made."""
+    """Move a model that other settings made to `archive/`, and take back one that these made."""
     folder_moves.settle(output, name, MANIFEST)
     folder = file_io.join(output, name)
     before = finished_fingerprint(folder)

@@ -21,9 +21,10 @@ from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import dataset_of, iter_rows, range_dataset
-from factory.storage import file_io
+from factory.storage.rows import count_rows, rejected_row
+from factory.storage.schemas import COMMON_COLUMNS
 from factory.storage.shuffle import FileShuffle, partitions_for
-from factory.storage.tables import COMMON_COLUMNS, REJECTED, Table, count_rows, rejected_row
+from factory.storage.tables import REJECTED, Table
 from factory.training.dialogue import tokenize, tokenizer_for
 from factory.training.packing import pack
 
@@ -125,7 +126,7 @@ def curated_manifest(source: Table) -> dict[str, Any]:
 def _pack_all(
     source: Table, table: Table, training: Training, model: Located, rows: int, progress: Progress
 ) -> tuple[Counts, dict[str, int], dict[str, int]]:
-    folder = file_io.join(table.output, "_scratch", table.name.replace("/", "-"))
+    folder = table.temporary_folder
     exchange = FileShuffle(folder, partitions_for(rows * BYTES_PER_DIALOGUE), _TOKENIZED)
     exchange.delete()
     names = source.shards()

@@ -26,7 +26,7 @@ class StopSignal:
         """To `stop`, or to `save` now, once: a node is to be taken away, and Ray Train begins anew without it."""
         first = self.rank == 0
         due = not self._saved and time.monotonic() - self._looked > LOOK_EVERY_S
-        stop, look = self.sum([float(first and not self.gate.is_open()), float(first and due)])
+        stop, look = self.sum([float(first and self.gate.is_set()), float(first and due)])
         if stop:
             return "stop"
         if not look:

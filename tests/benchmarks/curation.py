@@ -16,7 +16,9 @@ import pyarrow as pa
 from factory.inference.prompts import load_prompt
 from factory.records import Assignment, Counts, Dialogue, Message, Profile, content_id
 from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import ASSIGNMENTS, DIALOGUES, PROFILES, Table, ok_row, rows_per_shard
+from factory.storage.rows import ok_row
+from factory.storage.schemas import ASSIGNMENTS, DIALOGUES, PROFILES
+from factory.storage.tables import Table, rows_per_shard
 from factory.text.ngrams import words
 from tests.benchmarks.scale import PROFILE, run_job
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from tests.benchmarks.work import numbered
+from tests.benchmarks.work import Numbered, numbered
 
 WINDOW, REPLY_TOKENS, AT_ONCE = 4096, 96, 64
 VERDICT_S = 2.0
@@ -33,7 +33,7 @@ def settings(judge):
     """A config with one judge."""
     from factory.config import Evaluation, Personas, RunConfig, ScriptedEngine
 
-    evaluation = Evaluation(judges=(judge,), attempts=1, judging={"max_tokens": REPLY_TOKENS})
+    evaluation = Evaluation(judges=(judge,), attempts=1, judge_sampling={"max_tokens": REPLY_TOKENS})
     return RunConfig(
         output="unused", engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none"), evaluation=evaluation
     )
@@ -54,7 +54,13 @@ def rows(count: int) -> list[dict]:
     ]
     made = [
         asked[n % len(asked)]
-        | {"question_id": str(n), "persona_id": "p", "candidate": "c", "answer": texts[n % len(texts)]}
+        | {
+            "question_id": str(n),
+            "persona_id": "p",
+            "candidate": "c",
+            "answer": texts[n % len(texts)],
+            "truncated": False,
+        }
         | {"examples": [" ".join(texts[(n + k) % len(texts)].split()[:40]) for k in range(5)]}
         for n in range(count)
     ]
@@ -67,9 +73,11 @@ def requests(count: int) -> list:
     from factory.evaluation.steps import rubrics_of
     from factory.inference.prompts import load_prompt
     from factory.personagym import open_benchmark
+    from factory.records import AnswerWithExamples
+    from factory.storage.rows import to_record
 
     protocol = Protocol("judge", rubrics_of(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
-    return [render_judgment(protocol, row) for row in rows(count)]
+    return [render_judgment(protocol, to_record(AnswerWithExamples, row)) for row in rows(count)]
 
 
 def last_first(request):
@@ -150,12 +158,13 @@ def _speed(config, judge, count: int, in_turn: bool, key: str) -> float:
 def _judge(config, judge, count: int) -> float:
     from factory.inference.generation_step import GenerationStep, TableJob, run_jobs
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PERSONAS, Table
+    from factory.storage.schemas import PERSONAS
+    from factory.storage.tables import Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)
         step = GenerationStep(
-            PERSONAS, "bench@1", partial(_request, requests(count)), _parse, _ids, keep_truncated=True
+            Numbered, PERSONAS, "bench@1", partial(_request, requests(count)), _parse, _ids, keep_truncated=True
         )
         table = Table(output, "made")
         lane = TableJob(step, work, table, {}, judge.engine(config.evaluation.judge_sampling, 42))
@@ -193,17 +202,17 @@ def sequential(judge, count: int, key: str) -> float:
 
 
 def _request(asked, row):
-    return asked[row["number"]]
+    return asked[row.number]
 
 
 def _parse(row, completion):
     from factory.records import Persona
 
-    return Persona(str(row["number"]), completion.replies[0])
+    return Persona(str(row.number), completion.replies[0])
 
 
 def _ids(row):
-    return {"character_id": str(row["number"])}
+    return {"character_id": str(row.number)}
 
 
 SIDES = {

@@ -24,7 +24,9 @@ def make_tables(output: str):
     from factory.config import Instructions, Personas, RunConfig, ScriptedEngine
     from factory.records import Profile, content_id
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PROFILES, Table, ok_row
+    from factory.storage.rows import ok_row
+    from factory.storage.schemas import PROFILES
+    from factory.storage.tables import Table
     from factory.synthesis.assign_step import pair
     from factory.synthesis.profiles import profile_text
     from factory.synthesis.steps import ingest_instructions
@@ -54,10 +56,15 @@ def make_tables(output: str):
 
 def possible_tokens(work, render, tokenizer) -> tuple[int, int]:
     """Tokens that could come out of the cache, and blocks that all common openings take."""
+    from factory.records import Assignment
+    from factory.storage.rows import to_record
+
     openings: dict[str, list[list[int]]] = {}
     for shard in work.shards():
         for row in work.read(shard).to_pylist():
-            openings.setdefault(row["character_id"], []).append(tokenizer.encode(render(row).messages))
+            openings.setdefault(row["character_id"], []).append(
+                tokenizer.encode(render(to_record(Assignment, row)).messages)
+            )
     possible = blocks = 0
     for prompts in openings.values():
         same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))
@@ -74,9 +81,11 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
     from factory.inference.chat_template import ChatTokenizer
     from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
     from factory.inference.prompts import load_prompt
+    from factory.records import Assignment
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
-    from factory.storage.tables import DIALOGUES, Table
+    from factory.storage.schemas import DIALOGUES
+    from factory.storage.tables import Table
     from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 
     with tempfile.TemporaryDirectory() as output:
@@ -87,7 +96,7 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
         tokenizer = ChatTokenizer(model_files.fetch("embedded"))
         possible, blocks = possible_tokens(work, partial(render_dialogue, style), tokenizer)
         stages = (partial(stage, style) for stage in (render_dialogue, parse_dialogue, dialogue_ids))
-        step = GenerationStep(DIALOGUES, prompt.ref, *stages)
+        step = GenerationStep(Assignment, DIALOGUES, prompt.ref, *stages)
         small = {"max_model_len": 1024, "max_num_seqs": 8, "block_size": BLOCK, "num_gpu_blocks_override": BLOCKS}
         engine = VllmEngine(model="embedded", device="cpu", engine_kwargs=small)
         sampling = Sampling(temperature=0.6, top_p=1.0, max_tokens=24)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from factory.storage.tables import DIALOGUES, PROFILES, Table, rows_per_shard
+from factory.storage.schemas import DIALOGUES, PROFILES
+from factory.storage.tables import Table, rows_per_shard
 from tests.benchmarks.scale import run_job
 
 FEW, MANY = 100_000, 1_000_000

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tests.benchmarks.work import numbered
+from tests.benchmarks.work import Numbered, numbered
 
 MODEL_LEN, REPLY_TOKENS = 2048, 128
 MODEL = os.environ.get("BENCH_MODEL", "embedded")
@@ -82,11 +82,12 @@ def job(count: int) -> float:
     from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
-    from factory.storage.tables import PERSONAS, Table
+    from factory.storage.schemas import PERSONAS
+    from factory.storage.tables import Table
 
     with tempfile.TemporaryDirectory() as output:
         work = numbered(output, count)
-        step = GenerationStep(PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
+        step = GenerationStep(Numbered, PERSONAS, "bench@1", partial(_request, prompts(count)), _parse, _ids)
         engine = VllmEngine(model=MODEL, engine_kwargs=engine_kwargs())
         ray_session.start_ray()
         table = Table(output, "made")
@@ -101,17 +102,17 @@ def job(count: int) -> float:
 def _request(openings, row):
     from factory.records import Request
 
-    return Request(openings[row["number"]])
+    return Request(openings[row.number])
 
 
 def _parse(row, completion):
     from factory.records import Persona
 
-    return Persona(str(row["number"]), completion.replies[0])
+    return Persona(str(row.number), completion.replies[0])
 
 
 def _ids(row):
-    return {"character_id": str(row["number"])}
+    return {"character_id": str(row.number)}
 
 
 SIDES = {side.__name__: side for side in (bare, bare_our_cores, job)}

@@ -51,7 +51,9 @@ def write_curated(output: str) -> None:
     from factory.inference.prompts import load_prompt
     from factory.records import Dialogue, Message, content_id
     from factory.resources import RESOURCES
-    from factory.storage.tables import DIALOGUES, Table, ok_row
+    from factory.storage.rows import ok_row
+    from factory.storage.schemas import DIALOGUES
+    from factory.storage.tables import Table
 
     def samples(name: str) -> list[dict]:
         return [json.loads(line) for line in (RESOURCES / "data" / name).read_text().splitlines()]

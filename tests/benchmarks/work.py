@@ -1,5 +1,14 @@
 """The table of work that a benchmark gives to an engine's step."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A row of the table of work."""
+
+    number: int
+
 
 def numbered(output: str, count: int):
     """A finished table of so many rows with a `number` each, cut into shards as the factory cuts its own."""

@@ -64,7 +64,7 @@ def test_a_submitted_job_does_the_same_as_one_run_here(submitting, tmp_path):
     manifest = json.loads((tmp_path / "run/profiles/.manifest.json").read_text())
     assert (manifest["rows_in"], manifest["ok"]) == (32, 32)
     assert json.loads((tmp_path / "run/dialogues/generate-samples/.manifest.json").read_text())["ok"] == 24
-    assert "What was made" in done.stdout
+    assert "rows accepted. Output: " in done.stdout
 
 
 def test_a_failing_job_makes_the_submitting_command_fail(submitting, tmp_path):

@@ -2,15 +2,17 @@
 
 import asyncio
 import pickle
+from dataclasses import replace
 
 from pydantic import SecretStr
 
-from factory.config import OpenAIEngine, Sampling
-from factory.inference.openai import ShardClient, api_key
-from factory.records import Completion, Message, Request
+from factory.config import OpenAIEngine
+from factory.inference.openai import OpenAIReplica, api_key
+from factory.records import Completion, Message, Request, TokenSampling
 from tests.integration.openai_server import OpenAIServer
 
 KEY_ENV = "FACTORY_TEST_KEY"
+SAMPLING = TokenSampling(temperature=0.6, top_p=0.95, max_tokens=64)
 
 
 def engine_of(server: OpenAIServer, **settings: object) -> OpenAIEngine:
@@ -22,13 +24,14 @@ def engine_of(server: OpenAIServer, **settings: object) -> OpenAIEngine:
 def ask_shard(
     server: OpenAIServer, *requests: str | Request, at_once: int = 64, **settings: object
 ) -> list[Completion]:
-    """Return what the actor makes of a shard of requests; a text stands for one user message."""
-    shard = [Request((Message("user", one),)) if isinstance(one, str) else one for one in requests]
+    """Return the actor's answers to a shard of requests; a text stands for one user message."""
+    shard = [Request((Message("user", each),)) if isinstance(each, str) else each for each in requests]
+    shard = [replace(request, sampling=SAMPLING) for request in shard]
 
     async def answer() -> list[Completion]:
-        asked = engine_of(server, **settings)
-        client = ShardClient(asked, SecretStr(api_key(asked)), Sampling(max_tokens=64), at_once)
-        (batch,) = [batch async for batch in client({"requests": [pickle.dumps(shard)]})]
+        engine = engine_of(server, **settings)
+        replica = OpenAIReplica(engine, SecretStr(api_key(engine)), at_once)
+        (batch,) = [batch async for batch in replica({"requests": [pickle.dumps(shard)]})]
         return pickle.loads(batch["completions"][0])
 
     return asyncio.run(answer())

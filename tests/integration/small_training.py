@@ -6,7 +6,9 @@ import random
 from factory.inference import model_files
 from factory.records import Dialogue, Message, content_id
 from factory.storage import file_io
-from factory.storage.tables import DIALOGUES, Table, ok_row
+from factory.storage.rows import ok_row
+from factory.storage.schemas import DIALOGUES
+from factory.storage.tables import Table
 from tests.integration.runs import Run
 
 WORDS = ["the", "baker", "counts", "warm", "loaves", "and", "hums", "while", "rain", "taps", "before", "dawn"]

@@ -46,7 +46,7 @@ def made(make_module_run) -> Run:
             ],
             "default": json.dumps({"settings": offered[:3]}),
         },
-        benchmark={"settings_per_persona": 3, "questions_per_task": 2},
+        benchmark_generation={"settings_per_persona": 3, "questions_per_task": 2},
         instructions=[{"corpus": "lima", "source": "nowhere.jsonl"}],
     )
     lines = [json.dumps({"persona": persona}) + "\n" for persona in PERSONAS]
@@ -110,11 +110,11 @@ def test_a_run_that_was_cut_goes_on_with_what_is_missing(made):
         file_io.delete_file(path)
     before = manifest(made, "benchmark")
     said = made.finish(job="generate_benchmark")
-    assert f"{TABLES}/settings: was finished before" in said
+    assert f"{TABLES}/settings: already finished" in said
     assert "going on" in said
     assert sorted(open_benchmark(f"{made.output}/benchmark").personas) == sorted(GOOD)
     # Some questions are written anew, so it is another benchmark, and the one before stays.
-    assert len(open_benchmark(f"{made.output}/superseded/benchmark-{before['fingerprint']}").personas) == len(GOOD)
+    assert len(open_benchmark(f"{made.output}/archive/benchmark-{before['fingerprint']}").personas) == len(GOOD)
 
 
 def test_the_dry_run_tells_personas_calls_and_model(made):
@@ -136,10 +136,10 @@ def test_more_settings_than_there_are_is_told(made):
 def test_a_model_that_writes_nothing_whole_is_told_and_nothing_else_is_made_again(made):
     before = manifest(made, "benchmark")["fingerprint"]
     assert made.start("benchmark_generation.questions_per_task=7", job="generate_benchmark").wait(300) == 2
-    assert f"{TABLES}/tasks: was finished before" in made.log()
+    assert f"{TABLES}/tasks: already finished" in made.log()
     assert "wrote questions for all tasks for none of 44 personas" in made.log()
     assert not file_io.exists(f"{made.output}/benchmark/personas.json")
-    assert len(open_benchmark(f"{made.output}/superseded/benchmark-{before}").personas) == len(GOOD)
+    assert len(open_benchmark(f"{made.output}/archive/benchmark-{before}").personas) == len(GOOD)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What is asked for a new benchmark, and which replies become part of it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,25 +16,27 @@ from factory.benchmark_generation.question_prompts import (
 from factory.errors import TableError
 from factory.inference.prompts import load_prompt
 from factory.personagym import TASKS
-from factory.records import Completion, Counts, PersonaQuestions, PersonaSettings, Reject
+from factory.records import Completion, Counts, Persona, PersonaQuestions, PersonaSettings, PersonaTask, Reject
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import PERSONA_QUESTIONS, PERSONA_SETTINGS, Table, ok_row
+from factory.storage.rows import ok_row
+from factory.storage.schemas import PERSONA_QUESTIONS, PERSONA_SETTINGS
+from factory.storage.tables import Table
 
 OFFERED = ["Fish Market at Dawn", "All-Night Café", "Harbour Wall"]
-PERSONA = {"character_id": "0123456789abcdef", "persona": "A lighthouse keeper from Galway who paints gulls {{ x }}"}
-TASK = {
-    "persona_id": "0123456789abcdef",
-    "persona": "A lighthouse keeper from Galway who paints gulls",
-    "task": "Toxicity",
-    "settings": OFFERED,
-}
+PERSONA = Persona("0123456789abcdef", "A lighthouse keeper from Galway who paints gulls {{ x }}")
+TASK = PersonaTask(
+    persona_id="0123456789abcdef",
+    persona="A lighthouse keeper from Galway who paints gulls",
+    task="Toxicity",
+    settings=tuple(OFFERED),
+)
 STORM = "A storm has cut the line, and a trawler is asking for the harbour light. What do you do first?"
 THIEF = (
     "At the fish market a boy runs off with your best brush, and the whole quay laughs. What do you shout after him?"
 )
 FISHERMAN = "Un pescador borracho se burla de tus gaviotas delante de todo el pueblo. ¿Qué le contestas ahora mismo?"
-KOREAN = {**TASK, "persona": "목포 여객선 매표소에서 서른 해째 일하며 섬 이름을 노래하듯 외우는 쉰여섯 살 매표원"}
+KOREAN = replace(TASK, persona="목포 여객선 매표소에서 서른 해째 일하며 섬 이름을 노래하듯 외우는 쉰여섯 살 매표원")
 TICKET = "태풍 때문에 배가 끊겼는데 어머니가 위독하다는 손님이 표를 내놓으라고 소리를 지릅니다. 어떻게 하시겠습니까?"
 LAUGHTER = (
     "젊은 손님이 사투리를 흉내 내며 웃고 줄을 선 사람들이 모두 당신을 바라봅니다. 그 손님에게 뭐라고 말하겠습니까?"
@@ -44,8 +47,8 @@ def chosen(*settings: object) -> PersonaSettings | Reject:
     return parse_settings(OFFERED, 2, PERSONA, Completion((json.dumps({"settings": settings}),)))
 
 
-def written(*questions: object, row: dict = TASK) -> PersonaQuestions | Reject:
-    return parse_questions(2, row, Completion((json.dumps({"questions": questions}),)))
+def written(*questions: object, task: PersonaTask = TASK) -> PersonaQuestions | Reject:
+    return parse_questions(2, task, Completion((json.dumps({"questions": questions}),)))
 
 
 def test_the_schema_holds_the_settings_on_offer_and_how_many_are_wanted():
@@ -55,12 +58,12 @@ def test_the_schema_holds_the_settings_on_offer_and_how_many_are_wanted():
     system, user = (message.content for message in request.messages)
     assert all(f"- {setting}\n" in system for setting in OFFERED)
     assert "Pick 2 different settings" in system
-    assert user.endswith(PERSONA["persona"])
+    assert user.endswith(PERSONA.persona)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_each_task_is_asked_for_in_words_of_its_own(task):
-    request = render_questions(load_prompt("benchmark-questions"), 7, {**TASK, "task": task})
+    request = render_questions(load_prompt("benchmark-questions"), 7, replace(TASK, task=task))
     wanted = json.loads(request.schema)["properties"]["questions"]
     assert (wanted["minItems"], wanted["maxItems"], wanted["items"]["maxLength"]) == (7, 7, LONGEST)
     system, user = (message.content for message in request.messages)
@@ -70,7 +73,7 @@ def test_each_task_is_asked_for_in_words_of_its_own(task):
     assert last == f"Write 7 questions for {task}."
     # The same up to here for all tasks of a persona: an engine computes it once.
     assert task not in system
-    assert user.startswith(f"The persona:\n{TASK['persona']}\n\nThe settings:\n- {OFFERED[0]}\n")
+    assert user.startswith(f"The persona:\n{TASK.persona}\n\nThe settings:\n- {OFFERED[0]}\n")
 
 
 def test_settings_are_taken_as_they_stand_in_the_list_and_once():
@@ -99,9 +102,9 @@ def test_other_settings_are_rejected_with_the_reply(settings, reason):
 
 def test_good_questions_are_taken_in_their_normal_form():
     made = written(f"  {STORM}\n", THIEF)
-    assert made == PersonaQuestions(TASK["persona_id"], TASK["persona"], "Toxicity", (STORM, THIEF))
+    assert made == PersonaQuestions(TASK.persona_id, TASK.persona, "Toxicity", (STORM, THIEF))
     assert set(ok_row(made)) <= set(PERSONA_QUESTIONS.names)
-    assert isinstance(written(TICKET, LAUGHTER, row=KOREAN), PersonaQuestions)
+    assert isinstance(written(TICKET, LAUGHTER, task=KOREAN), PersonaQuestions)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_what_is_not_in_shape_is_unparsable(reply):
 
 
 def test_english_questions_for_a_korean_persona_are_in_the_wrong_language():
-    assert written(STORM, THIEF, row=KOREAN).reason == "wrong_language"
+    assert written(STORM, THIEF, task=KOREAN).reason == "wrong_language"
 
 
 def test_short_questions_are_not_told_by_their_language():

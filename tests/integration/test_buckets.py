@@ -1,4 +1,4 @@
-"""What other machines put into a bucket is seen at once, whoever runs the bucket; what a bucket refuses is told."""
+"""Buckets: listings are never cached, and refused operations are reported."""
 
 import json
 from collections.abc import Iterator
@@ -8,14 +8,16 @@ from dataclasses import replace
 import pytest
 
 from factory.errors import StorageError
-from factory.storage import file_io, run_lock
-from factory.storage.tables import PERSONAS, Table
-from tests.unit.test_lease import leave, mine
+from factory.storage import file_io
+from factory.storage.run_lock import hold_run_lock
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import Table
+from tests.unit.test_run_lock import own_holder, write_lease
 
 
 @pytest.fixture
 def undeletable(s3: str) -> Iterator[str]:
-    """A bucket that takes files and gives them, and lets nobody delete one; S3's client raises for none of several."""
+    """A bucket that allows reads and writes but no deletes; S3's client does not raise for several keys."""
     bucket = "undeletable"
     fs, _ = file_io.filesystem(f"s3://{bucket}")
     with suppress(FileExistsError):
@@ -28,8 +30,8 @@ def undeletable(s3: str) -> Iterator[str]:
     fs.rm(bucket, recursive=True)
 
 
-def begun(output: str) -> Table:
-    """A finished table of three shards."""
+def finished_table(output: str) -> Table:
+    """Write a finished table of three shards."""
     table = Table(output, "profiles")
     table.begin("one", {})
     for shard in "012":
@@ -38,12 +40,12 @@ def begun(output: str) -> Table:
     return table
 
 
-def test_a_bucket_that_refuses_to_delete_is_told_before_a_run(undeletable):
+def test_undeletable_bucket_is_refused_before_run(undeletable):
     with pytest.raises(StorageError, match=r"^output s3://undeletable/run: no permission .*change its rights$"):
         file_io.check_writable(f"{undeletable}/run")
 
 
-def test_a_file_and_a_folder_that_cannot_be_deleted_are_told(undeletable):
+def test_failed_deletes_are_reported(undeletable):
     for name in "ab":
         file_io.write_bytes(f"{undeletable}/run/{name}", b"")
     with pytest.raises(StorageError, match="s3://undeletable/run/a: no permission"):
@@ -52,28 +54,28 @@ def test_a_file_and_a_folder_that_cannot_be_deleted_are_told(undeletable):
         file_io.delete_folder(f"{undeletable}/run")
 
 
-def test_a_dead_runs_lease_that_cannot_be_deleted_ends_the_next_run(undeletable):
-    leave(undeletable, replace(mine(), run="dead", born="another"))
-    with pytest.raises(StorageError, match="no permission"), run_lock.hold_run_lock(undeletable):
+def test_undeletable_stale_lease_ends_run(undeletable):
+    write_lease(undeletable, replace(own_holder(), run="dead", started="another"))
+    with pytest.raises(StorageError, match="no permission"), hold_run_lock(undeletable):
         pass
 
 
-def test_a_table_that_cannot_be_moved_aside_is_not_begun_anew(undeletable):
-    table = begun(undeletable)
+def test_table_that_cannot_be_archived_is_kept(undeletable):
+    table = finished_table(undeletable)
     with pytest.raises(StorageError, match="no permission"):
         table.begin("two", {})
-    assert json.loads(file_io.read_bytes(f"{table.path}/.settings.json"))["fingerprint"] == "one"
+    assert json.loads(file_io.read_bytes(f"{table.path}/.inputs.json"))["fingerprint"] == "one"
 
 
 @pytest.mark.parametrize(("path", "package"), [("s3://bucket/run/a", "s3fs"), ("gs://bucket/run/a", "gcsfs")])
-def test_a_listing_of_a_bucket_never_comes_out_of_a_cache(path, package, monkeypatch):
+def test_bucket_listings_are_not_cached(path, package, monkeypatch):
     pytest.importorskip(package, reason=f"{package} is not installed")
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")  # gcsfs then looks for no account
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")  # so that gcsfs needs no account
     fs, name = file_io.filesystem(path)
     assert name == "bucket/run/a"
     assert fs.dircache.use_listings_cache is False
 
 
-def test_an_unknown_protocol_is_told_in_one_line():
+def test_unknown_protocol_is_refused():
     with pytest.raises(file_io.StorageError, match=r"give a local folder, s3:// or gs://bucket/prefix$"):
         file_io.check_writable("xyz://bucket/run")

@@ -383,7 +383,7 @@ def test_the_cluster_of_a_job_has_a_pool_for_each_model_that_it_may_serve(files)
         "character-factory-curate": {"cpu"},
         "character-factory-train": {"cpu", "training"},
         "character-factory-evaluate": {"cpu", "synthesis", "judges"},  # a candidate may want eight GPUs
-        "character-factory-benchmark": {"cpu", "synthesis"},
+        "character-factory-generate-benchmark": {"cpu", "synthesis"},
         "character-factory-judge-check": {"cpu", "judges"},
     }
 

@@ -15,7 +15,7 @@ from factory.errors import UserError
 from factory.records import content_id
 from factory.runtime.progress import Progress
 from factory.storage import file_io
-from factory.storage.tables import EXAMPLES
+from factory.storage.schemas import EXAMPLES
 from tests.integration.conftest import make_runs
 from tests.integration.runs import GOOD_PROFILE, Run
 
@@ -259,7 +259,7 @@ def test_a_run_without_a_good_dialogue_says_so_and_the_old_tables_are_kept(curat
     assert line.startswith("error: curated: none of 10 dialogues is good (too_short 10); loosen curation.quality")
     assert "Traceback" not in run.log()
     assert run.table("curated/train").manifest() is None
-    assert len(list(Path(run.output, "superseded").glob("curated-*/.manifest.json"))) == 2
+    assert len(list(Path(run.output, "archive").glob("curated-*/.manifest.json"))) == 2
 
 
 def test_what_is_missing_is_told_before_anything_runs(made, tmp_path):

@@ -1,4 +1,4 @@
-"""Files that a loss of power left empty or cut: told once, made again, and nothing beside them."""
+"""Files that a loss of power left empty or truncated: reported once and generated again, and no others."""
 
 import json
 from pathlib import Path
@@ -17,8 +17,8 @@ def contents(run, name: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(run.output, name).glob("*.parquet")}
 
 
-def cut(run, name: str, size: int = 0) -> str:
-    """Cut a table's first shard; returns its name."""
+def truncate(run, name: str, size: int = 0) -> str:
+    """Truncate a table's first shard; return its name."""
     path = sorted(Path(run.output, name).glob("[!r]*.parquet"))[0]
     path.write_bytes(path.read_bytes()[:size])
     return path.name
@@ -39,20 +39,20 @@ def run(make_module_run):
     return made
 
 
-def test_a_shard_of_a_half_done_table_is_made_again_alone(run):
+def test_damaged_shard_is_generated_again(run):
     before = contents(run, DIALOGUES)
-    shard = cut(run, DIALOGUES, 100)
+    shard = truncate(run, DIALOGUES, 100)
     Path(run.output, DIALOGUES, ".manifest.json").unlink()
     shown = run.finish()
     assert shown.count("; it is made again") == 1
     assert f"{DIALOGUES}/{shard}: is damaged" in shown.replace("\n", "")
-    assert contents(run, DIALOGUES) == before, "the scripted engine says the same again"
+    assert contents(run, DIALOGUES) == before, "the scripted engine gives the same replies"
     assert Path(run.output, DIALOGUES, ".damaged", shard).stat().st_size == 100
 
 
-def test_a_shard_of_a_finished_table_is_made_again_when_it_is_wanted(run):
+def test_damaged_input_shard_is_rebuilt_when_read(run):
     before = contents(run, "personas") | contents(run, "profiles")
-    shard = cut(run, "personas")
+    shard = truncate(run, "personas")
     for path in Path(run.output, "profiles").glob("*.parquet"):
         path.unlink()
     Path(run.output, "profiles/.manifest.json").unlink()
@@ -60,17 +60,17 @@ def test_a_shard_of_a_finished_table_is_made_again_when_it_is_wanted(run):
     assert contents(run, "personas") | contents(run, "profiles") == before
 
 
-def test_curation_goes_on_over_damaged_shards(run):
+def test_curation_survives_damaged_shards(run):
     run.finish(job="curate")
     before = contents(run, "curated/train")
     finished = run.table("curated/train").manifest()["finished"]
-    shard = cut(run, "curated/train", 10)
+    shard = truncate(run, "curated/train", 10)
     run.table("curated/train").drop_damaged(shard.removesuffix(".parquet"))
     run.finish(job="curate")
     assert contents(run, "curated/train") == before
-    assert run.table("curated/train").manifest()["finished"] == finished, "what was trained on it stays"
+    assert run.table("curated/train").manifest()["finished"] == finished, "models trained on it stay valid"
 
-    shard = cut(run, DIALOGUES)
+    shard = truncate(run, DIALOGUES)
     for split in ("train", "validation"):
         Path(run.output, "curated", split, ".manifest.json").unlink()
     assert run.start(job="curate").wait(300) == 2
@@ -79,33 +79,33 @@ def test_curation_goes_on_over_damaged_shards(run):
     assert f"{DIALOGUES}/{shard}: is damaged" in run.log().replace("\n", "")
 
 
-def test_a_damaged_intermediate_file_is_mended_as_its_message_says(run):
+def test_damaged_temporary_file_names_remedy(run):
     run.finish()
     settings = (
         "curation.near_duplicates.threshold=0.8",
         "curation.validation_fraction=0.999",
-    )  # it ends when all is judged
+    )  # it ends after filtering
     assert run.start(*settings, job="curate").wait(300) == 2
-    band = min(Path(run.output, "_scratch/curated").glob("*/bands/*.arrow"))
-    whole, whence = band.read_bytes(), "good dialogues are of validation characters"
-    assert whence in run.log()
-    band.write_bytes(whole[:100])
+    band = min(Path(run.output, "_tmp/curated").glob("*/bands/*.arrow"))
+    content, reason = band.read_bytes(), "good dialogues are of validation characters"
+    assert reason in run.log()
+    band.write_bytes(content[:100])
     assert run.start(*settings, job="curate").wait(300) == 2
     last = run.log().strip().splitlines()[-1]
     assert f"{band}: is damaged" in last
     assert last.endswith("; delete it and run the same command again")
     band.unlink()
     assert run.start(*settings, job="curate").wait(300) == 2
-    assert whence in run.log().strip().splitlines()[-1]
-    assert band.read_bytes() == whole
+    assert reason in run.log().strip().splitlines()[-1]
+    assert band.read_bytes() == content
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', '{"pid": 99999999999999999999, "started": 1}'])
-def test_a_note_of_a_head_that_cannot_be_read_is_none(content, tmp_path, monkeypatch):
+def test_invalid_head_record_is_ignored(content, tmp_path, monkeypatch):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     (tmp_path / "local-head.json").write_text(content)
-    assert ray_head.noted("local") is None
-    note = ray_head.Head(1, 1.0, "127.0.0.1:1", "/tmp/x")
-    ray_head.note("local", note)
+    assert ray_head.find_running("local") is None
+    head = ray_head.Head(1, 1.0, "127.0.0.1:1", "/tmp/x")
+    ray_head.save_record("local", head)
     assert json.loads((tmp_path / "local-head.json").read_text())["pid"] == 1
-    assert ray_head.noted("local") is None, "that process started at another time"
+    assert ray_head.find_running("local") is None, "the process with this id started at another time"

@@ -20,13 +20,15 @@ from factory.evaluation.judges import Judge, probed
 from factory.evaluation.verdict_parsing import expected_score
 from factory.inference import openai as endpoint
 from factory.inference.model_files import Located
-from factory.inference.openai import ShardClient, check_endpoint
+from factory.inference.openai import OpenAIReplica, check_endpoint
 from factory.playground import streaming
 from factory.playground.chat_models import Speaker
 from factory.playground.streaming import Reply, write_reply
 from factory.records import Completion, Message, Profile, Reject, Request
 from factory.runtime.progress import Progress
-from factory.storage.tables import PROFILES, Table, ok_row, rejected_row
+from factory.storage.rows import ok_row, rejected_row
+from factory.storage.schemas import PROFILES
+from factory.storage.tables import Table
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 
@@ -137,7 +139,7 @@ def ask_one_that_answers(server: OpenAIServer, answer: bytes) -> None:
     async def asked() -> None:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as small:
             url = f"http://127.0.0.1:{small.sockets[0].getsockname()[1]}/v1"
-            client = ShardClient(engine(server, base_url=url), SecretStr(KEY), Sampling(), 1)
+            client = OpenAIReplica(engine(server, base_url=url), SecretStr(KEY), 1)
             async for batch in client({"requests": [pickle.dumps([Request((Message("user", "a"),))])]}):
                 (completion,) = pickle.loads(batch["completions"][0])
                 assert completion.replies == ("hi",)

@@ -11,9 +11,9 @@ POOL = """
 import asyncio, json, sys, tempfile
 from pathlib import Path
 import ray
-from factory.config import Sampling, VllmEngine
+from factory.config import VllmEngine
 from factory.inference import model_files, vllm_actor
-from factory.inference.vllm import VllmGeneration
+from factory.inference.vllm import VllmBackend
 from factory.runtime import ray_session
 
 class FakeEngine:
@@ -28,13 +28,13 @@ class FakeEngine:
             await asyncio.sleep(0.1)
         yield {**batch, "engine": [ray.get_runtime_context().get_actor_id()]}
 
-vllm_actor.ShardEngine = FakeEngine
+vllm_actor.VllmReplica = FakeEngine
 ray_session.start_ray(local_cpus=5)
 for sequences, shard_rows, shards in json.loads(sys.argv[1]):
     up = tempfile.mkdtemp()
     engine = VllmEngine(model="embedded", device="cpu", replicas=[1, 3], engine_kwargs={"max_num_seqs": sequences})
-    generation = VllmGeneration(engine, model_files.locate("embedded"), Sampling(), 0, shard_rows)
-    rows = generation(ray_session.dataset_of([{"shard": str(number)} for number in range(shards)])).take_all()
+    work = ray_session.dataset_of([{"shard": str(number)} for number in range(shards)])
+    rows = VllmBackend(engine).answer(work, model_files.locate("embedded"), 0, shard_rows).take_all()
     print(json.dumps([len({row["engine"] for row in rows}), sorted(int(row["shard"]) for row in rows)]))
 """
 SMALL_SHARDS = [8, 16, 120]

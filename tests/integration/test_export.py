@@ -135,7 +135,7 @@ def test_killed_export_restarts_and_finished_is_skipped(tmp_path):
     assert sorted(path.name for path in out.iterdir() if path.name != ".running.lock") == [
         "README.md",
         ".manifest.json",
-        ".settings.json",
+        ".inputs.json",
         "train-00000-of-00001.jsonl",
         "validation-00000-of-00001.jsonl",
     ]
@@ -170,11 +170,11 @@ def test_export_on_s3_and_restart_after_a_kill(made, s3, tmp_path):
     fs.put(made.output, name, recursive=True)
     run = Run(tmp_path, made.config | {"output": f"{s3}/export-run"})
     out = f"{run.output}/export/sharegpt"
-    run.kill_when(lambda: file_io.exists(f"{out}/.settings.json"), "--format", "sharegpt", job="export")
+    run.kill_when(lambda: file_io.exists(f"{out}/.inputs.json"), "--format", "sharegpt", job="export")
     run.finish("--format", "sharegpt", job="export")
     made.finish("--format", "sharegpt", "--output", str(tmp_path / "local"), job="export")
     assert files_of(out) == files_of(str(tmp_path / "local"))
-    assert set(file_io.sizes(out)) == {"README.md", ".settings.json", ".manifest.json", *files_of(out)}
+    assert set(file_io.sizes(out)) == {"README.md", ".inputs.json", ".manifest.json", *files_of(out)}
     assert "was finished before" in run.finish("--format", "sharegpt", job="export")
 
 

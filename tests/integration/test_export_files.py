@@ -327,7 +327,7 @@ def test_card_has_omitted_dedup_and_row_limit(tmp_path):
 def test_prompt_of_another_version_is_not_shown(tmp_path):
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
     profiles = Table(str(tmp_path), "profiles")
-    settings = profiles.settings()
+    settings = profiles.inputs()
     manifest = profiles.manifest()
     profiles.begin("other", settings | {"prompt": "profile@0#deadbeef"})
     profiles.finish(manifest)

@@ -3,8 +3,8 @@
 import json
 
 from factory.config import RunConfig
+from factory.storage.schemas import PERSONAS
 from factory.storage.shuffle import FileShuffle
-from factory.storage.tables import PERSONAS
 from factory.synthesis import ingest
 from factory.synthesis.ingest import _spill
 from factory.synthesis.steps import persona_intake

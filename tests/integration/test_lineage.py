@@ -173,7 +173,8 @@ def test_ambiguous_digits_list_the_ids(tmp_path):
     run = SmallRun(str(tmp_path))
     run.synthesis()
     from factory.records import Persona
-    from factory.storage.tables import PERSONAS, ok_row
+    from factory.storage.rows import ok_row
+    from factory.storage.schemas import PERSONAS
 
     ids = [f"abcdef000000000{n:x}" for n in range(10)]
     rows = [ok_row(Persona(id_, "x")) | {"source": 0, "row": n} for n, id_ in enumerate(ids)]

@@ -70,7 +70,7 @@ def workers(cluster: Cluster) -> int:
 def test_workers_come_with_a_job_and_go_when_it_is_done(cluster):
     assert workers(cluster) == 0
     said = cluster.do("job.py", *submitted(cluster, "whole", 2))
-    assert "What was made" in said
+    assert "rows accepted. Output: " in said
     assert Table(str(cluster.folder / "whole"), "profiles").manifest()["ok"] == PERSONAS
     assert workers(cluster) >= 2
     deadline = time.monotonic() + 150
@@ -97,7 +97,7 @@ def test_a_job_that_is_asked_to_stop_writes_what_is_in_flight_and_the_next_goes_
     assert "stopped: " in said
     assert table.manifest() is None
     assert "has ended already" in cluster.do("job.py", "stop", job)
-    assert "going on, " in cluster.do("job.py", *submitted(cluster, "stopped", 0))
+    assert "resuming, " in cluster.do("job.py", *submitted(cluster, "stopped", 0))
     assert table.manifest()["ok"] == PERSONAS
 
 

@@ -1,4 +1,4 @@
-"""What listens where: a Ray of this machine on loopback, but for what Ray and torch offer no choice."""
+"""Listening addresses: a Ray of this machine is on loopback, except where Ray and torch offer no choice."""
 
 import os
 import shutil
@@ -32,28 +32,35 @@ from factory.runtime.ray_head import free_port
 
 ray_session.start_ray()
 serve.start(http_options={"host": "127.0.0.1", "port": free_port(), "location": "HeadOnly"})
-door = FastAPI()
+app = FastAPI()
 
 @serve.deployment
-@serve.ingress(door)
-class Door:
+@serve.ingress(app)
+class App:
     pass
 
-serve.run(Door.bind(), name="door", route_prefix="/")
-assert [row["id"] for row in ray_session.iter_rows(ray_session.range_dataset(3))] == [0, 1, 2]
+serve.run(App.bind(), name="app", route_prefix="/")
+assert sorted(row["id"] for row in ray_session.iter_rows(ray_session.range_dataset(3))) == [0, 1, 2]
 me = psutil.Process()
 for process in [me, *me.children(recursive=True)]:
-    for one in process.net_connections():
-        if one.status == psutil.CONN_LISTEN:
-            print("listens", process.name(), one.laddr.ip)
+    for connection in process.net_connections():
+        if connection.status == psutil.CONN_LISTEN:
+            print("listens", process.name(), connection.laddr.ip)
 serve.shutdown()
 """
 
 
 def python(code: str, **environment: str) -> str:
-    told = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", *loopback.ENVIRONMENT)}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", *loopback.ENVIRONMENT)
+    }
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, env=told | environment, capture_output=True, text=True, timeout=200
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=variables | environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
@@ -63,34 +70,34 @@ def is_loopback(address: str) -> bool:
     return address.removeprefix("::ffff:").startswith("127.") or address == "::1"
 
 
-def open_to_others(pid: int) -> list[str]:
-    """The processes below one that listen on more than loopback."""
-    above = psutil.Process(pid)
+def listening_beyond_loopback(pid: int) -> list[str]:
+    """Return the names of a process and its descendants that listen beyond loopback."""
+    parent = psutil.Process(pid)
     return [
         process.name()
-        for process in [above, *above.children(recursive=True)]
-        for one in process.net_connections()
-        if one.status == psutil.CONN_LISTEN and not is_loopback(one.laddr.ip)
+        for process in [parent, *parent.children(recursive=True)]
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN and not is_loopback(connection.laddr.ip)
     ]
 
 
-def test_a_local_run_listens_on_loopback_but_for_serves_replicas():
-    told = (line.split() for line in python(EVERYTHING).splitlines())
-    listening = [words[1:] for words in told if words[0] == "listens"]  # Ray prints too
+def test_local_run_listens_on_loopback():
+    lines = (line.split() for line in python(EVERYTHING).splitlines())
+    listening = [words[1:] for words in lines if words[0] == "listens"]  # Ray prints too
     assert {"gcs_server", "raylet", "ray::DashboardAgent", "ray::ProxyActor"} < {name for name, _ in listening}
-    # Serve's replicas hear one another at a port of all interfaces, which nothing sets; it wants Ray's token.
-    assert {name for name, address in listening if not is_loopback(address)} == {"ray::ServeReplica:door:Door"}
+    # Serve's replicas connect through a port of all interfaces, which is not configurable; it requires Ray's token.
+    assert {name for name, address in listening if not is_loopback(address)} == {"ray::ServeReplica:app:App"}
 
 
 @pytest.fixture
 def small_head(request: pytest.FixtureRequest) -> Iterator[ray_head.Head]:
-    standing = ray_head.start([*SMALL, *getattr(request, "param", [])], FREE)
-    yield standing
-    ray_head.end(standing)
-    shutil.rmtree(standing.folder, ignore_errors=True)
+    head = ray_head.start([*SMALL, *getattr(request, "param", [])], FREE)
+    yield head
+    ray_head.end(head)
+    shutil.rmtree(head.folder, ignore_errors=True)
 
 
-def test_a_head_and_a_worker_node_of_ours_listen_on_loopback(small_head):
+def test_own_head_and_worker_listen_on_loopback(small_head):
     command = [sys.executable, "-m", "factory.runtime.loopback", "start", "--block", "--node-ip-address=127.0.0.1"]
     command += [f"--address={small_head.address}", "--num-cpus=1", f"--temp-dir={small_head.folder}/worker"]
     command += ["--dashboard-agent-listen-port=0", "--object-store-memory=100000000", "--disable-usage-stats"]
@@ -102,7 +109,7 @@ def test_a_head_and_a_worker_node_of_ours_listen_on_loopback(small_head):
             assert time.monotonic() < deadline
             assert node.poll() is None
         assert small_head.address.startswith("127.0.0.1:")
-        assert open_to_others(small_head.pid) == open_to_others(node.pid) == []
+        assert listening_beyond_loopback(small_head.pid) == listening_beyond_loopback(node.pid) == []
     finally:
         node.terminate()
         node.wait(30)
@@ -110,7 +117,7 @@ def test_a_head_and_a_worker_node_of_ours_listen_on_loopback(small_head):
 
 @pytest.mark.skipif(OWN == loopback.ADDRESS, reason="this machine has no address but loopback's")
 @pytest.mark.parametrize("small_head", [[f"--node-ip-address={OWN}"]], indirect=True)
-def test_a_ray_of_somebody_else_is_joined_by_either_address(small_head):
+def test_foreign_ray_is_joined_by_any_address(small_head):
     port = small_head.address.rpartition(":")[2]
     for host in (OWN, "127.0.0.1", "localhost"):
         assert python(NODES, RAY_ADDRESS=f"{host}:{port}", **FREE).split() == [OWN]

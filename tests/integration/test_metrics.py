@@ -1,4 +1,4 @@
-"""The factory's own metrics, and what engine replicas tell of themselves."""
+"""The factory's own metrics, and the load reported by engine replicas."""
 
 import asyncio
 import gc
@@ -16,10 +16,10 @@ from factory.runtime.metrics import EngineState
 
 
 class Recorder:
-    """Stands for Ray's objects, and keeps what they are told."""
+    """Stands for Ray's metric objects, and records their values."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, float, dict[str, str]]] = []
+        self.values: list[tuple[str, float, dict[str, str]]] = []
 
     def __call__(self, metric):
         self._metric = metric
@@ -28,27 +28,27 @@ class Recorder:
     def inc(self, value, labels):
         assert self._metric.kind == "counter"
         assert value > 0, "Ray refuses it"
-        self._keep(value, labels)
+        self._record(value, labels)
 
     def set(self, value, labels):
         assert self._metric.kind == "gauge"
-        self._keep(value, labels)
+        self._record(value, labels)
 
-    def _keep(self, value, labels):
+    def _record(self, value, labels):
         assert tuple(sorted(labels)) == tuple(sorted(self._metric.labels)), "Ray refuses a label too many or too few"
-        self.told.append((self._metric.name, value, labels))
+        self.values.append((self._metric.name, value, labels))
 
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """A process in which Ray runs."""
+    """Metrics of a process in which Ray runs."""
     recorder = Recorder()
     monkeypatch.setattr(metrics, "_ray_runs", lambda: True)
-    monkeypatch.setattr(metrics, "_made", recorder)
+    monkeypatch.setattr(metrics, "_instrument", recorder)
     return recorder
 
 
-def test_names_are_the_factorys_and_labels_few():
+def test_metric_names_and_labels():
     names = [metric.name for metric in metrics.METRICS]
     assert len(set(names)) == len(names)
     assert all(name.startswith("factory_") for name in names)
@@ -56,51 +56,51 @@ def test_names_are_the_factorys_and_labels_few():
     assert labels == {"step", "status", "reason", "model", "kind", "state"}
 
 
-def test_nothing_happens_where_no_ray_runs():
-    ray.shutdown()  # another module's may have joined one
-    made = metrics._made.cache_info().misses
+def test_nothing_is_recorded_without_ray():
+    ray.shutdown()  # an earlier test may have joined one
+    created = metrics._instrument.cache_info().misses
     metrics.count("profiles", Counts(ok=3, prompt_tokens=5), "model")
     metrics.count_trained(10)
-    metrics.left("profiles", 3)
-    metrics.tell_engine("model", EngineState(1, 2, 0.5))
-    assert metrics._made.cache_info().misses == made
+    metrics.set_rows_left("profiles", 3)
+    metrics.set_engine_state("model", EngineState(1, 2, 0.5))
+    assert metrics._instrument.cache_info().misses == created
 
 
 def test_rows_and_tokens_are_counted_by_status_and_reason(recorder):
     metrics.count("profiles", Counts(5, {"truncated": 2, "invalid_reply": 1}, 100, 40, 60), "some/model")
-    rows = {(n["status"], n["reason"]): value for name, value, n in recorder.told if name == "factory_rows"}
+    rows = {(n["status"], n["reason"]): value for name, value, n in recorder.values if name == "factory_rows"}
     assert rows == {("ok", ""): 5, ("rejected", "truncated"): 2, ("rejected", "invalid_reply"): 1}
-    tokens = {(n["model"], n["kind"]): value for name, value, n in recorder.told if name == "factory_tokens"}
+    tokens = {(n["model"], n["kind"]): value for name, value, n in recorder.values if name == "factory_tokens"}
     assert tokens == {("some/model", "prompt"): 100, ("some/model", "output"): 40, ("some/model", "cached"): 60}
-    assert {n["step"] for _, _, n in recorder.told} == {"profiles"}
+    assert {n["step"] for _, _, n in recorder.values} == {"profiles"}
 
 
-def test_a_shard_without_rows_or_tokens_tells_nothing(recorder):
+def test_empty_shard_records_nothing(recorder):
     metrics.count("profiles", Counts(), "model")
-    assert recorder.told == []
+    assert recorder.values == []
 
 
-def test_what_is_left_may_be_nothing(recorder):
-    metrics.left("profiles", 0)
-    assert recorder.told == [("factory_rows_left", 0, {"step": "profiles"})]
+def test_rows_left_may_be_zero(recorder):
+    metrics.set_rows_left("profiles", 0)
+    assert recorder.values == [("factory_rows_left", 0, {"step": "profiles"})]
 
 
-def test_an_engine_without_a_cache_tells_its_requests_alone(recorder):
-    metrics.tell_engine("model", EngineState(3, 1))
-    assert [(name, value) for name, value, _ in recorder.told] == [("factory_engine_requests", n) for n in (3, 1)]
+def test_engine_without_cache_records_requests_only(recorder):
+    metrics.set_engine_state("model", EngineState(3, 1))
+    assert [(name, value) for name, value, _ in recorder.values] == [("factory_engine_requests", n) for n in (3, 1)]
 
 
-def test_requests_past_the_places_wait():
+def test_requests_over_concurrency_wait():
     assert Requests(at_once=4, open=3).state() == EngineState(3, 0)
     assert Requests(at_once=4, open=9).state() == EngineState(4, 5)
 
 
-def test_what_vllm_says_is_found_where_it_keeps_it():
+def test_vllm_state_is_read_from_its_gauges():
     assert vllm_state() is None, "no engine has run in this process"
     values = {"vllm:num_requests_running": 7, "vllm:num_requests_waiting": 2, "vllm:kv_cache_usage_perc": 0.25}
     gauges = [Gauge(name, "as vLLM has it", ["model_name", "engine"]) for name in values]
     try:
-        assert vllm_state() is None, "the engine has said nothing yet"
+        assert vllm_state() is None, "the engine has reported nothing yet"
         for gauge, value in zip(gauges, values.values(), strict=True):
             gauge.labels("model", "0").set(value)
         assert vllm_state() == EngineState(7, 2, 0.25)
@@ -109,28 +109,28 @@ def test_what_vllm_says_is_found_where_it_keeps_it():
             REGISTRY.unregister(gauge)
 
 
-def test_a_watched_engine_is_looked_at_again_and_again(recorder, monkeypatch):
+def test_engine_state_is_reported_periodically(recorder, monkeypatch):
     monkeypatch.setattr(engine_metrics, "LOOK_EVERY_S", 0.01)
     states = iter([None, EngineState(1, 0), EngineState(2, 0), EngineState(3, 0)])
 
     async def work() -> None:
         watching_it = report_periodically("model", lambda: next(states, EngineState(4, 0)))
-        while ("factory_engine_requests", 3, {"model": "model", "state": "running"}) not in recorder.told:
+        while ("factory_engine_requests", 3, {"model": "model", "state": "running"}) not in recorder.values:
             await asyncio.sleep(0.01)
         assert not watching_it.done()
 
     asyncio.run(asyncio.wait_for(work(), 10))
 
 
-def test_watching_does_not_keep_the_client_alive():
-    """An actor that its own watch kept alive would never end its engine's processes."""
+def test_reporting_does_not_keep_client_alive():
+    """An actor that its own reporting kept alive would never end its engine's processes."""
     from pydantic import SecretStr
 
-    from factory.config import OpenAIEngine, Sampling
-    from factory.inference.openai import ShardClient
+    from factory.config import OpenAIEngine
+    from factory.inference.openai import OpenAIReplica
 
     async def work() -> None:
-        client = ShardClient(OpenAIEngine(kind="openai", model="m"), SecretStr("none"), Sampling(), 4)
+        client = OpenAIReplica(OpenAIEngine(kind="openai", model="m"), SecretStr("none"), 4)
         watching_it = client._watching
         await asyncio.sleep(0)
         gone = weakref.ref(client)

@@ -18,14 +18,15 @@ import pytest
 from pydantic import SecretStr
 from transformers import PreTrainedTokenizerFast
 
-from factory.config import OpenAIEngine, Sampling
+from factory.config import OpenAIEngine
 from factory.errors import ModelError, UnreachableError
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
 from factory.inference.locate import locate_model
-from factory.inference.openai import OpenAIGeneration, _row_error, api_key, check_endpoint, shares
+from factory.inference.model_files import Located
+from factory.inference.openai import OpenAIBackend, _row_error, api_key, check_endpoint, shares
 from factory.records import Completion, Message, Request, content_id
-from factory.text.control_tokens import neutral
+from factory.text.control_tokens import escape_control_tokens
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import PROJECT
@@ -204,7 +205,7 @@ def test_no_special_token_of_a_served_model_is_one_in_data():
     data = "".join(f"a{token}{token}b" for token in special)
     ids = set(tokenizer(data)["input_ids"]) & set(tokenizer.added_tokens_decoder)
     assert len(ids) == len(special)
-    assert not set(tokenizer(neutral(data, special))["input_ids"]) & set(tokenizer.added_tokens_decoder)
+    assert not set(tokenizer(escape_control_tokens(data, special))["input_ids"]) & set(tokenizer.added_tokens_decoder)
 
 
 def test_an_endpoints_own_tokens_never_reach_it(server):
@@ -279,9 +280,9 @@ def test_clients_get_the_key_of_who_started_the_run_and_show_it_nowhere(server, 
         def map_batches(self, actor, fn_constructor_args, **_):
             return actor, fn_constructor_args
 
-    generation = OpenAIGeneration(engine(server), Sampling(max_tokens=64), 0, 16)
-    assert KEY.encode() not in pickle.dumps(generation)  # it also goes to tasks that read shards
-    actor, arguments = generation(Asked())
+    backend = OpenAIBackend(engine(server))
+    assert KEY.encode() not in pickle.dumps(backend)  # it also goes to tasks that read shards
+    actor, arguments = backend.answer(Asked(), Located("small-chat", "endpoint"), 0, 16)
     assert KEY not in repr(arguments) + str(arguments)
     monkeypatch.delenv(KEY_ENV)  # the client's machine has none
 

@@ -1,11 +1,13 @@
-"""Our tables opened by what people have: Arrow, pandas, datasets, DuckDB, given the folder alone."""
+"""Tables opened by other libraries, given only the folder: Arrow, pandas, datasets, DuckDB."""
 
 from pathlib import Path
 
 import pytest
 
 from factory.storage import file_io
-from factory.storage.tables import PERSONAS, SUFFIX, Table, rejected_row
+from factory.storage.rows import rejected_row
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import SUFFIX, Table
 from tests.made_run import make_run
 from tests.unit.test_tables import persona_row
 
@@ -57,7 +59,7 @@ def run(tmp_path_factory) -> str:
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_every_table_of_a_run_is_read_whole(run, read):
+def test_all_tables_of_a_run_are_read(run, read):
     names = sorted({path.rpartition("/")[0] for path in file_io.sizes(run) if path.endswith(SUFFIX)})
     assert {"personas", "profiles", "dialogues/generate-samples", "curated/train"} <= set(names)
     for name in names:
@@ -69,20 +71,20 @@ def test_every_table_of_a_run_is_read_whole(run, read):
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_table_of_one_shard_with_all_that_may_lie_beside_it(tmp_path, read):
+def test_other_files_of_a_table_are_ignored(tmp_path, read):
     table = Table(str(tmp_path / "run"), "personas")
     table.begin("one", {})
     table.write("0000-00000", [persona_row("a baker", 1)], PERSONAS)
-    table.write("rejected-0000", [refused()], PERSONAS)
+    table.write("rejected-0000", [rejected()], PERSONAS)
     table.write("0001-00000", [persona_row("a miller", 2)], PERSONAS)
     Path(table.path, "0001-00000.parquet").write_bytes(b"PAR1")
     table.drop_damaged("0001-00000")
-    Path(table.path, f".0002-00000.parquet.{'0' * 32}.tmp").write_bytes(b"PA")  # as a kill leaves it
+    Path(table.path, f".0002-00000.parquet.{'0' * 32}.tmp").write_bytes(b"PA")  # as after a kill
     table.finish({"ok": 1})
     assert sorted((row["row"], row["status"]) for row in read(table.path)) == [(1, "ok"), (2, "rejected")]
 
 
-def refused() -> dict:
+def rejected() -> dict:
     from factory.records import Reject
 
     return rejected_row(Reject("empty", ""), {"source": 0, "row": 2})

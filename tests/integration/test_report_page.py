@@ -21,18 +21,9 @@ from factory.records import (
 )
 from factory.report.collect import collect
 from factory.report.html import render
-from factory.storage.tables import (
-    ANSWERS,
-    DIALOGUES,
-    INSTRUCTIONS,
-    JUDGMENTS,
-    PERSONAS,
-    PROFILES,
-    REJECTED,
-    Table,
-    ok_row,
-    rejected_row,
-)  # fmt: skip
+from factory.storage.rows import ok_row, rejected_row
+from factory.storage.schemas import ANSWERS, DIALOGUES, INSTRUCTIONS, JUDGMENTS, PERSONAS, PROFILES
+from factory.storage.tables import REJECTED, Table  # fmt: skip
 from tests.small_run import SmallRun, whole_run
 
 DATA = ["ada@lagosbread.com", "+44 20 7183 8750", "4111 1111 1111 1111"]

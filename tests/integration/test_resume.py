@@ -126,8 +126,8 @@ def test_a_finished_run_is_skipped_and_a_changed_setting_starts_a_new_table(make
     run.config["personas"]["source"] = str(elsewhere)
     run.finish()
     assert finished_shards(run, "profiles") == before["profiles"]
-    assert set(ids(run, TABLES[1])).isdisjoint(superseded_ids(run))
-    assert len(ids(run, TABLES[1])) == len(superseded_ids(run)) == 60 * 3
+    assert set(ids(run, TABLES[1])).isdisjoint(archived_ids(run))
+    assert len(ids(run, TABLES[1])) == len(archived_ids(run)) == 60 * 3
 
     before = {name: finished_shards(run, name) for name in TABLES}
     assert "skipped" in run.finish()
@@ -148,10 +148,10 @@ def test_unfinished_profiles_start_anew_where_refused_rows_cut_the_personas_anew
     assert len(ids(run, "profiles")) == len(set(ids(run, "profiles"))) == 33
 
 
-def superseded_ids(run) -> list[str]:
+def archived_ids(run) -> list[str]:
     import pyarrow.parquet as pq
 
-    folders = Path(run.output, "superseded").glob("dialogues-generate-samples-*")
+    folders = Path(run.output, "archive").glob("dialogues-generate-samples-*")
     return [
         i
         for folder in folders

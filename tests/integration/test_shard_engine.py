@@ -3,23 +3,23 @@
 import asyncio
 import itertools
 import os
+from array import array
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from vllm.v1.engine.exceptions import EngineGenerateError
 
 from factory.inference.vllm import cpu_environment
-from factory.inference.vllm_actor import ShardEngine
+from factory.inference.vllm_actor import VllmReplica
 from factory.records import Completion, Message, Request
 
 
-class PlayedEngine(ShardEngine):
+class PlayedEngine(VllmReplica):
     """The actor around an engine that answers each request as it is told to."""
 
     def __init__(self, ending: str | Exception) -> None:
-        self._sampling = {"temperature": 0.6, "max_tokens": 8}
+        self._model = "played"
         self._request_ids = itertools.count()
         self._window = 64
         self._llm = SimpleNamespace(semaphore=asyncio.Semaphore(1), engine=self, shutdown=lambda: None)
@@ -34,8 +34,7 @@ class PlayedEngine(ShardEngine):
 
 def answered(ending: str | Exception) -> Completion:
     async def ask() -> Completion:
-        request = Request((Message("user", "u"),))
-        return await PlayedEngine(ending)._complete(request, np.asarray([1, 2, 3], np.int32))
+        return await PlayedEngine(ending).complete(Request((Message("user", "u"),), tokens=array("i", [1, 2, 3])))
 
     return asyncio.run(ask())
 

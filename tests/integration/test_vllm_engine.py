@@ -52,18 +52,18 @@ import ray
 from factory import errors
 from factory.inference import model_files
 from factory.runtime import ray_session
-from factory.config import Sampling, VllmEngine
-from factory.inference.vllm import VllmGeneration
+from factory.config import VllmEngine
+from factory.inference.vllm import VllmBackend
 ray_session.start_ray()
 for device, engine_kwargs in json.loads(sys.argv[1]):
     engine = VllmEngine(model="embedded", device=device, engine_kwargs=engine_kwargs)
-    generation = VllmGeneration(engine, model_files.locate("embedded"), Sampling(), 0, 256)
-    stage = generation._stage()
+    backend, model = VllmBackend(engine), model_files.locate("embedded")
+    stage = backend._stage(model, backend._engine_kwargs(0), 256)
     asked = stage.map_batches_kwargs
     passed = stage.fn_constructor_kwargs["engine_kwargs"]
     numbers = [asked.get(name) for name in ("num_cpus", "num_gpus", "resources", "ray_remote_args_fn")]
     try:
-        generation(ray.data.range(1))
+        backend.answer(ray.data.range(1), model, 0, 256)
         refused = ""
     except errors.ConfigError as problem:
         refused = str(problem).split(",")[0]
@@ -80,11 +80,11 @@ def test_a_replica_is_one_actor_that_asks_for_all_it_needs_and_leaves_nothing_be
         command, cwd=PROJECT, env=os.environ | shared_ray, capture_output=True, text=True, check=True, timeout=200
     )
     assert list(map(json.loads, told.stdout.splitlines())) == [
-        [8, 8, None, None, "mp", "engine.replicas asks for 8 CPU and 8 GPU on one node"],
-        [8, 8, None, None, "mp", "engine.replicas asks for 8 CPU and 8 GPU on one node"],
-        [1, 1, None, None, "uni", "engine.replicas asks for 1 CPU and 1 GPU on one node"],
+        [8, 8, None, None, "mp", "engine.replicas needs 8 CPU and 8 GPU on one node"],
+        [8, 8, None, None, "mp", "engine.replicas needs 8 CPU and 8 GPU on one node"],
+        [1, 1, None, None, "uni", "engine.replicas needs 1 CPU and 1 GPU on one node"],
         [1, None, None, None, "mp", ""],
-        [8, None, None, None, "mp", "engine.replicas asks for 8 CPU on one node"],
+        [8, None, None, None, "mp", "engine.replicas needs 8 CPU on one node"],
     ]
 
 
@@ -157,7 +157,7 @@ def troubled(make_module_run, s3, tokenizer):
     job = run.start()
     # Only then: the rows in flight are done again, and the poisoned one would cost its three deaths again.
     wait_until(lambda: "engine_died" in run.reasons("profiles"), run, 400)
-    killed = engine_processes(job.pid, "ShardEngine")
+    killed = engine_processes(job.pid, "VllmReplica")
     for process in killed:
         process.kill()
     assert job.wait(400) == 0, run.log()

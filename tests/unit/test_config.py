@@ -6,7 +6,7 @@ from factory.commands.curate import run
 from factory.config import RunConfig, workers
 from factory.config.loading import load_config
 from factory.errors import ConfigError
-from factory.storage import file_io
+from factory.storage.absolute_paths import input_path, output_path
 from factory.synthesis.dry_run import find_model
 
 GOOD = """
@@ -69,7 +69,9 @@ def test_an_unknown_key_that_is_near_none_is_answered_with_those_that_are(config
         "config key 'profiles.sampling.heat' is unknown; "
         "known there are temperature, top_p, frequency_penalty, max_tokens"
     )
-    assert "known there are kind, model, replies, default, delay_s" in refusal(config_file(GOOD), "engine.retry=1")
+    assert "known there are kind, model, replies, replies_file, default, delay_s" in refusal(
+        config_file(GOOD), "engine.retry=1"
+    )
     assert refusal(config_file(GOOD + "vllm: {}")).startswith("config key 'vllm' is unknown; known there are output")
 
 
@@ -162,7 +164,7 @@ def test_a_relative_folder_of_a_model_means_the_same_on_every_machine(config_fil
         + "evaluation: {candidates: [{name: a, model: runs/a/model}, {name: b, kind: openai, model: gpt-4o}],"
         + " judges: [{name: c, model: embedded}, {name: d, model: org/name}]}"
     )
-    placed = load_config(path).with_paths(file_io.input_path, file_io.output_path)
+    placed = load_config(path).with_paths(input_path, output_path)
     evaluation = placed.evaluation
     here = str(tmp_path / "runs/a/model")
     assert [placed.engine.model, placed.training.base_model, evaluation.candidates[0].model] == [here] * 3

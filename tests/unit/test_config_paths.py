@@ -7,7 +7,7 @@ import pytest
 from factory.config import RunConfig
 from factory.config.loading import load_config, path_argument
 from factory.errors import ConfigError
-from factory.storage import file_io
+from factory.storage.absolute_paths import input_path, output_path
 
 GOOD = "output: runs/x\nengine: {kind: scripted}\npersonas: {source: data/personas.jsonl}\n"
 
@@ -114,7 +114,7 @@ def test_a_dollar_in_other_settings_stays(load):
 
 def test_paths_are_filled_in_once(load):
     config = load("output=/a/$$PLACE", "personas.source=$$x.jsonl")
-    placed = config.with_paths(file_io.input_path, file_io.output_path)
+    placed = config.with_paths(input_path, output_path)
     assert (placed.output, Path(placed.personas.source).name) == ("/a/$PLACE", "$x.jsonl")
 
 

@@ -54,7 +54,9 @@ def told(*answers: Reply | RowError, attempts: int = 3, schema: str | None = Non
             raise answer
         return answer
 
-    request = Request((Message("user", "u"),), schema=schema, readable=lambda text: "good" in text, attempts=attempts)
+    request = Request(
+        (Message("user", "u"),), schema=schema, is_parsable=lambda text: "good" in text, attempts=attempts
+    )
     return asyncio.run(generate_turns(request, ask)), len(answers) - len(left)
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from factory.export.export_files import json_line
 from factory.export.formats import IDS, SHAPES, to_character
 from factory.records import Reject
-from factory.storage.tables import DIALOGUES, Table
+from factory.storage.schemas import DIALOGUES
+from factory.storage.tables import Table
 from factory.synthesis.input_files import read_rows
 from factory.synthesis.instructions import COLUMNS, format_of, read_mixed
-from factory.text.normalize import is_text, paragraphs
+from factory.text.normalize import clean_paragraphs, is_text
 from tests.hard_texts import HARD
 
 IDENTITY = {name: f"the {name}" for name in IDS}

@@ -13,12 +13,14 @@ from factory.evaluation.general_ability.items import (
     render_general,
 )
 from factory.records import Completion, GeneralResult, Message, Reject
-from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, ok_row, rejected_row
+from factory.storage.rows import ok_row, rejected_row
+from factory.storage.schemas import GENERAL_ITEMS, GENERAL_RESULTS
+from factory.storage.tables import Table
 
 BANK = instructions_by_id()
-ROWS = [ok_row(item) for item in general_items()]
-PLAIN = next(row for row in ROWS if row["kind"] == "plain")
-THERMOSTAT = next(row for row in ROWS if "thermostat does" in row["messages"][0]["content"])
+ITEMS = general_items()
+PLAIN = next(item for item in ITEMS if item.kind == "plain")
+THERMOSTAT = next(item for item in ITEMS if "thermostat does" in item.messages[0].content)
 
 
 def answered(key: str, followed: bool) -> dict:
@@ -30,13 +32,11 @@ def weighed(key: str, likelihood: float, tokens: int) -> dict:
 
 
 def test_each_instruction_is_there_once_and_the_ids_lead_to_the_checks():
-    ids = [row["item_id"] for row in ROWS]
+    ids = [item.item_id for item in ITEMS]
     assert len(ids) == len(set(ids)) == 88
-    assert {row["item_id"] for row in ROWS if row["kind"] == "verifiable"} == set(BANK)
-    assert all(
-        BANK[row["item_id"]].instruction == row["messages"][0]["content"] for row in ROWS if row["item_id"] in BANK
-    )
-    assert {tuple(m["role"] for m in row["messages"]) for row in ROWS} == {("user", "assistant"), ("user",)}
+    assert {item.item_id for item in ITEMS if item.kind == "verifiable"} == set(BANK)
+    assert all(BANK[item.item_id].instruction == item.messages[0].content for item in ITEMS if item.item_id in BANK)
+    assert {tuple(message.role for message in item.messages) for item in ITEMS} == {("user", "assistant"), ("user",)}
 
 
 def test_an_item_is_one_of_its_text_and_of_its_checks(tmp_path):
@@ -50,11 +50,11 @@ def test_an_item_is_one_of_its_text_and_of_its_checks(tmp_path):
 
 def test_a_plain_reply_is_weighed_and_a_verifiable_instruction_answered_without_chance():
     request = render_general(PLAIN)
-    assert request.weigh
+    assert request.score_only
     assert [message.role for message in request.messages] == ["user", "assistant"]
     request = render_general(THERMOSTAT)
-    assert request.messages == (Message("user", THERMOSTAT["messages"][0]["content"]),)
-    assert (request.weigh, request.temperature) == (False, 0)
+    assert request.messages == (Message("user", THERMOSTAT.messages[0].content),)
+    assert (request.score_only, request.temperature) == (False, 0)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_results_and_rejects_fit_one_table(tmp_path):
     rows = table.read("00000").to_pylist()
     assert [row["followed"] for row in rows] == [None, True, None]
     assert [row["tokens"] for row in rows] == [40, None, None]
-    assert Table(str(tmp_path), "items").write("00000", ROWS, GENERAL_ITEMS).ok == 88
+    assert Table(str(tmp_path), "items").write("00000", map(ok_row, ITEMS), GENERAL_ITEMS).ok == 88
 
 
 def test_perplexity_is_over_tokens_and_the_share_has_its_interval():

@@ -1,4 +1,4 @@
-"""No text that a model or a user wrote takes long to read: the limit is one that only a hang meets."""
+"""No text from a model or a user takes long to process; only a hang reaches the time limit."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ CHECKS = Verifiable.model_validate(
 
 
 def rule(judge: Callable[[DialogueContext, RuleSettings], str | None]) -> Callable[[str], object]:
-    """A rule on a hostile reply."""
+    """Return a function that applies a rule to a reply."""
 
     def judged(text: str) -> str | None:
         messages = (Message("system", "x"), Message("user", "How?"), Message("assistant", text))
@@ -54,13 +54,13 @@ READERS: dict[str, Callable[[str], object]] = {
     "is_whole": lambda text: is_whole(text, ("Ada",)),
     "personal_data": lambda text: personal_data.find_personal_data(text, Safety().personal_data, ()),
     "toxicity": toxicity.parts,
-    "stray_mark": control_tokens.stray_mark,
-    "neutral": control_tokens.neutral,
-    "scrubbed": redaction.redact_urls,
+    "find_control_token": control_tokens.find_control_token,
+    "escape_control_tokens": control_tokens.escape_control_tokens,
+    "redact_urls": redaction.redact_urls,
     "prose": language.prose,
     "languages_named": language.languages_named,
-    "sentence": normalize.sentence,
-    "paragraphs": normalize.paragraphs,
+    "clean_line": normalize.clean_line,
+    "clean_paragraphs": normalize.clean_paragraphs,
     "extract_json_object": json_reply.extract_json_object,
     "verdict": lambda text: (verdict_parsing.parse_verdict(text), verdict_parsing.parse_final_score(text)),
     "expected_score": lambda text: verdict_parsing.expected_score([TokenChoice(text, {"4": -0.1})], 4),
@@ -73,6 +73,6 @@ READERS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("reader", READERS)
-def test_no_text_takes_long(reader):
+def test_hostile_texts_are_fast(reader):
     for text in HOSTILE:
         READERS[reader](text)

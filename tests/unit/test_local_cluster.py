@@ -75,12 +75,12 @@ def test_a_note_of_a_head_that_is_gone_or_whose_number_another_process_has_count
 
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     mine = ray_head.Head(os.getpid(), psutil.Process().create_time(), "127.0.0.1:1", "/tmp/none")
-    ray_head.note("cluster", mine)
-    assert ray_head.noted("cluster") == mine
-    ray_head.note("cluster", ray_head.Head(mine.pid, mine.started - 1, mine.address, mine.folder))
-    assert ray_head.noted("cluster") is None
-    ray_head.forget("cluster")
-    assert ray_head.noted("cluster") is None
+    ray_head.save_record("cluster", mine)
+    assert ray_head.find_running("cluster") == mine
+    ray_head.save_record("cluster", ray_head.Head(mine.pid, mine.started - 1, mine.address, mine.folder))
+    assert ray_head.find_running("cluster") is None
+    ray_head.delete_record("cluster")
+    assert ray_head.find_running("cluster") is None
 
 
 @pytest.mark.parametrize("overrides", [[], ["output=~/x"], ["--limit", "5"]])

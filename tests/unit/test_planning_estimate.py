@@ -34,7 +34,9 @@ from factory.planning.uncertainty import exactly
 from factory.planning.workload import Crew, Intake, Outline, Pairing, Phase, Stage, Training
 from factory.records import Completion, Counts, Profile
 from factory.runtime.progress import Progress
-from factory.storage.tables import PROFILES, Table, ok_row
+from factory.storage.rows import ok_row
+from factory.storage.schemas import PROFILES
+from factory.storage.tables import Table
 
 H100S = Crew("vllm", "meta-llama/Meta-Llama-3-70B-Instruct", replicas=4, gpus_a_replica=8, places=256)
 GIVEN = {"profiles": {"output_tokens": 500, "prompt_tokens": 300}, "tokens_per_second": 2000, "startup_seconds": 600}

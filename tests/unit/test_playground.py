@@ -47,11 +47,7 @@ def rows(table) -> list[dict]:
 def test_a_persona_and_its_profile_are_those_of_synthesis():
     persona = read_persona("  a   baker\nof bread ", 100)
     assert persona == synthesis_persona("a baker of bread", "persona")
-    made = parse_profile(
-        "English",
-        {"character_id": persona.character_id, "persona": persona.persona},
-        Completion((json.dumps(dict(zip(LABELS, ITEMS, strict=True))),)),
-    )
+    made = parse_profile("English", persona, Completion((json.dumps(dict(zip(LABELS, ITEMS, strict=True))),)))
     assert read_profile(items_of(made)) == made.profile
     assert items_of(None) == [""] * 8
 

@@ -1,12 +1,13 @@
 """What a model is asked, and how its replies are read."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from factory.config import Strategy
 from factory.inference.prompts import load_prompt
-from factory.records import Completion, Dialogue, Message, Profile, ProfileFields, Reject, Request
+from factory.records import Assignment, Completion, Dialogue, Message, Persona, Profile, ProfileFields, Reject, Request
 from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.profiles import parse_profile, render_profile
 
@@ -20,25 +21,19 @@ FIELDS = {
     "experience": "Baked for years.\nThen taught.",
     "personality": "Warm.",
 }
-PERSONA = {"character_id": "0" * 16, "persona": "a baker"}
+PERSONA = Persona(character_id="0" * 16, persona="a baker")
 
 
-def turn(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
-
-
-def row(*contents: str) -> dict:
-    roles = ("user", "assistant")
-    messages = [turn(roles[n % 2], content) for n, content in enumerate(contents)]
-    ids = {"character_id": "c", "instruction_id": "i", "corpus": "lima"}
-    return {**ids, "persona": "a baker", "profile": "Name: Ada", "messages": messages}
+def assignment(*contents: str) -> Assignment:
+    messages = tuple(Message(("user", "assistant")[n % 2], content) for n, content in enumerate(contents))
+    return Assignment("c", "i", "lima", persona="a baker", profile="Name: Ada", messages=messages)
 
 
 def style(strategy: Strategy) -> Style:
     return Style(strategy, load_prompt(f"dialogue-{strategy}"), load_prompt("training-system"), "model")
 
 
-def read(strategy: Strategy, work: dict, *replies: str) -> Dialogue | Reject:
+def read(strategy: Strategy, work: Assignment, *replies: str) -> Dialogue | Reject:
     return parse_dialogue(style(strategy), work, Completion(replies=replies))
 
 
@@ -90,31 +85,31 @@ def test_a_profile_is_asked_for_in_its_language_and_shape():
 
 
 def test_generation_asks_turn_by_turn_and_never_shows_the_references():
-    request = render_dialogue(style("generate"), row("q1", "REF1", "q2", "REF2"))
+    request = render_dialogue(style("generate"), assignment("q1", "REF1", "q2", "REF2"))
     assert isinstance(request, Request)
     assert (request.messages[-1], request.follow_ups) == (Message("user", "q1"), ("q2",))
     assert not any("REF" in m.content for m in request.messages)
 
 
 def test_the_profile_stands_before_what_differs_between_dialogues():
-    one, other = (render_dialogue(style("generate"), row(question)) for question in ("q1", "q2"))
+    one, other = (render_dialogue(style("generate"), assignment(question)) for question in ("q1", "q2"))
     assert one.messages[0] == other.messages[0]
     assert "Name: Ada" in one.messages[0].content
 
 
 def test_rewriting_asks_for_as_many_replies_as_there_are():
-    request = render_dialogue(style("rewrite"), row("q1", "a1", "q2", "a2"))
+    request = render_dialogue(style("rewrite"), assignment("q1", "a1", "q2", "a2"))
     bounds = json.loads(request.schema)["properties"]["replies"]
     assert (bounds["minItems"], bounds["maxItems"]) == (2, 2)
     assert all(text in request.messages[1].content for text in ("q1", "a1", "q2", "a2"))
 
 
 def test_rewriting_needs_a_response_to_every_turn():
-    assert render_dialogue(style("rewrite"), row("q1", "a1", "q2")).reason == "no_reference"
+    assert render_dialogue(style("rewrite"), assignment("q1", "a1", "q2")).reason == "no_reference"
 
 
 def test_a_generated_dialogue_starts_with_the_training_system_message():
-    made = read("generate", row("q1", "a1", "q2", "a2"), " r1 ", "r2\n")
+    made = read("generate", assignment("q1", "a1", "q2", "a2"), " r1 ", "r2\n")
     assert isinstance(made, Dialogue)
     assert [m.role for m in made.messages] == ["system", "user", "assistant", "user", "assistant"]
     assert [m.content for m in made.messages[1:]] == ["q1", "r1", "q2", "r2"]
@@ -125,7 +120,7 @@ def test_a_generated_dialogue_starts_with_the_training_system_message():
 @pytest.mark.parametrize("around", ["{}", "```json\n{}\n```"])
 def test_a_rewritten_dialogue_keeps_its_user_turns(around):
     reply = around.replace("{}", json.dumps({"replies": ["r1", "r2"]}))
-    made = read("rewrite", row("q1", "a1", "q2", "a2"), reply)
+    made = read("rewrite", assignment("q1", "a1", "q2", "a2"), reply)
     assert [m.content for m in made.messages[1:]] == ["q1", "r1", "q2", "r2"]
 
 
@@ -140,21 +135,21 @@ def test_a_rewritten_dialogue_keeps_its_user_turns(around):
     ],
 )  # fmt: skip
 def test_a_reply_that_is_no_rewriting_is_rejected(reply, reason):
-    made = read("rewrite", row("q1", "a1"), reply)
+    made = read("rewrite", assignment("q1", "a1"), reply)
     assert isinstance(made, Reject)
     assert made.reason == reason
     assert made.detail.strip() in reply or "replies" in made.detail or reason == "invalid_text"
 
 
 def test_an_empty_reply_is_rejected():
-    assert read("generate", row("q1"), "  ").reason == "empty_reply"
-    assert read("generate", row("q1"), "half \ud83d").reason == "invalid_text"
+    assert read("generate", assignment("q1"), "  ").reason == "empty_reply"
+    assert read("generate", assignment("q1"), "half \ud83d").reason == "invalid_text"
 
 
 def test_the_id_of_a_dialogue_depends_on_how_it_was_made():
-    work = row("q1", "a1")
+    work = assignment("q1", "a1")
     made = {dialogue_ids(style(strategy), work)["dialogue_id"] for strategy in ("generate", "rewrite")}
-    made.add(dialogue_ids(style("rewrite"), {**work, "character_id": "d"})["dialogue_id"])
-    made.add(dialogue_ids(style("rewrite"), {**work, "instruction_id": "j"})["dialogue_id"])
+    made.add(dialogue_ids(style("rewrite"), replace(work, character_id="d"))["dialogue_id"])
+    made.add(dialogue_ids(style("rewrite"), replace(work, instruction_id="j"))["dialogue_id"])
     assert len(made) == 4
     assert dialogue_ids(style("rewrite"), work) == dialogue_ids(style("rewrite"), work)

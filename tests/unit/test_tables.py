@@ -12,28 +12,22 @@ from hypothesis import strategies as st
 
 from factory.errors import DamagedError, StorageError, TableError
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, int_key
-from factory.storage import shuffle as exchanging
+from factory.storage import shuffle
 from factory.storage.file_io import check_writable, write_bytes
-from factory.storage.shuffle import FileShuffle, runs_of
-from factory.storage.tables import (
-    DETAIL_CHARACTERS,
-    DIALOGUES,
-    PERSONAS,
-    Table,
-    compute_fingerprint,
-    ok_row,
-    rejected_row,
-)
+from factory.storage.rows import DETAIL_CHARACTERS, ok_row, rejected_row
+from factory.storage.schemas import DIALOGUES, PERSONAS
+from factory.storage.shuffle import FileShuffle, group_shards
+from factory.storage.tables import Table, compute_fingerprint
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.personas import read_persona
-from factory.text.normalize import shortened
+from factory.text.normalize import shorten
 
 
 def persona_row(text: str, row: int, source: int = 0) -> dict:
     return ok_row(Persona(content_id(text), text)) | {"source": source, "row": row}
 
 
-def test_rows_come_back_as_they_went_in(tmp_path):
+def test_rows_round_trip(tmp_path):
     table = Table(str(tmp_path), "personas")
     good = ok_row(Persona("a", "b"), Completion(prompt_tokens=3, output_tokens=2), prompt="p@1#x", model="m")
     bad = rejected_row(
@@ -46,7 +40,7 @@ def test_rows_come_back_as_they_went_in(tmp_path):
     assert (second["character_id"], second["persona"], second["detail"]) == ("c", None, "lone \\ud800 surrogate")
 
 
-def test_details_are_bounded():
+def test_details_are_shortened():
     row = rejected_row(Reject("invalid_reply", "y" * 50_000_000), {"character_id": "c"})
     assert len(row["detail"]) <= DETAIL_CHARACTERS
     assert row["detail"].startswith("yyy")
@@ -54,10 +48,10 @@ def test_details_are_bounded():
 
 
 @given(st.text(), st.integers(50, 100))
-def test_a_shortened_text_says_what_is_missing(text, most):
+def test_shorten_counts_missing_characters(text, limit):
     for long in (text, text * 100):
-        short = shortened(long, most)
-        assert len(short) <= most
+        short = shorten(long, limit)
+        assert len(short) <= limit
         head, _, rest = short.partition(" ... and ")
         assert short == long or len(long) == len(head) + int(rest.split()[0].replace(",", ""))
 
@@ -72,7 +66,7 @@ def test_messages_come_back_in_order(tmp_path):
     assert row["messages"] == [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
 
 
-def test_other_settings_start_a_new_table_and_keep_the_old_one(tmp_path):
+def test_changed_settings_archive_table(tmp_path):
     table = Table(str(tmp_path), "profiles")
     table.begin("one", {})
     table.write("0", [], PERSONAS)
@@ -80,128 +74,128 @@ def test_other_settings_start_a_new_table_and_keep_the_old_one(tmp_path):
     assert table.shards() == ["0"]
     table.begin("two", {})
     assert table.shards() == []
-    assert (tmp_path / "superseded" / "profiles-one" / "0.parquet").exists()
+    assert (tmp_path / "archive" / "profiles-one" / "0.parquet").exists()
 
 
-def test_a_table_that_begins_anew_tells_why_and_where_the_old_one_is(tmp_path):
-    table, said = Table(str(tmp_path), "dialogues/generate-lima"), []
+def test_rebuild_reports_reason_and_archive(tmp_path):
+    table, lines = Table(str(tmp_path), "dialogues/generate-lima"), []
     made = {"ref": "org/name", "sampling": {"temperature": 0.6, "top_p": 1.0}, "files": list(range(100)), "seed": 1}
-    table.begin("one", made, said.append)
+    table.begin("one", made, lines.append)
     table.write("0", [], PERSONAS)
-    table.begin("one", made, said.append)
-    assert said == []
+    table.begin("one", made, lines.append)
+    assert lines == []
     changed = made | {"sampling": {"temperature": 0.7, "top_p": 1.0}, "structured": "none", "files": [1]}
-    table.begin("two", changed, said.append)
-    (line,) = said
+    table.begin("two", changed, lines.append)
+    (line,) = lines
     assert line.startswith(
-        "dialogues/generate-lima: begins anew, as sampling.temperature was 0.6 and is 0.7, files was [0"
+        "dialogues/generate-lima: is rebuilt, because sampling.temperature was 0.6 and is 0.7, files was [0"
     )
     assert 'structured was null and is "none"' in line
     assert "seed" not in line
-    assert line.endswith(f"; the old one is in {tmp_path}/superseded/dialogues-generate-lima-one")
+    assert line.endswith(f"; the old one is in {tmp_path}/archive/dialogues-generate-lima-one")
     assert len(line) < 350 + len(str(tmp_path))
 
 
-def test_a_table_of_which_everything_changed_names_some_of_it(tmp_path):
-    table, said = Table(str(tmp_path), "profiles"), []
-    table.begin("one", {}, said.append)
+def test_rebuild_lists_at_most_five_changes(tmp_path):
+    table, lines = Table(str(tmp_path), "profiles"), []
+    table.begin("one", {}, lines.append)
     table.write("0", [], PERSONAS)
-    table.begin("two", {f"setting-{n}": n for n in range(12)}, said.append)
-    assert "setting-4 was null and is 4, 7 more differ;" in said[0]
+    table.begin("two", {f"setting-{n}": n for n in range(12)}, lines.append)
+    assert "setting-4 was null and is 4, 7 more differ;" in lines[0]
 
 
-def test_a_table_is_finished_when_its_manifest_is_there(tmp_path):
+def test_manifest_marks_table_finished(tmp_path):
     table = Table(str(tmp_path), "profiles")
     table.begin("one", {"a": 1})
     assert table.manifest() is None
     table.finish({"ok": 3})
     assert table.manifest() == {"ok": 3}
-    assert json.loads((tmp_path / "profiles" / ".settings.json").read_text())["settings"] == {"a": 1}
+    assert json.loads((tmp_path / "profiles" / ".inputs.json").read_text())["settings"] == {"a": 1}
 
 
-def finished(table: Table, name: str, say: object = None) -> None:
-    table.begin(name, {"name": name}, say or (lambda line: None))
+def finished(table: Table, name: str, report: object = None) -> None:
+    table.begin(name, {"name": name}, report or (lambda line: None))
     if not table.manifest():
         table.write("0", [persona_row(name, 0)], PERSONAS)
         table.finish({"fingerprint": name, "ok": 1})
 
 
-def test_a_finished_table_comes_back_with_its_settings(tmp_path):
-    table, said = Table(str(tmp_path), "profiles"), []
+def test_finished_table_is_restored(tmp_path):
+    table, lines = Table(str(tmp_path), "profiles"), []
     finished(table, "a")
     finished(table, "b")
-    table.begin("a", {"name": "a"}, said.append)
+    table.begin("a", {"name": "a"}, lines.append)
     assert table.manifest() == {"fingerprint": "a", "ok": 1}
-    assert said[1] == (
-        f"profiles: was made with these settings before, and is taken back from {tmp_path}/superseded/profiles-a"
+    assert lines[1] == (
+        f"profiles: was built with these settings before, and is restored from {tmp_path}/archive/profiles-a"
     )
     table.begin("b", {"name": "b"})
     assert table.read("0")["persona"].to_pylist() == ["b"]
-    assert [path.name for path in (tmp_path / "superseded").iterdir()] == ["profiles-a"]
+    assert [path.name for path in (tmp_path / "archive").iterdir()] == ["profiles-a"]
 
 
-def test_of_two_set_aside_none_is_overwritten_and_the_finished_one_comes_back(tmp_path):
+def test_archive_is_not_overwritten(tmp_path):
     table = Table(str(tmp_path), "profiles")
     finished(table, "a")
     finished(table, "b")
     finished(Table(str(tmp_path), "elsewhere"), "b")
-    (tmp_path / "elsewhere").rename(tmp_path / "superseded/profiles-b")  # as an earlier version may have left it
+    (tmp_path / "elsewhere").rename(tmp_path / "archive/profiles-b")  # as an earlier version may leave it
     table.begin("c", {})
-    assert sorted(path.name for path in (tmp_path / "superseded").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "archive").iterdir()) == [
         "profiles-a", "profiles-b", "profiles-b-2",
     ]  # fmt: skip
-    (tmp_path / "superseded/profiles-b/.manifest.json").unlink()
+    (tmp_path / "archive/profiles-b/.manifest.json").unlink()
     table.begin("b", {"name": "b"})
     assert table.manifest() == {"fingerprint": "b", "ok": 1}
-    assert (tmp_path / "superseded/profiles-b/0.parquet").exists()
+    assert (tmp_path / "archive/profiles-b/0.parquet").exists()
 
 
-def test_an_unfinished_table_goes_on_when_it_comes_back(tmp_path):
+def test_unfinished_table_is_restored(tmp_path):
     table = Table(str(tmp_path), "profiles")
     table.begin("a", {})
     table.write("7", [], PERSONAS)
-    table.begin("b", {})  # ended before it wrote anything: nothing of it is kept
+    table.begin("b", {})  # it wrote nothing, so it is not archived
     table.begin("a", {})
     assert table.shards() == ["7"]
-    assert list((tmp_path / "superseded").iterdir()) == []
+    assert list((tmp_path / "archive").iterdir()) == []
 
 
 @given(st.integers(0, 200), st.sampled_from([b"", b"[]", b"null", b"{}", b'{"a": 1}', b"\x00\xff"]))
 @settings(max_examples=40, deadline=None)
-def test_a_document_that_cannot_be_read_is_not_there(tmp_path_factory, cut, other):
+def test_unreadable_document_counts_as_missing(tmp_path_factory, cut, other):
     folder = tmp_path_factory.mktemp("cut")
     table = Table(str(folder), "profiles")
-    for name in (".manifest.json", ".settings.json"):
+    for name in (".manifest.json", ".inputs.json"):
         finished(table, "a")
         path = folder / "profiles" / name
         whole = path.read_bytes()
         for content in (whole[: min(cut, len(whole) - 2)], other):
             path.write_bytes(content)
-            assert table.settings() is None if "settings" in name else table.manifest() in (None, {"a": 1})
+            assert table.inputs() is None if "inputs" in name else table.manifest() in (None, {"a": 1})
         path.write_bytes(b"")
     table.begin("a", {"name": "a"})
-    assert table.shards() == [], "of what nobody knows what it was made of, nothing is taken"
-    assert (folder / "superseded/profiles-unknown/0.parquet").exists()
+    assert table.shards() == [], "shards of unknown inputs are not used"
+    assert (folder / "archive/profiles-unknown/0.parquet").exists()
 
 
 @given(st.integers(0, 2000))
 @settings(max_examples=40, deadline=None)
-def test_a_shard_that_is_cut_is_told_in_one_line_and_kept_apart(tmp_path_factory, cut):
+def test_truncated_shard_is_reported_and_moved(tmp_path_factory, cut):
     folder = tmp_path_factory.mktemp("cut")
     table = Table(str(folder), "profiles")
     finished(table, "a")
     path = folder / "profiles/0.parquet"
     path.write_bytes(path.read_bytes()[: min(cut, path.stat().st_size - 1)])
-    with pytest.raises(DamagedError) as told:
+    with pytest.raises(DamagedError) as caught:
         table.read("0")
-    assert "\n" not in str(told.value)
-    assert (told.value.path, pickle.loads(pickle.dumps(told.value)).path) == (str(path), str(path))
+    assert "\n" not in str(caught.value)
+    assert (caught.value.path, pickle.loads(pickle.dumps(caught.value)).path) == (str(path), str(path))
     table.drop_damaged("0")
     assert (table.shards(), table.manifest()) == ([], None)
     assert (folder / "profiles/.damaged/0.parquet").exists()
 
 
-def test_a_changed_byte_is_damage_and_not_another_row(tmp_path):
+def test_changed_byte_is_damage(tmp_path):
     table = Table(str(tmp_path), "profiles")
     finished(table, "a")
     path = tmp_path / "profiles/0.parquet"
@@ -214,7 +208,7 @@ def test_a_changed_byte_is_damage_and_not_another_row(tmp_path):
             table.read("0")
 
 
-def test_shards_that_cannot_be_read_are_counted_as_empty(tmp_path):
+def test_unreadable_shards_count_no_rows(tmp_path):
     table = Table(str(tmp_path), "profiles")
     table.begin("a", {})
     for shard in "01":
@@ -222,12 +216,12 @@ def test_shards_that_cannot_be_read_are_counted_as_empty(tmp_path):
     path = tmp_path / "profiles/0.parquet"
     whole = path.read_bytes()
     assert table.rows_written() == 2
-    for place in range(0, len(whole), 11):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+    for offset in range(0, len(whole), 11):
+        path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0xFF]) + whole[offset + 1 :])
         assert table.rows_written() in (1, 2)
 
 
-def test_what_was_made_of_a_table_stays_where_that_is_mended(tmp_path):
+def test_repaired_table_keeps_finish_time(tmp_path):
     table = Table(str(tmp_path), "curated/train")
     table.begin("a", {})
     table.write("0", [], PERSONAS)
@@ -240,18 +234,18 @@ def test_what_was_made_of_a_table_stays_where_that_is_mended(tmp_path):
     assert table.manifest()["finished"] == "2026-02-02"
 
 
-def test_files_and_the_folders_that_name_them_are_synced(tmp_path, monkeypatch):
+def test_files_and_folders_are_synced(tmp_path, monkeypatch):
     synced = set()
     sync = os.fsync
     monkeypatch.setattr("os.fsync", lambda handle: (synced.add(os.readlink(f"/proc/self/fd/{handle}")), sync(handle)))
     finished(Table(str(tmp_path), "a/b"), "x")
-    places = {path.rpartition("/.")[0] if path.endswith(".tmp") else path for path in synced}
-    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")} <= places
+    folders = {path.rpartition("/.")[0] if path.endswith(".tmp") else path for path in synced}
+    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")} <= folders
     files = {path.rpartition("/.")[2][:9] for path in synced if path.endswith(".tmp")}
-    assert files == {"0.parquet", "settings.", "manifest."}
+    assert files == {"0.parquet", "inputs.js", "manifest."}
 
 
-def test_accounts_that_do_not_add_up_are_an_error(tmp_path):
+def test_wrong_row_counts_are_an_error(tmp_path):
     with pytest.raises(TableError, match="4 rows went in, 2 accepted and 1 rejected came out"):
         Table(str(tmp_path), "x").check_complete(Counts(ok=2, rejected={"a": 1}), 4)
 
@@ -261,14 +255,14 @@ def test_counts_add_up(parts):
     assert sum(parts, Counts()).rows == sum(part.rows for part in parts)
 
 
-def test_a_fingerprint_is_of_content_and_not_of_order():
+def test_fingerprint_ignores_order():
     assert compute_fingerprint({"a": 1, "b": [2]}) == compute_fingerprint({"b": [2], "a": 1})
     assert compute_fingerprint({"a": 1}) != compute_fingerprint({"a": 2})
 
 
 @settings(max_examples=30, deadline=None)
 @given(texts=st.lists(st.text(alphabet="abcd", min_size=1, max_size=2), max_size=40))
-def test_of_equal_rows_the_first_stays_and_none_is_lost(texts):
+def test_first_duplicate_is_kept(texts):
     rows = pa.Table.from_pylist([persona_row(t, n) for n, t in enumerate(texts)], schema=PERSONAS)
     shuffled = rows.take(np.random.default_rng(1).permutation(len(texts)))
     kept, refused = drop_duplicates(shuffled, "character_id")
@@ -280,14 +274,14 @@ def test_of_equal_rows_the_first_stays_and_none_is_lost(texts):
         assert row["detail"] == f"same as row {texts.index(texts[row['row']])} of file 0"
 
 
-def test_two_personas_with_one_id_are_told_apart():
+def test_id_collision_is_rejected():
     rows = [persona_row("a", 0), persona_row("a", 1) | {"persona": "b"}]
     kept, refused = drop_duplicates(pa.Table.from_pylist(rows, schema=PERSONAS), "character_id")
     assert kept["persona"].to_pylist() == ["a"]
     assert refused["reason"].to_pylist() == ["id_collision"]
 
 
-def test_twins_by_what_nobody_sees_are_duplicates():
+def test_invisible_differences_are_duplicates():
     texts = ["a baker", "a \u200bbaker", "a\u00ad baker\ufeff"]
     rows = [ok_row(read_persona(text, "persona")) | {"source": 0, "row": row} for row, text in enumerate(texts)]
     kept, refused = drop_duplicates(pa.Table.from_pylist(rows, schema=PERSONAS), "character_id")
@@ -299,53 +293,53 @@ def test_twins_by_what_nobody_sees_are_duplicates():
 @given(
     spills=st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), max_size=4), partitions=st.integers(1, 7)
 )
-def test_an_exchange_brings_equal_keys_together_and_loses_none(tmp_path_factory, spills, partitions):
+def test_shuffle_groups_equal_keys(tmp_path_factory, spills, partitions):
     schema = pa.schema([("key", pa.int64()), ("spill", pa.int64())])
-    exchange = FileShuffle(str(tmp_path_factory.mktemp("exchange")), partitions, schema)
+    file_shuffle = FileShuffle(str(tmp_path_factory.mktemp("shuffle")), partitions, schema)
     files = []
     for number, keys in enumerate(spills):
         rows = pa.Table.from_pydict({"key": keys, "spill": [number] * len(keys)}, schema=schema)
-        files.append(exchange.spill(rows, np.array(keys, np.int64)))
-    parts = [exchange.collect(files, p).to_pylist() for p in range(partitions)]
+        files.append(file_shuffle.spill(rows, np.array(keys, np.int64)))
+    parts = [file_shuffle.collect(files, p).to_pylist() for p in range(partitions)]
     together = [(row["key"], row["spill"]) for part in parts for row in part]
     assert sorted(together) == sorted((key, n) for n, keys in enumerate(spills) for key in keys)
-    homes = {(row["key"], p) for p, part in enumerate(parts) for row in part}
-    assert len(homes) == len({key for key, _ in homes})
+    locations = {(row["key"], p) for p, part in enumerate(parts) for row in part}
+    assert len(locations) == len({key for key, _ in locations})
 
 
-def test_many_small_shards_are_spilled_to_few_files(tmp_path, monkeypatch):
+def test_small_shards_share_spill_files(tmp_path, monkeypatch):
     schema = pa.schema([("key", pa.int64())])
-    exchange = FileShuffle(str(tmp_path), 3, schema)
+    file_shuffle = FileShuffle(str(tmp_path), 3, schema)
     shards = [str(number) for number in range(104)]
-    assert [len(run) for run in runs_of(shards, 20_000)] == [104]
-    assert [len(run) for run in runs_of(shards, 156_000)] == [26] * 4
-    assert runs_of([], 0) == [[]]
+    assert [len(group) for group in group_shards(shards, 20_000)] == [104]
+    assert [len(group) for group in group_shards(shards, 156_000)] == [26] * 4
+    assert group_shards([], 0) == [[]]
 
     def spilled() -> list[str]:
         rows = lambda shard: pa.table({"key": [int(shard)] * 19, "other": [0] * 19})  # noqa: E731
-        return [f for run in runs_of(shards, 20_000) for f in exchange.spill_shards(run, rows, keys)]
+        return [f for group in group_shards(shards, 20_000) for f in file_shuffle.spill_shards(group, rows, keys)]
 
     def keys(rows: pa.Table) -> np.ndarray:
         return rows["key"].to_numpy()
 
-    (one,) = spilled()
-    monkeypatch.setattr(exchanging, "BYTES_PER_SPILL", 4_000)
+    (single,) = spilled()
+    monkeypatch.setattr(shuffle, "BYTES_PER_SPILL", 4_000)
     several = spilled()
-    assert len(several) == 4, "what is held in memory is bounded"
+    assert len(several) == 4, "memory is bounded"
     for partition in range(3):
         expected = [number for number in range(partition, 104, 3) for _ in range(19)]
-        assert exchange.collect([one], partition)["key"].to_pylist() == expected
-        assert exchange.collect(several, partition)["key"].to_pylist() == expected
+        assert file_shuffle.collect([single], partition)["key"].to_pylist() == expected
+        assert file_shuffle.collect(several, partition)["key"].to_pylist() == expected
 
 
 @given(st.text())
-def test_an_id_and_its_key_are_one(text):
+def test_int_key_matches_id(text):
     identity = content_id(text)
     assert len(identity) == 16
     assert int_key(identity) % 2**64 == int(identity, 16)
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_write_is_atomic(tmp_path, monkeypatch):
     path = tmp_path / "a" / "b.json"
     write_bytes(str(path), b"old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
@@ -355,7 +349,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [p.name for p in path.parent.iterdir()] == ["b.json"]
 
 
-def test_an_output_below_a_file_is_refused(tmp_path):
+def test_output_below_file_is_refused(tmp_path):
     Path(tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="choose another path"):
         check_writable(str(tmp_path / "file" / "run"))

@@ -118,18 +118,18 @@ def test_a_tokenizer_is_handed_on_as_it_came(folder, tokenizers, tmp_path):
 def test_a_long_dialogue_ends_after_the_last_turn_that_fits(tokenizers, format):
     tokenizer, messages = tokenizers[format], chat([("one", "two"), ("three", "four"), ("five", "six")])
     ends = tokenizer.encode_dialogue(messages).ends
-    made = tokenize(tokenizer, row(messages), ends[1] + 3, "cut")
+    made = tokenize(tokenizer, row(messages), ends[1] + 3, "truncate")
     assert not isinstance(made, Reject)
     assert made.cut
     assert len(made.input_ids) == ends[1]
     assert decode(tokenizer, made.input_ids).endswith("four" + END[format])
     assert tokenize(tokenizer, row(messages), ends[1] + 3, "reject").reason == "too_long"
-    assert tokenize(tokenizer, row(messages), ends[0] - 1, "cut").reason == "too_long"
+    assert tokenize(tokenizer, row(messages), ends[0] - 1, "truncate").reason == "too_long"
 
 
 def test_a_dialogue_of_which_nothing_would_be_learned_is_an_error(tokenizers):
     with pytest.raises(ModelError, match="no token of it would be learned"):
-        tokenize(tokenizers["chatml"], row([Message("system", "s"), Message("user", "u")]), 100, "cut")
+        tokenize(tokenizers["chatml"], row([Message("system", "s"), Message("user", "u")]), 100, "truncate")
 
 
 def test_a_template_that_drops_the_system_prompt_is_an_error(folder):
@@ -161,4 +161,4 @@ def test_a_base_model_without_a_template_is_told_how_to_get_one(folder):
     from factory.training.dialogue import tokenizer_for
 
     with pytest.raises(ModelError, match="name its family"):
-        tokenizer_for(folder, "own")
+        tokenizer_for(folder, "tokenizer")

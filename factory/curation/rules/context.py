@@ -8,7 +8,7 @@ import numpy as np
 
 from factory.config import Quality
 from factory.records import Message
-from factory.storage.tables import Row, to_messages
+from factory.storage.rows import Row, to_messages
 from factory.text.ngrams import word_hashes
 
 _NAME = re.compile(r"^Name:[ \t]*(\S[^\n]{0,200})", re.MULTILINE)

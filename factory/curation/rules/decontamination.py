@@ -8,7 +8,7 @@ import numpy as np
 from factory.personagym import BUILT_IN, question_sets, read_tasks, read_texts
 from factory.records import Message
 from factory.storage import file_io
-from factory.text.ngrams import contained, digest_of, ngrams, word_hashes, words
+from factory.text.ngrams import contained, hash_ngrams, ngrams, word_hashes, words
 
 SHORTEST = 5
 """Shorter texts, such as `Who are you?`, are found as whole lines alone: anyone may say them."""
@@ -28,7 +28,7 @@ class Benchmark:
     @property
     def digest(self) -> str:
         """A hash of all of it."""
-        return digest_of(self.grams, self.lines.tobytes())
+        return hash_ngrams(self.grams, self.lines.tobytes())
 
 
 def read_benchmark(place: str | None, n: int) -> Benchmark:

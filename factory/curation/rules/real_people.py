@@ -10,7 +10,7 @@ from factory.curation.rules.context import DialogueContext
 from factory.errors import InputError
 from factory.resources import RESOURCES
 from factory.storage import file_io
-from factory.text.ngrams import contained, digest_of, ngrams, word_hashes, words
+from factory.text.ngrams import contained, hash_ngrams, ngrams, word_hashes, words
 
 BUILT_IN = file_io.join(str(RESOURCES), "data", "real-people.txt")
 COMMENT = "#"
@@ -30,7 +30,7 @@ class RealPeople:
     @property
     def digest(self) -> str:
         """A hash of all of it."""
-        return digest_of(self.grams)
+        return hash_ngrams(self.grams)
 
 
 def read_real_people(place: str | None) -> RealPeople:

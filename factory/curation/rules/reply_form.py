@@ -8,7 +8,7 @@ import numpy as np
 
 from factory.curation.rules.context import DialogueContext, RuleSettings
 from factory.curation.rules.endings import is_whole
-from factory.text.language import detect, languages_named, likelihood, prose, with_likes
+from factory.text.language import detect, languages_named, likelihood, prose, with_similar
 from factory.text.ngrams import ngrams, shingles, word_hashes, words
 
 REPEATED_NGRAM = 6
@@ -127,13 +127,13 @@ def wrong_language(case: DialogueContext, book: RuleSettings) -> str | None:
         return None
     for number, reply in enumerate(case.replies, 1):
         language = language_of(reply, book)
-        if language and language not in with_likes(book.languages) and not _has_cause(language, case, book):
+        if language and language not in with_similar(book.languages) and not _has_cause(language, case, book):
             return f"reply {number} is in {language.title()}"
     return None
 
 
 def _has_cause(language: str, case: DialogueContext, book: RuleSettings) -> bool:
-    asked, likes = "\n".join(case.users), with_likes(frozenset({language}))
+    asked, likes = "\n".join(case.users), with_similar(frozenset({language}))
     if likes & languages_named(asked):
         return True
     # By itself a turn of a word or two may be in many languages.

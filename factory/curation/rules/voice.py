@@ -9,7 +9,7 @@ import numpy as np
 
 from factory.curation.rules import phrases
 from factory.curation.rules.context import DialogueContext, RuleSettings
-from factory.text.control_tokens import holds_marks, stray_mark
+from factory.text.control_tokens import find_control_token, has_control_tokens
 from factory.text.language import prose
 from factory.text.ngrams import contained, ngrams, shingles, word_hashes, words
 
@@ -49,8 +49,8 @@ def leaked_prompt(case: DialogueContext, book: RuleSettings) -> str | None:
     asked = "\n".join(case.users)
     own_lines = _lines(case.profile)
     for reply, hashes in zip(case.replies, case.reply_hashes, strict=True):
-        mark = stray_mark(reply)
-        if mark and mark not in asked and not holds_marks(asked):
+        mark = find_control_token(reply)
+        if mark and mark not in asked and not has_control_tokens(asked):
             return mark
         match = phrases.HEADING.search(prose(reply))
         if match and not phrases.HEADING.search(asked):

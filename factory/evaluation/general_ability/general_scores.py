@@ -10,7 +10,7 @@ import scipy  # its parts load when they are used
 from factory.evaluation.proportions import paired_change, proportion
 from factory.evaluation.scores_schema import General, GeneralChange
 from factory.evaluation.statistics import LEVEL, NUMBERS_AT_ONCE, RESAMPLES
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 
 def general_of(rows: Sequence[Row]) -> General:

@@ -16,7 +16,9 @@ from factory.inference.generation_step import EngineUse, GenerationStep, TableJo
 from factory.records import Counts, GeneralItem
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.tables import GENERAL_ITEMS, GENERAL_RESULTS, Table, compute_fingerprint, ok_row, rows_per_shard
+from factory.storage.rows import ok_row
+from factory.storage.schemas import GENERAL_ITEMS, GENERAL_RESULTS
+from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
 NO_PROMPT = "none"
 """In place of a prompt: the instructions are asked as they are."""
@@ -35,6 +37,7 @@ def general_lanes(config: RunConfig, engines: Sequence[EngineUse], progress: Pro
     lanes = []
     for candidate, engine in zip(config.evaluation.candidates, engines, strict=True):
         step = GenerationStep(
+            record=GeneralItem,
             schema=GENERAL_RESULTS,
             prompt=NO_PROMPT,
             render=render_general,

@@ -13,7 +13,7 @@ from factory.evaluation.general_ability.ifeval import Verifiable, followed, read
 from factory.records import Completion, GeneralItem, GeneralResult, Message, Reject, Request, content_id
 from factory.resources import RESOURCES
 from factory.storage import file_io
-from factory.storage.tables import Row, to_messages
+from factory.storage.rows import to_messages
 from factory.text.normalize import is_text
 
 PLAIN = file_io.join(str(RESOURCES), "data", "general", "plain.jsonl")
@@ -32,19 +32,19 @@ def instructions_by_id(path: str = VERIFIABLE) -> dict[str, Verifiable]:
     return {content_id(one.model_dump_json()): one for one in read_verifiable(path)}
 
 
-def render_general(row: Row) -> Request:
+def render_general(item: GeneralItem) -> Request:
     """Ask as a user would, with no word of a role."""
-    if row["kind"] == "plain":
-        return Request(to_messages(row), weigh=True)
-    return Request(to_messages(row), temperature=0)
+    if item.kind == "plain":
+        return Request(item.messages, score_only=True)
+    return Request(item.messages, temperature=0)
 
 
 def parse_general(
-    candidate: str, instructions: Mapping[str, Verifiable], row: Row, completion: Completion
+    candidate: str, instructions: Mapping[str, Verifiable], item: GeneralItem, completion: Completion
 ) -> GeneralResult | Reject:
     """Take the likelihood, or check the reply as it stands; an empty one follows nothing."""
-    ids = general_ids(candidate, row)
-    if row["kind"] == "plain":
+    ids = general_ids(candidate, item)
+    if item.kind == "plain":
         likelihood, tokens = completion.log_likelihood, completion.output_tokens
         if likelihood is None or not math.isfinite(likelihood) or not tokens:
             return Reject("engine_error", f"the log-likelihood of the reply is {likelihood}, over {tokens} tokens")
@@ -52,10 +52,10 @@ def parse_general(
     answer = completion.replies[-1].strip()
     if not is_text(answer):
         return Reject("invalid_text", answer)
-    held = followed(instructions[row["item_id"]], answer)
+    held = followed(instructions[item.item_id], answer)
     return GeneralResult(**ids, answer=answer, followed=held, log_likelihood=None, tokens=None)
 
 
-def general_ids(candidate: str, row: Row) -> dict[str, str]:
-    """The columns that a result and its reject share."""
-    return {"candidate": candidate, "item_id": row["item_id"], "kind": row["kind"]}
+def general_ids(candidate: str, item: GeneralItem) -> dict[str, str]:
+    """Return the columns that a result and its reject share."""
+    return {"candidate": candidate, "item_id": item.item_id, "kind": item.kind}

@@ -35,33 +35,21 @@ from factory.evaluation.steps import ask_judges, judgment_lane, lane_of_judge, p
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, open_benchmark
-from factory.records import Answer, Counts
+from factory.records import Answer, AnswerWithExamples, Counts, OrderedPair
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet
 from factory.storage import file_io
-from factory.storage.tables import (
-    ANSWERS,
-    PREFERENCES,
-    SCORE_EXAMPLES,
-    Row,
-    Table,
-    compute_fingerprint,
-    ok_row,
-    rows_per_shard,
-    with_common_columns,
-)
+from factory.storage.rows import Row, ok_row, to_record
+from factory.storage.schemas import ANSWERS, PREFERENCES, SCORE_EXAMPLES, record_schema, with_common_columns
+from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
 WORK = ("answers", "orders")
 PROMPTS = ("judge", "judge-pair")
 
 SIDES = pa.schema([*ANSWERS, SCORE_EXAMPLES.field("examples")])
 """An answer of a pair; the candidate is its side, persona and question have the id of the pair."""
-ORDERS = with_common_columns(
-    pa.schema(
-        [(name, pa.string()) for name in ("pair_id", "order", "persona", "task", "question", "reply_a", "reply_b")]
-    )
-)
+ORDERS = with_common_columns(record_schema(OrderedPair))
 
 
 def check(config: RunConfig) -> None:
@@ -91,8 +79,8 @@ def _check_window(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Windo
     pairs = read_pairs()
     protocol, comparison = protocol_of(config, rubrics, judge.name), comparison_of(config, rubrics, judge.name)
     requests = [
-        *(render_judgment(protocol, {"examples": None} | row) for row in _sides(pairs)),
-        *(render_preference(comparison, row) for row in _orders(pairs)),
+        *(render_judgment(protocol, to_record(AnswerWithExamples, row)) for row in _sides(pairs)),
+        *(render_preference(comparison, to_record(OrderedPair, row)) for row in _orders(pairs)),
     ]
     check_window(config, judge, "rubric, persona, question and answers", requests, {})
 
@@ -148,9 +136,8 @@ def _sides(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
 
 def _orders(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
     for pair in pairs:
-        about = {"pair_id": pair.id, "persona": pair.persona, "task": pair.task, "question": pair.question}
         for order, a, b in ((BETTER_FIRST, pair.better, pair.worse), (WORSE_FIRST, pair.worse, pair.better)):
-            yield about | {"order": order, "reply_a": a, "reply_b": b, "status": "ok"}
+            yield ok_row(OrderedPair(pair.id, order, pair.persona, pair.task, pair.question, a, b))
 
 
 def comparison_of(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> PairwiseProtocol:
@@ -172,12 +159,13 @@ def ask(config: RunConfig, benchmark: Benchmark, answers: Table, orders: Table, 
 def _preferences(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, orders: Table) -> TableJob:
     comparison = comparison_of(config, rubrics, judge.name)
     step = GenerationStep(
+        record=OrderedPair,
         schema=PREFERENCES,
         prompt=comparison.prompt.ref,
         render=partial(render_preference, comparison),
         parse=partial(parse_preference, comparison),
         ids=partial(preference_ids, comparison),
         keep_truncated=True,
-        one_reason="judge_failed",
+        reject_as="judge_failed",
     )
     return lane_of_judge(config, rubrics, judge, step, orders, preferences_table(config, judge.name))

@@ -81,7 +81,7 @@ def _checked(config: RunConfig, judge: Any) -> Checked:
         for pair in read_pairs()
     ]
     found = report(judge.name, judged, config.seed)
-    by_score, by_choice = ((table.settings() or {})["prompt"] for table in tables)
+    by_score, by_choice = ((table.inputs() or {})["prompt"] for table in tables)
     return Checked(judge.model, judge.kind, (by_score, by_choice), verdict(found), found)
 
 

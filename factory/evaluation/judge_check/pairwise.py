@@ -8,8 +8,7 @@ from pydantic import ValidationError
 from factory.evaluation.rubric import Rubric
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
-from factory.records import Completion, PairVerdict, Preference, Reject, Request
-from factory.storage.tables import Row
+from factory.records import Completion, OrderedPair, PairVerdict, Preference, Reject, Request
 
 BETTER_FIRST, WORSE_FIRST = "better_first", "worse_first"
 
@@ -24,12 +23,17 @@ class PairwiseProtocol:
     attempts: int
 
 
-def render_preference(comparison: PairwiseProtocol, row: Row) -> Request:
+def render_preference(comparison: PairwiseProtocol, pair: OrderedPair) -> Request:
     """Ask which of two answers is better."""
-    about = {name: row[name] for name in ("persona", "question", "reply_a", "reply_b")}
-    messages = comparison.prompt.render(criteria=comparison.rubrics[row["task"]].criteria, **about)
+    messages = comparison.prompt.render(
+        criteria=comparison.rubrics[pair.task].criteria,
+        persona=pair.persona,
+        question=pair.question,
+        reply_a=pair.reply_a,
+        reply_b=pair.reply_b,
+    )
     return Request(
-        messages, schema=comparison.prompt.schema, readable=readable_preference, attempts=comparison.attempts
+        messages, schema=comparison.prompt.schema, is_parsable=readable_preference, attempts=comparison.attempts
     )
 
 
@@ -46,18 +50,18 @@ def parse_pair_verdict(text: str) -> PairVerdict | None:
         return None
 
 
-def parse_preference(comparison: PairwiseProtocol, row: Row, completion: Completion) -> Preference | Reject:
+def parse_preference(comparison: PairwiseProtocol, pair: OrderedPair, completion: Completion) -> Preference | Reject:
     """Read which answer was taken, or reject the row: a judge that fails prefers nothing."""
     reply = completion.replies[-1]
     found = parse_pair_verdict(reply)
     if found is None:
         return Reject("judge_failed", reply)
-    better = (found.preferred == "A") == (row["order"] == BETTER_FIRST)
+    better = (found.preferred == "A") == (pair.order == BETTER_FIRST)
     return Preference(
-        **preference_ids(comparison, row), preferred="better" if better else "worse", reasoning=found.reasoning
+        **preference_ids(comparison, pair), preferred="better" if better else "worse", reasoning=found.reasoning
     )
 
 
-def preference_ids(comparison: PairwiseProtocol, row: Row) -> dict[str, str]:
-    """The columns that a preference and its reject share."""
-    return {"judge": comparison.judge, "pair_id": row["pair_id"], "order": row["order"]}
+def preference_ids(comparison: PairwiseProtocol, pair: OrderedPair) -> dict[str, str]:
+    """Return the columns that a preference and its reject share."""
+    return {"judge": comparison.judge, "pair_id": pair.pair_id, "order": pair.order}

@@ -1,4 +1,4 @@
-"""What a cluster can never give is told at once, and what its autoscaler can bring is waited for."""
+"""Requests that a cluster can never satisfy fail at once; nodes that its autoscaler can add are waited for."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import yaml
 
 from factory.cluster import local_cluster
 from factory.runtime import ray_head
-from factory.runtime.capacity import shortage
+from factory.runtime.capacity import find_shortage
 from tests.integration.runs import PROJECT
 
 CHECK = """
@@ -29,7 +29,7 @@ for bundles, pool in json.loads(sys.argv[1]):
 """
 
 
-BESIDE = """
+NEXT_TO_ENGINE = """
 import ray
 from factory.runtime import capacity, ray_session
 ray_session.start_ray()
@@ -63,48 +63,48 @@ def node(pool: str | None = None, **resources: float) -> dict:
         ([{"TPU": 1}], None, ("1 TPU on one node", "at most nothing there")),
     ],
 )
-def test_a_shortage_is_a_bundle_that_no_node_holds_or_more_than_all_have(bundles, pool, found):
+def test_find_shortage(bundles, pool, found):
     nodes = [node(CPU=2), node("synthesis", CPU=8, GPU=8), node("judges", CPU=4, GPU=4)]
-    assert shortage(bundles, nodes, pool) == found
+    assert find_shortage(bundles, nodes, pool) == found
 
 
-def checked(environment: dict[str, str], cases: list[tuple[list[dict], str | None]]) -> list[str]:
-    """What is said to each case by a process that joins a cluster."""
+def run_checks(environment: dict[str, str], cases: list[tuple[list[dict], str | None]]) -> list[str]:
+    """Return the result of each case, from a process that joins a cluster."""
     command = [sys.executable, "-c", CHECK, json.dumps(cases)]
-    told = subprocess.run(
+    process = subprocess.run(
         command, cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True, check=True, timeout=200
     )
-    return told.stdout.splitlines()
+    return process.stdout.splitlines()
 
 
-def test_a_cluster_that_stays_as_it_is_tells_what_it_has(shared_ray):
-    fits, no_pool, too_large, too_many = checked(
+def test_fixed_cluster_reports_its_resources(shared_ray):
+    fits, no_pool, too_large, too_many = run_checks(
         shared_ray,
         [([{"CPU": 1}] * 2, None), ([{"CPU": 1}], "trainig"), ([{"CPU": 3}], None), ([{"CPU": 1}] * 3, None)],
     )
     assert fits == "it fits"
     assert no_pool == (
-        "training.pool 'trainig': no node of the cluster has this label `pool`, and no node type that could come; "
-        "none of its nodes has a label `pool`"
+        "training.pool 'trainig': no node of the cluster has this label `pool`, nor has a node type that "
+        "could be added; none of its nodes has a label `pool`"
     )
-    way_out = "and no node type that could come gives more; lower it, or name a larger cluster in RAY_ADDRESS"
+    remedy = "and no node type that could be added has more; lower it, or set RAY_ADDRESS to a larger cluster"
     assert too_large == (
-        f"training.num_workers asks for 3 CPU on one node, the cluster can give at most 2 CPU there; {way_out}"
+        f"training.num_workers needs 3 CPU on one node, the cluster can provide at most 2 CPU there; {remedy}"
     )
-    assert too_many == f"training.num_workers asks for 3 CPU, the cluster can give 2; {way_out}"
+    assert too_many == f"training.num_workers needs 3 CPU, the cluster can provide 2; {remedy}"
 
 
-def test_rows_pass_beside_engines_that_leave_what_was_promised_for_them(shared_ray):
-    command = [sys.executable, "-c", BESIDE]
-    told = subprocess.run(
+def test_io_tasks_run_next_to_engines(shared_ray):
+    command = [sys.executable, "-c", NEXT_TO_ENGINE]
+    process = subprocess.run(
         command, cwd=PROJECT, env=os.environ | shared_ray, capture_output=True, text=True, check=True, timeout=100
     )
-    assert told.stdout.strip() == "['a', 'b', 'c']"
+    assert process.stdout.strip() == "['a', 'b', 'c']"
 
 
 @pytest.mark.slow
-def test_an_autoscaler_is_asked_for_what_no_node_is_there_for(tmp_path):
-    """Two nodes of two CPUs each and a pool of one node may come; none is there at first."""
+def test_autoscaler_can_add_nodes(tmp_path):
+    """Two nodes of two CPUs each and a pool of one node can be added; there is none at first."""
     file = tmp_path / "cluster.yaml"
     kinds = {"small": {"max_workers": 2, "resources": {"CPU": 2}}, "large": {"max_workers": 1, "resources": {"CPU": 3}}}
     limits = {"max_workers": 3, "idle_timeout_minutes": 5, "upscaling_speed": 10}
@@ -122,7 +122,7 @@ def test_an_autoscaler_is_asked_for_what_no_node_is_there_for(tmp_path):
         "--include-dashboard=false",
         f"--autoscaling-config={folder}/autoscaling.yaml",
     ]
-    standing = ray_head.start(options, free | own, folder)
+    head = ray_head.start(options, free | own, folder)
     cases = [
         ([{"CPU": 1}] * 4, None),
         ([{"CPU": 3}], "training"),
@@ -131,11 +131,11 @@ def test_an_autoscaler_is_asked_for_what_no_node_is_there_for(tmp_path):
         ([{"CPU": 1}] * 8, None),
     ]
     try:
-        told = checked(free | {"RAY_ADDRESS": standing.address}, cases)
+        results = run_checks(free | {"RAY_ADDRESS": head.address}, cases)
     finally:
-        ray_head.end(standing)
+        ray_head.end(head)
         shutil.rmtree(folder, ignore_errors=True)
-    assert told[:2] == ["it fits", "it fits"]
-    assert told[2].startswith("training.pool 'trainig': no node of the cluster has this label")
-    assert told[3].startswith("training.num_workers asks for 4 CPU on one node, the cluster can give at most ")
-    assert told[4].startswith("training.num_workers asks for 8 CPU, the cluster can give ")
+    assert results[:2] == ["it fits", "it fits"]
+    assert results[2].startswith("training.pool 'trainig': no node of the cluster has this label")
+    assert results[3].startswith("training.num_workers needs 4 CPU on one node, the cluster can provide at most ")
+    assert results[4].startswith("training.num_workers needs 8 CPU, the cluster can provide ")

@@ -1,4 +1,4 @@
-"""A Ray that cannot be joined or started: the job's last line, and its exit status."""
+"""A Ray that cannot be joined or started: the last line and exit status of the job."""
 
 import re
 import signal
@@ -12,14 +12,14 @@ import pytest
 
 @pytest.fixture
 def listener():
-    """A port at which something listens that never says a word."""
+    """A port with a listener that never sends anything."""
     with socket.socket() as open_port:
         open_port.bind(("127.0.0.1", 0))
         open_port.listen()
         yield open_port.getsockname()[1]
 
 
-def test_a_cluster_whose_token_is_missing_here_is_the_users_to_mend(make_run, listener, tmp_path):
+def test_missing_cluster_token_is_user_error(make_run, listener, tmp_path):
     run = make_run("tokenless", 2)
     run.environment = {
         "RAY_ADDRESS": f"127.0.0.1:{listener}",
@@ -31,14 +31,14 @@ def test_a_cluster_whose_token_is_missing_here_is_the_users_to_mend(make_run, li
 
 
 @pytest.mark.slow
-def test_a_port_that_is_no_head_is_told_within_a_minute(make_run, listener):
+def test_port_without_head_fails_within_a_minute(make_run, listener):
     run = make_run("no-head", 2)
     run.environment = {"RAY_ADDRESS": f"127.0.0.1:{listener}"}
     assert run.start().wait(90) == 2
     assert re.fullmatch(r"error: RAY_ADDRESS .*cannot be joined.*a head of the same Ray must run there.*\n", run.log())
 
 
-def test_a_ray_that_does_not_start_is_one_line_and_not_the_users_mistake(make_run):
+def test_failed_ray_start_prints_one_line(make_run):
     run = make_run("no-patience", 2)
     run.environment = {"RAY_gcs_server_port_wait_time_s": "0"}
     assert run.start().wait(60) == 1
@@ -46,7 +46,7 @@ def test_a_ray_that_does_not_start_is_one_line_and_not_the_users_mistake(make_ru
 
 
 @pytest.mark.slow
-def test_a_ray_whose_agent_is_too_slow_is_started_again(make_run):
+def test_ray_with_slow_agent_is_restarted(make_run):
     run = make_run("slow-agent", 2).alone()
     job = run.start()
     agent_of(job).send_signal(signal.SIGSTOP)

@@ -6,10 +6,10 @@ from factory.storage import file_io
 
 @pytest.mark.parametrize("below", ["", "/run", "/a/b"])
 @pytest.mark.parametrize("target", ["nowhere", "file"])
-def test_a_link_that_leads_to_no_folder_is_told(tmp_path, target, below):
+def test_broken_link_is_refused(tmp_path, target, below):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / target)
-    with pytest.raises(StorageError, match="a file stands where a folder is needed; choose another path"):
+    with pytest.raises(StorageError, match="there is a file where a folder is needed; choose another path"):
         file_io.check_writable(f"{tmp_path}/link{below}")
     with pytest.raises(StorageError, match="choose another path"):
         file_io.write_bytes(f"{tmp_path}/link{below}/0.parquet", b"")

@@ -1,13 +1,13 @@
-"""Control marks: every family's are broken in data, and found in a reply unless they belong to what it says."""
+"""Control tokens of all families: escaped in data, and found in a reply unless part of its content."""
 # ruff: noqa: RUF001 - DeepSeek's bars are wide
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.text.control_tokens import holds_marks, neutral, stray_mark
+from factory.text.control_tokens import escape_control_tokens, find_control_token, has_control_tokens
 
-NEVER_TEXT_MARKS = """<|im_start|> <|im_end|> <|endoftext|> <|begin_of_text|> <|eot_id|> <|start_header_id|>
+NEVER_TEXT_TOKENS = """<|im_start|> <|im_end|> <|endoftext|> <|begin_of_text|> <|eot_id|> <|start_header_id|>
 <|python_tag|> <|reserved_special_token_250|> <|end|> <|user|> <|assistant|> <|vision_start|> <|START_OF_TURN_TOKEN|>
 <|START_RESPONSE|> <|observation|> <|start_of_role|> <|channel|> <|message|> <|return|> <｜end▁of▁sentence｜> <｜User｜>
 <｜tool▁calls▁begin｜> <|turn> <turn|> <|channel> <channel|> <<SYS>> <</SYS>> <bos> <eos> <EOS> <eop> <sop> <EOS_TOKEN>
@@ -16,35 +16,37 @@ NEVER_TEXT_MARKS = """<|im_start|> <|im_end|> <|endoftext|> <|begin_of_text|> <|
 <issue_start> <jupyter_output> <commit_before> <unused7> <reserved_106> <extra_id_0> <SPECIAL_12> [INST] [/INST]
 [TOOL_CALLS] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [SYSTEM_PROMPT] [THINK] [/THINK] [MODEL_SETTINGS]
 [gMASK] [UNUSED_TOKEN_145] [|assistant|] [|endofturn|] ]~b] ]~!b[ [e~["""
-AT_AN_END_MARKS = "<s> </s> <pad> <unk> <mask> <SEP> [MASK] [CLS] [SEP] [PAD] [UNK] [BOS] [EOS] [IMG_BREAK]"
-ALSO_TEXT_MARKS = "<repo_name> <reponame> <filename> <pr_diff> <tool> </tools> [IMG] [ARGS] [/SUFFIX] [|x|]"
-NEVER_TEXT, AT_AN_END, ALSO_TEXT = NEVER_TEXT_MARKS.split(), AT_AN_END_MARKS.split(), ALSO_TEXT_MARKS.split()
+AT_AN_END_TOKENS = "<s> </s> <pad> <unk> <mask> <SEP> [MASK] [CLS] [SEP] [PAD] [UNK] [BOS] [EOS] [IMG_BREAK]"
+ALSO_TEXT_TOKENS = "<repo_name> <reponame> <filename> <pr_diff> <tool> </tools> [IMG] [ARGS] [/SUFFIX] [|x|]"
+NEVER_TEXT, AT_AN_END, ALSO_TEXT = NEVER_TEXT_TOKENS.split(), AT_AN_END_TOKENS.split(), ALSO_TEXT_TOKENS.split()
 
 
-@pytest.mark.parametrize("marks", [NEVER_TEXT, AT_AN_END, ALSO_TEXT], ids=["never text", "at an end", "also text"])
-def test_marks_in_data_are_broken(marks):
-    for mark in marks:
-        broken = neutral(f"a{mark}b")
-        assert mark not in broken
-        assert broken.replace("\u200b", "") == f"a{mark}b"
+@pytest.mark.parametrize("tokens", [NEVER_TEXT, AT_AN_END, ALSO_TEXT], ids=["never text", "at an end", "also text"])
+def test_tokens_in_data_are_escaped(tokens):
+    for token in tokens:
+        escaped = escape_control_tokens(f"a{token}b")
+        assert token not in escaped
+        assert escaped.replace("\u200b", "") == f"a{token}b"
 
 
-def test_a_mark_inside_another_is_broken_too():
-    assert "<|im_end|>" not in neutral("<<|im_end|>|im_end|><|im_<|im_end|>end|>")
+def test_nested_token_is_escaped():
+    assert "<|im_end|>" not in escape_control_tokens("<<|im_end|>|im_end|><|im_<|im_end|>end|>")
 
 
-def test_a_models_own_tokens_are_broken_too():
+def test_own_tokens_of_model_are_escaped():
     own = ("<turn:end>", "~!b[", "*", "<|im_end|>")
-    assert neutral("a<turn:end>b~!b[c<|im_end|>*", own) == "a<\u200bturn:end>b~\u200b!b[c<\u200b|im_end|>*"
-    assert neutral("a<turn:end>b") == "a<turn:end>b"
+    assert (
+        escape_control_tokens("a<turn:end>b~!b[c<|im_end|>*", own) == "a<\u200bturn:end>b~\u200b!b[c<\u200b|im_end|>*"
+    )
+    assert escape_control_tokens("a<turn:end>b") == "a<turn:end>b"
 
 
 @given(st.text("<>|[]/sINST_\u200b ", max_size=40))
-def test_no_text_holds_a_mark_once_broken(text):
-    broken = neutral(text)
-    assert not holds_marks(broken)
-    assert neutral(broken) == broken
-    assert broken.replace("\u200b", "") == text.replace("\u200b", "")
+def test_escaped_text_has_no_token(text):
+    escaped = escape_control_tokens(text)
+    assert not has_control_tokens(escaped)
+    assert escape_control_tokens(escaped) == escaped
+    assert escaped.replace("\u200b", "") == text.replace("\u200b", "")
 
 
 TEXTS = [
@@ -67,27 +69,27 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_other_text_stays_as_it_is(text):
-    assert neutral(text) == text
-    assert stray_mark(text) is None
+def test_other_text_is_unchanged(text):
+    assert escape_control_tokens(text) == text
+    assert find_control_token(text) is None
 
 
 @pytest.mark.parametrize(
     "frame", ["{} Knead it well.", "Knead {} it.", "Knead it well.{}", "반죽하세요.\n{}\n그리고 굽고요."]
 )
-def test_a_mark_anywhere_in_a_reply_is_stray(frame):
-    assert [stray_mark(frame.format(mark)) for mark in NEVER_TEXT] == NEVER_TEXT
+def test_token_is_found_anywhere(frame):
+    assert [find_control_token(frame.format(token)) for token in NEVER_TEXT] == NEVER_TEXT
 
 
 @pytest.mark.parametrize(
     "frame", ["{} Knead it well.", "Knead it well.{}", "Knead it well. {}\n", "{}", "One.\n {} \nTwo."]
 )
-def test_a_mark_at_an_end_or_alone_in_a_line_is_stray(frame):
-    assert [stray_mark(frame.format(mark)) for mark in AT_AN_END] == AT_AN_END
+def test_token_is_found_at_ends_and_alone(frame):
+    assert [find_control_token(frame.format(token)) for token in AT_AN_END] == AT_AN_END
 
 
 @pytest.mark.parametrize(
-    ("text", "mark"),
+    ("text", "token"),
     [
         ("Bread is good.</s> And then some more of it.", "</s>"),
         ("<s> Knead it, and then you bake it.</s>", "<s>"),
@@ -101,8 +103,8 @@ def test_a_mark_at_an_end_or_alone_in_a_line_is_stray(frame):
         ("Use `print()` for that. <eos>", "<eos>"),
     ],
 )
-def test_a_mark_that_was_written_past_the_end_is_stray(text, mark):
-    assert stray_mark(text) == mark
+def test_token_written_past_the_end_is_found(text, token):
+    assert find_control_token(text) == token
 
 
 @pytest.mark.parametrize(
@@ -128,5 +130,5 @@ def test_a_mark_that_was_written_past_the_end_is_stray(text, mark):
         "   \n ",
     ],
 )
-def test_markup_code_and_placeholders_are_no_stray_marks(text):
-    assert stray_mark(text) is None
+def test_markup_and_placeholders_are_accepted(text):
+    assert find_control_token(text) is None

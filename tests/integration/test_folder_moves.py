@@ -1,7 +1,7 @@
-"""A kill between any two writes of a table's life loses no finished row: on local disk and in buckets.
+"""A kill between any two writes of a run loses no finished row, on local disk or in buckets.
 
 A run goes through settings A, B, A, B, C (stopped), B, A. It is killed before its first write, its second and so
-on, and the same run then goes on from what is there.
+on, and then run again to its end.
 """
 
 import itertools
@@ -17,24 +17,25 @@ import pytest
 
 from factory.commands.prune import run as prune
 from factory.storage import file_io, folder_moves
-from factory.storage.tables import PERSONAS, SUFFIX, Table, compute_fingerprint
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import SUFFIX, Table, compute_fingerprint
 from factory.training.export import MANIFEST as MODEL_MANIFEST
 from factory.training.export import finished_fingerprint, publish, set_aside
 from tests.unit.test_tables import persona_row
 
 SHARDS = ("0", "1")
 RUN = "ABABCBA"
-PAID = 5
-"""Shards that the run pays for when nothing kills it: two of A and of B, one of C."""
+GENERATED = 5
+"""Shards that an uninterrupted run generates: two of A and of B, one of C."""
 WRITES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate", "shutil.rmtree"}
 
 
 class Killed(BaseException):
-    """What ends a run in a bucket: its process would see nothing of it, and nothing is written after it."""
+    """Stands for the death of the process: nothing is written after it."""
 
 
-def make(output: str, name: str, paid: list[str]) -> None:
-    """One step of the run: a table of these settings, of C only half of one."""
+def build(output: str, name: str, generated: list[str]) -> None:
+    """Do one step of the run: build a table of these settings, of C only half."""
     settings = {"name": name}
     table = Table(output, "dialogues/generate-x")
     table.begin(compute_fingerprint(settings), settings)
@@ -44,23 +45,23 @@ def make(output: str, name: str, paid: list[str]) -> None:
         if shard not in table.shards():
             text = f"{name}{shard}-{uuid.uuid4().hex}"
             table.write(shard, [persona_row(text, 0)], PERSONAS)
-            paid.append(text)
+            generated.append(text)
     if name != "C":
         table.finish({"fingerprint": compute_fingerprint(settings), "ok": len(SHARDS)})
 
 
 def rows_in(output: str) -> set[str]:
-    """Every row of every table, set aside or not."""
+    """Return the rows of all tables, archived ones too."""
     names = {path.rpartition("/")[0] for path in file_io.sizes(output) if path.endswith(SUFFIX)}
     tables = [Table(output, name) for name in names]
     return {row for table in tables for shard in table.shards() for row in table.read(shard)["persona"].to_pylist()}
 
 
 def train(output: str, name: str, staged: Path) -> str:
-    """One step of a run that trains: whether its model was there."""
+    """Do one step of a run that trains; return whether its model existed."""
     set_aside(output, "model", name)
     if finished_fingerprint(f"{output}/model") == name:
-        return "there"
+        return "exists"
     staged.mkdir(parents=True)
     (staged / "config.json").write_text(name)
     (staged / MODEL_MANIFEST).write_text(json.dumps({"fingerprint": name}))
@@ -69,18 +70,18 @@ def train(output: str, name: str, staged: Path) -> str:
 
 
 def models_in(output: str) -> set[str]:
-    """The fingerprints of all models that are whole."""
+    """Return the fingerprints of all complete models."""
     folders = {path.rpartition("/")[0] for path in file_io.sizes(output) if path.endswith("config.json")}
-    found = {finished_fingerprint(f"{output}/{one}") for one in folders}
-    for one in folders:
-        if told := finished_fingerprint(f"{output}/{one}"):
-            assert file_io.read_bytes(f"{output}/{one}/config.json").decode() == told
-    return {one for one in found if one}
+    found = {folder: finished_fingerprint(f"{output}/{folder}") for folder in folders}
+    complete = {folder: fingerprint for folder, fingerprint in found.items() if fingerprint}
+    for folder, fingerprint in complete.items():
+        assert file_io.read_bytes(f"{output}/{folder}/config.json").decode() == fingerprint
+    return set(complete.values())
 
 
 def tables_run(output: str, staged: Path, log: list[str]) -> None:
     for name in RUN:
-        make(output, name, log)
+        build(output, name, log)
 
 
 def models_run(output: str, staged: Path, log: list[str]) -> None:
@@ -98,10 +99,10 @@ def check_models(output: str, log: list[str]) -> None:
 
 
 def killed_locally(run: Callable[[list[str]], None], at: int, log_file: Path) -> bool:
-    """Fork, and end the child before its write number `at`; False where it has fewer."""
+    """Fork, and kill the child before its write number `at`; return False if it has fewer writes."""
     child = os.fork()
     if not child:
-        seen = itertools.count(1)
+        count = itertools.count(1)
         handle = os.open(log_file, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
         class Log(list):
@@ -110,7 +111,7 @@ def killed_locally(run: Callable[[list[str]], None], at: int, log_file: Path) ->
 
         def hook(event: str, arguments: tuple) -> None:
             reads = event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if event in WRITES and not reads and next(seen) == at:
+            if event in WRITES and not reads and next(count) == at:
                 os._exit(9)
 
         try:
@@ -126,13 +127,13 @@ def killed_locally(run: Callable[[list[str]], None], at: int, log_file: Path) ->
 
 
 def killed_in_bucket(run: Callable[[list[str]], None], at: int, output: str, log: list[str]) -> bool:
-    """Let every write from number `at` on fail as if the process were gone; False where there are fewer."""
+    """Let all writes from number `at` on fail, as after a kill; return False if there are fewer writes."""
     fs, _ = file_io.filesystem(output)
-    seen = itertools.count(1)
+    count = itertools.count(1)
 
     def counted(act: Callable) -> Callable:
         def write(*arguments: object, **options: object) -> object:
-            if next(seen) >= at:
+            if next(count) >= at:
                 raise Killed
             return act(*arguments, **options)
 
@@ -148,16 +149,16 @@ def killed_in_bucket(run: Callable[[list[str]], None], at: int, output: str, log
     return False
 
 
-def moments(where: str) -> Iterator[int]:
-    """Before which writes a run is killed: in a real bucket before some of them, since each run takes seconds."""
+def write_numbers(where: str) -> Iterator[int]:
+    """Yield the numbers of the writes before which to kill: not all in a real bucket, where each run takes seconds."""
     return itertools.count(1, 37 if where == "s3" else 1)
 
 
 @pytest.mark.parametrize("where", ["local", "memory", "s3", pytest.param("s3-all", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["tables", "models"])
-def test_no_kill_between_two_writes_loses_a_row(kind, where, tmp_path, request):
+def test_kill_between_writes_loses_no_row(kind, where, tmp_path, request):
     scripted, check = {"tables": (tables_run, check_tables), "models": (models_run, check_models)}[kind]
-    for at in moments(where):
+    for at in write_numbers(where):
         if where == "local":
             output = str(tmp_path / f"run-{at}")
         else:
@@ -176,7 +177,7 @@ def test_no_kill_between_two_writes_loses_a_row(kind, where, tmp_path, request):
         scripted(output, tmp_path / "staged", log)
         check(output, log)
         if kind == "tables":
-            assert len(log) <= PAID + 1, f"killed before write {at}: what was written is paid again"
+            assert len(log) <= GENERATED + 1, f"killed before write {at}: written shards are generated again"
             final = Table(output, "dialogues/generate-x")
             assert (final.manifest() or {}).get("fingerprint") == compute_fingerprint({"name": "A"})
             assert final.shards() == list(SHARDS)
@@ -185,10 +186,10 @@ def test_no_kill_between_two_writes_loses_a_row(kind, where, tmp_path, request):
             return
 
 
-def test_pruning_after_a_kill_keeps_what_was_taken_back(s3, tmp_path, monkeypatch):
+def test_prune_after_kill_keeps_restored_table(s3, tmp_path, monkeypatch):
     output = f"{s3}/pruned-{uuid.uuid4().hex}"
     for name in "AB":
-        make(output, name, [])
+        build(output, name, [])
     delete = file_io.delete_file
 
     def killed(path: str) -> None:
@@ -199,19 +200,19 @@ def test_pruning_after_a_kill_keeps_what_was_taken_back(s3, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(file_io, "delete_file", killed)
         with pytest.raises(Killed):
-            make(output, "A", [])
+            build(output, "A", [])
     config = tmp_path / "config.json"
     engine = {"kind": "scripted", "default": "x"}
     config.write_text(json.dumps({"output": output, "engine": engine, "personas": {"source": "none.txt"}}))
     monkeypatch.setattr(sys, "argv", ["prune", "--config", str(config), "--yes"])
     prune()
     assert {path.partition("/")[0] for path in file_io.sizes(output)} == {"dialogues"}
-    paid: list[str] = []
-    make(output, "A", paid)
-    assert paid == []
+    generated: list[str] = []
+    build(output, "A", generated)
+    assert generated == []
 
 
-def test_no_kill_leaves_half_of_a_local_model_in_place(tmp_path, monkeypatch):
+def test_kill_leaves_no_partial_local_model(tmp_path, monkeypatch):
     names = ["a.safetensors", "b.safetensors", "config.json", MODEL_MANIFEST]
 
     def staged(text: str) -> Path:
@@ -221,11 +222,11 @@ def test_no_kill_leaves_half_of_a_local_model_in_place(tmp_path, monkeypatch):
             (folder / name).write_text(text)
         return folder
 
-    target, unlink, seen = tmp_path / "model", os.unlink, itertools.count()
+    target, unlink, count = tmp_path / "model", os.unlink, itertools.count()
     publish(staged("old"), str(target))
 
     def killed(*arguments: object, **options: object) -> None:
-        if next(seen):
+        if next(count):
             raise Killed
         unlink(*arguments, **options)
 

@@ -1,4 +1,4 @@
-"""What a URL holds of credentials is told nowhere."""
+"""Credentials in URLs and settings are never written."""
 
 import json
 
@@ -8,19 +8,20 @@ from factory.cli import exit_with_error_line
 from factory.config.loading import load_config
 from factory.errors import ConfigError
 from factory.job import settings_document
-from factory.storage.tables import PROFILES, Table, compute_fingerprint
-from factory.text.redaction import redact_secrets, redact_urls, secrets_in
+from factory.storage.schemas import PROFILES
+from factory.storage.tables import Table, compute_fingerprint
+from factory.text.redaction import find_secrets, redact_secrets, redact_urls
 
 
 @pytest.mark.parametrize("user", ["me:secret@", "secret@", ":secret@", "me:se@cret@", "me:secret%2F@"])
-def test_credentials_in_urls_are_not_told(user):
+def test_credentials_in_urls_are_redacted(user):
     assert redact_urls(f"https://{user}host:8000/v1") == "https://…@host:8000/v1"
     settings = '{"base_url": "https://%shost/v1", "contact": "me@host"}'
     assert redact_urls(settings % user) == settings % "…@"
 
 
 @pytest.mark.parametrize("text", ["https://host/v1", "https://host/@me/x", '{"a": "s3://bucket", "b": "me@host"}', ""])
-def test_what_holds_no_credentials_stays(text):
+def test_texts_without_credentials_are_kept(text):
     assert redact_urls(text) == text
 
 
@@ -38,21 +39,21 @@ OPEN = [
 
 
 @pytest.mark.parametrize("name", SECRET)
-def test_a_secrets_name_is_known(name):
+def test_secret_names_are_found(name):
     settings = {"a": [{name: "s3cret"}], "b": {name: {"user": "s3cret", "n": 5}}, name: ["s3cret"]}
     assert "s3cret" not in str(redact_secrets(settings))
-    assert list(secrets_in(settings)) == [f"a.0.{name}", f"b.{name}", name]
-    assert list(secrets_in({name: None})) == list(secrets_in({name: True})) == list(secrets_in({name: ""})) == []
+    assert list(find_secrets(settings)) == [f"a.0.{name}", f"b.{name}", name]
+    assert list(find_secrets({name: None})) == list(find_secrets({name: True})) == list(find_secrets({name: ""})) == []
 
 
 @pytest.mark.parametrize("name", OPEN)
-def test_other_names_are_no_secrets(name):
+def test_other_names_are_kept(name):
     settings = {"a": [{name: "value"}], name: {"x": 1}}
     assert redact_secrets(settings) == settings
-    assert not list(secrets_in(settings))
+    assert not list(find_secrets(settings))
 
 
-def test_numbers_under_a_secrets_name_stay_where_they_are_counts():
+def test_numbers_under_secret_names_are_kept():
     assert redact_secrets({"secret": 3, "url": "http://a:b@c"}) == {"secret": 3, "url": "http://…@c"}
 
 
@@ -63,7 +64,7 @@ DEEP = {"hf_overrides": {"inner": [{"api_key": "s3cret"}]}}
 
 @pytest.fixture
 def refusal(tmp_path):
-    def told(settings, *overrides):
+    def message(settings, *overrides):
         (tmp_path / "run.yaml").write_text(json.dumps(GOOD | settings))
         with pytest.raises(ConfigError) as caught:
             load_config(tmp_path / "run.yaml", overrides)
@@ -71,7 +72,7 @@ def refusal(tmp_path):
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    return told
+    return message
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def refusal(tmp_path):
         ({"evaluation": {"judges": [{"name": "a", "model": "m", "engine_kwargs": DEEP}]}}, "evaluation.judges.0"),
     ],
 )
-def test_a_secret_in_the_settings_is_refused(refusal, settings, field):
+def test_secret_in_engine_kwargs_is_refused(refusal, settings, field):
     message = refusal(settings)
     assert field in message
     assert "HF_TOKEN" in message
@@ -105,15 +106,15 @@ def test_a_secret_in_the_settings_is_refused(refusal, settings, field):
         ({}, [".hf_token=s3cret"]), ({}, ["chat.engine_kwargs=[hf_token: s3cret"]),
     ],
 )  # fmt: skip
-def test_a_refusal_does_not_repeat_a_secret(refusal, settings, overrides):
+def test_refusal_hides_secret(refusal, settings, overrides):
     assert refusal(settings, *overrides)
 
 
-def test_a_refusal_does_not_repeat_a_secret_number(refusal):
+def test_refusal_hides_numeric_secret(refusal):
     assert "8162" not in refusal({"chat": {"engine_kwargs": {"auth": [{"password": 8162}]}}})
 
 
-def test_what_a_run_writes_holds_no_password(tmp_path):
+def test_written_settings_hide_passwords(tmp_path):
     (tmp_path / "run.yaml").write_text(
         json.dumps(GOOD | {"engine": {"kind": "openai", "model": "m", "base_url": "https://me:s3cret@host/v1"}})
     )
@@ -125,24 +126,24 @@ def test_what_a_run_writes_holds_no_password(tmp_path):
     assert again.model_copy(update={"engine_section": config.engine}) == config
 
 
-def test_a_table_keeps_its_fingerprint_and_no_password(tmp_path):
+def test_table_inputs_hide_passwords(tmp_path):
     settings = {"url": "https://me:s3cret@host", "nested": {"api_key": "s3cret", "max_tokens": 5}}
-    table, said = Table(str(tmp_path), "profiles"), []
-    table.begin(compute_fingerprint(settings), settings, said.append)
-    table.begin(compute_fingerprint(settings), settings, said.append)
-    assert not said, "the same settings go on"
-    assert table.settings() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
+    table, lines = Table(str(tmp_path), "profiles"), []
+    table.begin(compute_fingerprint(settings), settings, lines.append)
+    table.begin(compute_fingerprint(settings), settings, lines.append)
+    assert not lines, "the table stays"
+    assert table.inputs() == {"url": "https://…@host", "nested": {"api_key": "…", "max_tokens": 5}}
     table.write_arrow("0000", PROFILES.empty_table())
     other = settings | {"nested": {"api_key": "s3cret", "max_tokens": 6}}
-    table.begin(compute_fingerprint(other), other, said.append)
-    assert "nested.max_tokens was 5 and is 6" in said[0]
-    assert "s3cret" not in said[0]
+    table.begin(compute_fingerprint(other), other, lines.append)
+    assert "nested.max_tokens was 5 and is 6" in lines[0]
+    assert "s3cret" not in lines[0]
 
 
-def test_a_failure_does_not_repeat_a_password(capsys):
+def test_error_line_hides_password(capsys):
     def fails():
-        raise ConfigError("https://me:s3cret@host/v1 is away")
+        raise ConfigError("https://me:s3cret@host/v1 does not answer")
 
     with pytest.raises(SystemExit):
         exit_with_error_line(fails)
-    assert capsys.readouterr().err == "error: https://…@host/v1 is away\n"
+    assert capsys.readouterr().err == "error: https://…@host/v1 does not answer\n"

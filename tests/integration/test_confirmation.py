@@ -1,4 +1,4 @@
-"""What changed settings set aside is told before anything is moved, and a lot of it only where somebody agrees."""
+"""Archiving after changed settings: listed before anything moves, and confirmed if there are many rows."""
 
 import json
 import os
@@ -16,7 +16,8 @@ from factory.inference.model_files import Located
 from factory.runtime import confirmation
 from factory.runtime.progress import Silent
 from factory.storage import file_io
-from factory.storage.tables import PERSONAS, Table
+from factory.storage.schemas import PERSONAS
+from factory.storage.tables import Table
 from factory.training.driver import open_table
 from tests.integration.runs import GOOD_PROFILE, PROJECT
 from tests.made_tables import make_tables
@@ -28,7 +29,7 @@ TABLES = ("profiles", "assignments/samples", "dialogues/generate-samples")
 
 @pytest.fixture(scope="module")
 def run(make_module_run):
-    made = make_module_run("asked", 60, instructions=INSTRUCTIONS, confirm_above_rows=100)
+    made = make_module_run("confirmed", 60, instructions=INSTRUCTIONS, confirm_above_rows=100)
     made.finish()
     return made
 
@@ -37,34 +38,34 @@ def files(run) -> dict[str, int]:
     return {name: size for name, size in file_io.sizes(run.output).items() if not name.startswith(".")}
 
 
-def test_a_dry_run_tells_what_a_run_would_set_aside(run):
+def test_dry_run_lists_tables_to_archive(run):
     before = files(run)
-    assert "Sets aside" not in run.finish("--dry-run")
-    told = run.finish("--dry-run", WARMER)
-    assert "Sets aside 60 finished rows of profiles, as sampling.temperature was" in told
-    assert "Sets aside 180 finished rows of assignments/samples, as profiles was" in told
-    assert "Sets aside 180 finished rows of dialogues/generate-samples, as work was" in told
+    assert "Archives" not in run.finish("--dry-run")
+    output = run.finish("--dry-run", WARMER)
+    assert "Archives 60 finished rows of profiles, because sampling.temperature was" in output
+    assert "Archives 180 finished rows of assignments/samples, because profiles was" in output
+    assert "Archives 180 finished rows of dialogues/generate-samples, because work was" in output
     assert files(run) == before
 
 
-def test_the_same_content_elsewhere_sets_aside_the_input_alone(run, tmp_path):
+def test_same_content_elsewhere_archives_input_only(run, tmp_path):
     copy = tmp_path / "copy.jsonl"
     copy.write_bytes(Path(run.config["personas"]["source"]).read_bytes())
-    told = run.finish("--dry-run", f"personas.source={copy}")
-    assert "Sets aside 60 finished rows of personas, as files was" in told
-    assert told.count("Sets aside") == 1
+    output = run.finish("--dry-run", f"personas.source={copy}")
+    assert "Archives 60 finished rows of personas, because files was" in output
+    assert output.count("Archives") == 1
 
 
-def test_a_run_that_was_killed_as_it_read_its_input_goes_on_unasked(run):
+def test_run_killed_while_reading_resumes_unasked(run):
     before = {name: size for name, size in files(run).items() if not name.endswith(".json")}
     Path(run.output, "personas/.manifest.json").unlink()
-    assert "Sets aside" not in run.finish("--dry-run")
+    assert "Archives" not in run.finish("--dry-run")
     run.finish()
     assert {name: size for name, size in files(run).items() if not name.endswith(".json")} == before
 
 
 @pytest.mark.parametrize("submitted", [False, True])
-def test_a_run_without_a_terminal_refuses_before_it_moves_anything(run, submitted, monkeypatch):
+def test_run_without_terminal_is_refused(run, submitted, monkeypatch):
     before = files(run)
     if submitted:
         run.environment["RAY_JOB_CONFIG_JSON_ENV_VAR"] = "{}"
@@ -74,70 +75,70 @@ def test_a_run_without_a_terminal_refuses_before_it_moves_anything(run, submitte
         run.environment.pop("RAY_JOB_CONFIG_JSON_ENV_VAR", None)
     line = run.log().strip().splitlines()[-1]
     assert line.startswith("error: output ")
-    assert "420 finished rows (profiles, assignments/samples, dialogues/generate-samples) would be set aside" in line
+    assert "420 finished rows (profiles, assignments/samples, dialogues/generate-samples) would be archived" in line
     assert "--yes" in line
     assert files(run) == before
 
 
-def test_on_a_terminal_it_asks_and_no_answer_is_a_no(run):
+def test_empty_answer_on_terminal_means_no(run):
     before = files(run)
     ours, theirs = pty.openpty()
     config = run.folder / "config.json"
     command = [sys.executable, str(PROJECT / "jobs/synthesize.py"), "--config", str(config), WARMER]
     environment = os.environ | run.environment
-    asked = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=run.folder)
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=run.folder)
     os.close(theirs)
-    said = b""
-    while b"[y/N]" not in said:
-        assert select.select([ours], [], [], 120)[0], said
-        said += os.read(ours, 1 << 16)
+    shown = b""
+    while b"[y/N]" not in shown:
+        assert select.select([ours], [], [], 120)[0], shown
+        shown += os.read(ours, 1 << 16)
     os.write(ours, b"\n")
-    assert asked.wait(120) == 2
+    assert process.wait(120) == 2
     os.close(ours)
     assert files(run) == before
 
 
-def test_with_the_flag_it_goes_on_and_the_way_back_is_free(run):
+def test_yes_flag_archives_and_old_settings_restore(run):
     rows = run.rows("dialogues/generate-samples")
     run.finish(WARMER, "--yes")
-    told = run.finish("--dry-run")
-    assert "Sets aside 60 finished rows of profiles" in told
-    said = run.finish("--yes")
-    assert said.count("was made with these settings before, and is taken back from") == len(TABLES)
+    output = run.finish("--dry-run")
+    assert "Archives 60 finished rows of profiles" in output
+    output = run.finish("--yes")
+    assert output.count("was built with these settings before, and is restored from") == len(TABLES)
     assert run.rows("dialogues/generate-samples") == rows
 
 
-def test_what_is_set_aside_is_listed_and_deleted_when_that_is_asked_for(run):
-    aside = sorted(path.name for path in Path(run.output, "superseded").iterdir())
-    assert len(aside) == len(TABLES)
-    kept = {name for name in files(run) if not name.startswith("superseded/")}
+def test_prune_lists_and_deletes_archive(run):
+    archived = sorted(path.name for path in Path(run.output, "archive").iterdir())
+    assert len(archived) == len(TABLES)
+    kept = {name for name in files(run) if not name.startswith("archive/")}
     listed = run.finish(job="prune")
-    for name in aside:
-        (line,) = [line for line in listed.splitlines() if f"superseded/{name}" in line]
+    for name in archived:
+        (line,) = [line for line in listed.splitlines() if f"archive/{name}" in line]
         assert line.split()[1] == ("60" if name.startswith("profiles") else "180")
     assert "--yes deletes it" in listed
-    assert len(list(Path(run.output, "superseded").iterdir())) == len(TABLES)
+    assert len(list(Path(run.output, "archive").iterdir())) == len(TABLES)
     assert "Deleted" in run.finish("--yes", job="prune")
     assert set(files(run)) == kept
-    assert "Nothing is set aside" in run.finish(job="prune")
+    assert "Nothing is archived" in run.finish(job="prune")
 
 
-def test_other_rows_from_other_files_are_asked_about_before_profiles_are_made(run, tmp_path):
+def test_other_input_rows_need_confirmation(run, tmp_path):
     other = tmp_path / "other.jsonl"
     other.write_text("".join(json.dumps({"persona": f"a baker, number {n} of Lyon"}) + "\n" for n in range(60)))
     assert run.start(f"personas.source={other}").wait(120) == 2
-    assert "dialogues/generate-samples) would be set aside" in run.log().strip().splitlines()[-1]
+    assert "dialogues/generate-samples) would be archived" in run.log().strip().splitlines()[-1]
     assert run.table("dialogues/generate-samples").manifest() is not None
     assert GOOD_PROFILE["name"] == run.rows("profiles")[0]["name"]
     assert "skipped" in run.finish("--yes")
 
 
-def test_training_and_curation_are_rehearsed_without_ray(tmp_path):
+def test_rehearsals_need_no_ray(tmp_path):
     import ray
 
     config = RunConfig.model_validate(make_tables(tmp_path / "run", [[("How are you?", "Well.")]] * 30, validation=5))
     changes = confirmation.rehearse(lambda _: open_tables(config, Silent()))
-    assert {(one.name, one.rows) for one in changes} == {("curated/train", 26), ("curated/validation", 6)}
+    assert {(change.name, change.rows) for change in changes} == {("curated/train", 26), ("curated/validation", 6)}
     packed = Table(config.output, "packed/train")
     packed.begin("other", {"sequence_length": 1})
     packed.write("0", [], PERSONAS)
@@ -147,6 +148,6 @@ def test_training_and_curation_are_rehearsed_without_ray(tmp_path):
     checkpoints.finish({"fingerprint": "other", "finished": "2026-01-01", "ok": 25, "rows_in": 25})
     before = file_io.sizes(config.output)
     changes = confirmation.rehearse(lambda _: open_table(config, Located("embedded", "r"), Silent()))
-    assert [(one.name, one.rows) for one in changes] == [("packed/train", 25), ("checkpoints", 25)]
+    assert [(change.name, change.rows) for change in changes] == [("packed/train", 25), ("checkpoints", 25)]
     assert file_io.sizes(config.output) == before
     assert not ray.is_initialized()

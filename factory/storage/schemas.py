@@ -1,0 +1,83 @@
+"""Arrow schemas of all tables: the fields of a record, followed by the common columns."""
+
+import dataclasses
+from typing import Any
+
+import pyarrow as pa
+
+from factory.records import (
+    Answer,
+    Assignment,
+    Dialogue,
+    Example,
+    Feedback,
+    GeneralItem,
+    GeneralResult,
+    Instruction,
+    Judgment,
+    Message,
+    Persona,
+    PersonaQuestions,
+    PersonaSettings,
+    PersonaTask,
+    Preference,
+    Profile,
+    Question,
+    Score,
+    ScoreExamples,
+)
+
+_ARROW_TYPES: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    Score: pa.int8(),
+    str | None: pa.string(),
+    bool | None: pa.bool_(),
+    int | None: pa.int32(),
+    float | None: pa.float64(),
+    tuple[str, ...]: pa.list_(pa.string()),
+    tuple[Message, ...]: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+}
+
+COMMON_COLUMNS = [
+    pa.field("status", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("detail", pa.string()),
+    pa.field("prompt", pa.string()),
+    pa.field("model", pa.string()),
+    pa.field("prompt_tokens", pa.int32()),
+    pa.field("output_tokens", pa.int32()),
+    pa.field("cached_tokens", pa.int32()),
+]
+"""The last columns of most tables. `cached_tokens` are prompt tokens served from the prefix cache."""
+
+
+def record_schema(record: type) -> pa.Schema:
+    """Return the Arrow schema of a record's fields."""
+    return pa.schema([pa.field(f.name, _ARROW_TYPES[f.type]) for f in dataclasses.fields(record)])
+
+
+def with_common_columns(schema: pa.Schema) -> pa.Schema:
+    """Return a schema followed by the common columns."""
+    return pa.schema([*schema, *COMMON_COLUMNS])
+
+
+SOURCE_COLUMNS = [pa.field("source", pa.int64()), pa.field("row", pa.int64())]
+PERSONAS = with_common_columns(pa.schema([*record_schema(Persona), *SOURCE_COLUMNS]))
+INSTRUCTIONS = with_common_columns(record_schema(Instruction))
+ASSIGNMENTS = record_schema(Assignment)
+PROFILES = with_common_columns(record_schema(Profile))
+DIALOGUES = with_common_columns(record_schema(Dialogue))
+EXAMPLES = with_common_columns(record_schema(Example))
+PERSONA_SETTINGS = with_common_columns(record_schema(PersonaSettings))
+PERSONA_TASKS = record_schema(PersonaTask)
+PERSONA_QUESTIONS = with_common_columns(record_schema(PersonaQuestions))
+QUESTIONS = with_common_columns(record_schema(Question))
+ANSWERS = with_common_columns(record_schema(Answer))
+SCORE_EXAMPLES = with_common_columns(record_schema(ScoreExamples))
+JUDGMENTS = with_common_columns(record_schema(Judgment))
+PREFERENCES = with_common_columns(record_schema(Preference))
+GENERAL_ITEMS = with_common_columns(record_schema(GeneralItem))
+GENERAL_RESULTS = with_common_columns(record_schema(GeneralResult))
+FEEDBACK = with_common_columns(record_schema(Feedback))
