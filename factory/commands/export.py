@@ -34,7 +34,7 @@ def run() -> None:
 
             check_access(arguments.push_to_hub)
         sources = find_sources(config, arguments.what, arguments.format, arguments.file_type)
-        output = arguments.output and file_io.output_path(path_argument("--output", arguments.output))
+        output = arguments.output and output_path(path_argument("--output", arguments.output))
         folder = output or default_folder(sources)
         check_folder(folder)
         with hold_run_lock(folder):

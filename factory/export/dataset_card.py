@@ -21,7 +21,7 @@ from factory.export.sources import CHARACTERS_PART, ExportPart, Sources
 from factory.run_output import layout
 from factory.run_output.layout import kind_of
 from factory.run_output.licenses import combine_for_hub
-from factory.storage.tables import Row
+from factory.storage.rows import Row
 
 TEMPLATE = Path(__file__).parent / "dataset_card.md.jinja"
 MAIN = "default"

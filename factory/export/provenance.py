@@ -68,7 +68,7 @@ def find_source_tables(sources: Sources) -> list[SourceTable]:
     ]
     tables = [Table(sources.config.output, name) for name in names]
     manifests = [(table, table.manifest()) for table in tables]
-    return [SourceTable(table.name, manifest, table.settings() or {}) for table, manifest in manifests if manifest]
+    return [SourceTable(table.name, manifest, table.inputs() or {}) for table, manifest in manifests if manifest]
 
 
 def find_prompts(steps: Sequence[SourceTable], prompts_dir: str | None) -> list[PromptText]:

@@ -136,7 +136,7 @@ def _curated_dialogues(config: RunConfig, train: Table) -> tuple[Table, ...]:
     """Return the tables that were curated, and check that they are still the same: the card describes their models."""
     _read_manifest(train, "curated")
     tables = []
-    for name, _, *used in (train.settings() or {})["sources"]:
+    for name, _, *used in (train.inputs() or {})["sources"]:
         table = Table(config.output, f"dialogues/{name}")
         if table.manifest() and _identity(table, "curated") != used:
             raise InputError(
@@ -171,12 +171,12 @@ def _characters(
     for table in dialogues:
         corpus = (layout.DIALOGUES.parts(table.name) or {})["corpus"]
         assignments = layout.ASSIGNMENTS.table(config.output, corpus=corpus)
-        manifest, settings = assignments.manifest(), table.settings() or {}
+        manifest, settings = assignments.manifest(), table.inputs() or {}
         if manifest is None or manifest["fingerprint"] != settings.get("work"):
             raise InputError(
                 f"{table.path}: was built from other assignments than the current ones; {_AGAIN[what]} first"
             )
-        if (assignments.settings() or {})["profiles"] != identity:
+        if (assignments.inputs() or {})["profiles"] != identity:
             raise InputError(f"{profiles.path}: was built again after {table.path}; {_AGAIN[what]} first")
     columns = ("status", *CHARACTERS.reads)
     if what == "dialogues":

@@ -1,6 +1,6 @@
 """Write an export of dialogues with a data set card: streamed by one process, without Ray.
 
-    <folder>/.settings.json                        the settings; written first
+    <folder>/.inputs.json                          the settings; written first
     <folder>/train-00000-of-00004.jsonl ...        the files of a split
     <folder>/README.md                             the data set card
     <folder>/.manifest.json                        written last: without it, the export is not finished
@@ -32,11 +32,11 @@ from factory.storage.tables import INPUTS, MANIFEST, compute_fingerprint
 
 CARD = "README.md"
 FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
-_EXPORT_FILES = re.compile(rf"{FILES}|README\.md|\.(manifest|settings)\.json")
+_EXPORT_FILES = re.compile(rf"{FILES}|README\.md|\.(manifest|inputs)\.json")
 _HEX = "[0-9a-f]{32}"
 _LEFTOVERS = re.compile(
-    rf"(\.{FILES}|\.(README\.md|manifest\.json|settings\.json|writable-{_HEX})\.{_HEX}){re.escape(DRAFT)}"
-    rf"|{re.escape(file_io.PROBE)}{_HEX}|{re.escape(run_lock.LOCK)}|{re.escape(run_lock.LEASE)}"
+    rf"(\.{FILES}|\.(README\.md|manifest\.json|inputs\.json|writable-{_HEX})\.{_HEX}){re.escape(DRAFT)}"
+    rf"|{re.escape(file_io.PROBE)}{_HEX}|{re.escape(LOCK)}|{re.escape(LEASE)}"
 )
 """The files that a killed export leaves, and the lock files."""
 EXAMPLE_BYTES = 4000
@@ -69,7 +69,7 @@ def check_folder(folder: str) -> None:
     names = file_io.sizes(folder) if file_io.exists(folder) else {}
     kept = [name for name in names if not _LEFTOVERS.fullmatch(name)]
     foreign = [name for name in kept if not _EXPORT_FILES.fullmatch(name)]
-    if foreign or (kept and SETTINGS not in kept):
+    if foreign or (kept and INPUTS not in kept):
         file = (foreign or kept)[0]
         raise StorageError(f"output {folder}: has {file}, which no export wrote; give --output an empty folder")
     file_io.check_writable(folder)
@@ -113,12 +113,12 @@ def export(
 def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Return the manifest of a finished export; else clear the folder for a new one and return None."""
     sizes = file_io.sizes(folder)
-    begun, finished = (file_io.read_document(join(folder, name)) or {} for name in (SETTINGS, MANIFEST))
-    if begun.get("fingerprint") == fingerprint and _is_complete(finished, sizes):
+    started, finished = (file_io.read_document(join(folder, name)) or {} for name in (INPUTS, MANIFEST))
+    if started.get("fingerprint") == fingerprint and _is_complete(finished, sizes):
         return finished
     # The manifest is deleted first: what a kill leaves is then not taken for a finished export.
-    for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == SETTINGS)):
-        if name not in (run_lock.LOCK, run_lock.LEASE):
+    for name in sorted(sizes, key=lambda name: (name != MANIFEST, name == INPUTS)):
+        if name not in (LOCK, LEASE):
             file_io.delete_file(join(folder, name))
     file_io.write_bytes(join(folder, INPUTS), _pretty({"fingerprint": fingerprint, "settings": settings}))
     return None

@@ -23,7 +23,7 @@ from factory.run_output import layout
 from factory.run_output.layout import SPLITS, TableKind, is_from_training_data
 from factory.run_output.table_files import group_by_table, list_sizes
 from factory.storage import file_io
-from factory.storage.tables import MANIFEST, SETTINGS, SUFFIX
+from factory.storage.tables import INPUTS, MANIFEST, SUFFIX
 
 State = Literal["finished", "half done", "not run"]
 REMOTE_THREADS = 32
@@ -66,7 +66,7 @@ class TableFiles:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings and inputs of the table; empty for a table that was not started."""
-        return dict(self._json(SETTINGS).get("settings") or {})
+        return dict(self._json(INPUTS).get("settings") or {})
 
     def _json(self, name: str) -> dict[str, Any]:
         if name not in self.sizes:

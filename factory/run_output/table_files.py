@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from factory.run_output.layout import kind_of
 from factory.storage import file_io
-from factory.storage.tables import MANIFEST, SETTINGS, SUFFIX
+from factory.storage.tables import INPUTS, MANIFEST, SUFFIX
 
 
 def list_sizes(output: str) -> dict[str, int]:
@@ -20,6 +20,6 @@ def group_by_table(sizes: Mapping[str, int]) -> dict[str, dict[str, int]]:
     tables: dict[str, dict[str, int]] = {}
     for path, size in sizes.items():
         folder, _, name = path.rpartition("/")
-        if name.endswith((SUFFIX, MANIFEST, SETTINGS)) and kind_of(folder) is not None:
+        if name.endswith((SUFFIX, MANIFEST, INPUTS)) and kind_of(folder) is not None:
             tables.setdefault(folder, {})[name] = size
     return tables

@@ -10,7 +10,8 @@ from factory.errors import ConfigError, InputError
 from factory.lineage.attribution import Attribution, attribute
 from factory.records import Example, Message
 from factory.run_output.scan import RunTables
-from factory.storage.tables import EXAMPLES, ok_row
+from factory.storage.rows import ok_row
+from factory.storage.schemas import EXAMPLES
 from tests.small_run import ADA, INSTRUCTION_TEXTS, PILOT, SmallRun, dialogue, question, whole_run
 
 

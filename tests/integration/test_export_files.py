@@ -311,9 +311,9 @@ def test_card_has_omitted_dedup_and_row_limit(tmp_path):
     config = make_tables(tmp_path, [[("a", "b")]] * 4)
     for split in ("train", "validation"):
         table = Table(str(tmp_path), f"curated/{split}")
-        manifest, settings = table.manifest(), table.settings()
+        manifest, settings = table.manifest(), table.inputs()
         settings |= {"near_duplicates": {"threshold": None}, "limit": 4}
-        (tmp_path / f"curated/{split}/.settings.json").write_text(
+        (tmp_path / f"curated/{split}/.inputs.json").write_text(
             json.dumps({"fingerprint": "chosen", "settings": settings})
         )
         table.finish(manifest)

@@ -230,8 +230,8 @@ def test_training_on_an_earlier_packing_has_a_note(tmp_path):
 
 def test_id_only_in_the_curated_tables_is_found(tmp_path):
     run = whole_run(str(tmp_path))
-    (tmp_path / "superseded").mkdir()
-    (tmp_path / "dialogues").rename(tmp_path / "superseded/dialogues")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "dialogues").rename(tmp_path / "archive/dialogues")
     found = lineage(run, dialogue(ADA, INSTRUCTION_TEXTS[0]))
     assert step(found, "personas").rows[0]["persona"] == ADA
     assert [one.state for one in found.steps if one.step == "dialogues"] == ["not run"]
@@ -285,7 +285,7 @@ def test_safety_reject_has_its_rule(tmp_path):
 def test_endpoint_passwords_are_redacted(tmp_path, monkeypatch, capsys):
     run = SmallRun(str(tmp_path / "run"))
     run.synthesis()
-    path = tmp_path / "run/profiles/.settings.json"
+    path = tmp_path / "run/profiles/.inputs.json"
     document = json.loads(path.read_text())
     document["settings"]["revision"] = "https://me:se@cret/cret@host/v1?key=cret"
     path.write_text(json.dumps(document))

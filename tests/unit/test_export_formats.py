@@ -92,7 +92,7 @@ def test_export_reads_back_as_the_same_dialogues(exports, name, file_type, rows)
     for row, back in zip(rows, read, strict=True):
         assert format_of(back.value) == name
         instruction = read_mixed(back.value, name, "corpus", 0, back.row)
-        clean = [(role, paragraphs(text)) for role, text in turns(row)[1:]]
+        clean = [(role, clean_paragraphs(text)) for role, text in turns(row)[1:]]
         if isinstance(clean[-1][1], Reject) and clean[-1][1].reason == "empty":
             clean.pop()  # a table has no empty reply, and an instruction does not need one
         refused = [text.reason for _, text in clean if isinstance(text, Reject)]
