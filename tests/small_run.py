@@ -57,7 +57,7 @@ ENGINE = {
     "engine": "vllm", "ref": "org/teacher", "revision": "0123", "engine_kwargs": {}, "seed": 7,
     "sampling": {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512},
 }  # fmt: skip
-QUALITY = {"disabled_rules": [], "min_words": 3, "unfinished_min_words": 12}
+QUALITY = {"disabled_rules": [], "too_short": {"min_words": 3}, "unfinished_sentence": {"min_words": 12}}
 
 
 def character(persona: str) -> str:

@@ -184,15 +184,18 @@ def _curation(tables: list[SourceTable]) -> dict[str, Any]:
     if train is None:
         return {}
     omitted = ("prompts", "profiles", "sources", "benchmark", "limit", "safety")
-    settings: dict[str, Any] = {}
-    for key, value in train.settings.items():
-        if isinstance(value, dict):
-            settings |= {f"{key}.{name}": one for name, one in value.items()}
-        elif key not in omitted:
-            settings[key] = value
+    settings = _flatten({key: value for key, value in train.settings.items() if key not in omitted})
     weights = {name: weight for name, weight, *_ in train.settings["sources"] if weight is not None}
     rows = {"limit": limit} if (limit := train.settings.get("limit")) else {}
     return settings | rows | _safety_settings(_safety(tables)) | ({"mixture": weights} if weights else {})
+
+
+def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        nested = _flatten(value) if isinstance(value, dict) else None
+        flat |= {key: value} if nested is None else {f"{key}.{name}": one for name, one in nested.items()}
+    return flat
 
 
 def _safety(tables: list[SourceTable]) -> dict[str, Any]:

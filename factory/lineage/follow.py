@@ -127,12 +127,6 @@ def _later_steps(reader: LineageReader, where: ds.Expression, dialogues: list[Li
 
 
 _THRESHOLDS = {
-    "too_short": ("min_words",),
-    "unfinished_sentence": ("unfinished_min_words",),
-    "repetition": ("max_repeated",),
-    "leaked_prompt": ("leaked_words",),
-    "copied_reference": ("max_copied",),
-    "wrong_language": ("language_letters", "language_certainty"),
     "benchmark_text": ("benchmark_words",),
     "near_duplicate": ("near_duplicates",),
     "over_character_limit": ("max_per_character",),
@@ -140,19 +134,21 @@ _THRESHOLDS = {
     "real_person": ("people",),
     "toxic": ("toxicity",),
 }
-"""The settings of curation and safety that decide on each reject reason."""
+"""The settings of curation and safety that decide on a reject reason; those of a quality rule have its name."""
 
 
 def _add_thresholds(row: dict[str, Any], settings: dict[str, Any], safety: dict[str, Any]) -> dict[str, Any]:
     """Return a curated row; a rejected one has in `rule` the settings that decided, with their values at that time."""
-    reason, names = row.get("reason"), _THRESHOLDS.get(str(row.get("reason")), ())
-    sections = {"curation.quality": settings.get("quality") or {}, "curation": settings, "safety": safety}
+    reason = str(row.get("reason"))
     rule = {
-        f"{section}.{name}": values[name] for section, values in sections.items() for name in names if name in values
+        f"curation.quality.{reason}.{name}": value
+        for name, value in ((settings.get("quality") or {}).get(reason) or {}).items()
     }
+    for section, values in (("curation", settings), ("safety", safety)):
+        rule |= {f"{section}.{name}": values[name] for name in _THRESHOLDS.get(reason, ()) if name in values}
     if reason == "over_mixture_quota":
         rule["curation.mixture"] = {name: weight for name, weight, *_ in settings.get("sources", ())}
-    return row | {"rule": rule} if reason else row
+    return row | {"rule": rule} if row.get("reason") else row
 
 
 def _evaluation_persona_steps(reader: LineageReader, persona: str | None) -> Iterator[LineageStep]:

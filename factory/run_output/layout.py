@@ -6,7 +6,7 @@ the tables of a kind by its `regex` or `glob`. A new table is one line here, and
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from factory.config import RunConfig
 from factory.storage import file_io
@@ -83,6 +83,7 @@ METRICS = "checkpoints/metrics.jsonl"
 SCORES = "evaluation/scores.json"
 
 
+@cache
 def kind_of(name: str) -> TableKind | None:
     """Return the kind of a table by its name."""
     return next((kind for kind in KINDS if kind.parts(name) is not None), None)

@@ -106,7 +106,7 @@ def test_curated_reject_has_its_rule(whole):
     found = lineage(whole, dialogue(ADA, INSTRUCTION_TEXTS[1]))
     (row,) = step(found, "curated/train").rows
     assert (row["status"], row["reason"], row["detail"]) == ("rejected", "too_short", "1 word\n\nWet.")
-    assert row["rule"] == {"curation.quality.min_words": 3}
+    assert row["rule"] == {"curation.quality.too_short.min_words": 3}
     assert not [one for one in found.steps if one.step in ("packed", "training")]
 
 
@@ -336,7 +336,7 @@ def test_command_prints_each_step(command):
     assert "dialogue-generate@2#bb" in printed
     assert "temperature 0.6" in printed
     assert "too_short" in printed
-    assert "by curation.quality.min_words 3" in printed
+    assert "by curation.quality.too_short.min_words 3" in printed
     assert "from row 1 of in/personas.jsonl" in printed
     assert "What do you bake?" not in printed  # that is another dialogue's
     assert "Tell me of rain." in printed
