@@ -9,6 +9,7 @@ from typing import Any
 from factory.config import RunConfig
 from factory.curation.rules.personal_data import masker
 from factory.planning.prices import read_prices
+from factory.report.excerpts import Mask
 from factory.report.gather import ReportSample, gather
 from factory.report.sections import dialogues, outcome, overview, people, profiles, scores, training_curves
 from factory.report.sections.costs import run_costs
@@ -38,34 +39,23 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
     mask = masker(config.safety)
     sample = gather(folder, mask, config.safety.pair_characters)
     rows = overview.table_rows(folder.tables, sample.counts)
-    characters, trained = list(sample.characters.values()), training_curves.training_data(folder)
+    trained, sizes = training_curves.training_data(folder), _sample_sizes(folder, sample)
     own_tables = [table for table in folder.tables.values() if table.table.output == folder.output]
     costs = run_costs(own_tables, config, read_prices(config.planning.prices), trained.get("seconds"))
     shown_scores = scores.score_data(folder.document(layout.SCORES), folder.note)
+    own, own_command = _own_names(config, shown_scores), _own_command(config, command)
     data: dict[str, Any] = {
         "title": config.output.rstrip("/").rpartition("/")[2],
         "output": config.output,
         "data_of": data_of,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "outcome": outcome.key_results(
-            shown_scores,
-            trained.get("gain"),
-            rows,
-            costs,
-            _own_names(config, shown_scores),
-            _own_command(config, command),
-        ),
+        "outcome": outcome.key_results(shown_scores, trained.get("gain"), rows, costs, own, own_command),
+        "commands": {kind.command: own_command(kind.command) for kind in layout.KINDS},
         "overview": _overview_data(config, folder, rows, costs),
-        "characters": characters,
-        "profiles": {
-            "sample": _sample_sizes(folder, sample),
-            "distributions": profiles.distributions(sample.profiles, mask) if sample.profiles.statuses.ok else [],
-            "accepted": sample.profiles.statuses.ok,
-            "words": profiles.common_words(characters) if characters else [],
-            "map": profiles.topic_map(characters, config.seed),
-        },
+        "characters": list(sample.characters.values()),
+        "profiles": _profile_data(config, sample, mask) | {"sample": sizes},
         "dialogues": {
-            "sample": _sample_sizes(folder, sample),
+            "sample": sizes,
             "cases": dialogues.case_rows(sample, language_of),
             "rejected": dialogues.rejected_rows(sample.rejected),
             "curated": {
@@ -83,6 +73,16 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
     data["missing"] = _missing_steps(config, data, rows, command)
     data["problems"] = _problems(folder, sample)
     return redact_urls(data)
+
+
+def _profile_data(config: RunConfig, sample: ReportSample, mask: Mask) -> dict[str, Any]:
+    characters, accepted = list(sample.characters.values()), sample.profiles.statuses.ok
+    return {
+        "distributions": profiles.distributions(sample.profiles, mask) if accepted else [],
+        "accepted": accepted,
+        "words": profiles.common_words(characters) if characters else [],
+        "map": profiles.topic_map(characters, config.seed),
+    }
 
 
 def _own_command(config: RunConfig, command: Command) -> Command:

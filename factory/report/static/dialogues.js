@@ -3,7 +3,7 @@ const SIDES = { generate: "Generated", rewrite: "Rewritten" };
 function showDialogues({ sample, cases, curated }, characters) {
   const body = bodyOf("dialogues");
   if (!cases.length) {
-    body.append(el("p", { class: "empty" }, "There are no dialogues to show yet."));
+    body.append(notRun("There are no dialogues yet.", "synthesize"));
     return;
   }
   body.append(el("p", { class: "muted" }, (sample.dialogues === sample.of_dialogues

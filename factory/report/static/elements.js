@@ -61,6 +61,8 @@ function table(label, head, rows, left = 1) {
 const stat = (label, value, more) =>
   el("div", { class: "stat" }, el("dt", {}, label), el("dd", {}, value, more ? el("small", {}, more) : null));
 
+/** The text of a section whose step was not run, with the command of the step. */
+const notRun = (message, step) => el("p", { class: "empty" }, message, " ", data.commands[step] ? el("code", {}, data.commands[step]) : null);
 const folded = (title, ...content) => el("details", {}, el("summary", {}, title), content);
 const folds = (...parts) => el("div", { class: "folds" }, parts);
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;

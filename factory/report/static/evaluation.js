@@ -7,7 +7,7 @@ const taskHead = (task) => [task.name, task.short === task.name ? null : el("sma
 function showEvaluation({ scores, answers }) {
   const body = bodyOf("evaluation");
   if (scores.candidates) showScores(body, scores);
-  else body.append(el("p", { class: "empty" }, "There are no scores yet."));
+  else body.append(notRun("There are no scores yet.", "evaluate"));
   showAnswers(body, answers);
 }
 

@@ -8,7 +8,7 @@ const profileItems = (character) => el("dl", { class: "items" }, ITEMS.filter(([
 function showProfiles({ sample, distributions, accepted, words, map }, characters) {
   const body = bodyOf("profiles");
   if (!accepted && !characters.length) {
-    body.append(el("p", { class: "empty" }, "There are no profiles to show yet."));
+    body.append(notRun("There are no profiles yet.", "synthesize"));
     return;
   }
   body.append(el("p", { class: "muted" }, `${plural(accepted, "accepted profile")}; bars count all of them. Words and similar pairs are of ${sampleText(sample)}.`));

@@ -8,10 +8,10 @@ function showSafety({ checks, balance, stereotypes }) {
   const body = bodyOf("safety");
   body.append(el("h3", {}, "Dialogues left out to protect people"));
   if (checks.reasons) body.append(...showChecks(checks));
-  else body.append(el("p", { class: "empty" }, "Nothing is curated yet, so no dialogue was checked."));
+  else body.append(notRun("Nothing is curated yet, so no dialogue was checked.", "curate"));
   body.append(el("h3", {}, "What the model chooses if the persona does not specify it"));
   if (balance.length) body.append(...showBalance(balance));
-  else body.append(el("p", { class: "empty" }, "There are no profiles yet."));
+  else body.append(notRun("There are no profiles yet.", "synthesize"));
   body.append(el("h3", {}, "Stereotypes: words that one group has more often than the others"), ...showStereotypes(stereotypes));
 }
 

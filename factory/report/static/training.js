@@ -1,7 +1,7 @@
 function showTraining(training) {
   const body = bodyOf("training");
   if (!training.curve && !training.steps) {
-    body.append(el("p", { class: "empty" }, "Nothing is trained yet."));
+    body.append(notRun("Nothing is trained yet.", "train"));
     return;
   }
   const { curve, validations, gain, steps, packed } = training;
