@@ -14,7 +14,7 @@ from factory.records import Reject
 from factory.storage.schemas import DIALOGUES
 from factory.storage.tables import Table
 from factory.synthesis.input_files import read_rows
-from factory.synthesis.instructions import COLUMNS, format_of, read_mixed
+from factory.synthesis.instructions import COLUMNS, detect_format, read_any_format
 from factory.text.normalize import clean_paragraphs, is_text
 from tests.hard_texts import HARD
 
@@ -90,8 +90,8 @@ def test_export_reads_back_as_the_same_dialogues(exports, name, file_type, rows)
     read = list(read_rows(path, COLUMNS))
     assert [row.error for row in read] == [""] * len(rows)
     for row, back in zip(rows, read, strict=True):
-        assert format_of(back.value) == name
-        instruction = read_mixed(back.value, name, "corpus", 0, back.row)
+        assert detect_format(back.value) == name
+        instruction = read_any_format(back.value, name, "corpus", 0, back.row)
         clean = [(role, clean_paragraphs(text)) for role, text in turns(row)[1:]]
         if isinstance(clean[-1][1], Reject) and clean[-1][1].reason == "empty":
             clean.pop()  # a table has no empty reply, and an instruction does not need one
