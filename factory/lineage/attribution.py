@@ -64,7 +64,7 @@ class WorstAnswer:
 
 
 @dataclass(frozen=True)
-class Attribution:
+class AttributionResult:
     """The worst answers of a candidate on a task, the lowest first.
 
     `judged` is the number of answers with a score, `compared` that of training examples.
@@ -81,7 +81,7 @@ class Attribution:
 
 def attribute(
     config: RunConfig, tables: RunTables, task: str, candidate: str | None, report: Callable[[int, int], None]
-) -> Attribution:
+) -> AttributionResult:
     """Find the worst answers of a task and the training examples near them.
 
     Args:
@@ -115,7 +115,7 @@ def attribute(
     if config.evaluation.candidates and candidate not in own_candidates(config):
         notes.append(f"{candidate} is not the model that this run trained, so it has not seen these examples")
     with_nearest = [replace(one, nearest=examples) for one, examples in zip(worst, nearest, strict=True)]
-    return Attribution(task, candidate, config.output, judged, compared, with_nearest, notes)
+    return AttributionResult(task, candidate, config.output, judged, compared, with_nearest, notes)
 
 
 def _find_task(text: str) -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from factory.lineage.attribution import Attribution, WorstAnswer
+from factory.lineage.attribution import AttributionResult, WorstAnswer
 from factory.lineage.lineage_text import build_grid, escape, first_line, indented, labelled
 
 CAVEAT = "Near means similar in words: a lead, not proof that an example is the cause. --id shows an example's origin."
@@ -23,7 +23,7 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
-def show_attribution(attribution: Attribution, console: Console) -> None:
+def show_attribution(attribution: AttributionResult, console: Console) -> None:
     """Print the worst answers, each with its judgments and the examples near it."""
     counts = f"the {len(attribution.worst)} lowest of {attribution.judged:,} answers of {attribution.candidate}"
     console.print(Text(escape(f"{attribution.task}  {counts} in {attribution.output}"), "bold"))

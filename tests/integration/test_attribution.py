@@ -7,7 +7,7 @@ import pytest
 
 from factory.commands.trace import run as trace
 from factory.errors import ConfigError, InputError
-from factory.lineage.attribution import Attribution, attribute
+from factory.lineage.attribution import AttributionResult, attribute
 from factory.records import Example, Message
 from factory.run_output.scan import RunTables
 from factory.storage.rows import ok_row
@@ -15,7 +15,9 @@ from factory.storage.schemas import EXAMPLES
 from tests.small_run import ADA, INSTRUCTION_TEXTS, PILOT, SmallRun, dialogue, question, whole_run
 
 
-def attributed(run: SmallRun, task: str = "Toxicity", candidate: str | None = None, **settings: object) -> Attribution:
+def attributed(
+    run: SmallRun, task: str = "Toxicity", candidate: str | None = None, **settings: object
+) -> AttributionResult:
     config = run.config(**settings)
     return attribute(config, RunTables.open(config), task, candidate, lambda done, of: None)
 
