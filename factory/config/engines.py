@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 
 from factory.config.paths import LocalPath, ModelRef
 from factory.config.sections import EnvironmentName, Section
+from factory.resources import RESOURCES
 from factory.text.redaction import find_secrets
 
 EMBEDDED = "embedded"
@@ -178,7 +179,9 @@ class ScriptedEngine(Section):
 def _read_replies(path: str) -> tuple[ScriptedReply, ...]:
     """Read replies; a ValueError names the file and, where one is wrong, the line."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        # Like all inputs: in the current folder, else among the files that ship with the code.
+        file = next(filter(Path.exists, (Path(path), RESOURCES / path)), Path(path))
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
         raise ValueError(f"replies_file cannot be read ({path}: {reason}); give a JSON Lines file") from None

@@ -49,7 +49,7 @@ class ScriptedCandidate(Candidate, ScriptedEngine):
 class ServedModel(Section):
     """A judge of our own: a Ray Serve LLM deployment that comes up for the run, or stays (`make judges-up`)."""
 
-    kind: Literal["fleet"] = "fleet"
+    kind: Literal["served"] = "served"
     name: Name
     model: ModelRef
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -88,7 +88,7 @@ def _candidate_kind(value: Any) -> Any:
 
 def judge_kind(value: Any) -> Any:
     """A judge's settings with the `kind` that they leave out."""
-    return _with_kind(value, "openai" if isinstance(value, dict) and "base_url" in value else "fleet")
+    return _with_kind(value, "openai" if isinstance(value, dict) and "base_url" in value else "served")
 
 
 AnyCandidate = Annotated[
@@ -99,7 +99,7 @@ AnyCandidate = Annotated[
 AnyJudge = Annotated[
     Annotated[ServedModel | EndpointJudge | ScriptedJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
 ]
-"""`kind` is fleet where it is left out, or openai where there is a `base_url`."""
+"""`kind` is served if it is left out, or openai if there is a `base_url`."""
 
 
 class Fleet(Section):

@@ -141,7 +141,7 @@ def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
     return f"{noun} {where!r} is {value}: {message}" if where else f"{noun.split()[0]}: {message}"
 
 
-_TAGS = ("vllm", "openai", "scripted", "fleet")
+_TAGS = ("vllm", "openai", "scripted", "served")
 
 _WAYS_OUT = {
     "dict_type": "give a section, which has keys of its own",

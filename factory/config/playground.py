@@ -11,7 +11,7 @@ from factory.config.sections import EnvironmentName, HostName, Name, Network, Sa
 AnyChatModel = Annotated[
     Annotated[ServedModel | EndpointJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
 ]
-"""Served as judges are: by Ray Serve (`kind: fleet`), or behind an endpoint (`kind: openai`)."""
+"""Served as a judge is: by Ray Serve here (`kind: served`), or behind an endpoint (`kind: openai`)."""
 
 
 class ReplySampling(Sampling):

@@ -19,9 +19,10 @@ from factory.evaluation.judging import Protocol, judgment_ids, parse_judgment, r
 from factory.evaluation.questions import answers_table, examples_table, judgments_table, questions_table
 from factory.evaluation.rubric import Rubric, read_rubric
 from factory.evaluation.score_examples import parse_score_examples, render_score_examples, score_examples_ids
-from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, is_finished, run_jobs
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
+from factory.inference.run_jobs import is_finished, run_jobs
 from factory.personagym import Benchmark
 from factory.records import AnswerWithExamples, Question, QuestionWithProfile
 from factory.runtime.progress import Progress

@@ -9,8 +9,10 @@ from typing import Any
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine, Sampling
+from factory.inference.engines.endpoint_key import api_key
+from factory.inference.engines.endpoint_reply import max_characters
+from factory.inference.engines.openai import response_format
 from factory.inference.multi_turn import attempt_temperature
-from factory.inference.openai import api_key, most_characters, response_format
 from factory.inference.prompts import Prompt
 from factory.playground.chat_models import ChatModel
 from factory.records import Completion, Message, Persona, Profile
@@ -40,7 +42,7 @@ def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
         endpoint: the model's endpoint.
         max_tokens: the maximum length of a text.
     """
-    from factory.inference import http_clients
+    from factory.inference.engines import http_clients
 
     return http_clients.make_client(
         endpoint,
@@ -94,7 +96,7 @@ async def stream_reply(
                     reply.text += choice.delta.content or ""
                     if choice.finish_reason == "length":
                         reply.problem = f"{model.name}: the reply was cut at {sampling.max_tokens:,} tokens."
-                if len(reply.text) > most_characters(sampling.max_tokens):
+                if len(reply.text) > max_characters(sampling.max_tokens):
                     reply.problem = (
                         f"{model.name} did not stop after {sampling.max_tokens:,} tokens; the reply was cut."
                     )

@@ -4,7 +4,7 @@ from rich.table import Table as Grid
 
 from factory.config import RunConfig, Sampling
 from factory.errors import UnreachableError
-from factory.inference.engines import backend_for
+from factory.inference.engines.registry import backend_for
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
 from factory.runtime.progress import Progress

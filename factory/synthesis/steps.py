@@ -13,9 +13,10 @@ from typing import Any
 
 from factory.config import Instructions, RunConfig, Strategy
 from factory.errors import ConfigError, InputError
-from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
+from factory.inference.run_jobs import run_jobs
 from factory.records import Assignment, Persona
 from factory.runtime.progress import Progress
 from factory.storage.schemas import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES

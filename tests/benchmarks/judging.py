@@ -94,7 +94,7 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
     from vllm.sampling_params import StructuredOutputsParams
 
     from factory.inference import model_files
-    from factory.inference.vllm import engine_defaults
+    from factory.inference.engines.vllm import engine_defaults
 
     prepared = [shape(request) for request in requests(count)]
     chats = [[{"role": m.role, "content": m.content} for m in request.messages] for request in prepared]
@@ -156,7 +156,8 @@ def _speed(config, judge, count: int, in_turn: bool, key: str) -> float:
 
 
 def _judge(config, judge, count: int) -> float:
-    from factory.inference.generation_step import GenerationStep, TableJob, run_jobs
+    from factory.inference.generation_step import GenerationStep, TableJob
+    from factory.inference.run_jobs import run_jobs
     from factory.runtime.progress import Progress
     from factory.storage.schemas import PERSONAS
     from factory.storage.tables import Table

@@ -79,8 +79,9 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
     from factory.config import Sampling, VllmEngine
     from factory.inference import model_files
     from factory.inference.chat_template import ChatTokenizer
-    from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
+    from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
     from factory.inference.prompts import load_prompt
+    from factory.inference.run_jobs import run_jobs
     from factory.records import Assignment
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress

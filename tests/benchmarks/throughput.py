@@ -52,7 +52,7 @@ def prompts(count: int) -> list:
 
 def bare_our_cores(count: int) -> float:
     """Return the tokens per second of `LLM.chat` on the cores that our engines take."""
-    from factory.inference.vllm import cpu_environment
+    from factory.inference.engines.vllm import cpu_environment
 
     os.environ.update(cpu_environment() | os.environ)
     return bare(count)
@@ -64,7 +64,7 @@ def bare(count: int) -> float:
     from vllm import LLM, SamplingParams
 
     from factory.inference import model_files
-    from factory.inference.vllm import engine_defaults
+    from factory.inference.engines.vllm import engine_defaults
     from factory.runtime.ray_session import on_gpu
 
     chats = [[{"role": m.role, "content": m.content} for m in opening] for opening in prompts(count)]
@@ -79,7 +79,8 @@ def job(count: int) -> float:
     """Return the tokens per second of `run_jobs`, writing a table."""
     from factory.config import Sampling, VllmEngine
     from factory.inference import model_files
-    from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
+    from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
+    from factory.inference.run_jobs import run_jobs
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
     from factory.storage.schemas import PERSONAS

@@ -439,7 +439,7 @@ def test_fleet_needs_a_key_and_judges(monkeypatch):
     monkeypatch.delenv("JUDGES_API_KEY", raising=False)
     with pytest.raises(ConfigError, match=r"JUDGES_API_KEY holds no key"):
         judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "cluster.yaml")))
-    with pytest.raises(ConfigError, match="none of kind fleet"):
+    with pytest.raises(ConfigError, match="none of kind served"):
         judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "opencharacter.yaml")))
 
 

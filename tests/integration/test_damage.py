@@ -44,7 +44,7 @@ def test_damaged_shard_is_generated_again(run):
     shard = truncate(run, DIALOGUES, 100)
     Path(run.output, DIALOGUES, ".manifest.json").unlink()
     shown = run.finish()
-    assert shown.count("; it is made again") == 1
+    assert shown.count("; it is generated again") == 1
     assert f"{DIALOGUES}/{shard}: is damaged" in shown.replace("\n", "")
     assert contents(run, DIALOGUES) == before, "the scripted engine gives the same replies"
     assert Path(run.output, DIALOGUES, ".damaged", shard).stat().st_size == 100

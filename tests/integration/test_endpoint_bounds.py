@@ -18,9 +18,11 @@ from factory.config import EndpointJudge, Sampling
 from factory.errors import ModelError, UnreachableError, UserError
 from factory.evaluation.judges import Judge, probed
 from factory.evaluation.verdict_parsing import expected_score
-from factory.inference import openai as endpoint
+from factory.inference.engines import endpoint_check, endpoint_errors
+from factory.inference.engines.endpoint_check import check_endpoint
+from factory.inference.engines.endpoint_reply import parse_reply
+from factory.inference.engines.openai import OpenAIReplica
 from factory.inference.model_files import Located
-from factory.inference.openai import OpenAIReplica, check_endpoint
 from factory.playground import streaming
 from factory.playground.chat_models import ChatModel
 from factory.playground.streaming import StreamedReply, stream_reply
@@ -85,7 +87,7 @@ def test_an_endless_endpoint_ends_the_run(server, kind):
 
 @pytest.mark.parametrize("kind", ["drip", "drip-head", "flood", "bomb"])
 def test_an_endless_list_of_models_is_one_line(server, kind, monkeypatch):
-    monkeypatch.setattr(endpoint, "LIST_WAIT_S", 0.3 if kind in SLOW else 30)
+    monkeypatch.setattr(endpoint_check, "LIST_TIMEOUT_S", 0.3 if kind in SLOW else 30)
     server.rule(misbehave=kind)
     with pytest.raises(UnreachableError, match="does not answer") as told:
         check_endpoint(engine(server))
@@ -106,7 +108,7 @@ def test_a_request_has_a_deadline_over_all_attempts(server):
 
 
 def test_a_long_retry_after_is_waited_for_in_part(server, monkeypatch):
-    monkeypatch.setattr(endpoint, "LONGEST_PAUSE_S", 1)
+    monkeypatch.setattr(endpoint_errors, "LONGEST_PAUSE_S", 1)
     server.rule(retry_after="1000000000")
     (completion,) = ask(server, "hello [[429 x1]]")
     assert completion.replies == ("You said: hello [[429 x1]]",)
@@ -260,7 +262,7 @@ def test_what_stands_beside_a_text_never_harms_it(prompt, output, cached, likely
     usage = {"prompt_tokens": prompt, "completion_tokens": output, "prompt_tokens_details": {"cached_tokens": cached}}
     logprobs = {"content": [{"token": "4", "top_logprobs": likely}]}
     choice = {"message": {"content": "hi"}, "finish_reason": "stop", "logprobs": logprobs}
-    reply = endpoint._read({"choices": [choice], "usage": usage}, 64)
+    reply = parse_reply({"choices": [choice], "usage": usage}, 64)
     assert reply.text == "hi"
     for counted in (reply.prompt_tokens, reply.output_tokens, reply.cached_tokens):
         assert type(counted) is int

@@ -77,7 +77,7 @@ def document(**others) -> Scores:
         "tasks": list(TASKS),
         "candidates": [candidate("base"), candidate("tuned")],
         "judges": [
-            Judge(name="judge-a", model="Qwen/Qwen3-8B", kind="fleet", family="qwen"),
+            Judge(name="judge-a", model="Qwen/Qwen3-8B", kind="served", family="qwen"),
             Judge(name="judge-b", model="odd", kind="openai", family=None),
         ],
         "agreement": {**dict.fromkeys(TASKS, 0.5), "Toxicity": None, "all": 0.4321},
@@ -141,7 +141,7 @@ def test_a_cell_is_mean_spread_and_interval():
 def test_what_was_measured_stands_on_top():
     page = leaderboard(document())
     assert page.startswith("# Scores\n\nBenchmark PersonaGym (../PersonaGym, fe), protocol light: 3 personas, 1,000 ")
-    assert "Candidates are told the persona. Judges: judge-a (Qwen/Qwen3-8B, fleet, family qwen); judge-b (" in page
+    assert "Candidates are told the persona. Judges: judge-a (Qwen/Qwen3-8B, served, family qwen); judge-b (" in page
     assert "asked as the paper" not in page
     assert "Judges (asked as the paper asked its own):" in leaderboard(document(parity="opencharacter"))
 
@@ -349,7 +349,7 @@ def test_names_are_no_markdown():
 def test_the_grid_has_each_judge_and_the_mean_and_fits_the_terminal():
     name, judge = "opencharacter-llama-3-8b-instruct-ablation-5", "qwen3-235b-a22b-instruct-awq"
     by = dict.fromkeys((judge, "judge-b"), scored(CELLS["base"], judged=10_000, failed=1_000, marked=True))
-    judges = [Judge(name=judge, model="m", kind="fleet", family=None), document().judges[1]]
+    judges = [Judge(name=judge, model="m", kind="served", family=None), document().judges[1]]
     text = drawn(document(candidates=[candidate("base", name, by_judge=by)], judges=judges))
     lines = text.splitlines()
     assert max(map(len, lines)) <= 140

@@ -87,7 +87,7 @@ def shown_training(folder: Folder) -> dict[str, Any]:
     told = found.manifest if found else {}
     packed = {name: folder.tables[name].manifest for name in ("packed/train", "packed/validation")
               if name in folder.tables}  # fmt: skip
-    names = ("tokens", "learned_tokens", "sequences", "fill", "cut_dialogues", "ok")
+    names = ("tokens", "learned_tokens", "sequences", "fill", "truncated_dialogues", "ok")
     return {
         "curve": curve.points,
         "a_point": curve.a_point,

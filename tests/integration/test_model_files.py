@@ -163,7 +163,7 @@ def test_a_model_that_is_half_in_its_bucket_is_refused(s3, mark):
     for name in ("config.json", "model.safetensors", mark):
         file_io.write_bytes(f"{ref}/{name}", b"{}")
     for ask in (model_files.locate, model_files.fetch):
-        with pytest.raises(ModelError, match=r"is not whole, as its manifest.json is not there yet; wait for"):
+        with pytest.raises(ModelError, match=r"is not complete, as it has no manifest.json yet; wait for"):
             ask(ref)
     file_io.write_bytes(f"{ref}/manifest.json", b'{"fingerprint": "f"}')
     assert model_files.locate(ref).ref == ref

@@ -23,7 +23,7 @@ Settings = TypeVar("Settings", bound=Section)
 
 
 class Backend(ABC, Generic[Settings]):
-    """One kind of engine with its settings; `factory.inference.engines` finds it by `kind`."""
+    """One kind of engine with its settings; `factory.inference.engines.registry` finds it by `kind`."""
 
     loads_model: ClassVar[bool] = False
     """Whether its replicas load the model on the cluster, so that two engines may not fit at the same time."""

@@ -9,7 +9,7 @@ from typing import Any
 from ray.data import Dataset
 
 from factory.config import ScriptedEngine
-from factory.inference.backend import Backend, Replica, answer_in_tasks
+from factory.inference.engines.backend import Backend, Replica, answer_in_tasks
 from factory.inference.model_files import Located
 from factory.inference.multi_turn import Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request

@@ -5,8 +5,8 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factory.inference.engines.quarantine import GUILTY, LIMITS, Quarantine
 from factory.inference.multi_turn import NoReplyError, Reply, RowError, generate_turns
-from factory.inference.quarantine import GUILTY, LIMITS, Quarantine
 from factory.records import Completion, Message, Request
 
 REQUEST = Request((Message("system", "s"), Message("user", "u1")), follow_ups=("u2", "u3"))

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from factory.errors import ModelError
-from factory.inference import model_files
+from factory.inference import model_files, stored_models
 from factory.inference.model_files import Located
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -56,7 +56,7 @@ def test_weights_that_differ_in_a_hundredth_are_another_model(folder):
 
 
 def test_of_weights_without_end_little_is_read():
-    parts = model_files._parts(140 * 2**30, model_files.BLOCKS // 30)
+    parts = stored_models._blocks(140 * 2**30, stored_models.BLOCKS // 30)
     assert parts[0][0] == 0
     assert parts[-1][1] == 140 * 2**30
     assert sum(end - start for start, end in parts) < 2**20

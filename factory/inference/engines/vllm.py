@@ -17,11 +17,11 @@ from ray.data import Dataset
 
 from factory.config import VllmEngine, fingerprint_kwargs, workers
 from factory.inference import model_files
-from factory.inference.backend import Backend
 from factory.inference.chat_template import ChatTokenizer
+from factory.inference.engines.backend import Backend
+from factory.inference.engines.shards_in_flight import shards_in_flight
 from factory.inference.model_check import check_chat
 from factory.inference.model_files import Located
-from factory.inference.window import shards_in_flight
 from factory.records import Request
 from factory.runtime.capacity import IO_TASK, check_capacity
 from factory.runtime.ray_session import fast_bf16, on_gpu
@@ -83,7 +83,7 @@ class VllmBackend(Backend[VllmEngine]):
         processes = workers(engine_kwargs)
         replica = {name: number * processes for name, number in self._bundle().items()}  # it is within a node
         check_capacity([*[replica] * self.settings.replicas[0], IO_TASK], "engine.replicas")
-        from factory.inference.vllm_actor import VllmReplica
+        from factory.inference.engines.vllm_replica import VllmReplica
 
         stage = self._stage(model, engine_kwargs, shard_rows)
         return shards.map_batches(

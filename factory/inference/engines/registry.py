@@ -3,10 +3,10 @@
 from typing import Any
 
 from factory.config import Section
-from factory.inference.backend import Backend
-from factory.inference.openai import OpenAIBackend
-from factory.inference.scripted import ScriptedBackend
-from factory.inference.vllm import VllmBackend
+from factory.inference.engines.backend import Backend
+from factory.inference.engines.openai import OpenAIBackend
+from factory.inference.engines.scripted import ScriptedBackend
+from factory.inference.engines.vllm import VllmBackend
 
 BACKENDS: dict[str, type[Backend[Any]]] = {
     "vllm": VllmBackend,

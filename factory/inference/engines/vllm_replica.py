@@ -1,6 +1,6 @@
 """The actor that answers shards of requests with one vLLM engine.
 
-Apart from `factory.inference.vllm`, because importing vLLM takes seconds and half a gigabyte, which
+Apart from `factory.inference.engines.vllm`, because importing vLLM takes seconds and half a gigabyte, which
 the tasks that only read and tokenise should not pay.
 """
 
@@ -21,12 +21,12 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from factory.errors import ModelError
 from factory.inference import model_files
-from factory.inference.backend import Replica
 from factory.inference.chat_template import ChatTokenizer
-from factory.inference.engine_metrics import report_periodically, vllm_state
+from factory.inference.engines.backend import Replica
+from factory.inference.engines.engine_metrics import report_periodically, vllm_state
+from factory.inference.engines.quarantine import GUILTY, Quarantine
+from factory.inference.engines.vllm import cpu_environment
 from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
-from factory.inference.quarantine import GUILTY, Quarantine
-from factory.inference.vllm import cpu_environment
 from factory.records import Completion, Message, Request
 
 NO_ANSWER = ("error", "abort")
