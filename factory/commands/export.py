@@ -11,7 +11,7 @@ from factory.config import RunConfig
 from factory.config.loading import path_argument
 from factory.errors import ConfigError
 from factory.export.export_files import FileType
-from factory.export.formats import Format
+from factory.export.formats import SHAPES
 from factory.export.sources import Selection, find_sources
 from factory.export.write_export import check_folder, default_folder, export
 from factory.runtime.progress import Progress
@@ -49,7 +49,7 @@ def run() -> None:
 
 def _parse() -> tuple[argparse.Namespace, RunConfig]:
     parser = Parser(__doc__)
-    parser.add_argument("--format", required=True, choices=get_args(Format), help="the format of a row")
+    parser.add_argument("--format", required=True, choices=list(SHAPES), help="the format of a row")
     parser.add_argument("--file-type", choices=get_args(FileType), default="jsonl", help="default: jsonl")
     parser.add_argument(
         "--what",

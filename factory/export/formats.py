@@ -9,18 +9,16 @@ If a format has one question and one answer, they are those of the last turn, an
 Every format ends with the ids, so that a row can be traced. In `opencharacter` the system message is not in the row:
 its persona and profile are in the rows of the characters, as published.
 
-A new format is a function that converts a row, a name in `Format`, and an entry in `SHAPES`.
+A new format is a function that converts a row, and an entry in `SHAPES`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
 from factory.storage.rows import Row
-
-Format = Literal["messages", "sharegpt", "alpaca", "opencharacter"]
 
 IDS = ("dialogue_id", "character_id", "instruction_id", "corpus", "strategy")
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -118,7 +116,7 @@ _TEXT = pa.string()
 _HISTORY = pa.list_(pa.list_(pa.string()))
 _EARLIER = "the turns before it, each as [user, reply]; empty for dialogues of one turn"
 
-SHAPES: dict[Format, Shape] = {
+SHAPES: dict[str, Shape] = {
     "messages": _shape(
         to_messages,
         [("messages", _message_list("role", "content"), "a `system` message, then `user` and `assistant` alternately")],

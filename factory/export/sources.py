@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from factory.config import RunConfig
 from factory.errors import ConfigError, InputError
 from factory.export.export_files import FileType, size_of
-from factory.export.formats import CHARACTERS, SHAPES, Format, Shape
+from factory.export.formats import CHARACTERS, SHAPES, Shape
 from factory.run_output import layout
 from factory.run_output.layout import SPLITS
 from factory.storage import file_io
@@ -78,7 +78,7 @@ class Sources:
     """Everything that one export reads."""
 
     config: RunConfig
-    format: Format
+    format: str
     what: Selection
     parts: tuple[ExportPart, ...]
     """The splits, and the characters if the format has them."""
@@ -93,7 +93,7 @@ class Sources:
         return tuple(part for part in self.parts if part.name != CHARACTERS_PART)
 
 
-def find_sources(config: RunConfig, what: Selection, export_format: Format, file_type: FileType) -> Sources:
+def find_sources(config: RunConfig, what: Selection, export_format: str, file_type: FileType) -> Sources:
     """Find the finished tables of a run that an export reads.
 
     Raises:

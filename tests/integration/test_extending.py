@@ -71,12 +71,11 @@ def test_a_rule_rejects_and_has_settings(copy):
     code = """
 from factory.config import Quality
 from factory.curation.rules.context import DialogueContext
-from factory.curation.rules.quality import check_quality
 from factory.records import Message
-import dataclasses, inspect
 quality = Quality.model_validate({"shouting": {"max_share": 0.3}})
 print(list(quality.rules), quality.shouting.max_share)
-print(Quality.model_fields["shouting"].annotation().find(type("D", (), {"replies": ("WHO IS THERE at this door",)})()))
+dialogue = DialogueContext((Message("user", "Hello?"), Message("assistant", "WHO IS THERE at this door")), "", "")
+print(quality.shouting.find(dialogue))
 """
     assert run(copy, "A rule", code).splitlines() == [
         "['too_short', 'unfinished_sentence', 'repetition', 'shouting', 'breaks_character', 'leaked_prompt', "
