@@ -20,10 +20,11 @@ from factory.benchmark_generation.question_prompts import (
 )
 from factory.config import RunConfig
 from factory.errors import ConfigError
-from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, run_jobs
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
+from factory.inference.run_jobs import run_jobs
 from factory.personagym import BUILT_IN, TASKS, read_texts
 from factory.records import Counts, Persona, PersonaTask
 from factory.runtime import metrics

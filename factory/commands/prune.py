@@ -6,7 +6,7 @@ character-factory prune demo [--yes] [section.key=value ...]
 from rich.table import Table as Grid
 
 from factory.cli import Parser, with_absolute_paths
-from factory.inference import model_files
+from factory.inference import stored_models
 from factory.runtime.progress import Progress
 from factory.storage import archive, file_io, folder_moves
 from factory.storage.run_lock import hold_run_lock
@@ -38,7 +38,7 @@ def run() -> None:
             for name in names:
                 folder = file_io.join(output, archive.FOLDER, name)
                 # These first, so that the rest of a folder is never restored.
-                for document in (MANIFEST, model_files.MANIFEST, INPUTS):
+                for document in (MANIFEST, stored_models.MANIFEST, INPUTS):
                     file_io.delete_file(file_io.join(folder, document))
                 file_io.delete_folder(folder)
         progress.say(f"Deleted {total}")
@@ -55,7 +55,7 @@ def _list(output: str, progress: Progress) -> tuple[list[str], str]:
         table = Table(output, f"{archive.FOLDER}/{name}")
         size = sum(bytes_ for path, bytes_ in sizes.items() if path.startswith(f"{name}/"))
         finished = (
-            "yes" if f"{name}/{model_files.MANIFEST}" in sizes else (table.manifest() or {}).get("finished", "no")
+            "yes" if f"{name}/{stored_models.MANIFEST}" in sizes else (table.manifest() or {}).get("finished", "no")
         )
         grid.add_row(table.name, f"{table.rows_written():,}", f"{size / 1e6:,.1f}", str(finished))
     progress.show(grid)

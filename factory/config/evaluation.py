@@ -49,7 +49,7 @@ class ScriptedCandidate(Candidate, ScriptedEngine):
 class ServedModel(Section):
     """A judge that the factory serves: a Ray Serve LLM deployment, for the run or persistent (`make judges-up`)."""
 
-    kind: Literal["fleet"] = "fleet"
+    kind: Literal["served"] = "served"
     name: Name
     model: ModelRef
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -88,7 +88,7 @@ def _candidate_kind(value: Any) -> Any:
 
 def judge_kind(value: Any) -> Any:
     """Return a judge's settings with the default of an omitted `kind`."""
-    return _with_kind(value, "openai" if isinstance(value, dict) and "base_url" in value else "fleet")
+    return _with_kind(value, "openai" if isinstance(value, dict) and "base_url" in value else "served")
 
 
 AnyCandidate = Annotated[
@@ -99,7 +99,7 @@ AnyCandidate = Annotated[
 AnyJudge = Annotated[
     Annotated[ServedModel | EndpointJudge | ScriptedJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
 ]
-"""`kind` defaults to openai where there is a `base_url`, else to fleet."""
+"""`kind` defaults to openai where there is a `base_url`, else to served."""
 
 
 class Fleet(Section):

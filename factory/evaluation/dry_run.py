@@ -14,9 +14,9 @@ from factory.evaluation.questions import questions_per_task
 from factory.evaluation.rubric import read_rubric
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
-from factory.inference.engines import backend_for
+from factory.inference.engines.endpoint_check import check_endpoint
+from factory.inference.engines.registry import backend_for
 from factory.inference.locate import locate_model, locate_served
-from factory.inference.openai import check_endpoint
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, all_questions, benchmark_digest, open_benchmark
 from factory.records import AnswerWithExamples, Request

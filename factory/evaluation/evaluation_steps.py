@@ -18,9 +18,10 @@ from factory.evaluation.judge_clients import JudgeClient, open_judges, probe_jud
 from factory.evaluation.judging import JudgeProtocol, judgment_ids, parse_judgment, render_judgment
 from factory.evaluation.rubric import Rubric, read_rubric
 from factory.evaluation.score_examples import parse_score_examples, render_score_examples, score_examples_ids
-from factory.inference.generation_step import EngineUse, GenerationStep, TableJob, is_finished, run_jobs
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
+from factory.inference.run_jobs import is_finished, run_jobs
 from factory.personagym import Benchmark
 from factory.records import AnswerWithExamples, Question, QuestionWithProfile
 from factory.run_output import layout

@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from factory.config import EndpointJudge, RunConfig, Sampling, ScriptedJudge, ServedModel, fingerprint_kwargs
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
+from factory.inference.engines.endpoint_key import api_key
 from factory.inference.generation_step import EngineUse
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
-from factory.inference.openai import api_key
 from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS, in_flight, wire_name
 from factory.serving.fleet import fleet_key_env
@@ -100,7 +100,7 @@ def _returns_logprobs(judge: JudgeClient) -> bool:
 
 
 async def _probe(judge: EndpointJudge) -> Any:
-    from factory.inference.http_clients import make_client
+    from factory.inference.engines.http_clients import make_client
 
     request: dict[str, Any] = {"model": judge.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
     request["messages"] = [{"role": "user", "content": "Say yes."}]

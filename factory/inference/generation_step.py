@@ -1,33 +1,27 @@
-"""A step: every row of a finished table goes through an engine into a row of the next one.
+"""A step: each accepted row of a finished table goes through an engine into a row of the next table.
 
-    shards of work ──read, render, tokenise──► engine ──► parse, write──► shards of the table
+    shards of work ──read, render, tokenize──► engine ──► parse, write──► shards of the table
 
-A finished shard is skipped, so a killed run goes on where it stopped; the driver sees counts alone.
+This module holds what a step defines and the tasks on both sides of the engine; `run_jobs` runs them.
 """
 
 import json
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
-from ray.data import Dataset
 
 from factory.config import OpenAIEngine, Sampling, ScriptedEngine, VllmEngine
-from factory.errors import DamagedError, Stopped
-from factory.inference.backend import Backend
-from factory.inference.engines import backend_for
+from factory.errors import DamagedError
+from factory.inference.engines.backend import Backend
+from factory.inference.engines.registry import backend_for
 from factory.inference.model_files import Located
 from factory.records import Completion, Counts, Reject, Request, TokenSampling
-from factory.runtime import metrics, shutdown
-from factory.runtime.progress import Progress
-from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
 from factory.runtime.shutdown import StopFlag
-from factory.storage.manifest import Timing, build_manifest
 from factory.storage.rows import count_rows, ok_row, rejected_row, to_record
-from factory.storage.tables import Table, compute_fingerprint
+from factory.storage.tables import Table
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -88,9 +82,9 @@ class EngineUse:
 
 @dataclass(frozen=True)
 class TableJob:
-    """One table that a run of the engine makes: its rows come from a finished table of work.
+    """A table to generate from a finished table of work.
 
-    `settings` decide the rows beside prompt, engine and work.
+    `settings` are the inputs of its fingerprint besides prompt, engine and work.
     """
 
     step: GenerationStep[Any, Any]
@@ -99,196 +93,58 @@ class TableJob:
     settings: Mapping[str, Any]
     engine: EngineUse
 
-
-@dataclass(frozen=True)
-class PendingJob:
-    """A lane whose table is not finished: what there is of it, and what is to be done."""
-
-    lane: TableJob
-    fingerprint: str
-    rows_in: int
-    done: list[str]
-    pending: list[str]
-    """`_count_shards` adds those that are there and cannot be read."""
+    def fingerprint_inputs(self) -> dict[str, Any]:
+        """Return everything that the table's rows depend on; the work must be finished."""
+        work = self.work.manifest()
+        assert work is not None, f"{self.work.path} is not finished"
+        return {**self.settings, "prompt": self.step.prompt, **self.engine.settings(), "work": work["fingerprint"]}
 
 
-def run_jobs(lanes: Sequence[TableJob], progress: Progress) -> None:
-    """Make the tables of all lanes, or what is missing of them, in one run.
-
-    Lanes of one engine share it, because starting one costs a minute on a laptop and more for a
-    large model; lanes of several engines run at the same time.
-
-    Raises:
-        Stopped: the run was asked to end; what was in flight is written.
-        FactoryError: the run cannot go on; what is written stays, and the same command goes on.
-    """
-    opened = [one for lane in lanes if (one := _open(lane, progress))]
-    if not opened:
-        return
-    progress.begin([one.lane.table.name for one in opened], sum(one.rows_in for one in opened))
-    try:
-        with reraise_own_errors(), shutdown.stop_flag(opened[0].lane.table.output) as gate:
-            accounts = [_count_shards(one, progress) for one in opened]
-            left = [len(one.pending) for one in opened]
-            progress.resume(sum(accounts, Counts()))
-            made = [Counts() for _ in opened]
-            for number in [n for n, shards in enumerate(left) if not shards]:
-                _finish(opened[number], accounts[number], progress.timing(made[number]), progress)
-            for number, new, engine_up in _generate(opened, gate):
-                progress.engine_up(engine_up)
-                progress.advance(new)
-                made[number] += new
-                accounts[number] += new
-                _tell(opened[number], new, accounts[number])
-                left[number] -= 1
-                if not left[number]:
-                    _finish(opened[number], accounts[number], progress.timing(made[number]), progress)
-            if any(left):
-                written = sum(accounts, Counts()).rows
-                raise Stopped(
-                    f"{written:,} rows of {_told(opened)} are written; the same command goes on with the rest"
-                )
-    finally:
-        progress.finish()
-
-
-def _tell(one: PendingJob, new: Counts, all_there: Counts) -> None:
-    name = one.lane.table.name
-    metrics.count(name, new, one.lane.engine.model.ref)
-    metrics.set_rows_left(name, one.rows_in - all_there.rows)
-
-
-def is_finished(lane: TableJob) -> bool:
-    """Whether a lane's table is whole, with the lane's own settings and work."""
-    finished = lane.table.manifest()
-    if finished is None or lane.work.manifest() is None:
-        return False
-    return bool(finished["fingerprint"] == compute_fingerprint(_decided(lane)))
-
-
-def _decided(lane: TableJob) -> dict[str, Any]:
-    work = lane.work.manifest()
-    assert work is not None, f"{lane.work.path} is not finished"
-    return {**lane.settings, "prompt": lane.step.prompt, **lane.engine.settings(), "work": work["fingerprint"]}
-
-
-def _open(lane: TableJob, progress: Progress) -> PendingJob | None:
-    decided = _decided(lane)
-    fingerprint = compute_fingerprint(decided)
-    lane.table.begin(fingerprint, decided, progress.say)
-    finished = lane.table.manifest()
-    if finished:
-        progress.done(finished, skipped=True)
-        return None
-    names, there = lane.work.shards(), set(lane.table.shards())
-    done, pending = ([n for n in names if (n in there) is wanted] for wanted in (True, False))
-    return PendingJob(lane, fingerprint, (lane.work.manifest() or {})["ok"], done, pending)
-
-
-def _finish(one: PendingJob, counts: Counts, timing: Timing, progress: Progress) -> None:
-    one.lane.table.check_complete(counts, one.rows_in)
-    engine = one.lane.engine
-    made_with = {"prompts": [one.lane.step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
-    name = one.lane.table.name
-    manifest = build_manifest(name, one.rows_in, counts, timing, one.fingerprint, **made_with)
-    one.lane.table.finish(manifest)
-    progress.done(manifest)
-
-
-def _count_shards(one: PendingJob, progress: Progress) -> Counts:
-    """Count the rows that are there; a shard that cannot be read is one that is missing."""
-    if not one.done:
-        return Counts()
-    there = Counts()
-    counted = dataset_of([{"shard": name} for name in one.done]).map(
-        partial(_count_shard, one.lane.table), num_cpus=IO_TASK_CPUS
-    )
-    for row in iter_rows(counted):
-        there += _counts_of(row)
-        if row["damage"]:
-            progress.say(f"{row['damage']}; it is made again")
-            one.done.remove(row["shard"])
-            one.pending.append(row["shard"])
-    return there
-
-
-def _told(opened: Sequence[PendingJob]) -> str:
-    return f"{sum(one.rows_in for one in opened):,} of {', '.join(one.lane.table.name for one in opened)}"
-
-
-def _generate(opened: Sequence[PendingJob], gate: StopFlag) -> Iterator[tuple[int, Counts, float]]:
-    """Answer the pending shards; for each that is written, its lane, its counts, when its engine was up.
-
-    Where the run is asked to stop, those that were read by then.
-    """
-    engines: list[EngineUse] = []
-    for one in opened:
-        if one.pending and not any(map(one.lane.engine.is_same_engine, engines)):
-            engines.append(one.lane.engine)
-    if not engines:
-        return
-    first, *others = [_answered(opened, engine, gate) for engine in engines]
-    answered = first.union(*others) if others else first
-    # One block a shard from the read on: nothing between there and here merges or cuts blocks.
-    written = answered.map(partial(_parse_and_write, [one.lane for one in opened]), num_cpus=IO_TASK_CPUS)
-    for row in written.iter_rows():
-        if row["passed"]:
-            yield row["lane"], _counts_of(row), row["engine_up"]
-
-
-def _answered(opened: Sequence[PendingJob], engine: EngineUse, gate: StopFlag) -> Dataset:
-    """The pending shards of an engine's lanes, answered; Ray names the columns of all engines alike."""
-    mine = [(number, one) for number, one in enumerate(opened) if one.lane.engine.is_same_engine(engine)]
-    shards = [{"lane": number, "shard": name} for number, one in mine for name in one.pending]
-    everything = sum(len(one.pending) + len(one.done) for _, one in mine)
-    shard_rows = max(1, sum(one.rows_in for _, one in mine) // everything)
-    read = dataset_of(shards).map(partial(_read_and_render, [one.lane for one in opened], gate), num_cpus=IO_TASK_CPUS)
-    return engine.backend.answer(read, engine.model, engine.seed, shard_rows)
-
-
-def _read_and_render(lanes: Sequence[TableJob], gate: StopFlag, shard: dict[str, Any]) -> dict[str, Any]:
-    lane = lanes[shard["lane"]]
-    passed = not gate.is_set()
-    found = lane.work.read(shard["shard"]).to_pylist() if passed else []
-    inputs = [to_record(lane.step.record, row) for row in found if row.get("status", "ok") == "ok"]
-    rendered = [lane.step.render(one) for one in inputs]
-    rejects = [one if isinstance(one, Reject) else None for one in rendered]
-    engine, backend = lane.engine, lane.engine.backend
+def read_and_render(jobs: Sequence[TableJob], flag: StopFlag, shard: dict[str, Any]) -> dict[str, Any]:
+    """Read a shard of work and render its requests; nothing is read once the run is to stop."""
+    job = jobs[shard["job"]]
+    is_read = not flag.is_set()
+    rows = job.work.read(shard["shard"]).to_pylist() if is_read else []
+    inputs = [to_record(job.step.record, row) for row in rows if row.get("status", "ok") == "ok"]
+    rendered = [job.step.render(record) for record in inputs]
+    rejects = [result if isinstance(result, Reject) else None for result in rendered]
+    engine, backend = job.engine, job.engine.backend
     requests = [
-        backend.prepare(engine.model, engine.with_sampling(request))
-        for request in rendered
-        if isinstance(request, Request)
+        backend.prepare(engine.model, engine.with_sampling(result))
+        for result in rendered
+        if isinstance(result, Request)
     ]
     return {
         **shard,
-        "passed": passed,
+        "is_read": is_read,
         "work": pickle.dumps(list(zip(inputs, rejects, strict=True))),
-        "requests": pickle.dumps(requests),
+        "requests": pickle.dumps([backend.prepare(engine.model, request) for request in requests]),
     }
 
 
-def _parse_and_write(lanes: Sequence[TableJob], shard: dict[str, Any]) -> dict[str, Any]:
-    if not shard["passed"]:
-        return {"lane": shard["lane"], "passed": False, "engine_up": 0.0, **_as_row(Counts())}
-    lane = lanes[shard["lane"]]
+def parse_and_write(jobs: Sequence[TableJob], shard: dict[str, Any]) -> dict[str, Any]:
+    """Parse the completions of a shard and write its rows; returns their counts."""
+    if not shard["is_read"]:
+        return {"job": shard["job"], "is_read": False, "engine_up": 0.0, **counts_to_row(Counts())}
+    job = jobs[shard["job"]]
     completions = iter(pickle.loads(shard["completions"]))
-    made_with = {"prompt": lane.step.prompt, "model": lane.engine.model.ref}
+    provenance = {"prompt": job.step.prompt, "model": job.engine.model.ref}
     rows = []
     for record, reject in pickle.loads(shard["work"]):
         completion = Completion() if reject else next(completions)
-        made = reject or _parse(lane.step, record, completion)
-        if isinstance(made, Reject):
-            if lane.step.reject_as:
-                made = Reject(lane.step.reject_as, f"{made.reason}: {made.detail}")
-            rows.append(rejected_row(made, lane.step.ids(record), completion, **made_with))
+        result = reject or _parse(job.step, record, completion)
+        if isinstance(result, Reject):
+            if job.step.reject_as:
+                result = Reject(job.step.reject_as, f"{result.reason}: {result.detail}")
+            rows.append(rejected_row(result, job.step.ids(record), completion, **provenance))
         else:
-            rows.append(ok_row(made, completion, **made_with))
-    counts = lane.table.write(shard["shard"], rows, lane.step.schema)
-    return {"lane": shard["lane"], "passed": True, "engine_up": shard["engine_up"], **_as_row(counts)}
+            rows.append(ok_row(result, completion, **provenance))
+    counts = job.table.write(shard["shard"], rows, job.step.schema)
+    return {"job": shard["job"], "is_read": True, "engine_up": shard["engine_up"], **counts_to_row(counts)}
 
 
 def _parse(step: GenerationStep[In, Out], record: In, completion: Completion) -> Out | Reject:
-    """Read a reply: the failures that every step shares, then the step's own way."""
+    """Reject the failures that all steps share, and let the step parse the rest."""
     raw = "\n\n".join(completion.replies)
     if completion.error:
         return Reject(completion.error, completion.detail or raw)
@@ -297,18 +153,21 @@ def _parse(step: GenerationStep[In, Out], record: In, completion: Completion) ->
     return step.parse(record, completion)
 
 
-def _count_shard(table: Table, shard: dict[str, Any]) -> dict[str, Any]:
+def count_shard(table: Table, shard: dict[str, Any]) -> dict[str, Any]:
+    """Count the rows of a shard; a damaged one is moved aside, and `damage` is its error."""
     columns = ["status", "reason", "prompt_tokens", "output_tokens", "cached_tokens"]
     try:
-        return {**shard, "damage": "", **_as_row(count_rows(table.read(shard["shard"], columns)))}
+        return {**shard, "damage": "", **counts_to_row(count_rows(table.read(shard["shard"], columns)))}
     except DamagedError as problem:
         table.drop_damaged(shard["shard"])
-        return {**shard, "damage": str(problem), **_as_row(Counts())}
+        return {**shard, "damage": str(problem), **counts_to_row(Counts())}
 
 
-def _as_row(counts: Counts) -> dict[str, Any]:
+def counts_to_row(counts: Counts) -> dict[str, Any]:
+    """Return counts as a column of a Ray dataset."""
     return {"counts": json.dumps(asdict(counts))}
 
 
-def _counts_of(row: Mapping[str, Any]) -> Counts:
+def counts_from_row(row: Mapping[str, Any]) -> Counts:
+    """Return the counts of a row that `counts_to_row` wrote."""
     return Counts(**json.loads(row["counts"]))

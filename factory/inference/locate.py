@@ -7,7 +7,7 @@ from typing import Any
 
 from factory.config import Section
 from factory.inference import model_files
-from factory.inference.engines import backend_for
+from factory.inference.engines.registry import backend_for
 from factory.inference.model_check import check_chat
 from factory.inference.model_files import Located
 

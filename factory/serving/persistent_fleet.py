@@ -28,7 +28,7 @@ def check(config: RunConfig) -> None:
     """
     judges = config.evaluation.fleet_judges
     if not judges:
-        raise ConfigError("evaluation.judges: none of kind fleet; give one, such as {name: a, model: ...}")
+        raise ConfigError("evaluation.judges: none of kind served; give one, such as {name: a, model: ...}")
     fleet = config.evaluation.fleet
     if not fleet.port:
         raise ConfigError("evaluation.fleet.port is 0; a fleet that stays needs a port that others know")

@@ -26,7 +26,7 @@ def judges(arguments: Arguments) -> Any:
     config = load_config(arguments.config)
     fleet, members = config.evaluation.fleet, config.evaluation.fleet_judges
     if not members:
-        raise ConfigError(f"config {arguments.config}: evaluation.judges has none of kind fleet")
+        raise ConfigError(f"config {arguments.config}: evaluation.judges has none of kind served")
     if not api_key_of(fleet):
         raise ConfigError(f"${fleet.api_key_env} holds no key; a fleet that others can reach needs one")
     # Serve listens where its own config says, not where the run's does.

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine
-from factory.inference.openai import OpenAIReplica, api_key
+from factory.inference.engines.endpoint_key import api_key
+from factory.inference.engines.openai import OpenAIReplica
 from factory.records import Completion, Message, Request, TokenSampling
 from tests.integration.openai_server import OpenAIServer
 

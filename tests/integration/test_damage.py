@@ -44,7 +44,7 @@ def test_damaged_shard_is_generated_again(run):
     shard = truncate(run, DIALOGUES, 100)
     Path(run.output, DIALOGUES, ".manifest.json").unlink()
     shown = run.finish()
-    assert shown.count("; it is made again") == 1
+    assert shown.count("; it is generated again") == 1
     assert f"{DIALOGUES}/{shard}: is damaged" in shown.replace("\n", "")
     assert contents(run, DIALOGUES) == before, "the scripted engine gives the same replies"
     assert Path(run.output, DIALOGUES, ".damaged", shard).stat().st_size == 100
@@ -87,7 +87,7 @@ def test_damaged_temporary_file_names_remedy(run):
     )  # it ends after filtering
     assert run.start(*settings, job="curate").wait(300) == 2
     band = min(Path(run.output, "_tmp/curated").glob("*/bands/*.arrow"))
-    content, reason = band.read_bytes(), "good dialogues are of validation characters"
+    content, reason = band.read_bytes(), "accepted dialogues are of validation characters"
     assert reason in run.log()
     band.write_bytes(content[:100])
     assert run.start(*settings, job="curate").wait(300) == 2

@@ -18,12 +18,14 @@ from factory.config import EndpointJudge, Sampling
 from factory.errors import ModelError, UnreachableError, UserError
 from factory.evaluation.judge_clients import JudgeClient, probe_judges
 from factory.evaluation.verdict_parsing import expected_score
-from factory.inference import openai as endpoint
+from factory.inference.engines import endpoint_check, endpoint_errors
+from factory.inference.engines.endpoint_check import check_endpoint
+from factory.inference.engines.endpoint_reply import parse_reply
+from factory.inference.engines.openai import OpenAIReplica
 from factory.inference.model_files import Located
-from factory.inference.openai import OpenAIReplica, check_endpoint
 from factory.playground import streaming
-from factory.playground.chat_models import Speaker
-from factory.playground.streaming import Reply, write_reply
+from factory.playground.chat_models import ChatModel
+from factory.playground.streaming import StreamedReply, stream_reply
 from factory.records import Completion, Message, Profile, Reject, Request
 from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row, rejected_row
@@ -85,7 +87,7 @@ def test_an_endless_endpoint_ends_the_run(server, kind):
 
 @pytest.mark.parametrize("kind", ["drip", "drip-head", "flood", "bomb"])
 def test_an_endless_list_of_models_is_one_line(server, kind, monkeypatch):
-    monkeypatch.setattr(endpoint, "LIST_WAIT_S", 0.3 if kind in SLOW else 30)
+    monkeypatch.setattr(endpoint_check, "LIST_TIMEOUT_S", 0.3 if kind in SLOW else 30)
     server.rule(misbehave=kind)
     with pytest.raises(UnreachableError, match="does not answer") as told:
         check_endpoint(engine(server))
@@ -106,7 +108,7 @@ def test_a_request_has_a_deadline_over_all_attempts(server):
 
 
 def test_a_long_retry_after_is_waited_for_in_part(server, monkeypatch):
-    monkeypatch.setattr(endpoint, "LONGEST_PAUSE_S", 1)
+    monkeypatch.setattr(endpoint_errors, "LONGEST_PAUSE_S", 1)
     server.rule(retry_after="1000000000")
     (completion,) = ask(server, "hello [[429 x1]]")
     assert completion.replies == ("You said: hello [[429 x1]]",)
@@ -260,7 +262,7 @@ def test_what_stands_beside_a_text_never_harms_it(prompt, output, cached, likely
     usage = {"prompt_tokens": prompt, "completion_tokens": output, "prompt_tokens_details": {"cached_tokens": cached}}
     logprobs = {"content": [{"token": "4", "top_logprobs": likely}]}
     choice = {"message": {"content": "hi"}, "finish_reason": "stop", "logprobs": logprobs}
-    reply = endpoint._read({"choices": [choice], "usage": usage}, 64)
+    reply = parse_reply({"choices": [choice], "usage": usage}, 64)
     assert reply.text == "hi"
     for counted in (reply.prompt_tokens, reply.output_tokens, reply.cached_tokens):
         assert type(counted) is int
@@ -278,23 +280,23 @@ def test_a_probe_for_logprobs_ends(server, kind):
 
 
 STREAMS = {
-    "words": "did not end at 64 tokens",
+    "words": "did not stop after 64 tokens",
     "nothings": "could not reply",
     "flood": "could not reply",
-    "drip": "does not answer",
+    "drip": "does not respond",
 }
 
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_stream_that_does_not_end_is_cut(server, monkeypatch, kind):
-    monkeypatch.setattr(streaming, "WRITING_S", 1 if kind == "drip" else 60)
+    monkeypatch.setattr(streaming, "MAX_TEXT_S", 1 if kind == "drip" else 60)
 
-    async def written() -> Reply:
-        reply, sampling = Reply(), Sampling(max_tokens=64)
+    async def written() -> StreamedReply:
+        reply, sampling = StreamedReply(), Sampling(max_tokens=64)
         asked = engine(server)
         async with streaming.make_client(asked, sampling.max_tokens) as client:
             said = [Message("user", f"hello [[{kind}]]")]
-            await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
+            await stream_reply(client, ChatModel("ada", "m", asked), said, sampling, reply, lambda: None)
         return reply
 
     reply = asyncio.run(written())
@@ -306,12 +308,12 @@ def test_a_stream_may_be_slower_than_its_silence(server):
     """`timeout_s` is the longest silence of a reply that streams, not its whole time."""
     server.rule(word_s=0.2)
 
-    async def written() -> Reply:
-        reply, sampling = Reply(), Sampling(max_tokens=64)
+    async def written() -> StreamedReply:
+        reply, sampling = StreamedReply(), Sampling(max_tokens=64)
         asked = engine(server, timeout_s=0.5)
         async with streaming.make_client(asked, sampling.max_tokens) as client:
             said = [Message("user", "one two three four five")]
-            await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
+            await stream_reply(client, ChatModel("ada", "m", asked), said, sampling, reply, lambda: None)
         return reply
 
-    assert asyncio.run(written()) == Reply("You said: one two three four five")
+    assert asyncio.run(written()) == StreamedReply("You said: one two three four five")

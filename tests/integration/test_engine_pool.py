@@ -12,8 +12,9 @@ import asyncio, json, sys, tempfile
 from pathlib import Path
 import ray
 from factory.config import VllmEngine
-from factory.inference import model_files, vllm_actor
-from factory.inference.vllm import VllmBackend
+from factory.inference import model_files
+from factory.inference.engines import vllm_replica
+from factory.inference.engines.vllm import VllmBackend
 from factory.runtime import ray_session
 
 class FakeEngine:
@@ -28,7 +29,7 @@ class FakeEngine:
             await asyncio.sleep(0.1)
         yield {**batch, "engine": [ray.get_runtime_context().get_actor_id()]}
 
-vllm_actor.VllmReplica = FakeEngine
+vllm_replica.VllmReplica = FakeEngine
 ray_session.start_ray(local_cpus=5)
 for sequences, shard_rows, shards in json.loads(sys.argv[1]):
     up = tempfile.mkdtemp()

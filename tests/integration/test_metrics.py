@@ -8,8 +8,8 @@ import pytest
 import ray
 from prometheus_client import REGISTRY, Gauge
 
-from factory.inference import engine_metrics
-from factory.inference.engine_metrics import Requests, report_periodically, vllm_state
+from factory.inference.engines import engine_metrics
+from factory.inference.engines.engine_metrics import Requests, report_periodically, vllm_state
 from factory.records import Counts
 from factory.runtime import metrics
 from factory.runtime.metrics import EngineState
@@ -127,7 +127,7 @@ def test_reporting_does_not_keep_client_alive():
     from pydantic import SecretStr
 
     from factory.config import OpenAIEngine
-    from factory.inference.openai import OpenAIReplica
+    from factory.inference.engines.openai import OpenAIReplica
 
     async def work() -> None:
         client = OpenAIReplica(OpenAIEngine(kind="openai", model="m"), SecretStr("none"), 4)

@@ -22,9 +22,12 @@ from factory.config import OpenAIEngine
 from factory.errors import ModelError, UnreachableError
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
+from factory.inference.engines.endpoint_check import check_endpoint
+from factory.inference.engines.endpoint_errors import row_error
+from factory.inference.engines.endpoint_key import api_key
+from factory.inference.engines.openai import OpenAIBackend, split_concurrency
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
-from factory.inference.openai import OpenAIBackend, _row_error, api_key, check_endpoint, shares
 from factory.records import Completion, Message, Request, content_id
 from factory.text.control_tokens import escape_control_tokens
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
@@ -170,7 +173,7 @@ def test_no_more_requests_than_allowed_are_in_flight_and_so_many_are(server):
 
 @pytest.mark.parametrize("concurrency", [1, 64, 128, 129, 130, 1000])
 def test_actors_share_what_is_allowed(concurrency):
-    actors, at_once = shares(concurrency)
+    actors, at_once = split_concurrency(concurrency)
     assert concurrency - actors < actors * at_once <= concurrency
 
 
@@ -445,5 +448,5 @@ def test_an_endpoint_that_lacks_the_model_is_named_without_its_credentials():
 def test_an_error_is_whole_where_there_is_no_key_to_leave_out():
     problem = openai.APIConnectionError(message="none of them", request=httpx2.Request("GET", "http://host"))
     keyless = api_key(OpenAIEngine(kind="openai", model="m", api_key_env=None))
-    assert _row_error(SecretStr(keyless), problem).detail.strip() == "none of them"
-    assert _row_error(SecretStr("them"), problem).detail.strip() == "none of ***"
+    assert row_error(SecretStr(keyless), problem).detail.strip() == "none of them"
+    assert row_error(SecretStr("them"), problem).detail.strip() == "none of ***"

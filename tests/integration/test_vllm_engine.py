@@ -53,7 +53,7 @@ from factory import errors
 from factory.inference import model_files
 from factory.runtime import ray_session
 from factory.config import VllmEngine
-from factory.inference.vllm import VllmBackend
+from factory.inference.engines.vllm import VllmBackend
 ray_session.start_ray()
 for device, engine_kwargs in json.loads(sys.argv[1]):
     engine = VllmEngine(model="embedded", device=device, engine_kwargs=engine_kwargs)

@@ -79,7 +79,7 @@ def document(**others) -> Scores:
         "tasks": list(TASKS),
         "candidates": [candidate("base"), candidate("tuned")],
         "judges": [
-            ScoringJudge(name="judge-a", model="Qwen/Qwen3-8B", kind="fleet", family="qwen"),
+            ScoringJudge(name="judge-a", model="Qwen/Qwen3-8B", kind="served", family="qwen"),
             ScoringJudge(name="judge-b", model="odd", kind="openai", family=None),
         ],
         "agreement": {**dict.fromkeys(TASKS, 0.5), "Toxicity": None, "all": 0.4321},
@@ -143,7 +143,7 @@ def test_cell_has_mean_std_and_interval():
 def test_introduction_names_benchmark_and_judges():
     page = leaderboard(document())
     assert page.startswith("# Scores\n\nBenchmark PersonaGym (digest fe), protocol light: 3 personas, 1,000 ")
-    assert "Candidates get the persona. Judges: judge-a (Qwen/Qwen3-8B, fleet, family qwen); judge-b (" in page
+    assert "Candidates get the persona. Judges: judge-a (Qwen/Qwen3-8B, served, family qwen); judge-b (" in page
     assert "free-text" not in page
     assert "Judges (with the paper's free-text protocol):" in leaderboard(document(judge_protocol="opencharacter"))
 
@@ -352,7 +352,7 @@ def test_names_are_escaped():
 def test_grid_fits_the_terminal():
     name, judge = "opencharacter-llama-3-8b-instruct-ablation-5", "qwen3-235b-a22b-instruct-awq"
     by = dict.fromkeys((judge, "judge-b"), scored(CELLS["base"], judged=10_000, failed=1_000, marked=True))
-    judges = [ScoringJudge(name=judge, model="m", kind="fleet", family=None), document().judges[1]]
+    judges = [ScoringJudge(name=judge, model="m", kind="served", family=None), document().judges[1]]
     text = drawn(document(candidates=[candidate("base", name, by_judge=by)], judges=judges))
     lines = text.splitlines()
     assert max(map(len, lines)) <= 140
@@ -390,7 +390,7 @@ def test_short_task_names_are_spelled_out():
 
 def test_page_has_no_absolute_path():
     folder = "/home/ann/runs/demo/model"
-    judges = [ScoringJudge(name="judge-a", model=folder, kind="fleet", family=None), document().judges[1]]
+    judges = [ScoringJudge(name="judge-a", model=folder, kind="served", family=None), document().judges[1]]
     page = leaderboard(document(candidates=[candidate("base", model=folder)], judges=judges))
     assert "/home" not in page
     assert page.count("demo/model") == 2

@@ -130,7 +130,7 @@ class ScoringJudge(_Part):
     model: str
     """The model as in the config."""
     kind: str
-    """`fleet`, `openai` or `scripted`."""
+    """`served`, `openai` or `scripted`."""
     family: str | None
     """The model's family; null where its name and files do not show it."""
 

@@ -1,0 +1,156 @@
+"""The actor that answers shards of requests with one vLLM engine.
+
+Apart from `factory.inference.engines.vllm`, because importing vLLM takes seconds and half a gigabyte, which
+the tasks that only read and tokenise should not pay.
+"""
+
+import asyncio
+import itertools
+import math
+import os
+import time
+from functools import cached_property
+from typing import Any
+
+from ray.llm._internal.batch.stages.vllm_engine_stage import vLLMEngineWrapper
+from vllm import SamplingParams
+from vllm.exceptions import VLLMClientError
+from vllm.inputs import TokensPrompt
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+from factory.errors import ModelError
+from factory.inference import model_files
+from factory.inference.chat_template import ChatTokenizer
+from factory.inference.engines.backend import Replica
+from factory.inference.engines.engine_metrics import report_periodically, vllm_state
+from factory.inference.engines.quarantine import GUILTY, Quarantine
+from factory.inference.engines.vllm import cpu_environment
+from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
+from factory.records import Completion, Message, Request
+
+NO_ANSWER = ("error", "abort")
+"""How vLLM ends a request that it gave up, with what text there was by then."""
+_WHOLE = RequestOutputKind.FINAL_ONLY
+
+
+def _guide(request: Request) -> dict[str, Any]:
+    if not request.schema:
+        return {}
+    return {"structured_outputs": StructuredOutputsParams(json=request.schema)}
+
+
+class VllmReplica(Replica):
+    """The actor that answers requests with one vLLM engine.
+
+    Args:
+        model: a `Located.pinned`; it is downloaded to this machine.
+        engine_kwargs: for vLLM, as Ray's engine stage completed them.
+    """
+
+    def __init__(self, model: str, engine_kwargs: dict[str, Any]) -> None:
+        os.environ.update(cpu_environment() | os.environ)
+        folder = model_files.fetch(model)
+        self._model = model
+        self._wrapper_kwargs = {
+            **engine_kwargs,
+            "model": folder,
+            "model_source": folder,
+            "idx_in_batch_column": "",  # of Ray's own requests, which are not used
+            "enable_log_requests": False,
+            "log_engine_metrics": False,
+        }
+        self._tokenizer = ChatTokenizer(folder)
+        self._request_ids = itertools.count()
+        self._llm = self._start()
+        self.started_at = time.time()
+        self._window: int = self._llm._vllm_config.model_config.max_model_len
+
+    # Created on first use, inside the event loop that they belong to.
+    @cached_property
+    def _quarantine(self) -> Quarantine:
+        return Quarantine()
+
+    @cached_property
+    def _reviving(self) -> asyncio.Lock:
+        return asyncio.Lock()
+
+    @cached_property
+    def _watching(self) -> "asyncio.Task[None]":
+        return report_periodically(self._model, vllm_state)
+
+    def _start(self) -> Any:
+        return vLLMEngineWrapper(**self._wrapper_kwargs)
+
+    async def complete(self, request: Request) -> Completion:
+        _ = self._watching
+        if request.score_only:
+            return await self._score(request.messages)
+        opening = [request.tokens.tolist()] if request.tokens else []
+
+        async def reply(messages: list[Message], again: bool) -> Reply:
+            tokens = opening.pop() if opening else self._tokenizer.encode(messages)
+            answer = await self._answer(tokens, **attempt_sampling(request, again), **_guide(request))
+            return Reply(
+                text=answer.outputs[0].text,
+                prompt_tokens=len(tokens),
+                output_tokens=len(answer.outputs[0].token_ids),
+                cached_tokens=answer.num_cached_tokens or 0,
+                truncated=answer.outputs[0].finish_reason == "length",
+            )
+
+        return await generate_turns(request, reply)
+
+    async def _score(self, messages: tuple[Message, ...]) -> Completion:
+        """Return the log-likelihood of the assistant's replies, each after what comes before it."""
+        try:
+            encoded = self._tokenizer.encode_dialogue(messages)
+            answer = await self._answer(encoded.ids, max_tokens=1, temperature=0, prompt_logprobs=0)
+        except RowError as problem:
+            return Completion(error=problem.reason, detail=problem.detail)
+        except ModelError as problem:  # a chat template that replies cannot be told apart in
+            return Completion(error="engine_error", detail=str(problem))
+        places = [place for place, learned in enumerate(encoded.mask) if learned]
+        likelihood = sum(answer.prompt_logprobs[place][encoded.ids[place]].logprob for place in places)
+        if not math.isfinite(likelihood):  # weights that hold a NaN
+            return Completion(error="engine_error", detail=f"the log-likelihood of the reply is {likelihood}")
+        return Completion((), len(encoded.ids), len(places), log_likelihood=likelihood)
+
+    async def _answer(self, tokens: list[int], **sampling: Any) -> Any:
+        """The output of vLLM for a prompt, whatever it takes."""
+        if len(tokens) >= self._window:
+            raise RowError("too_long", f"the prompt has {len(tokens)} tokens, the model's window {self._window}")
+        for deaths in range(GUILTY):
+            async with self._quarantine.admitted(deaths):
+                llm = self._llm
+                try:
+                    return await self._generate(llm, tokens, SamplingParams(**sampling, output_kind=_WHOLE))
+                except EngineDeadError as problem:
+                    last = problem
+                    await self._revive(llm)
+                except (ValueError, VLLMClientError) as problem:  # vLLM refuses the request itself
+                    raise RowError("engine_error", str(problem)) from None
+                except EngineGenerateError as problem:  # the request alone failed; it says nothing but its cause
+                    cause = problem.__cause__ or problem
+                    raise RowError("engine_error", f"{type(cause).__name__}: {cause}") from None
+        raise RowError("engine_died", f"{type(last).__name__}: {last}")
+
+    async def _generate(self, llm: Any, tokens: list[int], params: SamplingParams) -> Any:
+        async with llm.semaphore:
+            prompt = TokensPrompt(prompt_token_ids=tokens)
+            async for output in llm.engine.generate(prompt, params, str(next(self._request_ids))):
+                if output.finished:
+                    if output.outputs[0].finish_reason in NO_ANSWER:
+                        raise RowError("engine_error", f"the engine ended it with {output.outputs[0].finish_reason!r}")
+                    return output
+        raise RowError("engine_error", "the engine ended the request without an answer")
+
+    async def _revive(self, dead: Any) -> None:
+        async with self._reviving:
+            if self._llm is dead:
+                dead.shutdown()
+                self._llm = await asyncio.to_thread(self._start)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_llm"):
+            self._llm.shutdown()  # its processes would outlive the actor

@@ -1,0 +1,164 @@
+"""Runs the table jobs of a step through their engines.
+
+A finished shard is skipped, so a killed run resumes where it stopped; the driver sees only counts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+from ray.data import Dataset
+
+from factory.errors import Stopped
+from factory.inference.generation_step import (
+    EngineUse,
+    TableJob,
+    count_shard,
+    counts_from_row,
+    parse_and_write,
+    read_and_render,
+)
+from factory.records import Counts
+from factory.runtime import metrics, shutdown
+from factory.runtime.progress import Progress
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
+from factory.runtime.shutdown import StopFlag
+from factory.storage.manifest import Timing, build_manifest
+from factory.storage.tables import compute_fingerprint
+
+
+@dataclass(frozen=True)
+class PendingJob:
+    """A job whose table is not finished, with its finished and its pending shards."""
+
+    job: TableJob
+    fingerprint: str
+    rows_in: int
+    done: list[str]
+    pending: list[str]
+    """`_count_done` adds finished shards that cannot be read."""
+
+
+def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
+    """Build the tables of all jobs, or what is missing of them, in one run.
+
+    Jobs of one engine share it, because starting one takes a minute on a laptop and more for a
+    large model; jobs of several engines run at the same time.
+
+    Raises:
+        Stopped: the run was asked to stop; all shards in flight are written.
+        FactoryError: the run cannot go on; what is written stays, and the same command goes on.
+    """
+    opened = [pending for job in jobs if (pending := _open(job, progress))]
+    if not opened:
+        return
+    progress.begin([pending.job.table.name for pending in opened], sum(pending.rows_in for pending in opened))
+    try:
+        with reraise_own_errors(), shutdown.stop_flag(opened[0].job.table.output) as flag:
+            _run(opened, flag, progress)
+    finally:
+        progress.finish()
+
+
+def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress) -> None:
+    totals = [_count_done(pending, progress) for pending in opened]
+    left = [len(pending.pending) for pending in opened]
+    progress.resume(sum(totals, Counts()))
+    written = [Counts() for _ in opened]
+    for number in [n for n, shards in enumerate(left) if not shards]:
+        _finish(opened[number], totals[number], progress.timing(written[number]), progress)
+    for number, counts, engine_up in _generate(opened, flag):
+        progress.engine_up(engine_up)
+        progress.advance(counts)
+        written[number] += counts
+        totals[number] += counts
+        _count_metrics(opened[number], counts, totals[number])
+        left[number] -= 1
+        if not left[number]:
+            _finish(opened[number], totals[number], progress.timing(written[number]), progress)
+    if any(left):
+        rows, rows_in = sum(totals, Counts()).rows, sum(pending.rows_in for pending in opened)
+        tables = ", ".join(pending.job.table.name for pending in opened)
+        raise Stopped(f"{rows:,} rows of {rows_in:,} of {tables} are written; the same command goes on with the rest")
+
+
+def _count_metrics(pending: PendingJob, counts: Counts, total: Counts) -> None:
+    name = pending.job.table.name
+    metrics.count(name, counts, pending.job.engine.model.ref)
+    metrics.set_rows_left(name, pending.rows_in - total.rows)
+
+
+def is_finished(job: TableJob) -> bool:
+    """Return whether a job's table is complete, with the job's own settings and work."""
+    finished = job.table.manifest()
+    if finished is None or job.work.manifest() is None:
+        return False
+    return bool(finished["fingerprint"] == compute_fingerprint(job.fingerprint_inputs()))
+
+
+def _open(job: TableJob, progress: Progress) -> PendingJob | None:
+    inputs = job.fingerprint_inputs()
+    fingerprint = compute_fingerprint(inputs)
+    job.table.begin(fingerprint, inputs, progress.say)
+    finished = job.table.manifest()
+    if finished:
+        progress.done(finished, skipped=True)
+        return None
+    names, written = job.work.shards(), set(job.table.shards())
+    done, pending = ([name for name in names if (name in written) is expected] for expected in (True, False))
+    return PendingJob(job, fingerprint, (job.work.manifest() or {})["ok"], done, pending)
+
+
+def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progress) -> None:
+    table, step, engine = pending.job.table, pending.job.step, pending.job.engine
+    table.check_complete(counts, pending.rows_in)
+    provenance = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
+    manifest = build_manifest(table.name, pending.rows_in, counts, timing, pending.fingerprint, **provenance)
+    table.finish(manifest)
+    progress.done(manifest)
+
+
+def _count_done(pending: PendingJob, progress: Progress) -> Counts:
+    """Count the rows of the finished shards; one that cannot be read becomes pending."""
+    total = Counts()
+    if not pending.done:
+        return total
+    shards = dataset_of([{"shard": name} for name in pending.done])
+    for row in iter_rows(shards.map(partial(count_shard, pending.job.table), num_cpus=IO_TASK_CPUS)):
+        total += counts_from_row(row)
+        if row["damage"]:
+            progress.say(f"{row['damage']}; it is generated again")
+            pending.done.remove(row["shard"])
+            pending.pending.append(row["shard"])
+    return total
+
+
+def _generate(opened: Sequence[PendingJob], flag: StopFlag) -> Iterator[tuple[int, Counts, float]]:
+    """Yield for each written shard its job's number, its counts, and when its engine was up.
+
+    If the run is asked to stop, these are the shards that were read by then.
+    """
+    engines: list[EngineUse] = []
+    for pending in opened:
+        if pending.pending and not any(map(pending.job.engine.is_same_engine, engines)):
+            engines.append(pending.job.engine)
+    if not engines:
+        return
+    first, *others = [_answer(opened, engine, flag) for engine in engines]
+    answered = first.union(*others) if others else first
+    # One block per shard from the read on: nothing in between merges or splits blocks.
+    written = answered.map(partial(parse_and_write, [pending.job for pending in opened]), num_cpus=IO_TASK_CPUS)
+    for row in written.iter_rows():
+        if row["is_read"]:
+            yield row["job"], counts_from_row(row), row["engine_up"]
+
+
+def _answer(opened: Sequence[PendingJob], engine: EngineUse, flag: StopFlag) -> Dataset:
+    """Return the answered pending shards of an engine's jobs."""
+    own = [(number, pending) for number, pending in enumerate(opened) if pending.job.engine.is_same_engine(engine)]
+    shards = [{"job": number, "shard": name} for number, pending in own for name in pending.pending]
+    all_shards = sum(len(pending.pending) + len(pending.done) for _, pending in own)
+    shard_rows = max(1, sum(pending.rows_in for _, pending in own) // all_shards)
+    jobs = [pending.job for pending in opened]
+    read = dataset_of(shards).map(partial(read_and_render, jobs, flag), num_cpus=IO_TASK_CPUS)
+    return engine.backend.answer(read, engine.model, engine.seed, shard_rows)
