@@ -29,7 +29,7 @@ from factory.planning.workload import (
 from factory.run_output import layout
 from factory.runtime.ray_session import on_gpu
 from factory.storage.shuffle import ROWS_PER_SPILL
-from factory.synthesis.input_files import tasks_of
+from factory.synthesis.input_files import split_into_tasks
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas
 from factory.synthesis.steps import instruction_files, persona_files
 
@@ -131,7 +131,7 @@ def _tasks(config: RunConfig, index: int | None) -> int:
         files = persona_files(config) if index is None else instruction_files(config, config.instructions[index])[0]
     except UnreachableError:
         return 1
-    return len(tasks_of(files, None))
+    return len(split_into_tasks(files, None))
 
 
 def _runs_on_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from factory.config import RunConfig
 from factory.run_output import layout
-from factory.run_output.licenses import Input, Licence, inputs_by_licence, licence_of_model, public_name
+from factory.run_output.licenses import License, LicensedInput, inputs_by_license, license_of_model, public_name
 from factory.storage import file_io
 from factory.storage.tables import Table
 
@@ -22,7 +22,7 @@ class DataOrigin:
     model: str
     dialogues: dict[str, int]
     """Accepted ones for training, by strategy and corpus."""
-    inputs: tuple[Input, ...]
+    inputs: tuple[LicensedInput, ...]
 
 
 def data_origin(config: RunConfig) -> DataOrigin | None:
@@ -38,9 +38,9 @@ def data_origin(config: RunConfig) -> DataOrigin | None:
     kept = (layout.CURATED.table(output, split="train").manifest() or {}).get("sources", {})
     dialogues = {name: rows for name, rows in kept.items() if rows}
     corpora = list(dict.fromkeys(name.partition("-")[2] for name in dialogues))
-    inputs = inputs_by_licence("personas", "personas", _files(layout.PERSONAS.table(output)))
+    inputs = inputs_by_license("personas", "personas", _files(layout.PERSONAS.table(output)))
     for corpus in corpora:
-        inputs += inputs_by_licence(
+        inputs += inputs_by_license(
             f"instructions `{corpus}`", corpus, _files(layout.INSTRUCTIONS.table(output, corpus=corpus))
         )
     return DataOrigin(*engine, dialogues, tuple(inputs))
@@ -127,20 +127,20 @@ def _origin_text(origin: DataOrigin | None) -> str:
 
 
 def _license_rows(base_model: str, origin: DataOrigin | None) -> str:
-    base = licence_of_model(base_name(base_model))
+    base = license_of_model(base_name(base_model))
     rows = [_row(f"base model `{base_name(base_model)}`", base, "see there")]
     if origin:
         for part in origin.inputs:
             names = ", ".join(f"`{name}`" for name in part.files) + (f" and {part.more:,} more" if part.more else "")
-            rows.append(_row(f"{part.what}: {names}" if names else part.what, part.licence))
+            rows.append(_row(f"{part.what}: {names}" if names else part.what, part.license))
         writer = public_name(origin.model)
-        rows.append(_row(f"outputs of `{writer}`", licence_of_model(writer)))
+        rows.append(_row(f"outputs of `{writer}`", license_of_model(writer)))
     else:
         rows.append(_row("the dialogues", None))
     return "\n".join(rows)
 
 
-def _row(what: str, licence: Licence | None, requirements: str | None = None) -> str:
-    if licence is None:
+def _row(what: str, license: License | None, requirements: str | None = None) -> str:
+    if license is None:
         return f"| {what} | {LOOK_UP} | |"
-    return f"| {what} | [{licence.licence}]({licence.link}) | {requirements or licence.asks} |"
+    return f"| {what} | [{license.license}]({license.link}) | {requirements or license.terms} |"

@@ -283,7 +283,7 @@ STREAMS = {
     "words": "did not stop after 64 tokens",
     "nothings": "could not reply",
     "flood": "could not reply",
-    "drip": "does not answer",
+    "drip": "does not respond",
 }
 
 

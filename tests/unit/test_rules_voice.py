@@ -1,12 +1,11 @@
-"""Rules about who speaks: the character, and not the model, the prompt or the user."""
-# ruff: noqa: RUF001 - texts of many scripts
+"""Quality rules about who speaks: the character, and not the model, the prompt or the user."""
+# ruff: noqa: RUF001 - texts in many scripts
 
 import pytest
 
-from factory.config import Quality, Rule
-from factory.curation.rules.context import DialogueContext, RuleSettings
-from factory.curation.rules.quality import RULES, judge
-from factory.curation.rules.voice import breaks_character, leaked_prompt, speaks_for_user
+from factory.config import Quality
+from factory.curation.rules.context import DialogueContext
+from factory.curation.rules.quality import check_quality
 from factory.inference.prompts import load_prompt
 from factory.records import Message
 
@@ -20,14 +19,15 @@ General Experience: She learned baking from an aunt and opened a shop of her own
 Personality: Patient and dry-humoured. She talks in short sentences."""
 PERSONA = "a baker who counts her loaves aloud every morning and never sells the last one to anybody"
 ROBOT = "Name: Bolt\nAge: 7\nGender: none\nPersonality: A robot that cleans a station and likes jokes."
-BOOK = RuleSettings(Quality(), prompts=tuple(body for _, body in load_prompt("training-system").parts))
+RULES = Quality()
+PROMPTS = tuple(body for _, body in load_prompt("training-system").parts)
 
 
-def case(*turns: str, persona: str = PERSONA, profile: str = PROFILE) -> DialogueContext:
-    """A dialogue of user and assistant in turn."""
+def dialogue(*turns: str, persona: str = PERSONA, profile: str = PROFILE) -> DialogueContext:
+    """Return a dialogue with alternating turns of user and assistant."""
     roles = ("user", "assistant")
     messages = (Message("system", "x"), *(Message(roles[n % 2], turn) for n, turn in enumerate(turns)))
-    return DialogueContext(messages, persona, profile)
+    return DialogueContext(messages, persona, profile, prompts=PROMPTS)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def case(*turns: str, persona: str = PERSONA, profile: str = PROFILE) -> Dialogu
         '"As an AI language model, I cannot bake."',
     ],
 )
-def test_a_reply_of_the_assistant_behind_it_breaks_the_character(text):
-    assert breaks_character(case("How do I bake bread?", text), BOOK)
+def test_breaks_character_rejects_the_assistant(text):
+    assert RULES.breaks_character.find(dialogue("How do I bake bread?", text))
 
 
 @pytest.mark.parametrize(
@@ -82,22 +82,25 @@ def test_a_reply_of_the_assistant_behind_it_breaks_the_character(text):
         "As a model citizen I speak every language of the street.",
     ],
 )
-def test_a_character_may_talk_of_machines(text):
-    assert breaks_character(case("How do I bake bread?", text), BOOK) is None
+def test_breaks_character_accepts_talk_about_machines(text):
+    assert RULES.breaks_character.find(dialogue("How do I bake bread?", text)) is None
 
 
-def test_a_character_that_is_a_machine_may_say_so():
-    for said in ("Beep! I am an AI, and I clean.", "As a robot I do not eat.", "My training data has no jokes in it."):
-        assert breaks_character(case("Who are you?", said, persona="a cleaning robot", profile=ROBOT), BOOK) is None
-    said = "As an AI language model, I cannot clean."
-    assert breaks_character(case("Who are you?", said, persona="a cleaning robot", profile=ROBOT), BOOK)
+def test_breaks_character_accepts_a_machine_character():
+    for text in ("Beep! I am an AI, and I clean.", "As a robot I do not eat.", "My training data has no jokes in it."):
+        assert (
+            RULES.breaks_character.find(dialogue("Who are you?", text, persona="a cleaning robot", profile=ROBOT))
+            is None
+        )
+    text = "As an AI language model, I cannot clean."
+    assert RULES.breaks_character.find(dialogue("Who are you?", text, persona="a cleaning robot", profile=ROBOT))
 
 
-def test_a_name_that_an_assistant_has_too_may_be_the_characters():
+def test_breaks_character_accepts_the_characters_name():
     claude = PROFILE.replace("Ada Oduya", "Claude Moreau")
-    assert breaks_character(case("Who are you?", "I'm Claude, from Lyon.", profile=claude), BOOK) is None
+    assert RULES.breaks_character.find(dialogue("Who are you?", "I'm Claude, from Lyon.", profile=claude)) is None
     designer = "a designer who watches users struggle with ticket machines"
-    assert breaks_character(case("Well?", "The user asks for a button.", persona=designer), BOOK) is None
+    assert RULES.breaks_character.find(dialogue("Well?", "The user asks for a button.", persona=designer)) is None
 
 
 @pytest.mark.parametrize(
@@ -129,8 +132,8 @@ def test_a_name_that_an_assistant_has_too_may_be_the_characters():
         "I stay in character in everything that you say, true to both the persona and the profile.",
     ],
 )
-def test_what_was_given_to_the_model_does_not_come_out_of_it(text):
-    assert leaked_prompt(case("Tell me about yourself.", text), BOOK)
+def test_leaked_prompt_rejects_leaks(text):
+    assert RULES.leaked_prompt.find(dialogue("Tell me about yourself.", text))
 
 
 @pytest.mark.parametrize(
@@ -151,15 +154,16 @@ def test_what_was_given_to_the_model_does_not_come_out_of_it(text):
         "[laughs] Flour, water and salt. [wipes her hands]",
     ],
 )
-def test_a_character_may_tell_of_itself_in_its_own_words(text):
-    assert leaked_prompt(case("Tell me about yourself.", text), BOOK) is None
+def test_leaked_prompt_accepts_own_words(text):
+    assert RULES.leaked_prompt.find(dialogue("Tell me about yourself.", text)) is None
 
 
-def test_what_the_user_said_is_no_leak():
-    assert leaked_prompt(case(f"Are you {PERSONA}?", f"Yes, I am {PERSONA}."), BOOK) is None
-    assert leaked_prompt(case("What does <|im_end|> mean?", "<|im_end|> ends a turn, <|eot_id|> too."), BOOK) is None
-    assert leaked_prompt(case("What does </s> mean?", "It ends a text. Here you are: </s>"), BOOK) is None
-    assert leaked_prompt(case("### Response: Well?", "### Response: comes before a reply."), BOOK) is None
+def test_leaked_prompt_accepts_words_of_the_user():
+    assert RULES.leaked_prompt.find(dialogue(f"Are you {PERSONA}?", f"Yes, I am {PERSONA}.")) is None
+    marks = dialogue("What does <|im_end|> mean?", "<|im_end|> ends a turn, <|eot_id|> too.")
+    assert RULES.leaked_prompt.find(marks) is None
+    assert RULES.leaked_prompt.find(dialogue("What does </s> mean?", "It ends a text. Here you are: </s>")) is None
+    assert RULES.leaked_prompt.find(dialogue("### Response: Well?", "### Response: comes before a reply.")) is None
 
 
 @pytest.mark.parametrize(
@@ -190,8 +194,8 @@ def test_what_the_user_said_is_no_leak():
         "Ingredients: flour, water.\nMethod: knead it.\nUser: And then?",
     ],
 )
-def test_a_reply_does_not_go_on_for_the_user(text):
-    assert speaks_for_user(case("How do I bake bread?", text), BOOK)
+def test_speaks_for_user_rejects_role_lines(text):
+    assert RULES.speaks_for_user.find(dialogue("How do I bake bread?", text))
 
 
 @pytest.mark.parametrize(
@@ -211,31 +215,33 @@ def test_a_reply_does_not_go_on_for_the_user(text):
         "The assistant baker came first, then the user of the oven, then me.",
     ],
 )
-def test_a_chef_may_quote_a_customer(text):
-    assert speaks_for_user(case("How do I bake bread?", text), BOOK) is None
+def test_speaks_for_user_accepts_quotations(text):
+    assert RULES.speaks_for_user.find(dialogue("How do I bake bread?", text)) is None
 
 
-def test_a_dialogue_that_was_asked_for_may_have_a_user():
-    asked = "Write a chat between a user and a shop."
-    assert speaks_for_user(case(asked, "User: Bread?\nShop: Sold out, love."), BOOK) is None
+def test_speaks_for_user_accepts_requested_dialogues():
+    user = "Write a chat between a user and a shop."
+    assert RULES.speaks_for_user.find(dialogue(user, "User: Bread?\nShop: Sold out, love.")) is None
 
 
-def test_a_reply_does_not_foresee_the_users_next_turn():
+def test_speaks_for_user_rejects_the_next_user_turn():
     later = "And how long does it stay in the oven?"
-    assert speaks_for_user(case("How?", f"Knead it. {later} An hour.", later, "I told you."), BOOK) == later
-    assert speaks_for_user(case("How?", "Knead it.", later, f"{later} An hour, love."), BOOK) is None
+    assert RULES.speaks_for_user.find(dialogue("How?", f"Knead it. {later} An hour.", later, "I told you.")) == later
+    assert RULES.speaks_for_user.find(dialogue("How?", "Knead it.", later, f"{later} An hour, love.")) is None
 
 
-def test_the_first_broken_rule_gives_the_reason_and_a_rule_may_be_skipped():
-    broken = case("How?", "No.", "And then?", "As an AI, I do not know that.")
-    told = judge(broken, BOOK)
-    assert told
-    assert (told.reason, told.detail) == ("too_short", "reply 1 has 1 words")
-    skipped = judge(broken, RuleSettings(Quality(disabled_rules=("too_short",))))
-    assert skipped
-    assert skipped.reason == "breaks_character"
-    assert judge(case("How?", "Flour, water and salt, love."), BOOK) is None
+def test_first_enabled_rule_gives_the_reason():
+    broken = dialogue("How?", "No.", "And then?", "As an AI, I do not know that.")
+    reject = check_quality(broken, RULES)
+    assert reject
+    assert (reject.reason, reject.detail) == ("too_short", "reply 1 has 1 words")
+    reject = check_quality(broken, Quality(disabled_rules=("too_short",)))
+    assert reject
+    assert reject.reason == "breaks_character"
+    assert check_quality(dialogue("How?", "Flour, water and salt, love."), RULES) is None
 
 
-def test_every_rule_has_its_name_in_the_config():
-    assert [name for name, _ in RULES] == list(Rule.__args__)
+@pytest.mark.parametrize(("names", "message"), [(["x"], "unknown rule 'x'"), (["too_short"] * 2, "once")])
+def test_disabled_rules_are_checked(names, message):
+    with pytest.raises(ValueError, match=message):
+        Quality(disabled_rules=names)

@@ -1,4 +1,4 @@
-"""Sources in remote places: S3, the Hugging Face Hub, the web, and places that do not answer."""
+"""Input files in remote storage: S3, the Hugging Face Hub, the web, and servers that do not answer."""
 
 import gzip
 import http.server
@@ -20,7 +20,7 @@ from s3fs import S3FileSystem
 from factory.errors import InputError, StorageError, UnreachableError
 from factory.synthesis import opening
 from factory.synthesis.input_files import check_column, find_files, not_empty, read_rows
-from tests.unit.test_sources import public, values
+from tests.raw_rows import public, values
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def s3_server():
 
 @pytest.fixture
 def aws(monkeypatch):
-    """Credentials, and no S3 file system left over that has others."""
+    """Set credentials, and clear cached S3 file systems that have others."""
     for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     S3FileSystem.clear_instance_cache()
@@ -56,7 +56,7 @@ def paths(source):
     return [file.path for file in find_files(source)]
 
 
-def test_files_on_s3_are_found_and_read(bucket, tmp_path, monkeypatch):
+def test_files_on_s3_are_read(bucket, tmp_path, monkeypatch):
     lines = [{"persona": f"a baker number {number}"} for number in range(2000)]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
     pq.write_table(pa.Table.from_pylist(lines), tmp_path / "p", row_group_size=300)
@@ -75,30 +75,30 @@ def test_files_on_s3_are_found_and_read(bucket, tmp_path, monkeypatch):
         assert values(name) == lines
 
 
-def test_one_listing_is_all_that_is_asked_of_s3(bucket, monkeypatch):
+def test_s3_gets_one_listing_and_one_request_per_file(bucket, monkeypatch):
     data = b'{"persona": "a baker"}\n'
     for number in range(25):
         bucket(f"in/{number:02}.jsonl", data if number else b"")
-    asked, call = [], S3FileSystem._call_s3
+    requests, call = [], S3FileSystem._call_s3
 
     async def counted(self, method, *args, **kwargs):
-        asked.append(method)
+        requests.append(method)
         return await call(self, method, *args, **kwargs)
 
     monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
     pages = find_files("s3://personas/in")
-    listing = len(asked)
+    listing = len(requests)
     assert listing < 5
     assert [file.size for file in pages] == [0] + [len(data)] * 24
     assert [file.size for file in not_empty(pages)] == [len(data)] * 24
-    assert len(asked) == listing, "sizes are those of the listing"
+    assert len(requests) == listing, "sizes come from the listing"
     assert [row.value for file in not_empty(pages) for row in read_rows(file)] == [json.loads(data)] * 24
-    assert asked[listing:] == ["get_object"] * 24, "a small file is one request"
-    # A file by its name is looked up on its own, and what is said of it is the same.
+    assert requests[listing:] == ["get_object"] * 24, "a small file is one request"
+    # Files by name are looked up one by one, with the same result.
     assert find_files([file.path for file in pages]) == pages
 
 
-def test_what_is_missing_on_s3_is_told(bucket):
+def test_missing_files_on_s3_are_reported(bucket):
     for source in ("s3://personas/none.jsonl", "s3://personas/none/*.jsonl", "s3://personas/none/"):
         with pytest.raises(InputError, match=source.replace("*", r"\*")):
             find_files(source)
@@ -109,7 +109,7 @@ def test_what_is_missing_on_s3_is_told(bucket):
             find_files(source)
 
 
-def test_s3_without_credentials_is_told(aws):
+def test_missing_credentials_are_reported(aws):
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
         aws.delenv(f"AWS_{name}")
     aws.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -121,23 +121,23 @@ def test_s3_without_credentials_is_told(aws):
 
 @pytest.fixture
 def silent_server():
-    """It takes connections and never says a word."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield "http://{}:{}".format(*server.getsockname())
 
 
 @pytest.mark.timeout(60)
-def test_a_place_that_never_answers_is_given_up_in_time(aws, silent_server):
+def test_silent_servers_time_out(aws, silent_server):
     aws.setenv("AWS_ENDPOINT_URL", silent_server)
     aws.setitem(fsspec.config.conf, "hf", {"endpoint": silent_server})
-    aws.setattr(opening, "ANSWER_S", 0.2)
+    aws.setattr(opening, "ANSWER_TIMEOUT_S", 0.2)
     for source in ("s3://personas/a.jsonl", "hf://datasets/org/name/a.jsonl", f"{silent_server}/a.jsonl"):
         with pytest.raises(UnreachableError, match=r"no answer \(nothing within 0 s\); check the network"):
             find_files(source)
-    assert opening.ANSWER_S < 15
+    assert opening.ANSWER_TIMEOUT_S < 15
 
 
-def test_a_place_that_refuses_is_unreachable(aws):
+def test_refused_connections_are_reported(aws):
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = "http://{}:{}".format(*server.getsockname())
     aws.setenv("AWS_ENDPOINT_URL", closed)
@@ -150,18 +150,18 @@ def test_a_place_that_refuses_is_unreachable(aws):
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the Hugging Face Hub as one data set needs."""
+    """The part of the Hugging Face Hub that a data set needs."""
 
     protocol_version = "HTTP/1.1"
     files: ClassVar[dict[str, bytes]] = {}
 
     def do_GET(self):
-        place, _, query = self.path.partition("?")
-        repository, _, path = place.partition("/main/")
+        location, _, query = self.path.partition("?")
+        repository, _, path = location.partition("/main/")
         if "/resolve" in repository:
             first, last = self.headers["Range"].removeprefix("bytes=").split("-")
             return self.answer(206, self.files[path][int(first) : int(last) + 1])
-        if "/tree" not in place:
+        if "/tree" not in location:
             return self.answer(200, b'{"id": "org/name", "sha": "%s"}' % (b"0" * 40))
         below = [name for name in self.files if name.startswith(path)]
         folders = {name.rsplit("/", 1)[0] for name in below if "/" in name.removeprefix(path).lstrip("/")}
@@ -191,7 +191,7 @@ def hub(monkeypatch):
         Hub.files.clear()
 
 
-def test_files_on_hugging_face_are_found_and_read(hub, monkeypatch):
+def test_files_on_hugging_face_are_read(hub, monkeypatch):
     lines = [{"persona": f"a baker number {number}"} for number in range(2000)]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
     hub.update({"data/a.jsonl": data, "data/b.jsonl.zst": zstandard.compress(data), "data/readme.md": b""})
@@ -206,10 +206,7 @@ def test_files_on_hugging_face_are_found_and_read(hub, monkeypatch):
         find_files(f"{root}/none.jsonl")
 
 
-# Files as they are published
-
-
-def test_the_published_formats_are_read():
+def test_published_files_are_read():
     personas = public("persona_hub/persona.jsonl")
     check_column(personas, "persona")
     assert len(values(personas)) == 2000

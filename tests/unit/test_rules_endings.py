@@ -1,17 +1,15 @@
-"""Ends without a full stop: those of whole texts in many languages, and those in mid-sentence."""
+"""Endings without a full stop: complete ones in many languages, and unfinished ones."""
 # ruff: noqa: RUF001 - texts end in many scripts
 
 import pytest
 
-from factory.config import Quality
-from factory.curation.rules.context import DialogueContext, RuleSettings
-from factory.curation.rules.endings import is_whole
-from factory.curation.rules.reply_form import unfinished_sentence
+from factory.curation.rules.context import DialogueContext
+from factory.curation.rules.endings import is_complete
+from factory.curation.rules.unfinished_sentence import UnfinishedSentence
 from factory.records import Message
 
-BOOK = RuleSettings(Quality())
 NAME = "Ada Oduya"
-SAID = {
+START = {
     "en": "Knead the dough until it no longer sticks to your hands. After that you leave it under a cloth and",
     "de": "Knete den Teig, bis er nicht mehr an den Händen klebt. Danach deckst du ihn mit einem Tuch zu und",
     "fr": "Pétris la pâte jusqu'à ce qu'elle ne colle plus aux mains. Ensuite tu la couvres d'un linge et",
@@ -25,12 +23,12 @@ SAID = {
 }
 
 
-def judged(said: str, name: str = NAME) -> str | None:
-    messages = (Message("system", "x"), Message("user", "How?"), Message("assistant", said))
-    return unfinished_sentence(DialogueContext(messages, "a baker", f"Name: {name}\nAge: 34"), BOOK)
+def unfinished(reply: str, name: str = NAME) -> str | None:
+    messages = (Message("system", "x"), Message("user", "How?"), Message("assistant", reply))
+    return UnfinishedSentence().find(DialogueContext(messages, "a baker", f"Name: {name}\nAge: 34"))
 
 
-WHOLE = [
+COMPLETE = [
     # equations, numbers, units
     ("en", "the side that you were looking for comes out as x = 4"),
     ("en", "so the line on the slate must be y = mx + b"),
@@ -109,12 +107,12 @@ WHOLE = [
 ]
 
 
-@pytest.mark.parametrize(("language", "end"), WHOLE)
-def test_an_end_that_people_write_is_no_cut(language, end):
-    assert judged(f"{SAID[language]} {end}") is None
+@pytest.mark.parametrize(("language", "end"), COMPLETE)
+def test_complete_endings_are_accepted(language, end):
+    assert unfinished(f"{START[language]} {end}") is None
 
 
-CUT = [
+UNFINISHED = [
     ("en", "then you put it on a"),
     ("en", "then you take the long wooden"),
     ("en", "then, when the crust has gone dark at the edges,"),
@@ -142,31 +140,31 @@ CUT = [
 ]
 
 
-@pytest.mark.parametrize(("language", "end"), CUT)
-def test_an_end_in_mid_sentence_is_cut_off(language, end):
-    assert judged(f"{SAID[language]} {end}")
+@pytest.mark.parametrize(("language", "end"), UNFINISHED)
+def test_unfinished_endings_are_found(language, end):
+    assert unfinished(f"{START[language]} {end}")
 
 
-@pytest.mark.parametrize("said", ["ዱቄት ውሃ እና ጨው ብቻ ነው። ከዚያም ለአንድ ሰዓት ያህል በጋለ ምድጃ ውስጥ ጋግረው ይህ ነው የእኛ መንገድ።",
+@pytest.mark.parametrize("text", ["ዱቄት ውሃ እና ጨው ብቻ ነው። ከዚያም ለአንድ ሰዓት ያህል በጋለ ምድጃ ውስጥ ጋግረው ይህ ነው የእኛ መንገድ።",
     "Ալյուր, ջուր և աղ։ Հունցիր այնքան մինչև այն դադարի կպչել ձեռքերին և հետո թխիր մեկ ժամ տաք փռում այսպես:",
     "ম্যাদা জল আর নুন। ভালো করে মেখে এক ঘণ্টা ঢেকে রাখো তারপর গরম চুলায় সেঁকে নাও এইভাবেই আমরা করি।",
     "แป้ง น้ำ และเกลือ. นวดจนไม่ติดมือแล้วพักไว้หนึ่งชั่วโมง จากนั้นอบในเตาร้อนจนเหลืองสวย",
     "قمح وماء وملح. اعجنه حتى لا يلتصق بيديك ثم اخبزه في فرن ساخن لمدة ساعة تقريبا هل فهمت ما أقول لك؟",
 ])  # fmt: skip
-def test_other_scripts_have_full_stops_of_their_own(said):
-    assert judged(said) is None
+def test_full_stops_of_other_scripts_are_accepted(text):
+    assert unfinished(text) is None
 
 
-def test_a_text_may_be_signed_with_the_characters_own_name():
-    said = f"{SAID['en']} when the lamp is lit you come by and see that old fool of a baker who is called"
-    assert judged(f"{said} Ada") is None
-    assert judged(f"{said} Ada Oduya") is None
-    assert judged(f"{said} Ada", name="Kofi Mensah")
-    assert judged(f"{said} armada")
-    assert judged(f"{SAID['zh']}等你来找我，你的老朋友李明", name="李明") is None
-    assert judged(f"{SAID['zh']}等你来找我，你的老朋友李明", name="王芳")
+def test_signature_of_the_character_is_accepted():
+    text = f"{START['en']} when the lamp is lit you come by and see that old fool of a baker who is called"
+    assert unfinished(f"{text} Ada") is None
+    assert unfinished(f"{text} Ada Oduya") is None
+    assert unfinished(f"{text} Ada", name="Kofi Mensah")
+    assert unfinished(f"{text} armada")
+    assert unfinished(f"{START['zh']}等你来找我，你的老朋友李明", name="李明") is None
+    assert unfinished(f"{START['zh']}等你来找我，你的老朋友李明", name="王芳")
 
 
-def test_an_end_is_looked_at_however_long_the_line_is():
-    assert is_whole("a " * 50_000 + "x = 4", ())
-    assert not is_whole("x = 4 " * 50_000 + "and a", ())
+def test_end_of_a_long_line_is_examined():
+    assert is_complete("a " * 50_000 + "x = 4", ())
+    assert not is_complete("x = 4 " * 50_000 + "and a", ())

@@ -1,4 +1,4 @@
-"""What protects people: personal data, real people and offensive words, and all that only looks like them."""
+"""Safety rules: personal data, real people and offensive words, and texts that only look like them."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from factory.config import Safety
 from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.personal_data import NAMES, check_regions, find_personal_data, personal_data
 from factory.curation.rules.real_people import find_names, read_real_people, real_person
-from factory.curation.rules.safety import unsafe
+from factory.curation.rules.safety import check_safety
 from factory.curation.rules.toxicity import PART, parts, toxicities
 from factory.errors import ConfigError, InputError
 from factory.records import Message
@@ -18,7 +18,7 @@ from factory.records import Message
 DATA = Path(__file__).parents[2] / "data"
 ALL = Safety().personal_data
 US = ("US",)
-ODD = [
+HOSTILE = [
     "\0",
     "\ud800",
     "a",
@@ -40,8 +40,8 @@ ODD = [
 ]
 
 
-def case(*turns: str, persona: str = "a baker", profile: str = "Name: Ada Oduya") -> DialogueContext:
-    """A dialogue of user and assistant in turn."""
+def dialogue(*turns: str, persona: str = "a baker", profile: str = "Name: Ada Oduya") -> DialogueContext:
+    """Return a dialogue with alternating turns of user and assistant."""
     roles = ("user", "assistant")
     spoken = [Message(roles[n % 2], turn) for n, turn in enumerate(turns)]
     return DialogueContext((Message("system", f"{persona}\n{profile}"), *spoken), persona, profile)
@@ -74,7 +74,7 @@ def test_personal_data_are_found(kind, text):
     assert kinds(text) == [kind]
 
 
-def test_a_countrys_own_numbers_are_found_where_it_is_named():
+def test_national_phone_numbers_need_their_region():
     assert kinds("제 번호는 010-3777-4567입니다.") == []
     assert kinds("제 번호는 010-3777-4567입니다.", "KR") == ["phone"]
 
@@ -104,11 +104,11 @@ def test_a_countrys_own_numbers_are_found_where_it_is_named():
         "La cuenta es de 1.234,56 euros y mi calle es la número 1234.",
     ],
 )
-def test_what_stories_are_full_of_is_no_personal_datum(text):
+def test_numbers_of_stories_are_no_personal_data(text):
     assert kinds(text, "US", "GB", "KR") == []
 
 
-def test_no_text_of_the_sample_data_holds_personal_data_or_a_real_person():
+def test_sample_data_has_no_personal_data_and_no_names():
     people = read_real_people(None)
     for path in sorted(DATA.rglob("*.jsonl")):
         for line in path.read_text().splitlines():
@@ -121,32 +121,32 @@ def test_no_text_of_the_sample_data_holds_personal_data_or_a_real_person():
 def _texts(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-    return [text for one in inner for text in _texts(one)]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in items for text in _texts(item)]
 
 
-def test_what_was_found_is_told_by_its_kind_and_place_and_masked():
+def test_personal_data_are_reported_masked():
     text = "Write to ada.oduya@lagosbread.com or +49 30 901820, love."
-    told = personal_data(case("How?", "Well.", "And?", text), Safety())
-    assert told == "e-mail address in reply 2: Write to [e-mail address] or [telephone number], love."
+    found = personal_data(dialogue("How?", "Well.", "And?", text), Safety())
+    assert found == "e-mail address in reply 2: Write to [e-mail address] or [telephone number], love."
     assert (
-        personal_data(case("I am bo@bread.org", "Hi."), Safety())
+        personal_data(dialogue("I am bo@bread.org", "Hi."), Safety())
         == "e-mail address in user turn 1: I am [e-mail address]"
     )
-    told = personal_data(case("Hi.", "Hi.", profile=f"{'long ' * 50}ada@lagosbread.com"), Safety())
-    assert told.startswith("e-mail address in the system message: … long long ")
+    found = personal_data(dialogue("Hi.", "Hi.", profile=f"{'long ' * 50}ada@lagosbread.com"), Safety())
+    assert found.startswith("e-mail address in the system message: … long long ")
     assert set(NAMES) == set(ALL)
 
 
-def test_a_kind_that_is_not_asked_is_not_looked_for():
-    told = case("How?", "Write to ada@lagosbread.com")
-    assert personal_data(told, Safety(personal_data=("phone",))) is None
-    assert unsafe(told, Safety(personal_data=()), None, 0) is None
+def test_disabled_kinds_are_not_searched():
+    mail = dialogue("How?", "Write to ada@lagosbread.com")
+    assert personal_data(mail, Safety(personal_data=("phone",))) is None
+    assert check_safety(mail, Safety(personal_data=()), None, 0) is None
 
 
-def test_an_unknown_country_is_told():
+def test_unknown_regions_are_reported():
     check_regions(("US", "KR"))
-    with pytest.raises(ConfigError, match=r"safety.phone_regions: no country is 'XX'"):
+    with pytest.raises(ConfigError, match=r"safety.phone_regions: 'XX' is not a supported country"):
         check_regions(("US", "XX"))
 
 
@@ -162,10 +162,10 @@ def test_an_unknown_country_is_told():
         ("喜欢村上春樹的读者", "村 上 春 樹"),
     ],
 )
-def test_real_people_are_found_by_their_full_names(text, found):
+def test_full_names_of_real_people_are_found(text, found):
     people = read_real_people(None)
-    assert real_person(case("Hi.", "Hi.", persona=text), people) == f"persona: {found}"
-    assert real_person(case("Hi.", "Hi.", profile=text), people) == f"profile: {found}"
+    assert real_person(dialogue("Hi.", "Hi.", persona=text), people) == f"persona: {found}"
+    assert real_person(dialogue("Hi.", "Hi.", profile=text), people) == f"profile: {found}"
 
 
 @pytest.mark.parametrize(
@@ -179,39 +179,39 @@ def test_real_people_are_found_by_their_full_names(text, found):
         "a nurse who loves swift water and taylors",
     ],
 )
-def test_parts_of_names_and_common_words_are_no_real_people(text):
-    assert real_person(case("Hi.", "Hi.", persona=text), read_real_people(None)) is None
+def test_parts_of_names_are_no_real_people(text):
+    assert real_person(dialogue("Hi.", "Hi.", persona=text), read_real_people(None)) is None
 
 
-def test_people_in_replies_may_be_talked_of():
-    assert real_person(case("Who?", "Serena Williams, of course."), read_real_people(None)) is None
+def test_real_people_in_replies_are_accepted():
+    assert real_person(dialogue("Who?", "Serena Williams, of course."), read_real_people(None)) is None
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        ("# nobody\n\n", "holds no name"),
+        ("# nobody\n\n", "has no name"),
         ("Ada Oduya\nGrace\n", "line 2: 'Grace' is a single word"),
         ("Ada Oduya\n...\n", "line 2: '...' has 0 words"),
-        ("one two three four five six seven eight nine", "has 9 words"),
+        ("one two three four five six seven eight nine", "has 9 words; give a full name"),
     ],
 )
-def test_a_list_that_is_none_is_told_with_its_line(tmp_path, content, said):
+def test_invalid_name_lists_are_reported_with_the_line(tmp_path, content, message):
     (tmp_path / "people.txt").write_text(content)
-    with pytest.raises(InputError, match=said) as problem:
+    with pytest.raises(InputError, match=message) as problem:
         read_real_people(str(tmp_path / "people.txt"))
     assert "\n" not in str(problem.value)
 
 
-def test_a_list_of_ones_own_is_read_and_has_a_hash_of_its_names(tmp_path):
-    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
-    one.write_text("\ufeff# mine\nAda Oduya\n\nKim Min-seo\n")
-    other.write_text("Kim Min-seo\nAda Oduya")
-    assert read_real_people(str(one)).names == 2
-    assert read_real_people(str(one)).digest == read_real_people(str(other)).digest != read_real_people(None).digest
-    one.write_bytes(b"\xff\xfe")
+def test_custom_name_lists_are_read_and_hashed(tmp_path):
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("\ufeff# mine\nAda Oduya\n\nKim Min-seo\n")
+    second.write_text("Kim Min-seo\nAda Oduya")
+    assert read_real_people(str(first)).names == 2
+    assert read_real_people(str(first)).digest == read_real_people(str(second)).digest != read_real_people(None).digest
+    first.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="is not UTF-8"):
-        read_real_people(str(one))
+        read_real_people(str(first))
     with pytest.raises(InputError, match="no such file"):
         read_real_people(str(tmp_path / "none.txt"))
 
@@ -232,24 +232,26 @@ MILD = [
 ]
 
 
-def test_offensive_replies_are_told_from_rough_ones():
-    worst = toxicities([case("Hi.", "Good morning.", "Hm?", text) for text in RUDE + MILD])
+def test_offensive_replies_score_above_rough_ones():
+    worst = toxicities([dialogue("Hi.", "Good morning.", "Hm?", text) for text in RUDE + MILD])
     assert (worst[: len(RUDE)] >= Safety().toxicity).all(), worst
     assert (worst[len(RUDE) :] < Safety().toxicity).all(), worst
 
 
-def test_no_answer_of_the_sample_data_is_offensive_but_those_that_are_to_be():
+def test_sample_data_is_not_offensive():
     rows = [json.loads(line) for line in (DATA / "judge-check.jsonl").read_text().splitlines()]
-    better = toxicities([case("Hi.", row["better"]) for row in rows])
+    better = toxicities([dialogue("Hi.", row["better"]) for row in rows])
     assert (better < Safety().toxicity).all()
-    talks = [json.loads(line) for name in ("instructions", "conversations") for line in (DATA / f"{name}.jsonl").open()]
-    said = toxicities([case(*(m["content"] for m in row["messages"])) for row in talks])
-    assert (said < Safety().toxicity).all()
+    conversations = [
+        json.loads(line) for name in ("instructions", "conversations") for line in (DATA / f"{name}.jsonl").open()
+    ]
+    scores = toxicities([dialogue(*(m["content"] for m in row["messages"])) for row in conversations])
+    assert (scores < Safety().toxicity).all()
 
 
-def test_a_dialogue_without_words_is_not_offensive():
+def test_dialogues_without_words_are_not_offensive():
     assert toxicities([]).shape == (0,)
-    assert np.all(toxicities([case("Hi.", ""), case("Hi.", " \n"), case("Hi.")]) == 0)
+    assert np.all(toxicities([dialogue("Hi.", ""), dialogue("Hi.", " \n"), dialogue("Hi.")]) == 0)
 
 
 def test_parts_hold_all_words_of_a_reply():
@@ -258,22 +260,25 @@ def test_parts_hold_all_words_of_a_reply():
         assert all(len(part) <= PART for part in parts(text))
 
 
-def test_personal_data_go_before_all_else_since_other_reasons_quote_the_reply():
-    told = case("Hi.", f"{RUDE[0]} ada@lagosbread.com", persona="a fan of Serena Williams")
+def test_personal_data_are_checked_first():
+    both = dialogue("Hi.", f"{RUDE[0]} ada@lagosbread.com", persona="a fan of Serena Williams")
     people = read_real_people(None)
-    reasons = [unsafe(told, Safety(), people, 0.99), unsafe(case("Hi.", RUDE[0]), Safety(), people, 0.99)]
-    assert [one and one.reason for one in reasons] == ["personal_data", "toxic"]
-    assert unsafe(case("Hi.", RUDE[0]), Safety(toxicity=None), people, 0.99) is None
-    found = unsafe(case("Hi.", "Hi.", persona="a fan of Serena Williams"), Safety(), people, 0)
+    rejects = [
+        check_safety(both, Safety(), people, 0.99),
+        check_safety(dialogue("Hi.", RUDE[0]), Safety(), people, 0.99),
+    ]
+    assert [reject and reject.reason for reject in rejects] == ["personal_data", "toxic"]
+    assert check_safety(dialogue("Hi.", RUDE[0]), Safety(toxicity=None), people, 0.99) is None
+    found = check_safety(dialogue("Hi.", "Hi.", persona="a fan of Serena Williams"), Safety(), people, 0)
     assert found
     assert (found.reason, found.detail) == ("real_person", "persona: serena williams")
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("odd", ODD)
-def test_no_text_takes_long_or_stops_a_run(odd):
-    text = odd * (100_000 // len(odd))
+@pytest.mark.parametrize("part", HOSTILE)
+def test_hostile_texts_are_fast(part):
+    text = part * (100_000 // len(part))
     people = read_real_people(None)
-    told = case(text, text, persona=text, profile=text)
-    (worst,) = toxicities([told])
-    unsafe(told, Safety(phone_regions=("US", "KR")), people, worst)
+    hostile = dialogue(text, text, persona=text, profile=text)
+    (worst,) = toxicities([hostile])
+    check_safety(hostile, Safety(phone_regions=("US", "KR")), people, worst)

@@ -1,4 +1,4 @@
-"""No text of the benchmark comes through, and other texts do."""
+"""Decontamination: benchmark texts are found, and other texts are not."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factory.config import RunConfig
-from factory.curation.rules.decontamination import BUILT_IN, Benchmark, benchmark_text, read_benchmark
+from factory.curation.rules.decontamination import (
+    BUILT_IN,
+    BenchmarkTexts,
+    find_benchmark_text,
+    read_benchmark_texts,
+)
 from factory.errors import InputError
 from factory.records import Message
 
@@ -23,18 +28,18 @@ SHORT = "Who are you?"
 def write(folder: Path, personas: object = None, questions: object = None) -> str:
     (folder / "questions" / "set-1").mkdir(parents=True)
     (folder / "personas.json").write_text(json.dumps([PERSONA] if personas is None else personas))
-    held = {"Expected Action": [QUESTION], "Toxicity": [SHORT]} if questions is None else questions
-    (folder / "questions" / "set-1" / "one.json").write_text(json.dumps(held))
+    tasks = {"Expected Action": [QUESTION], "Toxicity": [SHORT]} if questions is None else questions
+    (folder / "questions" / "set-1" / "one.json").write_text(json.dumps(tasks))
     return str(folder)
 
 
 @pytest.fixture
-def benchmark(tmp_path) -> Benchmark:
-    return read_benchmark(write(tmp_path), 13)
+def benchmark(tmp_path) -> BenchmarkTexts:
+    return read_benchmark_texts(write(tmp_path), 13)
 
 
-def found(benchmark: Benchmark, *contents: str) -> str | None:
-    return benchmark_text(tuple(map(Message, ("system", "user", "assistant"), contents)), benchmark)
+def found(benchmark: BenchmarkTexts, *contents: str) -> str | None:
+    return find_benchmark_text(tuple(map(Message, ("system", "user", "assistant"), contents)), benchmark)
 
 
 @pytest.mark.parametrize(
@@ -48,13 +53,13 @@ def found(benchmark: Benchmark, *contents: str) -> str | None:
         f"Hello.\n{SHORT}\nI am Ada.",
     ],
 )
-def test_a_benchmarks_text_is_found_wherever_it_stands(benchmark, text):
-    for place, role in enumerate(("system", "user", "assistant")):
+def test_benchmark_texts_are_found_in_every_message(benchmark, text):
+    for number, role in enumerate(("system", "user", "assistant")):
         contents = ["a baker", "How do I bake bread?", "With flour."]
-        contents[place] = text
-        told = found(benchmark, *contents)
-        assert told
-        assert told.startswith(f"{role}: ")
+        contents[number] = text
+        result = found(benchmark, *contents)
+        assert result
+        assert result.startswith(f"{role}: ")
 
 
 @pytest.mark.parametrize(
@@ -67,18 +72,18 @@ def test_a_benchmarks_text_is_found_wherever_it_stands(benchmark, text):
         "",
     ],
 )
-def test_another_text_is_not(benchmark, text):
+def test_other_texts_are_accepted(benchmark, text):
     assert found(benchmark, "a baker", text, "With flour.") is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(before=st.text(), mark=st.text(alphabet=" .,!?\n"))
-def test_what_stands_around_it_hides_nothing(benchmark, before, mark):
+def test_surrounding_text_hides_nothing(benchmark, before, mark):
     assert found(benchmark, f"{before} {mark}{QUESTION}{mark} {before}")
 
 
 @pytest.mark.parametrize(
-    ("personas", "questions", "said"),
+    ("personas", "questions", "message"),
     [
         ("no list", None, "personas.json"),
         ([], None, "personas.json"),
@@ -87,40 +92,40 @@ def test_what_stands_around_it_hides_nothing(benchmark, before, mark):
         (None, {"Toxicity": "no list"}, "one.json"),
     ],
 )
-def test_a_broken_benchmark_is_told(tmp_path, personas, questions, said):
-    place = write(tmp_path, personas, questions)
-    with pytest.raises(InputError, match=said) as told:
-        read_benchmark(place, 13)
-    assert "curation.benchmark" in str(told.value)
+def test_broken_benchmarks_are_reported(tmp_path, personas, questions, message):
+    path = write(tmp_path, personas, questions)
+    with pytest.raises(InputError, match=message) as problem:
+        read_benchmark_texts(path, 13)
+    assert "curation.benchmark" in str(problem.value)
 
 
-def test_a_benchmark_that_is_not_there_is_told(tmp_path):
+def test_missing_benchmarks_are_reported(tmp_path):
     with pytest.raises(InputError, match=r"personas\.json: no such file"):
-        read_benchmark(str(tmp_path / "nowhere"), 13)
-    place = write(tmp_path)
+        read_benchmark_texts(str(tmp_path / "nowhere"), 13)
+    path = write(tmp_path)
     (tmp_path / "questions" / "set-1" / "one.json").write_text("{")
     with pytest.raises(InputError, match="not JSON"):
-        read_benchmark(place, 13)
+        read_benchmark_texts(path, 13)
     (tmp_path / "questions" / "set-1" / "one.json").unlink()
     with pytest.raises(InputError, match="questions: holds no"):
-        read_benchmark(place, 13)
+        read_benchmark_texts(path, 13)
 
 
-def test_the_built_in_benchmark_can_be_read():
-    benchmark = read_benchmark(None, 13)
-    assert benchmark.place == BUILT_IN
+def test_built_in_benchmark_can_be_read():
+    benchmark = read_benchmark_texts(None, 13)
+    assert benchmark.path == BUILT_IN
     assert benchmark.texts > 100
     first = json.loads(Path(BUILT_IN, "personas.json").read_text())[0]
     assert found(benchmark, f"You are {first}.")
 
 
-def test_another_benchmark_has_another_digest(tmp_path):
-    one = read_benchmark(write(tmp_path / "a"), 13)
-    assert one.digest == read_benchmark(write(tmp_path / "b"), 13).digest
-    assert one.digest != read_benchmark(write(tmp_path / "c", ["A smith from Mayo with a limp"]), 13).digest
+def test_digest_depends_on_the_texts(tmp_path):
+    first = read_benchmark_texts(write(tmp_path / "a"), 13)
+    assert first.digest == read_benchmark_texts(write(tmp_path / "b"), 13).digest
+    assert first.digest != read_benchmark_texts(write(tmp_path / "c", ["A smith from Mayo with a limp"]), 13).digest
 
 
-def test_a_benchmark_of_ones_own_is_an_input_like_the_others():
+def test_custom_benchmark_paths_are_resolved():
     tree = {"output": "out", "engine": {"kind": "scripted"}, "personas": {"source": "p"}}
     own = RunConfig.model_validate({**tree, "curation": {"benchmark": "gym"}})
     placed = own.with_paths(lambda path: f"/in/{path}", lambda path: f"/out/{path}")

@@ -1,53 +1,57 @@
-"""What a run curates, and everything that decides about its rows; all of it is read before Ray starts."""
+"""The inputs of curation, all of which are read before Ray starts."""
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from factory.config import MixtureSource, RunConfig
-from factory.curation.rules.context import RuleSettings
-from factory.curation.rules.decontamination import Benchmark, read_benchmark
+from factory.curation.rules.decontamination import BenchmarkTexts, read_benchmark_texts
 from factory.curation.rules.personal_data import check_regions
 from factory.curation.rules.real_people import RealPeople, read_real_people
 from factory.errors import ConfigError, InputError
 from factory.inference.prompts import load_prompt
+from factory.run_output import layout
 from factory.storage.tables import Table
 from factory.text.language import languages_named
 
 PROMPTS = ("dialogue-generate", "dialogue-rewrite", "training-system")
 _JINJA = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}", re.DOTALL)
+_REMEDY = "run `make synthesize` with this config first"
 
 
 @dataclass(frozen=True)
-class Source:
-    """A finished table of dialogues, and the assignments that it was made of, shard by shard."""
+class DialogueSource:
+    """A finished table of dialogues, and the assignments that it was generated from, shard by shard."""
 
     dialogues: Table
     assignments: Table
     weight: float | None
     rows: int
-    """Accepted dialogues, or as many of them as the limit lets in."""
+    """Accepted dialogues, at most the limit."""
 
     @property
     def name(self) -> str:
-        """Such as `generate-lima`."""
-        return self.dialogues.name.removeprefix("dialogues/")
+        """The table's name in short, such as `generate-lima`."""
+        return self.dialogues.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The sources and what their dialogues are held against; `settings` says which they are."""
+class CurationInputs:
+    """The sources, and everything that their dialogues are compared with."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[DialogueSource, ...]
     profiles: Table
-    book: RuleSettings
-    benchmark: Benchmark
+    languages: frozenset[str]
+    prompts: tuple[str, ...]
+    """The fixed texts of the prompts."""
+    benchmark: BenchmarkTexts
     people: RealPeople | None
-    """None where anybody may be named."""
+    """None where real people may be named."""
     settings: dict[str, Any]
+    """What the fingerprint is computed from."""
 
 
-def find_inputs(config: RunConfig) -> Inputs:
+def find_inputs(config: RunConfig) -> CurationInputs:
     """Find all inputs of a run.
 
     Raises:
@@ -58,12 +62,11 @@ def find_inputs(config: RunConfig) -> Inputs:
     curation, safety = config.curation, config.safety
     prompts = [load_prompt(name, config.prompts_dir) for name in PROMPTS]
     fixed = tuple(text for prompt in prompts for _, body in prompt.parts for text in _JINJA.split(body))
-    book = RuleSettings(curation.quality, languages_named(config.profiles.language), fixed)
-    benchmark = read_benchmark(curation.benchmark, curation.benchmark_words)
+    benchmark = read_benchmark_texts(curation.benchmark, curation.benchmark_words)
     check_regions(safety.phone_regions)
     people = read_real_people(safety.real_people_file) if safety.real_people else None
-    profiles = Table(config.output, "profiles")
-    sources = tuple(_source(config, one) for one in curation.mixture or _all_sources(config))
+    profiles = layout.PROFILES.table(config.output)
+    sources = tuple(_dialogue_source(config, source) for source in curation.mixture or _all_sources(config))
     if not any(source.rows for source in sources):
         names = ", ".join(source.dialogues.path for source in sources)
         raise InputError(f"{names}: no dialogue was accepted; see `rejected` in .manifest.json for the reasons")
@@ -74,15 +77,16 @@ def find_inputs(config: RunConfig) -> Inputs:
         "benchmark": benchmark.digest,
         "safety": [*safety.personal_data, *safety.phone_regions, safety.toxicity, people and people.digest],
         "prompts": [prompt.ref for prompt in prompts],
-        "profiles": _made(profiles),
-        "sources": [[source.name, source.weight, *_made(source.dialogues)] for source in sources],
+        "profiles": _identity(profiles),
+        "sources": [[source.name, source.weight, *_identity(source.dialogues)] for source in sources],
     }
-    return Inputs(sources, profiles, book, benchmark, people, settings)
+    languages = languages_named(config.profiles.language)
+    return CurationInputs(sources, profiles, languages, fixed, benchmark, people, settings)
 
 
 def _all_sources(config: RunConfig) -> list[MixtureSource]:
     if not config.instructions:
-        raise ConfigError("instructions: the config names no corpus, so there are no dialogues; give one, or a mixture")
+        raise ConfigError("instructions: the config has no corpus, so there are no dialogues; add one, or a mixture")
     return [
         MixtureSource(corpus=corpus.corpus, strategy=strategy)
         for corpus in config.instructions
@@ -90,22 +94,17 @@ def _all_sources(config: RunConfig) -> list[MixtureSource]:
     ]
 
 
-def _source(config: RunConfig, one: MixtureSource) -> Source:
-    dialogues = Table(config.output, f"dialogues/{one.strategy}-{one.corpus}")
-    assignments = Table(config.output, f"assignments/{one.corpus}")
-    _made(dialogues)
-    work, of = _finished(assignments), (dialogues.inputs() or {}).get("work")
-    if work["fingerprint"] != of:
-        raise ConfigError(f"{dialogues.path}: was made of other assignments than are there; {_AGAIN}")
+def _dialogue_source(config: RunConfig, source: MixtureSource) -> DialogueSource:
+    dialogues = layout.DIALOGUES.table(config.output, strategy=source.strategy, corpus=source.corpus)
+    assignments = layout.ASSIGNMENTS.table(config.output, corpus=source.corpus)
     rows = _finished(dialogues)["ok"]
-    return Source(dialogues, assignments, one.weight, min(rows, config.curation.limit or rows))
+    if _finished(assignments)["fingerprint"] != (dialogues.inputs() or {}).get("work"):
+        raise ConfigError(f"{dialogues.path}: was generated from other assignments than the present ones; {_REMEDY}")
+    return DialogueSource(dialogues, assignments, source.weight, min(rows, config.curation.limit or rows))
 
 
-_AGAIN = "run `make synthesize` with this config first"
-
-
-def _made(table: Table) -> list[str]:
-    """What tells a table from another: replies are sampled, so the same settings make other ones again."""
+def _identity(table: Table) -> list[str]:
+    """Return what distinguishes a table from one rebuilt with the same settings, as replies are sampled."""
     manifest = _finished(table)
     return [manifest["fingerprint"], manifest["finished"]]
 
@@ -113,5 +112,5 @@ def _made(table: Table) -> list[str]:
 def _finished(table: Table) -> dict[str, Any]:
     manifest = table.manifest()
     if manifest is None:
-        raise ConfigError(f"{table.path}: there is no finished table; {_AGAIN}, or name others in curation.mixture")
+        raise ConfigError(f"{table.path}: there is no finished table; {_REMEDY}, or name others in curation.mixture")
     return manifest

@@ -1,39 +1,34 @@
-"""Rules about the form of replies, each with what it must let through."""
+"""Quality rules about the form of replies: what each rejects and what it must accept."""
 
 import pytest
 
 from factory.config import Quality
-from factory.curation.rules.context import DialogueContext, RuleSettings
-from factory.curation.rules.reply_form import (
-    copied_reference,
-    repetition,
-    too_short,
-    unfinished_sentence,
-    wrong_language,
-)
+from factory.curation.rules.context import DialogueContext
+from factory.curation.rules.copied_reference import CopiedReference
 from factory.records import Message
 
-BOOK = RuleSettings(Quality(), frozenset({"ENGLISH"}))
+RULES = Quality()
+ENGLISH = frozenset({"ENGLISH"})
 BREAD = (
     "Flour, water and salt is all it takes, love. Knead it until it stops sticking to your hands, "
     "leave it under a cloth while you do the washing, and bake it hot."
 )
 
 
-def case(*turns: str, references: tuple[str, ...] = ()) -> DialogueContext:
-    """A dialogue of user and assistant in turn."""
+def dialogue(*turns: str, references: tuple[str, ...] = (), languages: frozenset[str] = ENGLISH) -> DialogueContext:
+    """Return a dialogue with alternating turns of user and assistant."""
     roles = ("user", "assistant")
     messages = (Message("system", "x"), *(Message(roles[n % 2], turn) for n, turn in enumerate(turns)))
-    return DialogueContext(messages, "a baker", "Name: Ada", references)
+    return DialogueContext(messages, "a baker", "Name: Ada", references, languages)
 
 
-def reply(text: str, asked: str = "How do I bake bread?") -> DialogueContext:
-    return case(asked, text)
+def reply(text: str, user: str = "How do I bake bread?", languages: frozenset[str] = ENGLISH) -> DialogueContext:
+    return dialogue(user, text, languages=languages)
 
 
 @pytest.mark.parametrize("text", ["", "...", "Theo", "in order", "🙂🙂🙂", "네 맞아"])
-def test_next_to_no_words_are_too_short(text):
-    assert too_short(reply(text), BOOK)
+def test_too_short_rejects_few_words(text):
+    assert RULES.too_short.find(reply(text))
 
 
 @pytest.mark.parametrize(
@@ -50,8 +45,8 @@ def test_next_to_no_words_are_too_short(text):
         "2 x 3 = ?\n4 x 5 = ?",
     ],
 )
-def test_numbers_and_symbols_alone_are_too_short(text):
-    assert too_short(reply(text), BOOK)
+def test_too_short_rejects_numbers_and_symbols(text):
+    assert RULES.too_short.find(reply(text))
 
 
 @pytest.mark.parametrize(
@@ -70,12 +65,12 @@ def test_numbers_and_symbols_alone_are_too_short(text):
         "आटा २ किलो",
     ],
 )
-def test_a_short_answer_may_be_a_good_one(text):
-    assert too_short(reply(text), BOOK) is None
+def test_too_short_accepts_short_answers(text):
+    assert RULES.too_short.find(reply(text)) is None
 
 
-def test_one_empty_reply_spoils_a_dialogue():
-    found = too_short(case("Hello there!", BREAD, "And then?", "Oh"), BOOK)
+def test_too_short_checks_every_reply():
+    found = RULES.too_short.find(dialogue("Hello there!", BREAD, "And then?", "Oh"))
     assert found == "reply 2 has 1 words"
 
 
@@ -91,8 +86,8 @@ def test_one_empty_reply_spoils_a_dialogue():
         "小麦粉と水と塩だけです。よくこねてから布をかけて一時間ほど休ませ、それから熱いかまどで焼いてくだ",
     ],
 )
-def test_an_end_in_the_middle_is_cut_off(text):
-    assert unfinished_sentence(reply(text), BOOK)
+def test_unfinished_sentence_rejects_cut_replies(text):
+    assert RULES.unfinished_sentence.find(reply(text))
 
 
 @pytest.mark.parametrize(
@@ -112,8 +107,8 @@ def test_an_end_in_the_middle_is_cut_off(text):
         f"{BREAD} That is how my mother did it and how I do it to this very day, my friend 🙂",
     ],
 )
-def test_an_end_without_a_full_stop_may_be_an_end(text):
-    assert unfinished_sentence(reply(text), BOOK) is None
+def test_unfinished_sentence_accepts_other_endings(text):
+    assert RULES.unfinished_sentence.find(reply(text)) is None
 
 
 LOOP = "I am a baker and I bake the bread for all of you. "
@@ -131,8 +126,8 @@ LOOP = "I am a baker and I bake the bread for all of you. "
         LOOP * 2 + "I like it. " + LOOP * 3 + "Really, I do. " + LOOP * 3,
     ],
 )
-def test_a_reply_that_goes_in_circles_is_a_repetition(text):
-    assert repetition(reply(text), BOOK)
+def test_repetition_rejects_loops(text):
+    assert RULES.repetition.find(reply(text))
 
 
 POEM = """Bake it brown and bake it slow,
@@ -167,34 +162,34 @@ sing, my oven, sing."""
         "| loaf | price |\n| --- | --- |\n| rye | 3 |\n| wheat | 2 |\n| spelt | 4 |\n| oat | 3 |",
     ],
 )
-def test_refrains_emphasis_and_tables_are_no_loops(text):
-    assert repetition(reply(text), BOOK) is None
+def test_repetition_accepts_refrains_and_tables(text):
+    assert RULES.repetition.find(reply(text)) is None
 
 
-def test_the_same_long_reply_to_two_turns_is_a_repetition():
-    assert repetition(case("How do I bake bread?", BREAD, "And cake?", BREAD), BOOK) == "the same reply twice"
-    assert repetition(case("Thanks!", "You're welcome, love.", "Bye!", "You're welcome, love."), BOOK) is None
+def test_repetition_rejects_the_same_long_reply_twice():
+    assert RULES.repetition.find(dialogue("How do I bake bread?", BREAD, "And cake?", BREAD)) == "the same reply twice"
+    assert RULES.repetition.find(dialogue("Thanks!", "You're welcome, love.", "Bye!", "You're welcome, love.")) is None
 
 
 REFERENCE = "Mix flour, water and salt, knead the dough for ten minutes, let it rise and bake it at 230 degrees."
 
 
 @pytest.mark.parametrize("text", [REFERENCE, REFERENCE.upper(), f"  {REFERENCE}\n", REFERENCE.replace("ten", "10")])
-def test_an_unchanged_reference_is_copied(text):
-    assert copied_reference(case("How?", text, references=(REFERENCE,)), RuleSettings(Quality(max_copied=0.7)))
+def test_copied_reference_rejects_copies(text):
+    assert CopiedReference(threshold=0.7).find(dialogue("How?", text, references=(REFERENCE,)))
 
 
-def test_a_reference_told_in_another_voice_is_not_copied():
-    told = f"Listen, love: {REFERENCE.lower()} And don't you dare open that door before it's brown!"
-    assert copied_reference(case("How?", told, references=(REFERENCE,)), BOOK) is None
-    assert copied_reference(case("How?", REFERENCE), BOOK) is None, "a generated reply has no reference"
+def test_copied_reference_accepts_another_voice():
+    retold = f"Listen, love: {REFERENCE.lower()} And don't you dare open that door before it's brown!"
+    assert RULES.copied_reference.find(dialogue("How?", retold, references=(REFERENCE,))) is None
+    assert RULES.copied_reference.find(dialogue("How?", REFERENCE)) is None, "a generated reply has no reference"
 
 
-def test_one_copied_reply_of_many_counts_if_it_is_long():
+def test_copied_reference_accepts_a_short_copy():
     both = (REFERENCE, "You're welcome!")
-    assert copied_reference(case("How?", BREAD, "Thanks!", both[1], references=both), BOOK) is None
-    assert copied_reference(case("How?", REFERENCE, "Thanks!", "Any time, love.", references=both), BOOK)
-    assert copied_reference(case("Thanks!", both[1], references=both[1:]), BOOK) == "reply 1 is its reference"
+    assert RULES.copied_reference.find(dialogue("How?", BREAD, "Thanks!", both[1], references=both)) is None
+    assert RULES.copied_reference.find(dialogue("How?", REFERENCE, "Thanks!", "Any time, love.", references=both))
+    assert RULES.copied_reference.find(dialogue("Thanks!", both[1], references=both[1:])) == "reply 1 is its reference"
 
 
 SPANISH = "El pan se hace con harina, agua y sal, y hay que amasarlo con mucho cariño antes de meterlo en el horno."
@@ -206,13 +201,13 @@ GERMAN = "Das Brot braucht nur Mehl, Wasser und Salz, und wer es lange genug kne
 
 
 @pytest.mark.parametrize("text", [SPANISH, KOREAN, GERMAN])
-def test_a_reply_in_a_language_that_nobody_asked_for_is_wrong(text):
-    assert wrong_language(reply(text), BOOK)
-    assert wrong_language(reply(BREAD, asked=GERMAN), RuleSettings(Quality(), frozenset({"KOREAN"})))
+def test_wrong_language_rejects_other_languages(text):
+    assert RULES.wrong_language.find(reply(text))
+    assert RULES.wrong_language.find(reply(BREAD, GERMAN, frozenset({"KOREAN"})))
 
 
 @pytest.mark.parametrize(
-    ("asked", "text"),
+    ("user", "text"),
     [
         ("How do I bake bread?", BREAD),
         ("¿Cómo se hace el pan en casa si no tengo horno?", SPANISH),
@@ -228,29 +223,32 @@ def test_a_reply_in_a_language_that_nobody_asked_for_is_wrong(text):
         ("How do I print?", "```\n" + "pan = harina + agua\n" * 8 + "```\nThere you are, love, that prints the bread."),
     ],
 )
-def test_a_reply_may_be_in_the_users_language_or_in_one_that_is_asked_for(asked, text):
-    assert wrong_language(reply(text, asked), BOOK) is None
+def test_wrong_language_accepts_requested_languages(user, text):
+    assert RULES.wrong_language.find(reply(text, user)) is None
 
 
-def test_a_word_or_two_of_the_users_excuse_no_language():
-    assert wrong_language(case("How do I bake bread?", BREAD, "And then?", GERMAN), BOOK)
-    assert wrong_language(case("How do I bake bread?", BREAD, "Und wie lange bleibt es im Ofen?", GERMAN), BOOK) is None
-
-
-def test_languages_that_are_hard_to_tell_apart_excuse_one_another():
-    asked = "Hvordan baker jeg et godt brød hjemme når jeg ikke har noen ovn, og hvor lenge skal deigen heve?"
-    told = "Du skal bruge mel, vand og salt, og så skal dejen hæve i en time, før du bager brødet i en varm ovn."
-    assert wrong_language(reply(told, asked), BOOK) is None
-    assert wrong_language(reply(told), BOOK)
-
-
-def test_characters_may_speak_their_own_language():
-    assert wrong_language(reply(KOREAN), RuleSettings(Quality(), frozenset({"KOREAN"}))) is None
-    assert wrong_language(reply(KOREAN), RuleSettings(Quality())) is None, "a language that the detector does not know"
-
-
-def test_a_rewritten_reply_keeps_its_references_language():
+def test_wrong_language_ignores_very_short_user_turns():
+    assert RULES.wrong_language.find(dialogue("How do I bake bread?", BREAD, "And then?", GERMAN))
     assert (
-        wrong_language(case("How?", SPANISH, references=("Harina, agua y sal, y mucho tiempo en el horno.",)), BOOK)
+        RULES.wrong_language.find(dialogue("How do I bake bread?", BREAD, "Und wie lange bleibt es im Ofen?", GERMAN))
         is None
     )
+
+
+def test_wrong_language_groups_similar_languages():
+    user = "Hvordan baker jeg et godt brød hjemme når jeg ikke har noen ovn, og hvor lenge skal deigen heve?"
+    danish = "Du skal bruge mel, vand og salt, og så skal dejen hæve i en time, før du bager brødet i en varm ovn."
+    assert RULES.wrong_language.find(reply(danish, user)) is None
+    assert RULES.wrong_language.find(reply(danish))
+
+
+def test_wrong_language_uses_the_characters_language():
+    assert RULES.wrong_language.find(reply(KOREAN, languages=frozenset({"KOREAN"}))) is None
+    assert RULES.wrong_language.find(reply(KOREAN, languages=frozenset())) is None, (
+        "a language that the detector does not know"
+    )
+
+
+def test_wrong_language_accepts_the_references_language():
+    references = ("Harina, agua y sal, y mucho tiempo en el horno.",)
+    assert RULES.wrong_language.find(dialogue("How?", SPANISH, references=references)) is None
