@@ -1,10 +1,10 @@
-# On the host, before the container starts: /mnt/factory on the machine's local disks, which are fast and go with it.
+# Runs on the host before the container starts: mounts the machine's local disks, which are fast, at /mnt/factory.
 set -eu
 if ! mountpoint -q /mnt/factory; then
   sudo mkdir -p /mnt/factory
   disks=$(readlink -f /dev/disk/by-id/google-local-nvme-ssd-* /dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_* | grep -E '^/dev/nvme[0-9]+n[0-9]+$' | sort -u || true)
   if mountpoint -q /opt/dlami/nvme; then
-    sudo mount --bind /opt/dlami/nvme /mnt/factory  # the AWS image has joined them already
+    sudo mount --bind /opt/dlami/nvme /mnt/factory  # the AWS image has already combined them
   elif [ -n "$disks" ]; then
     device=$disks
     if [ "$(echo "$disks" | wc -l)" -gt 1 ]; then

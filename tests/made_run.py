@@ -1,4 +1,4 @@
-"""A small finished run, written by the factory's own writers without an engine: what a report is made of."""
+"""A small finished run for reports, written by the factory's own writers without an engine."""
 
 import json
 import random
@@ -34,7 +34,7 @@ HOSTILE = (
     "<img src=x onerror=document.title='owned'></script><script>document.title='owned'</script> "
     "& a \u2028 line, a NUL \0 and \u202e other ways"
 )
-"""Text that would do something if it were read as HTML."""
+"""Text that would run if it were parsed as HTML."""
 JOBS = [
     "a baker in {} who counts loaves aloud", "a piano tuner from {} who hears wrong notes everywhere",
     "a lock keeper near {} who knows every boat", "a bee keeper of {} who sings to the hives",
@@ -47,9 +47,9 @@ UNSAFE = {
     2: ("real_person", "persona: a <b>baker</b> of note\n\nFeed it every morning."),
     3: ("toxic", "offensive with a probability of 0.97\n\nFeed it, or else."),
 }
-"""What curation finds in some dialogues."""
-SPLIT = 5
-"""Every so many characters one is kept for validation."""
+"""Findings of curation in some dialogues."""
+VALIDATION_SHARE = 5
+"""One character in so many is in the validation split."""
 
 
 def make_run(
@@ -62,29 +62,33 @@ def make_run(
 ) -> str:
     """Write all tables of a run and return its folder."""
     draw = random.Random(seed)
-    made = {"engine": engine, "model": {"ref": model, "revision": "r1"}}
-    people = [persona_of(number, hostile) for number in range(characters)]
+    model_fields = {"engine": engine, "model": {"ref": model, "revision": "r1"}}
+    personas = [build_persona(number, hostile) for number in range(characters)]
     _finish(
-        Table(output, "personas"), [ok_row(one) | {"source": 0, "row": n} for n, one in enumerate(people)], PERSONAS
+        Table(output, "personas"), [ok_row(one) | {"source": 0, "row": n} for n, one in enumerate(personas)], PERSONAS
     )
-    profiles = [_profile(one, number, draw) for number, one in enumerate(people)]
+    profiles = [_profile(one, number, draw) for number, one in enumerate(personas)]
     _finish(
-        Table(output, "profiles"), [_row(one, draw) for one in profiles], PROFILES, prompts=["profile@1#abc"], **made
+        Table(output, "profiles"),
+        [_row(one, draw) for one in profiles],
+        PROFILES,
+        prompts=["profile@1#abc"],
+        **model_fields,
     )
-    cast = [one for one in profiles if isinstance(one, Profile)]
+    characters_ok = [one for one in profiles if isinstance(one, Profile)]
     for corpus, turns in (("samples", 1), ("talks", 2)):
-        _dialogues(output, corpus, turns, cast, draw, made)
+        _dialogues(output, corpus, turns, characters_ok, draw, model_fields)
     _curated(output)
     _training(output)
-    _evaluation(output, cast[:8], draw, made)
+    _evaluation(output, characters_ok[:8], draw, model_fields)
     engine_settings = {"base_url": "https://somebody:secret-word@host/v1", "half": "\ud800"}
     settings = {"output": output, "engine": engine_settings, "seed": seed}
     file_io.write_bytes(file_io.join(output, "config.json"), json.dumps(settings).encode())
     return output
 
 
-def persona_of(number: int, hostile: bool) -> Persona:
-    """A persona of its own; the first one is HTML where `hostile` is set."""
+def build_persona(number: int, hostile: bool) -> Persona:
+    """Return a unique persona; the first one is HTML if `hostile` is set."""
     text = HOSTILE if hostile and not number else f"{JOBS[number % 6].format(PLACES[number // 6 % 6])}, {number}"
     return Persona(content_id(text), text)
 
@@ -112,29 +116,31 @@ def _row(one: object, draw: random.Random) -> dict:
     return ok_row(one, tokens, **made_with)
 
 
-def _dialogues(output: str, corpus: str, turns: int, cast: list[Profile], draw: random.Random, made: dict) -> None:
+def _dialogues(
+    output: str, corpus: str, turns: int, characters: list[Profile], draw: random.Random, model_fields: dict
+) -> None:
     instructions, rows = [], {"generate": [], "rewrite": []}
     for number in range(10):
-        asked = [f"How do I keep {thing} {number}?" for thing in ("a sourdough starter", "a promise")[:turns]]
-        said = [
+        questions = [f"How do I keep {thing} {number}?" for thing in ("a sourdough starter", "a promise")[:turns]]
+        messages = [
             Message(role, content)
-            for one in asked
+            for one in questions
             for role, content in (("user", one), ("assistant", f"Reference: {one} Feed it."))
         ]
         instruction = content_id(corpus, str(number))
-        instructions.append(Instruction(instruction, corpus, tuple(said), 0, number))
-        for character in draw.sample(cast, 3):
+        instructions.append(Instruction(instruction, corpus, tuple(messages), 0, number))
+        for character in draw.sample(characters, 3):
             for strategy, kept in rows.items():
-                kept.append(_dialogue(strategy, corpus, instruction, character, asked, draw))
+                kept.append(_dialogue(strategy, corpus, instruction, character, questions, draw))
     _finish(Table(output, f"instructions/{corpus}"), [ok_row(one) for one in instructions], INSTRUCTIONS)
     _manifest(Table(output, f"assignments/{corpus}"), Counts(ok=len(rows["generate"])))
     for strategy, kept in rows.items():
         table = Table(output, f"dialogues/{strategy}-{corpus}")
-        _finish(table, kept, DIALOGUES, prompts=[f"dialogue-{strategy}@1#def"], **made)
+        _finish(table, kept, DIALOGUES, prompts=[f"dialogue-{strategy}@1#def"], **model_fields)
 
 
 def _dialogue(
-    strategy: str, corpus: str, instruction: str, character: Profile, asked: list[str], draw: random.Random
+    strategy: str, corpus: str, instruction: str, character: Profile, questions: list[str], draw: random.Random
 ) -> dict:
     ids = {
         "dialogue_id": content_id(strategy, corpus, instruction, character.character_id), "strategy": strategy,
@@ -151,12 +157,12 @@ def _dialogue(
         if draw.random() < 0.3
         else "Feed it every morning, and then wait as my aunt taught me to wait."
     )
-    spoken = [
+    turns = [
         Message(role, content)
-        for one in asked
+        for one in questions
         for role, content in (("user", one), ("assistant", f"{reply} ({strategy}, {character.name})"))
     ]
-    return ok_row(Dialogue(**ids, messages=(Message("system", character.profile), *spoken)), tokens, **made_with)
+    return ok_row(Dialogue(**ids, messages=(Message("system", character.profile), *turns)), tokens, **made_with)
 
 
 def _curated(output: str) -> None:
@@ -166,7 +172,7 @@ def _curated(output: str) -> None:
         for shard in table.shards():
             for row in table.read(shard).to_pylist():
                 if row["status"] == "ok":
-                    split = "validation" if int(row["character_id"], 16) % SPLIT == 0 else "train"
+                    split = "validation" if int(row["character_id"], 16) % VALIDATION_SHARE == 0 else "train"
                     rows[split].append(_example(row, split))
     figures = {
         "turns": 90, "reply_words": 2000, "reply_tokens": 3000, "languages": {"ENGLISH": 70, "ITALIAN": 20},
@@ -210,7 +216,6 @@ def _training(output: str, steps: int = 40) -> None:
                     "tokens_per_second": 70.0 + step,
                 }
             )
-    file_io.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     gain = {
         "before": 2.4,
         "after": 2.0,
@@ -221,7 +226,7 @@ def _training(output: str, steps: int = 40) -> None:
         "significant": True,
     }
     by = {"engine": "DeepSpeedEngine", "optimizer": "x", "zero_stage": 3, "parameters": 135_000_000, "workers": 2}
-    told = {
+    fields = {
         "steps": steps,
         "epochs": 2,
         "tokens": 4000 * steps,
@@ -229,16 +234,17 @@ def _training(output: str, steps: int = 40) -> None:
         "validation": gain,
         "trained_by": by,
     }
-    _manifest(Table(output, "checkpoints"), Counts(ok=80), **told)
+    _manifest(Table(output, "checkpoints"), Counts(ok=80), **fields)
+    file_io.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     _manifest(
         Table(output, "packed/train"), Counts(ok=80), tokens=80_000, learned_tokens=30_000, sequences=90, fill=0.93
     )
 
 
-def _evaluation(output: str, cast: list[Profile], draw: random.Random, made: dict) -> None:
+def _evaluation(output: str, characters: list[Profile], draw: random.Random, model_fields: dict) -> None:
     for candidate, level in (("base", 2), ("tuned", 4)):
         answers, judged = [], {"judge-a": [], "judge-b": []}
-        for one in cast:
+        for one in characters:
             for task in TASKS:
                 question = content_id(one.character_id, task)
                 ids = {"candidate": candidate, "persona_id": one.character_id, "task": task, "question_id": question}
@@ -261,13 +267,13 @@ def _evaluation(output: str, cast: list[Profile], draw: random.Random, made: dic
                     )
                     failed = rejected_row(Reject("judge_failed", "no score"), ids | {"judge": judge})
                     kept.append(failed if draw.random() < 0.05 else ok_row(verdict))
-        _finish(Table(output, f"evaluation/{candidate}/answers"), answers, ANSWERS, **made)
+        _finish(Table(output, f"evaluation/{candidate}/answers"), answers, ANSWERS, **model_fields)
         for judge, kept in judged.items():
-            _finish(Table(output, f"evaluation/{candidate}/judgments/{judge}"), kept, JUDGMENTS, **made)
-    file_io.write_bytes(f"{output}/evaluation/scores.json", json.dumps(scores_of(len(cast))).encode())
+            _finish(Table(output, f"evaluation/{candidate}/judgments/{judge}"), kept, JUDGMENTS, **model_fields)
+    file_io.write_bytes(f"{output}/evaluation/scores.json", json.dumps(scores_of(len(characters))).encode())
 
 
-def _finish(table: Table, rows: list[dict], schema: object, **told: object) -> None:
+def _finish(table: Table, rows: list[dict], schema: object, **fields: object) -> None:
     """Write rows as two shards, and a manifest."""
     half = -(-len(rows) // 2)
     table.begin(FINGERPRINT, {})
@@ -275,13 +281,13 @@ def _finish(table: Table, rows: list[dict], schema: object, **told: object) -> N
         (table.write(f"{n:05}", part, schema) for n, part in enumerate((rows[:half], rows[half:])) if part), Counts()
     )
     assert counts.rows == len(rows), Counter(row["status"] for row in rows)
-    _manifest(table, counts, **told)
+    _manifest(table, counts, **fields)
 
 
-def _manifest(table: Table, counts: Counts, **told: object) -> None:
+def _manifest(table: Table, counts: Counts, **fields: object) -> None:
     timing = Timing(datetime.now(UTC), 42.0, counts, 2.0, 1, 40.0)
     table.begin(FINGERPRINT, {})
-    table.finish(build_manifest(table.name, counts.rows, counts, timing, FINGERPRINT, **told))
+    table.finish(build_manifest(table.name, counts.rows, counts, timing, FINGERPRINT, **fields))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables of a run as its jobs leave them, written without the jobs: for tests of what reads them."""
+"""The tables of a run as its steps write them, written without the steps: for tests of their readers."""
 
 import json
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from factory.storage.tables import Table
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512}
 CORPUS, STRATEGY = "samples", "generate"
-ASKED = "What do you bake today?"
+QUESTION = "What do you bake today?"
 
 
 def make_tables(
@@ -23,9 +23,9 @@ def make_tables(
     shard_rows: int = 1000,
     **config: object,
 ) -> dict:
-    """Write a finished run of so many dialogues, each given by what is asked and answered; returns its config.
+    """Write a finished run of dialogues, each given by its (question, reply) turns, and return its config.
 
-    The last `validation` of them are the validation split. One dialogue and one profile besides are rejected.
+    The last `validation` of them are the validation split. One more dialogue and one more profile are rejected.
     """
     output = str(folder)
     profiles = _profiles(output, min(20, len(replies)))
@@ -33,18 +33,18 @@ def make_tables(
     refs = {"prompt": load_prompt("dialogue-generate").ref, "system": load_prompt("training-system").ref}
     _assignments(output, len(rows))
     name = f"dialogues/{STRATEGY}-{CORPUS}"
-    made = _engine() | refs | {"work": "assigned"}
+    settings_of_dialogues = _engine() | refs | {"work": "assigned"}
     refused = rejected_row(Reject("truncated", "And then I"), {"dialogue_id": "0" * 16, "corpus": CORPUS})
     dialogues = [ok_row(row, prompt=refs["prompt"], model="scripted") | {"output_tokens": 7} for row in rows]
-    _write(Table(output, name), DIALOGUES, [*dialogues, refused], made, "spoken", shard_rows)
+    _write(Table(output, name), DIALOGUES, [*dialogues, refused], settings_of_dialogues, "spoken", shard_rows)
     cut = len(rows) - validation
     settings = {
         "near_duplicates": {"threshold": 0.8},
         "seed": 42,
         "language": "English",
-        "quality": {"min_words": 3},
+        "quality": {"too_short": {"min_words": 3}},
         "safety": ["email", "US", 0.99, "d1ge57"],
-        "profiles": ["cast", FINISHED],
+        "profiles": ["profiles-built", FINISHED],
         "sources": [[f"{STRATEGY}-{CORPUS}", None, "spoken", FINISHED]],
     }
     for split, some in (("train", rows[:cut]), ("validation", rows[cut:])):
@@ -102,33 +102,40 @@ def _write(
     _finish(table, sum(parts, Counts()), fingerprint, **({"figures": figures} if figures else {}))
 
 
-def _finish(table: Table, counts: Counts, fingerprint: str, **told: object) -> None:
+def _finish(table: Table, counts: Counts, fingerprint: str, **fields: object) -> None:
     timing = Timing(datetime.now(UTC), 1.0, counts)
-    table.finish(build_manifest(table.name, counts.rows, counts, timing, fingerprint, **told) | {"finished": FINISHED})
+    table.finish(
+        build_manifest(table.name, counts.rows, counts, timing, fingerprint, **fields) | {"finished": FINISHED}
+    )
 
 
 def _profiles(output: str, many: int) -> list[Profile]:
-    cast = []
+    profiles = []
     for number in range(many):
         persona = f"a baker, number {number}"
-        cast.append(
+        profiles.append(
             Profile(
                 content_id(persona), persona, "Ada", "34", "female", "Black", "Lagos", "Tall.", "Bakes.", "Warm.",
                 f"Name: Ada {number}\nAge: 34", "English",
             )
         )  # fmt: skip
     prompt = load_prompt("profile").ref
-    rows = [ok_row(one, prompt=prompt) for one in cast]
+    rows = [ok_row(one, prompt=prompt) for one in profiles]
     rows.append(rejected_row(Reject("invalid_reply", "not json"), {"character_id": "f" * 16}))
     _write(
-        Table(output, "profiles"), PROFILES, rows, _engine() | {"prompt": prompt, "language": "English"}, "cast", 1000
+        Table(output, "profiles"),
+        PROFILES,
+        rows,
+        _engine() | {"prompt": prompt, "language": "English"},
+        "profiles-built",
+        1000,
     )
-    return cast
+    return profiles
 
 
 def _assignments(output: str, many: int) -> None:
     table = Table(output, f"assignments/{CORPUS}")
-    settings = {"profiles": ["cast", FINISHED], "characters_per_instruction": 1, "seed": 42}
+    settings = {"profiles": ["profiles-built", FINISHED], "characters_per_instruction": 1, "seed": 42}
     table.begin("assigned", settings)
     _finish(table, Counts(ok=many), "assigned")
 

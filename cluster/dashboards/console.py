@@ -1,6 +1,6 @@
-"""The dashboard as a page of Prometheus's own, for machines that have no Grafana.
+"""The dashboard as a console page of Prometheus, for machines without Grafana.
 
-Debian's Prometheus brings a console: templates that it fills in, and graphs (Rickshaw) that it
+Debian's Prometheus has consoles: templates that it renders, and a graph library (Rickshaw) that it
 serves. The panels are those of `factory.json`, with its variables at their defaults.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 WINDOW_S = 1800
 WINDOWS = {"5 minutes": 300, "30 minutes": WINDOW_S, "6 hours": 21600, "2 days": 172800}
 RATE_S = 40
-"""What a rate is taken over at least: four of the scrape intervals, as Grafana does it."""
+"""Minimum range of a rate: four scrape intervals, as in Grafana."""
 REFRESH_S = 30
 _FORMATS = {"percentunit": "humanizePercentage", "currencyUSD": 'printf "%.2f"'}
 _FORMATTERS = {
@@ -39,9 +39,9 @@ function draw(node, settings, format) {
   const over = Math.max(%(rate)d, Math.round(WINDOW / 60)) + "s";
   new PromConsole.Graph(Object.assign(settings, {
     node: document.getElementById(node),
-    expr: settings.expr.map(one => one.replaceAll("$__rate_interval", over)),
+    expr: settings.expr.map(expr => expr.replaceAll("$__rate_interval", over)),
     duration: WINDOW,
-    yAxisFormatter: y => y ? format(y) : "",  // a label at the bottom would be cut in half
+    yAxisFormatter: y => y ? format(y) : "",  // the label at the bottom would be cut off
     yHoverFormatter: format,
   }));
 }
@@ -62,54 +62,56 @@ section { background: #fff; border: 1px solid #ddd; border-radius: 3px; padding:
 </head>
 <body>
 <h1>%(title)s</h1>
-<p>%(description)s %(prices)s. Figures of the last half hour, graphs of the last %(windows)s.</p>
+<p>%(description)s %(prices)s. Single values cover the last half hour, graphs the last %(windows)s.</p>
 <main>
 """
 
 
-def page(dashboard: dict[str, Any]) -> str:
-    """The template of a console page with a dashboard's panels."""
+def build_page(dashboard: dict[str, Any]) -> str:
+    """Return the template of a console page with a dashboard's panels."""
     values = _values(dashboard)
     prices = ", ".join(
-        f"{one['label']}: {one['query']}" for one in dashboard["templating"]["list"] if one["type"] == "textbox"
+        f"{variable['label']}: {variable['query']}"
+        for variable in dashboard["templating"]["list"]
+        if variable["type"] == "textbox"
     )
-    told = {name: html.escape(dashboard[name]) for name in ("title", "description")}
+    texts = {name: html.escape(dashboard[name]) for name in ("title", "description")}
     windows = ", ".join(f'<a href="?window={seconds}">{name}</a>' for name, seconds in WINDOWS.items())
     numbers = {"refresh": REFRESH_S, "window": WINDOW_S, "rate": RATE_S}
-    parts = [_HEAD % {**told, **numbers, "prices": html.escape(prices), "windows": windows}]
+    parts = [_HEAD % {**texts, **numbers, "prices": html.escape(prices), "windows": windows}]
     for panel in dashboard["panels"]:
         if panel["type"] == "row":
             parts.append(f"<h2>{html.escape(panel['title'])}</h2>\n")
             continue
-        place, title = panel["gridPos"], html.escape(panel["title"])
-        inside = _figure(panel, values) if panel["type"] == "stat" else _graph(panel, values)
+        position, title = panel["gridPos"], html.escape(panel["title"])
+        content = _figure(panel, values) if panel["type"] == "stat" else _graph(panel, values)
         hint = html.escape(panel["description"], quote=True)
         parts.append(
-            f'<section style="grid-column: span {place["w"]}" title="{hint}"><h3>{title}</h3>{inside}</section>\n'
+            f'<section style="grid-column: span {position["w"]}" title="{hint}"><h3>{title}</h3>{content}</section>\n'
         )
     return "".join([*parts, "</main>\n</body>\n</html>\n"])
 
 
 def expressions(dashboard: dict[str, Any]) -> list[tuple[str, str]]:
-    """The title of each panel and what it asks Prometheus, a line for each question, ready to be asked."""
+    """Return panel titles and their queries, one pair per query, with all variables replaced."""
     values = _values(dashboard)
     return [
-        (panel["title"], _filled(target["expr"], {**values, "__rate_interval": f"{RATE_S}s"}))
+        (panel["title"], _substitute(target["expr"], {**values, "__rate_interval": f"{RATE_S}s"}))
         for panel in dashboard["panels"]
         for target in panel.get("targets", [])
     ]
 
 
 def _values(dashboard: dict[str, Any]) -> dict[str, str]:
-    given = {
-        one["name"]: one.get("allValue") or one["query"]
-        for one in dashboard["templating"]["list"]
-        if one["type"] in ("query", "textbox")
+    variables = {
+        variable["name"]: variable.get("allValue") or variable["query"]
+        for variable in dashboard["templating"]["list"]
+        if variable["type"] in ("query", "textbox")
     }
-    return {"__range": f"{WINDOW_S}s", **given}
+    return {"__range": f"{WINDOW_S}s", **variables}
 
 
-def _filled(expression: str, values: dict[str, str]) -> str:
+def _substitute(expression: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         expression = expression.replace(f"${name}", value)
     return expression
@@ -117,16 +119,16 @@ def _filled(expression: str, values: dict[str, str]) -> str:
 
 def _figure(panel: dict[str, Any], values: dict[str, str]) -> str:
     (target,) = panel["targets"]
-    shown = _FORMATS.get(panel["fieldConfig"]["defaults"]["unit"], "humanize")
-    expression = _filled(target["expr"], {**values, "__rate_interval": f"{RATE_S}s"})
-    asked = f"{{{{ with query `{expression}` }}}}"
-    return f'<div class="figure">{asked}{{{{ . | first | value | {shown} }}}}{{{{ else }}}}no data{{{{ end }}}}</div>'
+    format_ = _FORMATS.get(panel["fieldConfig"]["defaults"]["unit"], "humanize")
+    expression = _substitute(target["expr"], {**values, "__rate_interval": f"{RATE_S}s"})
+    query = f"{{{{ with query `{expression}` }}}}"
+    return f'<div class="figure">{query}{{{{ . | first | value | {format_} }}}}{{{{ else }}}}no data{{{{ end }}}}</div>'
 
 
 def _graph(panel: dict[str, Any], values: dict[str, str]) -> str:
     defaults, node = panel["fieldConfig"]["defaults"], f"panel-{panel['id']}"
     settings = {
-        "expr": [_filled(target["expr"], values) for target in panel["targets"]],
+        "expr": [_substitute(target["expr"], values) for target in panel["targets"]],
         "name": [
             target["legendFormat"].replace("{{", "[[ ").replace("}}", " ]]") for target in panel["targets"]
         ],

@@ -1,7 +1,7 @@
-"""Prometheus and Grafana on this machine, over the Ray that runs here or over a cluster, until Ctrl-C.
+"""Run Prometheus and Grafana on this machine, for the local Ray or a cluster, until Ctrl-C.
 
-Both listen on loopback alone and keep what they take in in a temporary folder. Where there is no
-Grafana, Prometheus's own console shows the same panels.
+Both listen on loopback only and store their data in a temporary folder. Without Grafana, Prometheus's
+own console shows the same panels.
 """
 
 import argparse
@@ -22,40 +22,39 @@ from typing import Any
 
 import yaml
 
+from cluster.dashboards.console import build_page
+from factory.cli import exit_with_error_line
+from factory.errors import ConfigError, FactoryError
+
 HERE = Path(__file__).resolve().parent
-
-from cluster.dashboards.console import page  # noqa: E402
-from factory.cli import exit_with_error_line  # noqa: E402
-from factory.errors import ConfigError, FactoryError  # noqa: E402
-
 SERVICE_DISCOVERY = "session_latest/prom_metrics_service_discovery.json"
 Server = tuple[list[str], dict[str, str], str]
-"""A command, its environment's own part, and a page that answers once it is up."""
-READY_S = 60
-END_S = 10
+"""A command, additional environment variables, and a URL that responds once the server is up."""
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 10
 
 
 def main() -> None:
-    """Start both, say where to look, and wait."""
+    """Start both servers, print their URLs, and wait."""
     arguments = _arguments()
     prometheus = _program("prometheus", arguments.prometheus)
     grafana = _grafana(arguments.grafana)
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, _end)
-    with tempfile.TemporaryDirectory(prefix="factory-dashboards-") as folder:
-        place = Path(folder)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    with tempfile.TemporaryDirectory(prefix="factory-dashboards-") as name:
+        folder = Path(name)
         source = f"http://127.0.0.1:{arguments.prometheus_port}"
         servers: dict[str, Server] = {
-            "prometheus": (_prometheus(prometheus, place, arguments), {}, f"{source}/-/ready")
+            "prometheus": (_prometheus_command(prometheus, folder, arguments), {}, f"{source}/-/ready")
         }
         if grafana:
-            command, settings = _grafana_command(*grafana, place, arguments, source)
+            command, settings = _grafana_command(*grafana, folder, arguments, source)
             servers["grafana"] = (command, settings, f"http://127.0.0.1:{arguments.grafana_port}/api/health")
-        with _running(servers, place) as processes:
-            _say(arguments, source, bool(grafana))
+        with _running(servers, folder) as processes:
+            _print_urls(arguments, source, bool(grafana))
             while all(process.poll() is None for process in processes):
                 time.sleep(0.5)
-            raise FactoryError(f"a server ended by itself:\n{_last_lines(place)}")
+            raise FactoryError(f"a server stopped unexpectedly:\n{_last_line(folder)}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -63,9 +62,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--prometheus-port", type=int, default=9090)
     parser.add_argument("--grafana-port", type=int, default=3000)
     parser.add_argument("--ray", default=os.environ.get("RAY_TMPDIR", "/tmp") + "/ray", help="Ray's temporary folder")
-    parser.add_argument("--address", help="a cluster in whose network this machine is: http://HEAD:8265")
-    parser.add_argument("--prometheus", help="the program, where it is not on the PATH")
-    parser.add_argument("--grafana", help="Grafana's folder (with bin/ and conf/), where it is not in its usual place")
+    parser.add_argument("--address", help="a cluster whose network this machine can reach: http://HEAD:8265")
+    parser.add_argument("--prometheus", help="path of the program, if it is not on the PATH")
+    parser.add_argument("--grafana", help="Grafana's folder (with bin/ and conf/), if it is not in its usual place")
     return parser.parse_args()
 
 
@@ -73,13 +72,12 @@ def _program(name: str, given: str | None) -> str:
     if found := shutil.which(given or name):
         return found
     raise ConfigError(
-        f"{given or name}: there is no such program here; `apt-get install --no-install-recommends {name}` "
-        "brings Debian's, as root"
+        f"{given or name}: program not found; install it as root with `apt-get install --no-install-recommends {name}`"
     )
 
 
 def _grafana(given: str | None) -> tuple[str, Path] | None:
-    """Grafana's program and its home, or None where it is not installed."""
+    """Return Grafana's program and home folder, or None if it is not installed."""
     homes = [Path(given)] if given else [Path("/usr/share/grafana"), Path("/opt/grafana")]
     for home in homes:
         program = home / "bin" / "grafana"
@@ -87,12 +85,14 @@ def _grafana(given: str | None) -> tuple[str, Path] | None:
         if found and (home / "conf" / "defaults.ini").is_file():
             return found, home
     if given:
-        raise ConfigError(f"--grafana {given}: has no bin/grafana and conf/defaults.ini; name Grafana's own folder")
+        raise ConfigError(
+            f"--grafana {given}: contains no bin/grafana and conf/defaults.ini; use Grafana's home folder"
+        )
     return None
 
 
 def scrape_config(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The configuration of `prometheus.yaml`, for the Ray that was named."""
+    """Return the configuration in `prometheus.yaml` with the given Ray as its target."""
     config: dict[str, Any] = yaml.safe_load((HERE / "prometheus.yaml").read_text())
     (job,) = config["scrape_configs"]
     (files,) = job["file_sd_configs"]
@@ -109,17 +109,17 @@ def _authorization() -> dict[str, Any]:
     return {"authorization": {"credentials_file": str(token)}} if token.is_file() else {}
 
 
-def _prometheus(program: str, place: Path, arguments: argparse.Namespace) -> list[str]:
-    (place / "prometheus.yaml").write_text(yaml.safe_dump(scrape_config(arguments)))
-    console = place / "consoles"
+def _prometheus_command(program: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(scrape_config(arguments)))
+    console = folder / "consoles"
     console.mkdir()
-    (console / "factory.html").write_text(page(json.loads((HERE / "factory.json").read_text())))
+    (console / "factory.html").write_text(build_page(json.loads((HERE / "factory.json").read_text())))
     return [
         program,
-        f"--config.file={place / 'prometheus.yaml'}",
-        f"--storage.tsdb.path={place / 'prometheus'}",
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{arguments.prometheus_port}",
-        rf"--web.cors.origin=http://127\.0\.0\.1:{arguments.prometheus_port}",  # by default pages of any site
+        rf"--web.cors.origin=http://127\.0\.0\.1:{arguments.prometheus_port}",  # the default allows pages of any site
         f"--web.console.templates={console}",
         f"--web.console.libraries={console}",
         "--log.level=warn",
@@ -127,16 +127,16 @@ def _prometheus(program: str, place: Path, arguments: argparse.Namespace) -> lis
 
 
 def _grafana_command(
-    program: str, home: Path, place: Path, arguments: argparse.Namespace, source: str
+    program: str, home: Path, folder: Path, arguments: argparse.Namespace, source: str
 ) -> tuple[list[str], dict[str, str]]:
     settings = {
         "GF_SERVER_HTTP_ADDR": "127.0.0.1",
         "GF_SERVER_HTTP_PORT": str(arguments.grafana_port),
-        "GF_PATHS_DATA": str(place / "grafana"),
-        "GF_PATHS_LOGS": str(place / "grafana"),
-        "GF_PATHS_PLUGINS": str(place / "grafana" / "plugins"),
+        "GF_PATHS_DATA": str(folder / "grafana"),
+        "GF_PATHS_LOGS": str(folder / "grafana"),
+        "GF_PATHS_PLUGINS": str(folder / "grafana" / "plugins"),
         "GF_PATHS_PROVISIONING": str(HERE / "provisioning"),
-        "GF_AUTH_ANONYMOUS_ENABLED": "true",  # on loopback, over figures that Prometheus shows to anyone there
+        "GF_AUTH_ANONYMOUS_ENABLED": "true",  # on loopback, where Prometheus shows the same figures without a login
         "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
         "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(HERE / "factory.json"),
         "GF_ANALYTICS_REPORTING_ENABLED": "false",
@@ -151,29 +151,29 @@ def _grafana_command(
 
 
 @contextmanager
-def _running(servers: dict[str, Server], place: Path) -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """Start servers and wait until they answer; in the end, end them and no others."""
+def _running(servers: dict[str, Server], folder: Path) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """Start servers and wait until they respond; stop them at the end of the block."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for name, (command, settings, url) in servers.items():
-            with (place / f"{name}.log").open("wb") as log:
+            with (folder / f"{name}.log").open("wb") as log:
                 environment = os.environ | settings
-                process = subprocess.Popen(command, env=environment, cwd=place, stdout=log, stderr=subprocess.STDOUT)
+                process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
             processes.append(process)
-            _wait(name, process, url, place)
+            _wait_until_ready(name, process, url, folder)
         yield processes
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             try:
-                process.wait(END_S)
+                process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
-def _wait(name: str, process: "subprocess.Popen[bytes]", url: str, place: Path) -> None:
-    deadline = time.monotonic() + READY_S
+def _wait_until_ready(name: str, process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
@@ -182,29 +182,25 @@ def _wait(name: str, process: "subprocess.Popen[bytes]", url: str, place: Path) 
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     raise ConfigError(
-        f"{name}: does not come up at {url} ({_last_lines(place)}); is the port taken? "
-        f"give another, {name.upper()}_PORT=..."
+        f"{name}: does not start at {url} ({_last_line(folder)}); if the port is taken, "
+        f"use another one: {name.upper()}_PORT=..."
     )
 
 
-def _last_lines(place: Path) -> str:
-    said = [line for log in sorted(place.glob("*.log")) for line in log.read_text(errors="replace").splitlines()]
-    return said[-1] if said else "it said nothing"
+def _last_line(folder: Path) -> str:
+    lines = [line for log in sorted(folder.glob("*.log")) for line in log.read_text(errors="replace").splitlines()]
+    return lines[-1] if lines else "no output"
 
 
-def _say(arguments: argparse.Namespace, source: str, grafana: bool) -> None:
-    shown = f"http://127.0.0.1:{arguments.grafana_port}/" if grafana else f"{source}/consoles/factory.html"
-    print(f"Dashboard:  {shown}")
+def _print_urls(arguments: argparse.Namespace, source: str, grafana: bool) -> None:
+    dashboard = f"http://127.0.0.1:{arguments.grafana_port}/" if grafana else f"{source}/consoles/factory.html"
+    print(f"Dashboard:  {dashboard}")
     if not grafana:
-        print("            (Grafana is not installed here: Prometheus's own page shows the same panels;")
-        print("            GRAFANA=FOLDER names one, see cluster/dashboards/README.md)")
+        print("            (Grafana was not found, so this is a page of Prometheus with the same panels;")
+        print("            set GRAFANA=FOLDER to use Grafana, see cluster/dashboards/README.md)")
     print(f"Prometheus: {source}/classic/targets")
     print(f"Scraped:    {arguments.address or Path(arguments.ray) / SERVICE_DISCOVERY}")
-    print("Ctrl-C ends it.", flush=True)
-
-
-def _end(*_: Any) -> None:
-    sys.exit(0)
+    print("Press Ctrl-C to stop.", flush=True)
 
 
 if __name__ == "__main__":

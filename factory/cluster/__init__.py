@@ -1,1 +1,1 @@
-"""Clusters: the files that launch one and their node providers, the one on this machine, and jobs sent to any."""
+"""Clusters: cluster files and node providers, a local cluster, and jobs submitted to any cluster."""

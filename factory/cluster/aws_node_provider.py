@@ -1,8 +1,8 @@
-"""EC2 nodes for `ray up`: spot where there is any, on demand where there is none.
+"""EC2 nodes for `ray up`: spot instances if available, otherwise on-demand ones.
 
-Ray's autoscaler forgets a launch that fails at once (a spot request without capacity) and asks for
-the same node type again, for as long as it is wanted: its memory for types that cannot be had
-(`CloudResourceMonitor`) hears of Kubernetes' pending pods alone. So the fall-back is in the launch.
+Ray's autoscaler does not remember a launch that fails at once (a spot request without capacity): it
+requests the same node type again for as long as there is demand. Its memory of unavailable types
+(`CloudResourceMonitor`) covers only pending pods on Kubernetes. So the launch itself falls back.
 """
 
 import logging
@@ -18,25 +18,25 @@ NO_SPOT = (
     "SpotMaxPriceTooLow",
     "Unsupported",
 )
-"""What EC2 answers where it has no spot instance to give, or the account may have no more of them.
+"""EC2's error codes for missing spot capacity or an exhausted spot quota.
 
-Ray asks one zone after the other and tells the last one's answer, which is `Unsupported` where that zone does not have
-the instance type at all.
+Ray tries one zone after the other and reports the error of the last, which is `Unsupported` if that zone does not
+offer the instance type at all.
 """
 
 logger = logging.getLogger(__name__)
 
 
-class SpotFirst(AWSNodeProvider):
-    """Ray's own provider, which launches on demand what spot does not give."""
+class SpotFirstAWSNodeProvider(AWSNodeProvider):
+    """Ray's provider with a fallback from spot to on-demand instances."""
 
     def create_node(self, node_config: dict[str, Any], tags: dict[str, str], count: int) -> dict[str, Any]:
-        """Launch nodes, and return them by id; EC2 may give fewer spot instances than were asked for."""
+        """Launch nodes and return them by id; EC2 may provide fewer spot instances than requested."""
         if MARKET not in node_config:
             return dict(super().create_node(node_config, tags, count))
         try:
             launched = dict(super().create_node(node_config, tags, count))
-        except Exception as problem:  # Ray raises botocore's error, or its own made of it
+        except Exception as problem:  # botocore's error, or Ray's own based on it
             if not any(code in f"{problem} {getattr(problem, 'category', '')}" for code in NO_SPOT):
                 raise
             logger.warning("no spot instance of %s: %s", node_config.get("InstanceType"), problem)

@@ -1,4 +1,4 @@
-"""What a cluster's dashboard, which takes jobs, answers where it cannot be reached."""
+"""One-line errors for requests to a cluster's dashboard, which is also its job server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ from factory.errors import FactoryError, UnreachableError
 
 
 @contextmanager
-def reached(address: str) -> Iterator[None]:
-    """Tell in one line why a dashboard cannot be asked.
+def dashboard_errors(address: str) -> Iterator[None]:
+    """Convert the exceptions of requests to a dashboard into one-line errors.
 
     Raises:
-        UnreachableError: it does not answer, or does not take the token.
-        FactoryError: it answers with a failure of its own.
+        UnreachableError: it does not respond, or rejects the token.
+        FactoryError: it reports a failure.
     """
     import aiohttp
     import requests
@@ -23,13 +23,13 @@ def reached(address: str) -> Iterator[None]:
         yield
     except AuthenticationError:
         raise UnreachableError(
-            f"ADDRESS={address}: it does not take this machine's token; set RAY_AUTH_MODE=token, and "
-            "RAY_AUTH_TOKEN_PATH to a file that holds the token of its head"
+            f"ADDRESS={address}: the cluster rejects this machine's token; set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN_PATH to a file with the token of the cluster's head"
         ) from None
     except (ConnectionError, requests.RequestException, aiohttp.ClientError, ServerUnavailable):
         raise UnreachableError(
-            f"ADDRESS={address}: no head answers there, or none any more; give the URL of a head's dashboard, and "
-            "open its tunnel again"
+            f"ADDRESS={address}: no head responds there; check the URL of the dashboard, and open its tunnel again "
+            "if it was closed"
         ) from None
     except (RuntimeError, RayStateApiException) as problem:
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]

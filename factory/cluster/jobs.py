@@ -1,4 +1,4 @@
-"""Jobs of a cluster: sent, followed and stopped through its dashboard."""
+"""Jobs of a cluster: submit, follow and stop them through its dashboard."""
 
 import asyncio
 import logging
@@ -11,108 +11,108 @@ from pathlib import Path
 from typing import Any
 
 from factory.cluster import local_cluster, status
-from factory.cluster.dashboard_client import reached
+from factory.cluster.dashboard_client import dashboard_errors
 from factory.config.loading import load_config, read_config
 from factory.errors import ConfigError
 from factory.resources import RESOURCES
 
 JOBS = sorted(path.stem for path in (RESOURCES / "jobs").glob("*.py"))
 NOT_UPLOADED = [".git", ".venv", "runs"]
-"""JoinedTable what .gitignore and .rayignore name."""
+"""In addition to the files in .gitignore and .rayignore."""
 POLL_S = 1.0
 
 
 def submit(job: str, config: Path, overrides: Sequence[str], address: str | None, say: Callable[[str], None]) -> int:
-    """Send a job, follow it to its end, and give its exit status.
+    """Submit a job, follow it to its end, and return its exit status.
 
     Args:
         job: the name of a script in jobs/.
-        config: the run's settings.
-        overrides: settings and options laid over it, as one word each.
-        address: the cluster's dashboard; None is the local cluster.
-        say: takes what is printed.
+        config: the file with the run's settings.
+        overrides: overrides of settings, and options, one word each.
+        address: the URL of the cluster's dashboard; None for the local cluster.
+        say: prints a line.
 
     Raises:
-        ConfigError: there is no such job, the config cannot be seen there, or its output would be lost there.
-        UnreachableError: the cluster does not answer.
+        ConfigError: the job does not exist, or the cluster cannot read the config or keep the output.
+        UnreachableError: the cluster does not respond.
     """
     if job not in JOBS:
-        raise ConfigError(f"JOB={job}: there is no such job; there are {', '.join(JOBS)}")
-    here = address is None
-    there = address or local_cluster.standing().dashboard
-    command = ["python", f"jobs/{job}.py", "--config", _config_there(config, here), *overrides]
-    _check(config, overrides, here)
+        raise ConfigError(f"JOB={job}: no such job; use one of {', '.join(JOBS)}")
+    is_local = address is None
+    dashboard = address or local_cluster.running_head().dashboard
+    command = ["python", f"jobs/{job}.py", "--config", _config_in_job(config, is_local), *overrides]
+    _check(config, overrides, is_local)
     name = f"{job}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    # The local cluster's machine is this one: outputs go where they would go without it.
-    environment = {"FACTORY_OUTPUTS": str(Path.cwd())} if here else {}
+    # The local cluster runs on this machine: outputs go to the same folder as without it.
+    environment = {"FACTORY_OUTPUTS": str(Path.cwd())} if is_local else {}
     runtime_env = {"working_dir": str(RESOURCES), "excludes": NOT_UPLOADED, "env_vars": environment}
-    with reached(there):
-        client = _client(there)
+    with dashboard_errors(dashboard):
+        client = _client(dashboard)
         client.submit_job(entrypoint=shlex.join(command), submission_id=name, runtime_env=runtime_env)
-        say(f"Sent to {there} as {name}; make logs JOB_ID={name} follows it, make stop JOB_ID={name} stops it")
+        say(f"Submitted to {dashboard} as {name}; follow it: make logs JOB_ID={name}; stop it: make stop JOB_ID={name}")
         return _follow(client, name, say)
 
 
 def logs(job_id: str, address: str | None, say: Callable[[str], None]) -> int:
-    """Follow a job to its end, from its first line on, and give its exit status.
+    """Print a job's log from its first line to its end, and return the job's exit status.
 
     Raises:
-        ConfigError: there is no such job.
-        UnreachableError: the cluster does not answer.
+        ConfigError: the job does not exist.
+        UnreachableError: the cluster does not respond.
     """
-    there = address or local_cluster.standing().dashboard
-    with reached(there):
-        client = _client(there)
-        _info(client, job_id, there)
+    dashboard = address or local_cluster.running_head().dashboard
+    with dashboard_errors(dashboard):
+        client = _client(dashboard)
+        _job_info(client, job_id, dashboard)
         return _follow(client, job_id, say)
 
 
 def stop(job_id: str, address: str | None) -> str:
-    """Ask a job to finish what is in flight and end; a job that was asked before is ended at once.
+    """Stop a job gracefully (it finishes the work in flight); the second time, kill it. Return a message.
 
-    A small job beside it sends the SIGTERM, since Ray's own stop kills after three seconds where its
-    head was not told to wait. Drivers and that job run on the head.
+    A small job on the head, where drivers run too, sends the SIGTERM: Ray's own stop kills after three
+    seconds unless the head was started with a longer wait.
 
     Raises:
-        ConfigError: there is no such job.
-        UnreachableError: the cluster does not answer.
+        ConfigError: the job does not exist.
+        UnreachableError: the cluster does not respond.
     """
-    there = address or local_cluster.standing().dashboard
-    with reached(there):
-        client = _client(there)
-        info = _info(client, job_id, there)
+    dashboard = address or local_cluster.running_head().dashboard
+    with dashboard_errors(dashboard):
+        client = _client(dashboard)
+        info = _job_info(client, job_id, dashboard)
         if info.status.is_terminal():
-            return f"{job_id} has ended already ({info.status})"
-        asking = f"{status.STOP}{job_id}"
-        asked_before = any(job.submission_id == asking for job in client.list_jobs())
-        if asked_before or not info.driver_info:
+            return f"{job_id} has already ended ({info.status})"
+        stop_job = f"{status.STOP_PREFIX}{job_id}"
+        is_stopping = any(job.submission_id == stop_job for job in client.list_jobs())
+        if is_stopping or not info.driver_info:
             client.stop_job(job_id)
-            return f"{job_id} is ended at once"
-        client.submit_job(entrypoint=f"kill -TERM {int(info.driver_info.pid)}", submission_id=asking)
-        return f"{job_id} was asked to stop: it finishes and writes what is in flight; the same again ends it at once"
+            return f"{job_id} was killed"
+        client.submit_job(entrypoint=f"kill -TERM {int(info.driver_info.pid)}", submission_id=stop_job)
+        return f"{job_id} is stopping: it finishes and writes the work in flight; repeat the command to kill it"
 
 
-def _config_there(config: Path, here: bool) -> str:
-    """The config's path as the job sees it: the project is uploaded, and the job runs in it."""
+def _config_in_job(config: Path, is_local: bool) -> str:
+    """Return the config's path in the job, which runs in a copy of the project."""
     full = config.expanduser().resolve()
     if not full.is_file():
-        raise ConfigError(f"CONFIG={config}: there is no such file")
+        raise ConfigError(f"CONFIG={config}: no such file")
     if full.is_relative_to(RESOURCES):
         return str(full.relative_to(RESOURCES))
-    if here:
+    if is_local:
         return str(full)
-    raise ConfigError(f"CONFIG={config}: lies outside the project, which is what is uploaded; copy it to jobs/configs/")
+    raise ConfigError(f"CONFIG={config} is outside the project, which is uploaded; copy it to jobs/configs/")
 
 
-def _check(config: Path, overrides: Sequence[str], here: bool) -> None:
-    """Refuse settings that are wrong, before a dashboard shows them, and an output that is a folder of each machine."""
+def _check(config: Path, overrides: Sequence[str], is_local: bool) -> None:
+    """Check the settings before the dashboard shows them; a remote job must not write to a machine's own folder."""
     settings = [word for word in overrides if "=" in word and not word.startswith("-")]
     output = load_config(config.expanduser(), settings).output
-    written = str(read_config(config.expanduser(), settings)["output"])  # `~` and variables are each machine's own
-    if not here and "://" not in output and not Path(written).is_absolute():
+    written = str(read_config(config.expanduser(), settings)["output"])  # `~` and variables differ by machine
+    if not is_local and "://" not in output and not Path(written).is_absolute():
         raise ConfigError(
             f"output is {written!r}, a folder of this machine; add ARGS=output=s3://bucket/prefix (gs:// on GCP), or "
-            "the whole path of a disk that all nodes share"
+            "the absolute path of a disk that all nodes share"
         )
 
 
@@ -120,17 +120,17 @@ def _client(address: str) -> Any:
     from ray.job_submission import JobSubmissionClient
 
     client = JobSubmissionClient(address)
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it names each file that it does not upload
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it logs each file that it does not upload
     return client
 
 
-def _info(client: Any, job_id: str, there: str) -> Any:
+def _job_info(client: Any, job_id: str, dashboard: str) -> Any:
     try:
         return client.get_job_info(job_id)
     except RuntimeError as problem:
         if "404" not in str(problem) and "does not exist" not in str(problem):
             raise
-        raise ConfigError(f"JOB_ID={job_id}: {there} knows no such job; make cluster-status shows them") from None
+        raise ConfigError(f"JOB_ID={job_id}: {dashboard} has no such job; list jobs with make cluster-status") from None
 
 
 def _follow(client: Any, name: str, say: Callable[[str], None]) -> int:
@@ -147,5 +147,5 @@ async def _tail(client: Any, name: str, say: Callable[[str], None]) -> None:
     try:
         async for text in client.tail_job_logs(name):
             say(text.rstrip("\n"))
-    except RuntimeError as lost:  # Ray's for a connection that broke
+    except RuntimeError as lost:  # Ray's error for a broken connection
         raise ConnectionError(str(lost)) from None

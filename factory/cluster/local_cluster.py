@@ -1,7 +1,7 @@
-"""A cluster on this machine: a real head and Ray's real autoscaler, whose worker nodes are processes here.
+"""A cluster on this machine: a head and Ray's autoscaler, whose worker nodes are local processes.
 
-`make cluster-up` starts it, `make cluster-status` looks at it, `make cluster-down` ends it and all
-of its workers.
+`make cluster-up` starts it, `make cluster-status` shows its state, `make cluster-down` stops it with
+all its workers.
 """
 
 import os
@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from factory.cluster import status
-from factory.cluster.dashboard_client import reached
+from factory.cluster.dashboard_client import dashboard_errors
 from factory.config import yaml12
 from factory.errors import ConfigError, FactoryError
 from factory.resources import RESOURCES
@@ -26,13 +26,13 @@ NOTE = "cluster"
 FILE = RESOURCES / "cluster" / "local.yaml"
 HEAD_TYPE = "head"
 DRAIN_S = 600
-"""So long may a job that is asked to stop take to finish what is in flight."""
+"""Time for a stopped job to finish the work in flight."""
 STORE_BYTES = 200_000_000
-"""The head's object store: no work runs there."""
+"""Size of the head's object store: no work runs there."""
 
 
 class NodeType(BaseModel):
-    """A kind of worker."""
+    """A type of worker nodes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +42,7 @@ class NodeType(BaseModel):
 
 
 class LocalCluster(BaseModel):
-    """What cluster/local.yaml says."""
+    """The settings in cluster/local.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,10 +53,10 @@ class LocalCluster(BaseModel):
 
 
 def read(path: Path = FILE) -> LocalCluster:
-    """Read the file of a local cluster.
+    """Read the settings of a local cluster.
 
     Raises:
-        ConfigError: with the field, its value and what is wrong with it.
+        ConfigError: a field is wrong, or the file cannot be read.
     """
     try:
         return LocalCluster.model_validate(yaml12.read(path))
@@ -69,17 +69,17 @@ def read(path: Path = FILE) -> LocalCluster:
 
 
 def up(path: Path = FILE, port: int = 8265) -> Head:
-    """Start the cluster; it takes jobs at the head's `dashboard`.
+    """Start the cluster, which accepts jobs at the head's `dashboard`.
 
     Raises:
-        ConfigError: the file is wrong, the port is taken, or the cluster is up already.
+        ConfigError: the file is wrong, the port is taken, or the cluster is already running.
         FactoryError: it does not start.
     """
     cluster = read(path)
-    if there := ray_head.find_running(NOTE):
-        raise ConfigError(f"cluster: one is up already at {there.dashboard}; make cluster-down ends it")
+    if running := ray_head.find_running(NOTE):
+        raise ConfigError(f"cluster: already running at {running.dashboard}; stop it with make cluster-down")
     if not _is_free(port):
-        raise ConfigError(f"cluster: port {port} is taken; give another with ARGS=--port=N")
+        raise ConfigError(f"cluster: port {port} is taken; use another one with ARGS=--port=N")
     folder, gcs = ray_head.new_folder(), ray_head.free_port()
     autoscaling = Path(folder) / "autoscaling.yaml"
     autoscaling.write_text(yaml.safe_dump(autoscaling_config(cluster, f"127.0.0.1:{gcs}", folder)))
@@ -94,7 +94,7 @@ def up(path: Path = FILE, port: int = 8265) -> Head:
     )  # fmt: skip
     ray_head.save_record(NOTE, started)
     try:
-        wait_until_it_takes_jobs(started)
+        wait_until_ready(started)
     except FactoryError:
         down()
         raise
@@ -102,57 +102,57 @@ def up(path: Path = FILE, port: int = 8265) -> Head:
 
 
 def down() -> Head:
-    """End the cluster with all its workers.
+    """Stop the cluster with all its workers, and return its head.
 
     Raises:
-        ConfigError: none is up.
+        ConfigError: no cluster is running.
     """
-    there = standing()
-    ray_head.end(there)
+    head = running_head()
+    ray_head.end(head)
     ray_head.delete_record(NOTE)
-    return there
+    return head
 
 
-def standing() -> Head:
-    """The local cluster's head.
+def running_head() -> Head:
+    """Return the local cluster's head.
 
     Raises:
-        ConfigError: none is up.
+        ConfigError: no cluster is running.
     """
-    if there := ray_head.find_running(NOTE):
-        return there
-    raise ConfigError("cluster: none was started from here; make cluster-up starts one, ADDRESS=http://... names one")
+    if head := ray_head.find_running(NOTE):
+        return head
+    raise ConfigError("cluster: not running; start it with make cluster-up, or use another with ADDRESS=http://...")
 
 
-def wait_until_it_takes_jobs(there: Head) -> None:
-    """Return once a job was done: a dashboard answers before the agent that starts jobs is there.
+def wait_until_ready(head: Head) -> None:
+    """Wait until a job succeeds: the dashboard responds before the agent that starts jobs is up.
 
     Raises:
-        FactoryError: that did not come.
+        FactoryError: no job succeeds in time.
     """
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     deadline = time.monotonic() + ray_head.START_TIMEOUT_S
     while True:
         try:
-            with reached(there.dashboard):
-                client = JobSubmissionClient(there.dashboard)
-                job = client.submit_job(entrypoint="true", submission_id=f"{status.READY}{secrets.token_hex(4)}")
+            with dashboard_errors(head.dashboard):
+                client = JobSubmissionClient(head.dashboard)
+                job = client.submit_job(entrypoint="true", submission_id=f"{status.READY_PREFIX}{secrets.token_hex(4)}")
                 while not client.get_job_status(job).is_terminal():
                     time.sleep(0.2)
                 if client.get_job_status(job) == JobStatus.SUCCEEDED:
                     return
-                why = client.get_job_info(job).message
+                reason = client.get_job_info(job).message
         except FactoryError as problem:
-            why = str(problem)
+            reason = str(problem)
         if time.monotonic() > deadline:
-            line = (why or "").strip().splitlines()[-1:] or ["no reason given"]
-            raise FactoryError(f"cluster: its head takes no jobs ({line[0]}); see {there.folder}/head.log")
+            lines = (reason or "").strip().splitlines() or ["no reason given"]
+            raise FactoryError(f"cluster: its head accepts no jobs ({lines[-1]}); see {head.folder}/head.log")
         time.sleep(1)
 
 
 def autoscaling_config(cluster: LocalCluster, gcs: str, folder: str) -> dict[str, Any]:
-    """What Ray's autoscaler reads; of a cloud's settings it wants the keys alone."""
+    """Return the config of Ray's autoscaler, in which a cloud's settings must exist but may be empty."""
     empty_lists = (
         "setup_commands", "initialization_commands", "head_setup_commands", "worker_setup_commands",
         "head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude", "rsync_filter",
@@ -166,7 +166,7 @@ def autoscaling_config(cluster: LocalCluster, gcs: str, folder: str) -> dict[str
         **cluster.model_dump(exclude={"available_node_types"}),
         "provider": {
             "type": "external",
-            "module": "factory.cluster.local_node_provider.LocalNodes",
+            "module": "factory.cluster.local_node_provider.LocalNodeProvider",
             "gcs_address": gcs,
             "head_type": HEAD_TYPE,
             "folder": folder,
@@ -189,15 +189,15 @@ def autoscaling_config(cluster: LocalCluster, gcs: str, folder: str) -> dict[str
 def _environment() -> dict[str, str]:
     return {
         "RAY_enable_autoscaler_v2": "1",
-        "RAY_CLOUD_INSTANCE_ID": "head",  # as local_nodes.HEAD_ID
+        "RAY_CLOUD_INSTANCE_ID": "head",  # local_node_provider.HEAD_ID
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "RAY_NODE_TYPE_NAME": HEAD_TYPE,
         "RAY_JOB_STOP_WAIT_TIME_S": str(DRAIN_S),
-        # `python` of a job is the one that its head finds.
+        # A job's `python` is found on the head's PATH.
         "PATH": f"{Path(ray_head.ray_command()).parent}:{os.environ['PATH']}",
     }
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) != 0
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0

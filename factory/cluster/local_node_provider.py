@@ -1,7 +1,7 @@
-"""Worker nodes that are processes of this machine, for Ray's autoscaler.
+"""Worker nodes as processes of this machine, for Ray's autoscaler.
 
-Ray's own provider for this (`FakeMultiNodeProvider`) gives all nodes the head's folder, in which a
-new node unpacks a job's files again, under the feet of those that run in them.
+Ray's own provider for this (`FakeMultiNodeProvider`) lets all nodes share the head's folder, where
+each new node unpacks a job's files again and overwrites those that running tasks use.
 """
 
 import json
@@ -27,10 +27,10 @@ END_TIMEOUT_S = 15
 OPTIONS = {"CPU": "--num-cpus", "GPU": "--num-gpus", "object_store_memory": "--object-store-memory"}
 
 
-class LocalNodes(NodeProvider):
-    """Starts and ends `ray start` processes.
+class LocalNodeProvider(NodeProvider):
+    """Starts and stops `ray start` processes.
 
-    Its settings: `gcs_address` (host:port), `head_type` (the head's node type), and `folder` (for the nodes' files).
+    Settings: `gcs_address` (host:port), `head_type` (the head's node type), and `folder` (for the nodes' files).
     """
 
     def __init__(self, provider_config: dict[str, Any], cluster_name: str) -> None:
@@ -40,11 +40,11 @@ class LocalNodes(NodeProvider):
 
     @staticmethod
     def bootstrap_config(cluster_config: dict[str, Any]) -> dict[str, Any]:
-        """There is nothing to add."""
+        """Return the config unchanged."""
         return cluster_config
 
     def non_terminated_nodes(self, tag_filters: dict[str, str]) -> list[str]:
-        """The ids of nodes that run and have these tags."""
+        """Return the ids of running nodes with these tags."""
         return [
             name
             for name, tags in list(self._tags.items())
@@ -52,24 +52,24 @@ class LocalNodes(NodeProvider):
         ]
 
     def is_running(self, node_id: str) -> bool:
-        """Whether a node's process runs; the head's does, or nobody would ask."""
+        """Return whether a node's process is running; the head, which calls this, always is."""
         process = self._processes.get(node_id)
         return node_id == HEAD_ID or (process is not None and process.poll() is None)
 
     def is_terminated(self, node_id: str) -> bool:
-        """Whether a node is gone."""
+        """Return whether a node has ended."""
         return not self.is_running(node_id)
 
     def node_tags(self, node_id: str) -> dict[str, str]:
-        """A node's tags."""
+        """Return a node's tags."""
         return self._tags[node_id]
 
     def external_ip(self, node_id: str) -> str:
-        """All nodes are here."""
+        """Return loopback for all nodes."""
         return "127.0.0.1"
 
     def internal_ip(self, node_id: str) -> str:
-        """All nodes are here."""
+        """Return loopback for all nodes."""
         return "127.0.0.1"
 
     def create_node_with_resources_and_labels(
@@ -80,7 +80,7 @@ class LocalNodes(NodeProvider):
         resources: dict[str, float],
         labels: dict[str, str],
     ) -> None:
-        """Start nodes; they join the cluster in some seconds."""
+        """Start nodes, which join the cluster within seconds."""
         for _ in range(count):
             name = f"worker-{len(self._tags)}"
             kind = tags[TAG_RAY_USER_NODE_TYPE]
@@ -92,20 +92,20 @@ class LocalNodes(NodeProvider):
     ) -> "subprocess.Popen[bytes]":
         folder = os.path.join(self.provider_config["folder"], name)
         os.makedirs(folder)
-        given = {option: resources.pop(name) for name, option in OPTIONS.items() if name in resources}
+        own_options = {option: resources.pop(name) for name, option in OPTIONS.items() if name in resources}
         command = [
             sys.executable, "-m", "factory.runtime.loopback", "start", "--block", "--node-ip-address=127.0.0.1",
             f"--address={self.provider_config['gcs_address']}", f"--temp-dir={folder}",
             "--dashboard-agent-listen-port=0", "--disable-usage-stats", f"--resources={json.dumps(resources)}",
             f"--labels={','.join(f'{key}={value}' for key, value in labels.items())}",
-            *(f"{option}={number:.0f}" for option, number in given.items()),
+            *(f"{option}={number:.0f}" for option, number in own_options.items()),
         ]  # fmt: skip
-        # By these the autoscaler knows its own nodes again.
-        known = {"RAY_CLOUD_INSTANCE_ID": name, "RAY_NODE_TYPE_NAME": kind}
+        # The autoscaler identifies its nodes by these.
+        identity = {"RAY_CLOUD_INSTANCE_ID": name, "RAY_NODE_TYPE_NAME": kind}
         with open(os.path.join(folder, "node.log"), "w") as log:
             return subprocess.Popen(
                 command,
-                env=os.environ | known,
+                env=os.environ | identity,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -113,7 +113,7 @@ class LocalNodes(NodeProvider):
             )
 
     def terminate_node(self, node_id: str) -> None:
-        """End a node with all its processes."""
+        """Stop a node with all its processes."""
         process = self._processes.get(node_id)
         if process is None:
             cli_logger.warning("no node {} was started here", node_id)

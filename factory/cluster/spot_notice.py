@@ -1,8 +1,8 @@
-"""What a spot machine does when its cloud says that it will be taken away: it has Ray drain its node.
+"""Watches for a spot machine's interruption notice, and has Ray drain its node.
 
-A draining node is given no more work. The autoscaler brings another one for what comes, Ray Serve
-starts the node's replicas elsewhere before it ends these, and a training saves a checkpoint. Every
-worker of a `ray up` cluster runs this beside Ray; pods are sent SIGTERM by Kubernetes instead.
+A draining node gets no more work. The autoscaler starts another one if needed, Ray Serve starts the
+node's replicas elsewhere before it stops them, and a training saves a checkpoint. Each worker of a
+`ray up` cluster runs this next to Ray; on Kubernetes, pods get SIGTERM instead.
 
 python -m factory.cluster.spot_notice aws HEAD:6379
 """
@@ -19,33 +19,33 @@ from typing import Any
 import psutil
 
 METADATA = "http://169.254.169.254"
-"""Where a machine asks its cloud about itself, on AWS and GCP alike: an address within the host."""
-LOOK_EVERY_S = 5
-"""AWS advises so; of its two minutes as few as that are lost."""
+"""The metadata server of AWS and GCP, a link-local address."""
+POLL_S = 5
+"""As AWS recommends; it leaves almost all of the two minutes' notice."""
 GCP_NOTICE_S = 30
-"""So long after the notice Compute Engine stops a machine."""
-TOKEN_S = 21600
+"""Time from the notice until Compute Engine stops a machine."""
+TOKEN_LIFETIME_S = 21600
 TIMEOUT_S = 2
-HEAR_S = 10
+GCS_TIMEOUT_S = 10
 
 
 def seconds_left(cloud: str, metadata: str) -> float | None:
-    """How long this machine has left; None where nobody has said that it will be taken away.
+    """Return the time until this machine is interrupted; None without a notice.
 
     Args:
         cloud: `aws` or `gcp`.
         metadata: the URL of the cloud's metadata server.
 
     Raises:
-        OSError: the metadata server does not answer.
+        OSError: the metadata server does not respond.
     """
     return _aws(metadata) if cloud == "aws" else _gcp(metadata)
 
 
 def _aws(metadata: str) -> float | None:
-    lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_S)}
-    token = _ask(f"{metadata}/latest/api/token", lifetime, "PUT")
-    notice = _ask(f"{metadata}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token or ""})
+    lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_LIFETIME_S)}
+    token = _get(f"{metadata}/latest/api/token", lifetime, "PUT")
+    notice = _get(f"{metadata}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token or ""})
     if notice is None:
         return None
     when = datetime.strptime(json.loads(notice)["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
@@ -53,12 +53,12 @@ def _aws(metadata: str) -> float | None:
 
 
 def _gcp(metadata: str) -> float | None:
-    told = _ask(f"{metadata}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
-    return GCP_NOTICE_S if told == "TRUE" else None
+    preempted = _get(f"{metadata}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
+    return GCP_NOTICE_S if preempted == "TRUE" else None
 
 
-def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> str | None:
-    """What is said at a URL; None where there is no such thing, which is how AWS says that there is no notice."""
+def _get(url: str, headers: Mapping[str, str], method: str = "GET") -> str | None:
+    """Return the text at a URL; None for status 404, which on AWS means that there is no notice."""
     request = urllib.request.Request(url, headers=dict(headers), method=method)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
@@ -70,14 +70,14 @@ def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> str | Non
 
 
 def drain(head: str, seconds: float) -> None:
-    """Have the Ray node of this machine drained, by the one way that Ray has.
+    """Drain the Ray nodes of this machine, through the only interface that Ray has for it.
 
     Args:
-        head: host:port of the cluster's control store.
-        seconds: until the machine is gone.
+        head: host:port of the cluster's control store (GCS).
+        seconds: time until the machine is interrupted.
 
     Raises:
-        RuntimeError: Ray refuses, or has no node here.
+        RuntimeError: Ray refuses, or has no node on this machine.
     """
     import ray
     from ray.core.generated.autoscaler_pb2 import (  # type: ignore[attr-defined]  # generated
@@ -87,25 +87,25 @@ def drain(head: str, seconds: float) -> None:
 
     raylet: Any = ray._raylet
     client = raylet.GcsClient(address=head)
-    mine = {address.address for found in psutil.net_if_addrs().values() for address in found}
-    here = [
+    own_addresses = {address.address for interface in psutil.net_if_addrs().values() for address in interface}
+    own_nodes = [
         node_id.hex()
-        for node_id, node in client.get_all_node_info(timeout=HEAR_S).items()
-        if node.state == GcsNodeInfo.ALIVE and node.node_manager_address in mine
+        for node_id, node in client.get_all_node_info(timeout=GCS_TIMEOUT_S).items()
+        if node.state == GcsNodeInfo.ALIVE and node.node_manager_address in own_addresses
     ]
-    if not here:
-        raise RuntimeError(f"Ray's head at {head} knows no node with an address of this machine")
+    if not own_nodes:
+        raise RuntimeError(f"Ray's head at {head} has no node with an address of this machine")
     deadline_ms = int((time.time() + seconds) * 1000)
-    for node_id in here:
-        why = "the cloud takes this spot machine away"
-        done, refusal = client.drain_node(node_id, DRAIN_NODE_REASON_PREEMPTION, why, deadline_ms)
-        if not done:
+    for node_id in own_nodes:
+        reason = "the cloud is interrupting this spot machine"
+        accepted, refusal = client.drain_node(node_id, DRAIN_NODE_REASON_PREEMPTION, reason, deadline_ms)
+        if not accepted:
             raise RuntimeError(f"Ray does not drain the node {node_id}: {refusal}")
-        print(f"notice: the node {node_id} is drained", flush=True)
+        print(f"notice: draining the node {node_id}", flush=True)
 
 
-def watch(cloud: str, metadata: str, act: Callable[[float], None], every_s: float = LOOK_EVERY_S) -> None:
-    """Wait for a notice, and act on it once."""
+def watch(cloud: str, metadata: str, on_notice: Callable[[float], None], poll_s: float = POLL_S) -> None:
+    """Wait for a notice, and call `on_notice` once with the seconds left."""
     while True:
         try:
             left = seconds_left(cloud, metadata)
@@ -113,14 +113,14 @@ def watch(cloud: str, metadata: str, act: Callable[[float], None], every_s: floa
             print(f"notice: {metadata}: {problem}", flush=True)
             left = None
         if left is not None:
-            print(f"notice: this machine is taken away in {left:.0f} s", flush=True)
-            act(left)
+            print(f"notice: this machine will be interrupted in {left:.0f} s", flush=True)
+            on_notice(left)
             return
-        time.sleep(every_s)
+        time.sleep(poll_s)
 
 
 def main(cloud: str, head: str, metadata: str = METADATA) -> None:
-    """Watch until the end of this machine."""
+    """Wait for the notice of this machine, and drain its nodes."""
     watch(cloud, metadata, lambda left: drain(head, left))
 
 

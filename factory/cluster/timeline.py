@@ -1,4 +1,4 @@
-"""When each worker of a cluster came and went, as lines of text."""
+"""When each worker of a cluster started and ended, as lines of text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,43 +7,43 @@ WIDTH = 48
 
 
 @dataclass(frozen=True)
-class Life:
-    """A worker node's time: seconds since 1970; None where it still runs."""
+class WorkerLifetime:
+    """Start and end of a worker node, in seconds since 1970; the end is None while it runs."""
 
     name: str
-    came: float
-    went: float | None
+    start: float
+    end: float | None
 
 
-def timeline(lives: Sequence[Life], began: float, now: float) -> list[str]:
-    """A line a worker: when it came and went, as minutes:seconds since the head began, and a bar.
+def timeline(workers: Sequence[WorkerLifetime], began: float, now: float) -> list[str]:
+    """Return a line per worker: its start and end, as minutes:seconds since the head started, and a bar.
 
     Args:
-        lives: the workers that were ever there.
-        began: when the head came (seconds since 1970).
-        now: the end of the time that is shown.
+        workers: all workers, including ended ones.
+        began: start of the head (seconds since 1970).
+        now: end of the timeline.
     """
-    if not lives:
-        return ["No worker has come yet."]
+    if not workers:
+        return ["No workers so far."]
     span = max(now - began, 1.0)
-    width = max(len(life.name) for life in lives)
-    lines = [f"{'worker':<{width}}  {'came':>7}  {'went':>7}"]
-    for life in sorted(lives, key=lambda life: life.came):
-        first, last = (round((moment - began) / span * WIDTH) for moment in (life.came, life.went or now))
+    width = max(len(worker.name) for worker in workers)
+    lines = [f"{'worker':<{width}}  {'start':>7}  {'end':>7}"]
+    for worker in sorted(workers, key=lambda worker: worker.start):
+        first, last = (round((moment - began) / span * WIDTH) for moment in (worker.start, worker.end or now))
         bar = ("·" * first + "█" * max(1, last - first)).ljust(WIDTH, "·")[:WIDTH]
-        went = _clock(life.went - began) if life.went else "there"
-        lines.append(f"{life.name:<{width}}  {_clock(life.came - began):>7}  {went:>7}  {bar}")
-    return [*lines, f"At most {most_at_once(lives)} at once, over {_clock(span)}."]
+        end = _clock(worker.end - began) if worker.end else "running"
+        lines.append(f"{worker.name:<{width}}  {_clock(worker.start - began):>7}  {end:>7}  {bar}")
+    return [*lines, f"Maximum: {max_concurrent(workers)} at the same time, over {_clock(span)}."]
 
 
-def most_at_once(lives: Sequence[Life]) -> int:
-    """How many workers there were at the busiest moment."""
-    moments = sorted([(life.came, 1) for life in lives] + [(life.went, -1) for life in lives if life.went])
-    there = most = 0
-    for _, change in moments:
-        there += change
-        most = max(most, there)
-    return most
+def max_concurrent(workers: Sequence[WorkerLifetime]) -> int:
+    """Return the maximum number of workers that ran at the same time."""
+    changes = sorted([(worker.start, 1) for worker in workers] + [(worker.end, -1) for worker in workers if worker.end])
+    running = maximum = 0
+    for _, change in changes:
+        running += change
+        maximum = max(maximum, running)
+    return maximum
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The variables of a cluster. Their values stand in `cluster/variables.yaml`, and nowhere else."""
+"""The variables of the cluster files. Their defaults are only in `cluster/variables.yaml`."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,10 +15,10 @@ CLOUDS = ("aws", "gcp", "kubernetes")
 Cloud = Literal["aws", "gcp", "kubernetes"]
 
 STORES: dict[Cloud, str] = {"aws": "s3://", "gcp": "gs://"}
-"""The bucket that the machines of a cloud may use by their role."""
+"""The kind of bucket that a cloud's machines can access through their role."""
 
 Label = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
-"""What clouds and Kubernetes take as a name."""
+"""A name that is valid in all clouds and in Kubernetes."""
 
 
 def _bucket(value: str | None) -> str | None:
@@ -31,7 +31,7 @@ Bucket = Annotated[str, Field(pattern=r"^(s3|gs)://[^/ ]*(/[^ ]*)?$"), AfterVali
 
 
 class Pool(Section):
-    """How many nodes a pool may have; the fewest are always none."""
+    """Maximum number of nodes of a pool; the minimum is always 0."""
 
     most: int = Field(ge=0)
     spot: bool
@@ -47,7 +47,7 @@ class Pools(Section):
 
 
 class Machine(Section):
-    """A machine type of a cloud, and what it has."""
+    """A machine type of a cloud and its resources."""
 
     type: str
     cpus: int = Field(ge=1)
@@ -65,7 +65,7 @@ class Machines(Section):
 
 
 class Aws(Section):
-    """What only `cluster/aws.yaml` asks for."""
+    """Variables of `cluster/aws.yaml`."""
 
     region: str
     zones: str
@@ -80,7 +80,7 @@ class Aws(Section):
 
 
 class Gcp(Section):
-    """What only `cluster/gcp.yaml` asks for."""
+    """Variables of `cluster/gcp.yaml`."""
 
     project: str | None
     region: str
@@ -95,7 +95,7 @@ class Gcp(Section):
 
 
 class PodSize(Section):
-    """What a Ray pod takes of its machine, and where it may stand."""
+    """Resources of a Ray pod, and the nodes it may run on."""
 
     cpus: int = Field(ge=1)
     memory: str = Field(pattern=r"^[1-9][0-9]*[GMT]i$")
@@ -114,7 +114,7 @@ class Pods(Section):
 
 
 class Toleration(Section):
-    """A taint that a pod puts up with, as Kubernetes writes it."""
+    """A toleration of a pod, in Kubernetes' format."""
 
     key: str
     operator: Literal["Exists", "Equal"]
@@ -123,7 +123,7 @@ class Toleration(Section):
 
 
 class Kubernetes(Section):
-    """What only `cluster/kuberay/` asks for."""
+    """Variables of `cluster/kuberay/`."""
 
     namespace: Label
     operator_namespace: Label
@@ -142,7 +142,7 @@ class Kubernetes(Section):
 
 
 class Variables(Section):
-    """All of `cluster/variables.yaml`. None has a default here: the file shows every value that is used."""
+    """All of `cluster/variables.yaml`. There are no defaults here: the file shows every value."""
 
     name: Label
     image: str | None
@@ -156,42 +156,42 @@ class Variables(Section):
 
 
 def load_variables(cloud: Cloud, own: str | Path | None = None) -> Variables:
-    """Read the shipped variables and lay a file of the user's own over them.
+    """Read the shipped variables and override them with a user's file.
 
     Args:
-        cloud: the one that they are for: what it needs must be given.
+        cloud: the target, whose required variables must be set.
         own: a YAML file with the variables that differ.
 
     Raises:
-        ConfigError: a file is missing, or a variable is unknown, wrong or not given.
+        ConfigError: a file is missing, or a variable is unknown, wrong or not set.
     """
     tree = read_mapping(SHIPPED, "variables", "name, image, pools")
     if own is not None:
-        tree = _laid_over(tree, read_mapping(own, "variables", "name, image, pools"))
+        tree = _merge(tree, read_mapping(own, "variables", "name, image, pools"))
     variables = checked(Variables, tree, "variable")
-    if missing := [*_not_given(variables, ""), *_not_given(getattr(variables, cloud), f"{cloud}.")]:
+    if missing := [*_unset(variables, ""), *_unset(getattr(variables, cloud), f"{cloud}.")]:
         raise ConfigError(
-            f"variables that {cloud} needs are not given: {', '.join(missing)}; "
-            "write them into a file of your own, and name it with --variables"
+            f"variables required on {cloud} are not set: {', '.join(missing)}; "
+            "set them in a file of your own, and pass it with --variables"
         )
-    if (own_store := STORES.get(cloud)) and not str(variables.bucket).startswith(own_store):
-        raise ConfigError(f"variable 'bucket' is {variables.bucket!r}: on {cloud} give {own_store}bucket/prefix")
+    if (scheme := STORES.get(cloud)) and not str(variables.bucket).startswith(scheme):
+        raise ConfigError(f"variable 'bucket' is {variables.bucket!r}: on {cloud} use {scheme}bucket/prefix")
     return variables
 
 
 MAPS = ("node_selector", "spot_selector", "head_account_annotations", "worker_account_annotations")
-"""Mappings whose keys are the cloud's; one of the user's own takes the place of the shipped one."""
+"""Mappings with keys of the cloud; a user's mapping replaces the shipped one as a whole."""
 
 
-def _laid_over(shipped: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """The shipped tree with the values of another; a value that is wrong is left for the check."""
-    laid = dict(shipped)
+def _merge(shipped: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Merge a user's tree into the shipped one; values are validated later."""
+    merged = dict(shipped)
     for key, value in own.items():
-        under = shipped.get(key)
-        deeper = isinstance(under, dict) and isinstance(value, dict) and key not in MAPS
-        laid[key] = _laid_over(under or {}, value) if deeper else value
-    return laid
+        default = shipped.get(key)
+        is_section = isinstance(default, dict) and isinstance(value, dict) and key not in MAPS
+        merged[key] = _merge(default or {}, value) if is_section else value
+    return merged
 
 
-def _not_given(section: BaseModel, path: str) -> list[str]:
+def _unset(section: BaseModel, path: str) -> list[str]:
     return [f"{path}{name}" for name in type(section).model_fields if getattr(section, name) is None]

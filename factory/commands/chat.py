@@ -1,4 +1,4 @@
-"""The playground: a page on which one makes a character and talks to it, the base model and the tuned one side by side.
+"""The playground: a page to create a character and talk to it, the base model and the tuned one side by side.
 
 character-factory chat demo [section.key=value ...]
 """
@@ -8,8 +8,8 @@ from factory.playground.dry_run import check, local_cpus, plan
 
 
 def chat(job: Job) -> None:
-    """Serve until it is ended."""
-    from factory.playground.launch import serve_until_stopped  # Ray Serve takes seconds: what is wrong is told before
+    """Serve the page until Ctrl-C or SIGTERM."""
+    from factory.playground.launch import serve_until_stopped  # importing Ray Serve takes seconds: check first
 
     serve_until_stopped(job)
 

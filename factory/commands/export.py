@@ -1,4 +1,4 @@
-"""Curated dialogues to JSONL or Parquet files that other tools read, with a data set card.
+"""Export curated dialogues to JSONL or Parquet files for other tools, with a data set card.
 
 character-factory export demo --format messages [--file-type parquet] [section.key=value ...]
 """
@@ -11,23 +11,23 @@ from factory.config import RunConfig
 from factory.config.loading import path_argument
 from factory.errors import ConfigError
 from factory.export.export_files import FileType
-from factory.export.formats import Format
-from factory.export.sources import What, find_sources
-from factory.export.write_export import check_folder, export, folder_of
+from factory.export.formats import SHAPES
+from factory.export.sources import Selection, find_sources
+from factory.export.write_export import check_folder, default_folder, export
 from factory.runtime.progress import Progress
 from factory.storage.absolute_paths import output_path
 from factory.storage.run_lock import hold_run_lock
 
 
 def run() -> None:
-    """Read the command line, export, and publish where that is asked for.
+    """Read the command line, export, and publish on `--push-to-hub`.
 
     Raises:
-        UserError: the config, an input, the folder or the Hub is not as it must be.
+        UserError: the config, an input, the folder or the Hub prevents it.
     """
     arguments, config = _parse()
     config = with_absolute_paths(config)
-    progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
+    progress = Progress()  # it keeps the terminal while `quiet` redirects the output of libraries
     with quiet(arguments.verbose):
         if arguments.push_to_hub:
             from factory.export.hub import check_access
@@ -35,7 +35,7 @@ def run() -> None:
             check_access(arguments.push_to_hub)
         sources = find_sources(config, arguments.what, arguments.format, arguments.file_type)
         output = arguments.output and output_path(path_argument("--output", arguments.output))
-        folder = output or folder_of(sources)
+        folder = output or default_folder(sources)
         check_folder(folder)
         with hold_run_lock(folder):
             export(sources, folder, arguments.file_type, progress)
@@ -49,19 +49,19 @@ def run() -> None:
 
 def _parse() -> tuple[argparse.Namespace, RunConfig]:
     parser = Parser(__doc__)
-    parser.add_argument("--format", required=True, choices=get_args(Format), help="the shape of a row")
+    parser.add_argument("--format", required=True, choices=list(SHAPES), help="the format of a row")
     parser.add_argument("--file-type", choices=get_args(FileType), default="jsonl", help="default: jsonl")
     parser.add_argument(
         "--what",
-        choices=get_args(What),
+        choices=get_args(Selection),
         default="curated",
         help="the curated splits (default), or all accepted dialogues before curation",
     )
     parser.add_argument("--output", metavar="FOLDER", help="default: <output>/export/<format>")
-    parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="publish it; the token is read from HF_TOKEN")
+    parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="publish it, with the token in HF_TOKEN")
     parser.add_argument("--private", action="store_true", help="in a private repository")
     parser.add_argument("--verbose", action="store_true", help="show the output of libraries")
     arguments, config = parser.parse()
     if arguments.private and not arguments.push_to_hub:
-        raise ConfigError("--private is for publishing; give --push-to-hub OWNER/NAME with it")
+        raise ConfigError("--private needs --push-to-hub OWNER/NAME")
     return arguments, config

@@ -1,4 +1,4 @@
-"""End the fleet of judges that `judges_up.py` left: its head on this machine, or its deployments on RAY_ADDRESS.
+"""Stop the persistent fleet of judges: its head on this machine, or its deployments on RAY_ADDRESS.
 
 character-factory judges-down
 """

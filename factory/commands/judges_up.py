@@ -1,18 +1,18 @@
-"""A fleet of judges that stays: it is deployed on the running cluster, or on a Ray head started here for it.
+"""A persistent fleet of judges, deployed on the running cluster or on a Ray head started on this machine.
 
 character-factory judges-up demo [section.key=value ...]
 """
 
 import os
 
-os.environ.setdefault("RAY_AUTH_MODE", "token")  # what a head wants; Ray reads it when it is imported
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # required by our heads; Ray reads it on import
 
 from factory.job import Job, JobStep, run_job
 from factory.serving.persistent_fleet import check, deploy_persistent, plan
 
 
 def judges_up(job: Job) -> None:
-    """Deploy, say where, and go."""
+    """Deploy the judges, print their URL and exit."""
     deploy_persistent(job.config, job.progress)
 
 

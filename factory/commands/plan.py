@@ -11,11 +11,11 @@ from factory.cli import Parser, quiet, with_absolute_paths
 from factory.config.loading import path_argument
 from factory.planning.estimate import estimate
 from factory.planning.pilot import Pilot
-from factory.planning.plan_text import say, show
+from factory.planning.plan_text import print_lines, print_plan
 from factory.planning.prices import read_prices
 from factory.planning.simulate import CPUS_PER_GPU, simulate
-from factory.planning.summary import summarise
-from factory.planning.workload_from_config import crew_of, outline
+from factory.planning.summary import summarize
+from factory.planning.workload_from_config import replica_pool, workload_from_config
 from factory.runtime.progress import Progress
 from factory.storage.absolute_paths import output_path
 
@@ -33,7 +33,7 @@ def run() -> None:
     parser.add_argument("--pilot", metavar="FOLDER", help="the output of an earlier small run, local or s3://")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
     arguments, config = parser.parse()
-    named = config.model_fields_set
+    sections = config.model_fields_set
     config = with_absolute_paths(config)
     planning = config.planning
     prices = read_prices(planning.prices)
@@ -41,19 +41,18 @@ def run() -> None:
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     with quiet(verbose=False):
         pilot = Pilot.read(output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else None
-        todo = outline(config, named, pilot)
-        on_gpu = todo.training is not None and todo.training.on_gpu
-        made = estimate(todo, planning, pilot, crew_of(config.engine, config), flops if on_gpu else None)
-    most_gpus = max(step.workers * step.gpus_per_worker for step in made.steps)
+        workload = workload_from_config(config, sections, pilot)
+        plan = estimate(workload, planning, pilot, replica_pool(config.engine, config), flops)
+    most_gpus = max(step.workers * step.gpus_per_worker for step in plan.steps)
     cpus = float(planning.cpus or most_gpus * CPUS_PER_GPU or os.cpu_count() or 1)
-    summary, simulation = summarise(made, prices, planning.gpu, pilot, cpus), simulate(made, cpus)
-    notes = [*todo.notes, *made.notes, *(f"Not known: {line}." for line in made.missing)]
+    summary, simulation = summarize(plan, prices, planning.gpu, pilot, cpus), simulate(plan, cpus)
+    notes = [*workload.notes, *plan.notes, *(f"Not known: {line}." for line in plan.missing)]
     if arguments.json:
-        document = {"summary": asdict(summary), "simulation": asdict(simulation), "notes": notes}
-        progress.say(json.dumps(document, indent=2))
+        document = {"summary": summary, "simulation": simulation, "notes": notes}
+        progress.say(json.dumps(document, indent=2, default=asdict))
         return
-    show(summary, simulation, prices, planning.gpu, progress)
-    say(["", *notes] if notes else [], progress)
-    if made.missing and not pilot:
+    print_plan(summary, simulation, prices, planning.gpu, progress)
+    print_lines(["", *notes] if notes else [], progress)
+    if plan.missing and not pilot:
         for line in (PILOT, THEN):
             progress.say(line.format(config=arguments.config))

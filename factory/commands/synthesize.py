@@ -1,4 +1,4 @@
-"""Personas and instructions to profiles and character-driven dialogues.
+"""Generate profiles and character-driven dialogues from personas and instructions.
 
 character-factory synthesize demo [section.key=value ...]
 """
@@ -9,14 +9,14 @@ from factory.synthesis.dry_run import check, plan
 
 
 def synthesize(job: Job) -> None:
-    """The way of the data, from top to bottom."""
+    """Run the pipeline steps, in order."""
     model = job.model()
     personas = steps.ingest_personas(job.config, job.progress)
     corpora = [steps.ingest_instructions(job.config, corpus, job.progress) for corpus in job.config.instructions]
-    job.confirm()  # whether other files hold other rows is known now
+    job.confirm()  # now it is known whether the input files have other rows
     profiles = steps.make_profiles(job.config, model, personas, job.progress)
-    work = [steps.assign_instructions(job.config, corpus, profiles, job.progress) for corpus in corpora]
-    steps.make_dialogues(job.config, model, work, job.progress)
+    assignments = [steps.assign_instructions(job.config, corpus, profiles, job.progress) for corpus in corpora]
+    steps.make_dialogues(job.config, model, assignments, job.progress)
 
 
 STEP = JobStep(synthesize, check, plan, opens=synthesize, then="curate")

@@ -1,6 +1,6 @@
-"""One frozen tree of settings. Every default of the factory stands in this folder, and nowhere else."""
+"""One frozen tree of settings. All defaults are in this folder, and nowhere else."""
 
-from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Rule, Safety, SafetyReason
+from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Safety, SafetyReason
 from factory.config.engines import (
     EMBEDDED,
     LOOPBACK,
@@ -22,7 +22,7 @@ from factory.config.training import Lora, Training
 __all__ = [
     "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions",
     "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality",
-    "Rule", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
+    "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
     "ServedModel", "StageFigures", "Strategy", "Training", "VllmEngine", "checked_path", "fingerprint_kwargs",
     "workers",
 ]  # fmt: skip

@@ -1,61 +1,69 @@
-"""What a training set keeps of the dialogues."""
+"""What curation keeps of the dialogues."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from factory.config.paths import InputPath
 from factory.config.sections import Section, each_once
 from factory.config.synthesis import Strategy
-
-Rule = Literal[
-    "too_short",
-    "unfinished_sentence",
-    "repetition",
-    "breaks_character",
-    "leaked_prompt",
-    "speaks_for_user",
-    "copied_reference",
-    "wrong_language",
-]
+from factory.curation.rules.breaks_character import BreaksCharacter
+from factory.curation.rules.copied_reference import CopiedReference
+from factory.curation.rules.leaked_prompt import LeakedPrompt
+from factory.curation.rules.repetition import Repetition
+from factory.curation.rules.rule import Rule
+from factory.curation.rules.speaks_for_user import SpeaksForUser
+from factory.curation.rules.too_short import TooShort
+from factory.curation.rules.unfinished_sentence import UnfinishedSentence
+from factory.curation.rules.wrong_language import WrongLanguage
 
 
 class Quality(Section):
-    """When a dialogue is left out for what its replies say; `curation/quality.py` has the rules."""
+    """Quality rules and their thresholds, in the order in which they are applied.
 
-    disabled_rules: Annotated[tuple[Rule, ...], AfterValidator(each_once)] = ()
-    """Rules that are not asked."""
-    min_words: int = Field(3, ge=1)
-    """`too_short`: a reply has fewer words (characters, in scripts without spaces), or numbers and symbols alone."""
-    unfinished_min_words: int = Field(12, ge=1)
-    """`unfinished_sentence`: a last line of so many words must end as a sentence or a text does; verses are shorter."""
-    max_repeated: float = Field(0.5, gt=0, le=1)
-    """`repetition`: the most of a reply that may have stood in it before. A song with a refrain has about 0.3."""
-    leaked_words: int = Field(12, ge=4)
-    """`leaked_prompt`: so many words in a row are those of the profile, the persona or a prompt."""
-    max_copied: float = Field(0.9, gt=0, le=1)
-    """`copied_reference`: how alike a rewritten reply and its reference may be (Jaccard, of three words in a row)."""
-    language_letters: int = Field(60, ge=1)
-    """`wrong_language`: replies with fewer letters are too short to tell."""
-    language_certainty: float = Field(0.9, ge=0, le=1)
-    """`wrong_language`: how likely the other language must be."""
+    A dialogue is rejected by the first rule that it breaks; the rule's name is the reason.
+    """
+
+    disabled_rules: tuple[str, ...] = ()
+    """Rules that are not applied."""
+    too_short: TooShort = TooShort()
+    unfinished_sentence: UnfinishedSentence = UnfinishedSentence()
+    repetition: Repetition = Repetition()
+    breaks_character: BreaksCharacter = BreaksCharacter()
+    leaked_prompt: LeakedPrompt = LeakedPrompt()
+    speaks_for_user: SpeaksForUser = SpeaksForUser()
+    copied_reference: CopiedReference = CopiedReference()
+    wrong_language: WrongLanguage = WrongLanguage()  # last, because it takes most of the time
+
+    @field_validator("disabled_rules")
+    @classmethod
+    def _are_rules(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        rules = [name for name in cls.model_fields if name != "disabled_rules"]
+        if unknown := [name for name in names if name not in rules]:
+            raise ValueError(f"unknown rule {unknown[0]!r}; the rules are {', '.join(rules)}")
+        return each_once(names)
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """The enabled rules by name, in order."""
+        return {name: rule for name, rule in self if isinstance(rule, Rule) and name not in self.disabled_rules}
 
 
 PersonalData = Literal["email", "phone", "card", "iban", "national_id"]
 SafetyReason = Literal["personal_data", "real_person", "toxic"]
-"""Why a dialogue is left out for the sake of people, in the order in which it is asked."""
+"""Reject reasons that protect people, in the order in which they are checked."""
 PERSONAL_DATA: SafetyReason = "personal_data"
-"""The one whose rows hold nothing of the dialogue but a masked excerpt, and whose texts the report does not show."""
+"""The reason whose rows hold only a masked excerpt of the dialogue, and whose texts the report does not show."""
 
 
 def _countries(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(len(one) == 2 and one.isascii() and one.isupper() for one in values):
+    if not all(len(value) == 2 and value.isascii() and value.isupper() for value in values):
         raise ValueError("give countries in two capital letters, such as [US, KR]")
     return values
 
 
 class Safety(Section):
-    """When a dialogue is left out for the sake of people (`curation/safety.py`), and what the report says of bias."""
+    """Safety rules (`curation/rules/safety.py`), and the bias statistics of the report."""
 
     personal_data: Annotated[tuple[PersonalData, ...], AfterValidator(each_once)] = (
         "email",
@@ -64,21 +72,21 @@ class Safety(Section):
         "iban",
         "national_id",
     )
-    """`personal_data`: what no message may hold; none: it is not asked."""
+    """`personal_data`: the kinds that no message may hold; empty turns the rule off."""
     phone_regions: Annotated[tuple[str, ...], AfterValidator(_countries)] = ("US",)
-    """Countries (ISO 3166) whose phone numbers are known without the `+` and the country's code."""
+    """Countries (ISO 3166) whose phone numbers are detected without `+` and a country code."""
     toxicity: float | None = Field(0.99, gt=0, lt=1)
-    """`toxic`: a part of a reply is offensive with this probability or more (English); null: it is not asked."""
+    """`toxic`: the probability from which on a part of a reply is offensive (English); null turns the rule off."""
     real_people: bool = True
-    """`real_person`: whether personas and profiles may name none."""
+    """`real_person`: reject dialogues whose persona or profile names a real person."""
     real_people_file: InputPath | None = None
-    """Their full names, one a line; null: the built-in list of well-known people of our time."""
+    """Text file with one full name per line; null: the built-in list of well-known people of our time."""
     pair_characters: int = Field(10_000, ge=0)
-    """Characters that the report's stereotype pairs are looked for in; 0: in none."""
+    """The number of characters among which the report looks for stereotype pairs; 0: none."""
     min_pair_count: int = Field(10, ge=2)
-    """Fewer characters with a word tell nothing of it."""
+    """Words in the profiles of fewer characters are not tested."""
     pair_significance: float = Field(0.05, gt=0, lt=1)
-    """How likely one pair or more may be listed by chance alone, over all that were looked at."""
+    """Family-wise error rate: the probability that any pair is listed by chance."""
 
 
 class MixtureSource(Section):
@@ -87,7 +95,7 @@ class MixtureSource(Section):
     corpus: str
     strategy: Strategy
     weight: float | None = Field(None, gt=0)
-    """Its part of the training set, beside the others' weights; without weights all rows are taken."""
+    """Its proportion of the training set, relative to the other weights; without weights all rows are kept."""
 
 
 class NearDuplicates(Section):
@@ -98,22 +106,22 @@ class NearDuplicates(Section):
 
 
 class Curation(Section):
-    """What of the dialogues becomes the training set."""
+    """Which dialogues become the training set."""
 
     limit: int | None = Field(None, ge=1)
     """Read only the first dialogues of each table."""
     mixture: tuple[MixtureSource, ...] = ()
-    """Without any, all dialogues of this config's corpora and strategies."""
+    """The tables to use; empty: all dialogues of this config's corpora and strategies."""
     quality: Quality = Quality()
     near_duplicates: NearDuplicates = NearDuplicates()
     benchmark: InputPath | None = None
-    """The evaluation, none of whose text may be in the set: a PersonaGym checkout; null: the built-in one."""
+    """A PersonaGym checkout, none of whose texts may be in the training set; null: the built-in one."""
     benchmark_words: int = Field(13, ge=8)
-    """So many words in a row of a benchmark's text are that text; 13 is GPT-3's."""
+    """This many words in a row of a benchmark text count as that text; 13 is GPT-3's value."""
     max_per_character: int | None = Field(None, ge=1)
-    """The most dialogues of one character; the mixture's weights are taken over what this leaves."""
+    """The most dialogues per character; applied before the weights of the mixture."""
     validation_fraction: float = Field(0.02, ge=0, lt=1)
-    """The part of the characters that is kept for validation; the paper does not say whether it has any."""
+    """The fraction of characters that is held out for validation; the paper mentions no validation set."""
 
     @model_validator(mode="after")
     def _mixture_is_clear(self) -> Self:
@@ -121,5 +129,5 @@ class Curation(Section):
         if len(set(names)) < len(names):
             raise ValueError("mixture names a corpus and strategy twice; give it once, with the sum of the weights")
         if len({source.weight is None for source in self.mixture}) > 1:
-            raise ValueError("mixture has a weight for some sources alone; give each one or none")
+            raise ValueError("mixture has a weight for some sources only; give each one or none")
         return self

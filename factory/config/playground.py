@@ -1,4 +1,4 @@
-"""Who speaks on the page of `make chat`, and within which limits."""
+"""Settings of the playground page (`make chat`): models, limits, address."""
 
 from typing import Annotated, Self
 
@@ -15,14 +15,14 @@ AnyChatModel = Annotated[
 
 
 class ReplySampling(Sampling):
-    """How characters reply in the playground."""
+    """Sampling of replies in the playground."""
 
     max_tokens: int = Field(512, ge=1)
-    """The most tokens of a reply; a longer one ends there."""
+    """Maximum number of tokens in a reply; a longer one is cut there."""
 
 
 class ChatApi(Fleet):
-    """Where the playground's models listen: for the page, and for programs."""
+    """The API of the playground's models, for the page and for other programs."""
 
     port: int = Field(7861, ge=0, le=65535)
     api_key_env: EnvironmentName = "CHAT_API_KEY"
@@ -32,33 +32,36 @@ class Chat(Section):
     """The playground (`make chat`)."""
 
     models: tuple[AnyChatModel, ...] = ()
-    """Who speaks, side by side; left out: `training.base_model` as `base`, `<output>/model` as `tuned` once there."""
+    """The models to show side by side. Default: `training.base_model` as `base` and `<output>/model`, once it
+    exists, as `tuned`."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
-    """Passed to vLLM for these two."""
+    """vLLM arguments for the two default models."""
     profile_model: Name | None = None
-    """Which of the models writes the profiles; null: the first one."""
+    """Name of the model that writes the profiles; null: the first one."""
     attempts: int = Field(3, ge=1)
-    """How often a profile is asked for until it can be read."""
+    """Maximum number of tries to get a valid profile."""
     sampling: ReplySampling = ReplySampling()
     persona_characters: int = Field(500, ge=1)
-    """The longest description of a character."""
+    """Maximum length of a character's description, in characters."""
     message_characters: int = Field(4000, ge=1)
+    """Maximum length of a message, in characters."""
     requests_per_minute: int = Field(20, ge=1)
-    """Profiles and messages that one address may ask for."""
+    """Maximum number of profiles and messages per client address and minute."""
     max_concurrency: int = Field(16, ge=1)
-    """Texts that are written at one time, for all sessions; a message to two models takes two."""
+    """Maximum number of texts generated at the same time, over all sessions; a message to two models counts as two."""
     host: str = "127.0.0.1"
-    """Another than loopback opens the page to the network, and then it wants a password."""
+    """The address to listen on. Any address other than loopback opens the page to the network and needs a password."""
     port: int = Field(7860, ge=0, le=65535)
-    """0 takes a free one."""
+    """0: any free port."""
     user: str = Field("player", min_length=1)
+    """The user name of the page's login."""
     password_env: EnvironmentName = "CHAT_PASSWORD"
-    """The environment variable that holds the page's password; on loopback none is needed."""
+    """The environment variable that holds the page's password; not needed on loopback."""
     allowed_hosts: tuple[HostName, ...] = ()
-    """The names by which the page may be asked for, such as that of a TLS proxy before it. Left out: on loopback its
-    own names alone, since web pages would reach it by names of theirs; elsewhere, where it has a password, any name."""
+    """Host names that requests may use, such as the name of a TLS proxy in front of the page. Default: on loopback only
+    the loopback names (against DNS rebinding by web pages); elsewhere, where a password protects it, any name."""
     proxies: tuple[Network, ...] = ()
-    """Addresses or networks of the TLS proxies before it; what they say of their clients' addresses is believed."""
+    """Addresses or networks of TLS proxies in front of the page, whose `X-Forwarded-For` headers are trusted."""
     api: ChatApi = ChatApi()
 
     @model_validator(mode="after")
@@ -66,9 +69,9 @@ class Chat(Section):
         names = [model.name for model in self.models]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"models names {name!r} twice; give each its own name")
+                raise ValueError(f"models contains the name {name!r} twice; give each model its own name")
         if self.profile_model and self.profile_model not in (names or ["base", "tuned"]):
-            raise ValueError(f"profile_model is {self.profile_model!r}, which is none of {names or ['base', 'tuned']}")
+            raise ValueError(f"profile_model is {self.profile_model!r}, which is not in {names or ['base', 'tuned']}")
         if self.max_concurrency < max(2, len(names)):
-            raise ValueError(f"max_concurrency is {self.max_concurrency}, less than the models that reply to a message")
+            raise ValueError(f"max_concurrency is {self.max_concurrency}, below the number of models")
         return self

@@ -1,4 +1,4 @@
-"""The whole tree of settings."""
+"""The root of the settings tree."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,21 +19,24 @@ from factory.errors import ConfigError
 
 
 class RunConfig(Section):
-    """The settings of a run. A step needs only the sections that it uses."""
+    """All settings of a run. A step needs only the sections that it uses."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
     output: OutputPath
     """A local folder, s3://bucket/prefix or gs://bucket/prefix."""
     seed: int = Field(42, ge=0, lt=2**32)
+    """Seed of all random choices of the run."""
     confirm_above_rows: int = Field(100_000, ge=0)
-    """More finished rows than these are set aside for changed settings only with `--yes`."""
+    """If changed settings would archive more finished rows than this, the job requires `--yes`."""
     prompts_dir: LocalPath | None = None
-    """A folder of prompts that take the place of the built-in ones of the same name."""
+    """A folder of prompts, which replace the built-in prompts of the same name."""
     engine_section: Engine | None = Field(None, alias="engine")
+    """The engine that generates text."""
     personas_section: Personas | None = Field(None, alias="personas")
+    """The source of the personas."""
     instructions: tuple[Instructions, ...] = ()
-    """Without any, profiles alone are made."""
+    """Sources of instructions for dialogues; if empty, only profiles are generated."""
     profiles: Profiles = Profiles()
     dialogues: Dialogues = Dialogues()
     curation: Curation = Curation()
@@ -47,14 +50,14 @@ class RunConfig(Section):
 
     @property
     def engine(self) -> Engine:
-        """The engine that writes text; ConfigError where the config has none, as training needs none."""
+        """The text-generation engine; raises ConfigError if the config has none."""
         if self.engine_section is None:
             raise _missing("engine", "{kind: vllm, model: embedded}")
         return self.engine_section
 
     @property
     def personas(self) -> Personas:
-        """The personas; ConfigError where the config has none."""
+        """The personas; raises ConfigError if the config has none."""
         if self.personas_section is None:
             raise _missing("personas", "{source: data/personas.jsonl}")
         return self.personas_section
@@ -68,7 +71,11 @@ class RunConfig(Section):
         return self
 
     def limited(self, rows: int) -> "RunConfig":
-        """Return the same run on the first rows of each source."""
+        """Return the same run restricted to the first rows of each source.
+
+        Raises:
+            ConfigError: the number of rows is out of range.
+        """
         if not 1 <= rows < 2**63:
             raise ConfigError(f"--limit is {rows}; it must be at least 1, and fit into 64 bits")
         limit = {"limit": rows}
@@ -82,10 +89,10 @@ class RunConfig(Section):
         )
 
     def with_paths(self, input_path: Callable[[str], str], output_path: Callable[[str], str]) -> "RunConfig":
-        """Return the same run with its paths made absolute, each by the role that its type gives it."""
+        """Return the same run with absolute paths, each resolved by the role in its type."""
 
         def model(ref: str) -> str:
-            # A model that this factory trained is among the outputs; any name but a folder's stays as it is.
+            # A model trained by this factory is in the folder of outputs; a name that is no folder stays unchanged.
             folders = [] if ref == EMBEDDED else [output_path(ref), input_path(ref)]
             return next((folder for folder in folders if Path(folder).is_dir()), ref)
 

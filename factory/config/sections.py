@@ -1,4 +1,4 @@
-"""What the sections of the settings are made of."""
+"""Base classes and field types of the settings' sections."""
 
 import ipaddress
 import re
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
-    """The same values; ValueError where one comes twice."""
+    """Return the values unchanged; raise ValueError if one occurs twice."""
     if len(set(values)) < len(values):
         raise ValueError("name each once")
     return values
@@ -36,27 +36,27 @@ def _network(value: str) -> str:
 
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-"""Of a corpus, a candidate or a judge: it names tables and folders too."""
+"""Name of a corpus, candidate or judge; also used in names of tables and folders."""
 HostName = Annotated[str, AfterValidator(_host_name)]
-"""A DNS name or an IPv4 address in small letters, without a port."""
+"""A DNS name or IPv4 address in lower case, without a port."""
 Network = Annotated[str, AfterValidator(_network)]
-"""An IP address or a network. uvicorn takes anything else for a name that no client has, and `*` for all."""
+"""An IP address or network. uvicorn would treat any other text as a host name that never matches, and `*` as all."""
 
 
 class Section(BaseModel):
-    """A part of the tree: frozen, and closed to keys that it does not know."""
+    """Base class of all sections: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Sampling(Section):
-    """How tokens are drawn. The paper does not publish its values for synthesis."""
+    """Sampling parameters. The paper does not publish its values for synthesis."""
 
     temperature: float = Field(0.6, ge=0)
-    """Persona Hub's own demo uses 0.6."""
+    """Sampling temperature; Persona Hub's demo uses 0.6."""
     top_p: float = Field(0.95, gt=0, le=1)
-    """1.0 is more than twice as fast on a CPU, where sorting the vocabulary is slow."""
+    """Nucleus sampling; 1.0 is more than twice as fast on a CPU, because the vocabulary need not be sorted."""
     frequency_penalty: float = Field(0, ge=-2, le=2)
-    """Above 0, what a reply has said often becomes less likely: small models loop without it."""
+    """Above 0, tokens become less likely each time they occur; without it small models repeat themselves."""
     max_tokens: int = Field(2048, ge=1)
-    """The most tokens of one reply; a reply cut there is rejected as `truncated`."""
+    """Maximum number of tokens in a reply; a reply cut there is rejected as `truncated`."""

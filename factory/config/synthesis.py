@@ -1,4 +1,4 @@
-"""Personas in, dialogues out."""
+"""Synthesis: personas, instructions, profiles and dialogues."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ InstructionFormat = Literal["messages", "sharegpt", "lima", "alpaca", "dolly", "
 
 
 class Personas(Section):
-    """Where personas come from."""
+    """The personas."""
 
     source: Source
     """JSONL, JSON, CSV, Parquet or text."""
@@ -25,22 +25,22 @@ class Instructions(Section):
     """One corpus of instructions."""
 
     corpus: Name
-    """Its name in tables and folders, such as `lima`."""
+    """Its name in table names, such as `lima`."""
     source: Source
     format: Literal["auto"] | InstructionFormat = "auto"
-    """How its rows are laid out; `auto`: as their columns say."""
+    """The format of its rows; `auto` detects it from their columns."""
     limit: int | None = Field(None, ge=1)
 
 
 class Profiles(Section):
-    """How characters are written."""
+    """How profiles are generated."""
 
     language: str = "English"
     sampling: Sampling = Sampling()
 
 
 class Dialogues(Section):
-    """Which dialogues are made."""
+    """Which dialogues are generated."""
 
     strategies: Annotated[tuple[Strategy, ...], AfterValidator(each_once)] = Field(("generate",), min_length=1)
     characters_per_instruction: int = Field(3, ge=1)

@@ -24,54 +24,54 @@ class Training(Section):
     """Supervised fine-tuning. The paper does not publish epochs, batch size and sequence length."""
 
     data: OutputPath | None = None
-    """The output of the run whose curated dialogues are trained on; by default this run's own."""
+    """Output of the run whose curated dialogues are the training data; by default this run's own."""
     base_model: ModelRef = EMBEDDED
     chat_template: Literal["tokenizer", "llama-3", "chatml"] = "tokenizer"
-    """`own` is the tokenizer's; a Base model has none and needs that of its family."""
+    """`tokenizer`: the tokenizer's own; a base model has none and needs that of its family."""
     lora: Lora | None = None
-    """Without it all weights are trained."""
+    """Without it, full fine-tuning."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """`auto`: what the installed torch was built for."""
+    """`auto`: that of the installed torch build."""
     num_workers: int = Field(1, ge=1)
-    """Training processes: one a GPU, or a share of the CPU's cores."""
+    """Training processes: one per GPU, or with an equal part of the CPU's cores."""
     pool: Name | None = None
-    """Train on nodes with this value of the label `pool` alone, as `cluster/` gives it to them; null: on any."""
+    """Train on nodes with this value of the label `pool` alone, which `cluster/` sets; null: on any."""
     zero_stage: Literal[1, 2, 3] = 3
-    """What DeepSpeed parts among the workers: optimizer state; gradients too; parameters too."""
+    """What DeepSpeed shards over the workers: 1, optimizer state; 2, gradients too; 3, parameters too."""
     offload: Literal["none", "optimizer", "all"] = "none"
-    """What waits in CPU memory: the optimizer's state, or the parameters too (with `zero_stage: 3`)."""
+    """What is offloaded to CPU memory: optimizer state, or parameters too (with `zero_stage: 3`)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """`auto`: bf16 on GPUs and on CPUs that are fast with it, fp32 on others."""
+    """`auto`: bf16 on GPUs and on CPUs with fast bf16, else fp32."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, a third more time."""
+    """Recompute activations in the backward pass: less memory, a third more time."""
     attention: Literal["packed", "sdpa", "flash_attention_2", "flex_attention"] = "packed"
-    """`packed`: each dialogue of a sequence by itself, with torch's FlashAttention on GPUs; the others are
-    transformers' own."""
+    """`packed`: within each dialogue of a sequence, with torch's FlashAttention on GPUs; the others are those of
+    transformers."""
     liger: bool = False
     """Liger's fused kernels, on GPUs."""
     sequence_length: int = Field(4096, ge=16)
-    """Tokens of a packed sequence, and the most that a dialogue may have."""
+    """Tokens of a packed sequence, and the maximum of a dialogue."""
     overlong: Literal["truncate", "reject"] = "truncate"
-    """What happens to longer dialogues: they end after the last whole turn that fits, or are rejected."""
+    """Longer dialogues are truncated after the last turn that fits, or rejected."""
     epochs: int = Field(3, ge=1)
     global_batch_size: int = Field(64, ge=1)
     """Packed sequences of one optimizer step, over all workers."""
     learning_rate: float = Field(1e-5, gt=0)
     final_learning_rate: float = Field(1e-6, ge=0)
-    """The learning rate falls linearly from the first step's to the last's."""
+    """The learning rate decays linearly from `learning_rate` to this."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     eval_steps: int = Field(50, ge=1)
-    """Steps between two validations; there is one before and one after training besides."""
+    """Steps between validations; one before and one after training are added."""
     validation_sequences: int = Field(512, ge=1)
-    """The most packed sequences that a validation reads."""
+    """Maximum number of packed sequences per validation."""
     save_steps: int = Field(100, ge=1)
-    """Steps between two checkpoints."""
+    """Steps between checkpoints."""
     save_total_limit: int = Field(2, ge=1)
-    """How many of the newest stay; the one with the lowest validation loss stays besides."""
+    """Number of newest checkpoints to keep, besides the one with the lowest validation loss."""
     max_failures: int = Field(3, ge=0)
-    """How often a group of workers that died is started again from the last checkpoint."""
+    """How often a failed group of workers is restarted from the last checkpoint."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

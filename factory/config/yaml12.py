@@ -1,7 +1,7 @@
-"""YAML 1.2 to plain values, bounded, with the line of every mistake.
+"""Bounded parser of YAML 1.2, whose errors have line numbers.
 
-PyYAML parses and yamlcore brings the core schema of YAML 1.2: `no` and `1:30` are texts, `0042` is
-42, `1e4` is a number, and dates stay texts. Aliases count as often as they are used.
+PyYAML parses; yamlcore adds the core schema of YAML 1.2: `no` and `1:30` are strings, `0042` is 42,
+`1e4` is a number, and dates stay strings. An alias counts toward the limits each time it is used.
 """
 
 from pathlib import Path
@@ -11,23 +11,24 @@ import yaml
 import yamlcore
 
 MAX_SIZE = 1_000_000
-"""Bytes of a file, and characters and nodes of what its aliases expand to. PyYAML reads about 100,000 a second."""
+"""Maximum bytes of a file, and maximum characters plus nodes after expanding aliases. PyYAML reads about 100,000 per
+second."""
 MAX_DEPTH = 100
-"""Sections in sections; what reads the values later may recurse too."""
+"""Maximum nesting depth; code that reads the values later may recurse too."""
 _HASH = "\U0010fffd"
-"""Stands for `#` while a value is parsed that can hold no comment."""
+"""Replaces `#` while a command-line value is parsed, which has no comments."""
 
 
 class YamlError(ValueError):
-    """A text that is not YAML, or too much of it. The message is one line."""
+    """Invalid or too large YAML; the message is one line."""
 
 
 def read(path: str | Path) -> Any:
     """Read a YAML file.
 
     Raises:
-        OSError: it cannot be read.
-        YamlError: it is not YAML, or too large.
+        OSError: the file cannot be read.
+        YamlError: the file is not YAML, or too large.
     """
     with open(path, "rb") as file:
         content = file.read(MAX_SIZE + 1)
@@ -40,19 +41,19 @@ def read(path: str | Path) -> Any:
 
 
 def parse(text: str) -> Any:
-    """Return what a YAML text holds.
+    """Parse a YAML text.
 
     Raises:
-        YamlError: it is not YAML, or expands to too much.
+        YamlError: the text is not YAML, or expands to too much.
     """
     return _parse(_Loader, text)
 
 
 def parse_value(text: str) -> Any:
-    """Return what a value of a command line holds: YAML in which `#` begins no comment, but is itself.
+    """Parse a command-line value: YAML in which `#` is an ordinary character.
 
     Raises:
-        YamlError: it is not YAML, or expands to too much.
+        YamlError: the text is not YAML, or expands to too much.
     """
     return _parse(_ValueLoader, text.replace("#", _HASH))
 
@@ -69,20 +70,20 @@ def _parse(loader: type["_Loader"], text: str) -> Any:
 
 
 def _unshared(value: Any) -> Any:
-    """Copy what aliases share, so that an override of one place changes that place alone."""
+    """Copy objects shared by aliases, so that an override changes only one of them."""
     if isinstance(value, dict):
         return {key: _unshared(inner) for key, inner in value.items()}
     return [_unshared(inner) for inner in value] if isinstance(value, list) else value
 
 
 class _Loader(yamlcore.CoreLoader):  # type: ignore[misc]
-    """The core schema's loader, with bounds and with one kind of error."""
+    """Loader of the core schema with bounds, whose errors are all of one class."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._size = self._depth = self._deepest = 0
         self._shapes: dict[int, tuple[int, int]] = {}
-        """By node, its size and how many levels are in it."""
+        """Size and number of levels below, by node id."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event, before, elsewhere = self.peek_event(), self._size, self._deepest
@@ -110,7 +111,7 @@ class _Loader(yamlcore.CoreLoader):  # type: ignore[misc]
 
     def compose_scalar_node(self, anchor: Any) -> Any:
         node = super().compose_scalar_node(anchor)
-        try:  # JSON writes a character beyond 16 bits as two halves, and PyYAML leaves them apart
+        try:  # JSON escapes a character beyond 16 bits as a surrogate pair, which PyYAML does not join
             node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
             raise _mistake(node, "half a character (a lone surrogate)") from None
@@ -139,7 +140,7 @@ class _Loader(yamlcore.CoreLoader):  # type: ignore[misc]
 
 
 class _ValueLoader(_Loader):
-    """Reads a value in which `#` was hidden."""
+    """Loader of a value in which `#` was replaced."""
 
     def compose_scalar_node(self, anchor: Any) -> Any:
         node = super().compose_scalar_node(anchor)

@@ -1,5 +1,5 @@
-"""Dialogues to the curated training set: what is left out, why, and who is kept for validation.
+"""Curation: dialogues to the training set, with the reason for every dialogue that is left out.
 
-Everything that judges a dialogue is pure (`quality`, `decontamination`, `near_duplicates`,
-`selection`, `figures`); `examining`, `matching`, `selecting` and `writing` let Ray move the rows.
+`rules` and everything else that decides about a dialogue is pure; `filter_step`, `dedup_step`,
+`select_step` and `write_step` let Ray move the rows.
 """

@@ -1,10 +1,10 @@
-"""Every dialogue before the rules, the benchmark and what protects people, and its replies to bands of their signature.
+"""Filter: quality, contamination and safety rules for every dialogue, and MinHash bands of those that pass.
 
-    dialogues ┐
-              ├─ a unit: judged ──► verdicts, a row a dialogue
-    assignments ┘            └────► bands of the good ones, spilled by band
+    dialogues ───┐
+                 ├─ a unit ──┬──► filtered: a row per dialogue
+    assignments ─┘           └──► bands of the accepted ones, spilled by band
 
-A unit that has its verdicts is done, so a killed run goes on with the others.
+A unit with a shard in `filtered` is done, so an interrupted run continues with the others.
 """
 
 import json
@@ -17,26 +17,25 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from factory.curation.curation_run import CurationRun, units
 from factory.curation.minhash import PERMUTATIONS, band_keys, banding_for, signature
 from factory.curation.rules.context import DialogueContext
-from factory.curation.rules.decontamination import Benchmark, benchmark_text
-from factory.curation.rules.quality import judge
+from factory.curation.rules.decontamination import BenchmarkTexts, find_benchmark_text
+from factory.curation.rules.quality import check_quality
 from factory.curation.rules.real_people import RealPeople
-from factory.curation.rules.reply_form import language_of
-from factory.curation.rules.safety import unsafe
+from factory.curation.rules.safety import check_safety
 from factory.curation.rules.toxicity import toxicities
-from factory.curation.run import Run, units
 from factory.curation.sampling import SPLITS, in_validation
 from factory.errors import DamagedError
 from factory.records import Counts, Reject
 from factory.runtime import metrics
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import dataset_of, iter_rows
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
 from factory.storage import file_io
-from factory.storage.rows import Row
+from factory.storage.rows import Row, to_messages
 from factory.storage.shuffle import FileShuffle
 
-VERDICTS = pa.schema(
+FILTERED = pa.schema(
     [
         ("dialogue", pa.uint64()),
         ("character", pa.uint64()),
@@ -45,127 +44,144 @@ VERDICTS = pa.schema(
         ("language", pa.string()),
     ]
 )
-Held = tuple[Benchmark, RealPeople | None]
-"""What dialogues are held against."""
 BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
-EXAMINED = "curated/examined"
-"""The step that a dashboard sees while dialogues are judged."""
-SPILLED = ".arrow"
+METRIC = "curated/filtered"
+"""The step that dashboards show while dialogues are filtered."""
+SPILL_SUFFIX = ".arrow"
 BYTES_PER_BAND = 16
-BYTES_A_PARTITION = 32 << 20
-"""Of the numbers that are brought together here; a task holds them about four times."""
+PARTITION_BYTES = 32 << 20
+"""Target size of a partition of these numbers; a task needs about four times as much memory."""
 
 
 @dataclass(frozen=True)
 class FilterResult:
-    """What is known when all dialogues have been judged."""
+    """The result of the filter step."""
 
     units: list[dict[str, Any]]
-    entered: dict[str, int]
-    """Dialogues of each split, good or not."""
+    rows_in: dict[str, int]
+    """Dialogues of each split, accepted or not."""
     bands: FileShuffle | None
-    """None where near-duplicates may stay."""
+    """None where near-duplicates are kept."""
 
 
-def filter_dialogues(run: Run, progress: Progress) -> FilterResult:
-    """Judge all dialogues that have not been judged yet."""
+def filter_dialogues(run: CurationRun, progress: Progress) -> FilterResult:
+    """Apply the rules to all dialogues that have no result yet."""
     work = units(run)
-    there, bands = set(run.verdicts.shards()), _bands(run)
-    if bands:  # of a unit whose file is gone, no twin would be found
-        there &= {name.removesuffix(SPILLED) for name in file_io.list_names(bands.folder, SPILLED)}
-    done = [unit for unit in work if run.name(unit) in there]
-    left = [unit for unit in work if run.name(unit) not in there]
-    entered: Counter[str] = Counter()
+    finished, bands = set(run.filtered.shards()), _bands(run)
+    if bands:  # without its spilled file, no duplicate of a unit would be found
+        finished &= {name.removesuffix(SPILL_SUFFIX) for name in file_io.list_names(bands.folder, SPILL_SUFFIX)}
+    done = [unit for unit in work if run.name(unit) in finished]
+    left = [unit for unit in work if run.name(unit) not in finished]
+    rows_in: Counter[str] = Counter()
     earlier = Counts()
     if done:
-        for row in iter_rows(dataset_of(done).map(partial(_recount, run), num_cpus=0.5)):
-            earlier += _told(row, entered)
+        for row in iter_rows(dataset_of(done).map(partial(_recount, run), num_cpus=IO_TASK_CPUS)):
+            earlier += _add_counts(row, rows_in)
             if row["damage"]:
-                progress.say(f"{row['damage']}; its dialogues are judged again")
+                progress.say(f"{row['damage']}; its dialogues are filtered again")
                 left += [unit for unit in done if run.name(unit) == row["name"]]
     progress.resume(earlier)
     rows = earlier.rows
     if left:
-        for row in iter_rows(dataset_of(left).map(partial(_examine, run, bands), num_cpus=1)):
-            judged = _told(row, entered)
-            progress.advance(judged)
-            rows += judged.rows
-            # Without the reasons: those stand in the curated tables, and are counted as these are written.
-            metrics.count(EXAMINED, Counts(ok=judged.rows))
-            metrics.set_rows_left(EXAMINED, run.rows - rows)
-    return FilterResult(work, dict(entered), bands)
+        for row in iter_rows(dataset_of(left).map(partial(_filter, run, bands), num_cpus=1)):
+            filtered = _add_counts(row, rows_in)
+            progress.advance(filtered)
+            rows += filtered.rows
+            # Without the reasons: they are counted when the curated tables are written.
+            metrics.count(METRIC, Counts(ok=filtered.rows))
+            metrics.set_rows_left(METRIC, run.rows - rows)
+    return FilterResult(work, dict(rows_in), bands)
 
 
-def _bands(run: Run) -> FileShuffle | None:
-    similarity = run.config.curation.near_duplicates.threshold
-    if similarity is None:
+def _bands(run: CurationRun) -> FileShuffle | None:
+    threshold = run.config.curation.near_duplicates.threshold
+    if threshold is None:
         return None
-    size = run.rows * banding_for(similarity).bands * BYTES_PER_BAND
-    return FileShuffle(file_io.join(run.scratch, "bands"), 1 + size // BYTES_A_PARTITION, BANDS)
+    size = run.rows * banding_for(threshold).bands * BYTES_PER_BAND
+    return FileShuffle(file_io.join(run.temporary, "bands"), 1 + size // PARTITION_BYTES, BANDS)
 
 
-def _told(row: Row, entered: Counter[str]) -> Counts:
-    entered.update(json.loads(row["entered"]))
+def _add_counts(row: Row, rows_in: Counter[str]) -> Counts:
+    """Add a unit's dialogues to those of each split, and return its counts."""
+    rows_in.update(json.loads(row["rows_in"]))
     return Counts(**json.loads(row["counts"]))
 
 
-def _recount(run: Run, unit: Row) -> dict[str, Any]:
-    name, none = run.name(unit), VERDICTS.empty_table()
+def _recount(run: CurationRun, unit: Row) -> dict[str, Any]:
+    name, empty = run.name(unit), FILTERED.empty_table()
     try:
-        return {"name": name, "damage": "", **_account(run, run.verdicts.read(name, ["character", "reason"]))}
+        return {"name": name, "damage": "", **_count(run, run.filtered.read(name, ["character", "reason"]))}
     except DamagedError as problem:
-        return {"name": name, "damage": str(problem), **_account(run, none)}
+        return {"name": name, "damage": str(problem), **_count(run, empty)}
 
 
-def _account(run: Run, verdicts: pa.Table) -> dict[str, Any]:
-    reasons = Counter(verdicts["reason"].to_pylist())
-    good = reasons.pop(None, 0)
-    later = in_validation(
-        verdicts["character"].to_numpy(), run.config.seed, run.config.curation.validation_fraction
-    ).sum()
-    entered = dict(zip(SPLITS, (verdicts.num_rows - int(later), int(later)), strict=True))
-    return {"entered": json.dumps(entered), "counts": json.dumps(asdict(Counts(good, dict(reasons))))}
+def _count(run: CurationRun, filtered: pa.Table) -> dict[str, Any]:
+    reasons = Counter(filtered["reason"].to_pylist())
+    accepted = reasons.pop(None, 0)
+    fraction = run.config.curation.validation_fraction
+    validation = int(in_validation(filtered["character"].to_numpy(), run.config.seed, fraction).sum())
+    rows_in = dict(zip(SPLITS, (filtered.num_rows - validation, validation), strict=True))
+    return {"rows_in": json.dumps(rows_in), "counts": json.dumps(asdict(Counts(accepted, dict(reasons))))}
 
 
-def _examine(run: Run, bands: FileShuffle | None, unit: Row) -> dict[str, Any]:
-    work = run.assignments(unit).to_pylist()
-    assigned = {(row["instruction_id"], row["character_id"]): row for row in work}
-    held: Held = (ray.get(run.benchmark), ray.get(run.people))
+def _filter(run: CurationRun, bands: FileShuffle | None, unit: Row) -> dict[str, Any]:
+    assignments = {(row["instruction_id"], row["character_id"]): row for row in run.assignments(unit).to_pylist()}
+    benchmark, people = ray.get(run.benchmark), ray.get(run.people)
     rows = run.dialogues(unit).to_pylist()
-    cases = [DialogueContext.of(row, assigned[row["instruction_id"], row["character_id"]]) for row in rows]
-    toxic = np.zeros(len(cases)) if run.config.safety.toxicity is None else toxicities(cases)
-    verdicts, good = [], []
-    for row, case, toxicity in zip(rows, cases, toxic.tolist(), strict=True):
-        verdicts.append(_verdict(run, held, row, case, toxicity))
-        if verdicts[-1]["reason"] is None and bands:
-            good.append((verdicts[-1]["dialogue"], signature(np.concatenate(case.reply_hashes))))
+    dialogues = [_context(run, row, assignments[row["instruction_id"], row["character_id"]]) for row in rows]
+    toxic = np.zeros(len(rows)) if run.config.safety.toxicity is None else toxicities(dialogues)
+    results: list[dict[str, Any]] = []
+    accepted = []
+    for row, dialogue, toxicity in zip(rows, dialogues, toxic.tolist(), strict=True):
+        reject = _reject(run, benchmark, people, dialogue, toxicity)
+        results.append(_result(run, row, dialogue, reject))
+        if reject is None and bands:
+            accepted.append((results[-1]["dialogue"], signature(np.concatenate(dialogue.reply_hashes))))
     if bands:
-        _spill(run, bands, good, f"{run.name(unit)}{SPILLED}")
-    table = pa.Table.from_pylist(verdicts, schema=VERDICTS)
-    run.verdicts.write_arrow(run.name(unit), table)  # after the bands: a unit with verdicts is done
-    return _account(run, table)
+        _spill(run, bands, accepted, f"{run.name(unit)}{SPILL_SUFFIX}")
+    table = pa.Table.from_pylist(results, schema=FILTERED)
+    run.filtered.write_arrow(run.name(unit), table)  # after the bands, because it marks the unit as done
+    return _count(run, table)
 
 
-def _verdict(run: Run, held: Held, row: Row, case: DialogueContext, toxicity: float) -> dict[str, Any]:
-    benchmark, people = held
-    reject = unsafe(case, run.config.safety, people, toxicity) or judge(case, run.book)
-    if reject is None:
-        found = benchmark_text(case.messages, benchmark)
-        reject = Reject("benchmark_text", found) if found else None
-    spoken = None if reject else language_of(max(case.replies, key=len), run.book)
+def _context(run: CurationRun, dialogue: Row, assignment: Row) -> DialogueContext:
+    references = [m.content for m in to_messages(assignment) if m.role == "assistant"]
+    return DialogueContext(
+        messages=to_messages(dialogue),
+        persona=assignment["persona"],
+        profile=assignment["profile"],
+        references=tuple(references) if dialogue["strategy"] == "rewrite" else (),
+        languages=run.languages,
+        prompts=run.prompts,
+    )
+
+
+def _reject(
+    run: CurationRun, benchmark: BenchmarkTexts, people: RealPeople | None, dialogue: DialogueContext, toxicity: float
+) -> Reject | None:
+    reject = check_safety(dialogue, run.config.safety, people, toxicity)
+    reject = reject or check_quality(dialogue, run.config.curation.quality)
+    if reject is None and (found := find_benchmark_text(dialogue.messages, benchmark)):
+        return Reject("benchmark_text", found)
+    return reject
+
+
+def _result(run: CurationRun, row: Row, dialogue: DialogueContext, reject: Reject | None) -> dict[str, Any]:
+    quality = run.config.curation.quality
+    language = None if reject else quality.wrong_language.detect(max(dialogue.replies, key=len))
     return {
         "dialogue": int(row["dialogue_id"], 16),
         "character": int(row["character_id"], 16),
         "reason": reject and reject.reason,
         "found": reject and reject.detail,
-        "language": (spoken or "unknown").lower(),
+        "language": (language or "unknown").lower(),
     }
 
 
-def _spill(run: Run, bands: FileShuffle, good: list[tuple[int, np.ndarray]], name: str) -> None:
+def _spill(run: CurationRun, bands: FileShuffle, accepted: list[tuple[int, np.ndarray]], name: str) -> None:
     banding = banding_for(run.config.curation.near_duplicates.threshold or 1)
-    signatures = np.array([sketch for _, sketch in good], np.uint32).reshape(len(good), PERMUTATIONS)
+    signatures = np.array([values for _, values in accepted], np.uint32).reshape(len(accepted), PERMUTATIONS)
     keys = band_keys(signatures, banding)
-    dialogues = np.repeat(np.array([dialogue for dialogue, _ in good], np.uint64), banding.bands)
+    dialogues = np.repeat(np.array([dialogue for dialogue, _ in accepted], np.uint64), banding.bands)
     rows = pa.table([keys.ravel(), dialogues], schema=BANDS)
     bands.spill(rows, keys.ravel().astype(np.int64), name)

@@ -1,4 +1,4 @@
-"""Which of the good dialogues are taken, and for what: by hashes of ids and the run's seed alone."""
+"""Sampling: which of the accepted dialogues are kept, and in which split, by hashes of ids and the seed alone."""
 
 from collections.abc import Sequence
 
@@ -11,31 +11,31 @@ SPLITS = ("train", "validation")
 
 
 def hash_ranks(ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
-    """A number for each id (64-bit), even over the whole range; different ids have different ones."""
+    """Return a uint64 rank for each id, uniform over the whole range; distinct ids have distinct ranks."""
     return mix(ids ^ np.uint64(int(content_id(str(seed), purpose), 16)))
 
 
 def in_validation(characters: np.ndarray, seed: int, fraction: float) -> np.ndarray:
-    """Which characters are kept for validation, with all of their dialogues."""
+    """Return a mask of the characters that are held out for validation, with all of their dialogues."""
     return hash_ranks(characters, seed, "split") < np.uint64(int(fraction * 2**64))
 
 
-def row_quota(there: Sequence[int], weights: Sequence[float]) -> list[int]:
-    """How many rows each source gives, so that they are as many as can be in these proportions."""
-    whole = min(count / weight for count, weight in zip(there, weights, strict=True))
-    return [min(count, round(weight * whole)) for count, weight in zip(there, weights, strict=True)]
+def row_quota(available: Sequence[int], weights: Sequence[float]) -> list[int]:
+    """Return how many rows each source contributes, as many as possible in these proportions."""
+    whole = min(count / weight for count, weight in zip(available, weights, strict=True))
+    return [min(count, round(weight * whole)) for count, weight in zip(available, weights, strict=True)]
 
 
-def rank_threshold(drawn: np.ndarray, keep: int) -> int | None:
-    """The draw below which exactly `keep` rows lie; None where all stay."""
-    return None if keep >= len(drawn) else int(np.partition(drawn, keep)[keep])
+def rank_threshold(ranks: np.ndarray, keep: int) -> int | None:
+    """Return the rank below which exactly `keep` rows lie; None where all are kept."""
+    return None if keep >= len(ranks) else int(np.partition(ranks, keep)[keep])
 
 
-def over_limit(characters: np.ndarray, drawn: np.ndarray, most: int) -> np.ndarray:
-    """Which rows are over the limit of their character, which keeps those with the smallest draws."""
-    order = np.lexsort((drawn, characters))
+def over_limit(characters: np.ndarray, ranks: np.ndarray, limit: int) -> np.ndarray:
+    """Return a mask of the rows over the limit of their character, which keeps those with the lowest ranks."""
+    order = np.lexsort((ranks, characters))
     ordered = characters[order]
-    starts = np.searchsorted(ordered, ordered)  # where each one's character begins
+    starts = np.searchsorted(ordered, ordered)  # where the rows of each row's character begin
     over = np.empty(len(order), bool)
-    over[order] = np.arange(len(order)) - starts >= most
+    over[order] = np.arange(len(order)) - starts >= limit
     return over

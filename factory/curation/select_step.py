@@ -1,8 +1,8 @@
-"""Good, distinct dialogues to those that are taken: within a character's limit, and of these by the mixture's weights.
+"""Selection: of the accepted, distinct dialogues keep those within a character's limit and the mixture's weights.
 
-Dialogues and profiles are spilled by character, and each partition tells who is over the limit. Of what
-that leaves a weighted source keeps its lowest draws; a task a source finds out where the last of them lies.
-Then each partition tells who is in the cast.
+Dialogues and profiles are spilled by character, and each partition finds the dialogues that are over the
+limit. Of the others a weighted source keeps those with the lowest ranks; one task per source computes the
+threshold. Then each partition counts the characters that are left.
 """
 
 import pickle
@@ -14,116 +14,128 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from factory.curation.curation_run import CurationRun
 from factory.curation.dataset_stats import ATTRIBUTES, CharacterStats
-from factory.curation.filter_step import BYTES_A_PARTITION, FilterResult
-from factory.curation.run import Run
+from factory.curation.filter_step import PARTITION_BYTES, SPILL_SUFFIX, FilterResult
 from factory.curation.sampling import SPLITS, hash_ranks, in_validation, over_limit, rank_threshold, row_quota
 from factory.errors import InputError
+from factory.runtime.ray_session import IO_TASK_CPUS
 from factory.storage import file_io
 from factory.storage.rows import Row
 from factory.storage.shuffle import FileShuffle
 from factory.text.ngrams import contained
 
-Twins = tuple[np.ndarray, np.ndarray]
-"""The ids that go, and those that stay for them."""
-TAKEN = pa.schema([("dialogue", pa.uint64()), ("character", pa.uint64()), ("source", pa.int32())])
-CAST = pa.schema([("character_id", pa.string()), *((name, pa.string()) for name in ATTRIBUTES)])
-BYTES_PER_DIALOGUE, BYTES_A_PROFILE = 20, 200
+Duplicates = tuple[np.ndarray, np.ndarray]
+"""The dropped ids, sorted, and for each the id that is kept instead."""
+DIALOGUES = pa.schema([("dialogue", pa.uint64()), ("character", pa.uint64()), ("source", pa.int32())])
+CHARACTERS = pa.schema([("character_id", pa.string()), *((name, pa.string()) for name in ATTRIBUTES)])
+BYTES_PER_DIALOGUE, BYTES_PER_PROFILE = 20, 200
 
 
 @dataclass(frozen=True)
-class Selected:
-    """Which dialogues are taken."""
+class Selection:
+    """Which dialogues are kept."""
 
-    cutoffs: list[int | None]
-    """For each source the draw from which on its dialogues are over its weight."""
-    over: Any
+    thresholds: list[int | None]
+    """For each source the rank from which on its dialogues are over the mixture's quota."""
+    over_limit: Any
     """A reference to the sorted ids of the dialogues that are over their character's limit."""
-    casts: dict[str, CharacterStats]
+    characters: dict[str, CharacterStats]
     """The characters of each split."""
 
 
-def select_dialogues(run: Run, examined: FilterResult, twins: Any) -> Selected:
-    """Choose among the good dialogues, near-duplicates left out.
+@dataclass(frozen=True)
+class _Spilled:
+    """Dialogues and profiles by character, and the files that hold them."""
+
+    dialogues: FileShuffle
+    profiles: FileShuffle
+    dialogue_files: list[str]
+    profile_files: list[str]
+
+
+def select_dialogues(run: CurationRun, filtered: FilterResult, duplicates: Any) -> Selection:
+    """Choose among the accepted dialogues, without near-duplicates.
 
     Raises:
         InputError: a source of a weighted mixture has none.
     """
-    here = ray.put(run)  # once, not with every task
-    taken, speakers = _exchanges(run)
-    spilled = [_spill_taken.remote(here, taken, twins, unit) for unit in examined.units]
-    profiles = [_spill_profiles.remote(here, speakers, shard) for shard in run.profiles.shards()]
-    files = ray.put((ray.get(spilled), ray.get(profiles)))
+    run_ref = ray.put(run)  # once, not with every task
+    dialogues, profiles = _shuffles(run)
+    dialogue_files = [_spill_dialogues.remote(run_ref, dialogues, duplicates, unit) for unit in filtered.units]
+    profile_files = [_spill_profiles.remote(run_ref, profiles, shard) for shard in run.profiles.shards()]
+    spilled = ray.put(_Spilled(dialogues, profiles, ray.get(dialogue_files), ray.get(profile_files)))
     limit = _limit.options(num_returns=2 + len(run.sources))
-    limited: list[Any] = [limit.remote(here, taken, files, part) for part in range(taken.partitions)]
-    cutoffs = _cutoffs(run, limited)
-    over = _sorted.remote(*[overs for overs, *_ in limited])
-    made = [
-        _cast.remote(here, taken, speakers, files, part, overs, cutoffs) for part, (overs, *_) in enumerate(limited)
+    limited: list[Any] = [limit.remote(run_ref, spilled, partition) for partition in range(dialogues.partitions)]
+    thresholds = _thresholds(run, limited)
+    over = _sorted.remote(*[ids for ids, *_ in limited])
+    counted = [
+        _count_characters.remote(run_ref, spilled, partition, ids, thresholds)
+        for partition, (ids, *_) in enumerate(limited)
     ]
-    casts = {split: CharacterStats() for split in SPLITS}
-    for told in made:
-        for split, cast in pickle.loads(ray.get(told)).items():
-            casts[split] += cast
-    return Selected(cutoffs, over, casts)
+    characters = {split: CharacterStats() for split in SPLITS}
+    for result in counted:
+        for split, stats in pickle.loads(ray.get(result)).items():
+            characters[split] += stats
+    return Selection(thresholds, over, characters)
 
 
-def within(run: Run, dialogues: np.ndarray, below: int | None) -> np.ndarray:
-    """Which dialogues are in their source's part of the mixture."""
-    if below is None:
+def in_mixture(run: CurationRun, dialogues: np.ndarray, threshold: int | None) -> np.ndarray:
+    """Return a mask of the dialogues that are within the quota of their source."""
+    if threshold is None:
         return np.ones(len(dialogues), bool)
-    return np.asarray(hash_ranks(dialogues, run.config.seed, "mixture") < np.uint64(below))
+    return np.asarray(hash_ranks(dialogues, run.config.seed, "mixture") < np.uint64(threshold))
 
 
-def _cutoffs(run: Run, limited: list[Any]) -> list[int | None]:
+def _thresholds(run: CurationRun, limited: list[Any]) -> list[int | None]:
     sources = run.sources
     weights = [source.weight for source in sources if source.weight is not None]
     if not weights:
         return [None] * len(sources)
-    there = [sum(counts) for counts in zip(*ray.get([counts for _, counts, *_ in limited]), strict=True)]
-    for source, rows in zip(sources, there, strict=True):
+    available = [sum(counts) for counts in zip(*ray.get([counts for _, counts, *_ in limited]), strict=True)]
+    for source, rows in zip(sources, available, strict=True):
         if not rows:
             raise InputError(
-                f"curation.mixture: {source.name} has no good dialogue of {source.rows}, so no weights can hold; "
-                "take it out, or loosen curation.quality"
+                f"curation.mixture: {source.name} has no accepted dialogue of {source.rows}, so the weights cannot "
+                "hold; remove it, or loosen curation.quality"
             )
-    drawn = zip(*[numbers for _, _, *numbers in limited], strict=True)
-    return list(
-        ray.get(
-            [_cutoff.remote(part, *numbers) for part, numbers in zip(row_quota(there, weights), drawn, strict=True)]
-        )
-    )
+    ranks = zip(*[by_source for _, _, *by_source in limited], strict=True)
+    quotas = row_quota(available, weights)
+    return list(ray.get([_threshold.remote(quota, *parts) for quota, parts in zip(quotas, ranks, strict=True)]))
 
 
 @ray.remote(num_cpus=1)
-def _cutoff(keep: int, *drawn: np.ndarray) -> int | None:
-    return rank_threshold(np.concatenate(drawn), keep)
+def _threshold(keep: int, *ranks: np.ndarray) -> int | None:
+    return rank_threshold(np.concatenate(ranks), keep)
 
 
-def _exchanges(run: Run) -> tuple[FileShuffle, FileShuffle]:
+def _shuffles(run: CurationRun) -> tuple[FileShuffle, FileShuffle]:
     profiles = (run.profiles.manifest() or {})["ok"]
-    size = run.rows * BYTES_PER_DIALOGUE + profiles * BYTES_A_PROFILE
-    taken, speakers = (file_io.join(run.scratch, name) for name in ("taken", "speakers"))
-    partitions = 1 + size // BYTES_A_PARTITION
-    return FileShuffle(taken, partitions, TAKEN), FileShuffle(speakers, partitions, CAST)
+    size = run.rows * BYTES_PER_DIALOGUE + profiles * BYTES_PER_PROFILE
+    partitions = 1 + size // PARTITION_BYTES
+    return (
+        FileShuffle(file_io.join(run.temporary, "dialogues"), partitions, DIALOGUES),
+        FileShuffle(file_io.join(run.temporary, "characters"), partitions, CHARACTERS),
+    )
 
 
-@ray.remote(num_cpus=0.5)
-def _spill_taken(run: Run, taken: FileShuffle, twins: Twins, unit: Row) -> str:
-    verdicts = run.verdicts.read(run.name(unit), ["dialogue", "character", "reason"])
-    good = verdicts.filter(pc.is_null(verdicts["reason"]))
-    goes, _ = twins
-    good = good.filter(pa.array(~contained(good["dialogue"].to_numpy(), goes)))
-    characters = good["character"].to_numpy()
-    rows = pa.table([good["dialogue"], good["character"], np.full(len(good), unit["source"], np.int32)], schema=TAKEN)
-    return taken.spill(rows, characters.astype(np.int64), f"{run.name(unit)}.arrow")
+@ray.remote(num_cpus=IO_TASK_CPUS)
+def _spill_dialogues(run: CurationRun, shuffle: FileShuffle, duplicates: Duplicates, unit: Row) -> str:
+    rows = run.filtered.read(run.name(unit), ["dialogue", "character", "reason"])
+    rows = rows.filter(pc.is_null(rows["reason"]))
+    dropped, _ = duplicates
+    rows = rows.filter(pa.array(~contained(rows["dialogue"].to_numpy(), dropped)))
+    sources = np.full(len(rows), unit["source"], np.int32)
+    keys = rows["character"].to_numpy().astype(np.int64)
+    table = pa.table([rows["dialogue"], rows["character"], sources], schema=DIALOGUES)
+    return shuffle.spill(table, keys, f"{run.name(unit)}{SPILL_SUFFIX}")
 
 
-@ray.remote(num_cpus=0.5)
-def _spill_profiles(run: Run, speakers: FileShuffle, shard: str) -> str:
-    profiles = run.profiles.read(shard, ["status", *CAST.names])
+@ray.remote(num_cpus=IO_TASK_CPUS)
+def _spill_profiles(run: CurationRun, shuffle: FileShuffle, shard: str) -> str:
+    profiles = run.profiles.read(shard, ["status", *CHARACTERS.names])
     profiles = profiles.filter(pc.equal(profiles["status"], "ok"))
-    return speakers.spill(profiles, _keys(profiles).astype(np.int64), f"{shard}.arrow")
+    return shuffle.spill(profiles, _keys(profiles).astype(np.int64), f"{shard}{SPILL_SUFFIX}")
 
 
 def _keys(profiles: pa.Table) -> np.ndarray:
@@ -131,43 +143,41 @@ def _keys(profiles: pa.Table) -> np.ndarray:
 
 
 @ray.remote(num_cpus=1)
-def _limit(run: Run, taken: FileShuffle, files: tuple[list[str], list[str]], partition: int) -> tuple[Any, ...]:
-    """Of some characters: the dialogues that are over the limit, and of the others each source's count and draws."""
-    rows = taken.collect(files[0], partition)
-    dialogues, characters, sources = (rows[name].to_numpy() for name in TAKEN.names)
-    most = run.config.curation.max_per_character
+def _limit(run: CurationRun, spilled: _Spilled, partition: int) -> tuple[Any, ...]:
+    """Return the ids of a partition that are over the limit, and each source's count and ranks of the others."""
+    dialogues, characters, sources = _read_dialogues(spilled, partition)
+    limit = run.config.curation.max_per_character
     over = np.zeros(len(dialogues), bool)
-    if most:
-        over = over_limit(characters, hash_ranks(dialogues, run.config.seed, "character"), most)
+    if limit:
+        over = over_limit(characters, hash_ranks(dialogues, run.config.seed, "character"), limit)
     left = [dialogues[~over & (sources == number)] for number in range(len(run.sources))]
-    drawn = [hash_ranks(mine, run.config.seed, "mixture") for mine in left]
-    return dialogues[over], [len(mine) for mine in left], *drawn
+    ranks = [hash_ranks(ids, run.config.seed, "mixture") for ids in left]
+    return dialogues[over], [len(ids) for ids in left], *ranks
 
 
 @ray.remote(num_cpus=1)
-def _cast(
-    run: Run,
-    taken: FileShuffle,
-    speakers: FileShuffle,
-    files: tuple[list[str], list[str]],
-    partition: int,
-    over: np.ndarray,
-    cutoffs: list[int | None],
+def _count_characters(
+    run: CurationRun, spilled: _Spilled, partition: int, over: np.ndarray, thresholds: list[int | None]
 ) -> bytes:
-    """Who of some characters is in the cast of each split."""
-    rows = taken.collect(files[0], partition)
-    dialogues, characters, sources = (rows[name].to_numpy() for name in TAKEN.names)
-    stays = ~contained(dialogues, np.sort(over))
-    for number, below in enumerate(cutoffs):
-        mine = sources == number
-        stays[mine] &= within(run, dialogues[mine], below)
-    profiles = speakers.collect(files[1], partition)
-    profiles = profiles.filter(pa.array(contained(_keys(profiles), np.unique(characters[stays]))))
-    later = in_validation(_keys(profiles), run.config.seed, run.config.curation.validation_fraction)
-    casts = {split: CharacterStats() for split in SPLITS}
-    for profile, in_later in zip(profiles.to_pylist(), later.tolist(), strict=True):
-        casts[SPLITS[in_later]].add(profile)
-    return pickle.dumps(casts)
+    """Return the statistics of a partition's characters that have a dialogue left, pickled, by split."""
+    dialogues, characters, sources = _read_dialogues(spilled, partition)
+    kept = ~contained(dialogues, np.sort(over))
+    for number, threshold in enumerate(thresholds):
+        of_source = sources == number
+        kept[of_source] &= in_mixture(run, dialogues[of_source], threshold)
+    profiles = spilled.profiles.collect(spilled.profile_files, partition)
+    profiles = profiles.filter(pa.array(contained(_keys(profiles), np.unique(characters[kept]))))
+    validation = in_validation(_keys(profiles), run.config.seed, run.config.curation.validation_fraction)
+    stats = {split: CharacterStats() for split in SPLITS}
+    for profile, is_validation in zip(profiles.to_pylist(), validation.tolist(), strict=True):
+        stats[SPLITS[is_validation]].add(profile)
+    return pickle.dumps(stats)
+
+
+def _read_dialogues(spilled: _Spilled, partition: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows = spilled.dialogues.collect(spilled.dialogue_files, partition)
+    dialogues, characters, sources = (rows[name].to_numpy() for name in DIALOGUES.names)
+    return dialogues, characters, sources
 
 
 @ray.remote(num_cpus=1)

@@ -1,4 +1,4 @@
-"""Verdicts and choices to the curated tables, each row once, with the figures of what they hold."""
+"""Writing: the curated tables, with each dialogue in one row, and the statistics of their manifests."""
 
 import pickle
 from collections import Counter
@@ -12,17 +12,17 @@ import pyarrow.compute as pc
 import ray
 
 from factory.config import PERSONAL_DATA
+from factory.curation.curation_run import CurationRun, temporary_folder
 from factory.curation.dataset_stats import DatasetStats
 from factory.curation.filter_step import FilterResult
 from factory.curation.minhash import banding_for
-from factory.curation.run import SCRATCH, Run
 from factory.curation.sampling import SPLITS, in_validation
-from factory.curation.select_step import Selected, within
+from factory.curation.select_step import Selection, in_mixture
 from factory.errors import InputError
 from factory.records import Counts
 from factory.runtime import metrics
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import dataset_of, iter_rows
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
 from factory.storage import file_io
 from factory.storage.manifest import build_manifest
 from factory.storage.rows import DETAIL_CHARACTERS, Row
@@ -32,136 +32,136 @@ from factory.text.normalize import shorten
 
 
 @dataclass
-class Written:
-    """What stands in some shards of one split."""
+class SplitStats:
+    """Counts and statistics of shards of one split."""
 
     counts: Counts = field(default_factory=Counts)
     kept: Counter[str] = field(default_factory=Counter)
     """Accepted dialogues by source."""
-    figures: DatasetStats = field(default_factory=DatasetStats)
+    dialogues: DatasetStats = field(default_factory=DatasetStats)
 
-    def __add__(self, other: "Written") -> "Written":
-        return Written(self.counts + other.counts, self.kept + other.kept, self.figures + other.figures)
+    def __add__(self, other: "SplitStats") -> "SplitStats":
+        return SplitStats(self.counts + other.counts, self.kept + other.kept, self.dialogues + other.dialogues)
 
 
-def write_curated(run: Run, examined: FilterResult, twins: Any, selected: Selected, progress: Progress) -> None:
+def write_curated(
+    run: CurationRun, filtered: FilterResult, duplicates: Any, selection: Selection, progress: Progress
+) -> None:
     """Write all shards and, when every dialogue is in one of them, the manifests.
 
     Raises:
         InputError: no dialogue is left to train on.
     """
-    written = {split: Written() for split in SPLITS}
-    parts = dataset_of(examined.units).map(partial(_write, run, twins, selected.cutoffs, selected.over), num_cpus=0.5)
-    for row in iter_rows(parts):
-        for split, part in pickle.loads(row["written"]).items():
-            written[split] += part
+    stats = {split: SplitStats() for split in SPLITS}
+    write = partial(_write, run, duplicates, selection.thresholds, selection.over_limit)
+    for row in iter_rows(dataset_of(filtered.units).map(write, num_cpus=IO_TASK_CPUS)):
+        for split, part in pickle.loads(row["stats"]).items():
+            stats[split] += part
             metrics.count(run.tables[split].name, part.counts)
-    _check_some(run, written)
-    everything = sum((part.counts for part in written.values()), Counts())
+    _check_not_empty(run, stats)
+    total = sum((part.counts for part in stats.values()), Counts())
     manifests = []
     for split, other in zip(SPLITS, reversed(SPLITS), strict=True):
-        rows = run.rows - examined.entered[other]
-        run.tables[split].check_complete(written[split].counts, rows)
-        timing = progress.timing(everything)
-        told = _told(run, written[split], selected, split)
-        name = run.tables[split].name
-        manifests.append(build_manifest(name, rows, written[split].counts, timing, run.fingerprint, **told))
+        table, counts = run.tables[split], stats[split].counts
+        rows = run.rows - filtered.rows_in[other]
+        table.check_complete(counts, rows)
+        fields = _manifest_fields(run, stats[split], selection, split)
+        manifests.append(build_manifest(table.name, rows, counts, progress.timing(total), run.fingerprint, **fields))
     for table, manifest in zip(run.tables.values(), manifests, strict=True):
         table.finish(manifest, repeatable=True)
         progress.done(manifest)
-    if run.config.curation.validation_fraction and not written["validation"].counts.ok:
-        progress.say("curated/validation: has no dialogues; raise curation.validation_fraction to have some")
-    file_io.delete_folder(file_io.join(run.config.output, SCRATCH))
+    if run.config.curation.validation_fraction and not stats["validation"].counts.ok:
+        progress.say(f"{run.tables['validation'].name}: has no dialogues; raise curation.validation_fraction")
+    file_io.delete_folder(temporary_folder(run.config))
 
 
-def _check_some(run: Run, written: dict[str, Written]) -> None:
-    train, validation = (written[split].counts for split in SPLITS)
+def _check_not_empty(run: CurationRun, stats: dict[str, SplitStats]) -> None:
+    train, validation = (stats[split].counts for split in SPLITS)
     if train.ok:
         return
     if validation.ok:
         raise InputError(
-            f"curated/train: all {validation.ok} good dialogues are of validation characters; "
-            "lower curation.validation_fraction or give more characters"
+            f"{run.tables['train'].name}: all {validation.ok} accepted dialogues are of validation characters; "
+            "lower curation.validation_fraction or add more characters"
         )
     reasons = ", ".join(f"{reason} {rows}" for reason, rows in (train + validation).rejected.items())
     raise InputError(
-        f"curated: none of {run.rows} dialogues is good ({reasons}); loosen curation.quality, "
-        f"or see in {run.tables['train'].path} what each was rejected for"
+        f"curated: none of {run.rows} dialogues was accepted ({reasons}); loosen curation.quality, "
+        f"or look up the reason of each in {run.tables['train'].path}"
     )
 
 
-def _told(run: Run, written: Written, selected: Selected, split: str) -> dict[str, Any]:
-    similarity = run.config.curation.near_duplicates.threshold
-    banding = banding_for(similarity) if similarity else None
+def _manifest_fields(run: CurationRun, stats: SplitStats, selection: Selection, split: str) -> dict[str, Any]:
+    threshold = run.config.curation.near_duplicates.threshold
+    banding = banding_for(threshold) if threshold else None
     return {
-        "sources": {source.name: written.kept[source.name] for source in run.sources},
-        "figures": written.figures.told() | selected.casts[split].told(),
+        "sources": {source.name: stats.kept[source.name] for source in run.sources},
+        "figures": stats.dialogues.to_manifest() | selection.characters[split].to_manifest(),
         "near_duplicates": banding
         and {
-            "similarity": similarity,
+            "similarity": threshold,
             "bands": banding.bands,
             "rows": banding.rows,
-            "caught": {str(level): round(banding.caught(level), 3) for level in (0.5, 0.6, 0.7, 0.8, 0.9)},
+            "caught": {str(level): round(banding.recall(level), 3) for level in (0.5, 0.6, 0.7, 0.8, 0.9)},
         },
-        **run.against,
+        **run.manifest_fields,
     }
 
 
-def _write(run: Run, twins: Any, cutoffs: list[int | None], over: Any, unit: Row) -> dict[str, Any]:
-    rows, verdicts = run.dialogues(unit), run.verdicts.read(run.name(unit))
-    dialogues, characters = verdicts["dialogue"].to_numpy(), verdicts["character"].to_numpy()
+def _write(run: CurationRun, duplicates: Any, thresholds: list[int | None], over: Any, unit: Row) -> dict[str, Any]:
+    rows, filtered = run.dialogues(unit), run.filtered.read(run.name(unit))
+    dialogues, characters = filtered["dialogue"].to_numpy(), filtered["character"].to_numpy()
     assert [f"{dialogue:016x}" for dialogue in dialogues.tolist()] == rows["dialogue_id"].to_pylist()
-    reasons, found = (np.array(verdicts[name].to_pylist(), object) for name in ("reason", "found"))
-    goes, stays = ray.get(twins)
-    again = contained(dialogues, goes)
-    found[again] = [f"near {keeper:016x}" for keeper in stays[np.searchsorted(goes, dialogues[again])].tolist()]
+    reasons, found = (np.array(filtered[name].to_pylist(), object) for name in ("reason", "found"))
+    dropped, kept = ray.get(duplicates)
+    duplicate = contained(dialogues, dropped)
+    found[duplicate] = [f"near {id_:016x}" for id_ in kept[np.searchsorted(dropped, dialogues[duplicate])].tolist()]
     later_reasons = {
-        "near_duplicate": again,
+        "near_duplicate": duplicate,
         "over_character_limit": contained(dialogues, ray.get(over)),
-        "over_mixture_quota": ~within(run, dialogues, cutoffs[unit["source"]]),
+        "over_mixture_quota": ~in_mixture(run, dialogues, thresholds[unit["source"]]),
     }
     for reason, holds in later_reasons.items():
-        reasons[holds & _good(reasons)] = reason
-    later = in_validation(characters, run.config.seed, run.config.curation.validation_fraction)
-    languages = verdicts["language"].to_pylist()
-    written = {}
-    for split, mine in zip(SPLITS, (~later, later), strict=True):
-        places = np.flatnonzero(mine)
-        if len(places):
-            run.tables[split].write_arrow(run.name(unit), _examples(rows, places, reasons, found, split))
-        written[split] = _count(run, unit, rows, np.flatnonzero(mine & _good(reasons)), languages)
-        written[split].counts = _counts(reasons[places].tolist())
-    return {"written": pickle.dumps(written)}
+        reasons[holds & _accepted(reasons)] = reason
+    validation = in_validation(characters, run.config.seed, run.config.curation.validation_fraction)
+    languages = filtered["language"].to_pylist()
+    stats = {}
+    for split, in_split in zip(SPLITS, (~validation, validation), strict=True):
+        positions = np.flatnonzero(in_split)
+        if len(positions):
+            run.tables[split].write_arrow(run.name(unit), _examples(rows, positions, reasons, found, split))
+        stats[split] = _split_stats(run, unit, rows, np.flatnonzero(in_split & _accepted(reasons)), languages)
+        stats[split].counts = _counts(reasons[positions].tolist())
+    return {"stats": pickle.dumps(stats)}
 
 
-def _good(reasons: np.ndarray) -> np.ndarray:
+def _accepted(reasons: np.ndarray) -> np.ndarray:
     return np.array([reason is None for reason in reasons], bool)
 
 
 def _counts(reasons: list[str | None]) -> Counts:
     counted = Counter(reasons)
-    good = counted.pop(None, 0)
-    return Counts(good, {str(reason): rows for reason, rows in sorted(counted.items(), key=str)})
+    accepted = counted.pop(None, 0)
+    return Counts(accepted, {str(reason): rows for reason, rows in sorted(counted.items(), key=str)})
 
 
-def _count(run: Run, unit: Row, rows: pa.Table, good: np.ndarray, languages: list[str]) -> Written:
-    figures = DatasetStats()
-    for place, row in zip(
-        good.tolist(), rows.select(["messages", "output_tokens"]).take(good).to_pylist(), strict=True
-    ):
+def _split_stats(run: CurationRun, unit: Row, rows: pa.Table, kept: np.ndarray, languages: list[str]) -> SplitStats:
+    stats = DatasetStats()
+    columns = rows.select(["messages", "output_tokens"]).take(kept).to_pylist()
+    for position, row in zip(kept.tolist(), columns, strict=True):
         replies = [word_hashes(m["content"]) for m in row["messages"] if m["role"] == "assistant"]
-        figures.add(replies, row["output_tokens"] or 0, languages[place])
-    return Written(kept=Counter({run.sources[unit["source"]].name: len(good)}), figures=figures)
+        stats.add(replies, row["output_tokens"] or 0, languages[position])
+    return SplitStats(kept=Counter({run.sources[unit["source"]].name: len(kept)}), dialogues=stats)
 
 
-def _examples(rows: pa.Table, places: np.ndarray, reasons: np.ndarray, found: np.ndarray, split: str) -> pa.Table:
-    """The rows of one split; a rejected one has what was found and its replies in `detail`, no messages.
+def _examples(rows: pa.Table, positions: np.ndarray, reasons: np.ndarray, found: np.ndarray, split: str) -> pa.Table:
+    """Return the rows of one split; a rejected one has what was found and its replies in `detail`, no messages.
 
-    Personal data are not handed on: their rows have what was found alone.
+    Personal data are not passed on: the `detail` of their rows has only what was found, masked.
     """
-    rows, reasons, found = rows.take(places), reasons[places], found[places]
-    good = pa.array(_good(reasons))
-    told = {
+    rows, reasons, found = rows.take(positions), reasons[positions], found[positions]
+    accepted = pa.array(_accepted(reasons))
+    added = {
         "split": pa.array([split] * rows.num_rows),
         "status": pa.array(["ok" if reason is None else "rejected" for reason in reasons]),
         "reason": pa.array(reasons.tolist(), pa.string()),
@@ -173,11 +173,11 @@ def _examples(rows: pa.Table, places: np.ndarray, reasons: np.ndarray, found: np
             pa.string(),
         ),
     }
-    columns = {name: told[name] if name in told else rows[name] for name in EXAMPLES.names}
-    silent = columns | {"messages": pa.nulls(rows.num_rows, EXAMPLES.field("messages").type)}
-    accepted = pa.table(columns, schema=EXAMPLES).filter(good)
-    refused = pa.table(silent, schema=EXAMPLES).filter(pc.invert(good))
-    return pa.concat_tables([accepted, refused])
+    columns = {name: added[name] if name in added else rows[name] for name in EXAMPLES.names}
+    without_messages = columns | {"messages": pa.nulls(rows.num_rows, EXAMPLES.field("messages").type)}
+    kept = pa.table(columns, schema=EXAMPLES).filter(accepted)
+    rejected = pa.table(without_messages, schema=EXAMPLES).filter(pc.invert(accepted))
+    return pa.concat_tables([kept, rejected])
 
 
 def _detail(found: str | None, messages: list[dict[str, str]]) -> str:

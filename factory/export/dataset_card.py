@@ -1,4 +1,4 @@
-"""An export's card: YAML front matter for the Hub above Markdown, whatever text the data holds."""
+"""The data set card of an export: YAML front matter for the Hub and Markdown, safe for any text in the data."""
 
 import json
 import re
@@ -16,33 +16,35 @@ import yaml
 from factory.config import PersonalData
 from factory.export.export_files import FileType
 from factory.export.export_stats import MOST_TURNS
-from factory.export.provenance import Step, inputs_of, models_of, prompts_of, steps_of
-from factory.export.sources import CHARACTERS_PART, Part, Sources
-from factory.run_output.licenses import on_the_hub
+from factory.export.provenance import SourceTable, find_inputs, find_models, find_prompts, find_source_tables
+from factory.export.sources import CHARACTERS_PART, ExportPart, Sources
+from factory.run_output import layout
+from factory.run_output.layout import kind_of
+from factory.run_output.licenses import combine_for_hub
 from factory.storage.rows import Row
 
 TEMPLATE = Path(__file__).parent / "dataset_card.md.jinja"
 MAIN = "default"
-NOT_ASKED = "not asked"
-LEAST_SHARE = 0.01
-"""A language that fewer dialogues are in may be the detector's mistake, and is not in the front matter."""
+NOT_CHECKED = "not checked"
+MIN_SHARE = 0.01
+"""Languages of fewer dialogues may be errors of the detector, and are not in the front matter."""
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
-def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], examples: Mapping[str, Row]) -> str:
-    """The README.md of an export.
+def build_card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], examples: Mapping[str, Row]) -> str:
+    """Build the README.md of an export.
 
     Args:
-        sources: what it was made of.
-        file_type: of its files.
-        manifest: its own, with the figures of each split.
+        sources: the sources of the export.
+        file_type: the type of its files.
+        manifest: its manifest, with the statistics of each split.
         examples: a row of each part.
     """
-    steps = steps_of(sources)
-    inputs, models = inputs_of(sources, steps), models_of(steps)
-    languages = _languages(sources, steps)
-    licence = on_the_hub([*(one.licence for one in inputs), *(one.licence for one in models)])
-    front = _front_matter(sources, file_type, manifest, licence, _codes(languages))
+    tables = find_source_tables(sources)
+    inputs, models = find_inputs(sources, tables), find_models(tables)
+    languages = _languages(sources, tables)
+    hub_license = combine_for_hub([*(one.license for one in inputs), *(one.license for one in models)])
+    front = _front_matter(sources, file_type, manifest, hub_license, _codes(languages))
     return _template().render(
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),
         sources=sources,
@@ -51,16 +53,16 @@ def card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any], exa
         file_type=file_type,
         manifest=manifest,
         examples=examples,
-        steps=steps,
-        recipe=_recipe(steps),
-        curation=_curation(steps),
-        safety=_safety(steps),
-        prompts=prompts_of(steps, sources.config.prompts_dir),
+        tables=tables,
+        recipe=_recipe(tables),
+        curation=_curation(tables),
+        safety=_safety(tables),
+        prompts=find_prompts(tables, sources.config.prompts_dir),
         models=models,
         inputs=inputs,
-        licence=licence,
+        license=hub_license,
         languages=languages,
-        cast=_cast(steps),
+        demographics=_demographics(tables),
         most_turns=str(MOST_TURNS),
         version=version("opencharacter-factory"),
     )
@@ -71,35 +73,35 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(  # Markdown, escaped by `cell` and `fenced`
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"cell": cell, "fenced": fenced, "pretty": pretty, "number": "{:,}".format}
+    environment.filters |= {"cell": cell, "fenced": fenced, "json": indented_json, "number": "{:,}".format}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def cell(text: object) -> str:
-    """A text on one line in which Markdown and HTML mean nothing, for a table's cell or a sentence."""
+    """Return a text on one line with Markdown and HTML escaped, for a table cell or a sentence."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return re.sub(r"([\\`*_\[\]<>|#&~!$])", r"\\\1", line)
 
 
 def fenced(text: str, language: str = "") -> str:
-    """A text as a code block, with a fence that is longer than any in it."""
+    """Return a text as a code block, with a fence longer than any in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip(chr(10))}\n{fence}"
 
 
-def pretty(row: Row) -> str:
-    """A row as JSON that people read."""
+def indented_json(row: Row) -> str:
+    """Return a row as indented JSON."""
     return json.dumps(row, indent=2, ensure_ascii=False)
 
 
 def _front_matter(
-    sources: Sources, file_type: FileType, manifest: Mapping[str, Any], licence: str, codes: list[str]
+    sources: Sources, file_type: FileType, manifest: Mapping[str, Any], hub_license: str, codes: list[str]
 ) -> dict[str, Any]:
     rows = sum(part.rows for part in sources.splits)
     return {
         "pretty_name": "Character dialogues",
-        "license": licence,
+        "license": hub_license,
         **({"language": codes} if codes else {}),
         "size_categories": [next((name for most, name in _SIZES.items() if rows < most), "10M<n<100M")],
         "task_categories": ["text-generation"],
@@ -112,7 +114,7 @@ def _front_matter(
             }
             for name, parts in _configs(sources).items()
         ],
-        # Without it a column whose lists are empty in the first rows is taken for one of nulls.
+        # Without it, a column whose lists are empty in the first rows is read as a column of nulls.
         "dataset_info": [
             {
                 "config_name": name,
@@ -124,8 +126,8 @@ def _front_matter(
     }
 
 
-def _configs(sources: Sources) -> dict[str, list[tuple[str, Part]]]:
-    """The parts of each configuration, by the name of their split."""
+def _configs(sources: Sources) -> dict[str, list[tuple[str, ExportPart]]]:
+    """Return the parts of each configuration, with the names of their splits."""
     configs = {MAIN: [(part.name, part) for part in sources.splits]}
     others = [part for part in sources.parts if part.name == CHARACTERS_PART]
     return configs | {part.name: [("train", part)] for part in others}
@@ -136,7 +138,7 @@ def _feature(field: pa.Field) -> dict[str, Any]:
 
 
 def _type(kind: pa.DataType) -> dict[str, Any]:
-    """An Arrow type as `datasets` writes it in YAML."""
+    """Return an Arrow type as `datasets` writes it in YAML."""
     if not pa.types.is_list(kind):
         return {"dtype": str(kind)}
     inner = kind.value_type
@@ -145,84 +147,90 @@ def _type(kind: pa.DataType) -> dict[str, Any]:
     return {"list": _type(inner) if pa.types.is_list(inner) else str(inner)}
 
 
-def _languages(sources: Sources, steps: list[Step]) -> dict[str, float]:
-    """The share of each language: as detected in curated dialogues, else as it was asked for."""
+def _languages(sources: Sources, tables: list[SourceTable]) -> dict[str, float]:
+    """Return the share of each language: as detected in curated dialogues, else as configured."""
     found: Counter[str] = Counter()
-    for step in steps:
-        if sources.what == "curated" and step.name.startswith("curated/"):
-            found.update(step.manifest["figures"]["languages"])
+    for table in tables:
+        if sources.what == "curated" and kind_of(table.name) is layout.CURATED:
+            found.update(table.manifest["figures"]["languages"])
     if not found:
-        return {step.settings["language"]: 1.0 for step in steps if step.name == "profiles"}
+        return {table.settings["language"]: 1.0 for table in tables if kind_of(table.name) is layout.PROFILES}
     return {name: count / found.total() for name, count in found.most_common()}
 
 
 def _codes(languages: Mapping[str, float]) -> list[str]:
-    # The detector's names and codes are its own library's, which takes a moment to import.
+    # The library of the detector, which has the names and codes, takes a moment to import.
     from lingua import Language
 
     from factory.text.language import languages_named
 
-    named = [
-        name for text, share in languages.items() if share >= LEAST_SHARE for name in sorted(languages_named(text))
-    ]
+    named = [name for text, share in languages.items() if share >= MIN_SHARE for name in sorted(languages_named(text))]
     return list(dict.fromkeys(getattr(Language, name).iso_code_639_1.name.lower() for name in named))
 
 
-def _recipe(steps: list[Step]) -> dict[str, Any]:
-    """What was asked for, in words."""
-    work = [step for step in steps if step.name.startswith("assignments/")]
-    told: dict[str, Any] = {}
-    for step in work:
-        told["characters an instruction"] = step.settings["characters_per_instruction"]
-        told["seed of the assignment"] = step.settings["seed"]
-    return told
+def _recipe(tables: list[SourceTable]) -> dict[str, Any]:
+    """Return the settings of the assignment of characters to instructions, in words."""
+    recipe: dict[str, Any] = {}
+    for table in tables:
+        if kind_of(table.name) is layout.ASSIGNMENTS:
+            recipe["characters per instruction"] = table.settings["characters_per_instruction"]
+            recipe["seed of the assignment"] = table.settings["seed"]
+    return recipe
 
 
-def _curation(steps: list[Step]) -> dict[str, Any]:
-    """The settings that curation was done with; empty where it was not."""
-    left_out = ("prompts", "profiles", "sources", "quality", "benchmark", "limit", "safety")
-    for step in steps:
-        if step.name == "curated/train":
-            told = {key: value for key, value in step.settings.items() if key not in left_out}
-            weights = {name: weight for name, weight, *_ in step.settings["sources"] if weight is not None}
-            rules = {f"quality.{key}": value for key, value in step.settings["quality"].items()}
-            rows = {"limit": limit} if (limit := step.settings.get("limit")) else {}
-            return told | rows | rules | _asked(_safety(steps)) | ({"mixture": weights} if weights else {})
-    return {}
+def _curation(tables: list[SourceTable]) -> dict[str, Any]:
+    """Return the settings of curation; empty without it."""
+    train = next((table for table in tables if table.name == layout.CURATED.name(split="train")), None)
+    if train is None:
+        return {}
+    omitted = ("prompts", "profiles", "sources", "benchmark", "limit", "safety")
+    settings = _flatten({key: value for key, value in train.settings.items() if key not in omitted})
+    weights = {name: weight for name, weight, *_ in train.settings["sources"] if weight is not None}
+    rows = {"limit": limit} if (limit := train.settings.get("limit")) else {}
+    return settings | rows | _safety_settings(_safety(tables)) | ({"mixture": weights} if weights else {})
 
 
-def _safety(steps: list[Step]) -> dict[str, Any]:
-    """What curation asked for the sake of people, as its table says; what is empty was not asked."""
-    told: dict[str, Any] = next(
-        (step.manifest.get("safety") or {} for step in steps if step.name == "curated/train"), {}
+def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        nested = _flatten(value) if isinstance(value, dict) else None
+        flat |= {key: value} if nested is None else {f"{key}.{name}": one for name, one in nested.items()}
+    return flat
+
+
+def _safety(tables: list[SourceTable]) -> dict[str, Any]:
+    """Return the safety checks of curation, by its manifest; an empty value was not checked."""
+    recorded: dict[str, Any] = next(
+        (table.manifest.get("safety") or {} for table in tables if table.name == layout.CURATED.name(split="train")), {}
     )
-    people = told.get("people") or {}
-    kinds = told.get("personal_data") or []
+    people = recorded.get("people") or {}
+    kinds = recorded.get("personal_data") or []
     return {
         "kinds": kinds,
-        "not_asked": [kind for kind in get_args(PersonalData) if kind not in kinds],
-        "regions": told.get("phone_regions") or [] if "phone" in kinds else [],
+        "not_checked": [kind for kind in get_args(PersonalData) if kind not in kinds],
+        "regions": recorded.get("phone_regions") or [] if "phone" in kinds else [],
         "people": people.get("names", 0),
         "list": str(people.get("place", "")).rpartition("/")[2],
-        "toxicity": told.get("toxicity"),
+        "toxicity": recorded.get("toxicity"),
     }
 
 
-def _asked(safety: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for the table of settings."""
-    kinds, missing = (", ".join(safety[name]) for name in ("kinds", "not_asked"))
+def _safety_settings(safety: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the safety checks for the table of settings."""
+    kinds, missing = (", ".join(safety[name]) for name in ("kinds", "not_checked"))
+    people = f"{safety['people']:,} names in {safety['list']}" if safety["people"] else NOT_CHECKED
     return {
-        "safety.personal_data": f"{kinds}; not asked: {missing}" if kinds and missing else kinds or NOT_ASKED,
+        "safety.personal_data": f"{kinds}; not checked: {missing}" if kinds and missing else kinds or NOT_CHECKED,
         **({"safety.phone_regions": ", ".join(safety["regions"])} if safety["regions"] else {}),
-        "safety.real_people": f"{safety['people']:,} names in {safety['list']}" if safety["people"] else NOT_ASKED,
-        "safety.toxicity": NOT_ASKED if safety["toxicity"] is None else safety["toxicity"],
+        "safety.real_people": people,
+        "safety.toxicity": NOT_CHECKED if safety["toxicity"] is None else safety["toxicity"],
     }
 
 
-def _cast(steps: list[Step]) -> dict[str, dict[str, int]]:
-    """What the profiles of curated characters say, of both splits together."""
-    told: dict[str, Counter[str]] = {}
-    for step in steps:
-        for name, values in step.manifest.get("figures", {}).get("demographics", {}).items():
-            told.setdefault(name, Counter()).update(values)
-    return {name: dict(values.most_common()) for name, values in told.items()}
+def _demographics(tables: list[SourceTable]) -> dict[str, dict[str, int]]:
+    """Return the attributes in the profiles of curated characters, over both splits."""
+    counts: dict[str, Counter[str]] = {}
+    for table in tables:
+        for name, values in table.manifest.get("figures", {}).get("demographics", {}).items():
+            counts.setdefault(name, Counter()).update(values)
+    return {name: dict(values.most_common()) for name, values in counts.items()}

@@ -1,6 +1,6 @@
-"""Exported rows to files of about a size, whole or not at all: `<part>-00000-of-00004.jsonl`, or Parquet.
+"""Write exported rows to files of about equal size, each atomically: `<part>-00000-of-00004.jsonl`, or Parquet.
 
-The number of files stands in their names, so it is settled before the first row, by a sample.
+The number of files is part of their names, so it is estimated from a sample before the first row is written.
 """
 
 import io
@@ -25,28 +25,28 @@ from factory.storage.rows import Row
 FileType = Literal["jsonl", "parquet"]
 
 SHARD_BYTES = 256 * 2**20
-"""Small enough for a loader to read in parallel and for an upload to begin again, large enough to be few."""
-ROWS_AT_ONCE = 256
+"""Small enough to read in parallel and to upload again, large enough to have few files."""
+BATCH_ROWS = 256
 GROUP_ROWS = 4096
 GROUP_BYTES = 32 * 2**20
-"""A row group is closed at so many rows or bytes: it is what a writer holds in memory."""
+"""A row group ends at this number of rows or bytes: the writer holds it in memory."""
 
 _LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
-"""Line ends to `str.splitlines` and to editors, though not to JSON, which escapes those below a space itself."""
+"""Line ends for `str.splitlines` and editors, but not for JSON, which escapes only those below a space."""
 
 
 def json_line(row: Row) -> bytes:
-    """A row as one line of JSON, in UTF-8."""
+    """Return a row as one line of JSON, in UTF-8."""
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS).encode() + b"\n"
 
 
 def shard_name(part: str, number: int, of: int, file_type: FileType) -> str:
-    """Such as `train-00000-of-00004.jsonl`, as `datasets` and the Hub name them."""
+    """Return a name such as `train-00000-of-00004.jsonl`, the convention of `datasets` and the Hub."""
     return f"{part}-{number:05}-of-{of:05}.{file_type}"
 
 
 def size_of(rows: Sequence[Row], schema: pa.Schema, file_type: FileType) -> int:
-    """Bytes that some rows take in a file."""
+    """Return the bytes that some rows take in a file."""
     if file_type == "jsonl":
         return sum(len(json_line(row)) for row in rows)
     buffer = io.BytesIO()
@@ -54,8 +54,8 @@ def size_of(rows: Sequence[Row], schema: pa.Schema, file_type: FileType) -> int:
     return buffer.tell()
 
 
-def cut(rows: int, bytes_per_row: float, shard_bytes: int = SHARD_BYTES) -> list[int]:
-    """How many rows each file has: as alike as can be, at least one file where there are rows."""
+def split_rows(rows: int, bytes_per_row: float, shard_bytes: int = SHARD_BYTES) -> list[int]:
+    """Return the number of rows of each file: as equal as possible, and no file without rows."""
     if not rows:
         return []
     files = min(rows, max(1, math.ceil(rows * bytes_per_row / shard_bytes)))
@@ -64,30 +64,30 @@ def cut(rows: int, bytes_per_row: float, shard_bytes: int = SHARD_BYTES) -> list
 
 
 @dataclass
-class Written:
+class WrittenFiles:
     """The files of a part."""
 
     files: dict[str, int] = field(default_factory=dict)
-    """Bytes of each."""
+    """The size in bytes of each."""
     rows: int = 0
 
 
 def write_shards(
     rows: Iterator[Row], schema: pa.Schema, part: str, sizes: Sequence[int], folder: str, file_type: FileType
-) -> Written:
+) -> WrittenFiles:
     """Write rows into files of these sizes, one after the other.
 
-    A file has a name of its own until it is whole. More rows than `sizes` holds are left unread, and
-    fewer end the last file early: whoever counts them sees it.
+    A file has a temporary name until it is complete. Rows beyond `sizes` are not read, and with fewer rows the last
+    file ends early: the caller compares the counts.
     """
-    written = Written()
+    written = WrittenFiles()
     for number, size in enumerate(sizes):
         name = shard_name(part, number, len(sizes), file_type)
         with file_io.storage_errors(folder), _draft(folder, name) as draft:
             taken = itertools.islice(rows, size)
             with open(draft, "wb") as file:
-                made = _write_lines(file, taken) if file_type == "jsonl" else _write_groups(file, taken, schema)
-            written.rows += made
+                count = _write_lines(file, taken) if file_type == "jsonl" else _write_groups(file, taken, schema)
+            written.rows += count
             written.files[name] = os.path.getsize(draft)
             file_io.put_file(draft, file_io.join(folder, name))
     return written
@@ -95,7 +95,7 @@ def write_shards(
 
 @contextmanager
 def _draft(folder: str, name: str) -> Iterator[str]:
-    """A path for a file that is not whole: beside its place on a local disk, so that it need only be renamed."""
+    """Yield a path for an incomplete file: on a local disk in the same folder, so that it only needs a rename."""
     if "://" in folder:
         with tempfile.TemporaryDirectory(prefix="character-factory-export-") as temporary:
             yield str(Path(temporary) / name)
@@ -108,22 +108,22 @@ def _draft(folder: str, name: str) -> Iterator[str]:
 
 
 def _write_lines(file: BinaryIO, rows: Iterator[Row]) -> int:
-    made = 0
+    count = 0
     for row in rows:
         file.write(json_line(row))
-        made += 1
-    return made
+        count += 1
+    return count
 
 
 def _write_groups(file: BinaryIO, rows: Iterator[Row], schema: pa.Schema) -> int:
-    made, waiting = 0, schema.empty_table()
+    count, group = 0, schema.empty_table()
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
-            made += len(some)
-            waiting = pa.concat_tables([waiting, pa.Table.from_pylist(some, schema=schema)])
-            if waiting.num_rows >= GROUP_ROWS or waiting.nbytes >= GROUP_BYTES:
-                writer.write_table(waiting, row_group_size=waiting.num_rows)
-                waiting = schema.empty_table()
-        if waiting.num_rows:
-            writer.write_table(waiting, row_group_size=waiting.num_rows)
-    return made
+        while batch := list(itertools.islice(rows, BATCH_ROWS)):
+            count += len(batch)
+            group = pa.concat_tables([group, pa.Table.from_pylist(batch, schema=schema)])
+            if group.num_rows >= GROUP_ROWS or group.nbytes >= GROUP_BYTES:
+                writer.write_table(group, row_group_size=group.num_rows)
+                group = schema.empty_table()
+        if group.num_rows:
+            writer.write_table(group, row_group_size=group.num_rows)
+    return count

@@ -1,8 +1,7 @@
-"""What exported dialogues hold, counted as they pass: turns, lengths, tokens, by corpus and strategy.
+"""Statistics of exported dialogues, in one pass: turns, lengths and tokens, by corpus and strategy.
 
-Memory is bounded whatever passes: lengths are counted in bins that are 2 % wide, and the characters
-that speak by the cells that the hashes which their ids are fall into (linear counting; off by 0.1 %
-at ten million, exact below a thousand but for bad luck).
+Memory is bounded: lengths are counted in bins 2 % wide, and characters by linear counting over their ids, which are
+hashes (off by 0.1 % at ten million, almost always exact below a thousand).
 """
 
 from collections import Counter
@@ -16,11 +15,11 @@ import pyarrow.compute as pc
 ROLES = ("system", "user", "assistant")
 BIN = 1.02
 BINS = 1024
-"""1.02 to the power of 1,024 is 6e8 characters, far more than a message has."""
+"""1.02 to the power of 1,024 is 6e8 characters, far more than any message."""
 QUANTILES = (0.1, 0.5, 0.9)
 CELLS = 1 << 22
 MOST_TURNS = 8
-"""So many turns or more are counted as one."""
+"""Dialogues with more turns are counted with these."""
 
 
 def _no_lengths() -> dict[str, np.ndarray]:
@@ -28,41 +27,43 @@ def _no_lengths() -> dict[str, np.ndarray]:
 
 
 @dataclass
-class Figures:
-    """Of one split."""
+class ExportStats:
+    """The statistics of one split."""
 
     rows: int = 0
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Dialogues by corpus and strategy."""
     turns: Counter[int] = field(default_factory=Counter)
-    """Dialogues by how often the character speaks, the most being `MOST_TURNS` or more."""
+    """Dialogues by the number of replies, up to `MOST_TURNS` or more."""
     seen: np.ndarray = field(default_factory=lambda: np.zeros(CELLS, bool))
-    """The cells of the characters that spoke."""
+    """Which cells of the linear counting are occupied."""
     reply_tokens: int = 0
-    """As the engine that wrote the replies counted them; what it spent on a rewriting's JSON is in it."""
+    """By the engine that wrote the replies; includes the JSON around rewritten ones."""
     letters: Counter[str] = field(default_factory=Counter)
     """Unicode characters by role."""
     longest: Counter[str] = field(default_factory=Counter)
     lengths: dict[str, np.ndarray] = field(default_factory=_no_lengths)
 
     def add(self, rows: pa.Table) -> None:
-        """Count some rows of a table of dialogues."""
+        """Add some rows of a table of dialogues."""
         self.rows += rows.num_rows
         pairs = zip(rows["corpus"].to_pylist(), rows["strategy"].to_pylist(), strict=True)
         self.kinds.update(pairs)
         turns = pc.divide(pc.list_value_length(rows["messages"]), 2).to_numpy()
-        for many, count in zip(*np.unique(np.minimum(turns, MOST_TURNS), return_counts=True), strict=True):
-            self.turns[int(many)] += int(count)
+        for number, count in zip(*np.unique(np.minimum(turns, MOST_TURNS), return_counts=True), strict=True):
+            self.turns[int(number)] += int(count)
         speakers = pc.unique(rows["character_id"]).to_pylist()
-        self.seen[np.array([int(one, 16) % CELLS for one in speakers], np.int64)] = True
+        self.seen[np.array([int(id_, 16) % CELLS for id_ in speakers], np.int64)] = True
         self.reply_tokens += pc.sum(rows["output_tokens"]).as_py() or 0
         for chunk in rows["messages"].chunks:
-            said = chunk.flatten()
-            lengths = pc.utf8_length(said.field("content"))
+            messages = chunk.flatten()
+            lengths = pc.utf8_length(messages.field("content"))
             for role in ROLES:
-                self._lengths(role, lengths.filter(pc.equal(said.field("role"), role)).to_numpy(zero_copy_only=False))
+                self._add_lengths(
+                    role, lengths.filter(pc.equal(messages.field("role"), role)).to_numpy(zero_copy_only=False)
+                )
 
-    def _lengths(self, role: str, lengths: np.ndarray) -> None:
+    def _add_lengths(self, role: str, lengths: np.ndarray) -> None:
         if not len(lengths):
             return
         self.letters[role] += int(lengths.sum())
@@ -70,18 +71,18 @@ class Figures:
         bins = np.minimum(np.log1p(lengths) / np.log(BIN), BINS - 1).astype(np.int64)
         self.lengths[role] += np.bincount(bins, minlength=BINS)
 
-    def told(self) -> dict[str, Any]:
-        """For the manifest and the card; quantiles are off by 2 % at most."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the statistics for the manifest and the card; quantiles are off by at most 2 %."""
         return {
             "dialogues": self.rows,
             "characters": round(-CELLS * np.log1p(-self.seen.sum() / CELLS)),
             "kinds": [[*kind, count] for kind, count in sorted(self.kinds.items())],
-            "turns": {str(many): self.turns[many] for many in sorted(self.turns)},
+            "turns": {str(number): self.turns[number] for number in sorted(self.turns)},
             "reply_tokens": self.reply_tokens,
-            "lengths": {role: self._told(role) for role in ROLES if self.lengths[role].any()},
+            "lengths": {role: self._length_stats(role) for role in ROLES if self.lengths[role].any()},
         }
 
-    def _told(self, role: str) -> dict[str, Any]:
+    def _length_stats(self, role: str) -> dict[str, Any]:
         messages = int(self.lengths[role].sum())
         ranks = np.searchsorted(np.cumsum(self.lengths[role]), [q * messages for q in QUANTILES])
         return {

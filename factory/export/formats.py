@@ -1,43 +1,43 @@
-"""A dialogue in the published shapes that others read: chat messages, ShareGPT, Alpaca, OpenCharacter.
+"""Export formats: a dialogue as chat messages, ShareGPT, Alpaca or OpenCharacter rows.
 
     messages       {"messages": [{"role": "system" | "user" | "assistant", "content"}]}        TRL, OpenAI
     sharegpt       {"conversations": [{"from": "system" | "human" | "gpt", "value"}]}          Axolotl, LLaMA-Factory
     alpaca         {"instruction", "input", "output", "system", "history": [[user, reply]]}    LLaMA-Factory
     opencharacter  {"question", "question_source", "character_answer", "history"}              xywang1/OpenCharacter
 
-Where a shape holds one question and one answer, they are those of the last turn, and `history` has the
-turns before it. The ids follow in every shape, so that a row can be traced back. In `opencharacter` the
-system message is not in the row: its persona and profile stand in the characters' rows, as published.
+If a format has one question and one answer, they are those of the last turn, and `history` has the turns before it.
+Every format ends with the ids, so that a row can be traced. In `opencharacter` the system message is not in the row:
+its persona and profile are in the rows of the characters, as published.
+
+A new format is a function that converts a row, and an entry in `SHAPES`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
 from factory.storage.rows import Row
 
-Format = Literal["messages", "sharegpt", "alpaca", "opencharacter"]
-
 IDS = ("dialogue_id", "character_id", "instruction_id", "corpus", "strategy")
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
-"""The roles as ShareGPT names them."""
+"""ShareGPT's names of the roles."""
 
 
 def to_messages(row: Row) -> dict[str, Any]:
-    """A row of dialogues or curated dialogues as chat messages."""
+    """Return a row of dialogues or curated dialogues as chat messages."""
     return {"messages": row["messages"], **_ids(row)}
 
 
 def to_sharegpt(row: Row) -> dict[str, Any]:
-    """The same as ShareGPT's conversations."""
-    said = [{"from": SPEAKERS[message["role"]], "value": message["content"]} for message in row["messages"]]
-    return {"conversations": said, **_ids(row)}
+    """Return a row as a ShareGPT conversation."""
+    turns = [{"from": SPEAKERS[message["role"]], "value": message["content"]} for message in row["messages"]]
+    return {"conversations": turns, **_ids(row)}
 
 
 def to_alpaca(row: Row) -> dict[str, Any]:
-    """The same as Alpaca's instruction and output; `input` is empty, since the instruction holds it."""
+    """Return a row as Alpaca's instruction and output; `input` is empty, since the instruction contains it."""
     system, (*history, last) = _turns(row)
     return {
         "instruction": last[0],
@@ -50,7 +50,7 @@ def to_alpaca(row: Row) -> dict[str, Any]:
 
 
 def to_opencharacter(row: Row) -> dict[str, Any]:
-    """The same as the paper's data set has it; `history` is ours, and empty where there is one turn."""
+    """Return a row as in the paper's data set; `history` is our addition, empty for dialogues of one turn."""
     _, (*history, last) = _turns(row)
     return {
         "question": last[0],
@@ -62,7 +62,7 @@ def to_opencharacter(row: Row) -> dict[str, Any]:
 
 
 def to_character(row: Row) -> dict[str, Any]:
-    """A row of profiles as the paper's data set has its characters."""
+    """Return a row of profiles as a character of the paper's data set."""
     return {"character_id": row["character_id"], "persona": row["persona"], "character": row["profile"]}
 
 
@@ -71,9 +71,9 @@ def _ids(row: Row) -> dict[str, str]:
 
 
 def _turns(row: Row) -> tuple[str, list[list[str]]]:
-    """The system message, and what the user and the character say in each turn."""
-    system, *said = row["messages"]
-    users, replies = said[0::2], said[1::2]
+    """Return the system message, and the user's and the character's message of each turn."""
+    system, *turns = row["messages"]
+    users, replies = turns[0::2], turns[1::2]
     roles = [message["role"] for message in row["messages"]]
     assert roles == ["system", *["user", "assistant"] * len(replies)], f"{row['dialogue_id']}: roles {roles}"
     return system["content"], [[u["content"], a["content"]] for u, a in zip(users, replies, strict=True)]
@@ -81,18 +81,18 @@ def _turns(row: Row) -> tuple[str, list[list[str]]]:
 
 @dataclass(frozen=True)
 class Shape:
-    """Rows of one kind as they are exported."""
+    """How rows of one table are exported."""
 
     convert: Callable[[Row], dict[str, Any]]
     reads: tuple[str, ...]
-    """The columns of the table that it needs."""
+    """The columns of the table to read."""
     schema: pa.Schema
     meaning: dict[str, str]
-    """What each column holds, for the card."""
+    """The meaning of each column, for the card."""
 
 
-def _shape(convert: Callable[[Row], dict[str, Any]], own: list[tuple[str, pa.DataType, str]]) -> Shape:
-    columns = [*own, *((name, pa.string(), _IDS_MEAN[name]) for name in IDS)]
+def _shape(convert: Callable[[Row], dict[str, Any]], fields: list[tuple[str, pa.DataType, str]]) -> Shape:
+    columns = [*fields, *((name, pa.string(), _ID_MEANINGS[name]) for name in IDS)]
     return Shape(
         convert,
         ("messages", *IDS),
@@ -101,35 +101,35 @@ def _shape(convert: Callable[[Row], dict[str, Any]], own: list[tuple[str, pa.Dat
     )
 
 
-def _said(who: str, what: str) -> pa.DataType:
-    return pa.list_(pa.struct([(who, pa.string()), (what, pa.string())]))
+def _message_list(role: str, content: str) -> pa.DataType:
+    return pa.list_(pa.struct([(role, pa.string()), (content, pa.string())]))
 
 
-_IDS_MEAN = {
+_ID_MEANINGS = {
     "dialogue_id": "hash of character, instruction, strategy, prompts, model and sampling",
     "character_id": "hash of the persona; all dialogues of a character share it",
     "instruction_id": "hash of the corpus and the instruction",
-    "corpus": "where the instruction comes from",
-    "strategy": "`generate` (OpenCharacter-G: replies written anew) or `rewrite` (R: reference responses restyled)",
+    "corpus": "the source of the instruction",
+    "strategy": "`generate` (OpenCharacter-G: a new reply) or `rewrite` (OpenCharacter-R: a restyled reference reply)",
 }
 _TEXT = pa.string()
 _HISTORY = pa.list_(pa.list_(pa.string()))
-_EARLIER = "the turns before it, each as [user, reply]; empty where there is one turn"
+_EARLIER = "the turns before it, each as [user, reply]; empty for dialogues of one turn"
 
-SHAPES: dict[Format, Shape] = {
+SHAPES: dict[str, Shape] = {
     "messages": _shape(
         to_messages,
-        [("messages", _said("role", "content"), "a `system` message, then `user` and `assistant` in turn")],
+        [("messages", _message_list("role", "content"), "a `system` message, then `user` and `assistant` alternately")],
     ),
     "sharegpt": _shape(
         to_sharegpt,
-        [("conversations", _said("from", "value"), "the `system` message, then `human` and `gpt` in turn")],
+        [("conversations", _message_list("from", "value"), "the `system` message, then `human` and `gpt` alternately")],
     ),
     "alpaca": _shape(
         to_alpaca,
         [
-            ("instruction", _TEXT, "what the user says last"),
-            ("input", _TEXT, "always empty: the instruction holds it"),
+            ("instruction", _TEXT, "the user's last message"),
+            ("input", _TEXT, "always empty: the instruction contains it"),
             ("output", _TEXT, "the character's reply to it"),
             ("system", _TEXT, "the system message with persona and profile"),
             ("history", _HISTORY, _EARLIER),
@@ -138,7 +138,7 @@ SHAPES: dict[Format, Shape] = {
     "opencharacter": _shape(
         to_opencharacter,
         [
-            ("question", _TEXT, "what the user says last"),
+            ("question", _TEXT, "the user's last message"),
             ("question_source", _TEXT, "the same as `corpus`"),
             ("character_answer", _TEXT, "the character's reply to it"),
             ("history", _HISTORY, _EARLIER),
@@ -151,9 +151,9 @@ CHARACTERS = Shape(
     ("character_id", "persona", "profile"),
     pa.schema([("character_id", _TEXT), ("persona", _TEXT), ("character", _TEXT)]),
     {
-        "character_id": _IDS_MEAN["character_id"],
-        "persona": "the sentence that the character was made from",
-        "character": "the profile, a line each: name, age, gender, race, birth place, appearance, experience, "
+        "character_id": _ID_MEANINGS["character_id"],
+        "persona": "the sentence that the profile was generated from",
+        "character": "the profile, a line per item: name, age, gender, race, birth place, appearance, experience, "
         "personality",
     },
 )

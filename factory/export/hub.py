@@ -1,4 +1,4 @@
-"""An export to a data set repository on the Hugging Face Hub, by its own client."""
+"""Publish an export to a data set repository on the Hugging Face Hub."""
 
 import os
 import tempfile
@@ -12,43 +12,44 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from factory.errors import ConfigError, FactoryError, UnreachableError, UserError
-from factory.export.sources import CHARACTERS_PART, SPLITS
+from factory.export.sources import CHARACTERS_PART
 from factory.export.write_export import CARD
+from factory.run_output.layout import SPLITS
 from factory.storage import file_io
 
 TOKEN = "HF_TOKEN"
 REPO_TYPE = "dataset"
 FILES = [f"{part}-?????-of-?????.{ext}" for part in (*SPLITS, CHARACTERS_PART) for ext in ("jsonl", "parquet")]
-"""What is uploaded besides the card, and what of an earlier export is deleted with the same commit."""
+"""The files to upload besides the card, and to delete from an earlier export in the same commit."""
 
 
 def check_access(repo: str) -> None:
-    """Check what can be told without asking the Hub.
+    """Check what can be checked without a request to the Hub.
 
     Raises:
-        ConfigError: the name is none, there is no token, or the client is told to stay offline.
+        ConfigError: the name is not valid, there is no token, or the client is set to stay offline.
     """
     try:
         validate_repo_id(repo)
-        named = repo.count("/") == 1
+        valid = repo.count("/") == 1
     except HFValidationError:
-        named = False
-    if not named:
+        valid = False
+    if not valid:
         raise ConfigError(f"--push-to-hub {repo}: give it as OWNER/NAME, in letters, digits, '-', '_' and '.'")
     if constants.HF_HUB_OFFLINE:
-        raise ConfigError(f"--push-to-hub {repo}: HF_HUB_OFFLINE is set; unset it, or leave --push-to-hub out")
+        raise ConfigError(f"--push-to-hub {repo}: HF_HUB_OFFLINE is set; unset it, or omit --push-to-hub")
     if not os.environ.get(TOKEN):
         raise ConfigError(
-            f"--push-to-hub {repo}: {TOKEN} is not set; put a token with the right to write into it "
+            f"--push-to-hub {repo}: {TOKEN} is not set; set it to a token with write access "
             "(https://huggingface.co/settings/tokens)"
         )
 
 
 def publish(folder: str, repo: str, private: bool) -> str:
-    """Upload a finished export, and return its address; interrupted, the same command goes on.
+    """Upload a finished export and return its address; after an interruption, the same command continues.
 
     Raises:
-        UserError: the Hub refuses it, or a repository that was to be private is public.
+        UserError: the Hub refuses it, or `private` is set and the repository is public.
         UnreachableError: it does not answer.
     """
     api = HfApi(token=os.environ[TOKEN])
@@ -57,8 +58,8 @@ def publish(folder: str, repo: str, private: bool) -> str:
     except FactoryError:
         raise
     except HfHubHTTPError as problem:
-        raise UserError(f"--push-to-hub {repo}: {_told(problem)}") from None
-    except Exception as problem:  # the hub's client raises its transports' own errors
+        raise UserError(f"--push-to-hub {repo}: {_explain(problem)}") from None
+    except Exception as problem:  # the client raises the errors of its transport libraries
         raise UnreachableError(
             f"--push-to-hub {repo}: {api.endpoint} does not answer ({type(problem).__name__}: {_one_line(problem)}); "
             "the export is finished, so the same command only uploads it"
@@ -66,14 +67,14 @@ def publish(folder: str, repo: str, private: bool) -> str:
 
 
 def _publish(api: HfApi, folder: str, repo: str, private: bool) -> str:
-    # Without --private the owner's own default holds, which may be private.
+    # Without --private, the default of the owner applies, which may be private.
     url = api.create_repo(repo, repo_type=REPO_TYPE, private=private or None, exist_ok=True)
     if private and not api.repo_info(repo, repo_type=REPO_TYPE).private:
         raise UserError(
-            f"--push-to-hub {repo}: is there already, and public; make it private in its settings, "
-            "name another one, or leave --private out"
+            f"--push-to-hub {repo}: exists already and is public; make it private in its settings, "
+            "give another name, or omit --private"
         )
-    with _here(folder) as local:
+    with _local_copy(folder) as local:
         api.upload_folder(
             repo_id=repo,
             repo_type=REPO_TYPE,
@@ -86,8 +87,8 @@ def _publish(api: HfApi, folder: str, repo: str, private: bool) -> str:
 
 
 @contextmanager
-def _here(folder: str) -> Iterator[str]:
-    """The export on this machine's disk."""
+def _local_copy(folder: str) -> Iterator[str]:
+    """Yield a folder on the local disk with the export."""
     if "://" not in folder:
         yield folder
         return
@@ -97,12 +98,12 @@ def _here(folder: str) -> Iterator[str]:
         yield temporary
 
 
-def _told(problem: HfHubHTTPError) -> str:
+def _explain(problem: HfHubHTTPError) -> str:
     status = problem.response.status_code
     if status == HTTPStatus.UNAUTHORIZED:
-        return f"the Hub refuses the token in {TOKEN} (401); make a new one with the right to write"
+        return f"the Hub refuses the token in {TOKEN} (401); create a new one with write access"
     if status == HTTPStatus.FORBIDDEN:
-        return f"the token in {TOKEN} may not write there (403); give it that right, or name another OWNER"
+        return f"the token in {TOKEN} may not write there (403); grant it write access, or give another OWNER"
     return f"the Hub refuses it ({status}): {_one_line(problem.server_message or problem)}"
 
 

@@ -1,6 +1,6 @@
-"""How exported dialogues came to be, as the tables before them tell: accounts, prompts, models, inputs.
+"""The provenance of exported dialogues, from the tables that led to them: counts, prompts, models, inputs.
 
-What a card publishes names no folder or host of the machines that made it.
+A published card has no folder or host of the machines that built it.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.errors import PromptError
-from factory.export.sources import SPLITS, Sources
+from factory.export.sources import Sources
 from factory.inference.prompts import load_prompt
-from factory.run_output.licenses import Input, Licence, inputs_by_licence, licence_of_model, public_name
+from factory.run_output import layout
+from factory.run_output.layout import SPLITS
+from factory.run_output.licenses import License, LicensedInput, inputs_by_license, license_of_model, public_name
 from factory.storage.tables import Table
 
 
 @dataclass(frozen=True)
-class Step:
-    """A finished table on the way."""
+class SourceTable:
+    """A finished table that led to the export."""
 
     name: str
     manifest: dict[str, Any]
@@ -26,15 +28,15 @@ class Step:
 
 @dataclass(frozen=True)
 class PromptText:
-    """A prompt that rows name; `text` is None where that version is not at hand any more."""
+    """A prompt of the rows; `text` is None if that version is no longer available."""
 
     ref: str
     text: str | None
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model that wrote some of it, and how it was asked to."""
+class ModelUse:
+    """A model that wrote part of the data, and its sampling."""
 
     step: str
     name: str
@@ -44,32 +46,33 @@ class Model:
     seed: int | None
     prompt_tokens: int
     output_tokens: int
-    licence: Licence | None
+    license: License | None
 
 
-def corpora_of(sources: Sources) -> list[str]:
-    """The corpora that the dialogues come from."""
-    return list(dict.fromkeys(table.name.partition("-")[2] for table in sources.dialogues))
+def _corpora(sources: Sources) -> list[str]:
+    """Return the corpora of the dialogues."""
+    parts = (layout.DIALOGUES.parts(table.name) for table in sources.dialogues)
+    return list(dict.fromkeys(found["corpus"] for found in parts if found))
 
 
-def steps_of(sources: Sources) -> list[Step]:
-    """The tables that led to an export, in the order in which the data flows; those that are there."""
-    corpora = corpora_of(sources)
+def find_source_tables(sources: Sources) -> list[SourceTable]:
+    """Return the finished tables that led to an export, in the order of the data flow."""
+    corpora = _corpora(sources)
     names = [
-        "personas",
-        *(f"instructions/{corpus}" for corpus in corpora),
-        "profiles",
-        *(f"assignments/{corpus}" for corpus in corpora),
+        layout.PERSONAS.name(),
+        *(layout.INSTRUCTIONS.name(corpus=corpus) for corpus in corpora),
+        layout.PROFILES.name(),
+        *(layout.ASSIGNMENTS.name(corpus=corpus) for corpus in corpora),
         *(table.name for table in sources.dialogues),
-        *(f"curated/{split}" for split in SPLITS if sources.what == "curated"),
+        *(layout.CURATED.name(split=split) for split in SPLITS if sources.what == "curated"),
     ]
     tables = [Table(sources.config.output, name) for name in names]
-    made = [(table, table.manifest()) for table in tables]
-    return [Step(table.name, manifest, table.inputs() or {}) for table, manifest in made if manifest]
+    manifests = [(table, table.manifest()) for table in tables]
+    return [SourceTable(table.name, manifest, table.inputs() or {}) for table, manifest in manifests if manifest]
 
 
-def prompts_of(steps: Sequence[Step], prompts_dir: str | None) -> list[PromptText]:
-    """Every prompt that the steps name, in full where the same version is at hand."""
+def find_prompts(steps: Sequence[SourceTable], prompts_dir: str | None) -> list[PromptText]:
+    """Return every prompt of the tables, with its text if the same version is available."""
     refs = dict.fromkeys(
         ref for step in steps for key in ("prompt", "system") if isinstance(ref := step.settings.get(key), str)
     )
@@ -78,37 +81,37 @@ def prompts_of(steps: Sequence[Step], prompts_dir: str | None) -> list[PromptTex
 
 def _text(ref: str, prompts_dir: str | None) -> str | None:
     for folder in dict.fromkeys((prompts_dir, None)):
-        with suppress(PromptError):  # the folder may be gone, or hold other prompts by now
+        with suppress(PromptError):  # the folder may be missing, or have other prompts by now
             prompt = load_prompt(ref.partition("@")[0], folder)
             if prompt.ref == ref:
                 return prompt.text
     return None
 
 
-def inputs_of(sources: Sources, steps: Sequence[Step]) -> list[Input]:
-    """The files of personas and instructions, together where they stand under the same licence.
+def find_inputs(sources: Sources, steps: Sequence[SourceTable]) -> list[LicensedInput]:
+    """Return the files of personas and instructions, grouped by license.
 
-    Where a table is not there any more, so that its files are not known, its licence is not known either.
+    If a table is missing, its files are not known, and its license is not known either.
     """
-    there = {step.name: step.manifest.get("files", []) for step in steps}
-    found = [*inputs_by_licence("personas", "personas", there.get("personas", []))]
-    for corpus in corpora_of(sources):
+    files = {step.name: step.manifest.get("files", []) for step in steps}
+    found = [*inputs_by_license("personas", "personas", files.get(layout.PERSONAS.name(), []))]
+    for corpus in _corpora(sources):
         what = f"instructions, corpus `{corpus}`"
-        found += inputs_by_licence(what, corpus, there.get(f"instructions/{corpus}", []))
+        found += inputs_by_license(what, corpus, files.get(layout.INSTRUCTIONS.name(corpus=corpus), []))
     return found
 
 
-def models_of(steps: Sequence[Step]) -> list[Model]:
-    """The models of the steps that ask one."""
+def find_models(steps: Sequence[SourceTable]) -> list[ModelUse]:
+    """Return the models of the tables that a model wrote."""
     return [_model(step) for step in steps if "engine" in step.settings]
 
 
-def _model(step: Step) -> Model:
+def _model(step: SourceTable) -> ModelUse:
     settings, engine = step.settings, step.settings["engine"]
     name = public_name(settings["ref"])
-    # What is noted of an endpoint may be where it is, in runs of before, and nobody's business.
-    revision = "an endpoint that tells none" if engine == "openai" else str(settings["revision"])
-    return Model(
+    # In tables of earlier versions, the revision of an endpoint may be its address, which is private.
+    revision = "not reported by the endpoint" if engine == "openai" else str(settings["revision"])
+    return ModelUse(
         step=step.name,
         name=name,
         revision=revision,
@@ -117,5 +120,5 @@ def _model(step: Step) -> Model:
         seed=settings.get("seed"),
         prompt_tokens=step.manifest["prompt_tokens"],
         output_tokens=step.manifest["output_tokens"],
-        licence=licence_of_model(name),
+        license=license_of_model(name),
     )

@@ -1,4 +1,4 @@
-"""What an export is made of: finished tables, part by part, and what tells them from others."""
+"""The sources of an export: finished tables, part by part, and the settings that identify them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,55 +11,56 @@ import pyarrow.compute as pc
 from factory.config import RunConfig
 from factory.errors import ConfigError, InputError
 from factory.export.export_files import FileType, size_of
-from factory.export.formats import CHARACTERS, SHAPES, Format, Shape
+from factory.export.formats import CHARACTERS, SHAPES, Shape
+from factory.run_output import layout
+from factory.run_output.layout import SPLITS
 from factory.storage import file_io
 from factory.storage.rows import Row
 from factory.storage.tables import Table
 
-What = Literal["curated", "dialogues"]
+Selection = Literal["curated", "dialogues"]
 
-SPLITS = ("train", "validation")
 CHARACTERS_PART = "characters"
 SLICE_ROWS = 256
 SAMPLED_SHARDS = 8
-MERGED_AT_ONCE = 1 << 22
-"""So many numbers of characters are gathered before those that are there twice go."""
+MERGE_SIZE = 1 << 22
+"""How many numbers of characters are collected before duplicates are removed."""
 COUNTED = ("corpus", "strategy", "messages", "output_tokens")
-"""What the figures are counted from."""
+"""The columns for the statistics."""
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportPart:
     """Rows that are exported to files of one name: a split, or the characters."""
 
     name: str
     tables: tuple[Table, ...]
     shape: Shape
     rows: int
-    """How many there must be."""
+    """The expected number of rows."""
     columns: tuple[str, ...]
     only: np.ndarray | None = None
-    """The characters whose rows are exported, as sorted numbers (`numbers_of`); None: those of all."""
+    """The characters to export, as sorted numbers (`ids_to_numbers`); None for all."""
 
-    def read(self, passing: Callable[[pa.Table], None]) -> Iterator[Row]:
-        """The exported rows, in the order of tables and shards; `passing` sees the rows that they are made of."""
+    def read(self, observe: Callable[[pa.Table], None]) -> Iterator[Row]:
+        """Yield the exported rows, in the order of tables and shards; `observe` receives the source rows."""
         for table in self.tables:
             for shard in table.shards():
                 rows = self._accepted(table, shard)
                 for start in range(0, rows.num_rows, SLICE_ROWS):
-                    some = rows.slice(start, SLICE_ROWS)
-                    passing(some)
-                    yield from map(self.shape.convert, some.to_pylist())
+                    part = rows.slice(start, SLICE_ROWS)
+                    observe(part)
+                    yield from map(self.shape.convert, part.to_pylist())
 
     def bytes_per_row(self, file_type: FileType) -> float:
-        """About what a row takes in a file, from the first rows of some shards all over the tables."""
+        """Estimate the bytes of a row in a file, from the first rows of some shards across the tables."""
         shards = [(table, shard) for table in self.tables for shard in table.shards()]
         total = rows = 0
         for table, shard in shards[:: -(-len(shards) // SAMPLED_SHARDS)] if shards else []:
-            some = self._accepted(table, shard).slice(0, SLICE_ROWS)
-            made = list(map(self.shape.convert, some.to_pylist()))
-            total += size_of(made, self.shape.schema, file_type)
-            rows += len(made)
+            accepted = self._accepted(table, shard).slice(0, SLICE_ROWS)
+            converted = list(map(self.shape.convert, accepted.to_pylist()))
+            total += size_of(converted, self.shape.schema, file_type)
+            rows += len(converted)
         return total / max(1, rows)
 
     def _accepted(self, table: Table, shard: str) -> pa.Table:
@@ -67,141 +68,156 @@ class Part:
         rows = rows.filter(pc.equal(rows["status"], "ok"))
         if self.only is None:
             return rows
-        numbers = numbers_of(rows["character_id"])
-        places = np.minimum(np.searchsorted(self.only, numbers), len(self.only) - 1)
-        return rows.filter(pa.array(self.only[places] == numbers))
+        numbers = ids_to_numbers(rows["character_id"])
+        positions = np.minimum(np.searchsorted(self.only, numbers), len(self.only) - 1)
+        return rows.filter(pa.array(self.only[positions] == numbers))
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All that one export reads."""
+    """Everything that one export reads."""
 
     config: RunConfig
-    format: Format
-    what: What
-    parts: tuple[Part, ...]
-    """The splits, and the characters where the format has them."""
+    format: str
+    what: Selection
+    parts: tuple[ExportPart, ...]
+    """The splits, and the characters if the format has them."""
     dialogues: tuple[Table, ...]
-    """The tables of dialogues that the rows come from, for the card."""
+    """The tables of dialogues behind the rows, for the card."""
     settings: dict[str, Any]
-    """What tells this export from another one."""
+    """The settings that identify this export."""
 
     @property
-    def splits(self) -> tuple[Part, ...]:
-        """The parts that are dialogues."""
+    def splits(self) -> tuple[ExportPart, ...]:
+        """The parts with dialogues."""
         return tuple(part for part in self.parts if part.name != CHARACTERS_PART)
 
 
-def find_sources(config: RunConfig, what: What, form: Format, file_type: FileType) -> Sources:
-    """The finished tables of a run that an export reads.
+def find_sources(config: RunConfig, what: Selection, export_format: str, file_type: FileType) -> Sources:
+    """Find the finished tables of a run that an export reads.
 
     Raises:
-        ConfigError: one is not there, or not finished.
-        InputError: they hold no row, or do not belong together.
+        ConfigError: a table is missing or not finished.
+        InputError: the tables have no row, or do not belong together.
     """
     tables: dict[str, tuple[Table, ...]]
     if what == "curated":
-        tables = {split: (Table(config.output, f"curated/{split}"),) for split in SPLITS}
-        dialogues = _behind_curated(config, tables["train"][0])
+        tables = {split: (layout.CURATED.table(config.output, split=split),) for split in SPLITS}
+        dialogues = _curated_dialogues(config, tables["train"][0])
     else:
         dialogues = _all_dialogues(config)
         tables = {"train": dialogues}
-    made = {name: [_made(table, what) for table in some] for name, some in tables.items()}
-    columns = ("status", *COUNTED, *SHAPES[form].reads)
+    identities = {name: [_identity(table, what) for table in group] for name, group in tables.items()}
+    columns = ("status", *COUNTED, *SHAPES[export_format].reads)
     parts = [
-        Part(
-            name, some, SHAPES[form], sum(_finished(table, what)["ok"] for table in some), tuple(dict.fromkeys(columns))
+        ExportPart(
+            name,
+            group,
+            SHAPES[export_format],
+            sum(_read_manifest(table, what)["ok"] for table in group),
+            tuple(dict.fromkeys(columns)),
         )
-        for name, some in tables.items()
+        for name, group in tables.items()
     ]
     if not any(part.rows for part in parts):
         raise InputError(
             f"{parts[0].tables[0].path}: no row was accepted; see `rejected` in its .manifest.json for why"
         )
-    if form == "opencharacter":
+    if export_format == "opencharacter":
         parts.append(_characters(config, dialogues, what, sum(tables.values(), ())))
-        made[CHARACTERS_PART] = [_made(table, what) for table in parts[-1].tables]
-    settings: dict[str, Any] = {"what": what, "format": form, "file_type": file_type, "made_of": made}
+        identities[CHARACTERS_PART] = [_identity(table, what) for table in parts[-1].tables]
+    settings: dict[str, Any] = {"what": what, "format": export_format, "file_type": file_type, "made_of": identities}
     if parts[-1].only is not None:
         settings["characters"] = "those who speak"
-    return Sources(config, form, what, tuple(part for part in parts if part.rows), dialogues, settings)
+    return Sources(config, export_format, what, tuple(part for part in parts if part.rows), dialogues, settings)
 
 
-def _behind_curated(config: RunConfig, train: Table) -> tuple[Table, ...]:
-    """The tables that were curated; the card tells of their models, so others must not stand in their place."""
-    _finished(train, "curated")
+def _curated_dialogues(config: RunConfig, train: Table) -> tuple[Table, ...]:
+    """Return the tables that were curated, and check that they are still the same: the card describes their models."""
+    _read_manifest(train, "curated")
     tables = []
-    for name, _, *made in (train.inputs() or {})["sources"]:
+    for name, _, *used in (train.inputs() or {})["sources"]:
         table = Table(config.output, f"dialogues/{name}")
-        if table.manifest() and _made(table, "curated") != made:
+        if table.manifest() and _identity(table, "curated") != used:
             raise InputError(
-                f"{table.path}: was made anew after {train.path}; run `make curate` with this config first"
+                f"{table.path}: was built again after {train.path}; "
+                "run `character-factory curate` with this config first"
             )
         tables.append(table)
     return tuple(tables)
 
 
 def _all_dialogues(config: RunConfig) -> tuple[Table, ...]:
-    names = [f"{source.strategy}-{source.corpus}" for source in config.curation.mixture]
-    names += [f"{strategy}-{one.corpus}" for one in config.instructions for strategy in config.dialogues.strategies]
-    if not names:
-        raise ConfigError("instructions: the config names no corpus, so there are no dialogues; give one")
-    return tuple(Table(config.output, f"dialogues/{name}") for name in dict.fromkeys(names))
+    pairs = [(source.strategy, source.corpus) for source in config.curation.mixture]
+    pairs += [(strategy, one.corpus) for one in config.instructions for strategy in config.dialogues.strategies]
+    if not pairs:
+        raise ConfigError("instructions: the config has no corpus, so there are no dialogues; add one")
+    return tuple(
+        layout.DIALOGUES.table(config.output, strategy=strategy, corpus=corpus)
+        for strategy, corpus in dict.fromkeys(pairs)
+    )
 
 
-def _characters(config: RunConfig, dialogues: tuple[Table, ...], what: What, speaking: tuple[Table, ...]) -> Part:
-    """The accepted profiles, known to be those that the dialogues were made of.
+def _characters(
+    config: RunConfig, dialogues: tuple[Table, ...], what: Selection, speaking: tuple[Table, ...]
+) -> ExportPart:
+    """Return the accepted profiles, after a check that the dialogues were built from them.
 
-    After curation they are those of the characters that speak in the splits alone: of the others are the
-    people whom the safety gate left out.
+    After curation, only characters with a dialogue in the splits are exported: the others include those that the
+    safety checks left out.
     """
-    profiles = Table(config.output, "profiles")
-    made = _made(profiles, "dialogues")
+    profiles = layout.PROFILES.table(config.output)
+    identity = _identity(profiles, "dialogues")
     for table in dialogues:
-        work = Table(config.output, f"assignments/{table.name.partition('-')[2]}")
-        assigned, told = work.manifest(), table.inputs() or {}
-        if assigned is None or assigned["fingerprint"] != told.get("work"):
-            raise InputError(f"{table.path}: was made of other assignments than are there; {_AGAIN[what]} first")
-        if (work.inputs() or {})["profiles"] != made:
-            raise InputError(f"{profiles.path}: was made anew after {table.path}; {_AGAIN[what]} first")
+        corpus = (layout.DIALOGUES.parts(table.name) or {})["corpus"]
+        assignments = layout.ASSIGNMENTS.table(config.output, corpus=corpus)
+        manifest, settings = assignments.manifest(), table.inputs() or {}
+        if manifest is None or manifest["fingerprint"] != settings.get("work"):
+            raise InputError(
+                f"{table.path}: was built from other assignments than the current ones; {_AGAIN[what]} first"
+            )
+        if (assignments.inputs() or {})["profiles"] != identity:
+            raise InputError(f"{profiles.path}: was built again after {table.path}; {_AGAIN[what]} first")
     columns = ("status", *CHARACTERS.reads)
     if what == "dialogues":
-        return Part(CHARACTERS_PART, (profiles,), CHARACTERS, _finished(profiles, what)["ok"], columns)
+        return ExportPart(CHARACTERS_PART, (profiles,), CHARACTERS, _read_manifest(profiles, what)["ok"], columns)
     speakers = _speakers(speaking)
-    return Part(CHARACTERS_PART, (profiles,), CHARACTERS, len(speakers), columns, speakers)
+    return ExportPart(CHARACTERS_PART, (profiles,), CHARACTERS, len(speakers), columns, speakers)
 
 
 def _speakers(tables: tuple[Table, ...]) -> np.ndarray:
-    """The characters that have an accepted row, as sorted numbers: 8 bytes each, whatever the tables hold."""
-    # Arrow's data sets bring pandas, which takes a second and which other exports need not wait for.
+    """Return the characters with an accepted row as sorted numbers, 8 bytes each."""
+    # Arrow's data sets import pandas, which takes a second; other exports do not need it.
     import pyarrow.dataset as ds
 
-    from factory.run_output.scan import Place
+    from factory.run_output.scan import TableFiles
 
     found = np.zeros(0, np.uint64)
     for table in tables:
-        new, waiting = [found], 0
-        for batch in Place(table.path, file_io.sizes(table.path)).scan(["character_id"], ds.field("status") == "ok"):
-            new.append(np.unique(numbers_of(batch["character_id"])))
-            waiting += len(new[-1])
-            if waiting > MERGED_AT_ONCE:
-                new, waiting = [np.unique(np.concatenate(new))], 0
+        new, size = [found], 0
+        for batch in TableFiles(table.path, file_io.sizes(table.path)).scan(
+            ["character_id"], ds.field("status") == "ok"
+        ):
+            new.append(np.unique(ids_to_numbers(batch["character_id"])))
+            size += len(new[-1])
+            if size > MERGE_SIZE:
+                new, size = [np.unique(np.concatenate(new))], 0
         found = np.unique(np.concatenate(new))
     return found
 
 
-def numbers_of(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Ids as unsigned 64-bit numbers, which are in the order of their text."""
+def ids_to_numbers(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return ids as unsigned 64-bit numbers, in the same order as their texts."""
     return np.frombuffer(bytes.fromhex("".join(ids.to_pylist())), ">u8").astype(np.uint64)
 
 
 _AGAIN = {
-    "curated": "run `make synthesize` and `make curate` with this config",
-    "dialogues": "run `make synthesize` with this config",
+    "curated": "run `character-factory synthesize` and `character-factory curate` with this config",
+    "dialogues": "run `character-factory synthesize` with this config",
 }
 
 
-def _finished(table: Table, what: What) -> dict[str, Any]:
+def _read_manifest(table: Table, what: Selection) -> dict[str, Any]:
     manifest = table.manifest()
     if manifest is None:
         other = ", or give --what dialogues" if what == "curated" else ""
@@ -209,7 +225,7 @@ def _finished(table: Table, what: What) -> dict[str, Any]:
     return manifest
 
 
-def _made(table: Table, what: What) -> list[str]:
-    """What tells a table from another: replies are sampled, so the same settings make other ones again."""
-    manifest = _finished(table, what)
+def _identity(table: Table, what: Selection) -> list[str]:
+    """Return what identifies a table: replies are sampled, so the same settings build other ones."""
+    manifest = _read_manifest(table, what)
     return [manifest["fingerprint"], manifest["finished"]]

@@ -1,4 +1,4 @@
-"""The worst answers of a task and what is near them, for people."""
+"""The worst answers of a task and the training examples near them, as text for the terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,15 +7,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from factory.lineage.attribution import Blame, Low
-from factory.lineage.lineage_text import grid, indented, labelled, line, plain
+from factory.lineage.attribution import AttributionResult, WorstAnswer
+from factory.lineage.lineage_text import build_grid, escape, first_line, indented, labelled
 
-CAVEAT = "Near means similar in words, which is no proof that an example is the cause; --id shows where one comes from."
+CAVEAT = "Near means similar in words: a lead, not proof that an example is the cause. --id shows an example's origin."
 
 
 @contextmanager
-def watching(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar over the training examples, on the terminal alone, that is gone when all were looked at."""
+def progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar over the training examples, on a terminal only; it disappears at the end."""
     columns = (TextColumn("comparing training examples"), BarColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
@@ -23,32 +23,32 @@ def watching(quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
-def show_blame(blamed: Blame, console: Console) -> None:
+def show_attribution(attribution: AttributionResult, console: Console) -> None:
     """Print the worst answers, each with its judgments and the examples near it."""
-    title = f"{blamed.task}  the {len(blamed.worst)} lowest of {blamed.judged:,} answers of {blamed.candidate}"
-    console.print(Text(plain(f"{title} in {blamed.output}"), "bold"))
-    console.print(f"beside {blamed.compared:,} training examples. {CAVEAT}")
-    for note in blamed.notes:
-        console.print(Text(f"note: {plain(note)}", "yellow"))
-    for low in blamed.worst:
-        _show(low, console)
+    counts = f"the {len(attribution.worst)} lowest of {attribution.judged:,} answers of {attribution.candidate}"
+    console.print(Text(escape(f"{attribution.task}  {counts} in {attribution.output}"), "bold"))
+    console.print(f"compared with {attribution.compared:,} training examples. {CAVEAT}")
+    for note in attribution.notes:
+        console.print(Text(f"note: {escape(note)}", "yellow"))
+    for answer in attribution.worst:
+        _show(answer, console)
 
 
-def _show(low: Low, console: Console) -> None:
-    expected = "" if low.expected_score is None else f" (expected {low.expected_score:.2f})"
+def _show(answer: WorstAnswer, console: Console) -> None:
+    expected = "" if answer.expected_score is None else f" (expected {answer.expected_score:.2f})"
     console.print()
-    console.print(Text(f"score {low.score:.2f}{expected}  question {plain(low.question_id)}", "bold"))
+    console.print(Text(f"score {answer.score:.2f}{expected}  question {escape(answer.question_id)}", "bold"))
     for name in ("persona", "question", "answer"):
-        console.print(indented(labelled(name, getattr(low, name))))
-    for one in low.judgments:
-        given = one["reason"] if one["score"] is None else one["score"]
-        console.print(indented(labelled(f"{one['judge']} {given}", one["reasoning"] or "")))
+        console.print(indented(labelled(name, getattr(answer, name))))
+    for judgment in answer.judgments:
+        score = judgment["reason"] if judgment["score"] is None else judgment["score"]
+        console.print(indented(labelled(f"{judgment['judge']} {score}", judgment["reasoning"] or "")))
     console.print()
-    if not low.nearest:
+    if not answer.nearest:
         console.print(indented("no training example has a word in common with it"))
         return
     rows = [
-        [f"{near.similarity:.2f}", plain(near.dialogue_id), plain(near.source), line(near.reply)]
-        for near in low.nearest
+        [f"{near.similarity:.2f}", escape(near.dialogue_id), escape(near.source), first_line(near.reply)]
+        for near in answer.nearest
     ]
-    console.print(indented(grid(["similarity", "dialogue_id", "source", "reply"], rows)))
+    console.print(indented(build_grid(["similarity", "dialogue_id", "source", "reply"], rows)))

@@ -1,10 +1,10 @@
-"""One id followed both ways: to what it was made of, and to what was made of it.
+"""The lineage of one id, in both directions: what it was built from, and what was built from it.
 
     persona ──► profile ──► dialogues ──► curated ──► packed ──► training
     instruction ──────────────┘
     persona of the evaluation ──► questions ──► answers ──► judgments
 
-Each table on the way gives a step, those that were not made yet too.
+Each table on the path is a step, including tables that were not built yet.
 """
 
 from collections.abc import Iterator
@@ -13,150 +13,150 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from factory.config import RunConfig
-from factory.lineage.records_of import Lineage, Reader, Step
-from factory.lineage.search import Subject
-from factory.lineage.trained_on import trained
-from factory.run_output.scan import Found, Place, Tables
+from factory.lineage.lineage_steps import Lineage, LineageReader, LineageStep
+from factory.lineage.search import ResolvedId
+from factory.lineage.trained_on import training_steps
+from factory.run_output import layout
+from factory.run_output.scan import Matches, RunTables, TableFiles
 
-CAST = "evaluation/benchmark"
 
-
-def follow(config: RunConfig, tables: Tables, subject: Subject) -> Lineage:
+def follow(config: RunConfig, tables: RunTables, resolved: ResolvedId) -> Lineage:
     """Follow an id through all tables of a run.
 
     Raises:
         UserError: a table cannot be read.
     """
-    reader = Reader(config, tables)
-    ways = {
-        "character_id": _of_character,
-        "instruction_id": _of_instruction,
-        "dialogue_id": _of_dialogue,
-        "persona_id": _of_persona,
-        "question_id": _of_question,
+    reader = LineageReader(config, tables)
+    followers = {
+        "character_id": _follow_character,
+        "instruction_id": _follow_instruction,
+        "dialogue_id": _follow_dialogue,
+        "persona_id": _follow_persona,
+        "question_id": _follow_question,
     }
-    steps = [step for kind, way in ways.items() if kind in subject.kinds for step in way(reader, subject.id)]
-    return Lineage(subject.id, subject.kinds, config.output, steps)
+    steps = [
+        step for kind, steps_of in followers.items() if kind in resolved.kinds for step in steps_of(reader, resolved.id)
+    ]
+    return Lineage(resolved.id, resolved.kinds, config.output, steps)
 
 
-def _of_character(reader: Reader, id_: str) -> Iterator[Step]:
-    where = _is("character_id", id_)
-    yield from _character(reader, where)
-    dialogues = reader.steps("dialogues", "dialogues/*", where)
+def _follow_character(reader: LineageReader, id_: str) -> Iterator[LineageStep]:
+    where = _equals("character_id", id_)
+    yield from _character_steps(reader, where)
+    dialogues = reader.steps("dialogues", layout.DIALOGUES, where)
     yield from dialogues
-    yield from _made_of(reader, where, dialogues)
+    yield from _later_steps(reader, where, dialogues)
 
 
-def _of_instruction(reader: Reader, id_: str) -> Iterator[Step]:
-    where = _is("instruction_id", id_)
-    yield from _held(reader.steps("instruction", "instructions/*", where))
-    dialogues = reader.steps("dialogues", "dialogues/*", where)
+def _follow_instruction(reader: LineageReader, id_: str) -> Iterator[LineageStep]:
+    where = _equals("instruction_id", id_)
+    yield from _with_rows(reader.steps("instruction", layout.INSTRUCTIONS, where))
+    dialogues = reader.steps("dialogues", layout.DIALOGUES, where)
     speakers = sorted({row["character_id"] for step in dialogues for row in step.rows})
-    yield from reader.steps("characters", "profiles", ds.field("character_id").isin(speakers) if speakers else None)
+    of_speakers = ds.field("character_id").isin(speakers) if speakers else None
+    yield from reader.steps("characters", layout.PROFILES, of_speakers)
     yield from dialogues
-    yield from _made_of(reader, where, dialogues)
+    yield from _later_steps(reader, where, dialogues)
 
 
-def _of_dialogue(reader: Reader, id_: str) -> Iterator[Step]:
-    where = _is("dialogue_id", id_)
-    dialogues = _held(reader.steps("dialogues", "dialogues/*", where))
-    later = list(_made_of(reader, where, dialogues))
-    # Of a dialogue that was made anew since, the curated row alone is left.
+def _follow_dialogue(reader: LineageReader, id_: str) -> Iterator[LineageStep]:
+    where = _equals("dialogue_id", id_)
+    dialogues = _with_rows(reader.steps("dialogues", layout.DIALOGUES, where))
+    later = list(_later_steps(reader, where, dialogues))
+    # If the table of dialogues was built again since, only the curated row is left.
     rows = [row for step in (*dialogues, *later) for row in step.rows]
     character, instruction = (
-        next((_is(name, row[name]) for row in rows if name in row), None) for name in ("character_id", "instruction_id")
+        next((_equals(name, row[name]) for row in rows if name in row), None)
+        for name in ("character_id", "instruction_id")
     )
-    yield from _character(reader, character)
-    yield from _held(reader.steps("instruction", "instructions/*", instruction))
+    yield from _character_steps(reader, character)
+    yield from _with_rows(reader.steps("instruction", layout.INSTRUCTIONS, instruction))
     yield from dialogues
-    yield from _held([step for step in later if step.step == "curated"])
+    yield from _with_rows([step for step in later if step.step == "curated"])
     yield from (step for step in later if step.step != "curated")
 
 
-def _of_persona(reader: Reader, id_: str) -> Iterator[Step]:
-    where = _is("persona_id", id_)
-    yield from _role(reader, id_)
-    yield from reader.steps("questions", f"{CAST}/questions", where)
-    yield from _judged(reader, where)
+def _follow_persona(reader: LineageReader, id_: str) -> Iterator[LineageStep]:
+    where = _equals("persona_id", id_)
+    yield from _evaluation_persona_steps(reader, id_)
+    yield from reader.steps("questions", layout.BENCHMARK_QUESTIONS, where)
+    yield from _answer_steps(reader, where)
 
 
-def _of_question(reader: Reader, id_: str) -> Iterator[Step]:
-    where = _is("question_id", id_)
-    questions = reader.steps("question", f"{CAST}/questions", where)
-    judged = list(_judged(reader, where))
-    persona = next((row["persona_id"] for step in (*questions, *judged) for row in step.rows), None)
-    yield from _role(reader, persona)
+def _follow_question(reader: LineageReader, id_: str) -> Iterator[LineageStep]:
+    where = _equals("question_id", id_)
+    questions = reader.steps("question", layout.BENCHMARK_QUESTIONS, where)
+    answers = list(_answer_steps(reader, where))
+    persona = next((row["persona_id"] for step in (*questions, *answers) for row in step.rows), None)
+    yield from _evaluation_persona_steps(reader, persona)
     yield from questions
-    yield from reader.steps("example replies", f"{CAST}/examples", where)
-    yield from judged
+    yield from reader.steps("example replies", layout.SCORE_EXAMPLES, where)
+    yield from answers
 
 
-def _is(column: str, value: str) -> ds.Expression:
+def _equals(column: str, value: str) -> ds.Expression:
     return ds.field(column) == value
 
 
-def _held(steps: list[Step]) -> list[Step]:
-    """The steps that have a row: of what can be in one table alone, the others have nothing to say."""
+def _with_rows(steps: list[LineageStep]) -> list[LineageStep]:
+    """Return the steps that have a row, or all if none has: an id that is in one table only needs no other step."""
     return [step for step in steps if step.total] or steps
 
 
-def _character(reader: Reader, where: ds.Expression | None) -> Iterator[Step]:
-    yield from reader.steps("persona", "personas", where)
-    yield from reader.steps("profile", "profiles", where)
+def _character_steps(reader: LineageReader, where: ds.Expression | None) -> Iterator[LineageStep]:
+    yield from reader.steps("persona", layout.PERSONAS, where)
+    yield from reader.steps("profile", layout.PROFILES, where)
 
 
-def _made_of(reader: Reader, where: ds.Expression, dialogues: list[Step]) -> Iterator[Step]:
-    """What became of dialogues: of all in numbers, row by row of those that are shown."""
+def _later_steps(reader: LineageReader, where: ds.Expression, dialogues: list[LineageStep]) -> Iterator[LineageStep]:
+    """Yield the steps after the dialogues: counts of all their rows, and the rows of the dialogues that are shown."""
     shown = [row["dialogue_id"] for step in dialogues for row in step.rows]
 
-    def find(place: Place) -> Found:
-        found = place.find(where, reader.limit)
-        rows = found.rows
-        if found.total > len(rows) and shown:
-            rows = place.find(ds.field("dialogue_id").isin(shown), len(shown)).rows
-        # What was asked for the sake of people stands in the finished table alone: its settings have a list of it.
-        safety = place.manifest.get("safety") or {}
-        return Found(found.total, found.reasons, [_with_rule(row, place.settings, safety) for row in rows])
+    def find(files: TableFiles) -> Matches:
+        matches = files.find(where, reader.limit)
+        rows = matches.rows
+        if matches.total > len(rows) and shown:
+            rows = files.find(ds.field("dialogue_id").isin(shown), len(shown)).rows
+        # The safety settings by name are in the manifest only: the table's settings have a list of values.
+        safety = files.manifest.get("safety") or {}
+        return Matches(matches.total, matches.reasons, [_add_thresholds(row, files.settings, safety) for row in rows])
 
-    curated = reader.steps("curated", "curated/*", where, find)
+    curated = reader.steps("curated", layout.CURATED, where, find)
     yield from curated
-    yield from trained(reader, curated)
+    yield from training_steps(reader, curated)
 
 
-_LIMITS = {
-    "too_short": ("min_words",),
-    "unfinished_sentence": ("unfinished_min_words",),
-    "repetition": ("max_repeated",),
-    "leaked_prompt": ("leaked_words",),
-    "copied_reference": ("max_copied",),
-    "wrong_language": ("language_letters", "language_certainty"),
+_THRESHOLDS = {
     "benchmark_text": ("benchmark_words",),
-    "near_duplicate": ("similarity",),
+    "near_duplicate": ("near_duplicates",),
     "over_character_limit": ("max_per_character",),
     "personal_data": ("personal_data", "phone_regions"),
     "real_person": ("people",),
     "toxic": ("toxicity",),
 }
-"""The settings of curation and safety that a reason goes by."""
+"""The settings of curation and safety that decide on a reject reason; those of a quality rule have its name."""
 
 
-def _with_rule(row: dict[str, Any], settings: dict[str, Any], safety: dict[str, Any]) -> dict[str, Any]:
-    """A curated row, a rejected one with the settings that its reason goes by, as they were."""
-    reason, quality = row.get("reason"), settings.get("quality") or {}
-    rule = {f"curation.quality.{name}": quality[name] for name in _LIMITS.get(str(reason), ()) if name in quality}
-    rule |= {f"curation.{name}": settings[name] for name in _LIMITS.get(str(reason), ()) if name in settings}
-    rule |= {f"safety.{name}": safety[name] for name in _LIMITS.get(str(reason), ()) if name in safety}
+def _add_thresholds(row: dict[str, Any], settings: dict[str, Any], safety: dict[str, Any]) -> dict[str, Any]:
+    """Return a curated row; a rejected one has in `rule` the settings that decided, with their values at that time."""
+    reason = str(row.get("reason"))
+    rule = {
+        f"curation.quality.{reason}.{name}": value
+        for name, value in ((settings.get("quality") or {}).get(reason) or {}).items()
+    }
+    for section, values in (("curation", settings), ("safety", safety)):
+        rule |= {f"{section}.{name}": values[name] for name in _THRESHOLDS.get(reason, ()) if name in values}
     if reason == "over_mixture_quota":
         rule["curation.mixture"] = {name: weight for name, weight, *_ in settings.get("sources", ())}
-    return row | {"rule": rule} if reason else row
+    return row | {"rule": rule} if row.get("reason") else row
 
 
-def _role(reader: Reader, persona: str | None) -> Iterator[Step]:
-    where = _is("character_id", persona) if persona else None
-    yield from reader.steps("persona of the evaluation", f"{CAST}/personas", where)
-    yield from reader.steps("profile of the evaluation", f"{CAST}/profiles", where)
+def _evaluation_persona_steps(reader: LineageReader, persona: str | None) -> Iterator[LineageStep]:
+    where = _equals("character_id", persona) if persona else None
+    yield from reader.steps("persona of the evaluation", layout.BENCHMARK_PERSONAS, where)
+    yield from reader.steps("profile of the evaluation", layout.BENCHMARK_PROFILES, where)
 
 
-def _judged(reader: Reader, where: ds.Expression) -> Iterator[Step]:
-    yield from reader.steps("answers", "evaluation/*/answers", where)
-    yield from reader.steps("judgments", "evaluation/*/judgments/*", where)
+def _answer_steps(reader: LineageReader, where: ds.Expression) -> Iterator[LineageStep]:
+    yield from reader.steps("answers", layout.ANSWERS, where)
+    yield from reader.steps("judgments", layout.JUDGMENTS, where)

@@ -1,4 +1,4 @@
-"""What an id, or the beginning of one, is the id of."""
+"""Resolve an id, or the first digits of one, to the rows that have it."""
 
 import re
 from collections.abc import Iterator
@@ -8,74 +8,78 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from factory.errors import ConfigError, InputError
-from factory.run_output.scan import Tables
+from factory.run_output import layout
+from factory.run_output.layout import TableKind
+from factory.run_output.scan import RunTables
 
-SHORTEST, WHOLE = 6, 16
-SHOWN = 8
-"""Candidates that are named where the beginning of an id is that of several."""
+SHORTEST, COMPLETE = 6, 16
+NAMED_IDS = 8
+"""How many ids a message lists when several have the same first digits."""
 
-_BORN = (
+PRIMARY_TABLES = (
     (
-        ("persona_id", "evaluation/benchmark/personas", "character_id"),
-        ("question_id", "evaluation/benchmark/questions", "question_id"),
-        ("character_id", "personas", "character_id"),
-        ("instruction_id", "instructions/*", "instruction_id"),
+        ("persona_id", layout.BENCHMARK_PERSONAS, "character_id"),
+        ("question_id", layout.BENCHMARK_QUESTIONS, "question_id"),
+        ("character_id", layout.PERSONAS, "character_id"),
+        ("instruction_id", layout.INSTRUCTIONS, "instruction_id"),
     ),
-    (("dialogue_id", "dialogues/*", "dialogue_id"),),
+    (("dialogue_id", layout.DIALOGUES, "dialogue_id"),),
 )
-"""Where ids come from (kind, tables, column), the small tables first."""
-_KEPT = (
-    ("character_id", "profiles", "character_id"),
-    ("dialogue_id", "curated/*", "dialogue_id"),
-    ("instruction_id", "curated/*", "instruction_id"),
-    ("instruction_id", "dialogues/*", "instruction_id"),
-    ("character_id", "curated/*", "character_id"),
-    ("character_id", "dialogues/*", "character_id"),
-    ("persona_id", "evaluation/*/answers", "persona_id"),
-    ("question_id", "evaluation/*/answers", "question_id"),
+"""The tables that define ids (kind of id, tables, column), the small tables first."""
+FALLBACK_TABLES = (
+    ("character_id", layout.PROFILES, "character_id"),
+    ("dialogue_id", layout.CURATED, "dialogue_id"),
+    ("instruction_id", layout.CURATED, "instruction_id"),
+    ("instruction_id", layout.DIALOGUES, "instruction_id"),
+    ("character_id", layout.CURATED, "character_id"),
+    ("character_id", layout.DIALOGUES, "character_id"),
+    ("persona_id", layout.ANSWERS, "persona_id"),
+    ("question_id", layout.ANSWERS, "question_id"),
 )
-"""Where they are still to be found when the table that they come from is not there, or was made anew."""
+"""The tables that still refer to ids whose primary table is missing or was built again."""
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A whole id, and the kinds of things that have it: a persona may be a character of the run too."""
+class ResolvedId:
+    """A complete id, and the kinds of things that have it: a persona may be a character of the run too."""
 
     id: str
     kinds: tuple[str, ...]
 
 
-def subject_of(tables: Tables, asked: str) -> Subject:
-    """Find the one id that begins so.
+def resolve_id(tables: RunTables, text: str) -> ResolvedId:
+    """Find the one id that begins with the given digits.
 
     Raises:
-        ConfigError: it cannot be the beginning of an id.
-        InputError: none of the run begins so, or several do.
+        ConfigError: the text cannot be the beginning of an id.
+        InputError: no id of the run begins with it, or several do.
     """
-    start = asked.strip().lower()
-    if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},{WHOLE}}}", start):
-        raise ConfigError(f"--id {asked!r}: give {SHORTEST} to {WHOLE} of the digits 0-9 and a-f, as the tables have")
+    start = text.strip().lower()
+    if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},{COMPLETE}}}", start):
+        raise ConfigError(
+            f"--id {text!r}: give {SHORTEST} to {COMPLETE} of the digits 0-9 and a-f, as in the *_id columns"
+        )
     found: dict[str, dict[str, None]] = {}
-    for places in (*_BORN, _KEPT):
-        if found and (len(start) == WHOLE or places is _KEPT):
+    for group in (*PRIMARY_TABLES, FALLBACK_TABLES):
+        if found and (len(start) == COMPLETE or group is FALLBACK_TABLES):
             break
-        for kind, pattern, column in places:
-            for id_ in _beginning(tables, pattern, column, start):
-                found.setdefault(id_, {})[kind] = None
+        for id_kind, table_kind, column in group:
+            for id_ in _ids_beginning_with(tables, table_kind, column, start):
+                found.setdefault(id_, {})[id_kind] = None
     if not found:
-        raise InputError(f"--id {asked}: no id of this run begins so; see the *_id columns of its tables")
+        raise InputError(f"--id {text}: no id of this run begins so; see the *_id columns of its tables")
     if len(found) > 1:
-        named = ", ".join(f"{id_} ({' and '.join(kinds)})" for id_, kinds in sorted(found.items())[:SHOWN])
-        more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-        raise InputError(f"--id {asked}: {len(found):,} ids begin so: {named}{more}; give more of it")
+        listed = ", ".join(f"{id_} ({' and '.join(kinds)})" for id_, kinds in sorted(found.items())[:NAMED_IDS])
+        more = f" and {len(found) - NAMED_IDS:,} more" if len(found) > NAMED_IDS else ""
+        raise InputError(f"--id {text}: {len(found):,} ids begin so: {listed}{more}; give more digits")
     ((id_, kinds),) = found.items()
-    return Subject(id_, tuple(kinds))
+    return ResolvedId(id_, tuple(kinds))
 
 
-def _beginning(tables: Tables, pattern: str, column: str, start: str) -> Iterator[str]:
+def _ids_beginning_with(tables: RunTables, kind: TableKind, column: str, start: str) -> Iterator[str]:
     where = ds.field(column) == start
-    if len(start) < WHOLE:  # as a range, which statistics of a file can rule out
+    if len(start) < COMPLETE:  # a range, so that the statistics of a file can exclude it
         where = (ds.field(column) >= start) & (ds.field(column) < start + "g")
-    for name in tables.named(pattern):
+    for name in tables.names(kind):
         for batch in tables[name].scan([column], where):
             yield from pc.unique(batch[column]).to_pylist()

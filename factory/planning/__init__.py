@@ -1,8 +1,8 @@
-"""What a run will take, before it runs: calls, tokens, hours, money, storage, and where it stops to scale.
+"""Planning: what a run will take, before it runs.
 
-    config ──outline──► stages and phases ──┐
-    a pilot's tables ──pilot──► samples ────┼──estimate──► intervals ──► tables, JSON
-    prices ─────────────────────────────────┘     └──simulate──► 1 to 1,000 GPUs
+    config ──workload_from_config──► Workload ──┐
+    output of a small run ──pilot──► Pilot ─────┼──estimate──► Estimate ──summary──► intervals ──► tables, JSON
+    section `planning` of the config ───────────┘      └──simulate─► the same run on 1 to 1,000 GPUs
 
-Only `outline` looks at inputs and models; the rest is arithmetic.
+Only `workload_from_config` looks at inputs and models; the rest is arithmetic on arrays of draws (`uncertainty`).
 """

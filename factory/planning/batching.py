@@ -1,61 +1,70 @@
-"""How long one engine takes for some rows: continuous batching, with the tail of long replies.
+"""Time of one engine for a number of rows: continuous batching, with its tail of long replies.
 
-An engine has so many places (vLLM's `max_num_seqs`). Every step gives each row that has a place one token, and a row
-that ends leaves its place to the next. While rows wait all places are taken; then the engine drains, and the
-longest replies decide when it ends. A step takes
+An engine decodes up to `max_concurrency` rows at a time (vLLM's `max_num_seqs`). Each step adds one token to every
+running row, and a row that ends is replaced by the next. When no row waits any more the batch drains, and the longest
+replies determine the end. With C the maximum and b the number of running rows, a step takes
 
-    s(b) = s(B) * (fixed + (1 - fixed) * b / B)        with b of B places taken,
+    s(b) = s(C) * (fixed + (1 - fixed) * b / C)
 
-so the whole takes (fixed * B * M + (1 - fixed) * W + prefill * P) / R, where R is the generated tokens a second with
-all places taken, M the steps from the first to the last, W the generated and P the prompt tokens that are computed.
-M is what this module works out from the lengths of replies. All quantities are arrays of draws.
+so all rows take (fixed * C * M + (1 - fixed) * W + prefill * P) / R seconds, where R is the throughput at full batch
+(generated tokens per second), M the number of steps, W the generated tokens and P the prompt tokens that the prefix
+cache does not serve. This module computes M from the lengths of the replies. All quantities are arrays of draws.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from factory.planning.uncertainty import Draws
+from factory.planning.uncertainty import Draws, constant
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """How many tokens the rows of a phase have, one after the other within a row.
+class ReplyLengths:
+    """Distribution of the generated tokens per row, all turns together.
 
-    `values` (size) are sorted and positive; each line of `weights` (draws, size) adds up to 1.
+    `values` (size,) are sorted and positive; each line of `weights` (draws, size) adds up to 1.
     """
 
     values: Draws
     weights: Draws
 
     @staticmethod
-    def of(values: Draws, weights: Draws) -> "Lengths":
-        """Sort a sample; a row without a token counts as one of a hair's breadth."""
+    def from_sample(values: Draws, weights: Draws) -> "ReplyLengths":
+        """Sort a sample; rows without a token get a tiny length."""
         order = np.argsort(values, kind="stable")
-        return Lengths(np.maximum(values[order], 1e-6), weights[:, order])
+        return ReplyLengths(np.maximum(values[order], 1e-6), weights[:, order])
+
+    @staticmethod
+    def mixture(parts: Sequence[tuple[Draws, "ReplyLengths"]]) -> "ReplyLengths":
+        """Mix the distributions of several tables, each given with its number of rows."""
+        total = sum((rows for rows, _ in parts), constant(0))
+        return ReplyLengths.from_sample(
+            np.concatenate([lengths.values for _, lengths in parts]),
+            np.hstack([lengths.weights * (rows / total)[:, None] for rows, lengths in parts]),
+        )
 
     @property
     def mean(self) -> Draws:
-        """Tokens a row."""
+        """Tokens per row."""
         return self.weights @ self.values
 
-    def longest_of(self, rows: Draws) -> Draws:
-        """The expected longest of so many rows."""
+    def longest(self, rows: Draws) -> Draws:
+        """Return the expected longest of a number of rows."""
         at_most = np.minimum(np.cumsum(self.weights, axis=1), 1.0)
         all_at_most = at_most ** np.maximum(rows, 1.0)[:, None]
         return np.diff(all_at_most, axis=1, prepend=0.0) @ self.values
 
-    def longest_left_of(self, rows: int) -> Draws:
-        """The expected longest rest of so many rows that are met at a random moment.
+    def longest_remaining(self, rows: int) -> Draws:
+        """Return the expected longest remainder of a number of rows that are observed at a random moment.
 
-        The rest of such a row is at most x with the probability that a point of the time spent on all rows lies within
-        x of its start: the integral of the chance that a row is longer, over the mean. It is a straight line between
-        two lengths, and the integral of its power is exact.
+        The remainder of such a row is at most x with the probability that the integral of the survival function up
+        to x has, over the mean. It is linear between two lengths, so the integral of its power is exact.
         """
-        longer = 1.0 - np.minimum(np.cumsum(self.weights, axis=1), 1.0)
-        longer = np.hstack([np.ones((len(longer), 1)), longer[:, :-1]])
+        survival = 1.0 - np.minimum(np.cumsum(self.weights, axis=1), 1.0)
+        survival = np.hstack([np.ones((len(survival), 1)), survival[:, :-1]])
         steps = np.diff(self.values, prepend=0.0)
-        ends = np.minimum(np.cumsum(longer * steps, axis=1) / self.mean[:, None], 1.0)
+        ends = np.minimum(np.cumsum(survival * steps, axis=1) / self.mean[:, None], 1.0)
         starts = np.hstack([np.zeros((len(ends), 1)), ends[:, :-1]])
         rise = ends - starts
         powers = (ends ** (rows + 1) - starts ** (rows + 1)) / ((rows + 1) * np.where(rise > 1e-12, rise, 1.0))
@@ -63,42 +72,45 @@ class Lengths:
         return (1.0 - all_within) @ steps
 
     @property
-    def mean_left(self) -> Draws:
-        """The expected rest of a row that is met at a random moment."""
+    def mean_remaining(self) -> Draws:
+        """Expected remainder of a row that is observed at a random moment."""
         return (self.weights @ self.values**2) / (2 * self.mean)
 
 
-def steps_for(lengths: Lengths, rows: Draws, places: int) -> Draws:
-    """Steps from the first token to the last (M) for so many rows on one engine."""
-    alone = lengths.longest_of(rows)
-    drained = rows * lengths.mean / places - lengths.mean_left + lengths.longest_left_of(places)
-    return np.where(rows <= places, alone, np.maximum(alone, drained))
-
-
 @dataclass(frozen=True)
-class Pace:
-    """What decides how long a step takes: see the head of this module."""
+class BatchCost:
+    """Parameters of the time per step, as the module's docstring defines them."""
 
-    places: int
+    max_concurrency: int
     fixed: Draws
     prefill: Draws
 
 
-def work_for(lengths: Lengths, prompt: Draws, rows: Draws, pace: Pace, steps: Draws | None = None) -> Draws:
-    """What so many rows take on one engine, in tokens at full speed: over R they are seconds.
+def decode_steps(lengths: ReplyLengths, rows: Draws, max_concurrency: int) -> Draws:
+    """Return the number of steps from the first token to the last (M) of a number of rows on one engine."""
+    alone = lengths.longest(rows)
+    full = full_steps(lengths, rows, max_concurrency)
+    drained = full - lengths.mean_remaining + lengths.longest_remaining(max_concurrency)
+    return np.where(rows <= max_concurrency, alone, np.maximum(alone, drained))
+
+
+def full_steps(lengths: ReplyLengths, rows: Draws, max_concurrency: int) -> Draws:
+    """Return the number of steps where the batch stays full to the end."""
+    return rows * lengths.mean / max_concurrency
+
+
+def engine_work(
+    lengths: ReplyLengths, prompt: Draws, rows: Draws, cost: BatchCost, steps: Draws | None = None
+) -> Draws:
+    """Return the work of a number of rows on one engine, in tokens at full batch: divided by R it is seconds.
 
     Args:
-        lengths: of the replies.
-        prompt: prompt tokens a row that are computed.
-        rows: on this engine.
-        pace: of it.
-        steps: from the first to the last, where they are known.
+        lengths: generated tokens per row.
+        prompt: prompt tokens per row that the prefix cache does not serve.
+        rows: rows on this engine.
+        cost: the engine's time per step.
+        steps: from the first token to the last; computed by default. `full_steps` leaves out the tail.
     """
-    steps = steps_for(lengths, rows, pace.places) if steps is None else steps
+    steps = decode_steps(lengths, rows, cost.max_concurrency) if steps is None else steps
     tokens = rows * lengths.mean
-    return pace.fixed * pace.places * steps + (1 - pace.fixed) * tokens + pace.prefill * prompt * rows
-
-
-def work_without_tail(lengths: Lengths, prompt: Draws, rows: Draws, pace: Pace) -> Draws:
-    """The same where the places stay taken to the end."""
-    return rows * lengths.mean + pace.prefill * prompt * rows
+    return cost.fixed * cost.max_concurrency * steps + (1 - cost.fixed) * tokens + cost.prefill * prompt * rows

@@ -1,112 +1,72 @@
-"""What an earlier small run tells: a sample of its rows, and what its manifests say of speed.
-
-A table is read shard by shard, and of all its rows at most some thousand stay in memory.
-"""
+"""Measurements from an earlier small run: a sample of the rows of its tables, and the speed in their manifests."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any, cast
 
 import numpy as np
 
 from factory.errors import InputError
-from factory.planning.uncertainty import Draws, share
-from factory.planning.workload import Kind
+from factory.planning.uncertainty import Draws, proportion
+from factory.planning.workload import GeneratedTable, Kind
+from factory.run_output import layout
 from factory.storage import file_io
 from factory.storage.archive import is_outside_tables
 from factory.storage.tables import MANIFEST, Table
 
 SAMPLE_ROWS = 1024
 SAMPLE_SHARDS = 64
-"""A shard holds rows of ids that are close, which is chance: a row of it is as good as any."""
+"""A shard holds rows with similar ids, which are random: any row of it is as good as another."""
 COLUMNS = ["prompt_tokens", "output_tokens", "cached_tokens"]
 
-_KINDS = {
-    r"(evaluation/benchmark/)?profiles": "profiles",
-    r"dialogues/generate-.*": "generate",
-    r"dialogues/rewrite-.*": "rewrite",
-    r"evaluation/[^/]*/answers": "answers",
-    r"evaluation/(?!benchmark/)[^/]*/general": "general",
-    r"evaluation/benchmark/examples": "examples",
-    r"evaluation/[^/]*/judgments/[^/]*": "judgments",
-}
+_KINDS: dict[layout.TableKind, Kind] = {
+    layout.PROFILES: "profiles", layout.BENCHMARK_PROFILES: "profiles", layout.ANSWERS: "answers",
+    layout.GENERAL_RESULTS: "general", layout.SCORE_EXAMPLES: "examples", layout.JUDGMENTS: "judgments",
+}  # fmt: skip
 
 
-def kind_of(table: str) -> Kind | None:
-    """What kind of table a name is; None where no model makes its rows."""
-    found = [kind for pattern, kind in _KINDS.items() if re.fullmatch(pattern, table)]
-    return next((kind for kind in get_args(Kind) if kind in found), None)
+def generated_kind(table: str) -> Kind | None:
+    """Return the kind of a table by its name; None if no model writes its rows."""
+    if parts := layout.DIALOGUES.parts(table):
+        return cast(Kind, parts["strategy"])
+    kind = layout.kind_of(table)
+    return None if kind is None else _KINDS.get(kind)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Tokens of some rows, in the same order: of the prompts, of the replies, and of the prompts' cached part."""
-
-    prompt: Draws
-    output: Draws
-    cached: Draws
-
-
-@dataclass(frozen=True)
-class Observed:
+@dataclass
+class PilotTable:
     """A finished table of the pilot."""
 
     table: Table
     manifest: dict[str, Any]
     bytes: int
 
-    @property
-    def kind(self) -> Kind | None:
-        """What kind of table it is."""
-        return kind_of(self.table.name)
-
-    @property
-    def rows(self) -> int:
-        """Accepted and rejected ones."""
-        return int(self.manifest["rows_in"])
-
-    @property
-    def model(self) -> str:
-        """The model that made it, as the config named it."""
-        return str((self.manifest.get("model") or {}).get("ref", ""))
-
-    @property
-    def moment(self) -> tuple[str, ...]:
-        """The same for tables that one engine filled in one go."""
-        judge = self.table.name.rpartition("/")[2] if self.kind == "judgments" else ""
-        return (self.manifest["started"], self.manifest.get("engine", ""), self.model, judge)
-
-    @property
-    def made(self) -> float:
-        """The part of the rows that the finishing run made."""
-        return float(self.manifest["rows_this_run"]) / max(self.rows, 1)
-
-    @property
-    def engines(self) -> int:
-        """Replicas that made it, at least one."""
-        return int(self.manifest.get("engines") or 1)
-
-    @property
-    def engine_seconds(self) -> float:
-        """How long they were up while it was made, all together."""
-        alone = float(self.manifest["seconds"]) - float(self.manifest["startup_seconds"])
-        return float(self.manifest.get("engine_seconds") or alone)
+    def __post_init__(self) -> None:
+        """Read the manifest."""
+        manifest, name = self.manifest, self.table.name
+        self.kind = generated_kind(name)
+        self.rows = int(manifest["rows_in"])
+        self.model = str((manifest.get("model") or {}).get("ref", ""))
+        self.engines = int(manifest.get("engines") or 1)
+        alone = float(manifest["seconds"]) - float(manifest["startup_seconds"])
+        self.engine_seconds = float(manifest.get("engine_seconds") or alone)
+        """Of all engines together, while the table was written."""
+        judge = name.rpartition("/")[2] if self.kind == "judgments" else ""
+        self.engine_run = (manifest["started"], manifest.get("engine", ""), self.model, judge)
+        """Equal for tables that one engine filled at once."""
 
     @cached_property
-    def sample(self) -> Sample:
-        """Rows from all over the table."""
+    def sample(self) -> Draws:
+        """Tokens of rows from all over the table: prompt, output and cached, (3, rows)."""
         shards = self.table.shards()
-        stride = -(-len(shards) // SAMPLE_SHARDS)
-        chosen = shards[::stride] if shards else []
-        each = -(-SAMPLE_ROWS // max(len(chosen), 1))
-        parts = [self.table.read(name, COLUMNS).slice(0, each) for name in chosen]
+        chosen = shards[:: -(-len(shards) // SAMPLE_SHARDS)] if shards else []
+        per_shard = -(-SAMPLE_ROWS // max(len(chosen), 1))
+        parts = [self.table.read(name, COLUMNS).slice(0, per_shard) for name in chosen]
         columns = [np.concatenate([part[name].to_numpy() for part in parts] or [np.zeros(0)]) for name in COLUMNS]
-        return Sample(*(np.nan_to_num(column.astype(np.float64))[:SAMPLE_ROWS] for column in columns))
+        return np.nan_to_num(np.array(columns, np.float64))[:, :SAMPLE_ROWS]
 
 
 @dataclass(frozen=True)
@@ -114,14 +74,14 @@ class Pilot:
     """The finished tables of a run."""
 
     folder: str
-    tables: dict[str, Observed] = field(default_factory=dict)
+    tables: dict[str, PilotTable] = field(default_factory=dict)
 
     @staticmethod
     def read(folder: str) -> "Pilot":
-        """Find the tables of a run by one listing.
+        """Find the tables of a run with one listing.
 
         Raises:
-            InputError: there are none, or one tells of itself in another way than ours do.
+            InputError: there are none, or a manifest is not one of this version.
             StorageError: the folder cannot be read.
         """
         found = file_io.sizes(folder) if file_io.exists(folder) else {}
@@ -129,68 +89,50 @@ class Pilot:
         tables = {}
         for name in (path.removesuffix(f"/{MANIFEST}") for path in manifests):
             size = sum(size for path, size in found.items() if path.startswith(f"{name}/"))
-            tables[name] = Observed(Table(folder, name), _manifest(folder, name), size)
-        if not tables:
-            raise InputError(
-                f"--pilot {folder}: holds no finished table; give the output folder of a run, such as one with --limit"
-            )
-        return Pilot(folder, tables)
+            tables[name] = PilotTable(Table(folder, name), _manifest(folder, name), size)
+        if tables:
+            return Pilot(folder, tables)
+        raise InputError(
+            f"--pilot {folder}: holds no finished table; give the output folder of a run, such as one with --limit"
+        )
 
-    def of(self, table: str, kind: Kind) -> list[Observed]:
-        """The table of that name; where there is none, all of its kind."""
-        same = self.tables.get(table)
-        if same is not None and same.rows:
-            return [same]
-        return [one for one in self.tables.values() if one.kind == kind and one.rows]
+    def like(self, *tables: GeneratedTable) -> list[PilotTable]:
+        """Return the tables of these names; for one that the pilot does not have, all of its kind."""
+        found: dict[str, PilotTable] = {}
+        for table in tables:
+            same = self.tables.get(table.name)
+            others = {name: other for name, other in self.tables.items() if other.kind == table.kind and other.rows}
+            found |= {table.name: same} if same is not None and same.rows else others
+        return list(found.values())
 
-    def beside(self, table: Observed) -> list[Observed]:
-        """All tables that the same engine filled in the same go, the table itself included."""
-        return [one for one in self.tables.values() if one.kind and one.rows and one.moment == table.moment]
+    def filled_with(self, table: PilotTable) -> list[PilotTable]:
+        """Return all tables that the same engine filled at the same time, the table itself included."""
+        return [t for t in self.tables.values() if t.kind and t.rows and t.engine_run == table.engine_run]
 
-    def accepted(self, table: str) -> Draws | None:
-        """The share of a table's rows that were accepted; None where the pilot has no such table."""
-        one = self.tables.get(table)
-        if one is None or not one.rows:
-            return None
-        return share(int(one.manifest["ok"]), one.rows, f"accepted {table}")
+    def accepted(self, *tables: str) -> Draws | None:
+        """Return the proportion of the tables' rows that were accepted; None if the pilot has none of them."""
+        found = [self.tables[name] for name in tables if name in self.tables]
+        rows, ok = sum(table.rows for table in found), sum(int(table.manifest["ok"]) for table in found)
+        return proportion(ok, rows, f"accepted {tables}") if rows else None
 
-    def seconds(self, table: str) -> float | None:
-        """How long a table took."""
-        one = self.tables.get(table)
-        return float(one.manifest["seconds"]) if one else None
-
-    def waits(self, before: str, after: str) -> float | None:
-        """Seconds between the end of the last table of a kind and the start of the first of another, in one run."""
-        ends = [_time(one.manifest["finished"]) for one in self.tables.values() if one.kind == before]
-        starts = [_time(one.manifest["started"]) for one in self.tables.values() if one.kind == after]
-        if not ends or not starts:
-            return None
-        wait = (min(starts) - max(ends)).total_seconds()
-        return wait if 0 <= wait < 3600 else None
-
-    def steps(self) -> Iterator[dict[str, Any]]:
-        """What training told of its steps."""
-        path = file_io.join(self.folder, "checkpoints", "metrics.jsonl")
-        data = file_io.read_if_there(path) or b""
-        for line in data.splitlines():
+    def training_steps(self) -> Iterator[dict[str, Any]]:
+        """Yield the metrics of the pilot's training steps."""
+        content = file_io.read_if_there(file_io.join(self.folder, layout.METRICS)) or b""
+        for line in content.splitlines():
             with suppress(ValueError):  # a damaged line
                 row = json.loads(line)
                 if isinstance(row, dict) and row.get("kind") == "step":
                     yield row
 
 
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
 def _manifest(folder: str, name: str) -> dict[str, Any]:
     path = file_io.join(folder, name, MANIFEST)
     try:
         manifest: dict[str, Any] = json.loads(file_io.read_bytes(path))
-        needed = ("rows_in", "ok", "rows_this_run", "seconds", "startup_seconds", "started", "finished")
-        missing = next((key for key in needed if key not in manifest), None)
+        required = ("rows_in", "ok", "rows_this_run", "seconds", "startup_seconds", "started", "finished")
+        missing = next((key for key in required if key not in manifest), None)
     except (ValueError, TypeError) as problem:
-        raise InputError(f"--pilot {path}: is no manifest ({problem}); make the pilot with this version") from None
+        raise InputError(f"--pilot {path}: is no manifest ({problem}); run the pilot with this version") from None
     if missing:
-        raise InputError(f"--pilot {path}: has no {missing!r}; make the pilot with this version")
+        raise InputError(f"--pilot {path}: has no {missing!r}; run the pilot with this version")
     return manifest

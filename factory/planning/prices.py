@@ -1,4 +1,4 @@
-"""The price table: a YAML file with a date, to be checked by whoever relies on it."""
+"""The price table: a YAML file with a date; check it before relying on it."""
 
 import datetime
 
@@ -13,23 +13,23 @@ TABLE = join(str(RESOURCES), "cluster", "prices.yaml")
 
 
 class GpuPrice(Section):
-    """One GPU for an hour, with its share of the machine, and how fast it is."""
+    """Price of a GPU per hour, with its part of the machine, and its speed."""
 
     on_demand: float = Field(ge=0)
     spot: float | None = Field(None, ge=0)
     bf16_tflops: float = Field(gt=0)
-    """Dense bfloat16 operations a second, in 10^12."""
+    """Dense bfloat16 operations per second, in 10^12."""
 
 
 class TokenPrice(Section):
-    """A million tokens of an endpoint."""
+    """Price of an endpoint's tokens, per million."""
 
     prompt: float = Field(ge=0)
     output: float = Field(ge=0)
 
 
 class Prices(Section):
-    """What things cost, in one currency."""
+    """Prices in one currency."""
 
     date: datetime.date
     note: str
@@ -39,18 +39,18 @@ class Prices(Section):
     storage_gib_month: float = Field(ge=0)
 
     def gpu(self, kind: str) -> GpuPrice:
-        """The price of a kind of GPU.
+        """Return the price of a kind of GPU.
 
         Raises:
             ConfigError: the table does not have it.
         """
         if kind not in self.gpu_hours:
             known = ", ".join(self.gpu_hours)
-            raise ConfigError(f"planning.gpu is {kind!r}: the price table has {known}; name one of them, or add it")
+            raise ConfigError(f"planning.gpu is {kind!r}: the price table has {known}; name one of them, or add yours")
         return self.gpu_hours[kind]
 
     def gpus(self, kinds: Gpus) -> dict[str, GpuPrice]:
-        """The prices of the GPUs of each part of a run.
+        """Return the prices of the GPUs of each part of a run.
 
         Raises:
             ConfigError: the table does not have one of them.
@@ -59,7 +59,7 @@ class Prices(Section):
 
 
 def read_prices(path: str | None) -> Prices:
-    """Read a price table; None is the one that the project has.
+    """Read a price table; None is the project's own.
 
     Raises:
         ConfigError: it cannot be read, or something in it is wrong.
@@ -74,7 +74,7 @@ def read_prices(path: str | None) -> Prices:
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        said = first["msg"][0].lower() + first["msg"][1:]
+        message = first["msg"][0].lower() + first["msg"][1:]
         raise ConfigError(
-            f"planning.prices {path}: {where}: {said}; cluster/prices.yaml shows how it is written"
+            f"planning.prices {path}: {where}: {message}; see cluster/prices.yaml for the format"
         ) from None

@@ -1,188 +1,115 @@
-"""A plan in numbers with intervals, as it is printed and as JSON."""
+"""The numbers of an estimate with their intervals, as they are printed and written as JSON."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from factory.config import Gpus
 from factory.planning.bottlenecks import total
-from factory.planning.estimate import Estimate, StageFigures, Step
+from factory.planning.estimate import Estimate
 from factory.planning.pilot import Pilot
 from factory.planning.prices import Prices
-from factory.planning.training_cost import CHECKPOINT_BYTES, WEIGHT_BYTES
-from factory.planning.uncertainty import Draws, Range, exactly, give_or_take, range_of
+from factory.planning.uncertainty import Draws, Interval, constant, interval, lognormal
+from factory.planning.workload import CpuStep, TrainingStep
 
-SCRATCH = 1.5
-"""Spilled rows lie beside the table that they become, until it is there."""
+TEMPORARY_FACTOR = 1.5
+"""Spilled rows are stored beside the table that they become, until it is finished."""
 BYTES_PER_ROW = {
     "personas": 200, "instructions": 900, "assignments": 400, "profiles": 900, "dialogues": 1500, "curated": 1700,
     "packed": 3000, "evaluation": 1000,
 }  # fmt: skip
-"""Of Parquet, where no pilot says it: runs of the demo and of 6,000 scripted profiles have about so many."""
+"""Of Parquet, without a pilot: about as in runs of the demo and of 6,000 scripted profiles."""
 BYTES_SPREAD = 0.2
+CHECKPOINT_BYTES = 14
+"""Per parameter in a checkpoint: weights in bfloat16, and in float32 the weights and Adam's two moments."""
+WEIGHT_BYTES = 2
 
 
-@dataclass(frozen=True)
-class StageLine:
-    """A table that a model makes: rows, calls, and tokens over all rows."""
+def summarize(plan: Estimate, prices: Prices, kinds: Gpus, pilot: Pilot | None, cpus: float) -> dict[str, Any]:
+    """Return every number of a plan.
 
-    table: str
-    model: str
-    rows: Range | None
-    calls: Range | None
-    prompt_tokens: Range | None
-    cached_tokens: Range | None
-    output_tokens: Range | None
-    basis: str
-
-
-@dataclass(frozen=True)
-class StepLine:
-    """A part of the run: seconds, GPUs and GPU hours."""
-
-    name: str
-    moment: str
-    workers: int
-    gpus: int
-    gpu: str
-    """Their kind; empty where there are none."""
-    seconds: Range | None
-    gpu_hours: Range | None
-    parts: dict[str, float]
-    """The best value of each part of its time, by limit."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The whole of a plan."""
-
-    stages: tuple[StageLine, ...]
-    steps: tuple[StepLine, ...]
-    seconds: Range
-    gpu_hours: Range
-    gpu_cost: Range
-    gpu_cost_spot: Range | None
-    endpoint_cost: Range | None
-    """None where an endpoint's price or tokens are not known."""
-    storage_bytes: Range
-    storage_cost_a_month: Range
-    complete: bool
-    """Whether every step is known, so that the sums are of all."""
-
-
-def summarise(plan: Estimate, prices: Prices, kinds: Gpus, pilot: Pilot | None, cpus: float) -> Summary:
-    """Every number of a plan.
+    Returns:
+        `stages`: the tables that a model writes, with rows, calls and tokens; `steps`: with seconds, GPUs and the
+        best estimate of their seconds by limit (`parts`); totals of time, GPU hours, cost and storage as `Interval`s,
+        None if they are not known; `complete`: whether every step is known, so that the totals are of all.
 
     Raises:
         ConfigError: the price table does not have a kind of GPU.
     """
-    seconds = {step.name: total(step.parts(cpus, step.workers)) for step in plan.steps if step.parts}
-    hours = {step.name: _hours(step, seconds[step.name]) for step in plan.steps if step.name in seconds}
-    of_part, kind_of = prices.gpus(kinds), kinds.model_dump()
-    used = [
-        (hours[step.name], of_part[step.part]) for step in plan.steps if step.name in hours and step.gpus_per_worker
-    ]
-    spot = [taken * price.spot for taken, price in used if price.spot is not None]
-    stored = storage_bytes(plan, pilot)
-    endpoints = endpoint_cost(plan, prices)
-    return Summary(
-        stages=tuple(map(stage_line, plan.stages)),
-        steps=tuple(
-            StepLine(
-                step.name,
-                step.moment,
-                step.workers,
-                step.workers * step.gpus_per_worker,
-                kind_of[step.part] if step.gpus_per_worker else "",
-                range_of(seconds[step.name]) if step.parts else None,
-                range_of(hours[step.name]) if step.parts else None,
-                {name: float(part[0]) for name, part in step.parts(cpus, step.workers).items()} if step.parts else {},
-            )
-            for step in plan.steps
-        ),
-        seconds=range_of(wall_seconds(plan.steps, seconds)),
-        gpu_hours=range_of(sum(hours.values(), exactly(0))),
-        gpu_cost=range_of(sum((taken * price.on_demand for taken, price in used), exactly(0))),
-        gpu_cost_spot=range_of(sum(spot, exactly(0))) if len(spot) == len(used) else None,
-        endpoint_cost=None if endpoints is None else range_of(endpoints),
-        storage_bytes=range_of(stored),
-        storage_cost_a_month=range_of(stored / 2**30 * prices.storage_gib_month),
-        complete=all(step.parts for step in plan.steps),
-    )
+    seconds, hours, cost, spot = constant(0), constant(0), constant(0), constant(0)
+    by_part, kind_of_part, steps, has_spot = prices.gpus(kinds), kinds.model_dump(), [], True
+    for _, group in groupby(plan.steps, key=lambda step: step.concurrency_group):
+        slowest = constant(0)
+        for step in group:
+            gpus, price = step.workers * step.gpus_per_worker, by_part[step.part]
+            parts = step.parts(cpus, step.workers) if step.parts else {}
+            taken = total(parts) if parts else constant(0)
+            used = taken * gpus / 3600
+            slowest, hours, cost = np.maximum(slowest, taken), hours + used, cost + used * price.on_demand
+            spot, has_spot = spot + used * (price.spot or 0), has_spot and (not gpus or price.spot is not None)
+            steps.append({
+                "name": step.name, "workers": step.workers, "unit": step.unit, "gpus": gpus,
+                "gpu": kind_of_part[step.part] if gpus else "",
+                "seconds": interval(taken) if parts else None, "gpu_hours": interval(used) if parts else None,
+                "parts": {name: float(part[0]) for name, part in parts.items()},
+            })  # fmt: skip
+        seconds = seconds + slowest
+    stored, endpoints = _storage_bytes(plan, pilot), _endpoint_cost(plan, prices)
+    return {
+        "stages": _tables(plan),
+        "steps": steps,
+        "seconds": interval(seconds),
+        "gpu_hours": interval(hours),
+        "gpu_cost": interval(cost),
+        "gpu_cost_spot": interval(spot) if has_spot else None,
+        "endpoint_cost": None if endpoints is None else interval(endpoints),
+        "storage_bytes": interval(stored),
+        "storage_cost_per_month": interval(stored / 2**30 * prices.storage_gib_month),
+        "complete": all(step.parts for step in plan.steps),
+    }
 
 
-def wall_seconds(steps: Sequence[Step], seconds: dict[str, Draws]) -> Draws:
-    """From beginning to end: of the steps of one moment the slowest counts."""
-    whole = exactly(0)
-    for _, together in groupby(steps, key=lambda step: step.moment):
-        known = [seconds[step.name] for step in together if step.name in seconds]
-        if known:
-            whole = whole + np.maximum.reduce(known)
-    return whole
+def _tables(plan: Estimate) -> list[dict[str, Any]]:
+    tables = []
+    for table, pool, tokens in plan.tables:
+
+        def over_rows(per_row: Draws | None, rows: Draws | None = table.rows) -> Interval | None:
+            return None if rows is None or per_row is None else interval(rows * per_row)
+
+        tables.append({
+            "table": table.name, "model": pool.model, "rows": over_rows(constant(1)),
+            "calls": over_rows(constant(table.calls_per_row)), "prompt_tokens": over_rows(tokens.prompt),
+            "cached_tokens": over_rows(tokens.cached),
+            "output_tokens": over_rows(tokens.lengths.mean if tokens.lengths else None), "basis": tokens.basis,
+        })  # fmt: skip
+    return tables
 
 
-def _hours(step: Step, seconds: Draws) -> Draws:
-    return seconds * step.workers * step.gpus_per_worker / 3600
-
-
-def stage_line(figures: StageFigures) -> StageLine:
-    """What a stage takes over all of its rows."""
-    stage, tokens = figures.stage, figures.tokens
-
-    def over_rows(a_row: Draws | None) -> Range | None:
-        return None if stage.rows is None or a_row is None else range_of(stage.rows * a_row)
-
-    return StageLine(
-        table=stage.table,
-        model=figures.crew.model,
-        rows=over_rows(exactly(1)),
-        calls=over_rows(exactly(stage.calls_a_row)),
-        prompt_tokens=over_rows(tokens.prompt),
-        cached_tokens=over_rows(tokens.cached),
-        output_tokens=over_rows(tokens.lengths.mean if tokens.lengths else None),
-        basis=tokens.basis,
-    )
-
-
-def endpoint_cost(plan: Estimate, prices: Prices) -> Draws | None:
-    """What is paid for tokens; None where that is not known."""
-    cost = exactly(0)
-    for figures in plan.stages:
-        if figures.crew.kind != "openai":
-            continue
-        stage, tokens, price = figures.stage, figures.tokens, prices.million_tokens.get(figures.crew.model)
-        if price is None or stage.rows is None or tokens.lengths is None or tokens.prompt is None:
-            return None
-        cost = cost + stage.rows * (tokens.prompt * price.prompt + tokens.lengths.mean * price.output) / 1e6
+def _endpoint_cost(plan: Estimate, prices: Prices) -> Draws | None:
+    """Return the price of the endpoints' tokens; None if it is not known."""
+    cost = constant(0)
+    for table, pool, tokens in plan.tables:
+        if pool.kind == "openai":
+            price = prices.million_tokens.get(pool.model)
+            if price is None or table.rows is None or tokens.lengths is None or tokens.prompt is None:
+                return None
+            cost = cost + table.rows * (tokens.prompt * price.prompt + tokens.lengths.mean * price.output) / 1e6
     return cost
 
 
-def storage_bytes(plan: Estimate, pilot: Pilot | None) -> Draws:
-    """What the run leaves behind, and at most has besides while it works."""
-    tables: dict[str, Draws | None] = {intake.table: intake.rows for intake in plan.outline.intakes}
-    tables |= {pairing.table: pairing.rows for pairing in plan.outline.pairings}
-    tables |= {figures.stage.table: figures.stage.rows for figures in plan.stages}
-    if plan.outline.curated:
-        tables["curated/train"] = plan.outline.dialogues
-    if plan.outline.training:
-        tables["packed/train"] = plan.outline.training.dialogues
-    stored = exactly(0)
-    for table, rows in tables.items():
-        if rows is not None:
-            stored = stored + rows * _bytes_per_row(table, pilot)
-    spread = give_or_take(1, BYTES_SPREAD, "bytes")
-    stored = stored * SCRATCH * spread
-    training, known = plan.outline.training, plan.training
-    if training and known and known.parameters:
-        kept = training.save_total_limit + 2  # the best one besides, and one that is being written
-        stored = stored + known.parameters * (kept * CHECKPOINT_BYTES + WEIGHT_BYTES)
-    return stored
-
-
-def _bytes_per_row(table: str, pilot: Pilot | None) -> float:
-    seen = pilot.tables.get(table) if pilot else None
-    if seen and seen.rows:
-        return seen.bytes / seen.rows
-    return float(BYTES_PER_ROW[table.partition("/")[0]])
+def _storage_bytes(plan: Estimate, pilot: Pilot | None) -> Draws:
+    """Return the most that the run stores at a time."""
+    stored, weights = constant(0), constant(0)
+    tables = [(table.name, table.rows) for table, _, _ in plan.tables]
+    for step in plan.workload.steps:
+        if isinstance(step, CpuStep):
+            tables.append((step.table, step.rows))
+        elif isinstance(step, TrainingStep) and plan.training and plan.training.parameters:
+            kept = step.settings.save_total_limit + 2  # the best one besides, and one that is being written
+            weights = weights + plan.training.parameters * (kept * CHECKPOINT_BYTES + WEIGHT_BYTES)
+    for name, rows in tables:
+        seen = pilot.tables.get(name) if pilot else None
+        per_row = seen.bytes / seen.rows if seen and seen.rows else float(BYTES_PER_ROW[name.partition("/")[0]])
+        stored = stored if rows is None else stored + rows * per_row
+    return stored * TEMPORARY_FACTOR * lognormal(1, BYTES_SPREAD, "bytes") + weights

@@ -1,8 +1,8 @@
-"""Numbers with their uncertainty: a best value, and what it might be as well.
+"""Quantities with their uncertainty, as Monte Carlo draws.
 
-A quantity is an array of 1 + DRAWS numbers. The first is the best value; the others are drawn from what is known
-of it. Arithmetic on whole arrays carries the uncertainty on, and what is common to two quantities stays common.
-Seeds come from names, so the same plan comes out twice.
+A quantity is an array of 1 + DRAWS numbers: the best estimate first, then draws from its distribution. Arithmetic on
+whole arrays propagates the uncertainty, and what two quantities share stays correlated. Seeds derive from names, so
+a plan is reproducible.
 """
 
 from dataclasses import dataclass
@@ -15,57 +15,56 @@ from factory.records import content_id
 
 DRAWS = 200
 LEVEL = 95
-"""Per cent of the draws that an interval holds."""
+"""Percent of the draws that an interval holds."""
 
 Draws = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Range:
-    """A best value and the ends of its 95 % interval, which always holds it."""
+class Interval:
+    """A best estimate and its 95 % interval, which always contains it."""
 
     point: float
     low: float
     high: float
 
 
-def generator(*name: str) -> np.random.Generator:
-    """The random numbers that belong to a name."""
-    return np.random.default_rng(int(content_id(*name), 16))
-
-
-def exactly(value: float) -> Draws:
-    """A number that is known."""
+def constant(value: float) -> Draws:
+    """Return a quantity without uncertainty."""
     return np.full(1 + DRAWS, float(value))
 
 
-def _drawn(point: float, draws: Any) -> Draws:
-    return np.concatenate([[point], np.asarray(draws, np.float64)])
+def lognormal(value: float, sigma: float, name: str) -> Draws:
+    """Return a positive quantity that is uncertain by a factor; `sigma` is the standard deviation of its logarithm."""
+    return _draws(value, value * np.exp(_generator("lognormal", name).normal(0, sigma, DRAWS)))
 
 
-def give_or_take(value: float, part: float, name: str) -> Draws:
-    """A positive number known up to a factor; `part` is the standard deviation of its logarithm."""
-    return _drawn(value, value * np.exp(generator("give_or_take", name).normal(0, part, DRAWS)))
+def uniform(low: float, value: float, high: float, name: str) -> Draws:
+    """Return a quantity that may be anything from `low` to `high`."""
+    return _draws(value, _generator("uniform", name).uniform(low, high, DRAWS))
 
 
-def between(low: float, value: float, high: float, name: str) -> Draws:
-    """A number that may be anything from `low` to `high`."""
-    return _drawn(value, generator("between", name).uniform(low, high, DRAWS))
+def proportion(part: int, whole: int, name: str) -> Draws:
+    """Return the proportion of rows of a kind, where `part` of `whole` were of it (Jeffreys interval)."""
+    return _draws(part / whole, _generator("proportion", name).beta(part + 0.5, whole - part + 0.5, DRAWS))
 
 
-def share(part: int, whole: int, name: str) -> Draws:
-    """The share of a kind where `part` of `whole` rows were of it (Jeffreys' interval)."""
-    return _drawn(part / whole, generator("share", name).beta(part + 0.5, whole - part + 0.5, DRAWS))
+def bootstrap_weights(size: int, name: str) -> Draws:
+    """Return the weight of each row of a sample in each resample, (1 + DRAWS, size); each line adds up to 1."""
+    even = np.full((1, size), 1 / size)
+    return np.vstack([even, _generator("bootstrap", name).multinomial(size, even[0], DRAWS) / size])
 
 
-def resampled(size: int, name: str) -> Draws:
-    """Weights of the rows of a sample in each draw, (1 + DRAWS, size): the bootstrap. Each line adds up to 1."""
-    counts = generator("resampled", name).multinomial(size, np.full(size, 1 / size), DRAWS)
-    return np.vstack([np.full(size, 1 / size), counts / size])
-
-
-def range_of(draws: Draws) -> Range:
-    """The best value and its interval."""
+def interval(draws: Draws) -> Interval:
+    """Return the best estimate of a quantity and its interval."""
     low, high = np.percentile(draws[1:], [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     point = float(draws[0])
-    return Range(point, min(point, float(low)), max(point, float(high)))
+    return Interval(point, min(point, float(low)), max(point, float(high)))
+
+
+def _generator(*name: str) -> np.random.Generator:
+    return np.random.default_rng(int(content_id(*name), 16))
+
+
+def _draws(point: float, draws: Any) -> Draws:
+    return np.concatenate([[point], np.asarray(draws, np.float64)])

@@ -1,5 +1,5 @@
-"""The playground: a page on which people make a character, talk to it, and say what they think of its replies.
+"""The playground: a page on which people create a character, talk to it and rate its replies.
 
 browser ──► page (gradio, in the job's process) ──► Ray Serve: the models, OpenAI-compatible ◄── programs
-                                                └─► Ray Serve: the keeper of votes ──► <output>/feedback
+                                                └─► Ray Serve: the vote writer ──► <output>/feedback
 """

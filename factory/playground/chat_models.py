@@ -1,4 +1,4 @@
-"""Who speaks in the playground: models of the config, served here or behind an endpoint."""
+"""The models of the playground, served here or behind an endpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,98 +9,105 @@ from factory.errors import ConfigError
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
 from factory.inference.locate import locate_model, locate_served
+from factory.run_output import layout
 from factory.serving.deployment import wire_name
 from factory.serving.fleet import fleet_key_env
 from factory.storage import file_io
 from factory.training.dialogue import TEMPLATES
 
-Member = ServedModel | EndpointJudge
-ANSWER_WAIT_S = 120
-"""The longest silence of an engine."""
+ChatModelSettings = ServedModel | EndpointJudge
+TIMEOUT_S = 120
+"""Maximum time between two parts of a reply of a model that is served here."""
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """A model that can be talked to."""
+class ChatModel:
+    """A model that the page can talk to."""
 
     name: str
     model: str
-    """As the config names it."""
+    """The model as given in the config."""
     endpoint: OpenAIEngine
 
 
 @dataclass(frozen=True)
-class Cast:
-    """The models that are there, and what a person should know of those that are not."""
+class ChatModels:
+    """The settings of all models to show, and a note about a missing one."""
 
-    members: tuple[Member, ...]
+    settings: tuple[ChatModelSettings, ...]
     note: str = ""
 
+    @property
+    def served(self) -> list[ServedModel]:
+        """The models that this factory serves itself."""
+        return [model for model in self.settings if isinstance(model, ServedModel)]
 
-def cast_of(config: RunConfig) -> Cast:
-    """The models that the config names, else the base model and, once it is trained, the tuned one.
+
+def select_models(config: RunConfig) -> ChatModels:
+    """Return the models in the config; by default the base model and, once it exists, the tuned one.
 
     Raises:
-        ConfigError: what was trained cannot be served, or the writer of profiles is none of them.
+        ConfigError: the tuned model cannot be served, or `chat.profile_model` is not one of the models.
     """
-    cast = Cast(config.chat.models) if config.chat.models else _base_and_tuned(config)
-    names = [member.name for member in cast.members]
+    models = ChatModels(config.chat.models) if config.chat.models else _base_and_tuned(config)
+    names = [model.name for model in models.settings]
     if config.chat.profile_model and config.chat.profile_model not in names:
         raise ConfigError(
-            f"chat.profile_model is {config.chat.profile_model!r}, which is not there; there is {names[0]!r}"
+            f"chat.profile_model is {config.chat.profile_model!r}, which does not exist; use {names[0]!r}"
         )
-    return cast
+    return models
 
 
-def _base_and_tuned(config: RunConfig) -> Cast:
-    own = dict(config.chat.engine_kwargs)
+def _base_and_tuned(config: RunConfig) -> ChatModels:
+    kwargs = dict(config.chat.engine_kwargs)
     training = config.training
     template = {}
-    if training.chat_template != "tokenizer":  # a Base model's tokenizer has none
+    if training.chat_template != "tokenizer":  # the tokenizer of a Base model has no template
         template["chat_template"] = Path(TEMPLATES, f"{training.chat_template}.jinja").read_text()
-    made = {"device": training.device, "max_concurrency": config.chat.max_concurrency}
-    base = ServedModel(name="base", model=training.base_model, engine_kwargs=template | own, **made)
-    folder = file_io.join(config.output, "model")
+    common = {"device": training.device, "max_concurrency": config.chat.max_concurrency}
+    base = ServedModel(name="base", model=training.base_model, engine_kwargs=template | kwargs, **common)
+    folder = file_io.join(config.output, layout.MODEL)
     if file_io.exists(file_io.join(folder, "adapter_config.json")):
         raise ConfigError(
-            f"{folder} holds adapters alone; train with training.lora.merge: true, or name what to serve in chat.models"
+            f"{folder} holds only adapters; train with training.lora.merge: true, or set chat.models to other models"
         )
     if not file_io.exists(file_io.join(folder, "config.json")):
-        return Cast((base,), f"The base model alone: there is no tuned model at {folder} yet (`make train` makes it).")
-    return Cast((base, ServedModel(name="tuned", model=folder, engine_kwargs=own, **made)))
+        return ChatModels((base,), f"Base model only: there is no tuned model at {folder} yet (run make train).")
+    return ChatModels((base, ServedModel(name="tuned", model=folder, engine_kwargs=kwargs, **common)))
 
 
-def served(cast: Cast) -> list[ServedModel]:
-    """The models that this factory serves itself."""
-    return [member for member in cast.members if isinstance(member, ServedModel)]
-
-
-def locate(member: Member) -> model_files.Located:
-    """Find a model; an endpoint is asked whether it answers.
+def locate(model: ChatModelSettings) -> model_files.Located:
+    """Find a model; send a small request to one behind an endpoint.
 
     Raises:
-        ModelError: it cannot be had.
-        UnreachableError: its place does not answer.
+        ModelError: the model is not available.
+        UnreachableError: its storage or endpoint does not respond.
     """
-    if isinstance(member, ServedModel):
-        return locate_served(member.model, member.engine_kwargs)
-    return locate_model(member)
+    if isinstance(model, ServedModel):
+        return locate_served(model.model, model.engine_kwargs)
+    return locate_model(model)
 
 
-def speakers(config: RunConfig, members: Sequence[Member], url: str) -> list[Speaker]:
-    """The models as the page talks to them; those served here are at a URL."""
-    return [Speaker(member.name, member.model, _endpoint(config, member, url)) for member in members]
+def build_chat_models(config: RunConfig, settings: Sequence[ChatModelSettings], url: str) -> list[ChatModel]:
+    """Return the models as the page uses them.
+
+    Args:
+        config: the run's.
+        settings: the settings of the models.
+        url: the API of those that are served here.
+    """
+    return [ChatModel(model.name, model.model, _endpoint(config, model, url)) for model in settings]
 
 
-def _endpoint(config: RunConfig, member: Member, url: str) -> OpenAIEngine:
-    if isinstance(member, EndpointJudge):
-        return member
+def _endpoint(config: RunConfig, model: ChatModelSettings, url: str) -> OpenAIEngine:
+    if isinstance(model, EndpointJudge):
+        return model
     return OpenAIEngine(
         kind="openai",
-        model=wire_name(member),
+        model=wire_name(model),
         base_url=url,
         api_key_env=fleet_key_env(config.chat.api),
-        timeout_s=ANSWER_WAIT_S,
+        timeout_s=TIMEOUT_S,
         max_retries=2,
-        special_tokens=control_tokens(model_files.fetch(member.model, weights=False)),
+        special_tokens=control_tokens(model_files.fetch(model.model, weights=False)),
     )

@@ -1,4 +1,4 @@
-"""A conversation with one character: what was said, as one message history a model."""
+"""A conversation with one character: one message history per model."""
 
 import itertools
 import json
@@ -10,26 +10,26 @@ from factory.inference.prompts import Prompt
 from factory.records import Feedback, Message, Persona, content_id
 
 VOTES = {True: "up", False: "down"}
-"""A vote by what the page calls it; anything else takes it back."""
-_NUMBERS = itertools.count(1)
-"""Of votes. A conversation lives in one process, so all votes on a reply have theirs from here."""
+"""Votes by gradio's value `liked`; any other value withdraws the vote."""
+_VOTE_NUMBERS = itertools.count(1)
+"""Orders votes. A conversation lives in one process, so all votes on a reply are numbered here."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What the person said, and what each model replied, by its name; one that failed has no reply."""
+    """A message of the user and the reply of each model, by name; a model that failed has none."""
 
     user: str
     replies: Mapping[str, str]
-    whole: bool = True
-    """Whether the replies are written to their ends."""
+    complete: bool = True
+    """Whether the models have finished their replies."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """All that one session says to a character; `chance` tells equal conversations apart."""
+    """What one session and a character have said; `random_id` distinguishes equal conversations."""
 
-    chance: str
+    random_id: str
     persona: Persona
     profile: str
     system: Message
@@ -37,31 +37,31 @@ class Conversation:
 
     @property
     def session_id(self) -> str:
-        """A hash of its random id: what is kept tells nobody how to reach the session."""
-        return content_id(self.chance)
+        """A hash of the random id, so that stored votes give no access to the session."""
+        return content_id(self.random_id)
 
     def messages(self, name: str, turns: int | None = None) -> tuple[Message, ...]:
-        """What a model is shown: the system message, and user and assistant in turn.
+        """Return the input of a model: the system message, then user and assistant alternately.
 
-        A turn that the model did not reply to is left out.
+        Turns without a reply of this model are left out.
         """
-        said = (turn for turn in self.turns[:turns] if turn.replies.get(name))
-        pairs = ((Message("user", turn.user), Message("assistant", turn.replies[name])) for turn in said)
+        replied = (turn for turn in self.turns[:turns] if turn.replies.get(name))
+        pairs = ((Message("user", turn.user), Message("assistant", turn.replies[name])) for turn in replied)
         return (self.system, *(message for pair in pairs for message in pair))
 
     def with_turn(self, turn: Turn) -> "Conversation":
-        """The same, one turn later."""
+        """Return the conversation with one more turn."""
         return replace(self, turns=(*self.turns, turn))
 
 
-def begin(chance: str, persona: Persona, profile: str, system: Prompt) -> Conversation:
-    """A conversation in which nothing was said; the system message is that of training."""
+def start_conversation(random_id: str, persona: Persona, profile: str, system: Prompt) -> Conversation:
+    """Return a conversation without turns, whose system message is that of training."""
     (message,) = system.render(persona=persona.persona, profile=profile)
-    return Conversation(chance, persona, profile, message)
+    return Conversation(random_id, persona, profile, message)
 
 
-def shown(conversation: Conversation, name: str) -> list[dict[str, str]]:
-    """A model's side as the page shows it; what failed stands as an empty reply's place."""
+def displayed_messages(conversation: Conversation, name: str) -> list[dict[str, str]]:
+    """Return the messages of one model's column on the page, with a placeholder for each missing reply."""
     return [
         message
         for turn in conversation.turns
@@ -72,27 +72,27 @@ def shown(conversation: Conversation, name: str) -> list[dict[str, str]]:
     ]
 
 
-def exported(conversation: Conversation) -> str:
-    """The conversation as JSON, one object of chat messages a model, as the factory reads them."""
+def export_json(conversation: Conversation) -> str:
+    """Return the conversation as JSON, one object of chat messages per model, which the factory can read."""
     names = dict.fromkeys(name for turn in conversation.turns for name in turn.replies)
-    sides = [
+    histories = [
         {
             "model": name,
             "messages": [{"role": m.role, "content": m.content} for m in conversation.messages(name)],
         }
         for name in names
     ]
-    return json.dumps(sides, indent=2, ensure_ascii=False)
+    return json.dumps(histories, indent=2, ensure_ascii=False)
 
 
-def feedback(conversation: Conversation, name: str, turn: int, liked: object) -> Feedback | None:
-    """A vote on the reply to a turn (from 0); None where there is no such reply, or it is still being written.
+def build_feedback(conversation: Conversation, name: str, turn: int, liked: object) -> Feedback | None:
+    """Return a vote on the reply to a turn (from 0); None if there is no such reply, or it is incomplete.
 
-    Its id is that of the reply, so that the last vote on a reply is the only one.
+    The vote has the id of the reply, so that only the last vote on a reply counts.
     """
     if not 0 <= turn < len(conversation.turns):
         return None
-    if not conversation.turns[turn].whole or not conversation.turns[turn].replies.get(name):
+    if not conversation.turns[turn].complete or not conversation.turns[turn].replies.get(name):
         return None
     return Feedback(
         feedback_id=content_id(conversation.session_id, str(turn), name),
@@ -105,5 +105,5 @@ def feedback(conversation: Conversation, name: str, turn: int, liked: object) ->
         messages=conversation.messages(name, turn + 1),
         vote=VOTES[liked] if isinstance(liked, bool) else "none",
         time=datetime.now(UTC).isoformat(timespec="microseconds"),
-        number=next(_NUMBERS),
+        number=next(_VOTE_NUMBERS),
     )

@@ -1,4 +1,4 @@
-"""The playground as its job runs it: models and keeper on Ray Serve, the page, and an end in good order."""
+"""The playground's job: models and vote writer on Ray Serve, the page, and an orderly shutdown."""
 
 import time
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from factory.job import Job
 from factory.playground import vote_writer
-from factory.playground.chat_models import Cast, cast_of, served, speakers
-from factory.playground.server import opened, password_of
-from factory.playground.session_controller import Stage
-from factory.playground.votes_table import SETTINGS, counts_of, table_of
+from factory.playground.chat_models import ChatModels, build_chat_models, select_models
+from factory.playground.server import page_password, serving
+from factory.playground.session_controller import PlaygroundController
+from factory.playground.votes_table import SETTINGS, count_votes, votes_table
 from factory.records import Counts
 from factory.runtime import shutdown
 from factory.serving import fleet
@@ -22,59 +22,60 @@ APP = "chat"
 
 
 def serve_until_stopped(job: Job) -> None:
-    """Serve the page until Ctrl-C or SIGTERM, then close the table of votes.
+    """Serve the page until Ctrl-C or SIGTERM, then complete the table of votes.
 
     Raises:
-        ConfigError: a port is taken, or the cluster serves something already.
+        ConfigError: a port is taken, or the cluster's Serve is in use.
         ModelError: a model does not start.
     """
-    cast = cast_of(job.config)
+    models = select_models(job.config)
     began, clock = datetime.now(UTC), time.monotonic()
-    with suppress(KeyboardInterrupt), _on_serve(job, cast) as stage, opened(stage) as url:
-        _welcome(job, cast, url)
+    with suppress(KeyboardInterrupt), _on_serve(job, models) as controller, serving(controller) as url:
+        _print_welcome(job, models, url)
         shutdown.wait_for_request()
-    _close_table(job, Timing(began, time.monotonic() - clock, Counts()))
+    _complete_table(job, Timing(began, time.monotonic() - clock, Counts()))
 
 
 @contextmanager
-def _on_serve(job: Job, cast: Cast) -> Iterator[Stage]:
+def _on_serve(job: Job, models: ChatModels) -> Iterator[PlaygroundController]:
     from ray import serve
 
-    fleet.check_serve_is_free()  # here too: what is there is not to be taken down
-    own, api = served(cast), job.config.chat.api
+    fleet.check_serve_is_free()  # outside of `try`: a Serve in use must not be taken down
+    api = job.config.chat.api
     try:
         url = ""
-        if own:
-            url = fleet.bring_up(api, own, job.progress, APP, "chat.models")
-            job.progress.say(_api_line(job, cast, url))
+        if models.served:
+            url = fleet.bring_up(api, models.served, job.progress, APP, "chat.models")
+            job.progress.say(_api_line(job, models, url))
         else:
             serve.start(proxy_location="Disabled")
-        votes = vote_writer.bring_up(job.config.output)
-        yield Stage(job.config, speakers(job.config, cast.members, url), cast.note, votes)
+        votes = vote_writer.deploy(job.config.output)
+        chat_models = build_chat_models(job.config, models.settings, url)
+        yield PlaygroundController(job.config, chat_models, models.note, votes)
     finally:
         fleet.take_down(APP, vote_writer.APP)
 
 
-def _api_line(job: Job, cast: Cast, url: str) -> str:
+def _api_line(job: Job, models: ChatModels, url: str) -> str:
     api = job.config.chat.api
-    key = f"the key is in ${api.api_key_env}" if api_key_of(api) else "no key is asked for"
-    names = ", ".join(wire_name(member) for member in served(cast))
+    key = f"key in ${api.api_key_env}" if api_key_of(api) else "no key"
+    names = ", ".join(wire_name(model) for model in models.served)
     return f"chat: OpenAI-compatible API at {url}, {key}; models {names}"
 
 
-def _welcome(job: Job, cast: Cast, url: str) -> None:
+def _print_welcome(job: Job, models: ChatModels, url: str) -> None:
     chat = job.config.chat
-    if cast.note:
-        job.progress.say(f"chat: {cast.note}")
-    locked = f", user {chat.user!r} with the password in ${chat.password_env}" if password_of(chat) else ""
-    job.progress.say(f"chat: ready at {url}{locked}; Ctrl-C ends it")
+    if models.note:
+        job.progress.say(f"chat: {models.note}")
+    login = f", user {chat.user!r}, password in ${chat.password_env}" if page_password(chat) else ""
+    job.progress.say(f"chat: ready at {url}{login}; press Ctrl-C to stop")
 
 
-def _close_table(job: Job, timing: Timing) -> None:
-    table = table_of(job.config.output)
-    if not table.inputs():  # it did not come that far
+def _complete_table(job: Job, timing: Timing) -> None:
+    table = votes_table(job.config.output)
+    if not table.inputs():  # stopped before the table was opened
         return
-    counts = counts_of(table)
+    counts = count_votes(table)
     fingerprint = compute_fingerprint(SETTINGS)
     manifest = build_manifest("feedback", counts.rows, counts, timing, fingerprint)
     table.finish(manifest)

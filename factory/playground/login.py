@@ -1,4 +1,4 @@
-"""The page's password, and how fast it can be guessed."""
+"""The page's login, with delays against password guessing."""
 
 import asyncio
 import hashlib
@@ -11,25 +11,25 @@ from contextvars import ContextVar
 from cachetools import LRUCache
 from fastapi import HTTPException
 
-from factory.playground.rate_limits import ADDRESSES
+from factory.playground.rate_limits import MAX_ADDRESSES
 
-ASKING: ContextVar[str] = ContextVar("asking", default="")
-"""The client of the request that is being answered: gradio hands a check of passwords no request."""
-AT_ONCE = 5
-"""So many wrong passwords of one client are answered at once, after that one every `EVERY_S`."""
-EVERY_S = 6.0
-WAITING = 100
-"""So many clients are kept waiting for an answer; others are sent away until then."""
+CLIENT: ContextVar[str] = ContextVar("client", default="")
+"""The client of the current request: gradio passes no request to a password check."""
+FREE_TRIES = 5
+"""Number of wrong passwords per client that are answered at once; after that, one per `DELAY_S`."""
+DELAY_S = 6.0
+MAX_WAITING = 100
+"""Maximum number of clients with a delayed answer; further ones get status 429."""
 
 
 class Login:
-    """Checks user and password; a client that errs often waits, and other clients do not.
+    """Checks user and password; delays clients with many wrong passwords, and only those.
 
     Args:
-        user: who may enter.
-        password: theirs.
-        clock: gives seconds that only go forward.
-        sleep: waits for seconds.
+        user: the user name.
+        password: the password.
+        clock: returns the seconds of a monotonic clock.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(
@@ -41,34 +41,34 @@ class Login:
     ) -> None:
         self._digest = _digest(user, password)
         self._clock, self._sleep = clock, sleep
-        self._due: LRUCache[str, float] = LRUCache(ADDRESSES)
-        """When all wrong passwords of a client are forgotten, one every `EVERY_S`."""
+        self._due: LRUCache[str, float] = LRUCache(MAX_ADDRESSES)
+        """When the wrong passwords of a client are forgotten, one per `DELAY_S`."""
         self._waiting: set[str] = set()
 
     async def check(self, user: str, password: str) -> bool:
-        """Return whether this is the user's password, after a wait where the client gave too many wrong ones.
+        """Return whether user and password are correct, after a delay for a client with many wrong passwords.
 
         Raises:
-            HTTPException: with status 429, where an answer to the client waits already, or too many do.
+            HTTPException: with status 429, if this client or too many clients are waiting already.
         """
-        client, now = ASKING.get(), self._clock()
+        client, now = CLIENT.get(), self._clock()
         due = max(self._due.get(client, now), now)
-        wait_s = due - now - (AT_ONCE - 1) * EVERY_S
-        if wait_s > 0 and (client in self._waiting or len(self._waiting) >= WAITING):
-            again_s = math.ceil(wait_s)
-            said = f"Too many wrong passwords; try again in {again_s} seconds."
-            raise HTTPException(429, said, {"Retry-After": str(again_s)})
-        self._due[client] = due + EVERY_S  # before the wait, so that nobody comes between
+        wait_s = due - now - (FREE_TRIES - 1) * DELAY_S
+        if wait_s > 0 and (client in self._waiting or len(self._waiting) >= MAX_WAITING):
+            retry_s = math.ceil(wait_s)
+            detail = f"Too many wrong passwords; try again in {retry_s} seconds."
+            raise HTTPException(429, detail, {"Retry-After": str(retry_s)})
+        self._due[client] = due + DELAY_S  # before the wait, so that concurrent requests see it
         if wait_s > 0:
             self._waiting.add(client)
             try:
                 await self._sleep(wait_s)
             finally:
                 self._waiting.discard(client)
-        right = hmac.compare_digest(_digest(user, password), self._digest)
-        if right and client in self._due:
-            self._due[client] -= EVERY_S
-        return right
+        is_correct = hmac.compare_digest(_digest(user, password), self._digest)
+        if is_correct and client in self._due:
+            self._due[client] -= DELAY_S
+        return is_correct
 
 
 def _digest(user: str, password: str) -> bytes:

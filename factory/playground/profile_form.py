@@ -1,4 +1,4 @@
-"""What a person writes into the page, checked: a persona, the eight items of a profile, a message."""
+"""Validation of the page's inputs: a persona, the eight fields of a profile, a message."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -7,64 +7,67 @@ from factory.records import Persona, ProfileFields, Reject, content_id
 from factory.synthesis.profiles import LABELS, profile_text
 from factory.text.normalize import clean_line, clean_paragraphs, is_text, remove_invisible
 
-LONG = ("appearance", "experience", "personality")
-"""The items that are sentences; the others are a few words."""
+LONG_FIELDS = ("appearance", "experience", "personality")
+"""The fields of one or more sentences; the others have a few words."""
 
 
-class Refused(Exception):  # noqa: N818
-    """What was written cannot be taken; the message says why, to the person who wrote it, and quotes nothing."""
+class FormError(Exception):
+    """An invalid input; the message explains it to its author, and does not quote it."""
 
 
 @cache
-def longest(item: str) -> int:
-    """How many characters an item of a profile may have: twice what a guided model may write."""
-    return 2 * int(ProfileFields.model_json_schema()["properties"][item]["maxLength"])
+def max_length(field: str) -> int:
+    """Return the maximum number of characters of a profile's field: twice that of guided generation."""
+    return 2 * int(ProfileFields.model_json_schema()["properties"][field]["maxLength"])
 
 
 def read_persona(text: str, limit: int) -> Persona:
-    """A description as the factory holds personas: one line.
+    """Parse a description into a persona of one line, as synthesis does.
 
     Raises:
-        Refused: it is empty, too long or no text.
+        FormError: the description is empty, too long or not valid text.
     """
     written = clean_line(text)
     if isinstance(written, Reject):
-        raise Refused("Describe the character in a sentence.")
+        raise FormError("Describe the character in a sentence.")
     if len(written) > limit:
-        raise Refused(f"The description has {len(written):,} characters; {limit:,} is the most.")
+        raise FormError(f"The description has {len(written):,} characters; the maximum is {limit:,}.")
     return Persona(content_id(remove_invisible(written)), written)
 
 
-def read_profile(items: Sequence[str]) -> str:
-    """The profile's text of eight items, in the order of `LABELS`.
+def read_profile(values: Sequence[str]) -> str:
+    """Return the text of a profile.
+
+    Args:
+        values: the eight fields, in the order of `LABELS`.
 
     Raises:
-        Refused: one is empty or too long.
+        FormError: a field is empty or too long.
     """
-    written = {name: " ".join(value.split()) for name, value in zip(LABELS, items, strict=True)}
-    for name, value in written.items():
+    fields = {name: " ".join(value.split()) for name, value in zip(LABELS, values, strict=True)}
+    for name, value in fields.items():
         if not value or not is_text(value):
-            raise Refused(f"{LABELS[name]}: write something.")
-        if len(value) > longest(name):
-            raise Refused(f"{LABELS[name]} has {len(value):,} characters; {longest(name):,} is the most.")
-    return profile_text(written)
+            raise FormError(f"{LABELS[name]}: please fill in this field.")
+        if len(value) > max_length(name):
+            raise FormError(f"{LABELS[name]} has {len(value):,} characters; the maximum is {max_length(name):,}.")
+    return profile_text(fields)
 
 
 def read_message(text: str, limit: int) -> str:
-    """A message, whose lines stay.
+    """Return a normalized message, with its line breaks.
 
     Raises:
-        Refused: it is empty, too long or no text.
+        FormError: the message is empty, too long or not valid text.
     """
     written = clean_paragraphs(text)
     if isinstance(written, Reject):
-        raise Refused("Write a message first.")
+        raise FormError("Write a message first.")
     if len(written) > limit:
-        raise Refused(f"The message has {len(written):,} characters; {limit:,} is the most.")
+        raise FormError(f"The message has {len(written):,} characters; the maximum is {limit:,}.")
     return written
 
 
-def items_of(record: object | None) -> list[str]:
-    """The eight items of a profile as the form shows them; empty where there is none."""
+def form_values(record: object | None) -> list[str]:
+    """Return the eight fields of a profile for the form, in the order of `LABELS`; empty without a profile."""
     values: Mapping[str, str] = {name: getattr(record, name, "") for name in LABELS}
     return list(values.values())

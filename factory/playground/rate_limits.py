@@ -1,84 +1,70 @@
-"""How much one address may ask for, and how much all of them may at one time."""
+"""Limits on the requests of one address, and on texts generated at the same time."""
 
 import math
-from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 
 MINUTE_S = 60.0
-GUESS_S = 10.0
-"""How long a text takes, until the first one is done."""
-ADDRESSES = 10_000
-"""How many addresses are remembered; the one that asked least recently is forgotten first."""
+FIRST_ESTIMATE_S = 10.0
+"""Estimated duration of a text until the first one is finished."""
+MAX_ADDRESSES = 10_000
+"""Number of addresses that are remembered; the least recently used one is forgotten first."""
 
 
-@dataclass
-class Allowance:
-    """What one address asked for in the last minute."""
+class RateLimiter:
+    """Limits the requests per minute of each address (sliding window), whatever sessions it names.
 
-    asked: list[float] = field(default_factory=list)
-    """When, in seconds of a clock that only goes forward."""
+    Args:
+        per_minute: maximum number of requests of an address.
+        addresses: number of addresses that are remembered.
+    """
 
-    def wait_s(self, now: float, a_minute: int) -> int:
-        """Seconds until the address may ask again; 0 counts as asking now."""
-        self.asked = [at for at in self.asked if now - at < MINUTE_S]
-        if len(self.asked) >= a_minute:
-            return max(1, math.ceil(self.asked[0] + MINUTE_S - now))
-        self.asked.append(now)
+    def __init__(self, per_minute: int, addresses: int = MAX_ADDRESSES) -> None:
+        self._per_minute = per_minute
+        self._times: LRUCache[str, list[float]] = LRUCache(addresses)
+        """When each address sent its requests of the last minute, on a monotonic clock."""
+
+    def admit(self, address: str, now: float) -> int:
+        """Count a request and return 0, or return the seconds until the address may send another."""
+        times = self._times[address] = [at for at in self._times.get(address, ()) if now - at < MINUTE_S]
+        if len(times) >= self._per_minute:
+            return max(1, math.ceil(times[0] + MINUTE_S - now))
+        times.append(now)
         return 0
 
-
-class Allowances:
-    """The allowance of each address, whatever sessions it says that it has.
-
-    Args:
-        a_minute: how often an address may ask.
-        addresses: how many are remembered.
-    """
-
-    def __init__(self, a_minute: int, addresses: int = ADDRESSES) -> None:
-        self._a_minute = a_minute
-        self._of: LRUCache[str, Allowance] = LRUCache(addresses)
-
-    def wait_s(self, address: str, now: float) -> int:
-        """Return the seconds until an address may ask again; 0 counts as asking now."""
-        allowance = self._of.get(address) or Allowance()
-        self._of[address] = allowance
-        return allowance.wait_s(now, self._a_minute)
-
-    def give_back(self, address: str) -> None:
-        """Take back the last count of an address: it was not answered."""
-        if (allowance := self._of.get(address)) and allowance.asked:
-            allowance.asked.pop()
+    def refund(self, address: str) -> None:
+        """Uncount the last request of an address, which was not answered."""
+        if times := self._times.get(address):
+            times.pop()
 
 
-class Places:
-    """The texts that may be written at one time, for all sessions.
+class ConcurrencyLimit:
+    """Limits the texts that are generated at the same time, over all sessions.
 
     Args:
-        number: how many.
+        limit: maximum number of texts.
     """
 
-    def __init__(self, number: int) -> None:
-        self._free = number
+    def __init__(self, limit: int) -> None:
+        self._free = limit
         self._began: list[float] = []
-        self._usual_s = GUESS_S
+        self._average_s = FIRST_ESTIMATE_S
 
-    def take(self, now: float, number: int) -> bool:
-        """Take places, all or none."""
+    def acquire(self, now: float, number: int) -> bool:
+        """Reserve slots for a number of texts; all or none."""
         if number > self._free:
             return False
         self._free -= number
         self._began += [now] * number
         return True
 
-    def give_back(self, now: float, began: float) -> None:
-        """Give one back that was taken at `began`."""
+    def release(self, now: float, began: float) -> None:
+        """Free a slot that was reserved at `began`."""
         self._free += 1
         self._began.remove(began)
-        self._usual_s += 0.2 * (now - began - self._usual_s)
+        self._average_s += 0.2 * (now - began - self._average_s)
 
     def wait_s(self, now: float) -> int:
-        """About how many seconds until one is free: what the oldest text still takes, if it takes as long as others."""
+        """Estimate the seconds until a slot is free: the oldest text is assumed to take the average duration."""
         oldest = min(self._began, default=now)
-        return max(1, math.ceil(oldest + self._usual_s - now))
+        return max(1, math.ceil(oldest + self._average_s - now))

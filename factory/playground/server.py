@@ -1,4 +1,4 @@
-"""Where the page listens: gradio behind a guard, in a thread of the job's process."""
+"""The page's HTTP server: gradio behind a guard, in a thread of the job's process."""
 
 import os
 import socket
@@ -10,52 +10,52 @@ from typing import Any
 
 from factory.config import LOOPBACK, Chat
 from factory.errors import ConfigError
-from factory.playground.login import ASKING, AT_ONCE, Login
-from factory.playground.rate_limits import Allowances
-from factory.playground.session_controller import Stage
+from factory.playground.login import CLIENT, FREE_TRIES, Login
+from factory.playground.rate_limits import RateLimiter
+from factory.playground.session_controller import PlaygroundController
 from factory.serving.request_guard import BodyLimit, add_request_guard, client_network
 
 GRACE_S = 3
-"""How long open requests have when the page closes; browsers hold one open all the time."""
+"""Time for open requests when the server stops; browsers always hold one open."""
 HEADERS = {
-    # gradio's page runs scripts that stand in it; all else comes from here, and nothing goes elsewhere.
+    # gradio's page has inline scripts; everything else is loaded from here, and nothing is sent elsewhere.
     b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
     b"worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
     b"referrer-policy": b"no-referrer",
     b"x-content-type-options": b"nosniff",
 }
-SHUT = ("/upload", "/proxy", "/stream", "/component_server", "/process_recording")
-"""Ends of gradio's paths that this page has no use for: files in, and requests to elsewhere."""
+BLOCKED_PATHS = ("/upload", "/proxy", "/stream", "/component_server", "/process_recording")
+"""Unused paths of gradio: uploads of files, and requests to other servers."""
 BODY_BYTES = 1 << 20
-"""The most that a browser sends at once, beside what a person may write."""
-LETTER_BYTES = 12
-"""A letter in JSON takes no more: two halves, six bytes each."""
-POSTS_A_MINUTE = 600
-"""What one address may ask of the page, votes and saving included; a person does not come near it."""
+"""Maximum size of a request without the texts that a user may write."""
+BYTES_PER_CHARACTER = 12
+"""Maximum in JSON: a surrogate pair, whose escapes have six bytes each."""
+POSTS_PER_MINUTE = 600
+"""Limit per address over all actions, including votes and saving; far above what a person needs."""
 
 
-def password_of(chat: Chat) -> str:
-    """The page's password; empty where it has none."""
+def page_password(chat: Chat) -> str:
+    """Return the page's password; empty if it has none."""
     return os.environ.get(chat.password_env, "").strip()
 
 
-def check_door(chat: Chat) -> None:
+def check_bind(chat: Chat) -> None:
     """Check that a page that others can reach has a password, and that its port is free.
 
     Raises:
-        ConfigError: it has none, or the port is taken.
+        ConfigError: the password is missing, or the port is taken.
     """
-    if not password_of(chat):
+    if not page_password(chat):
         if chat.host not in LOOPBACK:
             raise ConfigError(
-                f"chat.host is {chat.host!r}, which others can reach, and ${chat.password_env} holds no password; "
-                "export one, or take 127.0.0.1"
+                f"chat.host is {chat.host!r}, which others can reach, but ${chat.password_env} holds no password; "
+                "export one, or use 127.0.0.1"
             )
         if chat.allowed_hosts:
             raise ConfigError(
-                f"chat.allowed_hosts has {chat.allowed_hosts[0]!r}, under which others can reach the page, and "
-                f"${chat.password_env} holds no password; export one, or leave it out"
+                f"chat.allowed_hosts has {chat.allowed_hosts[0]!r}, under which others can reach the page, but "
+                f"${chat.password_env} holds no password; export one, or remove chat.allowed_hosts"
             )
     _listen(chat.host, chat.port).close()
 
@@ -65,36 +65,36 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as problem:
         raise ConfigError(
-            f"chat.port {port} of chat.host {host!r}: {problem.strerror}; take another one, or 0 for any"
+            f"chat.port {port} of chat.host {host!r}: {problem.strerror}; use another port, or 0 for any free one"
         ) from None
 
 
 @contextmanager
-def opened(stage: Stage) -> Iterator[str]:
-    """The page's URL, which answers as long as the block runs.
+def serving(controller: PlaygroundController) -> Iterator[str]:
+    """Serve the page while the block runs, and yield its URL.
 
     Raises:
         ConfigError: the port is taken.
     """
     import uvicorn
 
-    chat = stage.config.chat
-    listening = _listen(chat.host, chat.port)
+    chat = controller.config.chat
+    listener = _listen(chat.host, chat.port)
     options: dict[str, Any] = {
         "log_level": "warning",
         "access_log": False,
         "timeout_graceful_shutdown": GRACE_S,
         "ws": "none",
-        "proxy_headers": bool(chat.proxies),  # anybody may send them
+        "proxy_headers": bool(chat.proxies),  # from proxies only: any client can send them
         "forwarded_allow_ips": list(chat.proxies),
     }
-    server = uvicorn.Server(uvicorn.Config(_app(stage), **options))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="page", daemon=True)
+    server = uvicorn.Server(uvicorn.Config(_app(controller), **options))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page", daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         thread.join(0.05)
     host = chat.host if chat.host in LOOPBACK else socket.gethostname()
-    port = listening.getsockname()[1]
+    port = listener.getsockname()[1]
     try:
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
@@ -102,26 +102,26 @@ def opened(stage: Stage) -> Iterator[str]:
         thread.join(2 * GRACE_S)
 
 
-def _app(stage: Stage) -> Any:
+def _app(controller: PlaygroundController) -> Any:
     import fastapi
     import gradio
 
-    from factory.playground.ui import STYLE, THEME, page
+    from factory.playground.ui import STYLE, THEME, build_page
 
-    chat = stage.config.chat
+    chat = controller.config.chat
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    typed = chat.persona_characters + chat.message_characters
-    app.add_middleware(BodyLimit, most=BODY_BYTES + LETTER_BYTES * typed)
-    app.add_middleware(Guard)
+    characters = chat.persona_characters + chat.message_characters
+    app.add_middleware(BodyLimit, BODY_BYTES + BYTES_PER_CHARACTER * characters)
+    app.add_middleware(PageGuard)
     add_request_guard(app, chat.host, chat.allowed_hosts)
-    secret = password_of(chat)
+    password = page_password(chat)
     return gradio.mount_gradio_app(
         app,
-        page(stage),
+        build_page(controller),
         path="/",
-        auth=Login(chat.user, secret).check if secret else None,
-        # gradio's form says nothing where it is told to wait.
-        auth_message=f"After {AT_ONCE} wrong passwords each answer takes some seconds." if secret else None,
+        auth=Login(chat.user, password).check if password else None,
+        # gradio's form shows no message for status 429.
+        auth_message=f"After {FREE_TRIES} wrong passwords, each answer takes some seconds." if password else None,
         footer_links=[],
         run_history=False,
         ssr_mode=False,
@@ -135,35 +135,35 @@ def _app(stage: Stage) -> Any:
     )
 
 
-class Guard:
-    """Lets no file in, sends floods away, and has browsers take nothing from elsewhere."""
+class PageGuard:
+    """Blocks unused paths, limits requests per address, and adds security headers."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._posts = Allowances(POSTS_A_MINUTE)
+        self._posts = RateLimiter(POSTS_PER_MINUTE)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         client = client_network((scope.get("client") or ("",))[0])
-        ASKING.set(client)
+        CLIENT.set(client)
         if refusal := self._refusal(scope, client):
             await refusal(scope, receive, send)
             return
 
-        async def guarded(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *HEADERS.items()]
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Any, client: str) -> Any:
         from starlette.responses import JSONResponse
 
-        if any(f"/gradio_api{end}" in scope["path"] for end in SHUT):
-            return JSONResponse({"error": "not here"}, status_code=404)
-        if scope["method"] == "POST" and (wait_s := self._posts.wait_s(client, time.monotonic())):
+        if any(f"/gradio_api{path}" in scope["path"] for path in BLOCKED_PATHS):
+            return JSONResponse({"error": "not found"}, status_code=404)
+        if scope["method"] == "POST" and (wait_s := self._posts.admit(client, time.monotonic())):
             return JSONResponse({"error": "too many requests"}, 429, {"Retry-After": str(wait_s)})
         return None

@@ -1,4 +1,4 @@
-"""What the page's buttons do. A session is what it is handed: nothing of one is kept here."""
+"""The actions of the page. They get a session's state as arguments: none of it is stored here."""
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -10,75 +10,87 @@ from uuid import uuid4
 
 from factory.config import RunConfig
 from factory.inference.prompts import load_prompt
-from factory.playground import conversation as talks
-from factory.playground.chat_models import Speaker
-from factory.playground.conversation import Conversation, Turn
-from factory.playground.profile_form import Refused, read_message, read_persona, read_profile
-from factory.playground.rate_limits import Allowances, Places
-from factory.playground.streaming import Reply, legible, make_client, side_by_side, write_profile, write_reply
-from factory.playground.vote_writer import tell
+from factory.playground.chat_models import ChatModel
+from factory.playground.conversation import (
+    Conversation,
+    Turn,
+    build_feedback,
+    displayed_messages,
+    start_conversation,
+)
+from factory.playground.profile_form import FormError, read_message, read_persona, read_profile
+from factory.playground.rate_limits import ConcurrencyLimit, RateLimiter
+from factory.playground.streaming import (
+    StreamedReply,
+    generate_profile,
+    make_client,
+    repair_text,
+    stream_reply,
+    stream_side_by_side,
+)
+from factory.playground.vote_writer import store_vote
 from factory.playground.votes_table import Vote
 from factory.records import Message, Profile
 
-SAID = {"up": "Kept: thumbs up.", "down": "Kept: thumbs down.", "none": "Kept: your vote is taken back."}
+VOTE_STORED = {"up": "Saved: thumbs up.", "down": "Saved: thumbs down.", "none": "Saved: your vote is withdrawn."}
 
 
 @dataclass
 class Session:
-    """What one session does; it lives in the session's state, and nobody else's."""
+    """The state of one session, stored in gradio's state of that session only."""
 
-    talking: bool = False
-    """Whether a reply to the session is being written."""
+    is_replying: bool = False
+    """Whether replies to the session are being generated."""
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What the page shows after a step of a reply."""
+class PageUpdate:
+    """The content of the page after a part of the replies has arrived."""
 
     conversation: Conversation
-    sides: dict[str, list[dict[str, str]]]
-    """Each model's side, as the page shows messages."""
+    columns: dict[str, list[dict[str, str]]]
+    """The messages in each model's column, by model name."""
     note: str
 
 
-class Stage:
-    """The playground behind the page.
+class PlaygroundController:
+    """The logic behind the page.
 
     Args:
         config: the run's.
-        speakers: who can be talked to, in the order in which they are shown.
-        note: what a person should know of those that are missing.
-        keeper: stores votes.
+        models: the models to talk to, in the order of their columns.
+        note: a note to users about a missing model.
+        vote_writer: the Serve handle that stores votes.
     """
 
-    def __init__(self, config: RunConfig, speakers: Sequence[Speaker], note: str, keeper: Any) -> None:
+    def __init__(self, config: RunConfig, models: Sequence[ChatModel], note: str, vote_writer: Any) -> None:
         self.config = config
-        self.speakers = {speaker.name: speaker for speaker in speakers}
+        self.models = {model.name: model for model in models}
         self.note = note
-        self._keeper = keeper
-        self._allowances = Allowances(config.chat.requests_per_minute)
-        self._places = Places(config.chat.max_concurrency)
+        self._vote_writer = vote_writer
+        self._rate_limiter = RateLimiter(config.chat.requests_per_minute)
+        self._slots = ConcurrencyLimit(config.chat.max_concurrency)
         self._profile_prompt = load_prompt("profile", config.prompts_dir)
         self.system_prompt = load_prompt("training-system", config.prompts_dir)
 
     @cached_property
-    def _clients(self) -> dict[str, Any]:  # not above: a client belongs to the event loop that first uses it
-        most_tokens = max(self.config.chat.sampling.max_tokens, self.config.profiles.sampling.max_tokens)
-        return {name: make_client(speaker.endpoint, most_tokens) for name, speaker in self.speakers.items()}
+    def _clients(self) -> dict[str, Any]:  # not in __init__: a client belongs to the event loop that first uses it
+        max_tokens = max(self.config.chat.sampling.max_tokens, self.config.profiles.sampling.max_tokens)
+        return {name: make_client(model.endpoint, max_tokens) for name, model in self.models.items()}
 
     async def describe(self, description: str, address: str) -> tuple[Profile | None, str]:
-        """Make a profile of a description from an address; None with what is in its way."""
+        """Return a generated profile and a message; None with the reason if there is none."""
         chat = self.config.chat
         try:
             persona = read_persona(description, chat.persona_characters)
             began = self._admit(address, 1)
-        except Refused as problem:
+        except FormError as problem:
             return None, str(problem)
-        writer = self.speakers[chat.profile_model or next(iter(self.speakers))]
+        model = self.models[chat.profile_model or next(iter(self.models))]
         try:
-            made = await write_profile(
-                self._clients[writer.name],
-                writer,
+            profile = await generate_profile(
+                self._clients[model.name],
+                model,
                 self._profile_prompt,
                 self.config.profiles.language,
                 persona,
@@ -86,87 +98,96 @@ class Stage:
                 chat.attempts,
             )
         finally:
-            self._places.give_back(time.monotonic(), began)
-        if isinstance(made, str):
-            return None, made
-        return made, f"Written by {writer.name}. Change what you like, then talk to {made.name}."
+            self._slots.release(time.monotonic(), began)
+        if isinstance(profile, str):
+            return None, profile
+        return profile, f"Written by {model.name}. Change what you like, then talk to {profile.name}."
 
-    def begin(self, description: str, items: Sequence[str]) -> tuple[Conversation | None, str]:
-        """A description and the items of a profile to a conversation; None with what is in its way."""
+    def begin(self, description: str, fields: Sequence[str]) -> tuple[Conversation | None, str]:
+        """Start a conversation with a described character; None with the reason if an input is invalid.
+
+        Args:
+            description: the persona.
+            fields: the eight fields of the profile.
+        """
         try:
             persona = read_persona(description, self.config.chat.persona_characters)
-            profile = read_profile(items)
-        except Refused as problem:
+            profile = read_profile(fields)
+        except FormError as problem:
             return None, str(problem)
-        return talks.begin(uuid4().hex, persona, profile, self.system_prompt), ""
+        return start_conversation(uuid4().hex, persona, profile, self.system_prompt), ""
 
     async def talk(
         self, text: str, conversation: Conversation | None, session: Session, address: str
-    ) -> AsyncGenerator[Scene | str, None]:
-        """A message to what the models reply, as they write it; a text alone says why there is no reply.
+    ) -> AsyncGenerator[PageUpdate | str, None]:
+        """Send a message to all models and yield their replies as they arrive; yield only a text if it is refused.
 
-        gradio closes it at any yield, as when a tab is closed: nothing may stand between the places that
-        were taken and the writers that give them back.
+        gradio may close the generator at any yield, as when a tab is closed: there must be no yield between
+        reserving the slots and starting the streams that release them.
         """
         try:
             if conversation is None:
-                raise Refused("Describe a character first.")
+                raise FormError("Describe a character first.")
             message = read_message(text, self.config.chat.message_characters)
-            if session.talking:
-                raise Refused("Wait for the reply to your last message.")
-            writers = {name: self._writer(speaker, conversation, message) for name, speaker in self.speakers.items()}
-            began = self._admit(address, len(writers))
-        except Refused as problem:
+            if session.is_replying:
+                raise FormError("Wait for the reply to your last message.")
+            streams = {name: self._stream(model, conversation, message) for name, model in self.models.items()}
+            began = self._admit(address, len(streams))
+        except FormError as problem:
             yield str(problem)
             return
-        session.talking = True
+        session.is_replying = True
         try:
-            async with aclosing(side_by_side(writers, partial(self._done, began))) as writing:
-                async for replies in writing:
-                    yield self._scene(conversation, message, replies, whole=False)
-            yield self._scene(conversation, message, replies, whole=True)
+            async with aclosing(stream_side_by_side(streams, partial(self._release, began))) as updates:
+                async for replies in updates:
+                    yield self._page_update(conversation, message, replies, complete=False)
+            yield self._page_update(conversation, message, replies, complete=True)
         finally:
-            session.talking = False
+            session.is_replying = False
 
-    def _writer(
-        self, speaker: Speaker, conversation: Conversation, message: str
-    ) -> Callable[[Reply, Callable[[], None]], Any]:
-        said = (*conversation.messages(speaker.name), Message("user", message))
-        return partial(write_reply, self._clients[speaker.name], speaker, said, self.config.chat.sampling)
+    def _stream(
+        self, model: ChatModel, conversation: Conversation, message: str
+    ) -> Callable[[StreamedReply, Callable[[], None]], Any]:
+        messages = (*conversation.messages(model.name), Message("user", message))
+        return partial(stream_reply, self._clients[model.name], model, messages, self.config.chat.sampling)
 
-    def _scene(self, before: Conversation, message: str, replies: dict[str, Reply], whole: bool) -> Scene:
-        said = {name: legible(reply.text).strip() for name, reply in replies.items()}
-        now = before.with_turn(Turn(message, said, whole))
-        sides = {name: talks.shown(now, name) for name in self.speakers}
-        for name, side in sides.items():
+    def _page_update(
+        self, before: Conversation, message: str, replies: dict[str, StreamedReply], complete: bool
+    ) -> PageUpdate:
+        texts = {name: repair_text(reply.text).strip() for name, reply in replies.items()}
+        conversation = before.with_turn(Turn(message, texts, complete))
+        columns = {name: displayed_messages(conversation, name) for name in self.models}
+        for name, column in columns.items():
             if not (replies[name].text or replies[name].problem):
-                side[-1] = {"role": "assistant", "content": "..."}
+                column[-1] = {"role": "assistant", "content": "..."}
         problems = [reply.problem for reply in replies.values() if reply.problem]
-        return Scene(now, sides, " ".join(problems) if whole else "Writing ...")
+        return PageUpdate(conversation, columns, " ".join(problems) if complete else "Writing ...")
 
     async def vote(self, conversation: Conversation | None, name: str, index: int, liked: object) -> str:
-        """A vote on a message of a model's side; says whether it is stored."""
-        given = conversation and talks.feedback(conversation, name, index // 2, liked)
-        if not given:
-            return "There is no whole reply to vote on."
-        vote = Vote(given, self.speakers[name].model, self.system_prompt.ref)
-        if await tell(self._keeper, vote):
-            return SAID[given.vote]
-        return "Your vote could not be stored; try again in a moment."
+        """Store a vote on a message in a model's column, and return a message about it."""
+        feedback = conversation and build_feedback(conversation, name, index // 2, liked)
+        if not feedback:
+            return "There is no complete reply to vote on."
+        vote = Vote(feedback, self.models[name].model, self.system_prompt.ref)
+        if await store_vote(self._vote_writer, vote):
+            return VOTE_STORED[feedback.vote]
+        return "Your vote could not be saved; try again in a moment."
 
     def _admit(self, address: str, texts: int) -> float:
-        """Take the places that a request needs, and return when that was.
+        """Reserve slots for a request, and return the time.
 
         Raises:
-            Refused: the address asked for too much, or all places are taken.
+            FormError: the address reached its limit, or there are not enough free slots.
         """
         now, chat = time.monotonic(), self.config.chat
-        if wait_s := self._allowances.wait_s(address, now):
-            raise Refused(f"{chat.requests_per_minute} requests a minute are the most; try again in {wait_s} seconds.")
-        if not self._places.take(now, texts):
-            self._allowances.give_back(address)
-            raise Refused(f"Busy: others are being answered; try again in {self._places.wait_s(now)} seconds.")
+        if wait_s := self._rate_limiter.admit(address, now):
+            raise FormError(
+                f"The limit is {chat.requests_per_minute} requests per minute; try again in {wait_s} seconds."
+            )
+        if not self._slots.acquire(now, texts):
+            self._rate_limiter.refund(address)
+            raise FormError(f"Busy with other requests; try again in {self._slots.wait_s(now)} seconds.")
         return now
 
-    def _done(self, began: float) -> None:
-        self._places.give_back(time.monotonic(), began)
+    def _release(self, began: float) -> None:
+        self._slots.release(time.monotonic(), began)

@@ -1,4 +1,4 @@
-"""What a model is asked for in the playground: a profile, and replies that stream, each with its failure in words."""
+"""Requests to the playground's models: profiles and streamed replies, with failures as messages to the user."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -14,33 +14,33 @@ from factory.inference.engines.endpoint_reply import max_characters
 from factory.inference.engines.openai import response_format
 from factory.inference.multi_turn import attempt_temperature
 from factory.inference.prompts import Prompt
-from factory.playground.chat_models import Speaker
+from factory.playground.chat_models import ChatModel
 from factory.records import Completion, Message, Persona, Profile
 from factory.synthesis.profiles import parse_profile, render_profile
 from factory.text.control_tokens import escape_control_tokens
 from factory.text.normalize import is_text
 
-SHOW_EVERY_S = 0.05
-"""A page that is told of every token does nothing else."""
-WRITING_S = 600
-"""The longest that a text may take to be written, however slowly it comes: others wait for its place."""
+UPDATE_EVERY_S = 0.05
+"""Time between two updates of the page, which could not keep up with one per token."""
+MAX_TEXT_S = 600
+"""Maximum duration of a text, however slowly it arrives: others wait for its slot."""
 
 
 @dataclass
-class Reply:
-    """A reply as far as it is written."""
+class StreamedReply:
+    """The part of a reply that has arrived."""
 
     text: str = ""
     problem: str = ""
-    """Why there is no more of it, to the person who waits; empty where it is whole."""
+    """Why the reply is missing or cut, for the user; empty otherwise."""
 
 
 def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
-    """Return a client of a model; it lives in one event loop.
+    """Return a client of a model, for one event loop.
 
     Args:
-        endpoint: where the model is.
-        max_tokens: the most that a text is asked for.
+        endpoint: the model's endpoint.
+        max_tokens: the maximum length of a text.
     """
     from factory.inference.engines import http_clients
 
@@ -48,115 +48,117 @@ def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
         endpoint,
         SecretStr(api_key(endpoint)),
         max_tokens=max_tokens,
-        attempt_s=max(WRITING_S, endpoint.timeout_s),
-        max_retries=min(endpoint.max_retries, 2),  # a person waits
+        attempt_s=max(MAX_TEXT_S, endpoint.timeout_s),
+        max_retries=min(endpoint.max_retries, 2),  # a user waits
     )
 
 
-def _asked(endpoint: OpenAIEngine, messages: Iterable[Message], sampling: Sampling) -> dict[str, Any]:
-    drawn = {name: value for name, value in sampling if name != "frequency_penalty" or value}
-    told = [{"role": m.role, "content": escape_control_tokens(m.content, endpoint.special_tokens)} for m in messages]
-    return {"model": endpoint.model, "messages": told, **drawn}
+def _request_body(endpoint: OpenAIEngine, messages: Iterable[Message], sampling: Sampling) -> dict[str, Any]:
+    parameters = {name: value for name, value in sampling if name != "frequency_penalty" or value}
+    escaped = [{"role": m.role, "content": escape_control_tokens(m.content, endpoint.special_tokens)} for m in messages]
+    return {"model": endpoint.model, "messages": escaped, **parameters}
 
 
-async def write_profile(
-    client: Any, speaker: Speaker, prompt: Prompt, language: str, persona: Persona, sampling: Sampling, attempts: int
+async def generate_profile(
+    client: Any, model: ChatModel, prompt: Prompt, language: str, persona: Persona, sampling: Sampling, attempts: int
 ) -> Profile | str:
-    """The profile of a persona, asked for as synthesis does; or why there is none, in words."""
+    """Return a profile of a persona, generated as in synthesis, or a message that explains the failure."""
     request = render_profile(prompt, language, persona)
     for attempt in range(attempts):
-        asked = _asked(speaker.endpoint, request.messages, sampling)
-        asked |= response_format(speaker.endpoint.structured, request.schema)
-        asked["temperature"] = attempt_temperature(sampling.temperature, attempt > 0)
+        body = _request_body(model.endpoint, request.messages, sampling)
+        body |= response_format(model.endpoint.structured, request.schema)
+        body["temperature"] = attempt_temperature(sampling.temperature, attempt > 0)
         try:
-            answer = await client.chat.completions.create(**asked)
+            answer = await client.chat.completions.create(**body)
         except Exception as problem:
-            return in_words(speaker.name, problem)
-        with suppress(AttributeError, IndexError, TypeError):  # an endpoint may answer anything
-            made = parse_profile(language, persona, Completion((str(answer.choices[0].message.content),)))
-            if isinstance(made, Profile) and answer.choices[0].finish_reason != "length":
-                return made
-    return f"{speaker.name} wrote no profile that can be read, {attempts} times over. Try again, or write it yourself."
+            return describe_failure(model.name, problem)
+        with suppress(AttributeError, IndexError, TypeError):  # an endpoint may return anything
+            profile = parse_profile(language, persona, Completion((str(answer.choices[0].message.content),)))
+            if isinstance(profile, Profile) and answer.choices[0].finish_reason != "length":
+                return profile
+    return f"{model.name} returned no valid profile in {attempts} attempts. Try again, or write the profile yourself."
 
 
-async def write_reply(
+async def stream_reply(
     client: Any,
-    speaker: Speaker,
+    model: ChatModel,
     messages: Sequence[Message],
     sampling: Sampling,
-    reply: Reply,
-    more: Callable[[], None],
+    reply: StreamedReply,
+    on_update: Callable[[], None],
 ) -> None:
-    """Write a reply into `reply` as it comes; `more` is called whenever there is more of it."""
+    """Stream a model's reply into `reply`; call `on_update` after each change."""
     try:
-        stream = await client.chat.completions.create(**_asked(speaker.endpoint, messages, sampling), stream=True)
+        stream = await client.chat.completions.create(**_request_body(model.endpoint, messages, sampling), stream=True)
         async with stream:
             async for chunk in stream:
                 for choice in chunk.choices[:1]:
                     reply.text += choice.delta.content or ""
                     if choice.finish_reason == "length":
-                        reply.problem = f"{speaker.name} was cut at {sampling.max_tokens:,} tokens."
+                        reply.problem = f"{model.name}: the reply was cut at {sampling.max_tokens:,} tokens."
                 if len(reply.text) > max_characters(sampling.max_tokens):
-                    reply.problem = f"{speaker.name} did not end at {sampling.max_tokens:,} tokens, and was cut."
+                    reply.problem = (
+                        f"{model.name} did not stop after {sampling.max_tokens:,} tokens; the reply was cut."
+                    )
                     break
-                more()
+                on_update()
     except Exception as problem:
-        reply.problem = in_words(speaker.name, problem)
+        reply.problem = describe_failure(model.name, problem)
     if not reply.text.strip():
-        reply.problem = reply.problem or f"{speaker.name} said nothing."
-    more()
+        reply.problem = reply.problem or f"{model.name} returned an empty reply."
+    on_update()
 
 
-def legible(text: str) -> str:
-    """A reply as the page and the table of votes can hold it.
+def repair_text(text: str) -> str:
+    """Return a reply that the page and the table of votes can store.
 
-    Servers cut their chunks where they like, also in the middle of a surrogate pair: halves that meet are
-    one character again, others and NUL bytes are left out.
+    Servers may split chunks inside a surrogate pair: adjacent halves are joined into one character; other
+    halves and NUL bytes are removed.
     """
     if is_text(text):
         return text
     return text.replace("\0", "").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
 
 
-async def side_by_side(
-    writers: dict[str, Callable[[Reply, Callable[[], None]], Any]], done: Callable[[], None]
-) -> AsyncGenerator[dict[str, Reply], None]:
-    """Let several models write at the same time; yields what each has at once, whenever there is more, and at the end.
+async def stream_side_by_side(
+    streams: dict[str, Callable[[StreamedReply, Callable[[], None]], Any]], on_end: Callable[[], None]
+) -> AsyncGenerator[dict[str, StreamedReply], None]:
+    """Stream the replies of several models concurrently; yield them at the start, after changes, and at the end.
 
-    They have begun when it first yields, and none is left when it is closed.
+    All streams have started when it first yields, and all have ended when it is closed.
 
     Args:
-        writers: by name, what writes a reply and calls its second argument whenever there is more.
-        done: is called once for each, when it has ended in whatever way.
+        streams: by model name, a function that fills a reply and calls its second argument after each change.
+        on_end: called once per stream when it ends, in whatever way.
     """
-    news = asyncio.Event()
-    replies = {name: Reply() for name in writers}
+    changed = asyncio.Event()
+    replies = {name: StreamedReply() for name in streams}
 
     def ended(_: object) -> None:
-        done()
-        news.set()
+        on_end()
+        changed.set()
 
-    tasks = [asyncio.ensure_future(write(replies[name], news.set)) for name, write in writers.items()]
+    tasks = [asyncio.ensure_future(stream(replies[name], changed.set)) for name, stream in streams.items()]
     for task in tasks:
         task.add_done_callback(ended)
-    news.set()  # the person's own words are shown before any reply comes
+    changed.set()  # shows the user's own message before any reply arrives
     try:
         while True:
-            await news.wait()
-            news.clear()
-            last = all(task.done() for task in tasks)
+            await changed.wait()
+            changed.clear()
+            is_last = all(task.done() for task in tasks)
             yield replies
-            if last:
+            if is_last:
                 return
-            await asyncio.sleep(SHOW_EVERY_S)
+            await asyncio.sleep(UPDATE_EVERY_S)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
 
 
-def in_words(name: str, problem: Exception) -> str:
-    """A failed request, to the person who waits for it; nothing of what the endpoint says, which may hold anything."""
+def describe_failure(name: str, problem: Exception) -> str:
+    """Return a message to the user about a failed request, without the endpoint's text, which may contain anything."""
     import httpx2
     import openai
 
@@ -164,7 +166,7 @@ def in_words(name: str, problem: Exception) -> str:
     if status in (429, 503):
         return f"{name} is busy; try again in a moment."
     if status == 400 and any(word in str(problem).lower() for word in ("context length", "model_len", "too long")):
-        return f"{name}: the conversation is longer than the model can read. Begin a new one."
+        return f"{name}: the conversation is longer than the model's context. Start a new one."
     if isinstance(problem, openai.APIConnectionError | httpx2.TransportError):
-        return f"{name} does not answer; try again in a moment."
+        return f"{name} does not respond; try again in a moment."
     return f"{name} could not reply ({f'status {status}' if status else type(problem).__name__})."

@@ -1,4 +1,4 @@
-"""The page: a persona to a profile that can be changed, and a conversation with each model beside the others."""
+"""The page: a description becomes an editable profile, then a conversation with each model side by side."""
 
 import os
 from collections.abc import AsyncIterator
@@ -11,18 +11,18 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
 
-from factory.playground.conversation import Conversation, exported
-from factory.playground.profile_form import LONG, items_of, longest
-from factory.playground.session_controller import Session, Stage
+from factory.playground.conversation import Conversation, export_json
+from factory.playground.profile_form import LONG_FIELDS, form_values, max_length
+from factory.playground.session_controller import PlaygroundController, Session
 from factory.serving.request_guard import client_network
 from factory.synthesis.profiles import LABELS
 
 THEME = gr.themes.Base(
     primary_hue="teal",
     neutral_hue="stone",
-    font=["system-ui", "sans-serif"],  # gradio's own would be fetched from Google
+    font=["system-ui", "sans-serif"],  # gradio's default fonts are loaded from Google
     font_mono=["ui-monospace", "monospace"],
-).set(  # darker than gradio's, which is hard to read
+).set(  # gradio's colors have too little contrast
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
     button_primary_background_fill_dark="*primary_700",
@@ -45,59 +45,64 @@ SAVE = """(text) => {
 EXAMPLE = "a lock keeper on a quiet canal who knows every boat by the sound of its engine"
 
 
-def page(stage: Stage) -> gr.Blocks:
-    """The page of a stage."""
+def build_page(controller: PlaygroundController) -> gr.Blocks:
+    """Build the page and connect its events to a controller."""
     blocks = gr.Blocks(title="Character playground", analytics_enabled=False)
     with blocks:
         session, conversation = gr.State(Session()), gr.State(None)
-        gr.HTML(_heading(stage), elem_id="heading")
+        gr.HTML(_heading(controller), elem_id="heading")
         persona = gr.Textbox(
             label="Who is the character? One sentence.",
             placeholder=EXAMPLE,
             lines=1,
             max_lines=6,
-            max_length=stage.config.chat.persona_characters,
+            max_length=controller.config.chat.persona_characters,
             elem_id="persona",
         )
         describe = gr.Button("Write the profile", variant="primary", elem_id="describe")
         note = gr.HTML(_note(""), elem_id="note", elem_classes="note", padding=False)
         with gr.Accordion("Profile", open=True, visible=False, elem_id="profile") as form:
-            items = _items()
+            fields = _profile_fields()
             begin = gr.Button("Talk to this character", variant="primary", elem_id="begin")
         with gr.Column(visible=False, elem_id="talk") as talk:
             with gr.Row():
-                chats = {name: _chat(name) for name in stage.speakers}
+                chats = {name: _chat(name) for name in controller.models}
             message = gr.Textbox(
                 label="Your message",
                 show_label=False,
                 placeholder="Say something",
                 lines=1,
                 max_lines=8,
-                max_length=stage.config.chat.message_characters,
+                max_length=controller.config.chat.message_characters,
                 submit_btn=True,
                 elem_id="message",
             )
             talk_note = gr.HTML(_note(""), elem_id="talk-note", elem_classes="note", padding=False)
             save = gr.Button("Save the conversation", elem_id="save", size="sm")
             saved = gr.Textbox(visible="hidden", elem_id="saved")
-        _wire_profile(stage, persona, items, describe, form, note)
-        _wire_talk(
-            stage, (persona, *items), (begin, message), (session, conversation), (form, talk, note, talk_note), chats
+        _connect_profile(controller, persona, fields, describe, form, note)
+        _connect_chat(
+            controller,
+            (persona, *fields),
+            (begin, message),
+            (session, conversation),
+            (form, talk, note, talk_note),
+            chats,
         )
-        save.click(_saved, [conversation], [saved, talk_note], api_name="save").then(None, [saved], None, js=SAVE)
-    blocks.queue(default_concurrency_limit=None)  # `limits` has ours
+        save.click(_export, [conversation], [saved, talk_note], api_name="save").then(None, [saved], None, js=SAVE)
+    blocks.queue(default_concurrency_limit=None)  # rate_limits.py limits requests
     return blocks
 
 
-def _items() -> list[gr.Textbox]:
-    """The form, in the order of `LABELS`."""
-    made: dict[str, gr.Textbox] = {}
+def _profile_fields() -> list[gr.Textbox]:
+    """Build the form, and return its fields in the order of `LABELS`."""
+    boxes: dict[str, gr.Textbox] = {}
     with gr.Row():
-        for name in (name for name in LABELS if name not in LONG):
-            made[name] = gr.Textbox(label=LABELS[name], max_length=longest(name), elem_id=name, min_width=130)
-    for name in LONG:
-        made[name] = gr.Textbox(label=LABELS[name], max_length=longest(name), elem_id=name, lines=2, max_lines=8)
-    return [made[name] for name in LABELS]
+        for name in (name for name in LABELS if name not in LONG_FIELDS):
+            boxes[name] = gr.Textbox(label=LABELS[name], max_length=max_length(name), elem_id=name, min_width=130)
+    for name in LONG_FIELDS:
+        boxes[name] = gr.Textbox(label=LABELS[name], max_length=max_length(name), elem_id=name, lines=2, max_lines=8)
+    return [boxes[name] for name in LABELS]
 
 
 def _chat(name: str) -> gr.Chatbot:
@@ -111,73 +116,74 @@ def _chat(name: str) -> gr.Chatbot:
             render_markdown=False,
             sanitize_html=True,
             latex_delimiters=[],
-            buttons=[],  # what a button copies would have its tags escaped
+            buttons=[],  # the copy button would copy escaped tags
             feedback_options=("Like", "Dislike"),
             allow_file_downloads=False,
             placeholder="Say hello.",
         )
 
 
-def _side(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Messages for gradio, which takes a text's tags for real even where it renders no Markdown."""
+def _escape_messages(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Escape tags in messages, which gradio interprets even with Markdown turned off."""
     return [{"role": message["role"], "content": escape(message["content"], quote=False)} for message in messages]
 
 
-def _wire_profile(
-    stage: Stage,
+def _connect_profile(
+    controller: PlaygroundController,
     persona: gr.Textbox,
-    items: list[gr.Textbox],
+    fields: list[gr.Textbox],
     describe: gr.Button,
     form: gr.Accordion,
     note: gr.HTML,
 ) -> None:
-    async def describing(text: str, request: gr.Request) -> list[Any]:
-        profile, said = await stage.describe(text, _client(request))
-        shown = items_of(profile) if profile else [gr.skip()] * len(items)
-        # Without a profile the form opens all the same, so that one can write it oneself.
-        return [*shown, gr.update(visible=True, open=True), _note(said)]
+    async def on_describe(text: str, request: gr.Request) -> list[Any]:
+        profile, status = await controller.describe(text, _client(request))
+        values = form_values(profile) if profile else [gr.skip()] * len(fields)
+        # The form opens even without a profile, so that users can write one.
+        return [*values, gr.update(visible=True, open=True), _note(status)]
 
     gr.on(
         [describe.click, persona.submit],
-        describing,
+        on_describe,
         [persona],
-        [*items, form, note],
+        [*fields, form, note],
         api_name="describe",
         show_progress_on=[note],
         concurrency_limit=None,
     )
 
 
-def _wire_talk(
-    stage: Stage,
-    written: tuple[gr.Textbox, ...],
-    doing: tuple[gr.Button, gr.Textbox],
+def _connect_chat(
+    controller: PlaygroundController,
+    inputs: tuple[gr.Textbox, ...],
+    triggers: tuple[gr.Button, gr.Textbox],
     states: tuple[gr.State, gr.State],
-    places: tuple[gr.Accordion, gr.Column, gr.HTML, gr.HTML],
+    outputs: tuple[gr.Accordion, gr.Column, gr.HTML, gr.HTML],
     chats: dict[str, gr.Chatbot],
 ) -> None:
-    (begin, message), (session, conversation), (form, talk, note, talk_note) = doing, states, places
+    (begin, message), (session, conversation), (form, talk, note, talk_note) = triggers, states, outputs
 
-    def beginning(description: str, *profile: str) -> list[Any]:
-        made, said = stage.begin(description, profile)
-        if made is None:
-            return [gr.skip(), gr.skip(), gr.skip(), _note(said), *([gr.skip()] * len(chats))]
-        return [made, gr.update(open=False), gr.update(visible=True), _note(said), *([[]] * len(chats))]
+    def on_begin(description: str, *profile: str) -> list[Any]:
+        started, status = controller.begin(description, profile)
+        if started is None:
+            return [gr.skip(), gr.skip(), gr.skip(), _note(status), *([gr.skip()] * len(chats))]
+        return [started, gr.update(open=False), gr.update(visible=True), _note(status), *([[]] * len(chats))]
 
-    async def talking(
-        text: str, had: Conversation | None, doing: Session, request: gr.Request
+    async def on_message(
+        text: str, current: Conversation | None, state: Session, request: gr.Request
     ) -> AsyncIterator[list[Any]]:
-        box: Any = ""  # emptied once, so that the next message can be written meanwhile
-        async with aclosing(stage.talk(text, had, doing, _client(request))) as scenes:
-            async for scene in scenes:
-                if isinstance(scene, str):
-                    yield [gr.skip(), gr.skip(), _note(scene), *([gr.skip()] * len(chats))]
+        box: Any = ""  # cleared once, so that users can write the next message during the reply
+        async with aclosing(controller.talk(text, current, state, _client(request))) as updates:
+            async for update in updates:
+                if isinstance(update, str):
+                    yield [gr.skip(), gr.skip(), _note(update), *([gr.skip()] * len(chats))]
                     return
-                yield [scene.conversation, box, _note(scene.note), *(_side(scene.sides[name]) for name in chats)]
+                columns = (_escape_messages(update.columns[name]) for name in chats)
+                yield [update.conversation, box, _note(update.note), *columns]
                 box = gr.skip()
 
     sent = message.submit(
-        talking,
+        on_message,
         [message, conversation, session],
         [conversation, message, talk_note, *chats.values()],
         api_name="talk",
@@ -185,8 +191,8 @@ def _wire_talk(
         concurrency_limit=None,
     )
     begin.click(
-        beginning,
-        list(written),
+        on_begin,
+        list(inputs),
         [conversation, form, talk, note, *chats.values()],
         api_name="begin",
         show_progress="hidden",
@@ -194,36 +200,36 @@ def _wire_talk(
     )
     for name, chat in chats.items():
         chat.like(
-            _voting(stage, name), [conversation], [talk_note], api_name=f"vote-{name}", show_progress="hidden",
-            concurrency_limit=None, trigger_mode="multiple",
+            _vote_handler(controller, name), [conversation], [talk_note], api_name=f"vote-{name}",
+            show_progress="hidden", concurrency_limit=None, trigger_mode="multiple",
         )  # fmt: skip
 
 
-def _voting(stage: Stage, name: str) -> Any:
-    async def voting(had: Conversation | None, given: gr.LikeData) -> str:
-        index = given.index if isinstance(given.index, int) else given.index[0]
-        return _note(await stage.vote(had, name, index, given.liked))
+def _vote_handler(controller: PlaygroundController, name: str) -> Any:
+    async def on_vote(conversation: Conversation | None, vote: gr.LikeData) -> str:
+        index = vote.index if isinstance(vote.index, int) else vote.index[0]
+        return _note(await controller.vote(conversation, name, index, vote.liked))
 
-    return voting
+    return on_vote
 
 
 def _client(request: gr.Request) -> str:
-    """Return what a request counts for: a session is a name that the client makes up."""
+    """Return the address that rate limits count by; session names are chosen by clients."""
     return client_network(request.client.host)
 
 
-def _saved(had: Conversation | None) -> tuple[str, str]:
-    if had is None or not had.turns:
+def _export(conversation: Conversation | None) -> tuple[str, str]:
+    if conversation is None or not conversation.turns:
         return "", _note("There is nothing to save yet.")
-    return exported(had), _note("")
+    return export_json(conversation), _note("")
 
 
-def _heading(stage: Stage) -> str:
-    who = "".join(
-        f"<li><b>{escape(speaker.name)}</b> {escape(speaker.model)}</li>" for speaker in stage.speakers.values()
+def _heading(controller: PlaygroundController) -> str:
+    models = "".join(
+        f"<li><b>{escape(model.name)}</b> {escape(model.model)}</li>" for model in controller.models.values()
     )
-    missing = f"<p>{escape(stage.note)}</p>" if stage.note else ""
-    return f"<h1>Character playground</h1><ul>{who}</ul>{missing}"
+    note = f"<p>{escape(controller.note)}</p>" if controller.note else ""
+    return f"<h1>Character playground</h1><ul>{models}</ul>{note}"
 
 
 def _note(text: str) -> str:

@@ -1,165 +1,176 @@
-"""Everything that the page of a run shows, as plain data."""
+"""All data of a run's page, as plain values."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.config import RunConfig, Safety
+from factory.config import RunConfig
+from factory.curation.rules.personal_data import masker
+from factory.planning.prices import read_prices
 from factory.report.excerpts import Mask
-from factory.report.gather import Sample, gather
-from factory.report.sections import dialogues, overview, people, profiles, scores, training_curves
-from factory.report.sections.costs import PriceTable, costs
-from factory.report.sections.overview import Command
-from factory.run_output.folder import Folder, open_folder
-from factory.run_output.layout import own_candidates
+from factory.report.gather import ReportSample, gather
+from factory.report.sections import dialogues, outcome, overview, people, profiles, scores, training_curves
+from factory.report.sections.costs import run_costs
+from factory.run_output import layout
+from factory.run_output.folder import RunFolder, open_folder
+from factory.run_output.layout import own_candidates, own_model
 from factory.text.redaction import redact_secrets, redact_urls
 
-CONFIG = "config.json"
-SCORES = "evaluation/scores.json"
-LANGUAGE_LETTERS = 20
-"""Shorter replies do not tell their language."""
+MIN_LETTERS = 20
+"""The language of shorter replies is not detected."""
+Command = Callable[[str], str]
+"""Returns the command line that runs a step with this run's settings."""
 
 
-@dataclass(frozen=True)
-class Known:
-    """What the report takes from elsewhere."""
-
-    prices: Callable[[str | None], PriceTable]
-    """Reads a price table; None is the project's own."""
-    published: scores.Published
-    """The paper's scores."""
-    masker: Callable[[Safety], Mask]
-    """What hides the personal data that a config asks about."""
-
-
-def collect(config: RunConfig, command: Command, known: Known) -> dict[str, Any]:
-    """All that the page shows.
+def collect(config: RunConfig, command: Command) -> dict[str, Any]:
+    """Return everything that the page shows.
 
     Args:
         config: the run's settings.
-        command: what makes a target of `make` here.
-        known: what is not in the run's folder.
+        command: returns the command line of a step.
 
     Raises:
-        InputError: there is nothing of a run.
+        InputError: there is no table of a run.
     """
     data_of = config.training.data
     folder = open_folder(config.output, command("train" if data_of else "synthesize"), data_of)
-    mask = known.masker(config.safety)
+    mask = masker(config.safety)
     sample = gather(folder, mask, config.safety.pair_characters)
-    rows = overview.steps(folder.tables, sample.tallies)
-    characters, trained = list(sample.characters.values()), training_curves.shown_training(folder)
+    rows = overview.table_rows(folder.tables, sample.counts)
+    trained, sizes = training_curves.training_data(folder), _sample_sizes(folder, sample)
+    own_tables = [table for table in folder.tables.values() if table.table.output == folder.output]
+    costs = run_costs(own_tables, config, read_prices(config.planning.prices), trained.get("seconds"))
+    shown_scores = scores.score_data(folder.document(layout.SCORES), folder.note)
+    own, own_command = _own_names(config, shown_scores), _own_command(config, command)
     data: dict[str, Any] = {
         "title": config.output.rstrip("/").rpartition("/")[2],
         "output": config.output,
         "data_of": data_of,
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "overview": _overview(config, folder, rows, known, trained.get("seconds")),
-        "characters": characters,
-        "profiles": {
-            "sample": _told_sample(folder, sample),
-            "distributions": profiles.distributions(sample.profiles, mask) if sample.profiles.tally.ok else [],
-            "accepted": sample.profiles.tally.ok,
-            "words": profiles.common_words(characters) if characters else [],
-            "map": profiles.topics(characters, config.seed),
-        },
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "outcome": outcome.key_results(shown_scores, trained.get("gain"), rows, costs, own, own_command),
+        "commands": {kind.command: own_command(kind.command) for kind in layout.KINDS},
+        "overview": _overview_data(config, folder, rows, costs),
+        "characters": list(sample.characters.values()),
+        "profiles": _profile_data(config, sample, mask) | {"sample": sizes},
         "dialogues": {
-            "sample": _told_sample(folder, sample),
-            "cases": dialogues.shown_cases(sample, language_of),
-            "rejected": dialogues.shown_rejects(sample.rejected),
-            "curated": {one.name: one.manifest.get("figures") for one in folder.like("curated/.*") if one.finished},
+            "sample": sizes,
+            "cases": dialogues.case_rows(sample, language_of),
+            "rejected": dialogues.rejected_rows(sample.rejected),
+            "curated": {
+                table.name: table.manifest.get("figures") for table in folder.select(layout.CURATED) if table.finished
+            },
         },
         "safety": {
-            "gate": people.shown_gate(folder, sample),
-            "balance": people.shown_balances(sample.profiles, mask),
-            "stereotypes": people.shown_stereotypes(sample.cast, config.safety, mask),
+            "checks": people.safety_checks(folder, sample),
+            "balance": people.attribute_balance(sample.profiles, mask),
+            "stereotypes": people.stereotype_data(sample.stereotype_profiles, config.safety, mask),
         },
         "training": trained,
-        "evaluation": {
-            "scores": scores.shown_scores(folder.document(SCORES), known.published, folder.note),
-            "answers": scores.shown_answers(folder, mask),
-        },
+        "evaluation": {"scores": shown_scores, "answers": scores.answer_data(folder, mask)},
     }
-    data["missing"] = _missing(config, data, rows, command)
+    data["missing"] = _missing_steps(config, data, rows, command)
     data["problems"] = _problems(folder, sample)
     return redact_urls(data)
 
 
-def _overview(
-    config: RunConfig, folder: Folder, rows: list[dict[str, Any]], known: Known, trained: float | None
+def _profile_data(config: RunConfig, sample: ReportSample, mask: Mask) -> dict[str, Any]:
+    characters, accepted = list(sample.characters.values()), sample.profiles.statuses.ok
+    return {
+        "distributions": profiles.distributions(sample.profiles, mask) if accepted else [],
+        "accepted": accepted,
+        "words": profiles.common_words(characters) if characters else [],
+        "map": profiles.topic_map(characters, config.seed),
+    }
+
+
+def _own_command(config: RunConfig, command: Command) -> Command:
+    """Return `command`, but empty for steps that the run of `training.data` does."""
+    steps_elsewhere = {kind.command for kind in layout.KINDS if config.training.data and kind.from_training_data}
+    return lambda step: "" if step in steps_elsewhere else command(step)
+
+
+def _own_names(config: RunConfig, shown_scores: Mapping[str, Any]) -> list[str]:
+    """Return the names of the scored candidates that are the model that the run trains."""
+    scored = [one["name"] for one in shown_scores.get("candidates", []) if one["model"] == own_model(config)]
+    return list(dict.fromkeys([*own_candidates(config), *scored]))
+
+
+def _overview_data(
+    config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], costs: dict[str, Any]
 ) -> dict[str, Any]:
-    settings = folder.document(CONFIG)
-    own = [one for one in folder.tables.values() if one.table.output == folder.output]
+    settings = folder.document(layout.CONFIG)
     return {
         "flow": overview.flow(rows, own_candidates(config)),
         "steps": rows,
         "totals": overview.totals(rows),
-        "reasons": overview.reasons(rows),
-        "costs": costs(own, config, known.prices(config.planning.prices), trained),
+        "reasons": overview.reject_reasons(rows),
+        "costs": costs,
         "versions": overview.versions(folder.tables),
-        # As a text, a quotation mark in a password would be escaped, and end it.
+        # In a text of JSON, a quotation mark in a password would be escaped, and end the match.
         "settings": json.dumps(redact_secrets(settings), indent=2, ensure_ascii=False) if settings else "",
     }
 
 
-def _missing(
+def _missing_steps(
     config: RunConfig, data: dict[str, Any], rows: list[dict[str, Any]], command: Command
 ) -> list[dict[str, str]]:
     evaluated = bool(config.evaluation.candidates and config.evaluation.judges)
-    spoken, elsewhere = bool(config.instructions), config.training.data is not None
-    # Of another run its curated dialogues are wanted, and not what they were made of.
-    wanted = {
-        "Input": not elsewhere, "Profiles and pairs": not elsewhere, "Dialogues": spoken and not elsewhere,
-        "Curated": spoken or elsewhere, "Trained": spoken or elsewhere, "Answers": evaluated, "Judgments": evaluated,
+    has_corpora, elsewhere = bool(config.instructions), config.training.data is not None
+    # Of another run, only its curated dialogues are needed.
+    needed = {
+        "Input": not elsewhere, "Profiles and pairs": not elsewhere, "Dialogues": has_corpora and not elsewhere,
+        "Curated": has_corpora or elsewhere, "Trained": has_corpora or elsewhere, "Answers": evaluated,
+        "Judgments": evaluated,
     }  # fmt: skip
-    notes = overview.missing(rows, command, wanted, config.training.data)
+    notes = overview.missing_stages(rows, command, needed, config.training.data)
     if evaluated and data["evaluation"]["answers"] and not data["evaluation"]["scores"]:
-        notes.append({"text": "Scores: not worked out yet.", "command": command("eval")})
+        notes.append({"text": "Scores: not computed yet.", "command": command("evaluate")})
     return notes
 
 
-def _problems(folder: Folder, sample: Sample) -> list[str]:
-    malformed = [
-        f"{name}: {tally.malformed:,} malformed rows (no status that is known, or no id) are left out"
-        for name, tally in sample.tallies.items()
-        if tally.malformed
+def _problems(folder: RunFolder, sample: ReportSample) -> list[str]:
+    problems = [
+        f"{name}: {counts.malformed:,} malformed rows (unknown status, or no id) are left out"
+        for name, counts in sample.counts.items()
+        if counts.malformed
     ]
     if sample.unreadable:
-        malformed.append(f"dialogues: {sample.unreadable:,} sampled rows have no messages that can be read")
-    malformed += [
-        f"{what}: {rows:,} sampled ones are left out to keep this page small"
-        for what, rows in sample.left_out.items()
+        problems.append(f"dialogues: {sample.unreadable:,} sampled rows have no readable messages")
+    problems += [
+        f"{kind}: {rows:,} sampled ones are left out to keep this page small"
+        for kind, rows in sample.dropped.items()
         if rows
     ]
-    return [*folder.problems, *malformed]
+    repeated = Counter([*folder.problems, *problems])
+    return [text if times == 1 else f"{text} ({times} times)" for text, times in repeated.items()]
 
 
-def _told_sample(folder: Folder, sample: Sample) -> dict[str, int]:
-    """How much is shown of how much: exact where a manifest tells, else as many as were read."""
+def _sample_sizes(folder: RunFolder, sample: ReportSample) -> dict[str, int]:
+    """Return how many rows are shown of how many: by the manifest, or as read for an unfinished table."""
     accepted = sum(
-        int(found.manifest["ok"]) if found.finished else sample.tallies[found.name].ok
-        for found in folder.like("profiles")
+        int(table.manifest["ok"]) if table.finished else sample.counts[table.name].ok
+        for table in folder.select(layout.PROFILES)
     )
-    spoken = sum(
-        int(found.manifest["rows_in"]) if found.finished else sample.tallies[found.name].rows
-        for found in folder.like("dialogues/.*")
+    attempted = sum(
+        int(table.manifest["rows_in"]) if table.finished else sample.counts[table.name].rows
+        for table in folder.select(layout.DIALOGUES)
     )
     return {
         "characters": len(sample.characters),
         "speakers": sample.speakers,
         "of_characters": accepted,
         "dialogues": sum(len(case.dialogues) for case in sample.cases),
-        "of_dialogues": spoken,
+        "of_dialogues": attempted,
     }
 
 
 def language_of(text: str) -> str:
-    """The language of a text, in words; empty where it is too short to tell."""
+    """Return the English name of a text's language; empty if the text is too short to detect it."""
     from factory.text.language import detect, prose
 
-    if sum(map(str.isalpha, text[:200])) < LANGUAGE_LETTERS:
+    if sum(map(str.isalpha, text[:200])) < MIN_LETTERS:
         return ""
     found = detect(prose(text))
     return found[0].capitalize() if found else ""

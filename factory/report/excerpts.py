@@ -1,52 +1,54 @@
-"""Rows as the page shows them: personal data masked, texts cut, and measured by the bytes that they take there."""
+"""Rows as the page shows them: personal data masked, long texts shortened, and their total size limited."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from factory.report.html import as_json
+from factory.report.html import to_json
 
 Mask = Callable[[str], str]
-"""Puts their kind in place of the personal data of a text."""
-TEXT = 4000
-"""The most characters that are shown of one text."""
-NO_TEXT = frozenset(
+"""Replaces the personal data in a text by its kind."""
+MAX_TEXT = 4000
+"""Maximum characters shown of one text."""
+UNMASKED = frozenset(
     ("character_id", "dialogue_id", "instruction_id", "item_id", "question_id", "status", "reason", "model", "prompt")
 )
-"""Columns whose values are the factory's own words; an id may look like a card's number."""
+"""Columns whose values the factory writes itself; an id may look like a card number."""
 
 
-class Room:
-    """What is left of the page for one kind of rows, in bytes."""
+class ByteBudget:
+    """The bytes of the page that are left for one kind of rows."""
 
     def __init__(self, size: int) -> None:
         self._left = size
-        self.out = 0
-        """Rows that had no room."""
+        self.dropped = 0
+        """Rows that did not fit."""
 
-    def takes(self, row: Any) -> bool:
-        """Whether a row, as JSON has it, still fits; it is counted in, or out."""
-        size = len(as_json(row).encode())
+    def fits(self, row: Any) -> bool:
+        """Return whether a row, as JSON, still fits, and subtract it from the budget if so."""
+        size = len(to_json(row).encode())
         fits = size <= self._left
         self._left -= size if fits else 0
-        self.out += not fits
+        self.dropped += not fits
         return fits
 
 
-def cut(row: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
-    """A row with its texts masked and cut to what is shown."""
+def excerpt_row(row: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
+    """Return a row with its texts masked and shortened."""
     shown = {
-        name: clipped(value, mask) if isinstance(value, str) and name not in NO_TEXT else value
+        name: excerpt(value, mask) if isinstance(value, str) and name not in UNMASKED else value
         for name, value in row.items()
     }
     if row.get("messages"):
-        turns = [one if isinstance(one, dict) else {} for one in row["messages"]]
+        turns = [turn if isinstance(turn, dict) else {} for turn in row["messages"]]
         shown["messages"] = [
-            {name: clipped(str(one[name]), mask) for name in ("role", "content") if one.get(name)} for one in turns
+            {name: excerpt(str(turn[name]), mask) for name in ("role", "content") if turn.get(name)} for turn in turns
         ]
     return shown
 
 
-def clipped(text: str, mask: Mask) -> str:
-    """The beginning of a text without its personal data, and how much more there is of it."""
-    text = mask(text)  # before it is cut, which may halve a number
-    return text if len(text) <= TEXT else f"{text[:TEXT]} … [{len(text) - TEXT:,} more characters are in the table]"
+def excerpt(text: str, mask: Mask) -> str:
+    """Return the masked beginning of a text, and how many more characters it has."""
+    text = mask(text)  # before it is shortened, which could split a number
+    if len(text) <= MAX_TEXT:
+        return text
+    return f"{text[:MAX_TEXT]} … [{len(text) - MAX_TEXT:,} more characters are in the table]"

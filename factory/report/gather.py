@@ -1,4 +1,4 @@
-"""A run's tables to what the report shows of them: exact counts in passing, and the sampled rows."""
+"""What the report shows of a run's tables: exact counts over all rows, and the sampled rows."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,205 +9,226 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory.report.excerpts import Mask, Room, cut
+from factory.report.excerpts import ByteBudget, Mask, excerpt_row
 from factory.report.profile_counts import ATTRIBUTES, ProfileCounts
 from factory.report.row_sample import (
     CHARACTERS,
-    Lowest,
-    Place,
-    Refused,
-    Speakers,
-    Tally,
-    fetch,
-    input_refused,
-    matching,
-    tally,
+    LowestRanks,
+    RejectSample,
+    RowLocation,
+    SpeakerSample,
+    StatusCounts,
+    add_rejected_input,
+    count_statuses,
+    fetch_rows,
+    find_rows,
 )
-from factory.run_output.folder import Folder
+from factory.run_output import layout
+from factory.run_output.folder import RunFolder
+from factory.run_output.layout import kind_of
 
 ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personality")
-STEREOTYPED = ("persona", "personality", "name", "gender", "race", "birth_place", "language")
-SPOKEN = [
+STEREOTYPE_ITEMS = ("persona", "personality", "name", "gender", "race", "birth_place", "language")
+DIALOGUE_COLUMNS = [
     "dialogue_id", "messages", "status", "reason", "detail", "model", "prompt", "prompt_tokens", "output_tokens",
 ]  # fmt: skip
 DIALOGUES_BYTES = 9_000_000
-"""The most that all dialogues take of the page, their instructions and references included."""
+"""Maximum bytes of all dialogues on the page, with their instructions and references."""
 CHARACTERS_BYTES = 3_000_000
 REJECTED_BYTES = 2_500_000
+ID_COLUMNS = {
+    layout.PROFILES: "character_id",
+    layout.DIALOGUES: "dialogue_id",
+    layout.CURATED: "dialogue_id",
+    layout.BENCHMARK_PROFILES: "character_id",
+    layout.SCORE_EXAMPLES: "question_id",
+    layout.ANSWERS: "question_id",
+    layout.GENERAL_RESULTS: "item_id",
+    layout.JUDGMENTS: "question_id",
+}
+"""The column that identifies a rejected row; rejected input has none."""
 
 
 @dataclass(frozen=True)
-class Case:
+class DialogueCase:
     """A character with an instruction, and the dialogue of each strategy."""
 
     character: str
     corpus: str
     instruction: str
     dialogues: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Rows by strategy; the texts are cut to size."""
+    """Rows by strategy, with shortened texts."""
 
 
 @dataclass
-class Sample:
-    """What was read of a run's rows."""
+class ReportSample:
+    """The counts and rows read from a run's tables."""
 
     profiles: ProfileCounts = field(default_factory=ProfileCounts)
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    """Of the tables that were read from end to end."""
+    counts: dict[str, StatusCounts] = field(default_factory=dict)
+    """By table, for the tables that were read completely."""
     characters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Profiles by id."""
-    cast: list[Mapping[str, Any]] = field(default_factory=list)
-    """Profiles with the lowest ranks, by the items of `STEREOTYPED` alone."""
-    cases: list[Case] = field(default_factory=list)
+    stereotype_profiles: list[Mapping[str, Any]] = field(default_factory=list)
+    """Profiles with the lowest ranks, only with `STEREOTYPE_ITEMS`."""
+    cases: list[DialogueCase] = field(default_factory=list)
     speakers: int = 0
-    """How many of the characters were taken because they speak."""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Sampled rows that would have made the page too large, by what they are."""
+    """How many of the characters have dialogues in the sample."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Sampled rows omitted to keep the page small, by kind."""
     unreadable: int = 0
-    """Sampled dialogues whose messages are none."""
+    """Sampled dialogues without valid messages."""
     references: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """Instructions by corpus and id."""
     verdicts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What curation made of the dialogues, by their ids."""
+    """Curation's decisions by dialogue id."""
     rejected: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     """Rejected rows with their tables."""
 
 
-def gather(folder: Folder, mask: Mask, cast: int = 0) -> Sample:
-    """Read the tables of a run, each once by its narrow columns and then the chosen rows.
+def gather(folder: RunFolder, mask: Mask, stereotype_profiles: int = 0) -> ReportSample:
+    """Read the tables of a run: narrow columns of all rows once, then the sampled rows.
 
     Args:
-        folder: what lies there.
-        mask: hides the personal data of what is shown; those of the cast, which is not, stay.
-        cast: the most characters that stereotypes are looked for in.
+        folder: the run's folder.
+        mask: masks personal data in what is shown; the stereotype profiles, which are not, are not masked.
+        stereotype_profiles: maximum number of profiles to search for stereotypes.
     """
-    sample, refused = Sample(), Refused()
-    speakers = _scan_dialogues(folder, sample, refused)
-    _take_cast(folder, sample, speakers, refused, cast, mask)
-    _take_references(folder, sample, speakers, mask)
-    _take_cases(folder, sample, speakers, mask)
-    _take_verdicts(folder, sample, refused)
-    for found in folder.like("personas|instructions/.*"):
-        input_refused(folder, found, refused)
-    for found in folder.like("evaluation/.*/(answers|general|judgments/.*|profiles|examples)"):
-        if found.rejected or not found.finished:
-            for shard, rows in folder.read(found, ["status", "reason"]):
-                refused.offer(found.name, shard, rows)
-    _take_rejected(folder, sample, refused, mask)
+    sample, rejects = ReportSample(), RejectSample()
+    speakers = _scan_dialogues(folder, sample, rejects)
+    _read_profiles(folder, sample, speakers, rejects, stereotype_profiles, mask)
+    _read_references(folder, sample, speakers, mask)
+    _read_cases(folder, sample, speakers, mask)
+    _read_verdicts(folder, sample, rejects)
+    for table in folder.select(layout.PERSONAS, layout.INSTRUCTIONS):
+        add_rejected_input(folder, table, rejects)
+    evaluation = (layout.ANSWERS, layout.GENERAL_RESULTS, layout.JUDGMENTS)
+    for table in folder.select(*evaluation, layout.BENCHMARK_PROFILES, layout.SCORE_EXAMPLES):
+        if table.rejected or not table.finished:
+            for shard, rows in folder.read(table, ["status", "reason"]):
+                rejects.add(table.name, shard, rows)
+    _read_rejected(folder, sample, rejects, mask)
     return sample
 
 
-def _scan_dialogues(folder: Folder, sample: Sample, refused: Refused) -> Speakers:
-    speakers = Speakers()
-    for found in folder.like("dialogues/.*"):
-        counts = sample.tallies.setdefault(found.name, Tally())
-        corpus = found.name.partition("/")[2].partition("-")[2]
+def _dialogue_parts(name: str) -> dict[str, str]:
+    return layout.DIALOGUES.parts(name) or {}
+
+
+def _scan_dialogues(folder: RunFolder, sample: ReportSample, rejects: RejectSample) -> SpeakerSample:
+    speakers = SpeakerSample()
+    for table in folder.select(layout.DIALOGUES):
+        counts = sample.counts.setdefault(table.name, StatusCounts())
+        corpus = _dialogue_parts(table.name)["corpus"]
         columns = ["dialogue_id", "character_id", "instruction_id", "status", "reason"]
-        for shard, rows in folder.read(found, columns):
-            tally(rows, "dialogue_id", counts)
-            refused.offer(found.name, shard, rows)
-            speakers.offer(corpus, found.name, shard, rows)
+        for shard, rows in folder.read(table, columns):
+            count_statuses(rows, "dialogue_id", counts)
+            rejects.add(table.name, shard, rows)
+            speakers.add(corpus, table.name, shard, rows)
     return speakers
 
 
-def _take_cast(folder: Folder, sample: Sample, speakers: Speakers, refused: Refused, cast: int, mask: Mask) -> None:
-    """The characters that speak, and others up to the limit; and those that stereotypes are looked for in."""
-    spoken, places = pa.array(list(speakers.kept), pa.string()), dict[str, Place]()
-    lowest = Lowest(max(cast, CHARACTERS))
-    found = folder.tables.get("profiles")
-    if found is None:
+def _read_profiles(
+    folder: RunFolder,
+    sample: ReportSample,
+    speakers: SpeakerSample,
+    rejects: RejectSample,
+    stereotype_profiles: int,
+    mask: Mask,
+) -> None:
+    """Read the characters with sampled dialogues, others up to the limit, and the profiles for stereotypes."""
+    with_dialogues, locations = pa.array(list(speakers.kept), pa.string()), dict[str, RowLocation]()
+    lowest = LowestRanks(max(stereotype_profiles, CHARACTERS))
+    table = folder.tables.get(layout.PROFILES.name())
+    if table is None:
         return
     counts = sample.profiles
-    sample.tallies[found.name] = counts.tally
+    sample.counts[table.name] = counts.statuses
     narrow = ["character_id", "status", "reason", "output_tokens", "persona", *ATTRIBUTES]
-    for shard, rows in folder.read(found, narrow):
-        good = tally(rows, "character_id", counts.tally)
-        refused.offer(found.name, shard, rows)
-        counts.add(rows.filter(pa.array(good)))
+    for shard, rows in folder.read(table, narrow):
+        accepted = count_statuses(rows, "character_id", counts.statuses)
+        rejects.add(table.name, shard, rows)
+        counts.add(rows.filter(pa.array(accepted)))
         ids = rows["character_id"].to_pylist()
-        for row in np.flatnonzero(good).tolist():
-            lowest.offer(ids[row], Place(found.name, shard, row))
-        for row in np.flatnonzero(good & pc.is_in(rows["character_id"], spoken).to_numpy(zero_copy_only=False)):
-            places[ids[row]] = Place(found.name, shard, int(row))
-    low = lowest.places()
-    for character, place in low.items():
-        if len(places) < CHARACTERS:
-            places.setdefault(character, place)
-    profiles = {row["character_id"]: cut(row, mask) for _, row in fetch(
-        folder, {found.name: found}, places.values(), ["character_id", *ITEMS])}  # fmt: skip
-    room = Room(CHARACTERS_BYTES)
-    taken = [one for one in places if one in profiles and room.takes(profiles[one])]  # those that speak come first
-    sample.characters = {character: profiles[character] for character in sorted(taken)}
+        for row in np.flatnonzero(accepted).tolist():
+            lowest.add(ids[row], RowLocation(table.name, shard, row))
+        speaking = pc.is_in(rows["character_id"], with_dialogues).to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(accepted & speaking):
+            locations[ids[row]] = RowLocation(table.name, shard, int(row))
+    lowest_locations = lowest.locations()
+    for character, location in lowest_locations.items():
+        if len(locations) < CHARACTERS:
+            locations.setdefault(character, location)
+    tables = {table.name: table}
+    found = fetch_rows(folder, tables, locations.values(), ["character_id", *ITEMS])
+    profiles = {row["character_id"]: excerpt_row(row, mask) for _, row in found}
+    budget = ByteBudget(CHARACTERS_BYTES)
+    shown = [id_ for id_ in locations if id_ in profiles and budget.fits(profiles[id_])]  # those with dialogues first
+    sample.characters = {character: profiles[character] for character in sorted(shown)}
     sample.speakers = len(speakers.kept.keys() & sample.characters.keys())
-    sample.left_out["profiles"] = room.out
-    chosen = list(low.values())[:cast]
-    sample.cast = [row for _, row in fetch(folder, {found.name: found}, chosen, list(STEREOTYPED))]
+    sample.dropped["profiles"] = budget.dropped
+    chosen = list(lowest_locations.values())[:stereotype_profiles]
+    sample.stereotype_profiles = [row for _, row in fetch_rows(folder, tables, chosen, list(STEREOTYPE_ITEMS))]
 
 
-def _take_cases(folder: Folder, sample: Sample, speakers: Speakers, mask: Mask) -> None:
-    every = [place for cases in speakers.kept.values() for places in cases.values() for place in places]
-    rows = {place: cut(row, mask) for place, row in fetch(folder, folder.tables, every, SPOKEN)}
-    room = Room(DIALOGUES_BYTES)
+def _read_cases(folder: RunFolder, sample: ReportSample, speakers: SpeakerSample, mask: Mask) -> None:
+    sampled = [location for cases in speakers.kept.values() for group in cases.values() for location in group]
+    found = fetch_rows(folder, folder.tables, sampled, DIALOGUE_COLUMNS)
+    rows = {location: excerpt_row(row, mask) for location, row in found}
+    budget = ByteBudget(DIALOGUES_BYTES)
     order = [(case, character) for character, cases in speakers.kept.items() for case in cases]
     for case, character in sorted(order):
         _, corpus, instruction = case
-        places = [place for place in speakers.kept[character][case] if place in rows]
-        strategies = {place.table.partition("/")[2].partition("-")[0]: rows[place] for place in places}
+        locations = [location for location in speakers.kept[character][case] if location in rows]
+        by_strategy = {_dialogue_parts(location.table)["strategy"]: rows[location] for location in locations}
+        readable = {
+            name: row for name, row in by_strategy.items() if row["status"] != "ok" or _is_readable(row["messages"])
+        }
+        sample.unreadable += len(by_strategy) - len(readable)
         reference = sample.references.get((corpus, instruction))
-        good = {name: row for name, row in strategies.items() if row["status"] != "ok" or readable(row["messages"])}
-        sample.unreadable += len(strategies) - len(good)
-        if good and room.takes([reference, *map(_shown, good.values())]):
-            sample.cases.append(Case(character, corpus, instruction, good))
-    sample.left_out["dialogues"] = room.out
+        if readable and budget.fits([reference, *map(_without_system, readable.values())]):
+            sample.cases.append(DialogueCase(character, corpus, instruction, readable))
+    sample.dropped["dialogues"] = budget.dropped
 
 
-def readable(messages: Any) -> bool:
-    """Whether messages are what a dialogue is made of, a user's turn among them."""
-    if not messages or not all(one.get("role") and one.get("content") for one in messages):
+def _is_readable(messages: Any) -> bool:
+    if not messages or not all(message.get("role") and message.get("content") for message in messages):
         return False
-    return any(one["role"] == "user" for one in messages)
+    return any(message["role"] == "user" for message in messages)
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "messages": [one for one in row["messages"] or [] if one.get("role") != "system"]}
+def _without_system(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "messages": [message for message in row["messages"] or [] if message.get("role") != "system"]}
 
 
-def _take_references(folder: Folder, sample: Sample, speakers: Speakers, mask: Mask) -> None:
+def _read_references(folder: RunFolder, sample: ReportSample, speakers: SpeakerSample, mask: Mask) -> None:
     wanted: dict[str, set[str]] = {}
     for cases in speakers.kept.values():
         for _, corpus, instruction in cases:
             wanted.setdefault(corpus, set()).add(instruction)
     for corpus, ids in wanted.items():
-        found = folder.tables.get(f"instructions/{corpus}")
-        for name, row in (matching(folder, found, "instruction_id", ids, ["messages"]) if found else {}).items():
-            sample.references[corpus, name] = cut(row, mask)
+        table = folder.tables.get(layout.INSTRUCTIONS.name(corpus=corpus))
+        rows = find_rows(folder, table, "instruction_id", ids, ["messages"]) if table else {}
+        for id_, row in rows.items():
+            sample.references[corpus, id_] = excerpt_row(row, mask)
 
 
-def _take_verdicts(folder: Folder, sample: Sample, refused: Refused) -> None:
+def _read_verdicts(folder: RunFolder, sample: ReportSample, rejects: RejectSample) -> None:
     ids = {row["dialogue_id"] for case in sample.cases for row in case.dialogues.values() if row["dialogue_id"]}
-    for found in folder.like("curated/.*"):
-        account = (refused, sample.tallies.setdefault(found.name, Tally()))
-        rows = matching(folder, found, "dialogue_id", ids, ["status", "reason", "split"], account)
+    for table in folder.select(layout.CURATED):
+        counted = (rejects, sample.counts.setdefault(table.name, StatusCounts()))
+        rows = find_rows(folder, table, "dialogue_id", ids, ["status", "reason", "split"], counted)
         sample.verdicts.update(rows)
 
 
-def _take_rejected(folder: Folder, sample: Sample, refused: Refused, mask: Mask) -> None:
-    by_table: dict[str, list[Place]] = {}
-    for place in refused.places():
-        by_table.setdefault(place.table, []).append(place)
-    room = Room(REJECTED_BYTES)
-    for table, places in sorted(by_table.items(), key=lambda item: list(folder.tables).index(item[0])):
-        columns = ["reason", "detail", "model", *_identity(table)]
-        rows = (cut(row, mask) for _, row in fetch(folder, folder.tables, places, columns))
-        sample.rejected += [(table, row) for row in rows if room.takes(row)]
-    sample.left_out["rejected rows"] = room.out
-
-
-def _identity(table: str) -> list[str]:
-    """The column that says whose row was rejected; input that could not be read has none."""
-    if table.endswith("profiles"):
-        return ["character_id"]
-    if table.endswith("general"):
-        return ["item_id"]
-    kind = table.partition("/")[0]
-    return {"dialogues": ["dialogue_id"], "curated": ["dialogue_id"], "evaluation": ["question_id"]}.get(kind, [])
+def _read_rejected(folder: RunFolder, sample: ReportSample, rejects: RejectSample, mask: Mask) -> None:
+    by_table: dict[str, list[RowLocation]] = {}
+    for location in rejects.locations():
+        by_table.setdefault(location.table, []).append(location)
+    budget = ByteBudget(REJECTED_BYTES)
+    for table, locations in sorted(by_table.items(), key=lambda item: list(folder.tables).index(item[0])):
+        id_column = ID_COLUMNS.get(kind_of(table))  # type: ignore[arg-type]
+        columns = ["reason", "detail", "model", *([id_column] if id_column else [])]
+        rows = (excerpt_row(row, mask) for _, row in fetch_rows(folder, folder.tables, locations, columns))
+        sample.rejected += [(table, row) for row in rows if budget.fits(row)]
+    sample.dropped["rejected rows"] = budget.dropped

@@ -1,4 +1,4 @@
-"""What all accepted profiles say, counted in passing: by value, and apart where the persona leaves it open."""
+"""Counts over all accepted profiles: by value, and separately for personas that do not specify the attribute."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory.report.row_sample import Tally
-from factory.report.sections.balance import BALANCED, asks_nothing
+from factory.report.row_sample import StatusCounts
+from factory.report.sections.balance import BALANCED, is_unspecified
 
-KEPT = 1000
-"""How many values of an attribute are counted apart; what is rarer is counted together."""
+MAX_VALUES = 1000
+"""How many values of an attribute have a count of their own; rarer values share one."""
 OTHERS = "others"
 TOKEN_BIN = 25
 ATTRIBUTES = ("age", "gender", "race", "birth_place", "language")
@@ -19,37 +19,37 @@ ATTRIBUTES = ("age", "gender", "race", "birth_place", "language")
 
 @dataclass
 class ProfileCounts:
-    """Of all profiles."""
+    """Counts over all profiles."""
 
-    tally: Tally = field(default_factory=Tally)
+    statuses: StatusCounts = field(default_factory=StatusCounts)
     values: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in ATTRIBUTES})
-    unasked: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in BALANCED})
-    """Of the profiles whose personas leave the attribute open."""
+    unspecified: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in BALANCED})
+    """Only profiles whose personas do not specify the attribute."""
     tokens: Counter[int] = field(default_factory=Counter)
     """Output tokens, by the start of their bin."""
 
     def add(self, rows: pa.Table) -> None:
-        """Count accepted profiles, given by the columns that are counted and the persona."""
+        """Add accepted profiles, given by the columns that are counted and the persona."""
         for name in ATTRIBUTES:
-            self.values[name] = most(self.values[name] + _counted(rows[name]), KEPT)
+            self.values[name] = most_common(self.values[name] + _count(rows[name]), MAX_VALUES)
         for name in BALANCED:
-            unasked = rows[name].filter(asks_nothing(rows["persona"], name))
-            self.unasked[name] = most(self.unasked[name] + _counted(unasked), KEPT)
+            unspecified = rows[name].filter(is_unspecified(rows["persona"], name))
+            self.unspecified[name] = most_common(self.unspecified[name] + _count(unspecified), MAX_VALUES)
         tokens = rows["output_tokens"].drop_null().to_numpy()
-        starts, many = np.unique(tokens // TOKEN_BIN * TOKEN_BIN, return_counts=True)
-        self.tokens.update(dict(zip(starts.tolist(), many.tolist(), strict=True)))
+        starts, numbers = np.unique(tokens // TOKEN_BIN * TOKEN_BIN, return_counts=True)
+        self.tokens.update(dict(zip(starts.tolist(), numbers.tolist(), strict=True)))
 
 
-def _counted(values: pa.ChunkedArray) -> Counter[str]:
-    counted = Counter[str]()
+def _count(values: pa.ChunkedArray) -> Counter[str]:
+    counter = Counter[str]()
     for pair in pc.value_counts(values).to_pylist():
-        counted[str(pair["values"] if pair["values"] is not None else "nothing")] += pair["counts"]
-    return counted
+        counter[str(pair["values"] if pair["values"] is not None else "nothing")] += pair["counts"]
+    return counter
 
 
-def most(counter: Counter[str], many: int) -> Counter[str]:
-    """The commonest values, and the sum of the others under a name of its own."""
+def most_common(counter: Counter[str], limit: int) -> Counter[str]:
+    """Return the most common values, and the sum of the others under `OTHERS`."""
     named = Counter({value: number for value, number in counter.items() if value != OTHERS})
-    top = Counter(dict(sorted(named.items(), key=lambda item: (-item[1], item[0]))[:many]))
+    top = Counter(dict(sorted(named.items(), key=lambda item: (-item[1], item[0]))[:limit]))
     rest = counter.total() - top.total()
     return top + Counter({OTHERS: rest})

@@ -1,11 +1,10 @@
-"""What lies in a run's folder: its tables, finished or not, and the documents beside them.
+"""The contents of a run's folder: its tables, finished or not, and the documents beside them.
 
-Nothing in a folder can stop the report: what cannot be read is noted in `Folder.problems`.
+No file can stop the report: what cannot be read is listed in `RunFolder.problems`.
 """
 
 import io
 import json
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,190 +20,185 @@ from factory.run_output.layout import (
     BENCHMARK_QUESTIONS,
     GENERAL_ITEMS,
     KINDS,
+    TableKind,
     is_from_training_data,
     kind_of,
 )
+from factory.run_output.table_files import group_by_table, list_sizes
 from factory.storage import file_io
-from factory.storage.tables import INPUTS, MANIFEST, SUFFIX, Table
+from factory.storage.tables import MANIFEST, SUFFIX, Table
 
-UNSHOWN = (BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, GENERAL_ITEMS)
-TABLES = tuple(kind for kind in KINDS if kind not in UNSHOWN)
+HIDDEN_KINDS = (BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, GENERAL_ITEMS)
+REPORTED_KINDS = tuple(kind for kind in KINDS if kind not in HIDDEN_KINDS)
 """The kinds of tables that the report shows, in the order in which the data flows."""
 READERS = 4
-"""Files that are read at a time: on S3 each is a round trip."""
+"""Files read at the same time: on S3 each is a round trip."""
 BATCH_ROWS = 1024
 NUMBERS = ("score", "prompt_tokens", "output_tokens")
 LISTS = ("messages",)
-"""The columns that hold no text."""
-NEEDED = ("rows_in", "ok")
-"""What makes a document a manifest."""
+"""The columns that do not hold text."""
+REQUIRED = ("rows_in", "ok")
+"""The integers that every manifest has."""
 
 
 @dataclass(frozen=True)
-class Found:
+class RunTable:
     """A table of the run."""
 
     table: Table
     manifest: Mapping[str, Any]
-    """Empty where the table is not finished."""
+    """Empty for a table that is not finished."""
     shards: tuple[str, ...]
-    """All of its files, those of rejected input too."""
+    """The names of all its files without suffix, those of rejected input too."""
 
     @property
     def name(self) -> str:
-        """Its place in the run's folder."""
+        """The name of the table in the run's folder."""
         return self.table.name
 
     @property
     def finished(self) -> bool:
-        """Whether it says of itself that it is whole."""
+        """Whether the table has a manifest."""
         return bool(self.manifest)
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Rejected rows by reason, as the manifest tells them."""
-        told = self.manifest.get("rejected")
-        return {str(reason): whole(rows) for reason, rows in told.items()} if isinstance(told, dict) else {}
+        """The number of rejected rows by reason, by the manifest."""
+        rejected = self.manifest.get("rejected")
+        return {str(reason): whole(rows) for reason, rows in rejected.items()} if isinstance(rejected, dict) else {}
 
 
 @dataclass
-class Folder:
-    """A run's folder, with the tables of another that it trains on."""
+class RunFolder:
+    """A run's folder, with the tables of the run whose data it trains on."""
 
     output: str
-    tables: dict[str, Found] = field(default_factory=dict)
-    """By name, in the order of `TABLES`."""
+    tables: dict[str, RunTable] = field(default_factory=dict)
+    """By name, in the order of `REPORTED_KINDS`."""
     files: dict[str, int] = field(default_factory=dict)
-    """Bytes of all files of the run's own output, by name."""
+    """The size in bytes of all files of the run's own output, by name."""
     problems: list[str] = field(default_factory=list)
     """What could not be read, a line each."""
 
-    def like(self, pattern: str) -> list[Found]:
-        """The tables whose names match a regular expression."""
-        return [one for name, one in self.tables.items() if re.fullmatch(pattern, name)]
+    def select(self, *kinds: TableKind) -> list[RunTable]:
+        """Return the tables of some kinds."""
+        return [table for name, table in self.tables.items() if kind_of(name) in kinds]
 
     def document(self, name: str) -> dict[str, Any]:
-        """A JSON document; empty where there is none, or none that can be read."""
-        found = _document(self.output, name, self.problems) if name in self.files else None
-        return found or {}
+        """Return a JSON document, or an empty one if it is missing or cannot be read."""
+        return (_read_document(self.output, name, self.problems) if name in self.files else None) or {}
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
-        """The objects of a JSONL file, one after the other; lines that hold none are counted and noted."""
+        """Yield the objects of a JSONL file; other lines are counted and noted."""
         fs, path = file_io.filesystem(file_io.join(self.output, name))
         bad = 0
         with file_io.storage_errors(path), fs.open(path, "rb") as file:
             for line in file:
-                row = _parsed(line)
+                row = _parse_object(line)
                 bad += row is None
                 if row is not None:
                     yield row
         if bad:
-            self.problems.append(f"{name}: {bad:,} lines are no JSON objects and are left out")
+            self.problems.append(f"{name}: {bad:,} lines are not JSON objects and are left out")
 
     def read(
-        self, found: Found, columns: Sequence[str], places: Mapping[str, Sequence[int]] | None = None
+        self, table: RunTable, columns: Sequence[str], rows: Mapping[str, Sequence[int]] | None = None
     ) -> Iterator[tuple[str, pa.Table]]:
-        """The rows of a table, file by file, some of them at a time.
+        """Yield the rows of a table file by file, each with the file's name.
 
         Args:
-            found: the table.
-            columns: which of its columns.
-            places: the rows that are wanted of each file, in rising order; None is all of all.
+            table: the table.
+            columns: the columns to read.
+            rows: the numbers of the rows to read from each file, ascending; None for all rows of all files.
         """
-        names = found.shards if places is None else [name for name in found.shards if name in places]
+        names = table.shards if rows is None else [name for name in table.shards if name in rows]
 
         def read(name: str) -> tuple[str, pa.Table | str]:
-            path = file_io.join(found.table.path, name + SUFFIX)
-            return name, _rows(path, columns, None if places is None else places[name])
+            path = file_io.join(table.table.path, name + SUFFIX)
+            return name, _read_rows(path, columns, None if rows is None else rows[name])
 
-        for name, rows in _ahead(read, names):
-            if isinstance(rows, str):
-                self.note(f"{found.name}/{name}{SUFFIX}: {rows}; its rows are not shown")
+        for name, content in _read_ahead(read, names):
+            if isinstance(content, str):
+                self.note(f"{table.name}/{name}{SUFFIX}: {content}; its rows are not shown")
             else:
-                yield name, rows
+                yield name, content
 
     def note(self, problem: str) -> None:
-        """Keep what could not be read, once."""
+        """Add a problem, once."""
         if problem not in self.problems:
             self.problems.append(problem)
 
 
-def open_folder(output: str, command: str, data: str | None = None) -> Folder:
-    """Find what a run left, by one listing of each output.
+def open_folder(output: str, command: str, data: str | None = None) -> RunFolder:
+    """Find what a run wrote, by one listing of each output.
 
     Args:
         output: the run's folder, local or s3://.
-        command: what makes the first of its tables.
-        data: the output of the run that it trains on, if that is another one.
+        command: the command that builds the first of its tables.
+        data: the output of the run whose data it trains on, if that is another one.
 
     Raises:
-        InputError: there is nothing of a run.
+        InputError: there is no table of a run.
         StorageError: the folder cannot be read.
     """
-    files = _listed(output)
-    folder = Folder(output, files=files)
-    found = {name: _found(folder, output, name, files) for name in _names(files)}
+    files = list_sizes(output)
+    folder = RunFolder(output, files=files)
+    found = _find_tables(folder, output, files)
     if data:
-        others = {path: size for path, size in _listed(data).items() if is_from_training_data(path)}
-        there = {name: _found(folder, data, name, others) for name in _names(others)}
-        if not there:
-            folder.note(f"training.data {data}: holds nothing of a run to train on")
-        found |= there
+        others = _find_tables(folder, data, list_sizes(data))
+        from_data = {name: table for name, table in others.items() if is_from_training_data(name)}
+        if not from_data:
+            folder.note(f"training.data {data}: has no tables of a run to train on")
+        found |= from_data
     folder.tables = {name: found[name] for name in sorted(found, key=_order)}
     if not folder.tables:
-        none = f"output {output}: holds nothing of a run yet" + (f", nor does training.data {data}" if data else "")
-        raise InputError(f"{none}; {command} makes its first tables")
+        empty = f"output {output}: has no tables of a run yet" + (f", nor has training.data {data}" if data else "")
+        raise InputError(f"{empty}; `{command}` builds the first ones")
     return folder
 
 
-def _listed(output: str) -> dict[str, int]:
-    return file_io.sizes(output) if file_io.exists(output) else {}
+def _find_tables(folder: RunFolder, output: str, sizes: Mapping[str, int]) -> dict[str, RunTable]:
+    tables = {name: files for name, files in group_by_table(sizes).items() if kind_of(name) in REPORTED_KINDS}
+    return {name: _open_table(folder, output, name, files) for name, files in tables.items()}
 
 
-def _found(folder: Folder, output: str, name: str, sizes: Mapping[str, int]) -> Found:
-    mine = [path.removeprefix(f"{name}/") for path in sizes if path.startswith(f"{name}/")]
-    shards = tuple(sorted(one.removesuffix(SUFFIX) for one in mine if one.endswith(SUFFIX) and "/" not in one))
-    manifest = _document(output, f"{name}/{MANIFEST}", folder.problems) if MANIFEST in mine else None
-    if manifest is not None and not all(isinstance(manifest.get(key), int) for key in NEEDED):
-        folder.note(f"{name}/{MANIFEST}: has no {' and '.join(NEEDED)}, so the table counts as unfinished")
+def _open_table(folder: RunFolder, output: str, name: str, files: Mapping[str, int]) -> RunTable:
+    shards = tuple(sorted(file.removesuffix(SUFFIX) for file in files if file.endswith(SUFFIX)))
+    path = f"{name}/{MANIFEST}"
+    manifest = _read_document(output, path, folder.problems) if MANIFEST in files else None
+    if manifest is not None and not all(isinstance(manifest.get(key), int) for key in REQUIRED):
+        folder.note(f"{path}: has no {' and '.join(REQUIRED)}, so the table counts as unfinished")
         manifest = None
-    return Found(Table(output, name), manifest or {}, shards)
+    return RunTable(Table(output, name), manifest or {}, shards)
 
 
 def _order(name: str) -> tuple[int, str]:
-    return next(place for place, kind in enumerate(TABLES) if kind.parts(name) is not None), name
+    return next(number for number, kind in enumerate(REPORTED_KINDS) if kind.parts(name) is not None), name
 
 
-def _names(sizes: Mapping[str, int]) -> set[str]:
-    folders = (path.rpartition("/") for path in sizes)
-    holds = (MANIFEST, INPUTS)
-    names = {folder for folder, _, file in folders if file in holds or file.endswith(SUFFIX)}
-    return {name for name in names if kind_of(name) in TABLES}
-
-
-def _document(output: str, name: str, problems: list[str]) -> dict[str, Any] | None:
+def _read_document(output: str, name: str, problems: list[str]) -> dict[str, Any] | None:
     data = file_io.read_if_there(file_io.join(output, name))
-    found = None if data is None else _parsed(data)
-    if data is not None and found is None:
-        problems.append(f"{name}: is no JSON object")
-    return found
+    document = None if data is None else _parse_object(data)
+    if data is not None and document is None:
+        problems.append(f"{name}: is not a JSON object")
+    return document
 
 
-def _parsed(data: bytes) -> dict[str, Any] | None:
+def _parse_object(data: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def whole(value: Any) -> int:
-    """A count out of a document that anybody may have written; 0 where it is none."""
+    """Return a count from a document that anyone may have written; 0 if it is not a number."""
     return int(value) if isinstance(value, (int, float)) and abs(value) < 1e18 else 0
 
 
-def _ahead(read: Any, names: Sequence[str]) -> Iterator[tuple[str, pa.Table | str]]:
-    """Read some files ahead, in order, and no more than that: memory must not grow with their number."""
+def _read_ahead(read: Any, names: Sequence[str]) -> Iterator[tuple[str, pa.Table | str]]:
+    """Read a few files ahead, in order; no more, so that memory does not grow with their number."""
     waiting: deque[Future[tuple[str, pa.Table | str]]] = deque()
     with ThreadPoolExecutor(READERS) as pool:
         for name in names:
@@ -215,46 +209,46 @@ def _ahead(read: Any, names: Sequence[str]) -> Iterator[tuple[str, pa.Table | st
             yield waiting.popleft().result()
 
 
-def _rows(path: str, columns: Sequence[str], places: Sequence[int] | None) -> pa.Table | str:
-    """Some columns of a file, of the rows at some places alone; or in words why that cannot be."""
+def _read_rows(path: str, columns: Sequence[str], rows: Sequence[int] | None) -> pa.Table | str:
+    """Return some columns of a file, of some rows or all, or a text that explains why they cannot be read."""
     try:
         if "://" in path:
             file = pq.ParquetFile(io.BytesIO(file_io.read_bytes(path)))
         else:
             file = pq.ParquetFile(path, memory_map=True)
-        wrong = next(filter(None, (_wrong(file.schema_arrow, name) for name in columns)), None)
-        if wrong:
-            return wrong
-        table = file.read(list(columns)) if places is None else _taken(file, columns, places)
-        table = table.cast(pa.schema([_plain(one) for one in table.schema]))
+        problem = next(filter(None, (_check_column(file.schema_arrow, name) for name in columns)), None)
+        if problem:
+            return problem
+        table = file.read(list(columns)) if rows is None else _take_rows(file, columns, rows)
+        table = table.cast(pa.schema([_normalize_type(column) for column in table.schema]))
         table.validate(full=True)  # texts are UTF-8
-    except (pa.ArrowException, OSError, StorageError) as problem:
-        return f"cannot be read ({' '.join(str(problem).split())[:200]})"
+    except (pa.ArrowException, OSError, StorageError) as error:
+        return f"cannot be read ({' '.join(str(error).split())[:200]})"
     return table
 
 
-def _wrong(schema: pa.Schema, name: str) -> str | None:
-    """What is wrong with a column, if anything."""
+def _check_column(schema: pa.Schema, name: str) -> str | None:
+    """Return what is wrong with a column, or None."""
     if name not in schema.names:
         return f"has no column {name!r}"
-    kind = _plain(schema.field(name)).type
+    kind = _normalize_type(schema.field(name)).type
     right = pa.types.is_list if name in LISTS else pa.types.is_integer if name in NUMBERS else pa.types.is_string
     return None if right(kind) or pa.types.is_null(kind) else f"has {kind} in its column {name!r}"
 
 
-def _plain(one: pa.Field) -> pa.Field:
-    """A column as the factory writes it; other writers know more kinds of text, and of nothing."""
-    kind = one.type.value_type if pa.types.is_dictionary(one.type) else one.type
-    if pa.types.is_null(kind) and one.name not in LISTS:
-        kind = pa.int32() if one.name in NUMBERS else pa.string()
-    return pa.field(one.name, pa.string() if pa.types.is_large_string(kind) else kind)
+def _normalize_type(column: pa.Field) -> pa.Field:
+    """Return a column's type as the factory writes it: other writers have more types of text, and of null."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_null(kind) and column.name not in LISTS:
+        kind = pa.int32() if column.name in NUMBERS else pa.string()
+    return pa.field(column.name, pa.string() if pa.types.is_large_string(kind) else kind)
 
 
-def _taken(file: pq.ParquetFile, columns: Sequence[str], places: Sequence[int]) -> pa.Table:
+def _take_rows(file: pq.ParquetFile, columns: Sequence[str], rows: Sequence[int]) -> pa.Table:
     taken, start = [file.schema_arrow.empty_table().select(list(columns))], 0
     for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
-        mine = [place - start for place in places if start <= place < start + batch.num_rows]
-        if mine:
-            taken.append(pa.Table.from_batches([batch]).select(list(columns)).take(mine))
+        in_batch = [row - start for row in rows if start <= row < start + batch.num_rows]
+        if in_batch:
+            taken.append(pa.Table.from_batches([batch]).select(list(columns)).take(in_batch))
         start += batch.num_rows
     return pa.concat_tables(taken)

@@ -1,25 +1,25 @@
 """The layout of a run's output: the name of every table and document, once.
 
-Writers ask a kind for its table, `DIALOGUES.table(output, strategy="rewrite", corpus="lima")`; readers find
+Writers name a table by its kind, `DIALOGUES.table(output, strategy="rewrite", corpus="lima")`; readers find
 the tables of a kind by its `regex` or `glob`. A new table is one line here, and every reader finds it.
 """
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from factory.config import RunConfig
 from factory.storage import file_io
 from factory.storage.tables import Table
 
-_PARTS = {"candidate": "(?!benchmark/)[^/]+", "split": "train|validation", "strategy": "generate|rewrite"}
+SPLITS = ("train", "validation")
+_PARTS = {"candidate": "(?!benchmark/)[^/]+", "split": "|".join(SPLITS), "strategy": "generate|rewrite"}
 """What the parts of names look like; by default anything without a slash."""
 
 
 @dataclass(frozen=True)
 class TableKind:
-    """The tables of one kind; parts of their names, such as a corpus, stand in braces."""
+    """The tables of one kind; variable parts of their names, such as a corpus, are in braces."""
 
     template: str
     command: str
@@ -73,7 +73,7 @@ KINDS = (
     BENCHMARK_QUESTIONS, BENCHMARK_PROFILES, SCORE_EXAMPLES, GENERAL_ITEMS, ANSWERS, GENERAL_RESULTS, JUDGMENTS,
 )  # fmt: skip
 """All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark and
-of feedback have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`) and no part in it."""
+of feedback have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`) and are not listed."""
 
 CONFIG = "config.json"
 """The resolved settings of the last run."""
@@ -83,22 +83,16 @@ METRICS = "checkpoints/metrics.jsonl"
 SCORES = "evaluation/scores.json"
 
 
+@cache
 def kind_of(name: str) -> TableKind | None:
     """Return the kind of a table by its name."""
     return next((kind for kind in KINDS if kind.parts(name) is not None), None)
 
 
-def tables_of(kind: TableKind, names: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield those names that are of a kind, with their parts."""
-    for name in names:
-        parts = kind.parts(name)
-        if parts is not None:
-            yield name, parts
-
-
-def is_from_training_data(path: str) -> bool:
-    """Return whether a table, or a file of one, is what a run trains on or was made on the way there."""
-    return not path.startswith(("packed/", "checkpoints", "evaluation/"))
+def is_from_training_data(name: str) -> bool:
+    """Return whether a run that trains on another run's data reads this table there."""
+    kind = kind_of(name)
+    return kind is not None and kind.from_training_data
 
 
 def own_model(config: RunConfig) -> str:

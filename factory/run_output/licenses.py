@@ -1,4 +1,4 @@
-"""What a card names, and whose licences what is handed on stands under: its inputs', and its models'."""
+"""Licenses of inputs and models, and the public names of files, for data and model cards."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,105 +14,104 @@ from factory.resources import RESOURCES
 from factory.storage import file_io
 
 TABLE = Path(__file__).parent / "licenses.yaml"
-UNKNOWN = "unknown"
 OTHER = "other"
-"""What the Hub calls a licence that it has no name for."""
+"""The Hub's name for a license without a name of its own."""
 INPUTS_NAMED = 20
-"""A card names so many files of an input, and says how many more there are."""
+"""How many files of an input a card names; it counts the rest."""
 
 
-class Licence(BaseModel):
-    """What is known of a data set or a family of models."""
+class License(BaseModel):
+    """The license of a data set or of a family of models."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     match: str
     name: str
-    licence: str
+    license: str
     hub: str | None
-    asks: str
+    terms: str
     link: str
 
-    def fits(self, *names: str) -> bool:
-        """Whether it is told by one of some names."""
+    def matches(self, *names: str) -> bool:
+        """Return whether one of some names is of this data set or family."""
         return any(re.search(self.match, name, re.IGNORECASE) for name in names)
 
 
 @dataclass(frozen=True)
-class Input:
-    """Files of one input that stand under one licence."""
+class LicensedInput:
+    """Files of one input under the same license."""
 
     what: str
     files: tuple[str, ...]
     more: int
-    licence: Licence | None
+    license: License | None
 
 
-SHIPPED = Licence(
+SHIPPED = License(
     match="",
     name="this project's sample data",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     hub="apache-2.0",
-    asks="its notice is kept",
+    terms="keep the notice",
     link="https://www.apache.org/licenses/LICENSE-2.0",
 )
 
 
 @cache
-def _known() -> dict[str, list[Licence]]:
+def _read_table() -> dict[str, list[License]]:
     table = yaml12.read(TABLE)
-    return {kind: [Licence(**entry) for entry in entries] for kind, entries in table.items()}
+    return {kind: [License(**entry) for entry in entries] for kind, entries in table.items()}
 
 
-def licence_of_input(name: str, path: str, size: int) -> Licence | None:
-    """What a file of personas or instructions stands under, as its path or its corpus's name tells; None: unknown.
+def license_of_input(name: str, path: str, size: int) -> License | None:
+    """Return the license of a file of personas or instructions, or None if it is not known.
 
     Args:
-        name: the corpus's, or `personas`.
-        path: the file's.
-        size: bytes of the file, by which one that this project ships is known wherever a copy lies.
+        name: the name of the corpus, or `personas`.
+        path: the path of the file.
+        size: its size in bytes: with the name, it identifies copies of this project's sample data.
     """
     shipped = RESOURCES / "data" / Path(path).name
     if "://" not in path and shipped.is_file() and shipped.stat().st_size == size:
         return SHIPPED
-    return _first("inputs", path, name)
+    return _find("inputs", path, name)
 
 
-def licence_of_model(name: str) -> Licence | None:
-    """What a model's outputs stand under; None: unknown."""
-    return _first("models", name)
+def license_of_model(name: str) -> License | None:
+    """Return the license that applies to a model's outputs, or None if it is not known."""
+    return _find("models", name)
 
 
-def _first(kind: Literal["inputs", "models"], *names: str) -> Licence | None:
-    return next((licence for licence in _known()[kind] if licence.fits(*names)), None)
+def _find(kind: Literal["inputs", "models"], *names: str) -> License | None:
+    return next((license for license in _read_table()[kind] if license.matches(*names)), None)
 
 
-def inputs_by_licence(what: str, name: str, files: Sequence[Mapping[str, Any]]) -> list[Input]:
-    """Files of an input, together where they stand under the same licence; none at all have an unknown one.
+def inputs_by_license(what: str, name: str, files: Sequence[Mapping[str, Any]]) -> list[LicensedInput]:
+    """Group the files of an input by their license; an input without files has an unknown one.
 
     Args:
-        what: what a card calls it.
-        name: the corpus's, or `personas`.
-        files: `path` and `size` of each, as the manifest of its table has them.
+        what: the input, as the card calls it.
+        name: the name of the corpus, or `personas`.
+        files: `path` and `size` of each, from the manifest of its table.
     """
-    grouped: dict[Licence | None, list[str]] = {}
+    grouped: dict[License | None, list[str]] = {}
     for file in files:
-        licence = licence_of_input(name, file["path"], file["size"])
-        grouped.setdefault(licence, []).append(public_name(file["path"]))
+        license = license_of_input(name, file["path"], file["size"])
+        grouped.setdefault(license, []).append(public_name(file["path"]))
     return [
-        Input(what, tuple(names[:INPUTS_NAMED]), max(0, len(names) - INPUTS_NAMED), licence)
-        for licence, names in grouped.items()
-    ] or [Input(what, (), 0, None)]
+        LicensedInput(what, tuple(names[:INPUTS_NAMED]), max(0, len(names) - INPUTS_NAMED), license)
+        for license, names in grouped.items()
+    ] or [LicensedInput(what, (), 0, None)]
 
 
-def on_the_hub(licences: Sequence[Licence | None]) -> str:
-    """The one licence that applies to all, as the Hub names it; `other` where one is unknown or they differ."""
-    names: set[Any] = {OTHER if licence is None else licence.hub for licence in licences} - {None}
+def combine_for_hub(licenses: Sequence[License | None]) -> str:
+    """Return the Hub's name of the one license that applies to all; `other` if one is unknown or they differ."""
+    names: set[Any] = {OTHER if license is None else license.hub for license in licenses} - {None}
     return str(names.pop()) if len(names) == 1 else OTHER
 
 
 def public_name(source: str) -> str:
-    """A file or model as a card may name it: of a local path or a bucket, its last part alone; without its commit."""
+    """Return the name of a file or model for a card: no commit, and only the last part of a local path or bucket."""
     if source == EMBEDDED:
         return "HuggingFaceTB/SmolLM2-135M-Instruct"
     local = source.startswith(("/", ".", "~", *file_io.BUCKETS))

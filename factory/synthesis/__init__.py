@@ -1,11 +1,11 @@
-"""Personas in, profiles and character-driven dialogues out.
+"""Synthesis: personas and instructions to profiles and character-driven dialogues.
 
-    sources       any file to raw rows
+    input_files   user files to raw rows
     personas      a raw row to a Persona
     instructions  a raw row to an Instruction
     profiles      a Persona to a Profile
-    assignment    which characters speak to which instruction
+    assignment    which characters answer which instruction
     dialogues     an Assignment to a Dialogue, generated (G) or rewritten (R)
 
-These are pure. `intake`, `pairing` and `steps` move their rows through Ray.
+These need no Ray. `ingest`, `assign_step` and `steps` move their rows through Ray.
 """

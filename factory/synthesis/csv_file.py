@@ -1,4 +1,4 @@
-"""CSV to raw rows, as csv.reader parses it: a bound on records, and whatever delimiter the file has."""
+"""CSV to raw rows, as csv.reader parses it, with any of several delimiters and a bound on records."""
 
 import csv
 import io
@@ -8,24 +8,24 @@ from statistics import fmean
 
 from factory.errors import InputError
 from factory.synthesis import input_formats
-from factory.synthesis.input_formats import RawRow, check_names, checked, detail
+from factory.synthesis.input_formats import RawRow, check_distinct, checked, detail
 
 DELIMITERS = ",;\t|"
 HEAD_CHARS = 2**16
-"""How much of a file its delimiter is chosen by."""
+"""Characters of a file by which its delimiter is detected."""
 HEAD_RECORDS = 50
 
 _END = "\ud800"
-"""A last line that no file has: decoding never makes this character."""
-_MARK = "\ufeff"
+"""A last line that no file has: decoding never yields this character."""
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 class _RecordTooLongError(Exception):
-    """A record passes the bound."""
+    """A record exceeds the bound."""
 
 
 class _Lines:
-    """The physical lines of a file for csv.reader; those of one record are bounded together."""
+    """The physical lines of a file for csv.reader; the lines of one record are bounded together."""
 
     def __init__(self, text: io.TextIOWrapper) -> None:
         head = text.read(HEAD_CHARS)
@@ -36,7 +36,7 @@ class _Lines:
         self._size = 0
         self._ended = False
         self.number = 0
-        """The lines read so far."""
+        """The number of lines that were read."""
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -48,8 +48,8 @@ class _Lines:
         self._ended = line == _END
         self.number += 1
         if not self._record:
-            # Also where a record begins in the middle: files that have a mark may have been joined.
-            line = line.removeprefix(_MARK)
+            # Also at records in the middle, because files with a byte order mark may have been joined.
+            line = line.removeprefix(_BYTE_ORDER_MARK)
         self._record.append(line)
         self._size += len(line)
         if self._size > input_formats.ROW_BYTES or (len(line) >= input_formats.ROW_BYTES and not _ends(line)):
@@ -57,16 +57,16 @@ class _Lines:
         return line
 
     def begin(self) -> None:
-        """Forget the record before."""
+        """Begin a new record."""
         self._record.clear()
         self._size = 0
 
     def head(self) -> str:
-        """Return how the record at hand begins."""
+        """Return the beginning of the current record."""
         return "".join(part[: input_formats.DETAIL_CHARS] for part in self._record[:100])[: input_formats.DETAIL_CHARS]
 
     def skip(self) -> bool:
-        """Read to the end of the record at hand; return False where the file ends within its quotes."""
+        """Read to the end of the current record; return False where the file ends within its quotes."""
         state, first = _FIELD_START, len(self._record)
         for number, part in enumerate(chain(self._record, self._parts)):
             state = _state_after(part, state, self.delimiter)
@@ -77,11 +77,11 @@ class _Lines:
 
 
 _FIELD_START, _FIELD, _QUOTED, _QUOTE = range(4)
-"""Where in a record a character stands; after `_QUOTE`, within quotes, another quote is one of the text."""
+"""Parser states; `_QUOTE` is a quote within quotes, and another one after it belongs to the text."""
 
 
 def _state_after(part: str, state: int, delimiter: str) -> int:
-    """Follow csv.reader's states through a part of a record, which ends at a line's end if it has one."""
+    """Return csv.reader's state after a part of a record; a line end may only be its last character."""
     at = 0
     while at < len(part):
         if state == _QUOTED:
@@ -104,29 +104,29 @@ def _ends(line: str) -> bool:
 
 
 def _delimiter(head: str, whole: bool) -> str:
-    """Return the delimiter by which the header has several cells, and the first records as many as it has.
+    """Return the delimiter that gives the header several cells, and the most records as many; by default a comma.
 
-    Not csv.Sniffer's, which takes letters for delimiters. A comma where no delimiter does.
+    csv.Sniffer is not used because it takes letters for delimiters.
     """
-    best, most = ",", -1.0
+    best, best_fraction = ",", -1.0
     for delimiter in DELIMITERS:
         records = [cells for cells in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter) if cells]
         if not whole:
-            del records[-1:]  # it may be cut
+            del records[-1:]  # it may be incomplete
         header, others = (records or [[]])[0], records[1:HEAD_RECORDS]
-        alike = fmean(len(cells) == len(header) for cells in others) if others else 0.0
-        if len(header) > 1 and alike > most:
-            best, most = delimiter, alike
+        fraction = fmean(len(cells) == len(header) for cells in others) if others else 0.0
+        if len(header) > 1 and fraction > best_fraction:
+            best, best_fraction = delimiter, fraction
     return best
 
 
 def csv_rows(path: str, text: io.TextIOWrapper, columns: Collection[str] | None) -> Iterator[RawRow]:
-    """Read records under a header, whose names lose the spaces around them.
+    """Yield the records under a header, whose names are stripped.
 
     Raises:
-        InputError: a quote is never closed, or a column that is read (`columns`; None: any) stands twice.
+        InputError: a quote is never closed, or a column that is read (`columns`; None: any) appears twice.
     """
-    csv.field_size_limit(2**31 - 1)  # records have a bound of their own
+    csv.field_size_limit(2**31 - 1)  # _Lines bounds records
     lines = _Lines(text)
     records = csv.reader(lines, delimiter=lines.delimiter)
     header: list[str] = []
@@ -138,7 +138,7 @@ def csv_rows(path: str, text: io.TextIOWrapper, columns: Collection[str] | None)
         except _RecordTooLongError:
             head = lines.head()
             if not lines.skip():
-                raise _endless(path, first, "the file ends in it") from None
+                raise _unclosed(path, first, "the file ends in it") from None
             if not header:
                 raise InputError(
                     f"{path}: its header is longer than {input_formats.ROW_BYTES:,} characters; is it CSV?"
@@ -147,15 +147,15 @@ def csv_rows(path: str, text: io.TextIOWrapper, columns: Collection[str] | None)
             row += 1
             records = csv.reader(lines, delimiter=lines.delimiter)
         except csv.Error as problem:
-            raise _endless(path, first, str(problem)) from None
+            raise _unclosed(path, first, str(problem)) from None
         if cells is None:
             return
         if cells and cells[-1].endswith(_END):
             if cells != [_END]:
-                raise _endless(path, first, "the file ends in it")
+                raise _unclosed(path, first, "the file ends in it")
         elif cells and not header:
             header = [name.strip() for name in cells]
-            check_names(path, header, columns)
+            check_distinct(path, header, columns)
         elif cells:
             yield _row(row, first, header, cells)
             row += 1
@@ -163,14 +163,14 @@ def csv_rows(path: str, text: io.TextIOWrapper, columns: Collection[str] | None)
         lines.begin()
 
 
-def _endless(path: str, first: int, why: str) -> InputError:
+def _unclosed(path: str, first: int, why: str) -> InputError:
     return InputError(f"{path}: a record from line {first} on does not end ({why}); close its quote")
 
 
 def _row(row: int, first: int, header: list[str], cells: list[str]) -> RawRow:
     raw = ",".join(cells)
     if [cell.strip() for cell in cells] == header:
-        # Where files were joined the header of the second stands among the rows.
+        # Where files were joined, the header of the second one is among the rows.
         return RawRow(row, None, "repeated_header", detail(f"line {first}", raw))
     value: dict[str | None, object] = dict(zip_longest(header, cells[: len(header)]))
     if len(cells) > len(header):

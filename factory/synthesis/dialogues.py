@@ -1,7 +1,6 @@
-"""An assignment to a dialogue: generated turn by turn (G), or rewritten as a whole (R).
+"""Dialogues: an assignment to a dialogue, generated turn by turn (G) or rewritten as a whole (R).
 
-Both ask the model with a prompt of their own; the finished dialogue starts with the system message
-that training uses, the same for both.
+Each strategy has its own prompt; dialogues of both start with the system message that training uses.
 """
 
 import json
@@ -13,42 +12,42 @@ from factory.inference.prompts import Prompt
 from factory.records import Assignment, Completion, Dialogue, Message, Reject, Request, content_id
 from factory.text.normalize import is_text
 
-SHORTEST_BOUND = 512
+MIN_REPLY_BOUND = 512
 
 
 @dataclass(frozen=True)
-class Style:
-    """How dialogues of one table are made."""
+class DialogueRecipe:
+    """How the dialogues of a table are generated."""
 
     strategy: Strategy
     prompt: Prompt
     system: Prompt
     """The training system message."""
-    made_by: str
-    """Model and sampling, as the id of a dialogue takes them in."""
+    generated_by: str
+    """Model and sampling, which are part of a dialogue's id."""
 
 
-def render_dialogue(style: Style, assignment: Assignment) -> Request | Reject:
-    """Ask for the replies of an assignment."""
+def render_dialogue(recipe: DialogueRecipe, assignment: Assignment) -> Request | Reject:
+    """Return the request for the replies of an assignment."""
     messages = assignment.messages
     about = {"persona": assignment.persona, "profile": assignment.profile}
-    if style.strategy == "generate":
+    if recipe.strategy == "generate":
         first, *later = (m.content for m in messages if m.role == "user")
-        return Request(style.prompt.render(**about, user_turn=first), follow_ups=tuple(later))
+        return Request(recipe.prompt.render(**about, user_turn=first), follow_ups=tuple(later))
     references = [m.content for m in messages if m.role == "assistant"]
     if len(references) * 2 != len(messages):
         return Reject("no_reference", "a user turn has no response to rewrite")
     turns = [{"role": m.role, "content": m.content} for m in messages]
-    prompt = style.prompt.render(**about, turns=turns, replies=str(len(references)))
+    prompt = recipe.prompt.render(**about, turns=turns, replies=str(len(references)))
     return Request(prompt, schema=_replies_schema(references))
 
 
 def _replies_schema(references: list[str]) -> str:
-    """As many replies as went in, each at most about three times as long as the longest of them.
+    """Return a JSON schema for as many replies as references, each at most about three times the longest reference.
 
-    Bounds go in powers of two, so that an engine compiles a few grammars and not one a row.
+    Bounds are powers of two, so that an engine compiles a few grammars and not one per row.
     """
-    bound = SHORTEST_BOUND
+    bound = MIN_REPLY_BOUND
     while bound < 3 * max(map(len, references)):
         bound *= 2
     replies = {
@@ -66,28 +65,28 @@ def _replies_schema(references: list[str]) -> str:
     return json.dumps(schema)
 
 
-def parse_dialogue(style: Style, assignment: Assignment, completion: Completion) -> Dialogue | Reject:
-    """Put the replies between the user turns, or give the reason why that is not possible."""
+def parse_dialogue(recipe: DialogueRecipe, assignment: Assignment, completion: Completion) -> Dialogue | Reject:
+    """Return the user turns with the replies, or a reject."""
     users = [m.content for m in assignment.messages if m.role == "user"]
-    replies = _replies(style, completion, len(users))
+    replies = _replies(recipe, completion, len(users))
     if isinstance(replies, Reject):
         return replies
-    spoken = [reply.strip() for reply in replies]
-    if not all(spoken):
+    texts = [reply.strip() for reply in replies]
+    if not all(texts):
         return Reject("empty_reply", "\n\n".join(replies))
-    if not all(map(is_text, spoken)):
+    if not all(map(is_text, texts)):
         return Reject("invalid_text", "\n\n".join(replies))
-    (system,) = style.system.render(persona=assignment.persona, profile=assignment.profile)
+    (system,) = recipe.system.render(persona=assignment.persona, profile=assignment.profile)
     turns = (
         m
-        for user, reply in zip(users, spoken, strict=True)
+        for user, reply in zip(users, texts, strict=True)
         for m in (Message("user", user), Message("assistant", reply))
     )
-    return Dialogue(**dialogue_ids(style, assignment), messages=(system, *turns))
+    return Dialogue(**dialogue_ids(recipe, assignment), messages=(system, *turns))
 
 
-def _replies(style: Style, completion: Completion, turns: int) -> list[str] | Reject:
-    if style.strategy == "generate":
+def _replies(recipe: DialogueRecipe, completion: Completion, turns: int) -> list[str] | Reject:
+    if recipe.strategy == "generate":
         return list(completion.replies)
     (reply,) = completion.replies
     replies = (extract_json_object(reply) or {}).get("replies")
@@ -98,12 +97,12 @@ def _replies(style: Style, completion: Completion, turns: int) -> list[str] | Re
     return replies
 
 
-def dialogue_ids(style: Style, assignment: Assignment) -> dict[str, str]:
+def dialogue_ids(recipe: DialogueRecipe, assignment: Assignment) -> dict[str, str]:
     """Return the columns that a dialogue and its reject share."""
-    made_with = (style.strategy, style.prompt.ref, style.system.ref, style.made_by)
+    recipe_id = (recipe.strategy, recipe.prompt.ref, recipe.system.ref, recipe.generated_by)
     return {
-        "dialogue_id": content_id(assignment.character_id, assignment.instruction_id, *made_with),
-        "strategy": style.strategy,
+        "dialogue_id": content_id(assignment.character_id, assignment.instruction_id, *recipe_id),
+        "strategy": recipe.strategy,
         "corpus": assignment.corpus,
         "instruction_id": assignment.instruction_id,
         "character_id": assignment.character_id,

@@ -1,4 +1,4 @@
-"""What a run would do: the dry run checks everything that a run checks, and generates nothing."""
+"""The dry run of synthesis: check everything that a run checks, and generate nothing."""
 
 from rich.table import Table as Grid
 
@@ -7,23 +7,25 @@ from factory.errors import UnreachableError
 from factory.inference.engines.registry import backend_for
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
+from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas, show_previews
-from factory.synthesis.steps import check_enough_characters, dialogues_table, instruction_files, persona_files
+from factory.synthesis.steps import check_enough_characters, instruction_files, persona_files
 
-CHARACTERS_A_TOKEN = 4
+CHARACTERS_PER_TOKEN = 4
 PROFILE_CHARACTERS = 1700
-"""The paper's profiles, persona included, come to about 1.7 kB."""
+"""Average size of the paper's profiles with their personas."""
+PROFILE_TOKENS = 450
 REPLY_TOKENS = 250
-"""A middling reply; the plan says `about`, and a pilot run with --limit says better."""
+"""Assumed length of a reply; a pilot run with --limit gives a better estimate."""
 
 
 def check(config: RunConfig) -> None:
-    """Check prompts, inputs, as far as their first rows tell, and the engine's model.
+    """Check the prompts, the first rows of the inputs, and the engine's model.
 
     Raises:
-        UserError: what a run would stop at.
+        UserError: a run would stop with it.
     """
     _check_prompts(config)
     persona_files(config)
@@ -38,12 +40,12 @@ def _check_prompts(config: RunConfig) -> None:
 
 
 def plan(config: RunConfig, progress: Progress) -> None:
-    """Check config, prompts, model, inputs and output, and print which rows can be used, calls and tokens.
+    """Check prompts, model, inputs and output, and print usable rows, calls and tokens.
 
-    A remote place that does not answer is noted, since a plan may be made away from the cluster.
+    Remote storage that does not answer only gives a note, because the dry run may happen outside the cluster.
 
     Raises:
-        UserError: what a run would stop at.
+        UserError: a run would stop with it.
     """
     notes: list[str] = []
     _check_prompts(config)
@@ -57,24 +59,16 @@ def plan(config: RunConfig, progress: Progress) -> None:
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("table", "rows", "calls", "tokens in, about", "tokens out, about"):
         grid.add_column(column, justify="left" if column == "table" else "right")
-    _add(
-        grid,
-        "profiles",
-        personas,
-        1,
-        len(load_prompt("profile", config.prompts_dir).text),
-        config.profiles.sampling,
-        450,
-    )
+    prompt = len(load_prompt("profile", config.prompts_dir).text)
+    _add_table(grid, layout.PROFILES.name(), personas, 1, prompt, config.profiles.sampling, PROFILE_TOKENS)
     for corpus, (sample, _) in zip(config.instructions, corpora, strict=True):
         for strategy in config.dialogues.strategies:
             n = config.dialogues.characters_per_instruction
             prompt = len(load_prompt(f"dialogue-{strategy}", config.prompts_dir).text) + PROFILE_CHARACTERS
             calls = 1 if strategy == "rewrite" else (sample.turns if sample else 1)
             out = round(REPLY_TOKENS * (sample.turns if sample and strategy == "rewrite" else 1))
-            _add(
-                grid, dialogues_table(strategy, corpus.corpus), sample, n, prompt, config.dialogues.sampling, out, calls
-            )
+            name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus.corpus)
+            _add_table(grid, name, sample, n, prompt, config.dialogues.sampling, out, calls)
     progress.show(grid)
     progress.say(f"Engine: {config.engine.kind}, model {model}")
     progress.say(f"Output: {config.output} (can be written)")
@@ -83,10 +77,10 @@ def plan(config: RunConfig, progress: Progress) -> None:
 
 
 def find_model(config: RunConfig, notes: list[str]) -> str:
-    """The engine's model in words; what could not be reached is added to the notes.
+    """Return the engine's model for display; unreachable storage is added to the notes.
 
     Raises:
-        ModelError: it cannot be had.
+        ModelError: the model cannot be used.
     """
     if variable := backend_for(config.engine).missing_variable():
         notes.append(f"model {config.engine.model!r}: a run needs ${variable}, which is not set")
@@ -99,7 +93,7 @@ def find_model(config: RunConfig, notes: list[str]) -> str:
     return f"{config.engine.model} (not checked)"
 
 
-def _add(
+def _add_table(
     grid: Grid,
     name: str,
     sample: Preview | None,
@@ -107,13 +101,13 @@ def _add(
     prompt: int,
     sampling: Sampling,
     out: int,
-    calls_a_row: float = 1,
+    calls_per_row: float = 1,
 ) -> None:
     if sample is None:
         grid.add_row(name, "unknown", "unknown", "unknown", "unknown")
         return
     rows = sample.usable * times
-    calls = round(rows * calls_a_row)
-    tokens_in = round(calls * (prompt + sample.characters) / CHARACTERS_A_TOKEN)
+    calls = round(rows * calls_per_row)
+    tokens_in = round(calls * (prompt + sample.characters) / CHARACTERS_PER_TOKEN)
     shown = f"{rows:,}" if sample.whole else f"about {rows:,}"
     grid.add_row(name, shown, f"{calls:,}", f"{tokens_in:,}", f"{calls * min(out, sampling.max_tokens):,}")

@@ -1,8 +1,8 @@
-"""User files to a finished table of clean, distinct rows: the part that Ray moves.
+"""Ingestion: user files to a table of clean, distinct rows, through Ray.
 
-    files ──read, clean──► spilled by key ──► a partition: first of equals stays ──► shards
+    files ──read, clean──► spilled by key ──► a partition: deduplicated ──► shards
 
-Accepted rows stand in `<partition>-<n>` shards, sorted by id; rejected ones in `rejected-*` files.
+Accepted rows are in `<partition>-<n>` shards, sorted by id; rejected ones are in `rejected-*` shards.
 """
 
 import hashlib
@@ -20,25 +20,26 @@ from factory.records import Counts, Reject, content_id, int_key
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import iter_rows, range_dataset
+from factory.runtime.ray_session import IO_TASK_CPUS, iter_rows, range_dataset
 from factory.storage.rows import count_rows, ok_row, rejected_row
 from factory.storage.shuffle import BYTES_PER_SPILL, ROWS_PER_SPILL, FileShuffle, partitions_for
 from factory.storage.tables import REJECTED, Table, rows_per_shard
 from factory.synthesis.exact_dedup import drop_duplicates
-from factory.synthesis.input_files import read_rows, tasks_of
+from factory.synthesis.input_files import read_rows, split_into_tasks
 from factory.synthesis.input_formats import RawRow
 from factory.synthesis.opening import SourceFile
 
-COMPRESSION = 5
-"""About how many times smaller a compressed file is than its rows."""
+COMPRESSED = (".gz", ".zst", ".parquet")
+COMPRESSION_RATIO = 5
+"""Estimated size of a compressed file's rows relative to the file."""
 
 
 @dataclass(frozen=True)
-class Intake:
-    """What is particular to a kind of input.
+class InputKind:
+    """A kind of input rows and how they are read.
 
-    `read(raw, source)` is pure: a record whose id is the column `id_column`, or a Reject. It looks at
-    `columns` of the raw row alone (None: at all).
+    `read(raw, source)` is pure: it returns a record whose id is the column `id_column`, or a Reject. It uses
+    only `columns` of the raw row (None: all).
     """
 
     schema: pa.Schema
@@ -47,49 +48,43 @@ class Intake:
     columns: tuple[str, ...] | None = None
 
 
-def take_in(
-    intake: Intake,
+def ingest_files(
+    kind: InputKind,
     files: Sequence[SourceFile],
     limit: int | None,
     table: Table,
     settings: dict[str, Any],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Make the table of an input, unless it is there, and return its manifest.
+    """Build the table of an input, unless it is finished, and return its manifest.
 
-    The manifest's fingerprint is that of the accepted rows and of how they are cut into shards: the
-    same content from another place leaves everything behind it as it is, while it is cut as before.
+    The manifest's fingerprint is computed from the accepted rows and their shards, so later tables stay valid
+    when the same content comes from other files and is cut into the same shards.
     """
     stats = [asdict(file) for file in files]
-    decided = {**settings, "files": stats, "limit": limit}
-    exchange = FileShuffle(
-        table.temporary_folder,
-        partitions_for(
-            sum(s["size"] * (COMPRESSION if s["path"].endswith((".gz", ".zst", ".parquet")) else 1) for s in stats)
-        ),
-        intake.schema,
-    )
+    fingerprint_inputs = {**settings, "files": stats, "limit": limit}
+    size = sum(file.size * (COMPRESSION_RATIO if file.path.endswith(COMPRESSED) else 1) for file in files)
+    shuffle = FileShuffle(table.temporary_folder, partitions_for(size), kind.schema)
 
     def work() -> Built:
-        exchange.delete()
-        spills, source_rows = _spill_all(intake, files, limit, exchange, progress)
+        shuffle.delete()
+        spills, source_rows = _spill_all(kind, files, limit, shuffle)
         rows = sum(spill["rows"] for spill in spills)
-        counts, digest = _settle_all(
-            intake, exchange, [s["file"] for s in spills], table, rows_per_shard(rows), progress
-        )
+        names = [spill["file"] for spill in spills]
+        counts, digest = _write_all(kind, shuffle, names, table, rows_per_shard(rows), progress)
         table.check_complete(counts, rows)
-        exchange.delete()
+        shuffle.delete()
         return Built(counts, {"files": stats, "source_rows": source_rows}, digest)
 
-    return build_table(table, decided, None, work, progress)
+    return build_table(table, fingerprint_inputs, None, work, progress)
 
 
 def _spill_all(
-    intake: Intake, files: Sequence[SourceFile], limit: int | None, exchange: FileShuffle, progress: Progress
+    kind: InputKind, files: Sequence[SourceFile], limit: int | None, shuffle: FileShuffle
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    tasks = tasks_of(files, limit)
+    tasks = split_into_tasks(files, limit)
     work = range_dataset(len(tasks))
-    spilled = work.flat_map(lambda row: _spill(intake, tasks[row["id"]], limit, exchange), num_cpus=0.5)
+    spilled = work.flat_map(lambda row: _spill(kind, tasks[row["id"]], limit, shuffle), num_cpus=IO_TASK_CPUS)
     spills, source_rows = [], [0] * len(files)
     for spill in iter_rows(spilled):
         spills.append(spill)
@@ -99,100 +94,100 @@ def _spill_all(
 
 
 def _spill(
-    intake: Intake, files: Sequence[tuple[int, SourceFile]], limit: int | None, exchange: FileShuffle
+    kind: InputKind, files: Sequence[tuple[int, SourceFile]], limit: int | None, shuffle: FileShuffle
 ) -> list[dict[str, Any]]:
     def rows() -> Iterator[tuple[int, RawRow]]:
         for source, file in files:
-            for raw in read_rows(file, intake.columns):
+            for raw in read_rows(file, kind.columns):
                 yield source, raw
 
     read = itertools.islice(rows(), limit)
-    return list(iter(lambda: _spill_some(intake, read, exchange), {}))
+    return list(iter(lambda: _spill_next(kind, read, shuffle), {}))
 
 
-def _spill_some(intake: Intake, read: Iterator[tuple[int, RawRow]], exchange: FileShuffle) -> dict[str, Any]:
-    """Write the next rows, as many as one file should hold, and return what was written; {} at the end."""
-    made: list[dict[str, Any]] = []
+def _spill_next(kind: InputKind, read: Iterator[tuple[int, RawRow]], shuffle: FileShuffle) -> dict[str, Any]:
+    """Write the next rows to a file of bounded size, and return what was written; {} at the end."""
+    rows: list[dict[str, Any]] = []
     keys: list[int] = []
     ends: dict[int, int] = {}
     size = 0
     for source, raw in read:
-        key, row = _row(intake, source, raw)
+        key, row = _row(kind, source, raw)
         keys.append(key)
-        made.append(row)
+        rows.append(row)
         ends[source] = raw.row + 1
         size += _size(row)
-        if len(made) == ROWS_PER_SPILL or size >= BYTES_PER_SPILL:
+        if len(rows) == ROWS_PER_SPILL or size >= BYTES_PER_SPILL:
             break
-    if not made:
+    if not rows:
         return {}
-    table = pa.Table.from_pylist(made, schema=intake.schema)
+    table = pa.Table.from_pylist(rows, schema=kind.schema)
     return {
-        "file": exchange.spill(table, np.array(keys, np.int64)),
-        "rows": len(made),
+        "file": shuffle.spill(table, np.array(keys, np.int64)),
+        "rows": len(rows),
         "sources": list(ends),
         "source_rows": list(ends.values()),
     }
 
 
 def _size(row: dict[str, Any]) -> int:
-    """Return about how many bytes of text a row has."""
-    said = [message["content"] for message in row.get("messages") or ()]
-    return sum(len(text) for text in [*row.values(), *said] if isinstance(text, str))
+    """Return the approximate number of bytes of a row's texts."""
+    texts = [message["content"] for message in row.get("messages") or ()]
+    return sum(len(text) for text in [*row.values(), *texts] if isinstance(text, str))
 
 
-def _row(intake: Intake, source: int, raw: RawRow) -> tuple[int, dict[str, Any]]:
-    place = {"source": source, "row": raw.row}
-    made = read_row(intake, source, raw)
-    if isinstance(made, Reject):
-        # Rejects are spread by their place, or a million of them would meet in one partition.
-        return int_key(content_id(str(source), str(raw.row))), rejected_row(made, place)
-    return int_key(getattr(made, intake.id_column)), ok_row(made) | place
+def _row(kind: InputKind, source: int, raw: RawRow) -> tuple[int, dict[str, Any]]:
+    position = {"source": source, "row": raw.row}
+    record = read_row(kind, source, raw)
+    if isinstance(record, Reject):
+        # Distributed by position, because otherwise a million rejects would be in one partition.
+        return int_key(content_id(str(source), str(raw.row))), rejected_row(record, position)
+    return int_key(getattr(record, kind.id_column)), ok_row(record) | position
 
 
-def read_row(intake: Intake, source: int, raw: RawRow) -> Any | Reject:
-    """Return the record of a raw row, or why there is none."""
+def read_row(kind: InputKind, source: int, raw: RawRow) -> Any | Reject:
+    """Return the record of a raw row, or a reject."""
     if raw.error:
         return Reject(raw.error, raw.detail)
     if isinstance(raw.value, dict) and None in raw.value:
-        # An unquoted comma in a CSV row: taking what stands before it would cut a text in silence.
+        # An unquoted comma in a CSV row: using the cells before it would silently cut a text.
         return Reject("too_many_cells", repr(raw.value)[:2000])
-    return intake.read(raw, source)
+    return kind.read(raw, source)
 
 
-def _settle_all(
-    intake: Intake, exchange: FileShuffle, files: list[str], table: Table, shard_rows: int, progress: Progress
+def _write_all(
+    kind: InputKind, shuffle: FileShuffle, files: list[str], table: Table, shard_rows: int, progress: Progress
 ) -> tuple[Counts, str]:
-    """Write every partition; the digest is over the accepted rows' ids and places, in order, and their shards.
+    """Write every partition, and return a digest of the accepted rows' ids and positions and of their shards.
 
-    A refused row more may cut all shards anew, and what is made shard by shard must then start anew too.
+    One more rejected row may change all shards, and tables that are built shard by shard must then be rebuilt.
     """
-    work = range_dataset(exchange.partitions)
-    settled = work.map(partial(_settle, intake, exchange, files, table, shard_rows), num_cpus=0.5)
+    work = range_dataset(shuffle.partitions)
+    written = work.map(partial(_write, kind, shuffle, files, table, shard_rows), num_cpus=IO_TASK_CPUS)
     counts, digests = Counts(), {}
-    for row in iter_rows(settled):
+    for row in iter_rows(written):
         part = Counts(**json.loads(row["counts"]))
         counts += part
         digests[row["partition"]] = row["digest"]
         progress.advance(part)
         metrics.count(table.name, part)
-    cut = f"{exchange.partitions} partitions, {shard_rows} rows a shard: "
-    return counts, hashlib.sha256((cut + "".join(digests[p] for p in sorted(digests))).encode()).hexdigest()[:16]
+    shards = f"{shuffle.partitions} partitions, {shard_rows} rows a shard: "
+    return counts, hashlib.sha256((shards + "".join(digests[p] for p in sorted(digests))).encode()).hexdigest()[:16]
 
 
-def _settle(
-    intake: Intake, exchange: FileShuffle, files: list[str], table: Table, shard_rows: int, row: dict[str, Any]
+def _write(
+    kind: InputKind, shuffle: FileShuffle, files: list[str], table: Table, shard_rows: int, row: dict[str, Any]
 ) -> dict[str, Any]:
     partition = row["id"]
-    rows = exchange.collect(files, partition)
-    kept, refused = drop_duplicates(rows, intake.id_column)
+    rows = shuffle.collect(files, partition)
+    kept, rejected = drop_duplicates(rows, kind.id_column)
     for number, start in enumerate(range(0, kept.num_rows, shard_rows)):
         table.write_arrow(f"{partition:04}-{number:05}", kept.slice(start, shard_rows))
-    if refused.num_rows:
-        table.write_arrow(f"{REJECTED}{partition:04}", refused)
-    identity = kept.select([intake.id_column, "source", "row"]).to_pydict()
+    if rejected.num_rows:
+        table.write_arrow(f"{REJECTED}{partition:04}", rejected)
+    identity = kept.select([kind.id_column, "source", "row"]).to_pydict()
     return {
         "partition": partition,
-        "counts": json.dumps(asdict(count_rows(kept) + count_rows(refused))),
+        "counts": json.dumps(asdict(count_rows(kept) + count_rows(rejected))),
         "digest": hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16],
     }

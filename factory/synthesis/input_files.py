@@ -1,6 +1,6 @@
-"""Users' files, of any size: found, checked, opened and read as raw rows (`formats`).
+"""Input files: find user files of any size, check them, and read their rows.
 
-Files are JSONL, JSON, CSV, Parquet or text, packed with gzip or zstd or not, on local disk, S3,
+Files are JSONL, JSON, CSV, Parquet or text, plain or compressed with gzip or zstd, on local disk, S3,
 Google Cloud Storage or Hugging Face (hf://).
 """
 
@@ -22,55 +22,57 @@ from factory.synthesis import opening
 from factory.synthesis.csv_file import csv_rows
 from factory.synthesis.input_formats import RawRow, decoded, line_rows, skip_blanks
 from factory.synthesis.json_file import array_rows, holds_array, json_value
-from factory.synthesis.opening import KNOWN, SourceFile, is_silence, one_line, opened, reading, suffixes
+from factory.synthesis.opening import KNOWN_FORMATS, SourceFile, input_errors, is_no_answer, one_line, opened, suffixes
 from factory.synthesis.parquet_file import parquet_rows, row_count
 
-LISTED_AT_ONCE = 16
-"""How many paths of a source are looked up side by side."""
+LISTING_THREADS = 16
+"""The number of paths of a source that are listed in parallel."""
 NAMES_CHARS = 500
-"""How much of the columns of a file a message lists."""
-FILES_A_TASK = 32
-"""The most small files that a task reads: a task each costs more than to read them, and all in one would be slow."""
+"""The most characters of a file's column names in a message."""
+FILES_PER_TASK = 32
+"""The most small files that a task reads: one task per file costs more than reading it, and one for all is slow."""
 
 
 def find_files(source: str | Sequence[str]) -> list[SourceFile]:
-    """List the files that are meant by one or many paths, each a file, a folder or a glob, sorted.
+    """List the files of one or more paths, each a file, a folder or a glob, sorted.
 
-    Folders are searched with all folders in them (not through links), also those that a glob
-    matches; what starts with "." or "_" in a folder is left out. No file is listed twice.
+    Folders, also those that a glob matches, are searched recursively, without following links; names in them
+    that start with "." or "_" are left out. No file is listed twice.
 
     Raises:
-        InputError: there is nothing there, nothing of a known format, or no such protocol.
-        UnreachableError: a remote place does not answer.
+        InputError: nothing exists there, or nothing of a known format, or the protocol is unknown.
+        UnreachableError: remote storage does not answer.
         StorageError: a bucket, credentials or rights are missing.
     """
     sources = [source] if isinstance(source, str) else source
     if not sources or "" in sources:
-        raise InputError(f"source {source!r}: names nothing; name a file, a folder or a glob")
-    # The file systems are made here: fsspec keeps one a thread, each with a client of its own.
-    places = [_place(each) for each in sources]
-    pool = ThreadPoolExecutor(LISTED_AT_ONCE)
+        raise InputError(f"source {source!r}: is empty; give a file, a folder or a glob")
+    # Created here and not in the threads, because fsspec would create one per thread, each with its own client.
+    filesystems = [_filesystem(path) for path in sources]
+    pool = ThreadPoolExecutor(LISTING_THREADS)
     try:
-        return sorted({file.path: file for files in pool.map(_files_of, sources, places) for file in files}.values())
+        return sorted(
+            {file.path: file for files in pool.map(_list_files, sources, filesystems) for file in files}.values()
+        )
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def not_empty(files: list[SourceFile]) -> list[SourceFile]:
-    """Leave out empty files, which Spark writes beside others; where all are empty, reading says so."""
+    """Return the files without empty ones, which Spark writes beside others; if all are empty, return them all."""
     return [file for file in files if file.size] or files
 
 
-def tasks_of(files: Sequence[SourceFile], limit: int | None) -> list[list[tuple[int, SourceFile]]]:
-    """Cut files, each with its number, into what a task reads: one large file, or some small ones in a row.
+def split_into_tasks(files: Sequence[SourceFile], limit: int | None) -> list[list[tuple[int, SourceFile]]]:
+    """Split files, each with its number, into tasks: one large file, or several consecutive small ones.
 
-    The first rows of all files are read one file after the other.
+    With a limit there is one task, because the first rows are read one file after another.
     """
     tasks: list[list[tuple[int, SourceFile]]] = []
     size = 0
     for number, file in enumerate(files):
         size += file.size
-        full = not tasks or (not limit and (size > BYTES_PER_SPILL or len(tasks[-1]) == FILES_A_TASK))
+        full = not tasks or (not limit and (size > BYTES_PER_SPILL or len(tasks[-1]) == FILES_PER_TASK))
         if full:
             tasks.append([])
             size = file.size
@@ -79,50 +81,50 @@ def tasks_of(files: Sequence[SourceFile], limit: int | None) -> list[list[tuple[
 
 
 def check_column(path: str, column: str, setting: str = "") -> None:
-    """Check that a file has rows and, by the first one that can tell, that they have a column.
+    """Check that a file has rows and, by the first object or text, that they have a column.
 
-    A text has no columns and passes, be it a line of a text file or a string in JSON. `setting` is
-    the config key that names the column.
+    A text has no columns and is valid, in a text file and as a string in JSON. `setting` is the config key
+    that names the column.
 
     Raises:
-        InputError: there is no such column or no row at all; and as `read_rows`.
+        InputError: there is no such column or no row at all, or `read_rows` raises it.
     """
-    passed, first = 0, ""
+    skipped, first = 0, ""
     for row in read_rows(path, [column]):
         if isinstance(row.value, dict) and column not in row.value:
             named = f"{column!r} ({setting})" if setting else repr(column)
             raise InputError(f"{path}: no column {named}; it has: {names_in(row.value)}")
         if isinstance(row.value, (dict, str)):
             return
-        passed += 1
+        skipped += 1
         first = first or (f"{row.error} in {row.detail}" if row.error else repr(row.value))
-    if passed:
-        told = textwrap.shorten(first, 80, placeholder=" ...")
-        way_out = "write an object a line, or one array of them, in UTF-8"
-        raise InputError(f"{path}: none of its {passed} rows is an object (the first: {told}); {way_out}")
-    raise InputError(f"{path}: holds no rows; fill it or leave it out")
+    if skipped:
+        example = textwrap.shorten(first, 80, placeholder=" ...")
+        remedy = "write one object per line, or one array of objects, in UTF-8"
+        raise InputError(f"{path}: none of its {skipped} rows is an object (the first: {example}); {remedy}")
+    raise InputError(f"{path}: has no rows; add some or leave it out")
 
 
 def names_in(row: dict[Any, Any]) -> str:
-    """Return the columns of a row for a message, which shows the spaces around them."""
+    """Return the columns of a row for a message, quoted, because names may have spaces around them."""
     names = ", ".join(repr(name) for name in row if name is not None)
     return names if len(names) <= NAMES_CHARS else f"{names[:NAMES_CHARS]} ..."
 
 
 def read_rows(file: str | os.PathLike[str], columns: Collection[str] | None = None) -> Iterator[RawRow]:
-    """Yield the rows of a file in its order; one that cannot be read comes with an error.
+    """Yield the rows of a file in its order; a row that cannot be read has an error.
 
-    A CSV row with too few cells has None in the others; cells too many stand as a list under None.
+    A CSV row with too few cells has None in the others; surplus cells are a list under the key None.
 
     Args:
-        file: its path, or what a listing says of it.
-        columns: those that are needed; None for all. Parquet's others are not read (`parquet_rows`).
+        file: its path, or its entry in a listing.
+        columns: the needed columns; None for all. Other columns of Parquet are not read (`parquet_rows`).
 
     Raises:
-        InputError: the file is gone, of no known format, or cannot be read beyond some place, or a
-            column that is needed stands twice in it.
-        UnreachableError: a remote place does not answer.
-        StorageError: rights are missing, or storage fails.
+        InputError: the file is missing, has an unknown format or is damaged, or a needed column
+            appears twice in it.
+        UnreachableError: remote storage does not answer.
+        StorageError: permissions are missing, or storage fails.
     """
     path = os.fspath(file)
     suffix, _ = suffixes(path)
@@ -140,7 +142,7 @@ def read_rows(file: str | os.PathLike[str], columns: Collection[str] | None = No
 
 
 def reported_rows(file: SourceFile) -> int | None:
-    """Return how many rows a file says that it has: Parquet does."""
+    """Return the number of rows that a file records, as Parquet does, or None."""
     if suffixes(file.path)[0] != ".parquet":
         return None
     with opened(file) as data:
@@ -148,7 +150,7 @@ def reported_rows(file: SourceFile) -> int | None:
 
 
 def _json_rows(file: str | os.PathLike[str], suffix: str) -> Iterator[RawRow]:
-    """Read an array or lines, whichever there are: Persona Hub ships lines as .json, others an array as .jsonl."""
+    """Read an array or lines, whatever the suffix: Persona Hub has lines in .json files, others an array in .jsonl."""
     with _opened_text(file) as data:
         blank_lines, first = skip_blanks(data)
         if first != b"[":
@@ -166,36 +168,36 @@ def _json_rows(file: str | os.PathLike[str], suffix: str) -> Iterator[RawRow]:
 
 @contextmanager
 def _opened_text(file: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a file and pass its byte order mark."""
+    """Open a file and skip its byte order mark."""
     with opened(file) as data:
         if data.peek(3).startswith(codecs.BOM_UTF8):
             data.read(3)
         yield data
 
 
-def _place(source: str) -> tuple[Any, str]:
-    with _known_path(source):
+def _filesystem(source: str) -> tuple[Any, str]:
+    with _path_errors(source):
         return file_io.filesystem(source)
 
 
-def _files_of(source: str, place: tuple[Any, str]) -> list[SourceFile]:
-    fs, name = place
-    with _known_path(source), reading(source):
-        info = _look(fs, name)
-        if info is None and not any(sign in name for sign in "*?["):
-            raise InputError(f"{source}: does not exist; name a file, a folder or a glob")
+def _list_files(source: str, filesystem: tuple[Any, str]) -> list[SourceFile]:
+    fs, name = filesystem
+    with _path_errors(source), input_errors(source):
+        info = _info(fs, name)
+        if info is None and not any(wildcard in name for wildcard in "*?["):
+            raise InputError(f"{source}: does not exist; give a file, a folder or a glob")
         if info and info["type"] != "directory" and not suffixes(name)[0]:
-            raise InputError(f"{source}: not a known format; {KNOWN}")
+            raise InputError(f"{source}: not a known format; {KNOWN_FORMATS}")
         found = {name: info} if info else fs.glob(name, detail=True)
-        files = [file for each in found.items() for file in _files_in(fs, *each)]
+        files = [file for entry in found.items() for file in _files_in(fs, *entry)]
     if not files:
-        raise InputError(f"{source}: no file of a known format there; {KNOWN}")
+        raise InputError(f"{source}: has no file of a known format; {KNOWN_FORMATS}")
     return files
 
 
 @contextmanager
-def _known_path(source: str) -> Iterator[None]:
-    """Raise what fsspec and huggingface_hub say of a path that they cannot make out as one line."""
+def _path_errors(source: str) -> Iterator[None]:
+    """Convert the exceptions of fsspec and huggingface_hub for invalid paths to one-line errors."""
     try:
         yield
     except (ValueError, ImportError, NotImplementedError) as problem:
@@ -204,46 +206,46 @@ def _known_path(source: str) -> Iterator[None]:
 
 def _files_in(fs: Any, name: str, info: dict[str, Any]) -> Iterator[SourceFile]:
     files = _walk(fs, name) if info["type"] == "directory" else {name: info}
-    for file, told in files.items():
-        below = file.removeprefix(name).split("/")
-        if suffixes(file)[0] and not any(part.startswith((".", "_")) for part in below):
+    for file, entry in files.items():
+        parts = file.removeprefix(name).split("/")
+        if suffixes(file)[0] and not any(part.startswith((".", "_")) for part in parts):
             path = file if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(file)
-            yield SourceFile(path, int(told.get("size") or 0), _changed(told))
+            yield SourceFile(path, int(entry.get("size") or 0), _version(entry))
 
 
 def _walk(fs: Any, name: str) -> dict[str, dict[str, Any]]:
-    """Every file in a folder. fsspec leaves out a local folder that must not be read without a word."""
+    """Return every file in a folder. fsspec silently leaves out local folders that may not be read."""
 
-    def refuse(problem: OSError) -> None:
+    def fail(problem: OSError) -> None:
         raise problem
 
     if not isinstance(fs, LocalFileSystem):
         return dict(fs.find(name, detail=True))
-    files = [os.path.join(at, file) for at, _, files in os.walk(name, onerror=refuse) for file in files]
+    files = [os.path.join(folder, file) for folder, _, files in os.walk(name, onerror=fail) for file in files]
     return {file: fs.info(file) for file in files if suffixes(file)[0]}
 
 
-def _changed(info: dict[str, Any]) -> str:
-    """Return what differs when a file has other content; file systems name it in their own ways."""
+def _version(info: dict[str, Any]) -> str:
+    """Return a value that changes with a file's content; file systems have different names for it."""
     names = ("ETag", "etag", "blob_id", "LastModified", "mtime")
     return str(next((info[name] for name in names if info.get(name)), None))
 
 
-def _look(fs: Any, name: str) -> dict[str, Any] | None:
-    """What stands there, in fsspec's words, or None; TimeoutError where no answer comes."""
+def _info(fs: Any, name: str) -> dict[str, Any] | None:
+    """Return fsspec's info of a path, or None; raise TimeoutError without an answer."""
     answer: Future[dict[str, Any]] = Future()
 
-    def ask() -> None:
+    def request() -> None:
         try:
             answer.set_result(fs.info(name))
         except BaseException as problem:
             answer.set_exception(problem)
 
-    # A daemon, so that one that hangs in a name look-up does not keep the process alive.
-    threading.Thread(target=ask, daemon=True).start()
+    # A daemon, so that a thread that hangs in a name look-up does not keep the process alive.
+    threading.Thread(target=request, daemon=True).start()
     try:
-        return answer.result(opening.ANSWER_S)
+        return answer.result(opening.ANSWER_TIMEOUT_S)
     except FileNotFoundError as problem:
-        if is_silence(problem) or "bucket does not exist" in str(problem):
+        if is_no_answer(problem) or "bucket does not exist" in str(problem):
             raise
         return None

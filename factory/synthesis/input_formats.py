@@ -1,6 +1,7 @@
-"""An open file's bytes to raw rows, in bounded memory, nothing lost: what all formats share, and lines.
+"""File formats: what all of them share, and lines of text or JSON.
 
-The others have modules of their own: `json_file`, `csv_file` and `parquet_file`.
+Readers turn an open file's bytes into raw rows in bounded memory, and lose none. The other formats have
+their own modules: `json_file`, `csv_file` and `parquet_file`.
 """
 
 import codecs
@@ -14,23 +15,23 @@ from typing import Any
 from factory.errors import InputError
 
 ROW_BYTES = 2**25
-"""The longest row: so many bytes of a line, or characters of an element of a JSON array or of a CSV record.
+"""The maximum size of a row: bytes of a line, or characters of a JSON array's element or a CSV record.
 
-A dialogue with pictures in it stays below. JSON of it may take twenty times as much in memory.
+A dialogue with images is smaller. Parsed JSON may need twenty times as much memory.
 """
 WINDOW = 2**20
-"""How many characters of a JSON array are looked at together."""
+"""Characters of a JSON array that are parsed together."""
 DETAIL_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row as it was read, or why it could not be.
+    """One row as it was read, or why it could not be read.
 
-    `row` is its number in the file, from 0; where lines are rows that of the line, blank ones
-    counted. `value` is a dict, whatever other JSON value stood there, or the str of a text file.
-    `error` is "" or the reason of a reject; `detail` then its place ("line K: ", from 1, or
-    "row K: ", from 0, where a file has no lines) and the raw text, clipped.
+    `row` is its number in the file, from 0; in a file of lines the line's number, with blank lines
+    counted. `value` is a dict, another JSON value, or the str of a text file. `error` is "" or a
+    reject reason; `detail` is then the position ("line K: ", from 1, or "row K: ", from 0, where
+    a file has no lines) and the raw text, shortened.
     """
 
     row: int
@@ -40,11 +41,11 @@ class RawRow:
 
 
 class DuplicateKeyError(ValueError):
-    """An object has a key twice, and a dict would lose the first value; the message is the key."""
+    """An object has a key twice, of which a dict would lose the first value; the message is the key."""
 
 
 def skip_blanks(file: io.BufferedReader) -> tuple[int, bytes]:
-    """Read up to what is not blank; return the lines passed and the byte there, b"" at the end."""
+    """Skip blanks; return the number of lines passed and the next byte, b"" at the end of the file."""
     lines = 0
     while head := file.peek():
         rest = head.lstrip()
@@ -55,9 +56,9 @@ def skip_blanks(file: io.BufferedReader) -> tuple[int, bytes]:
 
 
 def line_rows(file: io.BufferedReader, first: int, parse: Callable[[str], Any]) -> Iterator[RawRow]:
-    """Read one row a line; `first` is the number of the first.
+    """Yield one row per line; `first` is the number of the first line.
 
-    A byte order mark before a line is no part of it: files that have one may have been joined.
+    Byte order marks before lines are dropped, because files with one may have been joined.
     """
     for row in count(first):
         line = file.readline(ROW_BYTES)
@@ -81,7 +82,7 @@ def line_rows(file: io.BufferedReader, first: int, parse: Callable[[str], Any]) 
 
 
 def _skip_line(file: io.BufferedReader) -> bool:
-    """Read to the end of a line; return whether there was any more of it."""
+    """Skip to the end of a line; return whether anything was skipped."""
     skipped = False
     while part := file.readline(WINDOW):
         skipped = True
@@ -97,32 +98,33 @@ def _reason(problem: Exception) -> str:
 
 
 def decoded(file: io.BufferedReader) -> io.TextIOWrapper:
-    """Return the text of a file, with a lone surrogate for each byte that is not UTF-8."""
+    """Return the file as text, with a lone surrogate for each byte that is not UTF-8."""
     return io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
 
 
-def check_names(path: str, names: Sequence[str], columns: Collection[str] | None) -> None:
-    """Check that no column appears twice among those that are read (None: all): the first would be lost.
+def check_distinct(path: str, names: Sequence[str], columns: Collection[str] | None) -> None:
+    """Check that no column that is read (None: any) appears twice, because the first would be lost.
 
     Raises:
-        InputError: one does.
+        InputError: a column does.
     """
-    twice = [name for name, times in Counter(names).items() if times > 1 and name]
-    if read := [name for name in twice if columns is None or name in columns]:
+    repeated = [name for name, times in Counter(names).items() if times > 1 and name]
+    if read := [name for name in repeated if columns is None or name in columns]:
         raise InputError(f"{path}: has the column {read[0]!r} twice; rename or drop one of them")
 
 
-def checked(row: int, value: Any, place: str, raw: str) -> RawRow:
-    """Return the row, unless its raw text had bytes that are not UTF-8."""
+def checked(row: int, value: Any, position: str, raw: str) -> RawRow:
+    """Return a row with the value, or with an error where its raw text had bytes that are not UTF-8."""
     try:
         raw.encode()
     except UnicodeEncodeError:
-        return RawRow(row, None, "not_utf8", detail(place, raw))
+        return RawRow(row, None, "not_utf8", detail(position, raw))
     return RawRow(row, value)
 
 
-def detail(place: str, raw: str, problem: Exception | None = None) -> str:
-    """Return a place and the raw text there, clipped, for a row that cannot be used."""
-    place = f"{place}: key {str(problem)[:100]!r} appears twice" if isinstance(problem, DuplicateKeyError) else place
+def detail(position: str, raw: str, problem: Exception | None = None) -> str:
+    """Return the `detail` of a row that cannot be used: its position and its raw text, shortened."""
+    if isinstance(problem, DuplicateKeyError):
+        position = f"{position}: key {str(problem)[:100]!r} appears twice"
     data = raw[:DETAIL_CHARS].rstrip("\r\n").encode("utf-8", "surrogateescape")
-    return f"{place}: {data.decode('utf-8', 'backslashreplace')[:DETAIL_CHARS]}"
+    return f"{position}: {data.decode('utf-8', 'backslashreplace')[:DETAIL_CHARS]}"

@@ -1,4 +1,4 @@
-"""Open users' files: formats and packings, unpacked bytes, and what can go wrong on the way, in one line."""
+"""Opening user files: formats and compression, decompressed bytes, and errors in one line."""
 
 import io
 import os
@@ -14,33 +14,33 @@ from factory.errors import InputError, UnreachableError
 from factory.storage import file_io
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
-PACKINGS = {".gz": "gzip", ".zst": "zstd"}
-KNOWN = f"known are {', '.join(FORMATS)} (each also with {' or '.join(PACKINGS)}) and .parquet"
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+KNOWN_FORMATS = f"known are {', '.join(FORMATS)} (each also with {' or '.join(COMPRESSIONS)}) and .parquet"
 
-ANSWER_S = 12.0
-"""How long a remote place may take to answer at all; its client alone may try for minutes."""
+ANSWER_TIMEOUT_S = 12.0
+"""Time in which remote storage must answer at all, because its clients may retry for minutes."""
 REQUEST_BYTES = 2**23
-"""How much one request to a remote place asks for."""
+"""Size of one request to remote storage."""
 
 
 def suffixes(path: str) -> tuple[str, str]:
-    """Return the suffixes of format and packing; the first is "" where the two are not known."""
-    stem, packing = os.path.splitext(path.lower())
-    if packing not in PACKINGS:
-        stem, packing = path.lower(), ""
+    """Return the suffixes of format and compression; the first is "" where the format is unknown."""
+    stem, compression = os.path.splitext(path.lower())
+    if compression not in COMPRESSIONS:
+        stem, compression = path.lower(), ""
     suffix = os.path.splitext(stem)[1]
-    known = suffix in FORMATS or (suffix == ".parquet" and not packing)
-    return (suffix if known else ""), packing
+    known = suffix in FORMATS or (suffix == ".parquet" and not compression)
+    return (suffix if known else ""), compression
 
 
 @dataclass(frozen=True, order=True)
 class SourceFile(os.PathLike[str]):
-    """A file of a source, with what the listing that found it says of it."""
+    """A file of a source, as its listing describes it."""
 
     path: str
     size: int
     changed: str
-    """Its ETag, or when it was last changed."""
+    """Its ETag, or the time of its last change."""
 
     def __fspath__(self) -> str:
         return self.path
@@ -48,51 +48,51 @@ class SourceFile(os.PathLike[str]):
 
 @contextmanager
 def opened(file: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a file and yield its unpacked bytes, as an io.BufferedReader."""
+    """Open a file and yield its decompressed bytes, as an io.BufferedReader."""
     path = os.fspath(file)
-    suffix, packing = suffixes(path)
+    suffix, compression = suffixes(path)
     if not suffix:
-        raise InputError(f"{path}: not a known format; {KNOWN}")
+        raise InputError(f"{path}: not a known format; {KNOWN_FORMATS}")
     fs, name = file_io.filesystem(path)
     small = isinstance(file, SourceFile) and file.size <= REQUEST_BYTES and path.startswith("s3://")
-    with reading(path), _fetched(fs, name) if small else fs.open(name, "rb", cache_type="none") as source:
-        unpacked = io.BufferedReader(source, REQUEST_BYTES)
-        if packing:
-            # Not the zstandard package: it takes the end of a cut file for the end of the data.
-            unpacked = io.BufferedReader(pa.CompressedInputStream(unpacked, PACKINGS[packing]), REQUEST_BYTES)
-        yield unpacked
+    with input_errors(path), _fetched(fs, name) if small else fs.open(name, "rb", cache_type="none") as source:
+        data = io.BufferedReader(source, REQUEST_BYTES)
+        if compression:
+            # Not the zstandard package, which takes the end of an incomplete file for the end of the data.
+            data = io.BufferedReader(pa.CompressedInputStream(data, COMPRESSIONS[compression]), REQUEST_BYTES)
+        yield data
 
 
 def _fetched(fs: Any, name: str) -> io.BytesIO:
-    """Read a small object in one request: opening takes one more, and so does a fetch in parts."""
+    """Read a small object in one request; opening it, or reading it in parts, needs one more."""
     return io.BytesIO(fs.cat_file(name, max_concurrency=1))
 
 
 @contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Raise what reading raises as one line that names the path and the way out."""
+def input_errors(path: str) -> Iterator[None]:
+    """Convert the exceptions of reading to one-line errors with the path and the remedy."""
     with file_io.storage_errors(path):
         try:
             yield
         except Exception as problem:
-            told = one_line(problem)
-            if is_silence(problem):
-                why = told or f"nothing within {ANSWER_S:.0f} s"
-                way_out = "check the network, or name a local copy"
-                raise UnreachableError(f"{path}: no answer ({why}); {way_out}") from None
-            if isinstance(problem, FileNotFoundError) and "bucket does not exist" not in told:
+            message = one_line(problem)
+            if is_no_answer(problem):
+                why = message or f"nothing within {ANSWER_TIMEOUT_S:.0f} s"
+                remedy = "check the network, or name a local copy"
+                raise UnreachableError(f"{path}: no answer ({why}); {remedy}") from None
+            if isinstance(problem, FileNotFoundError) and "bucket does not exist" not in message:
                 raise InputError(f"{path}: does not exist; name another file") from None
-            # Arrow raises a bare OSError for what it cannot unpack; a disk's has a number.
+            # Arrow raises a bare OSError for data that it cannot decompress; an OSError of a disk has a number.
             bare = type(problem) is OSError and problem.errno is None
             if not bare and not isinstance(problem, pa.ArrowException):
                 raise
-            suffix, packing = suffixes(path)
-            kind = PACKINGS.get(packing, suffix[1:])
-            raise InputError(f"{path}: is damaged or not {kind}; fetch it anew ({told})") from None
+            suffix, compression = suffixes(path)
+            kind = COMPRESSIONS.get(compression, suffix[1:])
+            raise InputError(f"{path}: is damaged or not {kind}; download it again ({message})") from None
 
 
-def is_silence(problem: BaseException | None) -> bool:
-    """Return whether a remote place did not answer; the clients' errors share names but no class."""
+def is_no_answer(problem: BaseException | None) -> bool:
+    """Return whether remote storage did not answer; the clients' errors share names but no class."""
     names = {"ConnectionError", "TimeoutError", "gaierror"}  # Python's and botocore's
     names |= {"TransportError", "ClientConnectionError", "HTTPClientError"}  # httpx, aiohttp
     while problem:
@@ -103,5 +103,5 @@ def is_silence(problem: BaseException | None) -> bool:
 
 
 def one_line(problem: Exception) -> str:
-    """Return what an error says, on one line of at most 500 characters."""
+    """Return the message of an error on one line, with at most 500 characters."""
     return textwrap.shorten(str(problem), 500, placeholder=" ...")

@@ -1,4 +1,4 @@
-"""A raw row to a Persona."""
+"""Personas: a raw row to a Persona."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from factory.text.normalize import clean_line, remove_invisible
 
 
 def read_persona(value: Any, column: str) -> Persona | Reject:
-    """Take the persona's sentence out of what a file holds: a text, or an object's column."""
+    """Read a persona from a row's value: a text, or an object's column."""
     if isinstance(value, dict):
         if column not in value:
             return Reject("missing_column", f"no {column!r} in {sorted(map(str, value))}"[:2000])

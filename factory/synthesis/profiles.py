@@ -1,4 +1,4 @@
-"""A persona to a profile: what the model is asked, and how its reply is read."""
+"""Profiles: the request for a persona's profile, and the parsing of its reply."""
 
 from pydantic import ValidationError
 
@@ -17,16 +17,16 @@ LABELS = {
     "experience": "General Experience",
     "personality": "Personality",
 }
-"""The eight items of the paper, as the profile's text names them."""
+"""Labels of the paper's eight items in a profile's text."""
 
 
 def render_profile(prompt: Prompt, language: str, persona: Persona) -> Request:
-    """Ask for the eight items of a persona."""
+    """Return the request for the eight items of a persona."""
     return Request(prompt.render(persona=persona.persona, language=language), schema=prompt.schema)
 
 
 def parse_profile(language: str, persona: Persona, completion: Completion) -> Profile | Reject:
-    """Turn one reply into a profile, or give the reason why it is none."""
+    """Return the profile of a reply, or a reject."""
     (reply,) = completion.replies
     try:
         fields = ProfileFields.model_validate(extract_json_object(reply))
@@ -52,5 +52,5 @@ def profile_ids(persona: Persona) -> dict[str, str]:
 
 
 def profile_text(items: dict[str, str]) -> str:
-    """Return the eight items as plain text, a line each; starts with `Name:`."""
+    """Return the eight items as plain text with one line per item; it starts with `Name:`."""
     return "\n".join(f"{label}: {items[name]}" for name, label in LABELS.items())

@@ -1,8 +1,8 @@
-"""The steps of synthesis as the job runs them, each from one finished table to the next.
+"""The steps of synthesis, each from finished tables to the next table.
 
-ingest_personas ──► make_profiles ──┐
-                                  ├─► assign ──► make_dialogues (a table a strategy)
-ingest_instructions ────────────────┘
+ingest_personas ────► make_profiles ──┐
+                                      ├─► assign_instructions ──► make_dialogues (a table per strategy)
+ingest_instructions ──────────────────┘
 """
 
 import itertools
@@ -18,12 +18,13 @@ from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
 from factory.inference.run_jobs import run_jobs
 from factory.records import Assignment, Persona
+from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage.schemas import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES
 from factory.storage.tables import Table
-from factory.synthesis.assign_step import pair
-from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
-from factory.synthesis.ingest import Intake, take_in
+from factory.synthesis.assign_step import assign_characters
+from factory.synthesis.dialogues import DialogueRecipe, dialogue_ids, parse_dialogue, render_dialogue
+from factory.synthesis.ingest import InputKind, ingest_files
 from factory.synthesis.input_files import check_column, find_files, names_in, not_empty, read_rows
 from factory.synthesis.input_formats import RawRow
 from factory.synthesis.instructions import (
@@ -31,45 +32,33 @@ from factory.synthesis.instructions import (
     FORMATS,
     KNOWN,
     WITHOUT_RESPONSES,
-    format_of,
+    detect_format,
+    read_any_format,
     read_instruction,
-    read_mixed,
 )
 from factory.synthesis.opening import SourceFile
 from factory.synthesis.personas import read_persona
 from factory.synthesis.profiles import parse_profile, profile_ids, render_profile
 
-PERSONAS_TABLE = "personas"
-PROFILES_TABLE = "profiles"
-LOOKED_AT = 1000
-"""How many rows may come before the first that has a format."""
-
-
-def instructions_table(corpus: str) -> str:
-    """Name of a corpus's table of instructions."""
-    return f"instructions/{corpus}"
-
-
-def dialogues_table(strategy: Strategy, corpus: str) -> str:
-    """Name of the table of dialogues that a strategy makes of a corpus."""
-    return f"dialogues/{strategy}-{corpus}"
+DETECTION_ROWS = 1000
+"""Rows that may come before the first row with a detectable format."""
 
 
 def ingest_personas(config: RunConfig, progress: Progress) -> Table:
-    """Files to the table of clean, distinct personas."""
-    files = persona_files(config)
-    column = config.personas.column
-    table = Table(config.output, PERSONAS_TABLE)
-    made = take_in(persona_intake(config), files, config.personas.limit, table, {"column": column}, progress)
-    check_some(made["ok"], made["rows_in"], made["rejected"], "personas.source")
-    check_enough_characters(config, made["ok"], "distinct personas")
+    """Build the table of clean, distinct personas from files."""
+    files, limit = persona_files(config), config.personas.limit
+    table = layout.PERSONAS.table(config.output)
+    settings = {"column": config.personas.column}
+    manifest = ingest_files(persona_kind(config), files, limit, table, settings, progress)
+    check_not_empty(manifest["ok"], manifest["rows_in"], manifest["rejected"], "personas.source")
+    check_enough_characters(config, manifest["ok"], "distinct personas")
     return table
 
 
-def persona_intake(config: RunConfig) -> Intake:
+def persona_kind(config: RunConfig) -> InputKind:
     """Return how personas are read."""
     column = config.personas.column
-    return Intake(PERSONAS, "character_id", partial(_persona, column), (column,))
+    return InputKind(PERSONAS, "character_id", partial(_persona, column), (column,))
 
 
 def _persona(column: str, raw: RawRow, source: int) -> Any:
@@ -77,32 +66,32 @@ def _persona(column: str, raw: RawRow, source: int) -> Any:
 
 
 def persona_files(config: RunConfig) -> list[SourceFile]:
-    """The files of personas, the first of which is known to have the column."""
+    """Return the files of personas, after checking that the first one has the column."""
     files = not_empty(find_files(config.personas.source))
     check_column(files[0].path, config.personas.column, "personas.column")
     return files
 
 
 def ingest_instructions(config: RunConfig, corpus: Instructions, progress: Progress) -> Table:
-    """Files to the table of one corpus's clean, distinct instructions."""
+    """Build the table of a corpus's clean, distinct instructions from files."""
     files, form = instruction_files(config, corpus)
-    table = Table(config.output, instructions_table(corpus.corpus))
+    table = layout.INSTRUCTIONS.table(config.output, corpus=corpus.corpus)
     settings = {"corpus": corpus.corpus, "format": form}
-    made = take_in(instruction_intake(corpus, form), files, corpus.limit, table, settings, progress)
-    check_some(made["ok"], made["rows_in"], made["rejected"], f"instructions ({corpus.corpus})")
+    manifest = ingest_files(instruction_kind(corpus, form), files, corpus.limit, table, settings, progress)
+    check_not_empty(manifest["ok"], manifest["rows_in"], manifest["rejected"], f"instructions ({corpus.corpus})")
     return table
 
 
-def instruction_intake(corpus: Instructions, form: str) -> Intake:
-    """Return how the instructions of a corpus are read, whose first rows are in that format."""
+def instruction_kind(corpus: Instructions, form: str) -> InputKind:
+    """Return how the instructions of a corpus are read, whose first rows are in this format."""
     if corpus.format == "auto":
-        return Intake(INSTRUCTIONS, "instruction_id", partial(_mixed, form, corpus.corpus), COLUMNS)
+        return InputKind(INSTRUCTIONS, "instruction_id", partial(_any_format, form, corpus.corpus), COLUMNS)
     read = partial(_instruction, form, corpus.corpus)
-    return Intake(INSTRUCTIONS, "instruction_id", read, FORMATS[form].columns)
+    return InputKind(INSTRUCTIONS, "instruction_id", read, FORMATS[form].columns)
 
 
-def _mixed(form: str, corpus: str, raw: RawRow, source: int) -> Any:
-    return read_mixed(raw.value, form, corpus, source, raw.row)
+def _any_format(form: str, corpus: str, raw: RawRow, source: int) -> Any:
+    return read_any_format(raw.value, form, corpus, source, raw.row)
 
 
 def _instruction(form: str, corpus: str, raw: RawRow, source: int) -> Any:
@@ -110,10 +99,10 @@ def _instruction(form: str, corpus: str, raw: RawRow, source: int) -> Any:
 
 
 def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[SourceFile], str]:
-    """The files of a corpus and their format.
+    """Return the files of a corpus and their format.
 
     Raises:
-        InputError: the first rows are of no format, or not of the one that is named.
+        InputError: the first rows have no known format, or not the configured one.
         ConfigError: responses are to be rewritten, and the format has none.
     """
     files = not_empty(find_files(corpus.source))
@@ -124,34 +113,34 @@ def instruction_files(config: RunConfig, corpus: Instructions) -> tuple[list[Sou
             "set dialogues.strategies=[generate], or leave the corpus to a run of its own"
         )
     if corpus.format != "auto":
-        for column in FORMATS[form].needs:
+        for column in FORMATS[form].required:
             check_column(files[0].path, column, "instructions.format")
     return files, form
 
 
 def _format_of_first(path: str) -> str:
-    """Return the format of the first row that has one.
+    """Return the format of the first row that has a known one.
 
     Raises:
         InputError: none of the first rows has.
     """
-    odd: dict[Any, Any] | None = None
-    for raw in itertools.islice(read_rows(path, COLUMNS), LOOKED_AT):
-        if form := format_of(raw.value):
+    unknown: dict[Any, Any] | None = None
+    for raw in itertools.islice(read_rows(path, COLUMNS), DETECTION_ROWS):
+        if form := detect_format(raw.value):
             return form
-        if odd is None and isinstance(raw.value, dict):
-            odd = raw.value
-    if odd is None:
+        if unknown is None and isinstance(raw.value, dict):
+            unknown = raw.value
+    if unknown is None:
         check_column(path, "messages")
-        raise InputError(f"{path}: plain text holds no instructions; give objects in one of these formats: {KNOWN}")
+        raise InputError(f"{path}: plain text has no instructions; use objects in one of these formats: {KNOWN}")
     raise InputError(
-        f"{path}: no one format fits the columns {names_in(odd)}; "
-        f"rename them, or name one in instructions.format: {KNOWN}"
+        f"{path}: the columns {names_in(unknown)} fit no format, or more than one; "
+        f"rename them, or set instructions.format: {KNOWN}"
     )
 
 
-def check_some(accepted: int, rows: int, rejected: dict[str, int], source: str) -> None:
-    """Check that a source has a row that can be used.
+def check_not_empty(accepted: int, rows: int, rejected: dict[str, int], source: str) -> None:
+    """Check that a source has an accepted row.
 
     Raises:
         InputError: it has none.
@@ -161,9 +150,9 @@ def check_some(accepted: int, rows: int, rejected: dict[str, int], source: str) 
 
 
 def make_profiles(
-    config: RunConfig, model: Located, personas: Table, progress: Progress, name: str = PROFILES_TABLE
+    config: RunConfig, model: Located, personas: Table, progress: Progress, name: str = layout.PROFILES.name()
 ) -> Table:
-    """Every persona to a profile or a reject, in the table of that name."""
+    """Build the table of profiles: every persona gives a profile or a reject."""
     prompt = load_prompt("profile", config.prompts_dir)
     language = config.profiles.language
     step = GenerationStep(
@@ -181,7 +170,7 @@ def make_profiles(
 
 
 def check_enough_characters(config: RunConfig, characters: int, what: str) -> None:
-    """Check that there are as many characters as an instruction asks for.
+    """Check that there are enough characters for `characters_per_instruction`.
 
     Raises:
         ConfigError: there are fewer.
@@ -190,44 +179,43 @@ def check_enough_characters(config: RunConfig, characters: int, what: str) -> No
     if config.instructions and n > characters:
         raise ConfigError(
             f"dialogues.characters_per_instruction is {n}, but there are {characters} {what}; "
-            "lower it or give more personas"
+            "lower it or add more personas"
         )
 
 
 def assign_instructions(config: RunConfig, instructions: Table, profiles: Table, progress: Progress) -> Table:
-    """Every instruction with each of its characters.
+    """Build the assignments of a corpus: every instruction with each of its characters.
 
     Raises:
-        ConfigError: there are fewer characters than an instruction asks for.
+        ConfigError: there are fewer characters than `characters_per_instruction`.
     """
     check_enough_characters(config, (profiles.manifest() or {})["ok"], "accepted profiles")
     n = config.dialogues.characters_per_instruction
-    corpus = instructions.name.removeprefix("instructions/")
-    table = Table(config.output, f"assignments/{corpus}")
-    pair(instructions, profiles, table, n, config.seed, progress)
+    corpus = (layout.INSTRUCTIONS.parts(instructions.name) or {})["corpus"]
+    table = layout.ASSIGNMENTS.table(config.output, corpus=corpus)
+    assign_characters(instructions, profiles, table, n, config.seed, progress)
     return table
 
 
 def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Table], progress: Progress) -> None:
-    """Every assignment to a dialogue or a reject, by each strategy: a table a strategy and corpus."""
+    """Build the tables of dialogues, one per strategy and corpus: every assignment gives a dialogue or a reject."""
     engine = EngineUse(config.engine, config.dialogues.sampling, config.seed, model)
-    lanes = [
-        _dialogues(config, engine, strategy, work) for work in assignments for strategy in config.dialogues.strategies
-    ]
-    run_jobs(lanes, progress)
+    strategies = config.dialogues.strategies
+    run_jobs([_dialogues(config, engine, strategy, t) for t in assignments for strategy in strategies], progress)
 
 
 def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table) -> TableJob:
     prompt = load_prompt(f"dialogue-{strategy}", config.prompts_dir)
     system = load_prompt("training-system", config.prompts_dir)
-    style = Style(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
+    recipe = DialogueRecipe(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
     step = GenerationStep(
         record=Assignment,
         schema=DIALOGUES,
         prompt=prompt.ref,
-        render=partial(render_dialogue, style),
-        parse=partial(parse_dialogue, style),
-        ids=partial(dialogue_ids, style),
+        render=partial(render_dialogue, recipe),
+        parse=partial(parse_dialogue, recipe),
+        ids=partial(dialogue_ids, recipe),
     )
-    table = Table(config.output, dialogues_table(strategy, assignments.name.removeprefix("assignments/")))
+    corpus = (layout.ASSIGNMENTS.parts(assignments.name) or {})["corpus"]
+    table = layout.DIALOGUES.table(config.output, strategy=strategy, corpus=corpus)
     return TableJob(step, assignments, table, {"system": system.ref}, engine)

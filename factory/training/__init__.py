@@ -1,19 +1,21 @@
-"""Curated dialogues to a role-playing model.
+"""Training: curated dialogues to a role-playing model.
 
-curated/ ──tokenise, pack──► packed/ ──Ray Data──► workers of Ray Train, DeepSpeed ZeRO ──► checkpoints/ ──► model/
+curated/ ──tokenize, pack──► packed/ ──Ray Data──► workers of Ray Train, DeepSpeed ZeRO ──► checkpoints/ ──► model/
 
-dialogue       a dialogue to tokens and a loss mask                 (pure)
-packing        dialogues to sequences of a fixed size               (pure)
-order          which sequence is read at which step                 (pure)
-pack           the table of packed sequences                        (Ray Data)
-data           what each worker reads of it                         (Ray Data)
-model          weights, adapters, and the loss of a packed sequence (torch)
-zero           the DeepSpeed engine of a config
-checkpoints    folders of training state, whole or not at all
-saving         the engine's state to a checkpoint and back
-worker         what each training process does                      (Ray Train)
-history        metrics by step, as JSONL, for TensorBoard, as a picture
-gain           whether the validation loss fell
-run            the driver: starts the workers, shows and records what they tell
-export         the Hugging Face folder                              (card: its README)
+driver            starts the workers, and writes the manifest          (Ray Train)
+monitor           collects the workers' events, reports progress
+pack_step         builds the table of packed sequences                 (Ray Data)
+dialogue          tokenizes a dialogue, with its loss mask             (pure)
+packing           packs dialogues into sequences                       (pure)
+data_order        which sequence is read at which step                 (pure)
+data              what each worker reads                               (Ray Data)
+worker            the training loop of each worker; worker_setup: its input
+validation        the loss of each validation dialogue
+preemption        stop and save requests, agreed on by all workers
+model, attention  the base model, and the loss of a packed sequence    (torch)
+deepspeed_engine  the DeepSpeed engine of a config
+checkpoints       complete or ignored folders of training state; checkpoint_io: to and from an engine
+metrics_log       metrics by step: JSONL, TensorBoard, a plot
+validation_gain   whether the validation loss fell                     (pure)
+export            the Hugging Face folder; model_card: its README
 """

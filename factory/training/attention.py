@@ -1,8 +1,8 @@
 """Causal attention within each dialogue of a packed sequence, and none across.
 
-A mask over the whole sequence would have every dialogue scored against all others and thrown away:
-with 4,096 tokens of nine dialogues, eight ninths of the work. Registered with transformers
-(https://huggingface.co/docs/transformers/attention_interface) under the name `PACKED`.
+With a mask over the whole sequence, every dialogue would be scored against all others and most scores
+discarded: eight ninths of the work for 4,096 tokens of nine dialogues. Registered with transformers
+(https://huggingface.co/docs/transformers/attention_interface) under the name `PACKED_ATTENTION`.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-PACKED = "packed"
+PACKED_ATTENTION = "packed"
 
 
 def packed_attention(
@@ -26,17 +26,17 @@ def packed_attention(
     max_length_q: int,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """What a model's attention layer calls.
+    """Compute the attention of one layer; transformers calls it.
 
     Args:
         module: the layer.
         query: of shape (1, heads, tokens, head size).
         key: of shape (1, heads of keys and values, tokens, head size), as is `value`.
         value: the values.
-        attention_mask: none; transformers makes none for an attention that it does not know.
-        scaling: what scores are multiplied by.
-        dropout: the share of weights that is left out.
-        cu_seq_lens_q: int32 of shape (dialogues + 1,), where each dialogue begins, and the end of the last.
+        attention_mask: none; transformers creates none for a custom attention.
+        scaling: factor of the scores.
+        dropout: probability of dropping a weight.
+        cu_seq_lens_q: int32 of shape (dialogues + 1,): the start of each dialogue, and the end of the last.
         max_length_q: tokens of the longest dialogue.
 
     Returns:
@@ -61,7 +61,7 @@ def packed_attention(
 
 
 def register() -> None:
-    """Let transformers know of it."""
+    """Register the attention with transformers."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(PACKED, packed_attention)
+    AttentionInterface.register(PACKED_ATTENTION, packed_attention)

@@ -1,10 +1,10 @@
-"""Training state in folders that are whole or do not count.
+"""Checkpoints: folders of training state that are complete or ignored.
 
-    checkpoints/step-00000120/state/...         what every worker's DeepSpeed engine wrote
+    checkpoints/step-00000120/state/...         written by the DeepSpeed engine of each worker
     checkpoints/step-00000120/checkpoint.json   written last: step, workers, size and hash of each file
 
 Ray Train's own checkpoint store is not used: it keeps its index in one file that is written in
-place, and neither notices a damaged file nor goes back to the checkpoint before.
+place, and it neither detects a damaged file nor falls back to the previous checkpoint.
 """
 
 import argparse
@@ -23,19 +23,19 @@ from factory.storage.cache import cache_folder
 
 MANIFEST = "checkpoint.json"
 DAMAGED = "damaged.json"
-"""What the manifest of a damaged checkpoint is renamed to, so that it does not count any more."""
+"""The manifest of a damaged checkpoint is renamed to this, so that it is ignored."""
 TAG = "state"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint; `files` has the size and the hash of each, by its name in `state/`."""
+    """A complete checkpoint; `files` has the size and the hash of each file, by its name in `state/`."""
 
     path: str
     step: int
     workers: int
     validation_loss: float | None
-    """None where it was saved in haste: the run was asked to stop, or a node is to be taken away."""
+    """None if it was saved in haste: on a stop request, or because a node is preempted."""
     files: dict[str, tuple[int, str]]
 
     @property
@@ -44,71 +44,71 @@ class Checkpoint:
         return sum(size for size, _ in self.files.values())
 
 
-def path_of(folder: str, step: int) -> str:
-    """The folder of a step's checkpoint."""
+def checkpoint_path(folder: str, step: int) -> str:
+    """Return the folder of a step's checkpoint."""
     return file_io.join(folder, f"step-{step:08}")
 
 
 def complete_checkpoints(folder: str) -> list[Checkpoint]:
-    """The checkpoints whose files are all there in their sizes, newest first."""
-    return list(_whole(folder))
+    """Return the checkpoints whose files are all there with their sizes, newest first."""
+    return list(_complete(folder))
 
 
 def newest(folder: str) -> Checkpoint | None:
-    """The checkpoint to go on from.
+    """Return the checkpoint to go on from.
 
-    Every worker asks, and all must hear the same: this only reads, and one listing of the folder decides.
+    Every worker calls it, and all must get the same: it only reads, and one listing of the folder decides.
     """
-    return next(_whole(folder), None)
+    return next(_complete(folder), None)
 
 
-def _whole(folder: str) -> Iterator[Checkpoint]:
+def _complete(folder: str) -> Iterator[Checkpoint]:
     sizes = file_io.sizes(folder)
     for checkpoint in _finished(folder, sizes):
         name = checkpoint.path.rpartition("/")[2]
-        there = {file: sizes.get(f"{name}/{TAG}/{file}") for file in checkpoint.files}
-        if there == {file: size for file, (size, _) in checkpoint.files.items()}:
+        found = {file: sizes.get(f"{name}/{TAG}/{file}") for file in checkpoint.files}
+        if found == {file: size for file, (size, _) in checkpoint.files.items()}:
             yield checkpoint
 
 
-def _with(document: str, files: Iterable[str]) -> list[str]:
-    """The names of checkpoints that have a document, newest first."""
+def _names_with(document: str, files: Iterable[str]) -> list[str]:
+    """Return the names of checkpoints that have a document, newest first."""
     names = {name for name, _, file in (path.partition("/") for path in files) if file == document}
     return sorted((name for name in names if name.startswith("step-")), reverse=True)
 
 
 def _finished(folder: str, files: Iterable[str]) -> Iterator[Checkpoint]:
-    for name in _with(MANIFEST, files):
+    for name in _names_with(MANIFEST, files):
         if checkpoint := _read(folder, name):
             yield checkpoint
 
 
 def _read(folder: str, name: str) -> Checkpoint | None:
-    """A checkpoint as its manifest tells of it; None where that is not what was written."""
+    """Return a checkpoint as its manifest describes it; None if the manifest is damaged."""
     content = file_io.read_bytes(file_io.join(folder, name, MANIFEST))
     try:
-        told = json.loads(content)
-        files = {file: (size, digest) for file, (size, digest) in told.pop("files").items()}
-        return Checkpoint(path=file_io.join(folder, name), files=files, **told)
+        fields = json.loads(content)
+        files = {file: (size, digest) for file, (size, digest) in fields.pop("files").items()}
+        return Checkpoint(path=file_io.join(folder, name), files=files, **fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def finished_checkpoints(folder: str) -> list[Checkpoint]:
-    """The checkpoints that have a manifest, whatever became of their files since; newest first."""
+    """Return the checkpoints that have a manifest, even if their files are damaged since; newest first."""
     return list(_finished(folder, file_io.sizes(folder)))
 
 
 def unreadable(folder: str) -> list[str]:
-    """The paths of checkpoints whose manifest cannot be read."""
-    names = _with(MANIFEST, file_io.sizes(folder))
+    """Return the paths of checkpoints whose manifest cannot be read."""
+    names = _names_with(MANIFEST, file_io.sizes(folder))
     return [file_io.join(folder, name) for name in names if _read(folder, name) is None]
 
 
 def mark_damaged(path: str) -> None:
-    """Keep a damaged checkpoint from being used, and what is left of it from being lost.
+    """Exclude a damaged checkpoint from use, and keep its files.
 
-    Marking one twice, or from two processes at once, is the same as once.
+    Idempotent, also from two processes at once.
     """
     manifest = file_io.join(path, MANIFEST)
     content = file_io.read_if_there(manifest)
@@ -118,15 +118,15 @@ def mark_damaged(path: str) -> None:
 
 
 def damaged(folder: str) -> list[str]:
-    """The names of checkpoints that were found damaged."""
-    return sorted(_with(DAMAGED, file_io.sizes(folder)))
+    """Return the names of checkpoints that were found damaged."""
+    return sorted(_names_with(DAMAGED, file_io.sizes(folder)))
 
 
 def staging(folder: str) -> Path:
-    """A local folder for what a worker is about to put into a folder of checkpoints, or brought out of it.
+    """Return the local folder for files on their way into a folder of checkpoints, or out of it.
 
-    It lies beside them where they are local, so that files are renamed and linked; else where models are kept,
-    which on a cluster is its nodes' fast disk, under a name of this user's and these checkpoints' own.
+    Local checkpoints are staged beside themselves, so that files are renamed and linked; others in the cache of
+    models, which on a cluster is on a fast disk, under a name that is unique to the user and the checkpoints.
     """
     if "://" not in folder:
         return Path(folder)
@@ -134,7 +134,7 @@ def staging(folder: str) -> Path:
 
 
 def upload(staged: Path, path: str) -> dict[str, tuple[int, str]]:
-    """Move what one worker's engine wrote into the checkpoint's folder, and say what it was."""
+    """Move the files of one worker's engine into the checkpoint's folder; return size and hash by name."""
     files = {}
     for file in sorted(staged.iterdir()):
         with file.open("rb") as content:
@@ -144,7 +144,7 @@ def upload(staged: Path, path: str) -> dict[str, tuple[int, str]]:
 
 
 def write_manifest(checkpoint: Checkpoint) -> None:
-    """Write the manifest: from now on the checkpoint counts."""
+    """Write the manifest, which completes the checkpoint."""
     file_io.write_bytes(file_io.join(checkpoint.path, MANIFEST), _document(checkpoint))
 
 
@@ -155,14 +155,14 @@ def _document(checkpoint: Checkpoint) -> bytes:
 
 
 def download(checkpoint: Checkpoint, folder: Path) -> None:
-    """Bring a checkpoint to this machine."""
+    """Download a checkpoint to this machine."""
     (folder / TAG).mkdir(parents=True)
     for name in checkpoint.files:
         file_io.get_file(file_io.join(checkpoint.path, TAG, name), str(folder / TAG / name))
 
 
 def changed_files(checkpoint: Checkpoint) -> list[str]:
-    """The names of the files that are gone, or not what was written, byte by byte."""
+    """Return the names of files that are missing or differ from what was written, byte by byte."""
     folder = file_io.join(checkpoint.path, TAG)
     sizes = file_io.sizes(folder)
 
@@ -178,8 +178,8 @@ def _digest_of(path: str) -> str:
         return _digest(file)
 
 
-def for_other_workers(folder: Path) -> None:
-    """Convert a checkpoint in place, so that another number of workers can load it (DeepSpeed's universal one)."""
+def convert_to_universal(folder: Path) -> None:
+    """Convert a checkpoint in place to DeepSpeed's universal format, which any number of workers can load."""
     from deepspeed.checkpoint.ds_to_universal import main as convert
 
     source = (folder / TAG).rename(folder / "as-saved")
@@ -191,37 +191,37 @@ def for_other_workers(folder: Path) -> None:
         "num_merge_workers": cores,
         "keep_temp_folder": False,
         "strict": True,
-        "inject_missing_state": True,  # ZeRO 1 and 2 ask for a note that Megatron alone writes
+        "inject_missing_state": True,  # ZeRO 1 and 2 require a field that Megatron alone writes
     }
     convert(argparse.Namespace(**settings))
     shutil.rmtree(source)
 
 
 def drop_old(folder: str, keep: int) -> None:
-    """Delete all but the newest few and the one with the lowest validation loss."""
-    there = complete_checkpoints(folder)
-    if len(there) <= keep:
+    """Delete all but the newest `keep` and the one with the lowest validation loss."""
+    complete = complete_checkpoints(folder)
+    if len(complete) <= keep:
         return
-    losses = [(one.validation_loss, one.step) for one in there if one.validation_loss is not None]
+    losses = [(each.validation_loss, each.step) for each in complete if each.validation_loss is not None]
     best = min(losses)[1] if losses else None
-    for checkpoint in there[keep:]:
+    for checkpoint in complete[keep:]:
         if checkpoint.step != best:
-            file_io.delete_file(file_io.join(checkpoint.path, MANIFEST))  # first, or half of one would count
+            file_io.delete_file(file_io.join(checkpoint.path, MANIFEST))  # first: files without a manifest are ignored
             file_io.delete_folder(checkpoint.path)
 
 
 def bytes_to_save(checkpoint: Checkpoint | None, trained: int) -> int:
-    """About what the next checkpoint takes: as much as the last one, else by the number of trained parameters.
+    """Return the approximate size of the next checkpoint: that of the last one, else 14 bytes per trained parameter.
 
-    One takes 14 bytes: weight, master weight, two moments. Frozen ones are in no checkpoint.
+    These are weight, master weight and two moments. Frozen parameters are in no checkpoint.
     """
     return checkpoint.size if checkpoint else 14 * trained
 
 
 def bytes_to_load(checkpoint: Checkpoint, convert: bool) -> int:
-    """About what a machine needs to load a checkpoint.
+    """Return the approximate disk space that a machine needs to load a checkpoint.
 
-    To convert one takes thrice its size: what was saved, its fragments, and what they are put together to.
+    Conversion takes three times its size: the saved files, their fragments, and the merged ones.
     """
     linked = "://" not in checkpoint.path
     return checkpoint.size * (3 if convert else 1) - (checkpoint.size if linked else 0)

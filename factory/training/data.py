@@ -1,4 +1,4 @@
-"""What each worker reads: its sequences of the packed table, in order, from some step on (Ray Data)."""
+"""What each worker reads: its sequences of the packed table, in order, from a given step on (Ray Data)."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,22 +10,22 @@ from factory.runtime.ray_session import range_dataset
 from factory.storage.tables import Table
 from factory.training import checkpoints
 from factory.training.data_order import SampleOrder, ShardVisit
-from factory.training.pack_step import Packed
+from factory.training.pack_step import PackedTable
 
 
 def worker_datasets(
-    train: Packed, order: SampleOrder, workers: int, folder: str
+    train: PackedTable, order: SampleOrder, workers: int, folder: str
 ) -> dict[str, ray.data.Dataset | Callable[[], ray.data.Dataset]]:
-    """A dataset a worker, by name; Ray Train makes them anew for each group of workers that it starts.
+    """Return a dataset per worker, by name; Ray Train creates them for each group of workers that it starts.
 
-    They begin at the step of the newest checkpoint, which is where that group goes on.
+    They begin at the step of the newest checkpoint, where that group goes on.
     """
-    return {name_of(rank): partial(_dataset, train.table, train.shards, order, rank, workers, folder)
+    return {dataset_name(rank): partial(_dataset, train.table, train.shards, order, rank, workers, folder)
             for rank in range(workers)}  # fmt: skip
 
 
-def name_of(rank: int) -> str:
-    """The name of a worker's dataset."""
+def dataset_name(rank: int) -> str:
+    """Return the name of a worker's dataset."""
     return f"train-{rank}"
 
 
@@ -47,13 +47,13 @@ def _read(
     table: Table, names: list[str], order: SampleOrder, rank: int, workers: int, first_step: int, visit: ShardVisit
 ) -> list[dict[str, Any]]:
     rows = table.read(names[visit.shard])
-    places = list(order.places(visit, rank, workers, first_step))
-    chosen = rows.take([row for _, row in places]).to_pylist()
-    return [{"place": place, **row} for (place, _), row in zip(places, chosen, strict=True)]
+    positions = list(order.positions(visit, rank, workers, first_step))
+    chosen = rows.take([row for _, row in positions]).to_pylist()
+    return [{"position": position, **row} for (position, _), row in zip(positions, chosen, strict=True)]
 
 
-def validation_rows(validation: Packed, limit: int, rank: int, workers: int) -> Iterator[dict[str, Any]]:
-    """A worker's share of the first so many packed sequences of the validation split."""
+def validation_rows(validation: PackedTable, limit: int, rank: int, workers: int) -> Iterator[dict[str, Any]]:
+    """Yield a worker's part of the first `limit` packed sequences of the validation split."""
     number = 0
     for name in validation.shards:
         if number >= limit:

@@ -1,4 +1,4 @@
-"""What a training run would stop at, and what it would do."""
+"""Checks before a training run, and its dry run."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -8,6 +8,7 @@ from rich.table import Table as Grid
 from factory.config import RunConfig, Training
 from factory.errors import ConfigError, UnreachableError
 from factory.inference import model_files
+from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import on_gpu
 from factory.storage import file_io
@@ -15,15 +16,15 @@ from factory.training import checkpoints
 from factory.training.dialogue import check_template
 from factory.training.pack_step import curated_manifest, curated_table
 
-TOKENS_A_DIALOGUE = 700
-"""With a profile of 1.7 kB before it; packing counts them exactly."""
+TOKENS_PER_DIALOGUE = 700
+"""With a profile of 1.7 kB in front; packing counts them exactly."""
 
 
 def check(config: RunConfig) -> None:
-    """Check the base model, its chat template and window, and that there is something to train on.
+    """Check the base model, its chat template and context window, and that there is training data.
 
     Raises:
-        UserError: what a run would stop at.
+        UserError: a check fails, and a run would too.
     """
     for split in ("train", "validation"):
         curated_manifest(curated_table(config, split))
@@ -35,22 +36,22 @@ def check(config: RunConfig) -> None:
 
 
 def check_kernels(training: Training) -> None:
-    """Check that what the config asks for is installed.
+    """Check that the kernels that the config names are installed.
 
     Raises:
-        ConfigError: it is not, or needs a GPU.
+        ConfigError: they are not, or need a GPU.
     """
     gpu = on_gpu(training.device)
     if training.attention == "flash_attention_2" and not (gpu and find_spec("flash_attn")):
         raise ConfigError(
-            "training.attention: flash_attention_2 needs GPUs and the package flash-attn; install it, or take sdpa"
+            "training.attention: flash_attention_2 needs GPUs and the package flash-attn; install it, or use sdpa"
         )
     if training.liger and not (gpu and find_spec("liger_kernel")):
-        raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; take false")
+        raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; set it to false")
 
 
 def check_window(training: Training) -> None:
-    """A dialogue must fit the window that the base model was made for.
+    """Check that a sequence fits the context window of the base model.
 
     Raises:
         ConfigError: a sequence is longer.
@@ -58,16 +59,16 @@ def check_window(training: Training) -> None:
     window = model_files.whole_number(_architecture(training).get("max_position_embeddings"))
     if window and training.sequence_length > window:
         raise ConfigError(
-            f"training.sequence_length is {training.sequence_length}, the window of {training.base_model!r} is "
+            f"training.sequence_length is {training.sequence_length}, the context window of {training.base_model!r} is "
             f"{window}; lower it"
         )
 
 
 def check_attention(training: Training) -> None:
-    """The base model's attention must be one that the config's computes.
+    """Check that the config's attention computes that of the base model.
 
     Raises:
-        ConfigError: it is more than `packed` does.
+        ConfigError: `packed` does not support it.
     """
     model = _architecture(training)
     sliding = model_files.whole_number(model.get("sliding_window")) if model.get("use_sliding_window", True) else None
@@ -75,20 +76,20 @@ def check_attention(training: Training) -> None:
     if training.attention == "packed" and (slides or model.get("attn_logit_softcapping")):
         raise ConfigError(
             f"training.attention: packed has no sliding window and no soft cap, which {training.base_model!r} needs; "
-            "take sdpa"
+            "use sdpa"
         )
 
 
 def _architecture(training: Training) -> dict[str, Any]:
-    """The base model's config.json."""
+    """Return the base model's config.json."""
     return model_files.read_json(model_files.fetch(training.base_model, weights=False), "config.json")
 
 
 def plan(config: RunConfig, progress: Progress) -> None:
-    """Check everything that a run checks, and print what it would train on and for how long.
+    """Run all checks of a run, and print what it would train on and how many steps it would take.
 
     Raises:
-        UserError: what a run would stop at.
+        UserError: a check fails, and a run would too.
     """
     from factory.training.model import (
         resolve_precision,  # torch takes seconds to import, and a check of a config needs none
@@ -101,11 +102,11 @@ def plan(config: RunConfig, progress: Progress) -> None:
         grid.add_column(column, justify="left" if column == "split" else "right")
     for split in ("train", "validation"):
         dialogues = curated_manifest(curated_table(config, split))["ok"]
-        tokens = dialogues * TOKENS_A_DIALOGUE
+        tokens = dialogues * TOKENS_PER_DIALOGUE
         sequences = -(-tokens // training.sequence_length)
         steps = -(-sequences * training.epochs // training.global_batch_size)
-        told = f"{steps:,}" if split == "train" else ""
-        grid.add_row(split, f"{dialogues:,}", f"{tokens:,}", f"{sequences:,}", told)
+        shown = f"{steps:,}" if split == "train" else ""
+        grid.add_row(split, f"{dialogues:,}", f"{tokens:,}", f"{sequences:,}", shown)
     model = f"{training.base_model} (not checked)"
     try:
         located = model_files.locate(training.base_model)
@@ -122,7 +123,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         f"Workers: {training.num_workers}, ZeRO stage {training.zero_stage}, offload {training.offload}, "
         f"{'LoRA' if training.lora else 'full fine-tuning'}, {training.precision}"
     )
-    found = checkpoints.newest(file_io.join(config.output, "checkpoints"))
+    found = checkpoints.newest(layout.CHECKPOINTS.table(config.output).path)
     progress.say(f"Checkpoint: step {found.step}" if found else "Checkpoint: none yet")
     progress.say(f"Output: {config.output} (can be written)")
     for note in notes:

@@ -1,4 +1,4 @@
-"""The trained model as a Hugging Face folder: weights, tokenizer, chat template, generation config, card."""
+"""Export of the trained model as a Hugging Face folder: weights, tokenizer, chat template, generation config, card."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from factory.config import EMBEDDED
 from factory.inference.stored_models import MANIFEST
@@ -17,13 +17,11 @@ from factory.storage import archive, file_io, folder_moves
 from factory.storage.folder_moves import COPYING
 from factory.storage.local_files import sync
 from factory.training.dialogue import tokenizer_for
-
-if TYPE_CHECKING:
-    from factory.training.worker import Setup
+from factory.training.worker_setup import WorkerSetup
 
 
-def export_model(weights: dict[str, Any], base_folder: str, setup: "Setup") -> None:
-    """Write the model's folder, whole or not at all; on S3 its manifest is written last."""
+def export_model(weights: dict[str, Any], base_folder: str, setup: WorkerSetup) -> None:
+    """Write the model's folder atomically; on S3 its manifest is written last."""
     training = setup.training
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary) / "model"
@@ -36,7 +34,7 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: "Setup") -> N
         (staged / "README.md").write_text(setup.card)
         (staged / MANIFEST).write_text(json.dumps({"fingerprint": setup.fingerprint}) + "\n")
         for file in staged.iterdir():
-            file.chmod(0o644)  # safetensors are written for their owner alone
+            file.chmod(0o644)  # safetensors creates files that only their owner can read
         publish(staged, setup.model_folder)
 
 
@@ -46,12 +44,12 @@ def _save_full(weights: dict[str, Any], base_folder: str, staged: Path, end: int
     config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
     dtype = next(iter(weights.values())).dtype
     model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
-    model.load_state_dict(weights)  # tied weights are tied again, so they are written once
+    model.load_state_dict(weights)  # ties tied weights again, so that they are written once
     model.generation_config = _generation_config(model, base_folder, end)
     model.save_pretrained(staged)
 
 
-def _save_adapted(weights: dict[str, Any], base_folder: str, setup: "Setup", staged: Path, end: int) -> None:
+def _save_adapted(weights: dict[str, Any], base_folder: str, setup: WorkerSetup, staged: Path, end: int) -> None:
     from peft import set_peft_model_state_dict
     from transformers import AutoModelForCausalLM
 
@@ -62,38 +60,41 @@ def _save_adapted(weights: dict[str, Any], base_folder: str, setup: "Setup", sta
     dtype = DTYPES[setup.training.precision]
     base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=dtype, trust_remote_code=False)
     adapted = with_adapters(base, lora)
-    told: Any = set_peft_model_state_dict(adapted, {name.replace(".default", ""): one for name, one in weights.items()})
-    assert not told.unexpected_keys, told.unexpected_keys
+    adapters = {name.replace(".default", ""): tensor for name, tensor in weights.items()}
+    loaded: Any = set_peft_model_state_dict(adapted, adapters)
+    assert not loaded.unexpected_keys, loaded.unexpected_keys
     if lora.merge:
         merged = adapted.merge_and_unload()
         merged.generation_config = _generation_config(merged, base_folder, end)
         merged.save_pretrained(staged)
     else:
         adapted.save_pretrained(staged)
-        _name_base(staged / "adapter_config.json", setup.training.base_model)
+        _set_base_name(staged / "adapter_config.json", setup.training.base_model)
 
 
-def _name_base(config: Path, base_model: str) -> None:
-    """Adapters are of a model that others can have, and were loaded out of this machine's cache."""
-    told = json.loads(config.read_text())
+def _set_base_name(config: Path, base_model: str) -> None:
+    """Replace the path of the base model in this machine's cache by the name under which others find it."""
+    content = json.loads(config.read_text())
     local = base_model != EMBEDDED and base_model.startswith(("/", *file_io.BUCKETS))
-    told["base_model_name_or_path"] = base_model if local else public_name(base_model)
-    config.write_text(json.dumps(told, indent=2) + "\n")
+    content["base_model_name_or_path"] = base_model if local else public_name(base_model)
+    config.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _generation_config(model: Any, base_folder: str, end: int) -> Any:
-    """The base's, or what its config tells; generation stops at the end of a turn too, which a Base model knows not."""
+    """Return the base model's generation config, extended to stop at the end of a turn."""
     from transformers import GenerationConfig
 
-    there = (Path(base_folder) / "generation_config.json").exists()
-    made = GenerationConfig.from_pretrained(base_folder) if there else GenerationConfig.from_model_config(model.config)
-    stops = made.eos_token_id if isinstance(made.eos_token_id, list) else [made.eos_token_id]
-    made.eos_token_id = list(dict.fromkeys([*(one for one in stops if one is not None), end]))
-    return made
+    if (Path(base_folder) / "generation_config.json").exists():
+        config = GenerationConfig.from_pretrained(base_folder)
+    else:
+        config = GenerationConfig.from_model_config(model.config)
+    stops = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    config.eos_token_id = list(dict.fromkeys([*(token for token in stops if token is not None), end]))
+    return config
 
 
 def publish(staged: Path, target: str) -> None:
-    """Put a finished folder in its place; a kill leaves the old one, the new one, or one marked as not whole."""
+    """Move a finished folder to its target; a kill leaves the old one, the new one, or one marked as incomplete."""
     if "://" in target:
         file_io.write_bytes(file_io.join(target, COPYING), b"")
         for name in sorted(file_io.sizes(target), key=lambda name: name != MANIFEST):
@@ -110,37 +111,37 @@ def publish(staged: Path, target: str) -> None:
             sync(str(file))
         sync(str(draft))
         with suppress(FileNotFoundError):
-            os.rename(target, old)  # not deleted in its place, where a kill would leave half of one
+            os.rename(target, old)  # renamed, as a kill during deletion would leave half of it
         draft.rename(target)
         sync(os.path.dirname(target))
     finally:
-        for one in (draft, old):
-            shutil.rmtree(one, ignore_errors=True)
+        for folder in (draft, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def finished_fingerprint(folder: str) -> str | None:
-    """The fingerprint of the run that a model's folder came out of; None where none is finished."""
+    """Return the fingerprint of the training that exported a model's folder; None if it is not finished."""
     fingerprint = (file_io.read_document(file_io.join(folder, MANIFEST)) or {}).get("fingerprint")
     return None if fingerprint is None else str(fingerprint)
 
 
 def set_aside(output: str, name: str, fingerprint: str, say: Callable[[str], object] = lambda line: None) -> None:
-    """Move a model that other settings made to `archive/`, and take back one that these made."""
+    """Move a model of other settings to `archive/`, and restore one of these settings from there."""
     folder_moves.settle(output, name, MANIFEST)
     folder = file_io.join(output, name)
     before = finished_fingerprint(folder)
     if before == fingerprint:
         return
-    if before or _is_anothers(folder):
-        place = archive.archive_folder(output, name, before or archive.UNKNOWN, MANIFEST)
-        say(f"{name}: was not trained with these settings; it is in {place}")
+    if before or _is_foreign(folder):
+        archived = archive.archive_folder(output, name, before or archive.UNKNOWN, MANIFEST)
+        say(f"{name}: was not trained with these settings; it is now in {archived}")
     kept = archive.archived_folders(output, name, fingerprint, MANIFEST)
-    whole = [one for one in kept if finished_fingerprint(file_io.join(output, one)) == fingerprint]
-    if whole:
-        file_io.delete_folder(folder)  # half of one that a kill left
-        folder_moves.move_folder(output, whole[0], name, MANIFEST)
+    complete = [each for each in kept if finished_fingerprint(file_io.join(output, each)) == fingerprint]
+    if complete:
+        file_io.delete_folder(folder)  # incomplete, left by a kill
+        folder_moves.move_folder(output, complete[0], name, MANIFEST)
 
 
-def _is_anothers(folder: str) -> bool:
-    """Whether a folder holds what no training of ours put there, nor began to."""
+def _is_foreign(folder: str) -> bool:
+    """Return whether a folder has content that no training of ours wrote or began to write."""
     return file_io.exists(folder) and not file_io.exists(file_io.join(folder, COPYING))

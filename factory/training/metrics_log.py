@@ -1,4 +1,4 @@
-"""What a training run tells of itself: metrics by step, as JSONL, for TensorBoard and as a picture."""
+"""Metrics of a training by step: as JSONL, for TensorBoard, and as a plot."""
 
 import io
 import json
@@ -9,16 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from factory.run_output import layout
 from factory.storage import file_io
 
-METRICS = "metrics.jsonl"
+METRICS = layout.METRICS.rpartition("/")[2]
 CURVE = "loss.svg"
-BOARD = "tensorboard"
+TENSORBOARD = "tensorboard"
 PARTS = "history"
 
 
-def keep_part(folder: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write what was told up to a checkpoint since the one before."""
+def write_part(folder: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the metrics between the previous checkpoint and this one."""
     file_io.write_bytes(file_io.join(folder, PARTS, f"step-{step:08}.jsonl"), _lines(rows))
 
 
@@ -29,8 +30,8 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
 class MetricsLog:
     """The metrics of all steps, those of earlier runs of the same table included.
 
-    A few hundred bytes a step live in memory. A step that is done again after a kill takes the
-    place of what it told before.
+    A few hundred bytes per step are in memory. A step that is repeated after a kill replaces its
+    earlier metrics.
     """
 
     def __init__(self, folder: str) -> None:
@@ -42,49 +43,50 @@ class MetricsLog:
         paths = [file_io.join(parts, name) for name in file_io.list_names(parts, ".jsonl")]
         for path in [*paths, file_io.join(folder, METRICS)]:
             for line in (file_io.read_if_there(path) or b"").splitlines():
-                with suppress(ValueError, TypeError, KeyError):  # a damaged line: what it told is not shown
-                    self._keep(json.loads(line))
-        self._board = Path(tempfile.mkdtemp(prefix="character-factory-")) if "://" in folder else Path(folder, BOARD)
-        self._writer = SummaryWriter(str(self._board))
+                with suppress(ValueError, TypeError, KeyError):  # a damaged line is left out
+                    self._store(json.loads(line))
+        temporary = tempfile.mkdtemp(prefix="character-factory-") if "://" in folder else None
+        self._tensorboard = Path(temporary or file_io.join(folder, TENSORBOARD))
+        self._writer = SummaryWriter(str(self._tensorboard))
 
-    def _keep(self, row: dict[str, Any]) -> None:
+    def _store(self, row: dict[str, Any]) -> None:
         self._rows[row["kind"], row["step"]] = row
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take in what a step or a validation told."""
-        self._keep(dict(row))
+        """Add the metrics of a step or of a validation."""
+        self._store(dict(row))
         names = ("loss", "perplexity", "learning_rate", "grad_norm", "tokens_per_second", "mfu")
         for name in names:
             if name in row:
                 self._writer.add_scalar(f"{row['kind']}/{name}", row[name], row["step"])
 
     def forget_after(self, step: int) -> None:
-        """Drop what was told of steps that are done again."""
+        """Drop the metrics of steps that are repeated."""
         self._rows = {key: row for key, row in self._rows.items() if key[1] <= step}
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        """What was told of a kind (`step` or `validation`), in order of the steps."""
+        """Return the metrics of a kind (`step` or `validation`), in order of the steps."""
         return [self._rows[key] for key in sorted(self._rows) if key[0] == kind]
 
     def write(self) -> None:
-        """Write the JSONL, and TensorBoard's files where they live elsewhere."""
+        """Write the JSONL, and TensorBoard's files if they are local copies."""
         rows = sorted(self._rows.values(), key=lambda row: (row["step"], row["kind"]))
         file_io.write_bytes(file_io.join(self._folder, METRICS), _lines(rows))
         self._writer.flush()
         if "://" in self._folder:
-            for file in self._board.iterdir():
-                file_io.write_bytes(file_io.join(self._folder, BOARD, file.name), file.read_bytes())
+            for file in self._tensorboard.iterdir():
+                file_io.write_bytes(file_io.join(self._folder, TENSORBOARD, file.name), file.read_bytes())
 
     def close(self) -> None:
-        """Write everything, the picture too."""
+        """Write everything, the plot too."""
         self.write()
         self._writer.close()
         if self.rows("step"):
-            file_io.write_bytes(file_io.join(self._folder, CURVE), self._curve())
+            file_io.write_bytes(file_io.join(self._folder, CURVE), self._plot())
         if "://" in self._folder:
-            shutil.rmtree(self._board)
+            shutil.rmtree(self._tensorboard)
 
-    def _curve(self) -> bytes:
+    def _plot(self) -> bytes:
         from matplotlib.figure import Figure
 
         steps, validations = self.rows("step"), self.rows("validation")
@@ -99,7 +101,7 @@ class MetricsLog:
             label="validation",
         )
         axes.set_xlabel("step")
-        axes.set_ylabel("loss (nats a token)")
+        axes.set_ylabel("loss (nats per token)")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)

@@ -1,8 +1,8 @@
-"""Curated dialogues to the table of packed sequences: the part of training that Ray Data does.
+"""Curated dialogues to the table of packed sequences, with Ray Data.
 
-    curated shards ──tokenise──► spilled by dialogue ──► a partition: packed ──► one shard
+    curated shards ──tokenize──► spilled by dialogue ──► a partition: packed ──► one shard
 
-The spill deals dialogues to shards by a hash, so every shard is a fair sample of all of them.
+Dialogues are assigned to shards by a hash, so every shard is a random sample of all of them.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from factory.config import RunConfig, Training
 from factory.errors import InputError
 from factory.inference.model_files import Located
 from factory.records import Counts, Reject, content_id, int_key
+from factory.run_output import layout
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import dataset_of, iter_rows, range_dataset
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, range_dataset
 from factory.storage.rows import count_rows, rejected_row
 from factory.storage.schemas import COMMON_COLUMNS
 from factory.storage.shuffle import FileShuffle, partitions_for
@@ -28,20 +29,19 @@ from factory.storage.tables import REJECTED, Table
 from factory.training.dialogue import tokenize, tokenizer_for
 from factory.training.packing import pack
 
-VALIDATION = "curated/validation"
 BYTES_PER_DIALOGUE = 4096
-"""About what a tokenised dialogue takes, to choose how many partitions there are."""
+"""Approximate size of a tokenized dialogue, to choose the number of partitions."""
 
 _TOKENIZED = pa.schema(
     [
         pa.field("dialogue_id", pa.string()),
         pa.field("input_ids", pa.list_(pa.int32())),
         pa.field("loss_mask", pa.list_(pa.bool_())),
-        pa.field("cut", pa.bool_()),
+        pa.field("truncated", pa.bool_()),
         *COMMON_COLUMNS,
     ]
 )
-PACKED = pa.schema(
+PACKED_SCHEMA = pa.schema(
     [
         pa.field("input_ids", pa.list_(pa.int32())),
         pa.field("loss_mask", pa.list_(pa.bool_())),
@@ -49,32 +49,32 @@ PACKED = pa.schema(
         pa.field("dialogue_ids", pa.list_(pa.string())),
     ]
 )
-"""A packed sequence: the tokens of its dialogues one behind the other, and the length of each."""
+"""A packed sequence: the concatenated tokens of its dialogues, and the length of each."""
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A finished table of packed sequences: its shards and how many sequences each holds."""
+class PackedTable:
+    """A finished table of packed sequences."""
 
     table: Table
     manifest: dict[str, Any]
 
     @property
     def shards(self) -> dict[str, int]:
-        """Sequences by shard, in order of the names."""
+        """Number of sequences by shard, in order of the names."""
         return dict(sorted(self.manifest["shards"].items()))
 
 
-def pack_split(config: RunConfig, model: Located, split: str, progress: Progress) -> Packed:
-    """Make `packed/<split>` out of `curated/<split>`, unless it is there.
+def pack_split(config: RunConfig, model: Located, split: str, progress: Progress) -> PackedTable:
+    """Build `packed/<split>` from `curated/<split>`, unless it is finished.
 
     Raises:
         InputError: the curated table is not finished, or no dialogue of it is accepted.
     """
-    source, table = curated_table(config, split), Table(config.output, f"packed/{split}")
+    source, table = curated_table(config, split), layout.PACKED.table(config.output, split=split)
     curated = curated_manifest(source)
     training = config.training
-    decided = {
+    fingerprint_inputs = {
         "curated": [curated["fingerprint"], curated["finished"]],
         "model": [model.ref, model.revision],
         "chat_template": training.chat_template,
@@ -93,16 +93,16 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
         figures = {**tokens, "sequences": sum(shards.values()), "fill": round(tokens["tokens"] / size, 4)}
         return Built(counts, {**figures, "shards": shards})
 
-    return Packed(table, build_table(table, decided, curated["ok"], work, progress, repeatable=True))
+    return PackedTable(table, build_table(table, fingerprint_inputs, curated["ok"], work, progress, repeatable=True))
 
 
 def curated_table(config: RunConfig, split: str) -> Table:
-    """Where the dialogues of a split stand."""
-    return Table(config.training.data or config.output, f"curated/{split}")
+    """Return the table of a split's curated dialogues."""
+    return layout.CURATED.table(config.training.data or config.output, split=split)
 
 
 def curated_manifest(source: Table) -> dict[str, Any]:
-    """The manifest of a curated table that has something to train on.
+    """Return the manifest of a curated table that has dialogues to train on.
 
     Raises:
         InputError: it is not finished, or has no accepted row.
@@ -110,15 +110,15 @@ def curated_manifest(source: Table) -> dict[str, Any]:
     manifest = source.manifest()
     if manifest is None:
         raise InputError(f"{source.path}: no finished table of dialogues; run jobs/curate.py with this config first")
-    if not manifest["rows_in"] and source.name == VALIDATION:
+    if not manifest["rows_in"] and source.name == layout.CURATED.name(split="validation"):
         raise InputError(
-            f"{source.path}: no dialogue was kept for validation, and a training validates with some; raise "
+            f"{source.path}: no dialogue was kept for validation, and training needs some; raise "
             "curation.validation_fraction, and run jobs/curate.py again"
         )
     if not manifest["ok"]:
         raise InputError(
             f"{source.path}: none of its {manifest['rows_in']:,} dialogues is accepted, so there is nothing "
-            "to train on or to validate with; look at the reasons in its .manifest.json"
+            "to train on or to validate with; see the reasons in its .manifest.json"
         )
     return manifest
 
@@ -127,76 +127,76 @@ def _pack_all(
     source: Table, table: Table, training: Training, model: Located, rows: int, progress: Progress
 ) -> tuple[Counts, dict[str, int], dict[str, int]]:
     folder = table.temporary_folder
-    exchange = FileShuffle(folder, partitions_for(rows * BYTES_PER_DIALOGUE), _TOKENIZED)
-    exchange.delete()
+    shuffle = FileShuffle(folder, partitions_for(rows * BYTES_PER_DIALOGUE), _TOKENIZED)
+    shuffle.delete()
     names = source.shards()
     tokenized = dataset_of([{"shard": name} for name in names]).map(
-        lambda row: _tokenize_shard(source, row["shard"], training, model, exchange), num_cpus=0.5
+        lambda row: _tokenize_shard(source, row["shard"], training, model, shuffle), num_cpus=IO_TASK_CPUS
     )
     files = sorted(row["file"] for row in iter_rows(tokenized))
-    packed = range_dataset(exchange.partitions).map(
-        partial(_pack_partition, exchange, files, table, training.sequence_length), num_cpus=0.5
+    packed = range_dataset(shuffle.partitions).map(
+        partial(_pack_partition, shuffle, files, table, training.sequence_length), num_cpus=IO_TASK_CPUS
     )
     counts, shards = Counts(), {}
-    tokens = {"tokens": 0, "learned_tokens": 0, "cut_dialogues": 0}
+    tokens = {"tokens": 0, "learned_tokens": 0, "truncated_dialogues": 0}
     for row in iter_rows(packed):
-        made = Counts(ok=row["ok"], rejected={"too_long": row["too_long"]} if row["too_long"] else {})
-        counts += made
-        progress.advance(made)
-        metrics.count(table.name, made)
+        packed_counts = Counts(ok=row["ok"], rejected={"too_long": row["too_long"]} if row["too_long"] else {})
+        counts += packed_counts
+        progress.advance(packed_counts)
+        metrics.count(table.name, packed_counts)
         tokens = {name: number + row[name] for name, number in tokens.items()}
         if row["sequences"]:
             shards[row["shard"]] = row["sequences"]
-    exchange.delete()
+    shuffle.delete()
     return counts, shards, tokens
 
 
 def _tokenize_shard(
-    source: Table, shard: str, training: Training, model: Located, exchange: FileShuffle
+    source: Table, shard: str, training: Training, model: Located, shuffle: FileShuffle
 ) -> dict[str, Any]:
     tokenizer = tokenizer_for(model.pinned, training.chat_template)
     curated = source.read(shard, ["dialogue_id", "messages", "status"])
     rows = []
     for row in curated.filter(pc.equal(curated["status"], "ok")).to_pylist():
-        made = tokenize(tokenizer, row, training.sequence_length, training.overlong)
-        if isinstance(made, Reject):
-            rows.append(rejected_row(made, {"dialogue_id": row["dialogue_id"]}))
+        result = tokenize(tokenizer, row, training.sequence_length, training.overlong)
+        if isinstance(result, Reject):
+            rows.append(rejected_row(result, {"dialogue_id": row["dialogue_id"]}))
         else:
-            rows.append({name: getattr(made, name) for name in made.__slots__} | {"status": "ok"})
-    # Dealt by a hash of the id, not by the id: shards of the curated table are cut by ids too.
+            rows.append({name: getattr(result, name) for name in result.__slots__} | {"status": "ok"})
+    # By a hash of the id, not by the id, which already divides the curated table into shards.
     keys = np.array([int_key(content_id("packed", row["dialogue_id"])) for row in rows], np.int64)
-    return {"file": exchange.spill(pa.Table.from_pylist(rows, schema=_TOKENIZED), keys)}
+    return {"file": shuffle.spill(pa.Table.from_pylist(rows, schema=_TOKENIZED), keys)}
 
 
 def _pack_partition(
-    exchange: FileShuffle, files: list[str], table: Table, size: int, row: dict[str, Any]
+    shuffle: FileShuffle, files: list[str], table: Table, size: int, row: dict[str, Any]
 ) -> dict[str, Any]:
-    rows = exchange.collect(files, row["id"]).sort_by("dialogue_id")
-    good, refused = (rows.filter(test(rows["status"], "ok")).combine_chunks() for test in (pc.equal, pc.not_equal))
-    lengths = pc.list_value_length(good["input_ids"]).to_pylist()
+    rows = shuffle.collect(files, row["id"]).sort_by("dialogue_id")
+    ok, rejected = (rows.filter(test(rows["status"], "ok")).combine_chunks() for test in (pc.equal, pc.not_equal))
+    lengths = pc.list_value_length(ok["input_ids"]).to_pylist()
     sequences = pack(lengths, size)
     name = f"{row['id']:05}"
     if sequences:
-        table.write_arrow(name, _sequences(good, lengths, sequences))
-    if refused.num_rows:
-        table.write_arrow(REJECTED + name, refused.drop_columns(["input_ids", "loss_mask", "cut"]))
+        table.write_arrow(name, _sequences(ok, lengths, sequences))
+    if rejected.num_rows:
+        table.write_arrow(REJECTED + name, rejected.drop_columns(["input_ids", "loss_mask", "truncated"]))
     return {
         "shard": name,
         "sequences": len(sequences),
-        "ok": good.num_rows,
-        "too_long": count_rows(refused).rows,
+        "ok": ok.num_rows,
+        "too_long": count_rows(rejected).rows,
         "tokens": sum(lengths),
-        "learned_tokens": pc.sum(pc.list_flatten(good["loss_mask"])).as_py() or 0,
-        "cut_dialogues": pc.sum(good["cut"]).as_py() or 0,
+        "learned_tokens": pc.sum(pc.list_flatten(ok["loss_mask"])).as_py() or 0,
+        "truncated_dialogues": pc.sum(ok["truncated"]).as_py() or 0,
     }
 
 
 def _sequences(rows: pa.Table, lengths: list[int], sequences: list[list[int]]) -> pa.Table:
-    """Packed sequences of tokenised dialogues, put together without a Python object a token."""
+    """Return packed sequences of tokenized dialogues, built without a Python object per token."""
     ordered = rows.take([item for sequence in sequences for item in sequence])
     items = np.cumsum([0, *map(len, sequences)]).astype(np.int32)
-    placed = np.array([lengths[item] for sequence in sequences for item in sequence], np.int32)
-    tokens = np.concatenate([[0], np.cumsum(placed)])[items].astype(np.int32)
+    packed_lengths = np.array([lengths[item] for sequence in sequences for item in sequence], np.int32)
+    tokens = np.concatenate([[0], np.cumsum(packed_lengths)])[items].astype(np.int32)
 
     def lists(offsets: np.ndarray, values: Any) -> pa.ListArray:
         flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
@@ -206,8 +206,8 @@ def _sequences(rows: pa.Table, lengths: list[int], sequences: list[list[int]]) -
         [
             lists(tokens, pc.list_flatten(ordered["input_ids"])),
             lists(tokens, pc.list_flatten(ordered["loss_mask"])),
-            lists(items, pa.array(placed)),
+            lists(items, pa.array(packed_lengths)),
             lists(items, ordered["dialogue_id"]),
         ],
-        schema=PACKED,
+        schema=PACKED_SCHEMA,
     )

@@ -1,4 +1,4 @@
-"""What is asked of a training from outside, heard by all workers alike between two steps."""
+"""Stop and save requests, agreed on by all workers between steps."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,32 +7,32 @@ from typing import Literal
 
 from factory.runtime.shutdown import StopFlag
 
-LOOK_EVERY_S = 5
-"""Ray Train looks for nodes that are to be taken away as often."""
+POLL_EVERY_S = 5
+"""As often as Ray Train checks for nodes that will be preempted."""
 
 
 @dataclass
 class StopSignal:
-    """Heard by rank 0, and agreed on by a sum, so that no worker does what another does not."""
+    """Requests that rank 0 reads and a sum distributes, so that all workers act alike."""
 
-    gate: StopFlag
+    stop_flag: StopFlag
     rank: int
     sum: Callable[[Sequence[float]], list[float]]
-    """Adds up each number over all workers."""
-    _looked: float = 0.0
+    """Sums each number over all workers."""
+    _polled: float = 0.0
     _saved: bool = False
 
-    def heard(self) -> Literal["stop", "save"] | None:
-        """To `stop`, or to `save` now, once: a node is to be taken away, and Ray Train begins anew without it."""
+    def poll(self) -> Literal["stop", "save"] | None:
+        """Return `stop`, or once `save`: a node will be preempted, and Ray Train will restart without it."""
         first = self.rank == 0
-        due = not self._saved and time.monotonic() - self._looked > LOOK_EVERY_S
-        stop, look = self.sum([float(first and self.gate.is_set()), float(first and due)])
+        due = not self._saved and time.monotonic() - self._polled > POLL_EVERY_S
+        stop, check = self.sum([float(first and self.stop_flag.is_set()), float(first and due)])
         if stop:
             return "stop"
-        if not look:
+        if not check:
             return None
-        self._looked = time.monotonic()
+        self._polled = time.monotonic()
         import ray.train
 
-        self._saved = ray.train.get_preemption_info() is not None  # the same on all, which must all ask
+        self._saved = ray.train.get_preemption_info() is not None  # the same on all workers, which must all call it
         return "save" if self._saved else None

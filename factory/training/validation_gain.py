@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import scipy  # its parts load when they are used
+import scipy  # its modules load on first use
 
 RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class LossChange:
-    """Change of the loss a learned token, after minus before, with a 95 % interval over dialogues.
+    """Change of the loss per learned token, after minus before, with a 95 % interval over dialogues.
 
-    It is significant where the whole interval lies below 0.
+    A gain is significant if the whole interval is below 0.
     """
 
     before: float
@@ -29,15 +29,24 @@ class LossChange:
         """Whether the loss fell by more than chance explains."""
         return self.high < 0
 
+    @property
+    def sentence(self) -> str:
+        """The change in words."""
+        return (
+            f"Validation loss {self.before:.4f} before, {self.after:.4f} after training: {self.change:+.4f} "
+            f"(95 % interval {self.low:+.4f} to {self.high:+.4f}, {self.dialogues:,} dialogues), "
+            + ("a significant gain" if self.significant else "no significant gain")
+        )
 
-def in_both(before: pa.Table, after: pa.Table) -> pa.Table:
-    """The dialogues that two validations have in common, with `loss`, `tokens` and `loss_after`.
 
-    `training.validation_sequences` may change before a run goes on, since it decides nothing of the model; the
-    validations then have other dialogues, and only those in both can be compared.
+def join_validations(before: pa.Table, after: pa.Table) -> pa.Table:
+    """Return the dialogues that two validations have in common, with `loss`, `tokens` and `loss_after`.
+
+    `training.validation_sequences` may change before a run goes on, as the model does not depend on it; the
+    validations then have different dialogues, and only those in both can be compared.
     """
-    both = before.join(after.select(["dialogue_id", "loss"]), "dialogue_id", join_type="inner", right_suffix="_after")
-    return both.sort_by("dialogue_id")
+    joined = before.join(after.select(["dialogue_id", "loss"]), "dialogue_id", join_type="inner", right_suffix="_after")
+    return joined.sort_by("dialogue_id")
 
 
 def loss_change(before: Sequence[float], after: Sequence[float], tokens: Sequence[int], seed: int) -> LossChange:
@@ -46,7 +55,7 @@ def loss_change(before: Sequence[float], after: Sequence[float], tokens: Sequenc
     Args:
         before: each dialogue's loss, summed over its learned tokens (nats).
         after: likewise, in the same order.
-        tokens: how many learned tokens each has.
+        tokens: number of learned tokens of each.
         seed: of the resampling.
     """
     old, new, weights = (np.asarray(values, float) for values in (before, after, tokens))

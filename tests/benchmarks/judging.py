@@ -1,4 +1,4 @@
-"""Judgments a second through the fleet against bare vLLM, against one call after the other, and by prompt order.
+"""Judgments per second through the fleet against bare vLLM, against one call after the other, and by prompt order.
 
 The prompts are those of the built-in benchmark's questions, with answers and example replies of a
 usual length. Each side runs in a process of its own with the same engine settings, and is measured
@@ -20,17 +20,17 @@ from functools import partial
 
 from tests.benchmarks.work import Numbered, numbered
 
-WINDOW, REPLY_TOKENS, AT_ONCE = 4096, 96, 64
+WINDOW, REPLY_TOKENS, CONCURRENCY = 4096, 96, 64
 VERDICT_S = 2.0
-"""How long the endpoint takes, whoever else asks it: about what gpt-4o takes for so many tokens."""
-RESULT = "calls a second:"
+"""Response time of the endpoint at any load: about that of gpt-4o for so many tokens."""
+RESULT = "calls per second:"
 ENGINE = {"max_model_len": WINDOW, "seed": 42}
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-"""For the judge on both sides: of two cores the other is the clients', Serve's and Ray's."""
+"""For the judge on both sides: with two cores, the other one is left to clients, Serve and Ray."""
 
 
 def settings(judge):
-    """A config with one judge."""
+    """Return a config with one judge."""
     from factory.config import Evaluation, Personas, RunConfig, ScriptedEngine
 
     evaluation = Evaluation(judges=(judge,), attempts=1, judge_sampling={"max_tokens": REPLY_TOKENS})
@@ -40,20 +40,20 @@ def settings(judge):
 
 
 def rows(count: int) -> list[dict]:
-    """Answered questions, as a judge is asked about them: a rubric's together, as the job has them."""
+    """Return answered questions in the job's order, grouped by rubric."""
     from factory.personagym import all_questions, open_benchmark
     from factory.resources import RESOURCES
 
     samples = [json.loads(line) for line in (RESOURCES / "data" / "instructions.jsonl").read_text().splitlines()]
     texts = [" ".join(sample["messages"][1]["content"].split()[:80]) for sample in samples]
-    asked = [
+    all_rows = [
         {"persona": persona, "task": task, "question": question}
         for persona, tasks in all_questions(open_benchmark(None))
         for task, questions in tasks.items()
         for question in questions
     ]
-    made = [
-        asked[n % len(asked)]
+    answered = [
+        all_rows[n % len(all_rows)]
         | {
             "question_id": str(n),
             "persona_id": "p",
@@ -64,11 +64,11 @@ def rows(count: int) -> list[dict]:
         | {"examples": [" ".join(texts[(n + k) % len(texts)].split()[:40]) for k in range(5)]}
         for n in range(count)
     ]
-    return sorted(made, key=lambda row: row["task"])
+    return sorted(answered, key=lambda row: row["task"])
 
 
 def requests(count: int) -> list:
-    """What the judge is asked about each of them."""
+    """Return the requests to the judge for these rows."""
     from factory.evaluation.judging import Protocol, render_judgment
     from factory.evaluation.steps import rubrics_of
     from factory.inference.prompts import load_prompt
@@ -81,13 +81,13 @@ def requests(count: int) -> list:
 
 
 def last_first(request):
-    """The same request with the material before the rubric, as the published runner has it in part."""
+    """Return a request with the material before the rubric, as in parts of the published runner."""
     system, user = request.messages
     return replace(request, messages=(replace(user, content=f"{user.content}\n\n{system.content}"),))
 
 
 def bare(count: int, shape: Callable = lambda request: request) -> float:
-    """Calls a second of `LLM.chat` on the fleet's own engine settings."""
+    """Return the calls per second of `LLM.chat` on the fleet's own engine settings."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"} | ONE_THREAD
     from vllm import LLM, SamplingParams
@@ -96,11 +96,11 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
     from factory.inference import model_files
     from factory.inference.engines.vllm import engine_defaults
 
-    asked = [shape(request) for request in requests(count)]
-    chats = [[{"role": m.role, "content": m.content} for m in request.messages] for request in asked]
-    guide = StructuredOutputsParams(json=asked[0].schema, disable_any_whitespace=True)
+    prepared = [shape(request) for request in requests(count)]
+    chats = [[{"role": m.role, "content": m.content} for m in request.messages] for request in prepared]
+    guide = StructuredOutputsParams(json=prepared[0].schema, disable_any_whitespace=True)
     sampling = SamplingParams(temperature=0, max_tokens=REPLY_TOKENS, logprobs=20, structured_outputs=guide)
-    kwargs = engine_defaults(gpu=False) | ENGINE | {"max_num_seqs": AT_ONCE}
+    kwargs = engine_defaults(gpu=False) | ENGINE | {"max_num_seqs": CONCURRENCY}
     llm = LLM(model_files.fetch("embedded"), enable_prefix_caching=True, **kwargs)
     llm.chat([[{"role": "user", "content": "Hello."}]], sampling, use_tqdm=False)
     start = time.monotonic()
@@ -109,7 +109,7 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
 
 
 def fleet(count: int, in_turn: bool = False) -> float:
-    """Calls a second of the judging step, or of one call after the other, through the fleet."""
+    """Return the calls per second of the judging step, or of one call after the other, through the fleet."""
     from factory.config import ServedModel
     from factory.evaluation.judges import open_judges
     from factory.runtime import ray_session
@@ -117,7 +117,7 @@ def fleet(count: int, in_turn: bool = False) -> float:
     from factory.serving.fleet import fleet_for_run
 
     config = settings(
-        ServedModel(name="judge", model="embedded", device="cpu", max_concurrency=AT_ONCE, engine_kwargs=ENGINE)
+        ServedModel(name="judge", model="embedded", device="cpu", max_concurrency=CONCURRENCY, engine_kwargs=ENGINE)
     )
     os.environ |= ONE_THREAD
     ray_session.start_ray(local_cpus=4)
@@ -139,7 +139,7 @@ def endpoint(count: int, in_turn: bool = False) -> float:
     try:
         server.rule(delay_s=VERDICT_S)
         os.environ["BENCHMARK_KEY"] = KEY
-        behind = {"base_url": server.base_url, "api_key_env": "BENCHMARK_KEY", "max_concurrency": AT_ONCE}
+        behind = {"base_url": server.base_url, "api_key_env": "BENCHMARK_KEY", "max_concurrency": CONCURRENCY}
         config = settings(EndpointJudge(kind="openai", name="judge", model="small-chat", **behind))
         ray_session.start_ray()
         (judge,) = open_judges(config, "")
@@ -167,9 +167,9 @@ def _judge(config, judge, count: int) -> float:
         step = GenerationStep(
             Numbered, PERSONAS, "bench@1", partial(_request, requests(count)), _parse, _ids, keep_truncated=True
         )
-        table = Table(output, "made")
-        lane = TableJob(step, work, table, {}, judge.engine(config.evaluation.judge_sampling, 42))
-        run_jobs([lane], Progress())
+        table = Table(output, "written")
+        table_job = TableJob(step, work, table, {}, judge.engine(config.evaluation.judge_sampling, 42))
+        run_jobs([table_job], Progress())
         manifest = table.manifest()
         assert manifest
         assert manifest["ok"] == count, manifest["rejected"]
@@ -177,11 +177,11 @@ def _judge(config, judge, count: int) -> float:
 
 
 def sequential(judge, count: int, key: str) -> float:
-    """One call, and the next when it is answered."""
+    """Return the calls per second when each waits for the previous one."""
     import openai
 
     client = openai.OpenAI(base_url=judge.config.base_url, api_key=key)
-    asked = requests(count)
+    prepared = requests(count)
 
     def ask(request) -> None:
         schema = {"name": "reply", "schema": json.loads(request.schema)}
@@ -195,15 +195,15 @@ def sequential(judge, count: int, key: str) -> float:
             response_format={"type": "json_schema", "json_schema": schema},
         )
 
-    ask(asked[0])
+    ask(prepared[0])
     start = time.monotonic()
-    for request in asked:
+    for request in prepared:
         ask(request)
     return count / (time.monotonic() - start)
 
 
-def _request(asked, row):
-    return asked[row.number]
+def _request(prepared, row):
+    return prepared[row.number]
 
 
 def _parse(row, completion):

@@ -1,8 +1,8 @@
-"""The planner's predictions against what runs then take, with real engines on this machine.
+"""Predictions of the planner against measured times, with real engines on this machine.
 
 A pilot of one config fills all three tables. Three other configs are planned with it, by the planner's own command
-line, and then run: profiles alone, twice as many; dialogues that are generated, the longest replies; dialogues
-that are rewritten, fewer of them. What is compared is the time from the command to its end.
+line, and then run: profiles alone, twice as many; generated dialogues, which have the longest replies; fewer
+rewritten dialogues. Compared is the time from the start of the command to its end.
 """
 
 import json
@@ -15,11 +15,13 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 REPLY_TOKENS = 384
-"""The same for the pilot and all runs: a reply that the pilot cut could not tell how long it would have been."""
+"""The same for the pilot and all runs: a reply that the pilot truncates does not show its full length."""
 
 
-def config_of(output: str, personas: int, instructions: int = 0, strategies: tuple[str, ...] = ("generate",)) -> dict:
-    """A run of the embedded model on vLLM; without instructions it makes profiles alone."""
+def build_config(
+    output: str, personas: int, instructions: int = 0, strategies: tuple[str, ...] = ("generate",)
+) -> dict:
+    """Return the config of a run of the embedded model on vLLM; without instructions it generates profiles alone."""
     source = {"corpus": "samples", "source": "data/instructions.jsonl", "limit": instructions}
     sampling = {"temperature": 0.6, "top_p": 1.0, "max_tokens": REPLY_TOKENS}
     return {
@@ -37,17 +39,17 @@ def config_of(output: str, personas: int, instructions: int = 0, strategies: tup
 
 
 def configs(folder: str) -> dict[str, dict]:
-    """The pilot, and the runs that it is to predict."""
+    """Return the configs of the pilot and of the runs that it predicts."""
     return {
-        "pilot": config_of(f"{folder}/pilot", 96, 24, ("generate", "rewrite")),
-        "profiles": config_of(f"{folder}/profiles", 200),
-        "generate": config_of(f"{folder}/generate", 32, 60),
-        "rewrite": config_of(f"{folder}/rewrite", 32, 16, ("rewrite",)),
+        "pilot": build_config(f"{folder}/pilot", 96, 24, ("generate", "rewrite")),
+        "profiles": build_config(f"{folder}/profiles", 200),
+        "generate": build_config(f"{folder}/generate", 32, 60),
+        "rewrite": build_config(f"{folder}/rewrite", 32, 16, ("rewrite",)),
     }
 
 
 def job(name: str, *arguments: str) -> tuple[str, float]:
-    """What a job printed, and its seconds from the command to its end."""
+    """Run a job, and return its output and its seconds from the start of the command to its end."""
     start = time.monotonic()
     command = [sys.executable, str(PROJECT / "jobs" / f"{name}.py"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -57,7 +59,7 @@ def job(name: str, *arguments: str) -> tuple[str, float]:
 
 
 def measure(say: Callable[[str], None]) -> dict[str, float]:
-    """Predicted and measured seconds of each run, and measured over predicted."""
+    """Return predicted and measured seconds of each run, and their ratio."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
@@ -67,14 +69,14 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
         _, seconds = job("synthesize", "--config", paths.pop("pilot"))
         say(f"  the pilot took {seconds:.0f} s")
         for name, path in paths.items():
-            told, _ = job("plan", "--config", path, "--pilot", f"{folder}/pilot", "--json")
-            time_told = json.loads(told)["summary"]["seconds"]
+            output, _ = job("plan", "--config", path, "--pilot", f"{folder}/pilot", "--json")
+            predicted = json.loads(output)["summary"]["seconds"]
             _, seconds = job("synthesize", "--config", path)
             say(
-                f"  {name}: predicted {time_told['point']:.0f} s ({time_told['low']:.0f} to {time_told['high']:.0f}), "
+                f"  {name}: predicted {predicted['point']:.0f} s ({predicted['low']:.0f} to {predicted['high']:.0f}), "
                 f"took {seconds:.0f} s"
             )
-            figures |= {f"{name}_predicted": time_told["point"], f"{name}_measured": seconds}
-            figures[f"{name}_ratio"] = seconds / time_told["point"]
+            figures |= {f"{name}_predicted": predicted["point"], f"{name}_measured": seconds}
+            figures[f"{name}_ratio"] = seconds / predicted["point"]
     ratios = [value for name, value in figures.items() if name.endswith("_ratio")]
     return {**figures, "furthest_off": max(abs(ratio - 1) for ratio in ratios)}

@@ -27,7 +27,7 @@ def make_tables(output: str):
     from factory.storage.rows import ok_row
     from factory.storage.schemas import PROFILES
     from factory.storage.tables import Table
-    from factory.synthesis.assign_step import pair
+    from factory.synthesis.assign_step import assign_characters
     from factory.synthesis.profiles import profile_text
     from factory.synthesis.steps import ingest_instructions
 
@@ -50,7 +50,7 @@ def make_tables(output: str):
     config = RunConfig(output=output, engine=ScriptedEngine(kind="scripted"), personas=Personas(source="none.jsonl"))
     instructions = ingest_instructions(config, corpus, Progress())
     work = Table(output, "assignments/storm")
-    pair(instructions, profiles, work, EACH, 42, Progress())
+    assign_characters(instructions, profiles, work, EACH, 42, Progress())
     return work
 
 
@@ -87,16 +87,16 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
     from factory.runtime.progress import Progress
     from factory.storage.schemas import DIALOGUES
     from factory.storage.tables import Table
-    from factory.synthesis.dialogues import Style, dialogue_ids, parse_dialogue, render_dialogue
+    from factory.synthesis.dialogues import DialogueRecipe, dialogue_ids, parse_dialogue, render_dialogue
 
     with tempfile.TemporaryDirectory() as output:
         ray_session.start_ray()
         work = make_tables(output)
         prompt, system = load_prompt("dialogue-generate"), load_prompt("training-system")
-        style = Style("generate", prompt, system, "bench")
+        recipe = DialogueRecipe("generate", prompt, system, "bench")
         tokenizer = ChatTokenizer(model_files.fetch("embedded"))
-        possible, blocks = possible_tokens(work, partial(render_dialogue, style), tokenizer)
-        stages = (partial(stage, style) for stage in (render_dialogue, parse_dialogue, dialogue_ids))
+        possible, blocks = possible_tokens(work, partial(render_dialogue, recipe), tokenizer)
+        stages = (partial(stage, recipe) for stage in (render_dialogue, parse_dialogue, dialogue_ids))
         step = GenerationStep(Assignment, DIALOGUES, prompt.ref, *stages)
         small = {"max_model_len": 1024, "max_num_seqs": 8, "block_size": BLOCK, "num_gpu_blocks_override": BLOCKS}
         engine = VllmEngine(model="embedded", device="cpu", engine_kwargs=small)

@@ -25,8 +25,8 @@ def measure(say: Callable[[str], None]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         few, many = (run(Path(folder) / str(rows), rows) for rows in (FEW, MANY))
     for rows, figures in ((FEW, few), (MANY, many)):
-        told = f"{figures['seconds']:.0f} s, {figures['peak_bytes'] / 2**20:,.0f} MiB at most"
-        say(f"  {rows:,} rows: {told}, a page of {figures['page_bytes'] / 1e6:.1f} MB")
+        cost = f"{figures['seconds']:.0f} s, {figures['peak_bytes'] / 2**20:,.0f} MiB at most"
+        say(f"  {rows:,} rows: {cost}, a page of {figures['page_bytes'] / 1e6:.1f} MB")
     return {
         "time": many["seconds"] / few["seconds"],
         "memory": many["peak_bytes"] / few["peak_bytes"],

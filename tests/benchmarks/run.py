@@ -1,4 +1,4 @@
-"""The benchmarks: `make bench`, or some of them with ARGS="throughput scale prefix".
+"""Runs the benchmarks: `make bench`, or some of them with ARGS="throughput scale prefix".
 
 Each figure is a ratio within one run, since absolute times mean little on a noisy machine.
 """
@@ -10,14 +10,14 @@ from factory.runtime.progress import Progress
 from tests.benchmarks import curation, judging, planner, prefix, report, scale, throughput, training
 
 BENCHMARKS = {
-    "throughput": (throughput.measure, "the job's tokens a second over bare vLLM's; 0.95 or more is wanted"),
-    "scale": (scale.measure, "1,000,000 personas over 100,000; at most 11 and 1.3 are wanted"),
-    "prefix": (prefix.measure, "prefix-cache hits of what is possible; 0.9 or more is wanted"),
-    "curation": (curation.measure, "100,000 dialogues over 10,000; at most 11 and 1.3 are wanted"),
-    "judging": (judging.measure, "judgments a second through the fleet over bare vLLM's; 0.85 or more is wanted"),
-    "planner": (planner.measure, "measured time over predicted, three configs; each within 0.25 of 1 is wanted"),
-    "report": (report.measure, "1,000,000 rows over 100,000; at most 11, 1.3 and 20 MB are wanted"),
-    "training": (training.measure, "tokens a second: our loop over the transformers Trainer, 1.0 or more is wanted"),
+    "throughput": (throughput.measure, "the job's tokens per second over bare vLLM's; target: 0.95 or more"),
+    "scale": (scale.measure, "1,000,000 personas over 100,000; target: at most 11 and 1.3"),
+    "prefix": (prefix.measure, "prefix-cache hits, relative to the possible ones; target: 0.9 or more"),
+    "curation": (curation.measure, "100,000 dialogues over 10,000; target: at most 11 and 1.3"),
+    "judging": (judging.measure, "judgments per second through the fleet over bare vLLM's; target: 0.85 or more"),
+    "planner": (planner.measure, "measured time over predicted, three configs; target: each within 0.25 of 1"),
+    "report": (report.measure, "1,000,000 rows over 100,000; target: at most 11, 1.3 and 20 MB"),
+    "training": (training.measure, "tokens per second: our loop over the transformers Trainer; target: 1.0 or more"),
 }
 
 
@@ -25,8 +25,8 @@ def main(names: list[str]) -> None:
     """Run the named benchmarks, or all, and print their figures."""
     unknown = sorted(set(names) - BENCHMARKS.keys())
     if unknown:
-        raise SystemExit(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
-    progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
+        raise SystemExit(f"no benchmark {unknown[0]!r}; use {', '.join(BENCHMARKS)}")
+    progress = Progress()  # it prints to the terminal while `quiet` redirects the libraries' output
     for name in names or BENCHMARKS:
         measure, title = BENCHMARKS[name]
         print(f"{name}: {title}", flush=True)

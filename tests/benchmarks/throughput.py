@@ -1,4 +1,4 @@
-"""Generated tokens a second of a job's engine step against bare `vllm.LLM.chat`, on the same prompts.
+"""Generated tokens per second of a job's engine step against bare `vllm.LLM.chat`, on the same prompts.
 
 Each side runs in a process of its own with the same engine settings; all are measured from the
 moment that the engine is up, and take turns, so that a noisy machine is noisy for all. `bare` is vLLM
@@ -21,7 +21,7 @@ from tests.benchmarks.work import Numbered, numbered
 
 MODEL_LEN, REPLY_TOKENS = 2048, 128
 MODEL = os.environ.get("BENCH_MODEL", "embedded")
-RESULT = "tokens a second:"
+RESULT = "tokens per second:"
 SAMPLING = {"temperature": 0.6, "top_p": 1.0, "max_tokens": REPLY_TOKENS}
 
 
@@ -51,7 +51,7 @@ def prompts(count: int) -> list:
 
 
 def bare_our_cores(count: int) -> float:
-    """Tokens a second of `LLM.chat` on the cores that our engines take."""
+    """Return the tokens per second of `LLM.chat` on the cores that our engines take."""
     from factory.inference.engines.vllm import cpu_environment
 
     os.environ.update(cpu_environment() | os.environ)
@@ -59,7 +59,7 @@ def bare_our_cores(count: int) -> float:
 
 
 def bare(count: int) -> float:
-    """Tokens a second of `LLM.chat`."""
+    """Return the tokens per second of `LLM.chat`."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
 
@@ -76,7 +76,7 @@ def bare(count: int) -> float:
 
 
 def job(count: int) -> float:
-    """Tokens a second of `run_jobs`, writing a table."""
+    """Return the tokens per second of `run_jobs`, writing a table."""
     from factory.config import Sampling, VllmEngine
     from factory.inference import model_files
     from factory.inference.generation_step import EngineUse, GenerationStep, TableJob

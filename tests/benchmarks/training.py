@@ -2,8 +2,8 @@
 
 The dialogues are the sample ones with a system prompt of the paper's size. All sides train the
 embedded model on one CPU worker with all cores, or on one GPU, and count real tokens, not padding.
-Our loop and the Trainer are both up at once and take turns, a step each: the speed of a shared
-machine changes twofold within seconds, so that runs one after the other compare the machine with itself.
+Our loop and the Trainer run at the same time and alternate, one step each: the speed of a shared
+machine changes twofold within seconds, so runs one after the other would compare the machine with itself.
 BENCH_MODEL names another model, and BENCH_TRAINING further settings of our loop as JSON.
 """
 
@@ -25,14 +25,14 @@ import psutil
 from tests.benchmarks.scale import PROFILE
 
 STEPS = 16
-"""Pairs of steps that are timed; with the one before them, one less than our loop takes over the dialogues on CPUs."""
+"""Timed pairs of steps; with the one before them, one less than our loop takes over the dialogues on CPUs."""
 MODEL = os.environ.get("BENCH_MODEL", "embedded")
 STEP = "one step is done"
 RESULT = "packed over padded:"
 
 
 class Size(NamedTuple):
-    """Tokens of a sequence, sequences of a step, and how often the sample dialogues are told."""
+    """Tokens of a sequence, sequences of a step, and repetitions of the sample dialogues."""
 
     sequence: int
     batch: int
@@ -40,14 +40,14 @@ class Size(NamedTuple):
 
 
 def size() -> Size:
-    """That of the recipes on a GPU; two cores would take hours for it."""
+    """Return the size of the recipes on a GPU; two cores would take hours for it."""
     from factory.runtime.ray_session import on_gpu
 
     return Size(4096, 8, 16) if on_gpu("auto") else Size(1024, 2, 1)
 
 
 def write_curated(output: str) -> None:
-    """Curated tables of the sample instructions, each with a persona and a profile."""
+    """Write curated tables of the sample instructions, each with a persona and a profile."""
     from factory.inference.prompts import load_prompt
     from factory.records import Dialogue, Message, content_id
     from factory.resources import RESOURCES
@@ -75,17 +75,17 @@ def write_curated(output: str) -> None:
 
 
 def settings(output: str, **training: object):
-    """A run over those dialogues."""
+    """Return the config of a run over those dialogues."""
     from factory.config import Personas, RunConfig, ScriptedEngine, Training
 
-    told = {
+    training_settings = {
         "base_model": MODEL, "sequence_length": size().sequence, "global_batch_size": size().batch, **training
     }  # fmt: skip
     return RunConfig(
         output=output,
         engine=ScriptedEngine(kind="scripted"),
         personas=Personas(source="none.jsonl"),
-        training=Training(**told),
+        training=Training(**training_settings),
     )
 
 
@@ -139,7 +139,7 @@ def trainer(output: str) -> None:
 
 
 def packed_rows(output: str) -> list[dict]:
-    """The packed sequences of the training split."""
+    """Return the packed sequences of the training split."""
     from factory.storage.tables import Table
 
     table = Table(output, "packed/train")
@@ -147,13 +147,13 @@ def packed_rows(output: str) -> list[dict]:
 
 
 def padding(output: str) -> float:
-    """Packed over padded: real tokens a second of forward and backward passes over the same dialogues."""
+    """Packed over padded: real tokens per second of forward and backward passes over the same dialogues."""
     import numpy as np
     import torch
 
     from factory.config import Training
     from factory.inference import model_files
-    from factory.training.model import PackedLoss, batch_of, load_model, resolve_precision
+    from factory.training.model import PackedLoss, build_batch, load_model, resolve_precision
 
     torch.set_num_threads(os.cpu_count() or 1)
     model = PackedLoss(load_model(model_files.fetch(MODEL), resolve_precision(Training()), 0))
@@ -161,10 +161,10 @@ def padding(output: str) -> float:
     rows = packed_rows(output)[:8]
 
     def packed(row: dict) -> None:
-        model(**batch_of(row, torch.device("cpu"))[0]).sum().backward()
+        model(**build_batch(row, torch.device("cpu"))[0]).sum().backward()
 
     def padded(rows: list[dict]) -> None:
-        """Dialogues in file order, as many at once as a packed sequence holds on average."""
+        """Yield dialogues in file order, as many at once as a packed sequence holds on average."""
         width = max(len(row["input_ids"]) for row in rows)
         ids, attention, labels = (np.full((len(rows), width), fill) for fill in (0, 0, -100))
         for line, row in enumerate(rows):
@@ -197,7 +197,7 @@ def padding(output: str) -> float:
 
 
 class Side:
-    """A training of its own process, which stands still but for one step at a time; the first is done."""
+    """A training in its own process, paused except for one step at a time; the first one is done."""
 
     def __init__(self, name: str, output: str) -> None:
         self.log = Path(output, f"{name}.log")
@@ -210,7 +210,7 @@ class Side:
         self._signal(signal.SIGSTOP)
 
     def step(self) -> float:
-        """Its seconds. What a step does before it hears of being stopped is missing from the next one's."""
+        """Run one step, and return its seconds; what runs before the pause is missing from the next one's."""
         started = time.monotonic()
         self._signal(signal.SIGCONT)
         self._hear()
@@ -218,7 +218,7 @@ class Side:
         return time.monotonic() - started
 
     def close(self) -> None:
-        """Let it come to its own end."""
+        """Let it run to its end."""
         with suppress(psutil.NoSuchProcess):
             self._signal(signal.SIGCONT)
         self.child.communicate()
@@ -234,7 +234,7 @@ class Side:
 
 
 def measure(say: Callable[[str], None]) -> dict[str, float]:
-    """Tokens a second of our loop over the Trainer's, the median pair of steps; and of packed over padded."""
+    """Return tokens per second of our loop over the Trainer's (median pair of steps), and of packed over padded."""
     with tempfile.TemporaryDirectory() as output:
         write_curated(output)
         # Ours packs, and so is first; one that fails must not leave the other standing still.

@@ -1,4 +1,4 @@
-"""The table of work that a benchmark gives to an engine's step."""
+"""The input table of a benchmark of an engine's step."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Numbered:
 
 
 def numbered(output: str, count: int):
-    """A finished table of so many rows with a `number` each, cut into shards as the factory cuts its own."""
+    """Return a finished table of `count` rows with a `number`, in shards of the factory's usual size."""
     import pyarrow as pa
 
     from factory.storage.tables import Table, rows_per_shard

@@ -1,1 +1,1 @@
-"""Faults at seeded random moments, and whether anything is lost: `make chaos`."""
+"""Fault injection at seeded random moments, with checks that nothing is lost: `make chaos`."""

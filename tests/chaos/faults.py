@@ -1,4 +1,4 @@
-"""What was done to a run, what was in flight at that moment, and how it came back."""
+"""Injected faults, the work in flight at that moment, and the recoveries."""
 
 from dataclasses import dataclass
 
@@ -7,41 +7,43 @@ from rich.table import Table
 
 @dataclass
 class Fault:
-    """One fault, and the way back from it.
+    """A fault and the recovery from it.
 
-    A row is done once the shard that it stands in is written, since a shard is written whole. In
-    flight are the rows that an engine was asked for and that stand in no written shard, answered or
-    not: what a fault may have asked again. They are counted when the fault has struck (a killed
-    driver's clients are silent by then, S3 is there again); what is asked for while S3 is away is
-    in flight too. In training they are the steps since the last checkpoint.
+    A row is done once its shard is written, since a shard is written as a whole. Rows in flight were
+    requested from an engine but are in no written shard, whether answered or not: a fault may cause
+    their repetition. They are counted after the fault (when a killed driver's clients are silent, or S3
+    is back); rows requested during an S3 outage are in flight too. In training they are the steps since
+    the last checkpoint.
     """
 
     kind: str
-    act: str
+    scenario: str
     at_s: float
-    """Seconds since the act began."""
+    """Seconds since the start of the scenario."""
     victim: str
     files: int
-    """What had been written by then."""
+    """Number of files written before."""
     struck: float
-    """On the monotonic clock."""
+    """Time on the monotonic clock."""
     in_flight: int | None
-    """Rows or steps; None where nobody outside the engine knows them."""
+    """Number of rows or steps; None if it cannot be observed outside the engine."""
     back_s: float | None = None
-    """Seconds until the next of the act's own files."""
+    """Seconds until the scenario's next file."""
     how: str = "by itself"
 
 
 def in_flight(faults: list[Fault]) -> int:
-    """What all faults together may have had done again."""
+    """Return the maximum number of repetitions that all faults together may cause."""
     return sum(fault.in_flight or 0 for fault in faults)
 
 
-def shown(faults: list[Fault]) -> Table:
-    """The table of faults and recoveries."""
-    table = Table("no.", "act", "fault", "whom", "at", "files there", "in flight", "back after", "how", title="Faults")
+def faults_table(faults: list[Fault]) -> Table:
+    """Return the table of faults and recoveries."""
+    columns = ("no.", "scenario", "fault", "victim", "at", "files", "in flight", "recovered after", "how")
+    table = Table(*columns, title="Faults")
     for number, fault in enumerate(faults, 1):
-        flying = "" if fault.in_flight is None else str(fault.in_flight)
+        count = "" if fault.in_flight is None else str(fault.in_flight)
         when, back = f"{fault.at_s:.0f} s", f"{fault.back_s or 0:.0f} s"
-        table.add_row(str(number), fault.act, fault.kind, fault.victim, when, str(fault.files), flying, back, fault.how)
+        what = (fault.scenario, fault.kind, fault.victim)
+        table.add_row(str(number), *what, when, str(fault.files), count, back, fault.how)
     return table

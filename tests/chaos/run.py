@@ -1,6 +1,6 @@
-"""Faults at seeded random moments, each followed by a look at what it cost, and a check that nothing is lost.
+"""Injects faults at seeded random moments, records their cost, and checks that nothing is lost.
 
-python -m tests.chaos.run --seed 7 --faults 20 --acts synthesis engine training judging
+python -m tests.chaos.run --seed 7 --faults 20 --scenarios synthesis engine training judging
 """
 
 import argparse
@@ -21,203 +21,213 @@ from factory.cli import quiet
 from factory.errors import StorageError
 from factory.inference import model_files
 from factory.storage import file_io
-from tests.chaos.acts import ACTS, Act
-from tests.chaos.faults import Fault, shown
-from tests.chaos.stage import Stage, staged
+from tests.chaos.faults import Fault, faults_table
+from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.chaos.testbed import Testbed, open_testbed
 from tests.integration.runs import Run
 
-AWAY_S = 20.0
-"""How long the S3 server is away."""
-PATIENCE_S = 600
-"""A run that makes no headway for so long hangs."""
-SETTLED = ".parquet"
-"""Files that are written once: nothing may write them again."""
-ROUNDS = 9
-"""How often an act is played, each time anew, until it had its faults."""
+S3_OUTAGE_S = 20.0
+"""Duration of an outage of the S3 server."""
+STALL_TIMEOUT_S = 600
+"""A run without progress for this time hangs."""
+WRITE_ONCE = ".parquet"
+"""Suffix of files that are written once and must not be written again."""
+MAX_ROUNDS = 9
+"""Maximum number of runs of a scenario to inject all its faults."""
 
 
 @dataclass
-class Played:
-    """One act, from its first start to its end."""
+class Execution:
+    """One run of a scenario, from its first start to its end."""
 
     run: Run
-    bag: list[str]
-    """The act's kinds that are still to come, before each comes again; all rounds of an act share it."""
+    remaining_kinds: list[str]
+    """The kinds of faults left before each is used again; shared by all rounds of a scenario."""
     began: float = field(default_factory=time.monotonic)
     faults: list[Fault] = field(default_factory=list)
     written: dict[str, object] = field(default_factory=dict)
-    """What must stay as it is: the settled files, with what tells whether they were written again."""
+    """Write-once files, with a tag that changes if they are written again."""
 
 
-def play(act: Act, stage: Stage, played: Played, wanted: int, draw: random.Random, console: Console) -> None:
-    """Run a job to its end through some faults; as few as fit in where it ends before.
+def execute(
+    scenario: Scenario, testbed: Testbed, execution: Execution, target: int, rng: random.Random, console: Console
+) -> None:
+    """Run a job to its end while injecting up to `target` faults.
 
-    The moment of a fault is drawn while the act's own work goes on: after the first of its files
-    since the job was started, or since the last fault.
+    The time of a fault is drawn while the scenario makes progress: after its first file since the start of
+    the job, or since the last fault.
     """
-    process = played.run.start(job=act.job)
+    process = execution.run.start(job=scenario.job)
     seen: set[str] = set()
     while True:
-        code = _headway_or_end(act, played, process, seen)
+        code = _wait_for_progress(scenario, execution, process, seen)
         if code == 0:
             break
         if code is None:
-            _note_recovery(played, console)
-            if len(played.faults) < wanted:
-                _strike_in(draw.uniform(0, act.work_s / wanted), act, played, stage, process, draw)
+            _record_recovery(execution, console)
+            if len(execution.faults) < target:
+                _inject_after(rng.uniform(0, scenario.work_s / target), scenario, execution, testbed, process, rng)
         else:
-            _must_be_run_again(act, stage, played)
-            process = played.run.start(job=act.job)
-        seen = _work(act, played.run)
-    _note_recovery(played, console)
+            _check_restart(scenario, testbed, execution)
+            process = execution.run.start(job=scenario.job)
+        seen = _work(scenario, execution.run)
+    _record_recovery(execution, console)
 
 
-def _headway_or_end(act: Act, played: Played, process: subprocess.Popen, seen: set[str]) -> int | None:
-    """None once there is a new file of the act's work; the status of a run that has ended."""
-    deadline = time.monotonic() + PATIENCE_S
+def _wait_for_progress(
+    scenario: Scenario, execution: Execution, process: subprocess.Popen, seen: set[str]
+) -> int | None:
+    """Wait for a new file of the scenario and return None, or return the exit status of a run that ended."""
+    deadline = time.monotonic() + STALL_TIMEOUT_S
     while time.monotonic() < deadline:
         if (code := process.poll()) is not None:
             return code
         with suppress(StorageError):
-            if _work(act, played.run) - seen:
+            if _work(scenario, execution.run) - seen:
                 return None
         time.sleep(0.2)
-    raise AssertionError(f"no headway in {PATIENCE_S} s:\n{played.run.log()}")
+    raise AssertionError(f"no progress in {STALL_TIMEOUT_S} s:\n{execution.run.log()}")
 
 
-def _must_be_run_again(act: Act, stage: Stage, played: Played) -> None:
-    """Note that the last fault ended the run, which only the death of its driver may."""
-    last = played.faults[-1] if played.faults else None
+def _check_restart(scenario: Scenario, testbed: Testbed, execution: Execution) -> None:
+    """Record that the last fault ended the run; only a killed driver may do so."""
+    last = execution.faults[-1] if execution.faults else None
     if last is None or last.kind != "driver" or last.how == "run again":
         cause = f"after {last.kind} ({last.victim}), {last.how}" if last else "by itself"
-        raise AssertionError(f"{act.name} fails {cause}:\n{played.run.log()}")
+        raise AssertionError(f"{scenario.name} fails {cause}:\n{execution.run.log()}")
     last.how, last.back_s = "run again", None
 
 
-def _strike_in(
-    seconds: float, act: Act, played: Played, stage: Stage, process: subprocess.Popen, draw: random.Random
+def _inject_after(
+    seconds: float,
+    scenario: Scenario,
+    execution: Execution,
+    testbed: Testbed,
+    process: subprocess.Popen,
+    rng: random.Random,
 ) -> None:
-    """Do one fault after a while; none where the run ends before, or has no such process at that moment."""
+    """Inject a fault after some seconds, unless the run ends before or has no such process."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
         return
-    if not played.bag:
-        played.bag += draw.sample(act.faults, len(act.faults))
-    kind = played.bag[-1]
-    listed, flying = _listed(played.run), act.in_flight(stage, played.run)
-    at_s = time.monotonic() - played.began
-    victim = _do(kind, stage, process, draw)
+    if not execution.remaining_kinds:
+        execution.remaining_kinds += rng.sample(scenario.faults, len(scenario.faults))
+    kind = execution.remaining_kinds[-1]
+    listed, count = _list_files(execution.run), scenario.in_flight(testbed, execution.run)
+    at_s = time.monotonic() - execution.began
+    victim = _inject(kind, testbed, process, rng)
     if victim is None:
         return
-    played.bag.pop()
+    execution.remaining_kinds.pop()
     struck = time.monotonic()
-    if flying is not None:
-        flying = max(flying, act.in_flight(stage, played.run) or 0)
-    played.written |= {path: tag for path, tag in listed.items() if path.endswith(SETTLED)}
-    played.faults.append(Fault(kind, act.name, at_s, victim, len(listed), struck, flying))
+    if count is not None:
+        count = max(count, scenario.in_flight(testbed, execution.run) or 0)
+    execution.written |= {path: tag for path, tag in listed.items() if path.endswith(WRITE_ONCE)}
+    execution.faults.append(Fault(kind, scenario.name, at_s, victim, len(listed), struck, count))
 
 
-def _do(kind: str, stage: Stage, process: subprocess.Popen, draw: random.Random) -> str | None:
-    """Do a fault, and say to whom."""
+def _inject(kind: str, testbed: Testbed, process: subprocess.Popen, rng: random.Random) -> str | None:
+    """Inject a fault, and return its victim."""
     if kind == "driver":
         process.send_signal(signal.SIGKILL)
         process.wait()
-        stage.api.wait_until_idle()
+        testbed.api.wait_until_idle()
         return f"pid {process.pid}"
     if kind == "node":
-        return stage.kill_node(draw)
-    if kind == "S3 away":
-        return stage.stop_bucket(AWAY_S)
+        return testbed.kill_node(rng)
+    if kind == "S3 outage":
+        return testbed.stop_bucket(S3_OUTAGE_S)
     named = {"vLLM engine": "EngineCore", "Serve replica": "ServeReplica", "training worker": "RayTrainWorker"}
-    return stage.kill(draw, named[kind])
+    return testbed.kill(rng, named[kind])
 
 
-def _note_recovery(played: Played, console: Console) -> None:
-    if played.faults and played.faults[-1].back_s is None:
-        last = played.faults[-1]
+def _record_recovery(execution: Execution, console: Console) -> None:
+    if execution.faults and execution.faults[-1].back_s is None:
+        last = execution.faults[-1]
         last.back_s = time.monotonic() - last.struck
         console.print(f"  {last.kind} ({last.victim}) at {last.at_s:.0f} s: back after {last.back_s:.0f} s, {last.how}")
 
 
-def _listed(run: Run) -> dict[str, object]:
-    """The files that a run has written, by their paths in its output, with what tells that one was written again."""
+def _list_files(run: Run) -> dict[str, object]:
+    """Return a run's files by path, with a tag that changes if a file is written again."""
     fs, name = file_io.filesystem(run.output)
     with file_io.storage_errors(run.output):
         found = fs.find(name, detail=True)
     paths = {path.removeprefix(f"{name}/"): info for path, info in found.items()}
-    own = {path: info for path, info in paths.items() if "/_" not in f"/{path}"}  # no lease, no scratch
+    own = {path: info for path, info in paths.items() if "/_" not in f"/{path}"}  # without locks and temporary files
     return {path: info.get("ETag") or info.get("mtime") for path, info in own.items()}
 
 
-def _work(act: Act, run: Run) -> set[str]:
-    return {path for path in _listed(run) if re.fullmatch(act.work, path)}
+def _work(scenario: Scenario, run: Run) -> set[str]:
+    return {path for path in _list_files(run) if re.fullmatch(scenario.work, path)}
 
 
-def check(act: Act, stage: Stage, played: Played) -> dict[str, int]:
-    """Assert that what was written before a fault is still the same, and what the act says."""
-    there = _listed(played.run)
-    changed = [path for path, tag in played.written.items() if there.get(path) != tag]
-    assert not changed, f"{act.name}: written again or lost: {changed[:5]}"
-    return act.check(stage, played.run, played.faults)
+def check(scenario: Scenario, testbed: Testbed, execution: Execution) -> dict[str, int]:
+    """Assert that files written before a fault are unchanged, and the scenario's own conditions."""
+    current = _list_files(execution.run)
+    changed = [path for path, tag in execution.written.items() if current.get(path) != tag]
+    assert not changed, f"{scenario.name}: written again or lost: {changed[:5]}"
+    return scenario.check(testbed, execution.run, execution.faults)
 
 
-def chaos(folder: Path, seed: int, wanted: int, names: list[str], console: Console) -> list[Fault]:
-    """Play the acts until there were so many faults, and print the table of them whatever comes.
+def chaos(folder: Path, seed: int, target: int, names: list[str], console: Console) -> list[Fault]:
+    """Run the scenarios until all faults are injected, and print the table of faults in any case.
 
     Raises:
-        AssertionError: something was lost, came twice, was written again, was done again though it was not in
-            flight, or hangs; or an act was over too soon for its faults, however often it was played.
+        AssertionError: something was lost, duplicated, written again, or repeated although it was not in flight; a
+            run hangs; or the faults of a scenario could not be injected in `MAX_ROUNDS` runs.
     """
-    model_files.fetch("embedded")  # made here, before the first fault
-    draw = random.Random(seed)
-    acts = [act for act in ACTS if act.name in names]
+    model_files.fetch("embedded")  # converted before the first fault
+    rng = random.Random(seed)
+    scenarios = [scenario for scenario in SCENARIOS if scenario.name in names]
     faults: list[Fault] = []
     try:
-        with staged(folder) as stage:
-            for number, act in enumerate(acts):
-                share = (wanted - len(faults)) // (len(acts) - number)
-                _play_until(act, stage, share, draw, console, faults)
+        with open_testbed(folder) as testbed:
+            for number, scenario in enumerate(scenarios):
+                share = (target - len(faults)) // (len(scenarios) - number)
+                _run_until(scenario, testbed, share, rng, console, faults)
     finally:
-        console.print(shown(faults))
+        console.print(faults_table(faults))
     return faults
 
 
-def _play_until(
-    act: Act, stage: Stage, wanted: int, draw: random.Random, console: Console, faults: list[Fault]
+def _run_until(
+    scenario: Scenario, testbed: Testbed, target: int, rng: random.Random, console: Console, faults: list[Fault]
 ) -> None:
-    """Play an act again and again until it had so many faults, which are added to those of the other acts."""
-    left = wanted
-    bag: list[str] = []
-    for again in range(1, ROUNDS + 1):
+    """Run a scenario repeatedly until `target` faults are injected, which are added to `faults`."""
+    left = target
+    remaining_kinds: list[str] = []
+    for again in range(1, MAX_ROUNDS + 1):
         if not left:
             return
-        console.print(f"{act.name}: {left} faults")
-        played = Played(act.make(stage, f"{act.name}-{again}"), bag)
+        console.print(f"{scenario.name}: {left} faults")
+        execution = Execution(scenario.make(testbed, f"{scenario.name}-{again}"), remaining_kinds)
         try:
-            play(act, stage, played, left, draw, console)
+            execute(scenario, testbed, execution, left, rng, console)
         finally:
-            faults += played.faults
-            for process in played.run.processes:
-                if process.poll() is None:  # what hangs
+            faults += execution.faults
+            for process in execution.run.processes:
+                if process.poll() is None:  # it hangs
                     process.kill()
-        left -= len(played.faults)
-        console.print(f"{act.name}: nothing lost, nothing twice; {check(act, stage, played)}")
+        left -= len(execution.faults)
+        console.print(f"{scenario.name}: nothing lost, nothing twice; {check(scenario, testbed, execution)}")
     if left:
-        raise AssertionError(f"{act.name}: only {wanted - left} of {wanted} faults struck in {ROUNDS} rounds")
+        raise AssertionError(f"{scenario.name}: only {target - left} of {target} faults struck in {MAX_ROUNDS} rounds")
 
 
 def main() -> None:
-    """Play."""
+    """Run the chaos test."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--faults", type=int, default=20)
-    parser.add_argument("--acts", nargs="+", choices=[act.name for act in ACTS], default=[act.name for act in ACTS])
-    asked = parser.parse_args()
-    console = Console(file=os.fdopen(os.dup(1), "w"), width=132)  # what libraries write goes elsewhere (`quiet`)
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--scenarios", nargs="+", choices=names, default=names)
+    arguments = parser.parse_args()
+    console = Console(file=os.fdopen(os.dup(1), "w"), width=132)  # `quiet` redirects the output of libraries
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     console.print(f"Logs in {folder}")
     with quiet(verbose=False):
-        chaos(folder, asked.seed, asked.faults, asked.acts, console)
+        chaos(folder, arguments.seed, arguments.faults, arguments.scenarios, console)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The job as `ray job submit` runs it, on a head of our own with Ray's token authentication on."""
+"""A job submitted by `ray job submit` to a head with token authentication."""
 
 import json
 import os
@@ -18,29 +18,29 @@ ENGINE = "engine=" + json.dumps({"kind": "scripted", "default": json.dumps(GOOD_
 
 @pytest.fixture(scope="module")
 def submitting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment in which `ray job submit` finds a fresh head."""
+    """The environment in which `ray job submit` finds a new head."""
     token = tmp_path_factory.mktemp("token") / "token"
     token.write_text("a-token-of-this-test")
     bin_folder = Path(ray_head.ray_command()).parent
-    told = {
-        "PATH": f"{bin_folder}:{os.environ['PATH']}",  # `python` of a job is the one that its head finds
+    settings = {
+        "PATH": f"{bin_folder}:{os.environ['PATH']}",  # a job's `python` is found on the head's PATH
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
     }
     dashboard = ray_head.free_port()
     options = ["--port=0", f"--dashboard-port={dashboard}", "--num-cpus=2", "--object-store-memory=200000000"]
-    standing = ray_head.start(options, told)
-    environment = {**os.environ, **told, "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+    head = ray_head.start(options, settings)
+    environment = {**os.environ, **settings, "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}"}
     try:
-        wait_until_it_takes_jobs(environment)
+        wait_until_ready(environment)
         yield environment
     finally:
-        ray_head.end(standing)
-        shutil.rmtree(standing.folder, ignore_errors=True)
+        ray_head.end(head)
+        shutil.rmtree(head.folder, ignore_errors=True)
 
 
-def wait_until_it_takes_jobs(environment: dict[str, str]) -> None:
-    """The port of a head opens before its agent is there: until then a submitted job is refused with status 500."""
+def wait_until_ready(environment: dict[str, str]) -> None:
+    """Wait until a job succeeds: before the head's agent is up, submissions fail with status 500."""
     deadline = time.monotonic() + 180
     command = [ray_head.ray_command(), "job", "submit", "--", "true"]
     while True:
@@ -58,7 +58,7 @@ def submit(submitting: dict[str, str], *arguments: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=PROJECT, env=submitting, timeout=240, check=False, **streams)
 
 
-def test_a_submitted_job_does_the_same_as_one_run_here(submitting, tmp_path):
+def test_submitted_job_equals_a_local_one(submitting, tmp_path):
     done = submit(submitting, ENGINE, "dialogues.strategies=[generate]", f"output={tmp_path}/run")
     assert done.returncode == 0, done.stdout + done.stderr
     manifest = json.loads((tmp_path / "run/profiles/.manifest.json").read_text())
@@ -67,7 +67,7 @@ def test_a_submitted_job_does_the_same_as_one_run_here(submitting, tmp_path):
     assert "rows accepted. Output: " in done.stdout
 
 
-def test_a_failing_job_makes_the_submitting_command_fail(submitting, tmp_path):
+def test_failed_job_fails_the_submit_command(submitting, tmp_path):
     done = submit(submitting, "personas.source=/nowhere.jsonl", f"output={tmp_path}/run")
     assert done.returncode == 1
     assert "/nowhere.jsonl" in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A stand-in for the server by which a cloud's machine learns of itself: it says when the machine is taken away."""
+"""A simulated metadata server of a cloud, which announces the interruption of a machine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ TOKEN = "a-session-token"
 
 
 class Metadata(ThreadingHTTPServer):
-    """Both clouds' paths; `seconds` until the machine is gone, None as long as it stays."""
+    """The paths of AWS and GCP; `seconds` is the time until the interruption, None without a notice."""
 
     seconds: float | None = None
 
@@ -19,47 +19,47 @@ class Metadata(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it is asked."""
+        """The server's base URL."""
         return f"http://{self.server_address[0]}:{self.server_address[1]}"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """As the clouds document it."""
+    """Responses as documented by the clouds."""
 
     server: Metadata
 
     def do_PUT(self) -> None:
         assert self.path == "/latest/api/token"
-        self._say(200 if "X-aws-ec2-metadata-token-ttl-seconds" in self.headers else 400, TOKEN)
+        self._respond(200 if "X-aws-ec2-metadata-token-ttl-seconds" in self.headers else 400, TOKEN)
 
     def do_GET(self) -> None:
         seconds = self.server.seconds
         if self.path == "/latest/meta-data/spot/instance-action":
             if self.headers["X-aws-ec2-metadata-token"] != TOKEN:
-                self._say(401, "")
+                self._respond(401, "")
             elif seconds is None:
-                self._say(404, "")
+                self._respond(404, "")
             else:
                 when = datetime.now(UTC) + timedelta(seconds=seconds)
-                self._say(200, f'{{"action": "terminate", "time": "{when:%Y-%m-%dT%H:%M:%SZ}"}}')
+                self._respond(200, f'{{"action": "terminate", "time": "{when:%Y-%m-%dT%H:%M:%SZ}"}}')
         elif self.path == "/computeMetadata/v1/instance/preempted":
-            known = self.headers["Metadata-Flavor"] == "Google"
-            self._say(200 if known else 403, "FALSE" if seconds is None else "TRUE")
+            is_valid = self.headers["Metadata-Flavor"] == "Google"
+            self._respond(200 if is_valid else 403, "FALSE" if seconds is None else "TRUE")
         else:
-            self._say(404, "")
+            self._respond(404, "")
 
-    def _say(self, status: int, text: str) -> None:
+    def _respond(self, status: int, text: str) -> None:
         self.send_response(status)
         self.end_headers()
         self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 @contextmanager
 def metadata(host: str = "127.0.0.1") -> Iterator[Metadata]:
-    """A server for as long as it is wanted."""
+    """Run a server during the block."""
     server = Metadata(host)
     Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -1,21 +1,21 @@
-"""A training that takes seconds a step at most: a small LLaMA of random weights, and dialogues out of twelve words."""
+"""A small training: a LLaMA of random weights and dialogues of twelve words, at most seconds per step."""
 
 import json
 import random
 
 from factory.inference import model_files
 from factory.records import Dialogue, Message, content_id
+from factory.run_output import layout
 from factory.storage import file_io
 from factory.storage.rows import ok_row
 from factory.storage.schemas import DIALOGUES
-from factory.storage.tables import Table
 from tests.integration.runs import Run
 
 WORDS = ["the", "baker", "counts", "warm", "loaves", "and", "hums", "while", "rain", "taps", "before", "dawn"]
 
 
 def save_tiny(folder: str) -> None:
-    """A LLaMA of two layers with random weights and the embedded model's tokenizer."""
+    """Save a LLaMA of two layers with random weights and the embedded model's tokenizer."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -31,18 +31,18 @@ def save_tiny(folder: str) -> None:
 
 
 def write_dialogues(output: str, split: str, count: int, shards: int = 3) -> None:
-    """A finished table of curated dialogues."""
-    table, draw = Table(output, f"curated/{split}"), random.Random(split)
+    """Write a finished table of curated dialogues."""
+    table, draw = layout.CURATED.table(output, split=split), random.Random(split)
 
     def dialogue(number: int) -> Dialogue:
-        said = [
+        messages = [
             Message(role, " ".join(draw.choices(WORDS, k=draw.randint(5, 30))))
             for _ in range(draw.randint(1, 3))
             for role in ("user", "assistant")
         ]
         name = content_id(split, str(number))
         return Dialogue(
-            name, "generate", "talk", f"i{number}", f"{split}-{number % 9}", (Message("system", "x"), *said)
+            name, "generate", "talk", f"i{number}", f"{split}-{number % 9}", (Message("system", "x"), *messages)
         )
 
     for shard in range(shards):
@@ -52,7 +52,7 @@ def write_dialogues(output: str, split: str, count: int, shards: int = 3) -> Non
 
 
 def settings_of(tiny: str, **training: object) -> dict:
-    """Settings that make eleven steps of 90 dialogues."""
+    """Return settings with which 90 dialogues take eleven steps."""
     return {
         "base_model": tiny, "device": "cpu", "num_workers": 2, "sequence_length": 256, "global_batch_size": 4,
         "epochs": 1, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "precision": "fp32", "save_steps": 3,
@@ -61,8 +61,8 @@ def settings_of(tiny: str, **training: object) -> dict:
 
 
 def curve(run: Run, kind: str = "step") -> dict[int, float]:
-    """The loss by step."""
-    rows = file_io.read_bytes(file_io.join(run.output, "checkpoints/metrics.jsonl")).decode().splitlines()
-    told = [row for row in map(json.loads, rows) if row["kind"] == kind]
-    assert len({row["step"] for row in told}) == len(told)
-    return {row["step"]: row["loss"] for row in told}
+    """Return the loss by step."""
+    rows = file_io.read_bytes(file_io.join(run.output, layout.METRICS)).decode().splitlines()
+    found = [row for row in map(json.loads, rows) if row["kind"] == kind]
+    assert len({row["step"] for row in found}) == len(found)
+    return {row["step"]: row["loss"] for row in found}

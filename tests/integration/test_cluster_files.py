@@ -1,4 +1,4 @@
-"""What launches a cluster is what Ray, KubeRay and Kubernetes take, and says what the README says of it."""
+"""Ray, KubeRay and Kubernetes accept the cluster files, which match their documentation."""
 
 import json
 import re
@@ -33,7 +33,7 @@ gcp: {project: my-project, head_account: head@example.com, worker_account: worke
 kubernetes: {config: jobs/configs/cluster.yaml}
 """
 KUBERNETES = "1.33"
-"""The version that core objects are checked against; what they use is older."""
+"""The version that core objects are validated against; they use older features only."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def files(own):
 
 
 def parsed(text: str) -> list[Any]:
-    """The documents of a YAML file; in C, because CRDs are long."""
+    """Parse the documents of a YAML file, with the C loader because CRDs are long."""
     return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
@@ -69,16 +69,16 @@ def ray_up(files: dict[str, str], cloud: str) -> dict[str, Any]:
 
 
 def objects(files: dict[str, str]) -> list[dict[str, Any]]:
-    return [one for text in files.values() for one in parsed(text)]
+    return [item for text in files.values() for item in parsed(text)]
 
 
 def of_kind(files: dict[str, str], kind: str) -> list[dict[str, Any]]:
-    return [one for one in objects(files) if one["kind"] == kind]
+    return [item for item in objects(files) if item["kind"] == kind]
 
 
 def ray_specs(files: dict[str, str]) -> list[dict[str, Any]]:
-    """The spec of every Ray cluster in a folder of manifests."""
-    specs = [one["spec"] for one in objects(files) if one["apiVersion"] == "ray.io/v1"]
+    """Return the spec of each Ray cluster in a folder of manifests."""
+    specs = [item["spec"] for item in objects(files) if item["apiVersion"] == "ray.io/v1"]
     return [spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec for spec in specs]
 
 
@@ -94,14 +94,14 @@ def pods(files: dict[str, str]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "more", ["", "aws: {private: true, security_groups: [sg-1], subnets: [subnet-1]}\ngcp: {private: true}"]
 )
-def test_ray_takes_its_cluster_files(files, cloud, more):
+def test_ray_accepts_its_cluster_files(files, cloud, more):
     config = prepare_config(ray_up(files(cloud, more), cloud))
     validate_config(config)
     assert set(config["available_node_types"]) == {"head", *POOLS}
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_the_head_does_no_work_and_every_pool_starts_at_none(files, cloud):
+def test_head_runs_no_tasks_and_pools_start_empty(files, cloud):
     config = ray_up(files(cloud), cloud)
     types = config["available_node_types"]
     assert types["head"]["resources"] == {"CPU": 0}
@@ -110,9 +110,11 @@ def test_the_head_does_no_work_and_every_pool_starts_at_none(files, cloud):
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_a_70b_model_fits_a_node_of_its_pool(files, cloud):
-    asked = load_config(RESOURCES / "jobs" / "configs" / "cluster.yaml").engine.engine_kwargs["tensor_parallel_size"]
-    assert asked == 8 == ray_up(files(cloud), cloud)["available_node_types"]["synthesis"]["resources"]["GPU"]
+def test_70b_model_fits_a_node_of_its_pool(files, cloud):
+    gpus_needed = load_config(RESOURCES / "jobs" / "configs" / "cluster.yaml").engine.engine_kwargs[
+        "tensor_parallel_size"
+    ]
+    assert gpus_needed == 8 == ray_up(files(cloud), cloud)["available_node_types"]["synthesis"]["resources"]["GPU"]
     for spec in ray_specs(files("kubernetes")):
         for group in spec["workerGroupSpecs"]:
             if group["labels"]["pool"] == "synthesis":
@@ -121,14 +123,14 @@ def test_a_70b_model_fits_a_node_of_its_pool(files, cloud):
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_only_the_pools_that_say_so_are_spot(files, cloud):
+def test_only_spot_pools_are_spot(files, cloud):
     types = ray_up(files(cloud), cloud)["available_node_types"]
-    spot = [name for name, one in types.items() if "spot" in json.dumps(one["node_config"]).lower()]
+    spot = [name for name, item in types.items() if "spot" in json.dumps(item["node_config"]).lower()]
     assert spot == ["cpu", "synthesis", "judges"]
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_the_dashboard_listens_on_the_heads_loopback_and_ray_wants_its_token(files, cloud):
+def test_dashboard_is_on_loopback_with_token(files, cloud):
     config = ray_up(files(cloud), cloud)
     (start,) = (command for command in config["head_start_ray_commands"] if "--head" in command)
     assert "--dashboard-host=127.0.0.1" in start
@@ -138,7 +140,7 @@ def test_the_dashboard_listens_on_the_heads_loopback_and_ray_wants_its_token(fil
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_what_runs_on_a_host_is_shell(files, cloud):
+def test_host_commands_are_valid_shell(files, cloud):
     for command in ray_up(files(cloud), cloud)["initialization_commands"]:
         subprocess.run(["bash", "-n", "-c", f"({command})"], check=True)  # as Ray wraps it
 
@@ -151,7 +153,7 @@ def test_what_runs_on_a_host_is_shell(files, cloud):
         ("/mnt/factory", []),  # the second time, as after `ray up` again
     ],
 )
-def test_the_cache_lies_on_what_disks_the_machine_has(files, tmp_path, mounted, done):
+def test_cache_is_on_local_disks(files, tmp_path, mounted, done):
     stand_ins = {"sudo": 'echo "$@"', "mountpoint": f'[ "$2" = "{mounted}" ]'}
     for name, body in stand_ins.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
@@ -168,14 +170,14 @@ def test_the_cache_lies_on_what_disks_the_machine_has(files, tmp_path, mounted, 
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_no_file_holds_a_key(files, cloud):
+def test_no_file_contains_a_key(files, cloud):
     texts = [*files(cloud).values(), *(path.read_text() for path in SHIPPED.parent.rglob("*") if path.is_file())]
     for text in texts:
         assert not re.search(r"AKIA|aws_secret|SECRET_ACCESS_KEY|BEGIN [A-Z ]*PRIVATE|hf_[A-Za-z]{20}", text)
         assert not re.search(r"(?i)(password|auth_token|api_key)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9]{8}", text)
 
 
-def test_secrets_on_kubernetes_are_named_not_written(files):
+def test_kubernetes_secrets_are_references(files):
     manifests = files("kubernetes")
     assert not of_kind(manifests, "Secret")
     for pod in pods(manifests):
@@ -187,9 +189,9 @@ def test_secrets_on_kubernetes_are_named_not_written(files):
 
 def test_access_to_aws_is_by_role(files):
     rendered = files("aws")
-    for name, one in ray_up(rendered, "aws")["available_node_types"].items():
+    for name, item in ray_up(rendered, "aws")["available_node_types"].items():
         profile = "factory-head" if name == "head" else "factory-worker"
-        assert one["node_config"]["IamInstanceProfile"] == {"Name": profile}
+        assert item["node_config"]["IamInstanceProfile"] == {"Name": profile}
     worker, head = (json.loads(rendered[f"aws-{who}-policy.json"])["Statement"] for who in ("worker", "head"))
     assert {action.split(":")[0] for statement in worker for action in statement["Action"]} == {"s3"}
     assert worker == head[-2:]
@@ -209,25 +211,25 @@ ECR_LOGIN = f"aws ecr get-login-password --region eu-west-1 | docker login --use
         ("gcp", "factory", None),
     ],
 )
-def test_nodes_log_in_to_the_clouds_own_registry_before_they_pull(files, cloud, image, login):
+def test_nodes_log_in_to_the_clouds_registry(files, cloud, image, login):
     commands = ray_up(files(cloud, f"image: {image}"), cloud)["initialization_commands"]
     assert [command for command in commands if "docker" in command] == ([login] if login else [])
 
 
 @pytest.mark.parametrize("image", [f"{ECR}/team/factory:0.1", f"{ECR}/team/factory@sha256:00"])
-def test_the_roles_may_pull_the_image_and_no_other(files, image):
+def test_roles_may_pull_only_the_image(files, image):
     rendered = files("aws", f"image: '{image}'")
     for who in ("worker", "head"):
-        statements = {one["Sid"]: one for one in json.loads(rendered[f"aws-{who}-policy.json"])["Statement"]}
+        statements = {item["Sid"]: item for item in json.loads(rendered[f"aws-{who}-policy.json"])["Statement"]}
         assert statements["LogInToRegistry"]["Action"] == ["ecr:GetAuthorizationToken"]
         assert statements["PullImage"]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
         assert statements["PullImage"]["Resource"] == "arn:aws:ecr:eu-west-1:123456789012:repository/team/factory"
 
 
 def closed(schema: Any) -> Any:
-    """A schema that refuses what it does not name; of `metadata`, which is Kubernetes' own, a CRD names nothing."""
+    """Return a schema that forbids unknown keys; a CRD does not describe `metadata`, which is Kubernetes' own."""
     if isinstance(schema, list):
-        return [closed(one) for one in schema]
+        return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     shut = {key: closed(value) for key, value in schema.items()}
@@ -244,7 +246,7 @@ def crd_check(kind: str) -> jsonschema.Draft202012Validator:
 
 @pytest.mark.skipif(not CRDS.is_dir(), reason="KubeRay's CRDs are not beside the project (../shared/data/kuberay_crd)")
 @pytest.mark.parametrize(("kind", "many"), [("RayCluster", 1), ("RayJob", 6), ("RayService", 1)])
-def test_kuberay_takes_its_manifests_and_no_key_is_unknown_to_it(files, kind, many):
+def test_manifests_match_kuberay_crds(files, kind, many):
     check = crd_check(kind)
     manifests = of_kind(files("kubernetes"), kind)
     assert len(manifests) == many
@@ -256,24 +258,24 @@ def test_kuberay_takes_its_manifests_and_no_key_is_unknown_to_it(files, kind, ma
         assert check.is_valid(wrong) == (key == "dashboard-host")  # Ray's own parameters are free
 
 
-def test_kubernetes_takes_its_own_objects(files):
-    core = [one for one in objects(files("kubernetes")) if not one["apiVersion"].startswith("ray.io/")]
-    assert sorted({one["kind"] for one in core}) == ["ConfigMap", "Namespace", "NetworkPolicy", "ServiceAccount"]
-    for one in core:
-        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+def test_kubernetes_accepts_core_objects(files):
+    core = [item for item in objects(files("kubernetes")) if not item["apiVersion"].startswith("ray.io/")]
+    assert sorted({item["kind"] for item in core}) == ["ConfigMap", "Namespace", "NetworkPolicy", "ServiceAccount"]
+    for item in core:
+        kubernetes_validate.validate(item, KUBERNETES, strict=True)
 
 
-def test_kubernetes_takes_the_pods(files):
+def test_kubernetes_accepts_the_pods(files):
     rendered = files("kubernetes")
-    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    submitters = [item["spec"]["submitterPodTemplate"]["spec"] for item in of_kind(rendered, "RayJob")]
     for spec in [*pods(rendered), *submitters]:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
-def test_no_pod_has_more_rights_than_the_namespace_gives(files):
+def test_pods_are_restricted(files):
     rendered = files("kubernetes")
-    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    submitters = [item["spec"]["submitterPodTemplate"]["spec"] for item in of_kind(rendered, "RayJob")]
     for pod in [*pods(rendered), *submitters]:
         assert pod["securityContext"]["runAsNonRoot"]
         (container,) = pod["containers"]
@@ -284,12 +286,12 @@ def test_no_pod_has_more_rights_than_the_namespace_gives(files):
 
 
 WRITABLE = {"/tmp", "/home/ray", "/cache", "/dev/shm"}
-"""Ray's sessions, what libraries compile and keep, models and spilled objects, Ray's object store."""
+"""For Ray's sessions, caches of libraries, models and spilled objects, and Ray's object store."""
 
 
-def test_containers_write_nowhere_but_on_volumes_of_their_own(files):
+def test_containers_write_only_to_their_volumes(files):
     rendered = files("kubernetes")
-    submitters = [one["spec"]["submitterPodTemplate"]["spec"] for one in of_kind(rendered, "RayJob")]
+    submitters = [item["spec"]["submitterPodTemplate"]["spec"] for item in of_kind(rendered, "RayJob")]
     sidecars = [
         ({**spec["autoscalerOptions"]}, spec["headGroupSpec"]["template"]["spec"]) for spec in ray_specs(rendered)
     ]
@@ -305,26 +307,26 @@ def test_containers_write_nowhere_but_on_volumes_of_their_own(files):
 
 
 @pytest.mark.parametrize("image", ["cpu", "gpu"])
-def test_the_images_keep_what_they_write_on_those_volumes(image):
+def test_images_write_only_to_those_volumes(image):
     text = (SHIPPED.parent / f"Dockerfile.{image}").read_text()
     (kept,) = re.findall(r"^ENV (HOME=.*)", text, re.MULTILINE)
     for setting in kept.split():
         assert any(setting.partition("=")[2].startswith(place) for place in WRITABLE)
 
 
-def test_rays_autoscaler_reads_the_manifests(files):
+def test_ray_autoscaler_reads_the_manifests(files):
     for spec in ray_specs(files("kubernetes")):
         cluster = {"metadata": {"name": "x", "namespace": "x"}, "spec": spec}
         types = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]
         assert types.pop("headgroup")["resources"]["CPU"] == 0
-        assert {one["min_workers"] for one in types.values()} == {0}
-        for name, one in types.items():
-            assert one.get("priority", 0) == (10 if name.endswith("-spot") else 0)
+        assert {item["min_workers"] for item in types.values()} == {0}
+        for name, item in types.items():
+            assert item.get("priority", 0) == (10 if name.endswith("-spot") else 0)
         assert spec["autoscalerOptions"]["version"] == "v2"
 
 
-def test_a_pool_has_on_demand_nodes_besides_its_spot_ones_of_the_same_size(files):
-    (cluster,) = (one["spec"] for one in of_kind(files("kubernetes"), "RayCluster"))
+def test_spot_pool_has_equal_on_demand_group(files):
+    (cluster,) = (item["spec"] for item in of_kind(files("kubernetes"), "RayCluster"))
     groups = {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
     assert sorted(groups) == [
         "cpu", "cpu-spot", "judges", "judges-spot", "synthesis", "synthesis-spot", "training",
@@ -336,18 +338,18 @@ def test_a_pool_has_on_demand_nodes_besides_its_spot_ones_of_the_same_size(files
         assert "cloud.google.com/gke-spot" not in other.get("nodeSelector", {})
 
 
-def test_gpu_pods_alone_may_stand_on_gpu_nodes(files):
+def test_only_gpu_pods_tolerate_gpu_nodes(files):
     for spec in ray_specs(files("kubernetes")):
         for group in spec["workerGroupSpecs"]:
             pod = group["template"]["spec"]
             gpus = "nvidia.com/gpu" in pod["containers"][0]["resources"]["limits"]
-            tolerated = [one["key"] for one in pod.get("tolerations", [])]
+            tolerated = [item["key"] for item in pod.get("tolerations", [])]
             assert ("nvidia.com/gpu" in tolerated) == gpus == (group["labels"]["pool"] != "cpu")
 
 
-def test_the_dashboard_and_the_gcs_are_closed_to_all_but_the_cluster_submitters_and_operator(files):
+def test_network_policy_opens_only_named_ports(files):
     rendered = files("kubernetes")
-    (policy,) = (one["spec"] for one in of_kind(rendered, "NetworkPolicy"))
+    (policy,) = (item["spec"] for item in of_kind(rendered, "NetworkPolicy"))
     ours = {"app.kubernetes.io/part-of": "character-factory"}
     assert policy["podSelector"]["matchLabels"] == ours
     assert policy["policyTypes"] == ["Ingress"]
@@ -361,17 +363,17 @@ def test_the_dashboard_and_the_gcs_are_closed_to_all_but_the_cluster_submitters_
         assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
         for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
             assert ours.items() <= group["template"]["metadata"]["labels"].items()
-    assert not {"Ingress", "Service"} & {one["kind"] for one in objects(rendered)}
+    assert not {"Ingress", "Service"} & {item["kind"] for item in objects(rendered)}
 
 
-def test_prometheus_reads_the_metrics_from_the_namespace_that_is_named(files):
+def test_monitoring_namespace_can_read_metrics(files):
     manifests = files("kubernetes", "kubernetes: {monitoring_namespace: prom}")
-    (policy,) = (one["spec"] for one in of_kind(manifests, "NetworkPolicy"))
-    (rule,) = (one for one in policy["ingress"] if one.get("ports") == [{"protocol": "TCP", "port": 8080}])
+    (policy,) = (item["spec"] for item in of_kind(manifests, "NetworkPolicy"))
+    (rule,) = (item for item in policy["ingress"] if item.get("ports") == [{"protocol": "TCP", "port": 8080}])
     assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "prom"}}}]
 
 
-def test_the_cluster_of_a_job_has_a_pool_for_each_model_that_it_may_serve(files):
+def test_rayjob_cluster_has_the_pools_it_needs(files):
     pools = {
         job["metadata"]["name"]: {
             group["labels"]["pool"] for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
@@ -382,13 +384,13 @@ def test_the_cluster_of_a_job_has_a_pool_for_each_model_that_it_may_serve(files)
         "character-factory-synthesize": {"cpu", "synthesis"},
         "character-factory-curate": {"cpu"},
         "character-factory-train": {"cpu", "training"},
-        "character-factory-evaluate": {"cpu", "synthesis", "judges"},  # a candidate may want eight GPUs
+        "character-factory-evaluate": {"cpu", "synthesis", "judges"},  # a candidate may need eight GPUs
         "character-factory-generate-benchmark": {"cpu", "synthesis"},
         "character-factory-judge-check": {"cpu", "judges"},
     }
 
 
-def test_every_rayjob_runs_a_script_that_there_is_on_the_config_that_is_mounted(files):
+def test_rayjobs_run_existing_scripts_on_mounted_config(files):
     rendered = files("kubernetes")
     (config,) = of_kind(rendered, "ConfigMap")
     assert config["data"]["run.yaml"] == (RESOURCES / "jobs" / "configs" / "cluster.yaml").read_text()
@@ -408,16 +410,16 @@ def test_every_rayjob_runs_a_script_that_there_is_on_the_config_that_is_mounted(
         assert named["run"]["configMap"] == {"name": config["metadata"]["name"]}
 
 
-def test_every_pod_is_an_account_that_there_is(files):
+def test_pods_use_defined_service_accounts(files):
     rendered = files("kubernetes", "kubernetes: {worker_account_annotations: {iam.gke.io/gcp-service-account: w@x}}")
-    accounts = {one["metadata"]["name"]: one for one in of_kind(rendered, "ServiceAccount")}
+    accounts = {item["metadata"]["name"]: item for item in of_kind(rendered, "ServiceAccount")}
     assert {pod["serviceAccountName"] for pod in pods(rendered)} == set(accounts)
     worker = accounts["character-factory-worker"]
     assert worker["metadata"]["annotations"] == {"iam.gke.io/gcp-service-account": "w@x"}
     assert worker["automountServiceAccountToken"] is False
 
 
-def test_serve_takes_the_fleet_and_finds_its_application(files, tmp_path, monkeypatch):
+def test_serve_accepts_the_fleet(files, tmp_path, monkeypatch):
     (service,) = of_kind(files("kubernetes"), "RayService")
     served = ServeDeploySchema.model_validate(yaml.safe_load(service["spec"]["serveConfigV2"]))
     (application,) = served.applications
@@ -426,14 +428,14 @@ def test_serve_takes_the_fleet_and_finds_its_application(files, tmp_path, monkey
     assert Arguments.model_validate(application.args).config == "/etc/factory/run.yaml"
 
 
-def test_a_fleet_of_a_cluster_answers_to_the_names_of_its_service(monkeypatch):
+def test_cluster_fleet_accepts_any_host_name(monkeypatch):
     monkeypatch.setenv("JUDGES_API_KEY", "sesame")
     monkeypatch.setattr("factory.serving.serve_app.application", lambda fleet, *_: fleet)
     fleet = judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "cluster.yaml")))
     assert allowed_hosts(fleet.host, fleet.allowed_hosts) == ["*"]
 
 
-def test_a_fleet_without_a_key_or_without_judges_is_refused(monkeypatch):
+def test_fleet_needs_a_key_and_judges(monkeypatch):
     monkeypatch.delenv("JUDGES_API_KEY", raising=False)
     with pytest.raises(ConfigError, match=r"JUDGES_API_KEY holds no key"):
         judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "cluster.yaml")))
@@ -441,7 +443,7 @@ def test_a_fleet_without_a_key_or_without_judges_is_refused(monkeypatch):
         judges(Arguments(config=str(RESOURCES / "jobs" / "configs" / "opencharacter.yaml")))
 
 
-def test_the_images_are_of_the_user_that_the_manifests_name_and_take_what_the_locks_pin(files):
+def test_images_match_manifests_and_locks(files):
     for accelerator in ("cpu", "gpu"):
         image = (RESOURCES / "cluster" / f"Dockerfile.{accelerator}").read_text()
         assert "USER 1000:1000" in image
@@ -451,7 +453,7 @@ def test_the_images_are_of_the_user_that_the_manifests_name_and_take_what_the_lo
     assert {pod["securityContext"]["runAsUser"] for pod in pods(files("kubernetes"))} == {1000}
 
 
-def test_the_image_holds_no_more_than_a_run_needs():
+def test_image_contains_only_needed_files():
     let_in = [line[1:] for line in (RESOURCES / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert let_in == ["pyproject.toml", "README.md", "LICENSE", "locks", "factory", "jobs", "prompts", "data"]
     assert all((RESOURCES / name).exists() for name in let_in)
@@ -465,7 +467,7 @@ def refusal(cloud: str, path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ("buckets: s3://x", "variable 'buckets' is unknown; did you mean 'bucket'?"),
         ("pools: {judge: {most: 1, spot: true}}", "variable 'pools.judge' is unknown; did you mean 'judges'?"),
@@ -474,31 +476,31 @@ def refusal(cloud: str, path: Path) -> str:
         ("pools: 3", "variable 'pools' is 3: give a section"),
         ("bucket: my-bucket", "variable 'bucket' is 'my-bucket': "),
         ("bucket: 's3:///x'", "variable 'bucket' is 's3:///x': "),
-        ("bucket: gs://x", "variable 'bucket' is 'gs://x': on aws give s3://bucket/prefix"),
+        ("bucket: gs://x", "variable 'bucket' is 'gs://x': on aws use s3://bucket/prefix"),
         ("name: My_Cluster", "variable 'name' is 'My_Cluster': give small letters, digits and hyphens"),
-        ("image: null", "variables that aws needs are not given: image; "),
-        ("aws: {worker_profile: null}", "not given: aws.worker_profile; "),
+        ("image: null", "variables required on aws are not set: image; "),
+        ("aws: {worker_profile: null}", "not set: aws.worker_profile; "),
     ],
 )
-def test_a_wrong_variable_is_one_line_with_the_way_out(own, more, said):
-    assert said in refusal("aws", own(more))
+def test_wrong_variable_is_one_line(own, more, message):
+    assert message in refusal("aws", own(more))
 
 
-def test_what_one_cloud_needs_no_other_asks_for(own):
+def test_clouds_require_only_their_own_variables(own):
     path = own("aws: {head_profile: null}\nkubernetes: {config: null}\ngcp: {project: null}")
     assert "aws.head_profile; " in refusal("aws", path)
     assert "kubernetes.config; " in refusal("kubernetes", path)
     assert "gcp.project; " in refusal("gcp", path)
 
 
-def test_a_bucket_that_the_machines_accounts_do_not_open_is_refused(own):
+def test_bucket_of_another_cloud_is_refused(own):
     assert refusal("gcp", own()) == (
-        "variable 'bucket' is 's3://my-bucket/opencharacter': on gcp give gs://bucket/prefix"
+        "variable 'bucket' is 's3://my-bucket/opencharacter': on gcp use gs://bucket/prefix"
     )
 
 
-def test_a_config_that_is_not_there_or_writes_elsewhere_is_refused(own):
-    assert "'kubernetes.config' is 'none.yaml': there is no such file" in refusal(
+def test_missing_config_or_foreign_output_is_refused(own):
+    assert "'kubernetes.config' is 'none.yaml': no such file" in refusal(
         "kubernetes", own("kubernetes: {config: none.yaml}")
     )
     assert "output is 's3://my-bucket/opencharacter', which is not in the variable 'bucket' (s3://other)" in refusal(
@@ -506,14 +508,14 @@ def test_a_config_that_is_not_there_or_writes_elsewhere_is_refused(own):
     )
 
 
-def test_a_users_own_file_takes_the_place_of_single_values_and_of_whole_labels(own):
+def test_own_file_overrides_values_and_whole_labels(own):
     more = "pools: {cpu: {most: 3}}\nkubernetes: {config: jobs/configs/cluster.yaml, spot_selector: {mine: spot}}"
     variables = load_variables("kubernetes", own(more))
     assert (variables.pools.cpu.most, variables.pools.cpu.spot) == (3, True)
     assert variables.kubernetes.spot_selector == {"mine": "spot"}
 
 
-def test_the_command_writes_the_files_and_exits_with_2_on_a_mistake(own, tmp_path):
+def test_render_command_writes_files_or_exits_with_2(own, tmp_path):
     command = [
         sys.executable,
         RESOURCES / "cluster" / "render.py",
@@ -527,4 +529,4 @@ def test_the_command_writes_the_files_and_exits_with_2_on_a_mistake(own, tmp_pat
     assert done.stdout == f"{tmp_path / 'gcp.yaml'}\n"
     wrong = subprocess.run([*command[:3]], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: variables that gcp needs are not given: image, bucket, gcp.project")
+    assert wrong.stderr.startswith("error: variables required on gcp are not set: image, bucket, gcp.project")

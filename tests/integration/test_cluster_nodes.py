@@ -1,4 +1,4 @@
-"""Which nodes Ray's own autoscaler would start for what the jobs ask, and how they come where spot has none."""
+"""Nodes that Ray's autoscaler starts for the jobs' requests, and the fallback from spot to on-demand."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from ray.core.generated.autoscaler_pb2 import GangResourceRequest
 from ray.core.generated.common_pb2 import LabelSelectorOperator
 from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
 
-from factory.cluster.aws_node_provider import SpotFirst
+from factory.cluster.aws_node_provider import SpotFirstAWSNodeProvider
 from factory.cluster.templates import render
 from factory.cluster.variables import load_variables
 from tests.integration.iam import allows
@@ -67,47 +67,47 @@ REPLICA_70B = [{"CPU": 8, "GPU": 8}]
 JUDGE = [{"GPU": 1}] * 4
 TRAINING = [{"CPU": 0.5, "GPU": 1}] * 8
 ONE_NODE = {"constraints": [(ResourceRequestUtil.PlacementConstraintType.AFFINITY, "group", "1")]}
-"""How Ray asks for a placement group with STRICT_PACK."""
+"""Ray's request for a placement group with STRICT_PACK."""
 TRAINING_POOL = {"label_selectors": [[("pool", LabelSelectorOperator.LABEL_OPERATOR_IN, ["training"])]]}
 
 
 def started(types: dict[str, Any], bundles: list[dict], how: dict | None = None, **more: Any) -> dict[str, int]:
-    """The nodes that the autoscaler starts on an empty cluster, by type; with `how` the bundles are one group."""
+    """Return the nodes that the autoscaler starts on an empty cluster, by type; with `how`, bundles are one group."""
     requests = [ResourceRequestUtil.make(bundle, **(how or {})) for bundle in bundles]
-    asked: dict[str, Any] = {"resource_requests": ResourceRequestUtil.group_by_count(requests)}
+    demand: dict[str, Any] = {"resource_requests": ResourceRequestUtil.group_by_count(requests)}
     if how is not None:
-        asked = {"gang_resource_requests": [GangResourceRequest(requests=requests)]}
+        demand = {"gang_resource_requests": [GangResourceRequest(requests=requests)]}
     reply = ResourceDemandScheduler().schedule(
-        SchedulingRequest(node_type_configs=types, disable_launch_config_check=True, max_num_nodes=50, **asked, **more)
+        SchedulingRequest(node_type_configs=types, disable_launch_config_check=True, max_num_nodes=50, **demand, **more)
     )
     return {launch.instance_type: launch.count for launch in reply.to_launch if launch.instance_type not in HEADS}
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_each_phase_starts_nodes_of_its_pool(types, cloud):
-    there = types(cloud)
-    assert started(there, [{"CPU": 0.5}] * 8) == {"cpu": 1}
-    assert started(there, REPLICA_70B) == {"synthesis": 1}
-    assert started(there, JUDGE, ONE_NODE) == {"judges": 1}
-    assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
-    assert started(there, TRAINING, {}) == {"judges": 2}  # what `training.pool` is for
+    node_types = types(cloud)
+    assert started(node_types, [{"CPU": 0.5}] * 8) == {"cpu": 1}
+    assert started(node_types, REPLICA_70B) == {"synthesis": 1}
+    assert started(node_types, JUDGE, ONE_NODE) == {"judges": 1}
+    assert started(node_types, TRAINING, TRAINING_POOL) == {"training": 1}
+    assert started(node_types, TRAINING, {}) == {"judges": 2}  # what `training.pool` is for
 
 
-def test_a_model_that_no_node_can_hold_starts_none(types):
+def test_model_too_large_for_any_node_starts_none(types):
     assert started(types("aws"), [{"CPU": 16, "GPU": 16}]) == {}
 
 
-def test_spot_pods_are_asked_for_first_and_on_demand_ones_where_those_did_not_come(types):
-    there = types("kubernetes")
-    assert started(there, REPLICA_70B) == {"synthesis-spot": 1}
-    assert started(there, JUDGE, ONE_NODE) == {"judges-spot": 1}
-    assert started(there, TRAINING, TRAINING_POOL) == {"training": 1}
-    lately = {"recoverable_resource_availabilities": {"judges-spot": 0.5, "cpu-spot": 0.0}}
-    assert started(there, JUDGE, ONE_NODE, **lately) == {"judges": 1}
-    assert started(there, [{"CPU": 1}] * 30, **lately) == {"cpu": 1}
+def test_spot_pods_come_first_then_on_demand(types):
+    node_types = types("kubernetes")
+    assert started(node_types, REPLICA_70B) == {"synthesis-spot": 1}
+    assert started(node_types, JUDGE, ONE_NODE) == {"judges-spot": 1}
+    assert started(node_types, TRAINING, TRAINING_POOL) == {"training": 1}
+    recent_failures = {"recoverable_resource_availabilities": {"judges-spot": 0.5, "cpu-spot": 0.0}}
+    assert started(node_types, JUDGE, ONE_NODE, **recent_failures) == {"judges": 1}
+    assert started(node_types, [{"CPU": 1}] * 30, **recent_failures) == {"cpu": 1}
 
 
-def test_ray_forgets_a_launch_that_failed_at_once_which_is_why_the_provider_falls_back():
+def test_ray_forgets_launches_that_fail_at_once():
     monitor = CloudResourceMonitor()
 
     def tell(status: int) -> dict[str, float]:
@@ -120,12 +120,12 @@ def test_ray_forgets_a_launch_that_failed_at_once_which_is_why_the_provider_fall
 
 @pytest.fixture(scope="module")
 def aws(rendered, tmp_path_factory):
-    """The cluster file, bootstrapped by Ray on an EC2 that moto plays."""
-    playing = mock_aws()
-    playing.start(reset=False)  # moto plays the other tests' bucket too: neither start nor stop may wipe it
+    """The cluster file, bootstrapped by Ray on an EC2 simulated by moto."""
+    mock = mock_aws()
+    mock.start(reset=False)  # moto also simulates the other tests' bucket: neither start nor stop may clear it
     with pytest.MonkeyPatch.context() as environment, ExitStack() as ending:
-        ending.callback(playing.stop, remove_data=False)
-        environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # Ray makes an SSH key there
+        ending.callback(mock.stop, remove_data=False)
+        environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # Ray creates an SSH key there
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             environment.setenv(name, "testing")
         resource_cache.cache_clear()
@@ -135,7 +135,7 @@ def aws(rendered, tmp_path_factory):
     resource_cache.cache_clear()
 
 
-def test_ray_bootstraps_the_cluster_and_opens_nothing_but_ssh(aws):
+def test_bootstrapped_cluster_opens_only_ssh(aws):
     assert Path(aws["auth"]["ssh_private_key"]).is_file()
     for one in aws["available_node_types"].values():
         assert one["node_config"]["SubnetIds"]
@@ -154,8 +154,8 @@ def no_spot(params: dict[str, Any], **_: Any) -> None:
 
 
 def launched(config: dict[str, Any], pool: str, answer: Any = lambda **_: None) -> list[str | None]:
-    """How the nodes that were launched are paid for."""
-    provider = SpotFirst(config["provider"], config["cluster_name"])
+    """Launch a node, and return the lifecycle of the launched ones: spot, or None for on-demand."""
+    provider = SpotFirstAWSNodeProvider(config["provider"], config["cluster_name"])
     events = provider.ec2_fail_fast.meta.client.meta.events
     events.register("provide-client-params.ec2.RunInstances", answer)
     tags = {"ray-node-kind": "worker", "ray-user-node-type": pool}
@@ -167,15 +167,15 @@ def launched(config: dict[str, Any], pool: str, answer: Any = lambda **_: None) 
     return [node.instance_lifecycle for node in nodes.values()]
 
 
-def test_a_node_is_spot_where_there_is_one(aws):
+def test_node_is_spot_if_available(aws):
     assert launched(aws, "judges") == ["spot"]
 
 
-def test_a_node_comes_on_demand_where_there_is_no_spot(aws):
+def test_node_is_on_demand_without_spot(aws):
     assert launched(aws, "judges", no_spot) == [None]
 
 
-def test_a_node_comes_on_demand_whichever_zone_does_not_have_its_type_at_all(aws):
+def test_node_is_on_demand_if_a_zone_lacks_its_type(aws):
     subnets = aws["available_node_types"]["judges"]["node_config"]["SubnetIds"]
 
     def answer_where(without: str) -> Callable[..., None]:
@@ -191,11 +191,11 @@ def test_a_node_comes_on_demand_whichever_zone_does_not_have_its_type_at_all(aws
         assert launched(aws, "judges", answer_where(without)) == [None]
 
 
-def test_a_pool_that_is_not_spot_never_is(aws):
+def test_on_demand_pool_is_never_spot(aws):
     assert launched(aws, "training", no_spot) == [None]
 
 
-def test_another_failure_to_launch_is_rays_to_tell(aws):
+def test_other_launch_errors_are_raised(aws):
     def refuses(params: dict[str, Any], **_: Any) -> None:
         raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "RunInstances")
 
@@ -204,10 +204,10 @@ def test_another_failure_to_launch_is_rays_to_tell(aws):
 
 
 class ZoneOfGcp:
-    """Compute Engine as Ray's provider calls it, with so many spot machines to give."""
+    """A simulated Compute Engine zone with a number of spot machines."""
 
     def __init__(self, spot: int, error: str = "ZONE_RESOURCE_POOL_EXHAUSTED") -> None:
-        self.spot, self.error, self.made = spot, error, []
+        self.spot, self.error, self.launched = spot, error, []
 
     def create_instances(self, config: dict[str, Any], labels: dict[str, str], count: int) -> list[tuple[dict, str]]:
         for _ in range(count):
@@ -215,17 +215,17 @@ class ZoneOfGcp:
             if spot and self.spot == 0:
                 raise Exception({"errors": [{"code": self.error}]})
             self.spot -= spot
-            self.made.append((spot, config["scheduling"]))
-        return [({}, f"node-{len(self.made) - one}") for one in range(count)]
+            self.launched.append((spot, config["scheduling"]))
+        return [({}, f"node-{len(self.launched) - index}") for index in range(count)]
 
 
 def on_gcp(rendered: Any, pool: str, zone: ZoneOfGcp, count: int) -> dict[str, Any]:
     pytest.importorskip("googleapiclient", reason="google-api-python-client is not installed")
     from ray.autoscaler._private.gcp.node import GCPNodeType
 
-    from factory.cluster.gcp_node_provider import SpotFirst
+    from factory.cluster.gcp_node_provider import SpotFirstGCPNodeProvider
 
-    class Offline(SpotFirst):
+    class Offline(SpotFirstGCPNodeProvider):
         def _construct_clients(self) -> None:
             self.resources = {GCPNodeType.COMPUTE: zone}
 
@@ -234,14 +234,14 @@ def on_gcp(rendered: Any, pool: str, zone: ZoneOfGcp, count: int) -> dict[str, A
     return provider.create_node(config["available_node_types"][pool]["node_config"], {}, count)
 
 
-def test_gcp_gives_the_spot_machines_that_it_has_and_the_rest_on_demand(rendered):
+def test_gcp_launches_missing_spot_on_demand(rendered):
     zone = ZoneOfGcp(spot=2)
     assert len(on_gcp(rendered, "judges", zone, 3)) == 3
-    assert [spot for spot, _ in zone.made] == [True, True, False]
-    assert zone.made[-1][1] == {"automaticRestart": False, "onHostMaintenance": "TERMINATE"}
+    assert [spot for spot, _ in zone.launched] == [True, True, False]
+    assert zone.launched[-1][1] == {"automaticRestart": False, "onHostMaintenance": "TERMINATE"}
 
 
-def test_another_failure_of_gcp_is_rays_to_tell(rendered):
+def test_other_gcp_errors_are_raised(rendered):
     with pytest.raises(Exception, match="PERMISSION_DENIED"):
         on_gcp(rendered, "judges", ZoneOfGcp(spot=0, error="PERMISSION_DENIED"), 1)
 
@@ -251,8 +251,8 @@ OURS = {"aws:ResourceTag/ray-cluster-name": "character-factory", "aws:RequestedR
 
 
 @pytest.fixture
-def may(rendered):
-    """Whether the head's role may do something to what has its cluster's tag, or another context."""
+def allowed(rendered):
+    """Check if the head's role allows an action, by default on resources with the cluster's tag."""
     policy = json.loads(rendered("aws")["aws-head-policy.json"])
     return lambda action, resource, context=(): allows(policy, action, resource, OURS | dict(context))
 
@@ -262,7 +262,7 @@ def requested(tags: list[dict[str, str]]) -> dict[str, str]:
 
 
 def asked_for(operation: str, params: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """What EC2 asks IAM of a call: each action, resource and context."""
+    """Yield the actions, resources and contexts that EC2 authorizes for a call."""
     action = f"ec2:{operation}"
     if operation.startswith("Describe"):
         yield action, "*", {}
@@ -286,8 +286,8 @@ def asked_for(operation: str, params: dict[str, Any]) -> Iterator[tuple[str, str
             yield action, f"{REGION}:1:spot-instances-request/new", untagged
 
 
-def test_the_heads_role_may_do_all_that_ray_does(aws, may):
-    provider = SpotFirst(aws["provider"], aws["cluster_name"])
+def test_head_role_allows_all_of_rays_calls(aws, allowed):
+    provider = SpotFirstAWSNodeProvider(aws["provider"], aws["cluster_name"])
     calls = []
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -304,33 +304,33 @@ def test_the_heads_role_may_do_all_that_ray_does(aws, may):
     assert {"RunInstances", "CreateTags", "DescribeInstances", "TerminateInstances"} <= {name for name, _ in calls}
     for name, params in calls:
         for action, resource, context in asked_for(name, params):
-            assert may(action, resource, context), (action, resource, context)
+            assert allowed(action, resource, context), (action, resource, context)
 
 
-def test_the_heads_role_may_do_nothing_to_others(may):
+def test_head_role_allows_nothing_on_other_instances(allowed):
     other = f"{REGION}:1:instance/i-1"
     machine = {"ec2:InstanceType": "g6e.12xlarge", "ec2:MetadataHttpTokens": "required"}
     tag, mine = "aws:ResourceTag/ray-cluster-name", {"aws:RequestTag/ray-cluster-name": "character-factory"}
     for context in ({tag: "other"}, {tag: ""}):
-        assert not may("ec2:TerminateInstances", other, context)
-        assert not may("ec2:CreateTags", other, context | mine)  # nor make them its own
+        assert not allowed("ec2:TerminateInstances", other, context)
+        assert not allowed("ec2:CreateTags", other, context | mine)  # nor take them over
         launch = context | mine | machine
-        assert may("ec2:RunInstances", other, launch)
-        assert not may("ec2:RunInstances", other, context | machine)
-        assert not may("ec2:RunInstances", other, launch | {"ec2:InstanceType": "p6.48xlarge"})
-        assert not may("ec2:RunInstances", other, launch | {"ec2:MetadataHttpTokens": "optional"})
-    assert not may("ec2:CreateTags", other, {"aws:RequestTag/ray-cluster-name": "other"})
+        assert allowed("ec2:RunInstances", other, launch)
+        assert not allowed("ec2:RunInstances", other, context | machine)
+        assert not allowed("ec2:RunInstances", other, launch | {"ec2:InstanceType": "p6.48xlarge"})
+        assert not allowed("ec2:RunInstances", other, launch | {"ec2:MetadataHttpTokens": "optional"})
+    assert not allowed("ec2:CreateTags", other, {"aws:RequestTag/ray-cluster-name": "other"})
     for name in ("TerminateInstances", "CreateTags", "StopInstances", "DeleteTags", "ModifyInstanceAttribute"):
         action = f"ec2:{name}"
-        assert not may(action, "arn:aws:ec2:eu-west-1:1:instance/i-1", mine)
-        assert not may(action, f"{REGION}:1:volume/vol-1", mine)
+        assert not allowed(action, "arn:aws:ec2:eu-west-1:1:instance/i-1", mine)
+        assert not allowed(action, f"{REGION}:1:volume/vol-1", mine)
 
 
-def test_the_heads_role_reads_the_one_parameter_of_its_image(may):
+def test_head_role_reads_only_its_image_parameter(allowed):
     public = "arn:aws:ssm:us-east-1::parameter/aws/service/deeplearning/ami/x86_64"
-    assert may("ssm:GetParameters", f"{public}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id")
-    assert not may("ssm:GetParameters", f"{public}/other/latest/ami-id")
-    assert not may("ssm:GetParameters", "arn:aws:ssm:us-east-1:1:parameter/database/password")
+    assert allowed("ssm:GetParameters", f"{public}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id")
+    assert not allowed("ssm:GetParameters", f"{public}/other/latest/ami-id")
+    assert not allowed("ssm:GetParameters", "arn:aws:ssm:us-east-1:1:parameter/database/password")
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_the_heads_role_reads_the_one_parameter_of_its_image(may):
         ("resolve:ssm:image", "arn:aws:ssm:us-east-1:*:parameter/image", "arn:aws:ec2:us-east-1::image/*"),
     ],
 )
-def test_the_heads_role_follows_the_image_and_the_network(tmp_path, image, parameter, started):
+def test_head_role_follows_image_and_network(tmp_path, image, parameter, started):
     own = tmp_path / "own.yaml"
     aws = {"image_id": image, "subnets": ["subnet-1", "subnet-2"], "security_groups": ["sg-1"]}
     tree = yaml.safe_load(OWN)
@@ -356,7 +356,7 @@ def test_the_heads_role_follows_the_image_and_the_network(tmp_path, image, param
     ]  # fmt: skip
 
 
-def test_a_container_with_the_hosts_network_is_one_hop_from_the_metadata(aws):
+def test_metadata_is_one_hop_away(aws):
     command = docker_start_cmds("ubuntu", "image", {}, "factory", aws["docker"]["run_options"], "x", "/root", "docker")
     assert "--net=host" in command.split()
     machines = [one["node_config"]["MetadataOptions"] for one in aws["available_node_types"].values()]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from factory.config import RunConfig
-from factory.curation.run import open_tables
+from factory.curation.curation_run import open_tables
 from factory.inference.model_files import Located
 from factory.runtime import confirmation
 from factory.runtime.progress import Silent

@@ -1,4 +1,4 @@
-"""The dashboard's file, the page that Prometheus makes of it, and the command that shows them."""
+"""The dashboard file, Prometheus's console page for it, and the command that shows them."""
 
 import importlib.util
 import json
@@ -34,7 +34,7 @@ RAY = {
     "ray_object_store_memory": "dashboard/modules/metrics/dashboards/default_dashboard_panels.py",
     "ray_serve_deployment_queued_queries": "serve/_private/router.py",
 }
-"""What Ray itself exports, and where its source names it."""
+"""Metrics exported by Ray, and the source files that define them."""
 VLLM = {
     "ray_vllm_kv_cache_usage_perc",
     "ray_vllm_num_requests_running",
@@ -42,10 +42,10 @@ VLLM = {
     "ray_vllm_prefix_cache_hits_total",
     "ray_vllm_prefix_cache_queries_total",
 }
-"""What vLLM exports through Ray in judges on GPUs."""
+"""Metrics exported by vLLM through Ray, for judges on GPUs."""
 
 
-def asked() -> str:
+def all_queries() -> str:
     return "\n".join(expression for _, expression in console.expressions(DASHBOARD))
 
 
@@ -56,12 +56,12 @@ def installed(package: str) -> Path:
     return Path(found.origin).parent
 
 
-def test_every_metric_is_one_that_somebody_exports():
-    named = set(re.findall(r"\bray_\w+", asked()))
+def test_panels_use_only_exported_metrics():
+    named = set(re.findall(r"\bray_\w+", all_queries()))
     assert named == FACTORY.keys() | RAY.keys() | VLLM
 
 
-def test_ray_and_vllm_still_have_these_names():
+def test_ray_and_vllm_still_export_these_metrics():
     for name, file in RAY.items():
         assert name.removeprefix("ray_") in (installed("ray") / file).read_text(), name
     own = (installed("vllm") / "v1/metrics/loggers.py").read_text()
@@ -69,8 +69,8 @@ def test_ray_and_vllm_still_have_these_names():
         assert f'"{name.removeprefix("ray_vllm_").removesuffix("_total")}' in own.replace("vllm:", ""), name
 
 
-def test_the_factorys_metrics_are_asked_by_labels_that_they_have():
-    for name, within in re.findall(r"(ray_factory_\w+)\{([^}]*)\}", asked()):
+def test_factory_metrics_are_queried_by_their_labels():
+    for name, within in re.findall(r"(ray_factory_\w+)\{([^}]*)\}", all_queries()):
         labels = set(re.findall(r"(\w+)=", within)) - {"SessionName"}
         assert labels <= set(FACTORY[name].labels), within
     for legend, expression in [
@@ -80,7 +80,7 @@ def test_the_factorys_metrics_are_asked_by_labels_that_they_have():
         assert set(re.findall(r"\{\{(\w+)\}\}", legend)) <= kept, legend
 
 
-def test_panels_are_told_apart_explained_and_within_the_grid():
+def test_panels_are_unique_described_and_in_the_grid():
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
     taken: set[tuple[int, int]] = set()
@@ -98,23 +98,23 @@ def test_panels_are_told_apart_explained_and_within_the_grid():
     assert all(panel["datasource"]["uid"] == "${datasource}" for panel in PANELS)
 
 
-def test_every_variable_is_defined_and_none_is_left_open():
-    defined = {one["name"] for one in DASHBOARD["templating"]["list"]}
+def test_all_dashboard_variables_are_defined():
+    defined = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(PANELS)))
     assert used - {"__range", "__rate_interval"} == defined
-    assert "$" not in asked()
+    assert "$" not in all_queries()
 
 
 def test_no_file_names_a_machine():
     for path in FOLDER.rglob("*.*"):
         if path.suffix in (".json", ".yaml"):
-            told = path.read_text().replace("/tmp/ray/session_latest", "")
-            assert not re.search(r"/(home|root|tmp|work|usr|opt)/|localhost|\d+\.\d+\.\d+\.\d+", told), path
+            text = path.read_text().replace("/tmp/ray/session_latest", "")
+            assert not re.search(r"/(home|root|tmp|work|usr|opt)/|localhost|\d+\.\d+\.\d+\.\d+", text), path
 
 
-def test_grafanas_own_schema_knows_every_field():
-    """Read by the types that Grafana generates from its schema, and written again: what it does not know is lost."""
-    pytest.importorskip("grafana_foundation_sdk", reason="not installed: make setup brings grafana-foundation-sdk")
+def test_grafana_schema_has_every_field():
+    """Decoding and encoding with the types generated from Grafana's schema loses unknown fields."""
+    pytest.importorskip("grafana_foundation_sdk", reason="not installed: make setup installs grafana-foundation-sdk")
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.cog.plugins import register_default_plugins
     from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -125,7 +125,7 @@ def test_grafanas_own_schema_knows_every_field():
 
 
 def lost(before, after, place=""):
-    """The places at which one document says something that the other does not."""
+    """Yield the paths at which the second document differs from the first."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
             yield from lost(value, after.get(name, "nothing"), f"{place}/{name}")
@@ -136,8 +136,8 @@ def lost(before, after, place=""):
         yield place
 
 
-def test_the_page_has_every_panel_and_only_prometheuss_templates():
-    page = console.page(DASHBOARD)
+def test_console_page_has_every_panel():
+    page = console.build_page(DASHBOARD)
     for panel in PANELS:
         assert f"<h3>{panel['title']}</h3>" in page
     actions = re.findall(r"\{\{ (.*?) \}\}", page, re.DOTALL)
@@ -146,7 +146,7 @@ def test_the_page_has_every_panel_and_only_prometheuss_templates():
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed: apt-get install prometheus")
-def test_prometheus_can_read_every_expression_and_the_scrape_configuration(tmp_path):
+def test_promtool_accepts_expressions_and_config(tmp_path):
     rules = [{"record": f"panel:{n}", "expr": one} for n, (_, one) in enumerate(console.expressions(DASHBOARD))]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
     for command in (["rules", tmp_path / "rules.yaml"], ["config", FOLDER / "prometheus.yaml"]):
@@ -154,29 +154,32 @@ def test_prometheus_can_read_every_expression_and_the_scrape_configuration(tmp_p
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_ray_that_is_named_is_scraped(monkeypatch, tmp_path):
+def test_named_ray_is_scraped(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-    (here,) = show.scrape_config(Namespace(ray="/somewhere/ray", address=None))["scrape_configs"]
-    assert here["file_sd_configs"][0]["files"] == [f"/somewhere/ray/{show.SERVICE_DISCOVERY}"]
-    (there,) = show.scrape_config(Namespace(ray="/tmp/ray", address="http://head:8265/"))["scrape_configs"]
-    assert there["http_sd_configs"] == [{"url": "http://head:8265/api/prometheus/sd", "refresh_interval": "15s"}]
-    assert "file_sd_configs" not in there
+    (local,) = show.scrape_config(Namespace(ray="/somewhere/ray", address=None))["scrape_configs"]
+    assert local["file_sd_configs"][0]["files"] == [f"/somewhere/ray/{show.SERVICE_DISCOVERY}"]
+    (remote,) = show.scrape_config(Namespace(ray="/tmp/ray", address="http://head:8265/"))["scrape_configs"]
+    assert remote["http_sd_configs"] == [{"url": "http://head:8265/api/prometheus/sd", "refresh_interval": "15s"}]
+    assert "file_sd_configs" not in remote
     (tmp_path / "token").write_text("secret")
-    (there,) = show.scrape_config(Namespace(ray="/tmp/ray", address="http://head:8265"))["scrape_configs"]
-    (found,) = there["http_sd_configs"]
+    (remote,) = show.scrape_config(Namespace(ray="/tmp/ray", address="http://head:8265"))["scrape_configs"]
+    (found,) = remote["http_sd_configs"]
     assert found["authorization"] == {"credentials_file": str(tmp_path / "token")}, "the file's name, not what it holds"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["--prometheus", "no-such-program"], "no-such-program: there is no such program here; `apt-get install"),
-        (["--prometheus", sys.executable, "--grafana", "/nowhere"], "--grafana /nowhere: has no bin/grafana"),
+        (
+            ["--prometheus", "no-such-program"],
+            "no-such-program: program not found; install it as root with `apt-get install",
+        ),
+        (["--prometheus", sys.executable, "--grafana", "/nowhere"], "--grafana /nowhere: contains no bin/grafana"),
     ],
 )
-def test_a_missing_program_is_one_line(arguments, told):
+def test_missing_program_is_one_line(arguments, message):
     command = [sys.executable, FOLDER / "show.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {told}")
+    assert done.stderr.startswith(f"error: {message}")
     assert done.stderr.count("\n") == 1

@@ -24,8 +24,8 @@ from factory.inference.engines.endpoint_reply import parse_reply
 from factory.inference.engines.openai import OpenAIReplica
 from factory.inference.model_files import Located
 from factory.playground import streaming
-from factory.playground.chat_models import Speaker
-from factory.playground.streaming import Reply, write_reply
+from factory.playground.chat_models import ChatModel
+from factory.playground.streaming import StreamedReply, stream_reply
 from factory.records import Completion, Message, Profile, Reject, Request
 from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row, rejected_row
@@ -280,23 +280,23 @@ def test_a_probe_for_logprobs_ends(server, kind):
 
 
 STREAMS = {
-    "words": "did not end at 64 tokens",
+    "words": "did not stop after 64 tokens",
     "nothings": "could not reply",
     "flood": "could not reply",
-    "drip": "does not answer",
+    "drip": "does not respond",
 }
 
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_stream_that_does_not_end_is_cut(server, monkeypatch, kind):
-    monkeypatch.setattr(streaming, "WRITING_S", 1 if kind == "drip" else 60)
+    monkeypatch.setattr(streaming, "MAX_TEXT_S", 1 if kind == "drip" else 60)
 
-    async def written() -> Reply:
-        reply, sampling = Reply(), Sampling(max_tokens=64)
+    async def written() -> StreamedReply:
+        reply, sampling = StreamedReply(), Sampling(max_tokens=64)
         asked = engine(server)
         async with streaming.make_client(asked, sampling.max_tokens) as client:
             said = [Message("user", f"hello [[{kind}]]")]
-            await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
+            await stream_reply(client, ChatModel("ada", "m", asked), said, sampling, reply, lambda: None)
         return reply
 
     reply = asyncio.run(written())
@@ -308,12 +308,12 @@ def test_a_stream_may_be_slower_than_its_silence(server):
     """`timeout_s` is the longest silence of a reply that streams, not its whole time."""
     server.rule(word_s=0.2)
 
-    async def written() -> Reply:
-        reply, sampling = Reply(), Sampling(max_tokens=64)
+    async def written() -> StreamedReply:
+        reply, sampling = StreamedReply(), Sampling(max_tokens=64)
         asked = engine(server, timeout_s=0.5)
         async with streaming.make_client(asked, sampling.max_tokens) as client:
             said = [Message("user", "one two three four five")]
-            await write_reply(client, Speaker("ada", "m", asked), said, sampling, reply, lambda: None)
+            await stream_reply(client, ChatModel("ada", "m", asked), said, sampling, reply, lambda: None)
         return reply
 
-    assert asyncio.run(written()) == Reply("You said: one two three four five")
+    assert asyncio.run(written()) == StreamedReply("You said: one two three four five")

@@ -10,7 +10,7 @@ import pytest
 from factory.text.language import detect
 from tests.integration.runs import PROJECT, Run
 
-CONFIG = "jobs/configs/example.yaml"
+CONFIG = PROJECT / "jobs/configs/example.yaml"
 DATA = PROJECT / "data/example"
 
 
@@ -20,12 +20,12 @@ def read_jsonl(name: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory) -> Run:
-    """The finished run, whose page is written."""
+    """The finished run with its report, made in another folder than the checkout."""
     folder = tmp_path_factory.mktemp("example")
     output = str(folder / "run")
     for job in ("synthesize", "curate", "report"):
-        command = [sys.executable, f"jobs/{job}.py", "--config", CONFIG, f"output={output}"]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300)
+        command = [sys.executable, PROJECT / f"jobs/{job}.py", "--config", CONFIG, f"output={output}"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
     return Run(folder, {"output": output})
 

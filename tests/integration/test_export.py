@@ -30,7 +30,7 @@ WORDS = VOICE.split()
 
 
 def turns(number: int) -> list[tuple[str, str]]:
-    """What is said in a dialogue: hard texts, in one turn first and in several ones later."""
+    """Return the turns of a dialogue: hard texts, in one turn first and in several ones later."""
     text = HARD[number % len(HARD)]
     return [(f"{text} {number}.{turn}", f"I say: {text}") for turn in range(1 + (number > 20) * (number % 3))]
 
@@ -62,7 +62,7 @@ def loaded(folder: str | Path, cache: Path, name: str | None = None):
 
 @pytest.mark.parametrize("file_type", ["jsonl", "parquet"])
 @pytest.mark.parametrize("form", SHAPES)
-def test_datasets_loads_both_splits_with_every_row_as_it_was(made, tmp_path, form, file_type):
+def test_datasets_loads_both_splits_with_equal_rows(made, tmp_path, form, file_type):
     from datasets import Features
 
     folder = tmp_path / "out"
@@ -84,7 +84,7 @@ def test_datasets_loads_both_splits_with_every_row_as_it_was(made, tmp_path, for
         assert 0 < len(speaking) < len(accepted(made, "profiles")), "somebody was left out"
 
 
-def test_a_history_that_is_empty_for_long_is_no_column_of_nulls(tmp_path):
+def test_empty_history_is_not_a_column_of_nulls(tmp_path):
     long = [[("Tell me", "x" * 20_000)]] * 700  # more than the 10 MB that `datasets` looks at first
     run = Run(tmp_path, make_tables(tmp_path / "run", [*long, [("a", "b"), ("c", "d")]]))
     run.finish("--format", "alpaca", job="export")
@@ -93,7 +93,7 @@ def test_a_history_that_is_empty_for_long_is_no_column_of_nulls(tmp_path):
     assert [row["history"] for row in found["train"]] == [*([[]] * 700), [["a", "b"]]]
 
 
-def test_all_accepted_dialogues_are_exported_before_curation(made, tmp_path):
+def test_accepted_dialogues_export_without_curation(made, tmp_path):
     folder = tmp_path / "out"
     made.finish("--format", "messages", "--what", "dialogues", "--output", str(folder), job="export")
     found = loaded(folder, tmp_path / "cache")
@@ -102,7 +102,7 @@ def test_all_accepted_dialogues_are_exported_before_curation(made, tmp_path):
     assert "before curation" in (folder / "README.md").read_text()
 
 
-def test_no_ray_is_started_nor_imported(made, tmp_path):
+def test_ray_is_not_imported(made, tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(made.config | {"output": made.output}))
     job = ["--config", str(config), "--format", "messages", "--output", str(tmp_path / "out")]
@@ -122,7 +122,7 @@ def files_of(folder: str) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_killed_half_way_it_starts_again_and_when_finished_it_is_skipped(tmp_path):
+def test_killed_export_restarts_and_finished_is_skipped(tmp_path):
     many = [[("What do you bake?", f"Loaf {n}. " + "Bread, and more bread. " * 200)] for n in range(8_000)]
     run = Run(tmp_path, make_tables(tmp_path / "run", many, validation=100))
     out = Path(run.output) / "export" / "messages"
@@ -149,7 +149,7 @@ def test_killed_half_way_it_starts_again_and_when_finished_it_is_skipped(tmp_pat
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_what_was_made_anew_is_exported_anew_and_no_old_file_stays(made, tmp_path):
+def test_outdated_export_is_rebuilt(made, tmp_path):
     run = copied(made, tmp_path)
     out = Path(run.output) / "export" / "messages"
     run.finish("--format", "messages", job="export")
@@ -165,7 +165,7 @@ def test_what_was_made_anew_is_exported_anew_and_no_old_file_stays(made, tmp_pat
     assert {path.suffix for path in out.glob("*-of-*")} == {".parquet"}
 
 
-def test_on_s3_it_is_the_same_and_a_killed_one_starts_again(made, s3, tmp_path):
+def test_export_on_s3_and_restart_after_a_kill(made, s3, tmp_path):
     fs, name = file_io.filesystem(f"{s3}/export-run")
     fs.put(made.output, name, recursive=True)
     run = Run(tmp_path, made.config | {"output": f"{s3}/export-run"})
@@ -178,30 +178,30 @@ def test_on_s3_it_is_the_same_and_a_killed_one_starts_again(made, s3, tmp_path):
     assert "was finished before" in run.finish("--format", "sharegpt", job="export")
 
 
-def test_mistakes_are_one_line_and_leave_nothing(made, tmp_path):
+def test_user_errors_are_one_line_and_write_nothing(made, tmp_path):
     run = copied(made, tmp_path)
     (Path(run.output) / "curated" / "train" / ".manifest.json").unlink()
 
-    def told(*arguments: str, **environment: str) -> str:
+    def error(*arguments: str, **environment: str) -> str:
         run.environment = {"HF_TOKEN": "", **environment}
         assert run.start(*arguments, job="export").wait(60) == 2, run.log()
         assert run.log().count("\n") == 1, run.log()
         return run.log()
 
-    assert "invalid choice: 'csv'" in told("--format", "csv")
-    assert "curated/train: there is no finished table; run `make" in told("--format", "messages")
+    assert "invalid choice: 'csv'" in error("--format", "csv")
+    assert "curated/train: there is no finished table; run `character-factory" in error("--format", "messages")
     push = ("--format", "messages", "--what", "dialogues", "--push-to-hub")
-    assert "HF_TOKEN is not set" in told(*push, "baker/dialogues")
-    assert "HF_HUB_OFFLINE is set" in told(*push, "baker/dialogues", HF_HUB_OFFLINE="1", HF_TOKEN=TOKEN)
+    assert "HF_TOKEN is not set" in error(*push, "baker/dialogues")
+    assert "HF_HUB_OFFLINE is set" in error(*push, "baker/dialogues", HF_HUB_OFFLINE="1", HF_TOKEN=TOKEN)
     assert not (Path(run.output) / "export").exists(), "nothing is written before it is known to be right"
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
-    assert "holds notes.txt" in told("--format", "messages", "--what", "dialogues", "--output", str(mine))
+    assert "has notes.txt" in error("--format", "messages", "--what", "dialogues", "--output", str(mine))
     assert [path.name for path in mine.iterdir()] == ["notes.txt"]
 
 
-def test_the_hub_gets_the_card_and_the_data_and_nothing_else(made, tmp_path):
+def test_hub_gets_only_the_card_and_the_data(made, tmp_path):
     run = copied(made, tmp_path)
     with hub_server() as hub:
         run.environment = {
@@ -212,8 +212,8 @@ def test_the_hub_gets_the_card_and_the_data_and_nothing_else(made, tmp_path):
         }
         repo = f"{OWNER}/dialogues"
         push = ("--format", "messages", "--push-to-hub", repo)
-        said = run.finish(*push, "--private", job="export")
-        assert f"Published: {hub.url}/datasets/{repo}" in said
+        printed = run.finish(*push, "--private", job="export")
+        assert f"Published: {hub.url}/datasets/{repo}" in printed
         assert hub.private == {repo: True}
         out = Path(run.output) / "export" / "messages"
         names = {"README.md", "train-00000-of-00001.jsonl", "validation-00000-of-00001.jsonl"}
@@ -255,7 +255,7 @@ def test_the_hub_gets_the_card_and_the_data_and_nothing_else(made, tmp_path):
         assert (out / ".manifest.json").exists()
 
 
-def test_trl_trains_on_it(made, tmp_path):
+def test_trl_trains_on_an_export(made, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
@@ -291,15 +291,15 @@ def test_trl_trains_on_it(made, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_card_tells_what_the_jobs_before_it_did(make_module_run, tmp_path):
+def test_card_describes_the_steps_before_it(make_module_run, tmp_path):
     corpus = tmp_path / "bread.jsonl"
     with corpus.open("w") as file:
         for n in range(40):
-            said = [
+            turns = [
                 ("user", f"What do you do at {n} past five?"),
                 ("assistant", f"At {n}: {' '.join(WORDS[n % 9 :])}."),
             ]
-            file.write(json.dumps({"messages": [{"role": r, "content": c} for r, c in said]}) + "\n")
+            file.write(json.dumps({"messages": [{"role": r, "content": c} for r, c in turns]}) + "\n")
     good = {
         "name": "Ada Oduya", "age": "34", "gender": "female", "race": "Black", "birth_place": "Lagos",
         "appearance": "Tall.", "experience": "Bakes.", "personality": "Warm.",
@@ -340,7 +340,7 @@ def test_the_card_tells_what_the_jobs_before_it_did(make_module_run, tmp_path):
     assert not set(found["train"]["character_id"]) & set(found["validation"]["character_id"])
 
 
-def test_two_at_once_do_not_mix(made, tmp_path):
+def test_parallel_exports_do_not_mix(made, tmp_path):
     run = copied(made, tmp_path)
     out = Path(run.output) / "export" / "messages"
     first = run.start_until(lambda: (out / ".running.lock").exists(), "--format", "messages", job="export")

@@ -1,4 +1,4 @@
-"""The card of an export, whatever its dialogues say."""
+"""The card of an export, for any text in its dialogues."""
 
 import re
 
@@ -9,7 +9,7 @@ from factory.config import RunConfig
 from factory.config.loading import checked
 from factory.export.formats import SHAPES
 from factory.export.sources import find_sources
-from factory.export.write_export import export, folder_of
+from factory.export.write_export import default_folder, export
 from factory.runtime.progress import Progress
 from tests.hard_texts import HARD
 from tests.made_tables import make_tables
@@ -21,11 +21,11 @@ def front_matter(card: str) -> dict:
 
 
 @pytest.mark.parametrize("form", list(SHAPES))
-def test_the_card_stays_whole_whatever_the_example_says(tmp_path, form):
+def test_card_is_valid_for_any_example_text(tmp_path, form):
     for number, text in enumerate(HARD):
         config = make_tables(tmp_path / str(number), [[(text, text), ("Go on", text)]] * 3, validation=1)
         sources = find_sources(checked(RunConfig, config, "config key"), "curated", form, "jsonl")
-        export(sources, folder_of(sources), "jsonl", Progress())
+        export(sources, default_folder(sources), "jsonl", Progress())
         card = (tmp_path / str(number) / "export" / form / "README.md").read_text()
         front = front_matter(card)
         assert front["license"] == "other"
@@ -35,7 +35,7 @@ def test_the_card_stays_whole_whatever_the_example_says(tmp_path, form):
         outside = without_blocks(card)
         headings = re.findall(r"^## (.*)$", outside, re.MULTILINE)
         assert headings == [
-            "How many", "Fields", "How it was made", "Statistics", "Known limits", "Licences", "How to cite",
+            "Size", "Fields", "How it was built", "Statistics", "Known limits", "Licenses", "How to cite",
         ]  # fmt: skip
         assert "<" not in re.sub(r"\\<|<br>", "", outside)
         columns = [len(re.findall(r"(?<!\\)\|", line)) for line in outside.splitlines() if line.startswith("|")]
@@ -43,7 +43,7 @@ def test_the_card_stays_whole_whatever_the_example_says(tmp_path, form):
 
 
 def without_blocks(card: str) -> str:
-    """A card without its code blocks, by CommonMark's rule for their ends."""
+    """Return a card without its code blocks, by CommonMark's rule for their ends."""
     kept, fence = [], ""
     for line in card.split("\n---\n", 1)[1].split("\n"):
         run = re.match(r"`{3,}", line)

@@ -1,4 +1,4 @@
-"""Ids followed through the tables of a small run."""
+"""Lineage: ids followed through the tables of a small run."""
 
 import json
 import subprocess
@@ -11,28 +11,40 @@ import pytest
 from factory.commands.trace import run as trace
 from factory.errors import ConfigError, InputError
 from factory.lineage.follow import follow
-from factory.lineage.lineage_text import plain
-from factory.lineage.records_of import Lineage, Step
-from factory.lineage.search import subject_of
+from factory.lineage.lineage_steps import Lineage, LineageStep
+from factory.lineage.lineage_text import escape
+from factory.lineage.search import resolve_id
 from factory.records import content_id
 from factory.resources import RESOURCES
-from factory.run_output.scan import Tables
-from tests.small_run import ADA, ASKED, BEN, CYN, PILOT, SmallRun, character, dialogue, instruction, question, whole_run
+from factory.run_output.scan import RunTables
+from tests.small_run import (
+    ADA,
+    BEN,
+    CYN,
+    INSTRUCTION_TEXTS,
+    PILOT,
+    SmallRun,
+    character,
+    dialogue,
+    instruction,
+    question,
+    whole_run,
+)
 
 
 def lineage(run: SmallRun, id_: str, **settings: object) -> Lineage:
     config = run.config(**settings)
-    tables = Tables.of(config)
-    return follow(config, tables, subject_of(tables, id_))
+    tables = RunTables.open(config)
+    return follow(config, tables, resolve_id(tables, id_))
 
 
-def step(found: Lineage, table: str) -> Step:
-    (one,) = [one for one in found.steps if one.table == table]
-    return one
+def step(found: Lineage, table: str) -> LineageStep:
+    (matching,) = [step for step in found.steps if step.table == table]
+    return matching
 
 
-def statuses(one: Step) -> dict[str, str]:
-    return {row["dialogue_id"]: row.get("reason") or row["status"] for row in one.rows}
+def statuses(step: LineageStep) -> dict[str, str]:
+    return {row["dialogue_id"]: row.get("reason") or row["status"] for row in step.rows}
 
 
 @pytest.fixture(scope="module")
@@ -40,76 +52,79 @@ def whole(tmp_path_factory):
     return whole_run(str(tmp_path_factory.mktemp("run")))
 
 
-def test_a_character_is_followed_to_what_was_trained_on(whole):
+def test_character_leads_to_packed_dialogues(whole):
     found = lineage(whole, character(BEN))
     assert found.kinds == ("character_id",)
     assert step(found, "personas").rows[0]["persona"] == BEN
     assert step(found, "profiles").rows[0]["name"] == "Ben Lock"
     dialogues = step(found, "dialogues/generate-lima")
-    assert statuses(dialogues) == {dialogue(BEN, ASKED[0]): "ok", dialogue(BEN, ASKED[1]): "truncated"}
+    assert statuses(dialogues) == {
+        dialogue(BEN, INSTRUCTION_TEXTS[0]): "ok",
+        dialogue(BEN, INSTRUCTION_TEXTS[1]): "truncated",
+    }
     assert step(found, "curated/validation").reasons == {"ok": 2}
     assert step(found, "curated/train").total == 0
     packed = step(found, "packed/validation")
     assert statuses(packed) == {
-        dialogue(BEN, ASKED[0]): "ok", dialogue(BEN, ASKED[0], "rewrite"): "too_long",
+        dialogue(BEN, INSTRUCTION_TEXTS[0]): "ok", dialogue(BEN, INSTRUCTION_TEXTS[0], "rewrite"): "too_long",
     }  # fmt: skip
     assert not [one for one in found.steps if one.table == "checkpoints"]  # validation is not trained on
 
 
-def test_each_step_tells_how_it_was_made(whole):
-    found = lineage(whole, dialogue(ADA, ASKED[0]))
-    made = step(found, "dialogues/generate-lima")
-    assert (made.settings["prompt"], made.settings["ref"]) == ("dialogue-generate@2#bb", "org/teacher")
-    assert made.settings["sampling"]["temperature"] == 0.6
-    assert made.rows[0]["prompt"] == "dialogue-generate@2#bb"
-    assert made.manifest["ok"] == 3
+def test_each_step_has_its_settings_and_manifest(whole):
+    found = lineage(whole, dialogue(ADA, INSTRUCTION_TEXTS[0]))
+    dialogues = step(found, "dialogues/generate-lima")
+    assert (dialogues.settings["prompt"], dialogues.settings["ref"]) == ("dialogue-generate@2#bb", "org/teacher")
+    assert dialogues.settings["sampling"]["temperature"] == 0.6
+    assert dialogues.rows[0]["prompt"] == "dialogue-generate@2#bb"
+    assert dialogues.manifest["ok"] == 3
     assert step(found, "personas").settings["files"][0]["path"] == "in/personas.jsonl"
     assert step(found, "checkpoints").settings["epochs"] == 3
 
 
-def test_a_dialogue_is_followed_to_both_of_its_parents(whole):
-    found = lineage(whole, dialogue(ADA, ASKED[0]))
+def test_dialogue_leads_to_character_and_instruction(whole):
+    found = lineage(whole, dialogue(ADA, INSTRUCTION_TEXTS[0]))
     assert found.kinds == ("dialogue_id",)
     assert step(found, "personas").rows[0]["persona"] == ADA
     assert step(found, "profiles").rows[0]["name"] == "Ada Oduya"
-    assert step(found, "instructions/lima").rows[0]["instruction_id"] == instruction(ASKED[0])
+    assert step(found, "instructions/lima").rows[0]["instruction_id"] == instruction(INSTRUCTION_TEXTS[0])
     assert [one.table for one in found.steps if one.step == "dialogues"] == ["dialogues/generate-lima"]
     assert step(found, "curated/train").rows[0]["status"] == "ok"
     assert step(found, "packed/train").rows == [
-        {"dialogue_id": dialogue(ADA, ASKED[0]), "status": "ok", "tokens": 4}
+        {"dialogue_id": dialogue(ADA, INSTRUCTION_TEXTS[0]), "status": "ok", "tokens": 4}
     ]  # fmt: skip
     assert step(found, "checkpoints").rows[0]["status"] == "trained on"
 
 
-def test_a_dialogue_that_no_sequence_holds_was_not_trained_on(whole):
-    found = lineage(whole, dialogue(ADA, ASKED[0], "rewrite"))
+def test_dialogue_in_no_sequence_was_not_trained_on(whole):
+    found = lineage(whole, dialogue(ADA, INSTRUCTION_TEXTS[0], "rewrite"))
     assert step(found, "packed/train").reasons == {"too_long": 1}
     assert step(found, "checkpoints").rows[0]["status"] == "not trained on"
 
 
-def test_a_curated_reject_tells_its_rule(whole):
-    found = lineage(whole, dialogue(ADA, ASKED[1]))
+def test_curated_reject_has_its_rule(whole):
+    found = lineage(whole, dialogue(ADA, INSTRUCTION_TEXTS[1]))
     (row,) = step(found, "curated/train").rows
     assert (row["status"], row["reason"], row["detail"]) == ("rejected", "too_short", "1 word\n\nWet.")
-    assert row["rule"] == {"curation.quality.min_words": 3}
+    assert row["rule"] == {"curation.quality.too_short.min_words": 3}
     assert not [one for one in found.steps if one.step in ("packed", "training")]
 
 
-def test_a_dialogue_that_was_rejected_is_told_with_its_reason(whole):
-    found = lineage(whole, dialogue(BEN, ASKED[1]))
+def test_rejected_dialogue_has_its_reason(whole):
+    found = lineage(whole, dialogue(BEN, INSTRUCTION_TEXTS[1]))
     (row,) = step(found, "dialogues/generate-lima").rows
     assert (row["reason"], row["detail"]) == ("truncated", "It rains and rai")
     assert step(found, "personas").rows[0]["persona"] == BEN
 
 
-def test_a_character_without_a_profile_has_the_reason(whole):
+def test_character_without_profile_has_the_reason(whole):
     found = lineage(whole, character(CYN))
     assert step(found, "profiles").rows[0]["reason"] == "truncated"
     assert [one.total for one in found.steps if one.step == "dialogues"] == [0, 0]
 
 
-def test_an_instruction_is_followed_to_its_characters(whole):
-    found = lineage(whole, instruction(ASKED[0]))
+def test_instruction_leads_to_its_characters(whole):
+    found = lineage(whole, instruction(INSTRUCTION_TEXTS[0]))
     assert found.kinds == ("instruction_id",)
     assert sorted(row["name"] for row in step(found, "profiles").rows) == ["Ada Oduya", "Ben Lock"]
     assert step(found, "dialogues/rewrite-lima").total == 2
@@ -117,26 +132,26 @@ def test_an_instruction_is_followed_to_its_characters(whole):
     assert step(found, "checkpoints").reasons == {"trained on": 1, "not trained on": 1}
 
 
-def test_a_question_is_followed_to_answers_and_judgments(whole):
+def test_question_leads_to_answers_and_judgments(whole):
     found = lineage(whole, question(PILOT, "Toxicity"))
     assert found.kinds == ("question_id",)
     assert step(found, "evaluation/benchmark/personas").rows[0]["persona"] == PILOT
     assert step(found, "evaluation/benchmark/examples").rows[0]["examples"] == list("abcde")
     assert step(found, "evaluation/base/answers").rows[0]["answer"].startswith("base:")
     strict, mild = (step(found, f"evaluation/tuned/judgments/{judge}").rows[0] for judge in ("strict", "mild"))
-    assert (strict["score"], strict["reasoning"]) == (3, "strict says so")
+    assert (strict["score"], strict["reasoning"]) == (3, "strict has this reason")
     assert (mild["reason"], mild["detail"]) == ("judge_failed", "I cannot say")
     assert step(found, "evaluation/tuned/answers").notes == ["by the model that this run trained"]
 
 
-def test_a_persona_of_the_evaluation_is_followed_to_its_questions(whole):
+def test_evaluation_persona_leads_to_its_questions(whole):
     found = lineage(whole, character(PILOT))
     assert found.kinds == ("persona_id",)
     assert step(found, "evaluation/benchmark/questions").total == 2
     assert step(found, "evaluation/base/judgments/strict").reasons == {"ok": 2}
 
 
-def test_a_persona_that_is_also_a_character_is_followed_as_both(whole):
+def test_persona_that_is_a_character_too_is_both(whole):
     found = lineage(whole, character(ADA))
     assert set(found.kinds) == {"persona_id", "character_id"}
     assert step(found, "dialogues/generate-lima").total == 2
@@ -144,12 +159,17 @@ def test_a_persona_that_is_also_a_character_is_followed_as_both(whole):
 
 
 @pytest.mark.parametrize("length", [6, 9, 16])
-def test_the_beginning_of_an_id_is_enough(whole, length):
-    for id_ in (character(BEN), instruction(ASKED[1]), dialogue(ADA, ASKED[1]), question(ADA, "Toxicity")):
+def test_first_digits_of_an_id_are_enough(whole, length):
+    for id_ in (
+        character(BEN),
+        instruction(INSTRUCTION_TEXTS[1]),
+        dialogue(ADA, INSTRUCTION_TEXTS[1]),
+        question(ADA, "Toxicity"),
+    ):
         assert lineage(whole, id_[:length].upper()).id == id_
 
 
-def test_a_beginning_that_several_ids_share_is_answered_with_them(tmp_path):
+def test_ambiguous_digits_list_the_ids(tmp_path):
     run = SmallRun(str(tmp_path))
     run.synthesis()
     from factory.records import Persona
@@ -162,22 +182,22 @@ def test_a_beginning_that_several_ids_share_is_answered_with_them(tmp_path):
     with pytest.raises(InputError) as caught:
         lineage(run, "abcdef")
     assert "10 ids begin so: abcdef0000000000 (character_id), abcdef0000000001" in str(caught.value)
-    assert "and 2 more; give more of it" in str(caught.value)
+    assert "and 2 more; give more digits" in str(caught.value)
     assert lineage(run, ids[3]).id == ids[3]
 
 
 @pytest.mark.parametrize("id_", ["xyz", "abcde", "0123456789abcdef0", "", "../../etc", "%s%s%s%s"])
-def test_what_cannot_be_an_id_is_refused(whole, id_):
+def test_invalid_ids_are_refused(whole, id_):
     with pytest.raises(ConfigError, match="give 6 to 16 of the digits"):
         lineage(whole, id_)
 
 
-def test_an_id_that_is_nowhere_is_a_line(whole):
+def test_unknown_id_is_a_one_line_error(whole):
     with pytest.raises(InputError, match="no id of this run begins so"):
         lineage(whole, content_id("nobody"))
 
 
-def test_steps_that_were_not_run_are_named(tmp_path):
+def test_steps_not_run_are_named(tmp_path):
     run = SmallRun(str(tmp_path))
     run.synthesis()
     found = lineage(run, character(ADA))
@@ -188,58 +208,58 @@ def test_steps_that_were_not_run_are_named(tmp_path):
     }  # fmt: skip
 
 
-def test_a_step_that_is_half_done_shows_what_there_is(tmp_path):
+def test_half_done_step_shows_its_rows(tmp_path):
     run = whole_run(str(tmp_path))
     (tmp_path / "dialogues/generate-lima/.manifest.json").unlink()
     (tmp_path / "checkpoints/.manifest.json").unlink()
-    found = lineage(run, dialogue(ADA, ASKED[0]))
-    made = step(found, "dialogues/generate-lima")
-    assert (made.state, made.total) == ("half done", 1)
+    found = lineage(run, dialogue(ADA, INSTRUCTION_TEXTS[0]))
+    dialogues = step(found, "dialogues/generate-lima")
+    assert (dialogues.state, dialogues.total) == ("half done", 1)
     training = step(found, "checkpoints")
     assert (training.state, training.rows[0]["status"]) == ("half done", "not known")
 
 
-def test_training_on_an_earlier_packing_is_told(tmp_path):
+def test_training_on_an_earlier_packing_has_a_note(tmp_path):
     run = whole_run(str(tmp_path))
     manifest = tmp_path / "packed/train/.manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fingerprint": "another"}))
-    training = step(lineage(run, dialogue(ADA, ASKED[0])), "checkpoints")
-    assert training.notes == ["it was made of an earlier packed/train than is there now"]
+    training = step(lineage(run, dialogue(ADA, INSTRUCTION_TEXTS[0])), "checkpoints")
+    assert training.notes == ["it was built from an earlier packed/train than the current one"]
     assert training.rows[0]["status"] == "not known"
 
 
-def test_an_id_that_only_the_curated_set_still_has_is_found(tmp_path):
+def test_id_only_in_the_curated_tables_is_found(tmp_path):
     run = whole_run(str(tmp_path))
     (tmp_path / "archive").mkdir()
     (tmp_path / "dialogues").rename(tmp_path / "archive/dialogues")
-    found = lineage(run, dialogue(ADA, ASKED[0]))
+    found = lineage(run, dialogue(ADA, INSTRUCTION_TEXTS[0]))
     assert step(found, "personas").rows[0]["persona"] == ADA
     assert [one.state for one in found.steps if one.step == "dialogues"] == ["not run"]
     assert step(found, "checkpoints").rows[0]["status"] == "trained on"
 
 
-def test_no_more_rows_are_shown_than_asked_for_and_all_are_counted(whole):
-    found = lineage(whole, instruction(ASKED[0]), attribution={"rows": 1})
+def test_rows_are_limited_and_all_are_counted(whole):
+    found = lineage(whole, instruction(INSTRUCTION_TEXTS[0]), attribution={"rows": 1})
     for table in ("dialogues/generate-lima", "dialogues/rewrite-lima", "curated/train"):
         assert (step(found, table).total, len(step(found, table).rows) <= 2) == (2, True)
     assert len(step(found, "dialogues/generate-lima").rows) == 1
-    # What became of the shown ones is told, not of any others.
+    # Later steps show the same dialogues, not others.
     shown = {row["dialogue_id"] for one in found.steps if one.step == "dialogues" for row in one.rows}
     assert {row["dialogue_id"] for row in step(found, "curated/train").rows} <= shown
 
 
-def test_a_run_may_train_on_another_runs_data(tmp_path):
+def test_run_that_trains_on_another_runs_data(tmp_path):
     other = SmallRun(str(tmp_path / "other"))
     other.synthesis()
     other.curation()
     run = SmallRun(str(tmp_path / "run"))
     run.evaluation()
-    found = lineage(run, dialogue(ADA, ASKED[0]), training={"data": other.output})
+    found = lineage(run, dialogue(ADA, INSTRUCTION_TEXTS[0]), training={"data": other.output})
     assert step(found, "curated/train").rows[0]["status"] == "ok"
     assert step(found, "packed/train").state == "not run"
 
 
-def test_a_file_that_is_no_table_is_a_line(tmp_path):
+def test_damaged_file_is_a_one_line_error(tmp_path):
     run = SmallRun(str(tmp_path))
     run.synthesis()
     (tmp_path / "profiles/0000-00000.parquet").write_bytes(b"PAR1 not really")
@@ -247,48 +267,48 @@ def test_a_file_that_is_no_table_is_a_line(tmp_path):
         lineage(run, character(ADA))
 
 
-def test_a_row_that_was_rejected_for_the_sake_of_people_tells_its_rule(tmp_path):
+def test_safety_reject_has_its_rule(tmp_path):
     run = SmallRun(str(tmp_path))
     run.synthesis()
     run.curation()
-    made = tmp_path / "curated/train/generate-lima-0000-00000.parquet"
-    rows = pq.read_table(made)
+    path = tmp_path / "curated/train/generate-lima-0000-00000.parquet"
+    rows = pq.read_table(path)
     reasons = pa.array([None, "toxic"], pa.string())
-    pq.write_table(rows.set_column(rows.schema.get_field_index("reason"), "reason", reasons), made)
+    pq.write_table(rows.set_column(rows.schema.get_field_index("reason"), "reason", reasons), path)
     manifest = tmp_path / "curated/train/.manifest.json"
-    asked = {"personal_data": ["email"], "phone_regions": ["US"], "toxicity": 0.9, "people": None}
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"safety": asked}))
-    (row,) = step(lineage(run, dialogue(ADA, ASKED[1])), "curated/train").rows
+    safety = {"personal_data": ["email"], "phone_regions": ["US"], "toxicity": 0.9, "people": None}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"safety": safety}))
+    (row,) = step(lineage(run, dialogue(ADA, INSTRUCTION_TEXTS[1])), "curated/train").rows
     assert row["rule"] == {"safety.toxicity": 0.9}
 
 
-def test_passwords_of_endpoints_are_not_told(tmp_path, monkeypatch, capsys):
+def test_endpoint_passwords_are_redacted(tmp_path, monkeypatch, capsys):
     run = SmallRun(str(tmp_path / "run"))
     run.synthesis()
-    made = tmp_path / "run/profiles/.inputs.json"
-    document = json.loads(made.read_text())
+    path = tmp_path / "run/profiles/.inputs.json"
+    document = json.loads(path.read_text())
     document["settings"]["revision"] = "https://me:se@cret/cret@host/v1?key=cret"
-    made.write_text(json.dumps(document))
+    path.write_text(json.dumps(document))
     (tmp_path / "run.json").write_text(run.config().model_dump_json())
-    told = []
+    outputs = []
     for arguments in ([], ["--json"]):
         monkeypatch.setattr(
             sys, "argv", ["trace.py", "--config", str(tmp_path / "run.json"), "--id", character(ADA), *arguments]
         )
         trace()
-        told.append(capsys.readouterr().out)
-    assert all("host/v1" in one and "cret" not in one for one in told)
+        outputs.append(capsys.readouterr().out)
+    assert all("host/v1" in one and "cret" not in one for one in outputs)
 
 
-def test_there_is_no_run(tmp_path):
+def test_missing_run_is_an_error(tmp_path):
     with pytest.raises(InputError, match="there is no run"):
         lineage(SmallRun(f"{tmp_path}/nothing"), character(ADA))
 
 
-def test_control_characters_are_escaped_and_letters_stay():
-    assert plain("a\x1b[2Jb\r\x07\u202ec\u0085") == "a\\x1b[2Jb\\r\\x07\\u202ec\\x85"
+def test_control_characters_are_escaped_letters_are_not():
+    assert escape("a\x1b[2Jb\r\x07\u202ec\u0085") == "a\\x1b[2Jb\\r\\x07\\u202ec\\x85"
     whole = "한국어 日本語 العربية 👩‍🚀 [red] <b>\nline"
-    assert plain(whole) == whole
+    assert escape(whole) == whole
 
 
 @pytest.fixture
@@ -304,35 +324,40 @@ def command(monkeypatch, capsys, whole, tmp_path):
     return command
 
 
-def test_markup_and_control_characters_are_printed_as_text(command):
-    told = command("--id", character(ADA))
-    assert "a baker who [red]sings[/red] \\x1b[31m<b>at dawn</b>" in told
-    assert "\x1b" not in told
-    assert "Name: Ada Oduya" in told
+def test_markup_and_control_characters_are_escaped(command):
+    printed = command("--id", character(ADA))
+    assert "a baker who [red]sings[/red] \\x1b[31m<b>at dawn</b>" in printed
+    assert "\x1b" not in printed
+    assert "Name: Ada Oduya" in printed
 
 
-def test_a_person_is_shown_each_step(command):
-    told = command("--id", dialogue(ADA, ASKED[1]))
-    assert "dialogue-generate@2#bb" in told
-    assert "temperature 0.6" in told
-    assert "too_short" in told
-    assert "by curation.quality.min_words 3" in told
-    assert "from row 1 of in/personas.jsonl" in told
-    assert "What do you bake?" not in told  # that is another dialogue's
-    assert "Tell me of rain." in told
+def test_command_prints_each_step(command):
+    printed = command("--id", dialogue(ADA, INSTRUCTION_TEXTS[1]))
+    assert "dialogue-generate@2#bb" in printed
+    assert "temperature 0.6" in printed
+    assert "too_short" in printed
+    assert "by curation.quality.too_short.min_words 3" in printed
+    assert "from row 1 of in/personas.jsonl" in printed
+    assert "What do you bake?" not in printed  # that is another dialogue's
+    assert "Tell me of rain." in printed
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_lines_fit_the_terminal_and_ids_stay_whole(command, monkeypatch, width):
+def test_lines_fit_the_terminal_and_ids_are_complete(command, monkeypatch, width):
     monkeypatch.setattr("factory.lineage.lineage_text.PLAIN_WIDTH", width)
-    told = command("--id", instruction(ASKED[0]))
-    assert max(map(len, told.splitlines())) <= width
-    made_of = told.split("dialogues/generate-lima")[1].split("dialogues/rewrite-lima")[0]
-    for id_ in (dialogue(ADA, ASKED[0]), character(ADA), dialogue(BEN, ASKED[0]), character(BEN)):
-        assert id_ in made_of
+    printed = command("--id", instruction(INSTRUCTION_TEXTS[0]))
+    assert max(map(len, printed.splitlines())) <= width
+    section = printed.split("dialogues/generate-lima")[1].split("dialogues/rewrite-lima")[0]
+    for id_ in (
+        dialogue(ADA, INSTRUCTION_TEXTS[0]),
+        character(ADA),
+        dialogue(BEN, INSTRUCTION_TEXTS[0]),
+        character(BEN),
+    ):
+        assert id_ in section
 
 
-def test_json_has_all_of_it(command):
+def test_json_has_all_fields(command):
     document = json.loads(command("--id", question(PILOT, "Toxicity")[:8], "--json"))
     assert document["kinds"] == ["question_id"]
     assert document["steps"][0]["rows"][0]["persona"] == PILOT
@@ -342,15 +367,15 @@ def test_json_has_all_of_it(command):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--id", "abcdef", "--explain", "TC"]])
-def test_an_id_or_a_task_is_asked_for(command, arguments):
+def test_id_or_task_is_required(command, arguments):
     with pytest.raises(ConfigError, match=r"--id|--explain"):
         command(*arguments)
 
 
-def test_neither_ray_nor_scikit_learn_is_imported_for_an_id():
+def test_trace_by_id_imports_no_heavy_library():
     code = (
         "import sys; import factory.commands.trace; "
         "print([m for m in ('ray', 'torch', 'vllm', 'transformers', 'sklearn') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=RESOURCES, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=RESOURCES, capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The cluster of this machine: workers come with a job and go again, and a job is stopped."""
+"""The local cluster: workers start with a job and end after it, and a job is stopped."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PERSONAS = 600
 
 
 class Cluster:
-    """The commands of cluster/, with a cache, a token and a port of their own."""
+    """The commands of cluster/, with their own cache, token and port."""
 
     def __init__(self, folder: Path) -> None:
         token = folder / "token"
@@ -35,11 +35,11 @@ class Cluster:
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, **streams)
 
-    def do(self, script: str, *arguments: str, status: int = 0) -> str:
+    def run(self, script: str, *arguments: str, status: int = 0) -> str:
         process = self.start(script, *arguments)
-        said, _ = process.communicate(timeout=300)
-        assert process.returncode == status, said
-        return said
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == status, output
+        return output
 
     def head(self) -> Head:
         return Head(**json.loads((self.folder / "cache" / "cluster-head.json").read_text()))
@@ -47,14 +47,14 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
-    made.do("local.py", "up", f"--port={free_port()}")
-    yield made
-    if (made.folder / "cache" / "cluster-head.json").exists():
-        made.do("local.py", "down")
+    started = Cluster(tmp_path_factory.mktemp("cluster"))
+    started.run("local.py", "up", f"--port={free_port()}")
+    yield started
+    if (started.folder / "cache" / "cluster-head.json").exists():
+        started.run("local.py", "down")
 
 
-def submitted(cluster: Cluster, name: str, delay_s: float) -> list[str]:
+def submission(cluster: Cluster, name: str, delay_s: float) -> list[str]:
     source = cluster.folder / f"{name}.jsonl"
     source.write_text("".join(json.dumps({"persona": f"a baker, number {n}"}) + "\n" for n in range(PERSONAS)))
     config = cluster.folder / f"{name}.yaml"
@@ -64,55 +64,55 @@ def submitted(cluster: Cluster, name: str, delay_s: float) -> list[str]:
 
 
 def workers(cluster: Cluster) -> int:
-    return int(cluster.do("local.py", "status").splitlines()[1].split()[0])
+    return int(cluster.run("local.py", "status").splitlines()[1].split()[0])
 
 
-def test_workers_come_with_a_job_and_go_when_it_is_done(cluster):
+def test_workers_start_with_a_job_and_end_after_it(cluster):
     assert workers(cluster) == 0
-    said = cluster.do("job.py", *submitted(cluster, "whole", 2))
-    assert "rows accepted. Output: " in said
+    output = cluster.run("job.py", *submission(cluster, "whole", 2))
+    assert "rows accepted. Output: " in output
     assert Table(str(cluster.folder / "whole"), "profiles").manifest()["ok"] == PERSONAS
     assert workers(cluster) >= 2
     deadline = time.monotonic() + 150
     while workers(cluster):
         assert time.monotonic() < deadline
         time.sleep(5)
-    shown = cluster.do("local.py", "status")
-    assert "SUCCEEDED" in shown
-    assert "there" not in shown.split("Jobs:")[0].partition("went")[2]
+    status = cluster.run("local.py", "status")
+    assert "SUCCEEDED" in status
+    assert "running" not in status.split("Jobs:")[0].partition("end")[2]
 
 
-def test_a_job_that_is_asked_to_stop_writes_what_is_in_flight_and_the_next_goes_on(cluster):
-    following = cluster.start("job.py", *submitted(cluster, "stopped", 2))
+def test_stopped_job_writes_its_work_and_is_resumed(cluster):
+    following = cluster.start("job.py", *submission(cluster, "stopped", 2))
     table = Table(str(cluster.folder / "stopped"), "profiles")
     deadline = time.monotonic() + 150
     while not table.shards():
         assert time.monotonic() < deadline
         assert following.poll() is None
         time.sleep(0.2)
-    job = next(line.split()[0] for line in cluster.do("local.py", "status").splitlines() if "RUNNING" in line)
-    assert "was asked to stop" in cluster.do("job.py", "stop", job)
-    said, _ = following.communicate(timeout=150)
+    job = next(line.split()[0] for line in cluster.run("local.py", "status").splitlines() if "RUNNING" in line)
+    assert "is stopping" in cluster.run("job.py", "stop", job)
+    output, _ = following.communicate(timeout=150)
     assert following.returncode == 1
-    assert "stopped: " in said
+    assert "stopped: " in output
     assert table.manifest() is None
-    assert "has ended already" in cluster.do("job.py", "stop", job)
-    assert "resuming, " in cluster.do("job.py", *submitted(cluster, "stopped", 0))
+    assert "has already ended" in cluster.run("job.py", "stop", job)
+    assert "resuming, " in cluster.run("job.py", *submission(cluster, "stopped", 0))
     assert table.manifest()["ok"] == PERSONAS
 
 
-def test_what_is_wrong_is_one_line(cluster):
-    assert "one is up already" in cluster.do("local.py", "up", status=2)
-    assert "knows no such job" in cluster.do("job.py", "logs", "nobody", status=2)
-    wrong = submitted(cluster, "wrong", 0)
-    assert "/nowhere.jsonl" in cluster.do("job.py", *wrong, "personas.source=/nowhere.jsonl", status=2)
+def test_errors_are_one_line(cluster):
+    assert "already running" in cluster.run("local.py", "up", status=2)
+    assert "has no such job" in cluster.run("job.py", "logs", "nobody", status=2)
+    wrong = submission(cluster, "wrong", 0)
+    assert "/nowhere.jsonl" in cluster.run("job.py", *wrong, "personas.source=/nowhere.jsonl", status=2)
 
 
-def test_down_ends_all_that_up_started(cluster):
+def test_down_stops_everything(cluster):
     head = cluster.head()
     family = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
-    assert "is ended, with all its workers" in cluster.do("local.py", "down")
+    assert "and all its workers are stopped" in cluster.run("local.py", "down")
     _, left = psutil.wait_procs(family, timeout=10)
     assert not left
-    assert not [one for one in psutil.process_iter(["cmdline"]) if head.folder in " ".join(one.info["cmdline"] or ())]
-    assert "none was started from here" in cluster.do("local.py", "status", status=2)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if head.folder in " ".join(p.info["cmdline"] or ())]
+    assert "not running" in cluster.run("local.py", "status", status=2)

@@ -1,4 +1,4 @@
-"""The exported folder: where a tuned model stops, what its card says, what its adapters are of."""
+"""The exported folder: where a tuned model stops, its card, and the base model of its adapters."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,14 @@ from factory.storage.tables import Table
 from factory.training.dialogue import tokenizer_for
 from factory.training.export import export_model
 from factory.training.model import load_model
-from factory.training.model_card import card_of, origin_of
+from factory.training.model_card import build_card, data_origin
 
 END_OF_TEXT, END_OF_TURN = 128_001, 128_009
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> str:
-    """A tiny Base model as Meta's are: the real tokenizer without a chat template, generation ends with the text."""
+    """Save a tiny base model like Meta's: the real tokenizer without a chat template, generation ends with the text."""
     import llama_models.llama3.tokenizer as package
     import torch
     from llama_models.llama3.tokenizer import Tokenizer
@@ -42,7 +42,7 @@ def base(tmp_path_factory) -> str:
 
 
 def exported(base: str, target: Path, lora: Lora | None = None) -> Path:
-    """What a training that changed nothing leaves."""
+    """Export a model whose training changed nothing."""
     training = Training(base_model=base, chat_template="llama-3", precision="fp32", lora=lora)
     model = load_model(base, training, 0)
     weights = {name: value for name, value in model.state_dict().items() if lora is None or "lora_" in name}
@@ -57,7 +57,7 @@ def stops(folder: Path) -> list[int]:
     return json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
 
 
-def test_a_tuned_base_model_stops_at_the_end_of_its_turn(base, tmp_path):
+def test_tuned_base_model_stops_at_end_of_turn(base, tmp_path):
     from transformers import AutoTokenizer
 
     folder = exported(base, tmp_path)
@@ -67,7 +67,7 @@ def test_a_tuned_base_model_stops_at_the_end_of_its_turn(base, tmp_path):
     assert tokenizer_for(base, "llama-3")._tokenizer.eos_token_id == END_OF_TEXT  # as it was
 
 
-def test_it_does_so_where_the_base_has_no_generation_config_and_where_adapters_are_merged(base, tmp_path):
+def test_merged_adapters_stop_without_generation_config(base, tmp_path):
     (Path(base) / "generation_config.json").rename(tmp_path / "aside")
     try:
         assert stops(exported(base, tmp_path)) == [END_OF_TEXT, END_OF_TURN]
@@ -77,7 +77,7 @@ def test_it_does_so_where_the_base_has_no_generation_config_and_where_adapters_a
 
 
 @pytest.mark.parametrize("named", ["meta-llama/Meta-Llama-3-8B", "embedded"])
-def test_adapters_kept_apart_stop_there_too_and_name_their_base_and_no_cache(base, tmp_path, monkeypatch, named):
+def test_separate_adapters_name_their_base_model(base, tmp_path, monkeypatch, named):
     monkeypatch.setattr("factory.inference.model_files.fetch", lambda ref, weights=True: base)
     training = Training(base_model=named, chat_template="llama-3", precision="fp32", lora=Lora(rank=2, merge=False))
     model = load_model(base, training, 0)
@@ -86,14 +86,14 @@ def test_adapters_kept_apart_stop_there_too_and_name_their_base_and_no_cache(bas
         training=training, base_model=base, card="", fingerprint="f", model_folder=str(tmp_path / "model")
     )
     export_model(weights, base, setup)
-    told = json.loads((tmp_path / "model/adapter_config.json").read_text())
+    adapters = json.loads((tmp_path / "model/adapter_config.json").read_text())
     there = "HuggingFaceTB/SmolLM2-135M-Instruct" if named == "embedded" else named
-    assert told["base_model_name_or_path"] == there
+    assert adapters["base_model_name_or_path"] == there
     assert json.loads((tmp_path / "model/tokenizer_config.json").read_text())["eos_token"] == "<|eot_id|>"
 
 
-def made_run(folder: Path, writer: str) -> str:
-    """An output with what a card reads of it."""
+def write_run(folder: Path, writer: str) -> str:
+    """Write an output with everything that a card reads."""
     output = str(folder)
     files = [{"path": "/home/me/secret/PersonaHub/persona.jsonl", "size": 7}]
     Table(output, "personas").finish({"files": files})
@@ -118,11 +118,11 @@ def card(config: dict) -> str:
         }
     )
     counts = dict.fromkeys(("ok", "tokens", "learned_tokens", "sequences"), 1)
-    return card_of(checked, "0", counts, counts, origin_of(checked))
+    return build_card(checked, "0", counts, counts, data_origin(checked))
 
 
-def test_the_card_speaks_of_the_run_that_made_the_data_and_of_the_licences_that_are_known(tmp_path):
-    data = made_run(tmp_path, "meta-llama/Meta-Llama-3-70B-Instruct")
+def test_card_has_data_origin_and_known_licenses(tmp_path):
+    data = write_run(tmp_path, "meta-llama/Meta-Llama-3-70B-Instruct")
     base = {"base_model": "meta-llama/Meta-Llama-3-8B"}
     text = card({"output": str(tmp_path / "other"), "training": {"data": data, **base}})
     assert "`meta-llama/Meta-Llama-3-70B-Instruct` wrote them" in text
@@ -137,7 +137,7 @@ def test_the_card_speaks_of_the_run_that_made_the_data_and_of_the_licences_that_
     assert "another" in card({"output": data, "training": base})
 
 
-def test_the_card_says_where_nothing_is_known_of_the_data(tmp_path):
+def test_card_of_unknown_data_origin(tmp_path):
     for left in (None, "{", '{"output": 3}'):
         if left:
             (tmp_path / "config.json").write_text(left)

@@ -1,4 +1,4 @@
-"""The planner as its user meets it, in this process: it starts no Ray and writes nothing."""
+"""The command `plan`, in this process: it starts no Ray and writes nothing."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ def run(monkeypatch, capfd, tmp_path):
     return run
 
 
-def test_the_demos_calls_are_those_that_it_makes(run):
+def test_plan_of_the_demo_counts_its_calls(run):
     document = json.loads(run("--config", DEMO, "--json", *GIVEN))
     rows = {
         stage["table"]: (stage["rows"]["point"], stage["calls"]["point"]) for stage in document["summary"]["stages"]
@@ -44,41 +44,41 @@ def test_the_demos_calls_are_those_that_it_makes(run):
     assert not document["notes"]
 
 
-def test_a_section_that_the_config_does_not_name_is_not_planned(run, tmp_path):
+def test_omitted_sections_are_not_planned(run, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("engine: {kind: scripted}\npersonas: {source: data/personas.jsonl}")
-    told = run("--config", str(config), "planning.profiles.output_tokens=9", "planning.tokens_per_second=9")
-    assert "profiles" in told
-    assert "training" not in told
-    assert "curation" not in told
-    assert "scales" not in told  # replies that are given as data have no engine
+    text = run("--config", str(config), "planning.profiles.output_tokens=9", "planning.tokens_per_second=9")
+    assert "profiles" in text
+    assert "training" not in text
+    assert "curation" not in text
+    assert "scales" not in text  # scripted replies have no engine
 
 
-def test_without_a_pilot_it_says_what_is_missing_and_how_to_measure_it(run):
-    told = run("--config", DEMO)
-    assert "Not known: profiles: tokens a reply are not known; planning.profiles.output_tokens." in told
-    assert f"make synthesize CONFIG={DEMO} ARGS='--limit 200 output=runs/pilot'" in told
-    assert "How the run scales is not told" in told
+def test_without_pilot_missing_numbers_are_listed(run):
+    text = run("--config", DEMO)
+    assert "Not known: profiles: tokens per reply are not known; give planning.profiles.output_tokens." in text
+    assert f"make synthesize CONFIG={DEMO} ARGS='--limit 200 output=runs/pilot'" in text
+    assert "How the run scales is not known" in text
 
 
-def test_tables_fit_a_hundred_columns(run):
-    told = run("--config", DEMO, *GIVEN)
-    assert max(len(line.rstrip()) for line in told.splitlines()) <= 100
-    assert "The same on 1 to 1,000 replicas" in told
+def test_tables_fit_in_100_columns(run):
+    text = run("--config", DEMO, *GIVEN)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
+    assert "The same on 1 to 1,000 replicas" in text
 
 
-def test_gpus_are_named_where_another_engine_of_the_config_names_them(run):
+def test_auto_device_is_gpu_if_another_part_names_one(run):
     device = ["engine.device=gpu", "training.device=auto", "engine.engine_kwargs={tensor_parallel_size: 8}"]
     document = json.loads(run("--config", DEMO, "--json", *GIVEN, *device))
     gpus = {step["name"]: step["gpus"] for step in document["summary"]["steps"]}
     assert (gpus["profiles"], gpus["training"]) == (8, 2)
-    told = run("--config", DEMO, *GIVEN, *device, "planning.gpu.judges=l40s")  # candidates count with them
-    assert "h100, l40s as of" in told
-    assert "The same on 1 to 1,000 GPUs" in told
+    text = run("--config", DEMO, *GIVEN, *device, "planning.gpu.judges=l40s")  # candidates are priced as judges
+    assert "h100, l40s as of" in text
+    assert "The same on 1 to 1,000 GPUs" in text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "said"),
+    ("arguments", "error", "message"),
     [
         (["--config", DEMO, "--pilot", "/nowhere"], InputError, "--pilot /nowhere: holds no finished table"),
         (["--config", DEMO, "planning.gpu=abacus"], ConfigError, "planning.gpu is 'abacus'"),
@@ -86,8 +86,8 @@ def test_gpus_are_named_where_another_engine_of_the_config_names_them(run):
         (["--pilot", "x"], ConfigError, "no config"),
     ],
 )
-def test_a_mistake_is_told_in_a_line(run, arguments, kind, said):
-    with pytest.raises(kind) as caught:
+def test_mistakes_are_reported_in_one_line(run, arguments, error, message):
+    with pytest.raises(error) as caught:
         run(*arguments)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

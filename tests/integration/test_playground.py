@@ -1,4 +1,4 @@
-"""The playground in a browser and under many sessions, with a real server that echoes in the models' place."""
+"""The playground in a browser and with many sessions, on a real server that echoes messages."""
 
 import json
 import os
@@ -18,42 +18,43 @@ from starlette.testclient import TestClient
 from factory.config import Chat, RunConfig
 from factory.errors import ConfigError
 from factory.inference.prompts import load_prompt
-from factory.playground.conversation import Turn, begin, feedback
+from factory.playground.conversation import Turn, build_feedback, start_conversation
 from factory.playground.profile_form import read_persona
-from factory.playground.server import BODY_BYTES, POSTS_A_MINUTE, _app, check_door
-from factory.playground.session_controller import Stage
-from factory.playground.votes_table import Vote, counts_of, keep, open_table
+from factory.playground.server import BODY_BYTES, POSTS_PER_MINUTE, _app, check_bind
+from factory.playground.session_controller import PlaygroundController
+from factory.playground.votes_table import Vote, count_votes, open_table, write_votes
 from factory.runtime.ray_head import free_port
 from tests.integration.accessibility import defects
 from tests.integration.endless_body import post_without_end
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.page_session import Session
 
-SESSIONS, TURNS, AT_ONCE = 20, 3, 12
+SESSIONS, TURNS, MAX_CONCURRENCY = 20, 3, 12
 HOSTILE = 'a baker <b>bold</b> <script>window.hit=1</script> <img src=x onerror="window.hit=1"> **star**'
 NAMES = ("base", "tuned")
 
 
 @pytest.fixture(scope="module")
 def server():
-    standing = OpenAIServer()
-    yield standing
-    standing.stop()
+    endpoint = OpenAIServer()
+    yield endpoint
+    endpoint.stop()
 
 
 @pytest.fixture(scope="module")
 def run(make_module_run, server):
-    """A playground that is up."""
-    behind = {"kind": "openai", "base_url": server.base_url, "api_key_env": "FACTORY_TEST_KEY"}
+    """A running playground."""
+    endpoint = {"kind": "openai", "base_url": server.base_url, "api_key_env": "FACTORY_TEST_KEY"}
     models = [
-        {"name": name, "model": model, **behind} for name, model in zip(NAMES, ("small-chat", "embedder"), strict=True)
+        {"name": name, "model": model, **endpoint}
+        for name, model in zip(NAMES, ("small-chat", "embedder"), strict=True)
     ]
-    made = make_module_run(
-        "playground", chat={"models": models, "port": 0, "max_concurrency": AT_ONCE, "proxies": ["127.0.0.1"]}
+    started = make_module_run(
+        "playground", chat={"models": models, "port": 0, "max_concurrency": MAX_CONCURRENCY, "proxies": ["127.0.0.1"]}
     )
-    made.environment["FACTORY_TEST_KEY"] = KEY
-    made.start_until(lambda: "ready at" in made.log(), job="chat")
-    return made
+    started.environment["FACTORY_TEST_KEY"] = KEY
+    started.start_until(lambda: "ready at" in started.log(), job="chat")
+    return started
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def url(run) -> str:
 def browser_page():
     chromium = shutil.which("chromium")
     if not chromium:
-        pytest.skip("no Chromium here; Debian's package is `chromium`")
+        pytest.skip("Chromium is not installed; Debian's package is `chromium`")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 844})
@@ -74,15 +75,16 @@ def browser_page():
         browser.close()
 
 
-def said(page: Page, name: str) -> list[str]:
+def messages(page: Page, name: str) -> list[str]:
     return [text.strip() for text in page.locator(f"#chat-{name} .message .md").all_inner_texts()]
 
 
-def test_one_describes_edits_talks_votes_and_saves_and_markup_is_text(browser_page, url, run, server):
-    page, told, asked = browser_page, [], []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda problem: told.append(str(problem)))
-    page.on("request", lambda request: asked.append(request.url))
+def test_whole_visit_in_a_browser(browser_page, url, run, server):
+    """Describe, edit, talk, vote, save; markup is shown as text."""
+    page, errors, requests = browser_page, [], []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda problem: errors.append(str(problem)))
+    page.on("request", lambda request: requests.append(request.url))
     server.rule(word_s=0.1)
     page.goto(url)
     page.fill("#persona textarea", HOSTILE)
@@ -96,15 +98,15 @@ def test_one_describes_edits_talks_votes_and_saves_and_markup_is_text(browser_pa
         page.press("#message textarea", "Enter")
         expect(page.locator("#talk-note")).to_have_text("Writing ...")
         while page.locator("#talk-note").inner_text() == "Writing ...":
-            lengths.add(len(said(page, "tuned")[-1]))
-    assert len(lengths) > 5  # it grew before our eyes
+            lengths.add(len(messages(page, "tuned")[-1]))
+    assert len(lengths) > 5  # the reply was streamed
     expected = [text for n in range(TURNS) for text in (message(n), f"You said: {message(n)}")]
-    assert said(page, "base") == said(page, "tuned") == expected
+    assert messages(page, "base") == messages(page, "tuned") == expected
     system = server.requests("2 a baker")[0]["messages"][0]["content"]
     assert HOSTILE in system
     assert "Personality: Warm, and fond of <i>tags</i>." in system
 
-    for kind in ("Like", "Dislike"):  # a change of mind
+    for kind in ("Like", "Dislike"):  # the second replaces the first
         page.locator(f"#chat-base button[aria-label='{kind}']").first.click()
         expect(page.locator("#talk-note")).to_contain_text({"Like": "up", "Dislike": "down"}[kind])
     page.locator("#chat-tuned button[aria-label='Like']").last.click()
@@ -115,12 +117,12 @@ def test_one_describes_edits_talks_votes_and_saves_and_markup_is_text(browser_pa
     with page.expect_download() as download:
         page.click("#save")
     saved = json.loads(download.value.path().read_text())
-    assert [side["model"] for side in saved] == list(NAMES)
+    assert [history["model"] for history in saved] == list(NAMES)
     assert [m["content"] for m in saved[0]["messages"]] == [system, *expected]
     assert page.evaluate("window.hit") is None
-    assert told == []
+    assert errors == []
     assert defects(page) == []
-    assert {place for place in asked if not place.startswith((url, "blob:", "data:"))} == set()
+    assert {place for place in requests if not place.startswith((url, "blob:", "data:"))} == set()
 
 
 def message(number: int) -> str:
@@ -128,47 +130,47 @@ def message(number: int) -> str:
 
 
 def converse(url: str, name: str, number: int, turns: int) -> list[str]:
-    """A session that says its own mark alone; returns all that it was shown."""
+    """Run a session whose messages contain only its own mark; return everything that the page showed it."""
     session, mark = Session(url, f"192.0.2.{number}"), f"mark-{number:02}-"
-    *profile, _, _ = admitted(session, "describe", f"a {name} {mark}")
+    *profile, _, _ = call_when_free(session, "describe", f"a {name} {mark}")
     profile[0] = f"Name {mark}"
-    shown = session.call("begin", f"a {name} {mark}", *profile)
+    outputs = session.call("begin", f"a {name} {mark}", *profile)
     for turn in range(turns):
-        shown += admitted(session, "talk", f"{mark} turn {turn}", None, None)
+        outputs += call_when_free(session, "talk", f"{mark} turn {turn}", None, None)
         for model in NAMES:
             for liked in (number % 2 == 0, number % 2 == 1, number % 2 == 1):
                 event = {"index": 2 * turn + 1, "value": "", "liked": liked}
-                assert "Kept" in session.call(f"vote-{model}", None, event=event)[0]
-    shown += session.call("save", None)
+                assert "Saved" in session.call(f"vote-{model}", None, event=event)[0]
+    outputs += session.call("save", None)
     session.close()
-    return [json.dumps(one) for one in shown]
+    return [json.dumps(output) for output in outputs]
 
 
-def admitted(session: Session, name: str, *data: object) -> list:
-    """What the page answers once it is not too busy any more."""
+def call_when_free(session: Session, name: str, *data: object) -> list:
+    """Repeat a call until the page is no longer busy, and return its output."""
     while True:
         output = session.call(name, *data)
-        told = " ".join(part for part in output if isinstance(part, str))
-        if "Busy" not in told:
+        text = " ".join(part for part in output if isinstance(part, str))
+        if "Busy" not in text:
             return output
-        assert re.search(r"try again in \d+ seconds", told)
+        assert re.search(r"try again in \d+ seconds", text)
         time.sleep(0.2)
 
 
 @pytest.mark.parametrize(
     ("name", "turns", "word_s"),
-    [("sailor", TURNS, 0.02), pytest.param("painter", 16, 0.12, marks=pytest.mark.slow, id="for a minute")],
+    [("sailor", TURNS, 0.02), pytest.param("painter", 16, 0.12, marks=pytest.mark.slow, id="one-minute")],
 )
-def test_sessions_at_once_do_not_see_each_other_and_no_vote_is_lost(url, run, server, name, turns, word_s):
+def test_concurrent_sessions_are_isolated(url, run, server, name, turns, word_s):
     server.rule(word_s=word_s)
     before = len(run.rows("feedback"))
     with ThreadPoolExecutor(SESSIONS) as pool:
-        shown = list(pool.map(lambda number: converse(url, name, number, turns), range(SESSIONS)))
-    for number, texts in enumerate(shown):
+        outputs = list(pool.map(lambda number: converse(url, name, number, turns), range(SESSIONS)))
+    for number, texts in enumerate(outputs):
         assert set(re.findall(r"mark-\d\d-", "".join(texts))) == {f"mark-{number:02}-"}
     for request in server.requests("mark-"):
         assert len(set(re.findall(r"mark-\d\d-", json.dumps(request["messages"])))) == 1
-    assert AT_ONCE / 2 < server.most_at_once <= AT_ONCE
+    assert MAX_CONCURRENCY / 2 < server.most_at_once <= MAX_CONCURRENCY
     rows = [row for row in run.rows("feedback") if f"a {name} mark-" in row["persona"]]
     assert len(rows) == len({row["feedback_id"] for row in rows}) == SESSIONS * turns * len(NAMES)
     assert len(run.rows("feedback")) == before + len(rows)
@@ -178,8 +180,8 @@ def test_sessions_at_once_do_not_see_each_other_and_no_vote_is_lost(url, run, se
         assert len(set(re.findall(r"mark-\d\d-", json.dumps(row["messages"])))) == 1
 
 
-def keepers_below(address: str) -> Iterator[psutil.Process]:
-    """The keepers of votes of one Ray, whose node names its address."""
+def vote_writers(address: str) -> Iterator[psutil.Process]:
+    """Yield the processes of the vote writers of one Ray, found by the address in its node's command line."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if "ServeReplica:feedback" in " ".join(process.cmdline()) and any(
@@ -189,58 +191,58 @@ def keepers_below(address: str) -> Iterator[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_votes_that_meet_a_killed_keeper_are_kept_once(url, run, server, shared_ray):
+def test_votes_survive_a_killed_vote_writer(url, run, server, shared_ray):
     server.rule()
     session = Session(url, "192.0.2.102")
     session.call("begin", "a sailor killed-", *["x"] * 8)
     for turn in range(8):
         session.call("talk", f"turn {turn}", None, None)
-    keepers = list(keepers_below(shared_ray["RAY_ADDRESS"]))
-    told = []
+    writers = list(vote_writers(shared_ray["RAY_ADDRESS"]))
+    answers = []
     for turn in range(8):
         if turn == 3:
-            for keeper in keepers:
-                keeper.kill()
-        told += session.call("vote-base", None, event={"index": 2 * turn + 1, "value": "", "liked": True})
-    assert keepers
-    assert all("Kept" in text for text in told), told
+            for writer in writers:
+                writer.kill()
+        answers += session.call("vote-base", None, event={"index": 2 * turn + 1, "value": "", "liked": True})
+    assert writers
+    assert all("Saved" in text for text in answers), answers
     assert sorted(row["turn"] for row in run.rows("feedback") if "killed-" in row["persona"]) == list(range(8))
 
 
-def test_an_address_that_asks_too_much_is_told_so(url, server):
+def test_requests_of_an_address_are_limited(url, server):
     server.rule()
     sessions = [Session(url, "198.51.100.7") for _ in range(2)]
     for session in sessions:
         session.call("begin", "a sailor", *["x"] * 8)
-    told = [sessions[n % 2].call("talk", f"number {n}", None, None)[2] for n in range(22)]
-    assert [("20 requests a minute" in text) for text in told] == [False] * 20 + [True] * 2
-    assert "20 requests a minute" in sessions[0].call("describe", "a sailor")[-1]
+    notes = [sessions[n % 2].call("talk", f"number {n}", None, None)[2] for n in range(22)]
+    assert [("20 requests per minute" in note) for note in notes] == [False] * 20 + [True] * 2
+    assert "20 requests per minute" in sessions[0].call("describe", "a sailor")[-1]
     assert "Written by" in Session(url, "198.51.100.8").call("describe", "a sailor")[-1]
     assert "description has 501" in session.call("describe", "x" * 501)[-1]
     assert "message has 4,001" in session.call("talk", "x" * 4001, None, None)[2]
 
 
-def test_a_model_that_fails_is_told_in_words_and_the_other_one_speaks(url, server):
+def test_failed_model_is_reported_beside_the_other(url, server):
     server.rule()
     session = Session(url, "192.0.2.101")
     session.call("begin", "a sailor", *["x"] * 8)
-    for sent, told in {
+    for sent, expected in {
         "[[too-long]]": "longer than the model",
         "[[500]]": "status 500",
         "[[policy]]": "status 400",
     }.items():
         output = session.call("talk", sent, None, None)
-        assert told in output[2]
+        assert expected in output[2]
         assert KEY not in json.dumps(output)
     assert session.call("vote-base", None, event={"index": 1, "value": "", "liked": True}) != []
 
 
-def test_the_page_is_shut_without_its_password_and_takes_no_files(tmp_path, monkeypatch):
+def test_page_needs_its_password_and_accepts_no_files(tmp_path, monkeypatch):
     monkeypatch.setenv("CHAT_PASSWORD", "sesame")
     config = RunConfig(
         output=str(tmp_path), engine={"kind": "scripted"}, personas={"source": "x"}, chat=Chat(user="me")
     )
-    with TestClient(_app(Stage(config, [], "", None)), "http://127.0.0.1:7860") as client:
+    with TestClient(_app(PlaygroundController(config, [], "", None)), "http://127.0.0.1:7860") as client:
         assert client.get("/config").status_code == 401
         assert client.post("/gradio_api/queue/join", json={"data": [], "fn_index": 0}).status_code == 401
         assert client.post("/login", data={"username": "me", "password": "open"}).status_code == 400
@@ -254,14 +256,14 @@ def test_the_page_is_shut_without_its_password_and_takes_no_files(tmp_path, monk
 
 @pytest.fixture
 def closed_page(tmp_path, monkeypatch):
-    """A page with a password, asked at its default address."""
+    """A page with a password, at its default address."""
     monkeypatch.setenv("CHAT_PASSWORD", "sesame")
     config = RunConfig(output=str(tmp_path), engine={"kind": "scripted"}, personas={"source": "x"})
-    with TestClient(_app(Stage(config, [], "", None)), "http://127.0.0.1:7860") as client:
+    with TestClient(_app(PlaygroundController(config, [], "", None)), "http://127.0.0.1:7860") as client:
         yield client
 
 
-def test_nobody_sends_the_page_a_body_without_end(closed_page):
+def test_endless_request_bodies_are_refused(closed_page):
     form = {"content-type": "application/x-www-form-urlencoded"}
     for path in ("/login", "/gradio_api/queue/join", "/gradio_api/call/describe", "/gradio_api/cancel"):
         kind = form if path == "/login" else {"content-type": "application/json"}
@@ -271,14 +273,14 @@ def test_nobody_sends_the_page_a_body_without_end(closed_page):
         assert read <= 2 * BODY_BYTES
 
 
-def test_a_flood_from_one_address_is_sent_away(closed_page):
-    answers = [closed_page.post("/gradio_api/reset", json={"event_id": "x"}) for _ in range(POSTS_A_MINUTE + 1)]
+def test_flood_from_one_address_is_refused(closed_page):
+    answers = [closed_page.post("/gradio_api/reset", json={"event_id": "x"}) for _ in range(POSTS_PER_MINUTE + 1)]
     assert {answer.status_code for answer in answers[:-1]} == {200}
     assert answers[-1].status_code == 429
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
 
 
-def test_a_page_on_loopback_answers_no_other_page(closed_page):
+def test_page_on_loopback_refuses_other_origins(closed_page):
     assert closed_page.get("/").status_code == 200
     assert closed_page.get("/", headers={"Host": "evil.example:7860"}).status_code == 400
     for origin in ("http://evil.example", "http://127.0.0.1:3000", "null"):
@@ -291,20 +293,20 @@ def test_a_page_on_loopback_answers_no_other_page(closed_page):
     assert own.status_code == 200
 
 
-def test_a_page_that_others_can_reach_wants_a_password_and_a_port_is_free(url, monkeypatch):
+def test_public_page_needs_password_and_free_port(url, monkeypatch):
     monkeypatch.delenv("CHAT_PASSWORD", raising=False)
     with pytest.raises(ConfigError, match="holds no password"):
-        check_door(Chat(host="0.0.0.0", port=0))
+        check_bind(Chat(host="0.0.0.0", port=0))
     with pytest.raises(ConfigError, match=r"allowed_hosts has 'chat.example.com'.* holds no password"):
-        check_door(Chat(allowed_hosts=("chat.example.com",), port=0))
-    with pytest.raises(ConfigError, match="take another one"):
-        check_door(Chat(port=int(url.rpartition(":")[2])))
+        check_bind(Chat(allowed_hosts=("chat.example.com",), port=0))
+    with pytest.raises(ConfigError, match="use another port"):
+        check_bind(Chat(port=int(url.rpartition(":")[2])))
     monkeypatch.setenv("CHAT_PASSWORD", "sesame")
-    check_door(Chat(host="0.0.0.0", port=0))
+    check_bind(Chat(host="0.0.0.0", port=0))
 
 
-def test_judges_do_not_come_up_on_a_ray_whose_serve_is_the_playgrounds(url, make_run):
-    """Serve has one door, and it is elsewhere: clients of the judges would find nobody."""
+def test_judges_refuse_the_ray_of_the_playground(url, make_run):
+    """Serve has only one HTTP endpoint, which is the playground's: clients of the judges would not find them."""
     judges = [{"name": "a", "model": "embedded", "device": "cpu"}]
     other = make_run("judges", 1, evaluation={"judges": judges, "fleet": {"port": free_port()}})
     assert other.start(job="judges_up").wait(200) == 2, other.log()
@@ -312,15 +314,15 @@ def test_judges_do_not_come_up_on_a_ray_whose_serve_is_the_playgrounds(url, make
     assert line.startswith("error: RAY_ADDRESS: Serve runs ")
 
 
-def test_votes_are_kept_on_s3(s3):
-    talked = begin("chance", read_persona("a baker", 100), "Name: Ada", load_prompt("training-system"))
-    given = feedback(talked.with_turn(Turn("Hello", {"base": "Hi"})), "base", 0, True)
+def test_votes_are_stored_on_s3(s3):
+    started = start_conversation("random", read_persona("a baker", 100), "Name: Ada", load_prompt("training-system"))
+    feedback = build_feedback(started.with_turn(Turn("Hello", {"base": "Hi"})), "base", 0, True)
     table = open_table(f"{s3}/votes")
-    keep(table, [Vote(given, "embedded", "prompt@1#0")])
-    assert counts_of(open_table(f"{s3}/votes")).ok == 1
+    write_votes(table, [Vote(feedback, "embedded", "prompt@1#0")])
+    assert count_votes(open_table(f"{s3}/votes")).ok == 1
 
 
-def test_ctrl_c_closes_the_table_and_ends_in_good_order(run):
+def test_ctrl_c_completes_the_table_of_votes(run):
     (process,) = run.processes
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) == 0

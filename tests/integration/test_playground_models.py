@@ -1,4 +1,4 @@
-"""The playground with real engines: two models on Ray Serve on a CPU, the page and the API for programs."""
+"""The playground with real engines: two models on Ray Serve on a CPU, the page and the API."""
 
 import json
 import re
@@ -16,15 +16,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # two engines take m
 
 
 def settings(**chat: object) -> dict:
-    drawn = {"top_p": 1.0, "max_tokens": 48}
+    sampling = {"top_p": 1.0, "max_tokens": 48}
     api = {"port": 0}
     return {
-        "chat": {"port": 0, "api": api, "engine_kwargs": {"max_model_len": 4096}, "sampling": drawn, **chat},
+        "chat": {"port": 0, "api": api, "engine_kwargs": {"max_model_len": 4096}, "sampling": sampling, **chat},
         "profiles": {"sampling": {"top_p": 1.0, "max_tokens": 1024}},
     }
 
 
-def test_a_trained_model_speaks_beside_its_base_and_programs_may_ask_them_too(make_run):
+def test_base_and_tuned_model_reply_on_page_and_api(make_run):
     run = make_run("real", **settings()).alone()
     run.config["training"] = {"base_model": "embedded"}
     folder = run.folder / "real" / "model"
@@ -45,16 +45,16 @@ def test_a_trained_model_speaks_beside_its_base_and_programs_may_ask_them_too(ma
         _, _, note, *sides = session.call("talk", f"What do you hear? ({turn})", None, None)
         assert len(sides) == 2, note
         assert all(len(side) == 2 * turn + 2 and side[-1]["content"][0]["text"] != "(no reply)" for side in sides)
-        assert "Kept" in session.call("vote-tuned", None, event={"index": 2 * turn + 1, "value": "", "liked": True})[0]
+        assert "Saved" in session.call("vote-tuned", None, event={"index": 2 * turn + 1, "value": "", "liked": True})[0]
     assert {(row["candidate"], row["turn"], row["vote"]) for row in run.rows("feedback")} == {
         ("tuned", turn, "up") for turn in range(3)
     }
 
     api = re.search(r"API at (\S+), .*models (.*)", run.log())
-    asked = {"model": api[2].split(", ")[1].strip(), "max_tokens": 8, "stream": True}
-    asked["messages"] = [{"role": "user", "content": "Hello"}]
-    sent = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{api[1]}/chat/completions", json.dumps(asked).encode(), sent)
+    body = {"model": api[2].split(", ")[1].strip(), "max_tokens": 8, "stream": True}
+    body["messages"] = [{"role": "user", "content": "Hello"}]
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{api[1]}/chat/completions", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.read().count(b"data: ") > 3
 
@@ -63,9 +63,9 @@ def test_a_trained_model_speaks_beside_its_base_and_programs_may_ask_them_too(ma
     assert run.table("feedback").manifest()["ok"] == 3
 
 
-def test_the_base_model_speaks_alone_where_nothing_was_trained(make_run):
+def test_base_model_alone_without_a_tuned_one(make_run):
     run = make_run("alone", **settings()).alone()
-    said = run.finish("--dry-run", job="chat")
-    assert "base: embedded" in said
-    assert "tuned:" not in said
-    assert "no tuned model" in said
+    output = run.finish("--dry-run", job="chat")
+    assert "base: embedded" in output
+    assert "tuned:" not in output
+    assert "no tuned model" in output

@@ -1,4 +1,4 @@
-"""The report as its reader meets it: the command, and the page in headless Chromium."""
+"""The report: its command, and the page in headless Chromium."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from tests.made_run import HOSTILE, make_run
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 MEMBERS = [{"name": name, "kind": "scripted"} for name in ("one", "two")]
-SECTIONS = ("overview", "profiles", "dialogues", "rejected", "safety", "training", "evaluation")
+SECTIONS = ("outcome", "overview", "profiles", "dialogues", "rejected", "safety", "training", "evaluation")
 
 
 def write_config(folder: Path, output: str, **more: object) -> str:
@@ -37,22 +37,22 @@ def write_config(folder: Path, output: str, **more: object) -> str:
 
 
 @pytest.fixture
-def make_report(monkeypatch, capfd, tmp_path):
+def write_report(monkeypatch, capfd, tmp_path):
     """Write the report of an output in this process, and return what was printed and the page's data."""
 
-    def make_it(output: str, *overrides: str) -> tuple[str, dict]:
+    def write(output: str, *overrides: str) -> tuple[str, dict]:
         monkeypatch.setattr(sys, "argv", ["report.py", "--config", write_config(tmp_path, output), *overrides])
         report()
         page = file_io.read_bytes(f"{output}/report/index.html").decode()
         found = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
         return capfd.readouterr().out, json.loads(found)
 
-    return make_it
+    return write
 
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory) -> Path:
-    """The page of a whole run, written by the job."""
+    """The page of a complete run, written by the command."""
     folder = tmp_path_factory.mktemp("report")
     output = make_run(str(folder / "run"), characters=60)
     command = [sys.executable, f"{RESOURCES}/jobs/report.py"]
@@ -75,34 +75,66 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser, page_file):
-    """Open the page; in the end, nothing went wrong and nothing was asked for."""
-    pages, said, asked = [], [], []
+    """Open the page; at the end, check that it had no errors and made no requests."""
+    pages, messages, requests = [], [], []
 
-    def open_it(**context: object) -> Page:
+    def open_in(**context: object) -> Page:
         page = browser.new_context(**context).new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda problem: said.append(str(problem)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda problem: messages.append(str(problem)))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(page_file.as_uri())
         page.wait_for_selector("#flow svg")
         pages.append(page)
         return page
 
-    yield open_it
-    assert not said
-    assert set(asked) == {page_file.as_uri()}
+    yield open_in
+    assert not messages
+    assert set(requests) == {page_file.as_uri()}
     for page in pages:
         page.context.close()
+
+
+def unfold(page: Page) -> None:
+    for details in page.query_selector_all("details"):
+        details.evaluate("element => { element.open = true; }")
+
+
+@pytest.fixture
+def open_run(browser, tmp_path, write_report):
+    """Build a run of so many characters, and open its page."""
+    contexts = []
+
+    def open_run(characters: int) -> Page:
+        output = make_run(str(tmp_path / "run"), characters=characters)
+        write_report(output)
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 800}))
+        page = contexts[-1].new_page()
+        page.goto(Path(output, "report/index.html").as_uri())
+        page.wait_for_selector("#flow svg")
+        return page
+
+    yield open_run
+    for context in contexts:
+        context.close()
+
+
+@needs_chromium
+def test_page_of_a_small_run_is_at_most_8_screens(open_run):
+    page = open_run(32)
+    assert page.evaluate("document.documentElement.scrollHeight") <= 8 * 800
+    titles = [title.inner_text() for title in page.query_selector_all("#outcome h3")]
+    assert titles == ["Did training help?", "Which model leads?", "How much was kept?", "What did it cost?"]
+    assert page.query_selector("#map") is None
 
 
 @needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_nothing_serious_stands_in_anyones_way(open_page, scheme, width):
+def test_page_is_accessible(open_page, scheme, width):
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
     assert "cannot be drawn" not in page.inner_text("main")
-    for details in page.query_selector_all("details"):
-        details.evaluate("element => { element.open = true; }")
+    unfold(page)
     assert defects(page) == []
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
@@ -111,7 +143,9 @@ def test_nothing_serious_stands_in_anyones_way(open_page, scheme, width):
 @pytest.mark.parametrize("kind", ["cases", "rejects", "answers"])
 def test_every_filter_changes_the_list(open_page, kind):
     page = open_page()
-    everything, before = (page.inner_text(f"#{kind}-{part}") for part in ("found", "rows"))
+    for details in page.query_selector_all(f"details:has(#{kind}-rows)"):
+        details.evaluate("element => { element.open = true; }")
+    all_rows, before = (page.inner_text(f"#{kind}-{part}") for part in ("found", "rows"))
     selects = page.query_selector_all(f"select[id^={kind}-]")
     assert len(selects) == {"cases": 5, "rejects": 2, "answers": 3}[kind]
     for select in selects:
@@ -122,21 +156,21 @@ def test_every_filter_changes_the_list(open_page, kind):
             found = page.inner_text(f"#{kind}-found")
             assert " of " in found, f"{select.get_attribute('id')} {value}: {found}"
             assert not found.startswith("0 "), f"{select.get_attribute('id')} {value} finds nothing"
-            fewer = found.split()[0] != everything.split()[0]
+            fewer = found.split()[0] != all_rows.split()[0]
             changed = fewer or page.inner_text(f"#{kind}-rows") != before
             assert changed, f"{select.get_attribute('id')} {value} changes nothing"
         select.select_option("")
-        assert page.inner_text(f"#{kind}-found") == everything
+        assert page.inner_text(f"#{kind}-found") == all_rows
     page.fill(f"#{kind}-search", "no text has this")
     expect(page.locator(f"#{kind}-found")).to_contain_text("0 of ")
     assert page.query_selector(f"#{kind}-rows > li") is None
     page.fill(f"#{kind}-search", "")
-    expect(page.locator(f"#{kind}-found")).to_have_text(everything)
+    expect(page.locator(f"#{kind}-found")).to_have_text(all_rows)
     assert page.inner_text(f"#{kind}-rows") == before
 
 
 @needs_chromium
-def test_search_and_filters_find_what_they_say(open_page):
+def test_search_and_filters_find_matching_rows(open_page):
     page = open_page()
     page.fill("#cases-search", "alimenta")
     expect(page.locator("#cases-found")).to_contain_text(" of ")
@@ -161,8 +195,8 @@ def test_pages_turn_by_keyboard(open_page):
 
 
 @needs_chromium
-def test_the_map_goes_by_arrow_keys_and_by_topic(open_page):
-    page = open_page()
+def test_topic_map_by_arrow_keys_and_topic(open_run):
+    page = open_run(240)
     page.focus("#map")
     page.keyboard.press("ArrowRight")
     first = page.inner_text("#chosen")
@@ -174,7 +208,7 @@ def test_the_map_goes_by_arrow_keys_and_by_topic(open_page):
 
 
 @needs_chromium
-def test_html_in_a_persona_is_text(open_page):
+def test_html_in_a_persona_is_shown_as_text(open_page):
     page = open_page()
     page.fill("#cases-search", "onerror")
     expect(page.locator("#cases-found")).to_contain_text(" of ")
@@ -188,7 +222,7 @@ def test_html_in_a_persona_is_text(open_page):
 
 
 @needs_chromium
-def test_the_switch_goes_from_light_to_dark_and_back(open_page):
+def test_theme_switch(open_page):
     page = open_page(color_scheme="light")
 
     def ground() -> str:
@@ -201,9 +235,9 @@ def test_the_switch_goes_from_light_to_dark_and_back(open_page):
     assert ground() == light
 
 
-def test_a_run_with_nothing_is_one_line(tmp_path, make_report):
-    with pytest.raises(InputError, match=r"holds nothing of a run yet; make synthesize CONFIG="):
-        make_report(str(tmp_path / "nothing"))
+def test_empty_output_is_a_one_line_error(tmp_path, write_report):
+    with pytest.raises(InputError, match=r"has no tables of a run yet; `character-factory synthesize "):
+        write_report(str(tmp_path / "nothing"))
     config = write_config(tmp_path, str(tmp_path / "nothing"))
     job = [sys.executable, f"{RESOURCES}/jobs/report.py", "--config", config]
     done = subprocess.run(job, capture_output=True, text=True, check=False)
@@ -213,34 +247,34 @@ def test_a_run_with_nothing_is_one_line(tmp_path, make_report):
     assert not (tmp_path / "nothing").exists()
 
 
-def test_missing_and_unfinished_steps_are_told_with_their_commands(tmp_path, make_report):
+def test_missing_steps_have_their_commands(tmp_path, write_report):
     output = make_run(str(tmp_path / "run"))
     for name in ("curated", "checkpoints", "packed", "evaluation/tuned"):
         shutil.rmtree(f"{output}/{name}")
     Path(output, "dialogues/generate-samples/.manifest.json").unlink()
     Path(output, "evaluation/scores.json").unlink()
-    _, shown = make_report(output, "seed=7")
-    told = {note["text"].partition(":")[0]: note for note in shown["missing"]}
-    assert told.keys() == {"Dialogues", "Curated", "Trained", "Scores"}
-    assert "generate-samples" in told["Dialogues"]["text"]
-    assert told["Trained"]["command"].startswith("make train CONFIG=")
-    assert told["Trained"]["command"].endswith('ARGS="seed=7"')
+    _, shown = write_report(output, "seed=7")
+    found = {note["text"].partition(":")[0]: note for note in shown["missing"]}
+    assert found.keys() == {"Dialogues", "Curated", "Trained", "Scores"}
+    assert "generate-samples" in found["Dialogues"]["text"]
+    assert found["Trained"]["command"].startswith("character-factory train ")
+    assert found["Trained"]["command"].endswith(".yaml seed=7")
     (step,) = [row for row in shown["overview"]["steps"] if row["table"] == "dialogues/generate-samples"]
     assert (step["finished"], step["rows"]) == (False, 30)
     assert shown["training"] == {}
     assert shown["evaluation"]["answers"][0]["answers"]
 
 
-def test_braces_in_an_override_stay_as_they_are(tmp_path, make_report):
+def test_overrides_are_quoted_in_commands(tmp_path, write_report):
     output = make_run(str(tmp_path / "run"))
     shutil.rmtree(f"{output}/checkpoints")
-    _, shown = make_report(output, "training.lora={rank: 16}")
+    _, shown = write_report(output, "training.lora={rank: 16}")
     (note,) = [one for one in shown["missing"] if one["text"].startswith("Trained")]
-    assert note["command"].startswith("make train CONFIG=")
-    assert note["command"].endswith("ARGS=\"'training.lora={rank: 16}'\"")
+    assert note["command"].startswith("character-factory train ")
+    assert note["command"].endswith("'training.lora={rank: 16}'")
 
 
-def test_what_cannot_be_read_is_counted_and_told(tmp_path, make_report):
+def test_unreadable_files_are_problems(tmp_path, write_report):
     output = make_run(str(tmp_path / "run"))
     Path(output, "profiles/00001.parquet").write_bytes(b"PAR1 not a table")
     Path(output, "curated/train/.manifest.json").write_text("[]")
@@ -248,66 +282,66 @@ def test_what_cannot_be_read_is_counted_and_told(tmp_path, make_report):
     with Path(output, "checkpoints/metrics.jsonl").open("a") as metrics:
         metrics.write('half a line\n{"kind": "step"}\n')
     break_rows(Path(output, "dialogues/rewrite-talks/00000.parquet"))
-    _, shown = make_report(output)
-    told = "\n".join(shown["problems"])
-    assert "profiles/00001.parquet: cannot be read" in told
-    assert "curated/train/.manifest.json: is no JSON object" in told
-    assert "evaluation/scores.json: is no JSON object" in told
-    assert "metrics.jsonl: 1 lines are no JSON objects" in told
-    assert "metrics.jsonl: 1 lines tell of no step" in told
-    assert "dialogues/rewrite-talks: 2 malformed rows" in told
+    _, shown = write_report(output)
+    found = "\n".join(shown["problems"])
+    assert "profiles/00001.parquet: cannot be read" in found
+    assert "curated/train/.manifest.json: is not a JSON object" in found
+    assert "evaluation/scores.json: is not a JSON object" in found
+    assert "metrics.jsonl: 1 lines are not JSON objects" in found
+    assert "metrics.jsonl: 1 lines are neither a step" in found
+    assert "dialogues/rewrite-talks: 2 malformed rows" in found
     assert shown["characters"]
     assert shown["dialogues"]["cases"]
 
 
 @pytest.mark.parametrize("column", ["status", "character_id", "output_tokens", "age", "persona"])
-def test_a_column_of_another_kind_is_told(tmp_path, make_report, column):
+def test_column_of_another_type_is_a_problem(tmp_path, write_report, column):
     output = make_run(str(tmp_path / "run"))
     path = Path(output, "profiles/00000.parquet")
     rows = pq.read_table(path)
     strange = pa.array([[1]] * rows.num_rows)
     pq.write_table(rows.set_column(rows.schema.get_field_index(column), column, strange), path)
-    _, shown = make_report(output)
+    _, shown = write_report(output)
     assert f"in its column '{column}'" in shown["problems"][0]
     assert shown["characters"]
 
 
-def test_what_other_writers_make_of_text_is_read(tmp_path, make_report):
+def test_text_types_of_other_writers_are_read(tmp_path, write_report):
     output = make_run(str(tmp_path / "run"))
-    before = make_report(output)[1]
+    before = write_report(output)[1]
     for path in Path(output, "profiles").glob("*.parquet"):
         rows = pq.read_table(path)
         kinds = {"character_id": pa.large_string(), "gender": pa.dictionary(pa.int32(), pa.string())}
         fields = [pa.field(one.name, kinds.get(one.name, one.type)) for one in rows.schema]
         pq.write_table(rows.cast(pa.schema(fields)), path)
-    after = make_report(output)[1]
+    after = write_report(output)[1]
     assert after["characters"] == before["characters"]
     assert not after["problems"]
 
 
 def break_rows(path: Path) -> None:
-    """Take the status of one row and the id of another."""
+    """Remove the status of one row and the id of another."""
     rows = pq.read_table(path)
-    good = [n for n, status in enumerate(rows["status"].to_pylist()) if status == "ok"]
-    for name, place in (("status", good[0]), ("dialogue_id", good[1])):
+    accepted = [n for n, status in enumerate(rows["status"].to_pylist()) if status == "ok"]
+    for name, row in (("status", accepted[0]), ("dialogue_id", accepted[1])):
         values = rows[name].to_pylist()
-        values[place] = None
+        values[row] = None
         rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values, pa.string()))
     pq.write_table(rows, path)
 
 
-def test_a_run_on_s3_is_read_and_written_there(s3, make_report):
+def test_run_on_s3(s3, write_report):
     output = make_run(f"{s3}/reported")
-    said, shown = make_report(output)
-    assert said.startswith(f"Report: {output}/report/index.html (")
+    printed, shown = write_report(output)
+    assert printed.startswith(f"Report: {output}/report/index.html (")
     assert len(shown["characters"]) == 37
     assert not shown["problems"]
 
 
-def test_the_same_run_has_the_same_sample(tmp_path, make_report):
+def test_same_run_has_the_same_sample(tmp_path, write_report):
     output = make_run(str(tmp_path / "run"))
-    one, other = make_report(output)[1], make_report(output)[1]
-    assert {key: value for key, value in one.items() if key != "made"} == {
-        key: value for key, value in other.items() if key != "made"
-    }
-    assert set(SECTIONS) - {"rejected"} <= one.keys()
+    first, second = (write_report(output)[1] for _ in range(2))
+    for data in (first, second):
+        del data["created"]
+    assert first == second
+    assert set(SECTIONS) - {"rejected"} <= first.keys()

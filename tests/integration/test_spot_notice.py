@@ -1,4 +1,4 @@
-"""A spot machine hears from its cloud that it will be taken away."""
+"""Interruption notices of spot machines, from a simulated metadata server."""
 
 from threading import Thread
 
@@ -9,7 +9,7 @@ from tests.integration.cloud_metadata import metadata
 
 
 @pytest.mark.parametrize(("cloud", "least", "most"), [("aws", 117, 120), ("gcp", GCP_NOTICE_S, GCP_NOTICE_S)])
-def test_a_notice_says_how_long_the_machine_has_left(cloud, least, most):
+def test_notice_gives_the_time_left(cloud, least, most):
     with metadata() as server:
         assert seconds_left(cloud, server.url) is None
         server.seconds = 120
@@ -17,20 +17,20 @@ def test_a_notice_says_how_long_the_machine_has_left(cloud, least, most):
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_a_notice_is_acted_on_once_though_the_metadata_server_was_away(cloud, capsys):
-    acted: list[float] = []
+def test_notice_is_handled_once_despite_server_outage(cloud, capsys):
+    calls: list[float] = []
     with metadata() as server:
         url = server.url
     with metadata() as other:
-        watching = Thread(target=watch, args=(cloud, other.url, acted.append, 0.05), daemon=True)
+        watching = Thread(target=watch, args=(cloud, other.url, calls.append, 0.05), daemon=True)
         with pytest.raises(OSError, match="refused"):
             seconds_left(cloud, url)
         watching.start()
         watching.join(0.3)
         assert watching.is_alive()
-        assert acted == []
+        assert calls == []
         other.seconds = 100
         watching.join(5)
     assert not watching.is_alive()
-    assert len(acted) == 1
-    assert "this machine is taken away in" in capsys.readouterr().out
+    assert len(calls) == 1
+    assert "this machine will be interrupted in" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The job as its user meets it, on local disk and on S3."""
+"""The trace command in a process of its own, on local disk and on S3."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from factory.records import content_id
 from factory.resources import RESOURCES
-from tests.small_run import ADA, ASKED, character, dialogue, whole_run
+from tests.small_run import ADA, INSTRUCTION_TEXTS, character, dialogue, whole_run
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -24,19 +24,19 @@ def job(request, tmp_path, s3):
     return job
 
 
-def test_an_id_is_followed_wherever_the_tables_are(job):
-    done = job("--id", dialogue(ADA, ASKED[0])[:8], "--json")
+def test_id_is_followed_on_disk_and_on_s3(job):
+    done = job("--id", dialogue(ADA, INSTRUCTION_TEXTS[0])[:8], "--json")
     assert (done.returncode, done.stderr) == (0, "")
     steps = {step["table"]: step for step in json.loads(done.stdout)["steps"]}
     assert steps["personas"]["rows"][0]["persona"] == ADA
     assert steps["checkpoints"]["rows"][0]["status"] == "trained on"
-    blamed = job("--explain", "Linguistic Habits", "--json")
-    assert (blamed.returncode, blamed.stderr) == (0, "")
-    nearest = json.loads(blamed.stdout)["worst"][0]["nearest"]
-    assert dialogue(ADA, ASKED[0]) in [one["dialogue_id"] for one in nearest]
+    attribution = job("--explain", "Linguistic Habits", "--json")
+    assert (attribution.returncode, attribution.stderr) == (0, "")
+    nearest = json.loads(attribution.stdout)["worst"][0]["nearest"]
+    assert dialogue(ADA, INSTRUCTION_TEXTS[0]) in [one["dialogue_id"] for one in nearest]
 
 
-def test_what_is_not_there_is_one_line_and_status_2(job):
+def test_unknown_id_is_one_line_and_status_2(job):
     done = job("--id", content_id("nobody"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --id ")

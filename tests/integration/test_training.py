@@ -36,7 +36,7 @@ def tiny(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def make_training(make_module_run, tiny):
-    """Make a run whose curated dialogues are there."""
+    """Return a function that creates runs with curated dialogues."""
 
     def make(name: str, output: str | None = None, **training: object) -> Run:
         run = make_module_run(name, output=output, training=settings_of(tiny, **training))
@@ -70,12 +70,12 @@ def saved_steps(run: Run) -> list[int]:
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
-    """The training processes of a job."""
+    """Return the training processes of a job."""
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "RayTrainWorker" in "".join(child.cmdline())]
 
 
-def test_a_deepspeed_engine_of_the_asked_stage_trains_and_learns(undisturbed):
+def test_deepspeed_engine_of_the_stage_learns(undisturbed):
     manifest = undisturbed.table("checkpoints").manifest()
     assert manifest["trained_by"]["engine"] == "DeepSpeedEngine"
     assert manifest["trained_by"]["optimizer"] == "DeepSpeedZeroOptimizer_Stage3"
@@ -87,7 +87,7 @@ def test_a_deepspeed_engine_of_the_asked_stage_trains_and_learns(undisturbed):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_skipped(undisturbed):
+def test_finished_run_is_skipped(undisturbed):
     before = (Path(undisturbed.output) / "model/model.safetensors").stat().st_mtime_ns
     start = time.monotonic()
     assert "skipped" in undisturbed.finish(job="train")
@@ -96,21 +96,21 @@ def test_a_finished_run_is_skipped(undisturbed):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
-        ("training.sequence_length=1000", "the window of '.*' is 512; lower it"),
+        ("training.sequence_length=1000", "the context window of '.*' is 512; lower it"),
         ("training.liger=true", "needs GPUs and the package liger-kernel"),
         ("training.data=nowhere", "no finished table of dialogues; run jobs/curate.py"),
         ("training.num_workers=3", r"global_batch_size \(4\) must be a multiple of num_workers \(3\)"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_one_line(undisturbed, override, told):
+def test_invalid_settings_are_reported_in_one_line(undisturbed, override, message):
     assert undisturbed.start(override, job="train").wait(120) == 2
-    assert re.fullmatch(rf"error: .*{told}.*\n", undisturbed.log())
+    assert re.fullmatch(rf"error: .*{message}.*\n", undisturbed.log())
 
 
 def reference_losses(run: Run, tiny: str) -> list[float]:
-    """The same batches by plain PyTorch in one process, each dialogue alone, no packing and no DeepSpeed."""
+    """Return the losses of plain PyTorch on the same batches, in one process, without packing and DeepSpeed."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -122,7 +122,7 @@ def reference_losses(run: Run, tiny: str) -> list[float]:
     table = Table(run.output, "packed/train")
     shards = [table.read(name).to_pylist() for name in table.shards()]
     order = SampleOrder([len(shard) for shard in shards], training.epochs, training.global_batch_size, config.seed)
-    sequences = [shards[visit.shard][row] for visit in order.visits() for _, row in order.places(visit, 0, 1, 0)]
+    sequences = [shards[visit.shard][row] for visit in order.visits() for _, row in order.positions(visit, 0, 1, 0)]
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), betas=training.betas, weight_decay=0)
     losses = []
@@ -155,12 +155,12 @@ def reference(undisturbed, tiny) -> list[float]:
     return reference_losses(undisturbed, tiny)
 
 
-def test_zero_3_has_the_losses_of_plain_training_on_unpacked_dialogues(undisturbed, reference):
+def test_zero_3_has_the_losses_of_plain_training(undisturbed, reference):
     assert list(curve(undisturbed).values()) == pytest.approx(reference, abs=2e-4)
 
 
 @pytest.mark.slow
-def test_zero_2_has_them_too_and_all_of_it_works_on_s3(make_training, s3, session, reference):
+def test_zero_2_has_the_same_losses_on_s3(make_training, s3, session, reference):
     run = make_training("bucket", output=s3, zero_stage=2)
     fit(run)
     assert list(curve(run).values()) == pytest.approx(reference, abs=2e-4)
@@ -172,7 +172,7 @@ def test_zero_2_has_them_too_and_all_of_it_works_on_s3(make_training, s3, sessio
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
-def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(make_training, undisturbed, stage):
+def test_kills_and_worker_counts_keep_the_curve(make_training, undisturbed, stage):
     """Two workers, then one, then two again; each driver is killed after a checkpoint."""
     run = make_training(f"shaken-{stage}", zero_stage=stage).alone()
     for number, (workers, reached) in enumerate([(2, 3), (1, 6)]):
@@ -181,13 +181,13 @@ def test_killed_drivers_and_other_numbers_of_workers_leave_the_curve_as_it_is(ma
         )
         assert saved_steps(run)[0] < STEPS, number
     log = run.finish("training.num_workers=2", job="train")
-    assert "going on from step" in log
+    assert "resuming from step" in log
     assert curve(run) == pytest.approx(curve(undisturbed), abs=2e-3)
     assert curve(run, "validation") == pytest.approx(curve(undisturbed, "validation"), abs=2e-3)
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_started_again_from_the_last_checkpoint(make_training, undisturbed):
+def test_killed_worker_restarts_from_last_checkpoint(make_training, undisturbed):
     run = make_training("wounded").alone()
     job = run.start(job="train")
     while not saved_steps(run):
@@ -199,19 +199,20 @@ def test_a_killed_worker_is_started_again_from_the_last_checkpoint(make_training
 
 
 @pytest.mark.slow
-def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_of_its_last_step(make_training, undisturbed):
-    run = make_training("asked", save_steps=100).alone()
-    job = run.start_until(lambda: "training: step 1/" in run.log(), job="train")  # the first one is told at once
+def test_stopped_run_leaves_a_checkpoint_of_last_step(make_training, undisturbed):
+    run = make_training("stopped", save_steps=100).alone()
+    job = run.start_until(lambda: "training: step 1/" in run.log(), job="train")  # the first one is reported at once
     job.send_signal(signal.SIGTERM)
     assert job.wait(120) == 1, run.log()
-    (stopped,) = re.findall(rf"stopped: training: step (\d+) of {STEPS} is done; the same command goes on", run.log())
+    message = rf"stopped: training: step (\d+) of {STEPS} is done; the same command resumes the run"
+    (stopped,) = re.findall(message, run.log())
     assert saved_steps(run) == [int(stopped)]
-    assert f"going on from step {stopped}" in run.finish(job="train")
+    assert f"resuming from step {stopped}" in run.finish(job="train")
     assert curve(run) == pytest.approx(curve(undisturbed), abs=1e-4)
 
 
 def unfinished_copy(undisturbed: Run, make_training, name: str, **training: object) -> Run:
-    """A run that stands where the undisturbed one stood before its manifest."""
+    """Return a copy of the undisturbed run in its state before its manifest."""
     run = make_training(name, **training)
     shutil.rmtree(run.output)
     shutil.copytree(undisturbed.output, run.output)
@@ -221,7 +222,7 @@ def unfinished_copy(undisturbed: Run, make_training, name: str, **training: obje
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(make_training, undisturbed, session):
+def test_damaged_checkpoint_falls_back_to_previous(make_training, undisturbed, session):
     run = unfinished_copy(undisturbed, make_training, "damaged")
     newest, before = saved_steps(run)[:2]
     file = next((Path(run.output) / f"checkpoints/step-{newest:08}/state").glob("*optim*"))
@@ -235,7 +236,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(make_training,
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_with_fewer_validation_sequences_is_judged_by_those(make_training, undisturbed, session):
+def test_resume_with_fewer_validation_sequences(make_training, undisturbed, session):
     run = unfinished_copy(undisturbed, make_training, "shorter-look", validation_sequences=1)
     shutil.rmtree(f"{run.output}/checkpoints/step-{saved_steps(run)[0]:08}")
     fit(run)
@@ -244,7 +245,7 @@ def test_a_run_that_goes_on_with_fewer_validation_sequences_is_judged_by_those(m
 
 
 @pytest.mark.slow
-def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_checkpoint(make_training, session):
+def test_exploding_loss_keeps_the_last_checkpoint(make_training, session):
     run = make_training("exploding", learning_rate=1e4, max_grad_norm=1e9, save_steps=1)
     with pytest.raises(TrainingError, match=r"step .* went wrong.*lower training"):
         fit(run)
@@ -253,7 +254,7 @@ def test_a_loss_that_explodes_ends_the_run_and_keeps_the_last_checkpoint(make_tr
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(make_training, session, make_disk):
+def test_full_disk_keeps_the_last_checkpoint(make_training, session, make_disk):
     run = make_training("full")
     small = make_disk("150m")  # room for one checkpoint of 7 million parameters, not for two
     shutil.copytree(run.output, small / "run")
@@ -265,7 +266,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(make_training, s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("merge", [True, False])
-def test_adapters_are_trained_alone_and_exported_merged_or_apart(make_training, session, tiny, merge):
+def test_adapters_are_exported_merged_or_separate(make_training, session, tiny, merge):
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -288,8 +289,8 @@ def test_adapters_are_trained_alone_and_exported_merged_or_apart(make_training, 
 
 
 @pytest.mark.slow
-def test_the_exported_folder_answers_through_vllm(undisturbed, tmp_path):
-    """In a process of its own, whose end frees what vLLM holds."""
+def test_exported_model_answers_through_vllm(undisturbed, tmp_path):
+    """In its own process, whose end frees vLLM's memory."""
     code = """
 import sys
 from vllm import LLM, SamplingParams
@@ -309,13 +310,13 @@ if __name__ == "__main__":
     assert set(said) & set(WORDS)  # a model of random weights that has learned these words
 
 
-def test_packed_and_unpacked_dialogues_have_the_same_loss():
-    """On the real small model: what stands beside a dialogue in its sequence changes nothing."""
+def test_packed_and_unpacked_losses_are_equal():
+    """On the real small model: the other dialogues of a sequence have no influence."""
     import numpy as np
     import torch
 
     from factory.config import Training
-    from factory.training.model import PackedLoss, batch_of, load_model
+    from factory.training.model import PackedLoss, build_batch, load_model
 
     model = PackedLoss(load_model(model_files.fetch("embedded"), Training(precision="fp32"), 0)).eval()
     draw = np.random.default_rng(0)
@@ -324,10 +325,10 @@ def test_packed_and_unpacked_dialogues_have_the_same_loss():
     packed = {"input_ids": ids, "loss_mask": mask, "lengths": lengths}
     cpu, start = torch.device("cpu"), 0
     with torch.no_grad():
-        batch, dialogue = batch_of(packed, cpu)
+        batch, dialogue = build_batch(packed, cpu)
         together = model(**batch).numpy()
         for number, length in enumerate(lengths):
             part = slice(start, start + length)
-            alone, _ = batch_of({"input_ids": ids[part], "loss_mask": mask[part], "lengths": [length]}, cpu)
+            alone, _ = build_batch({"input_ids": ids[part], "loss_mask": mask[part], "lengths": [length]}, cpu)
             assert together[dialogue == number] == pytest.approx(model(**alone).numpy(), abs=2e-4)
             start += length

@@ -1,4 +1,4 @@
-"""Parts of a training that need torch or import Ray, but no cluster."""
+"""Parts of training that need torch or import Ray, but no cluster."""
 
 import json
 import os
@@ -19,18 +19,18 @@ from factory.errors import ConfigError, InputError
 from factory.runtime.progress import Progress
 from factory.storage.tables import Table
 from factory.training import checkpoints
-from factory.training.checkpoint_io import CheckpointIO, Stop
+from factory.training.checkpoint_io import CheckpointIO, TrainingEnd
 from factory.training.checkpoints import Checkpoint
 from factory.training.deepspeed_engine import fix_loaded_optimizer, use_cores
-from factory.training.driver import Board
 from factory.training.dry_run import check_attention
 from factory.training.metrics_log import METRICS, MetricsLog
-from factory.training.model import PackedLoss, batch_of, load_model
+from factory.training.model import PackedLoss, build_batch, load_model
+from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import curated_manifest
 from tests.integration.small_training import save_tiny
 
 
-def test_a_curated_set_without_validation_is_told_by_the_setting_that_left_it_out(tmp_path):
+def test_missing_validation_names_its_setting(tmp_path):
     table = Table(str(tmp_path), "curated/validation")
     table.finish({"rows_in": 0, "ok": 0})
     with pytest.raises(InputError, match=r"raise curation\.validation_fraction, and run jobs/curate\.py again"):
@@ -40,7 +40,7 @@ def test_a_curated_set_without_validation_is_told_by_the_setting_that_left_it_ou
         curated_manifest(table)
 
 
-def told(step: int) -> dict:
+def step_event(step: int) -> dict:
     return {
         "kind": "step", "step": step, "loss": 1.0, "learning_rate": 1e-3, "grad_norm": 1.0, "tokens": 9,
         "seconds": 1.0, "tokens_per_second": 9.0,
@@ -48,42 +48,42 @@ def told(step: int) -> dict:
 
 
 @pytest.fixture
-def board(tmp_path) -> Iterator[Board]:
+def monitor(tmp_path) -> Iterator[TrainingMonitor]:
     progress = Progress()
     progress.begin(["training"], 9, "steps")
-    yield Board(MetricsLog(str(tmp_path / "checkpoints")), progress, steps=9)
+    yield TrainingMonitor(MetricsLog(str(tmp_path / "checkpoints")), progress, steps=9)
     progress.finish()
 
 
-def heard(board: Board, *events: dict) -> None:
-    """A board that was told of some events and of the end."""
+def handle(monitor: TrainingMonitor, *events: dict) -> None:
+    """Let a monitor handle events until the end."""
     waiting: queue.Queue = queue.Queue()
     for event in events:
         waiting.put(event)
     ended = threading.Event()
     ended.set()
-    board.listen(waiting, ended)
+    monitor.listen(waiting, ended)
 
 
-def test_metrics_that_cannot_be_written_stay_in_memory_and_are_written_the_next_time(board, tmp_path):
+def test_unwritten_metrics_are_written_later(monitor, tmp_path):
     there = tmp_path / "checkpoints" / METRICS
     there.mkdir(parents=True)  # no file can be written in its place
-    heard(board, told(1), {"kind": "saved", "step": 1})
+    handle(monitor, step_event(1), {"kind": "saved", "step": 1})
     there.rmdir()
-    heard(board, told(2), {"kind": "saved", "step": 2})
-    assert board.problem is None
+    handle(monitor, step_event(2), {"kind": "saved", "step": 2})
+    assert monitor.error is None
     assert [json.loads(line)["step"] for line in there.read_text().splitlines()] == [1, 2]
 
 
-def test_a_failure_in_taking_in_is_kept_and_what_the_workers_tell_besides_is_heard(board):
-    heard(board, {"kind": "step"}, told(1), {"kind": "failed", "message": "loss is NaN"})
-    assert isinstance(board.problem, KeyError)
-    assert board.failure == "loss is NaN"
-    assert [row["step"] for row in board.history.rows("step")] == [1]
+def test_error_in_one_event_keeps_the_others(monitor):
+    handle(monitor, {"kind": "step"}, step_event(1), {"kind": "failed", "message": "loss is NaN"})
+    assert isinstance(monitor.error, KeyError)
+    assert monitor.failure == "loss is NaN"
+    assert [row["step"] for row in monitor.log.rows("step")] == [1]
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=2, dropout=0.5)])
-def test_a_model_made_ready_is_in_training_mode_and_checkpoints_its_gradients(tmp_path, lora, monkeypatch):
+def test_loaded_model_is_in_training_mode(tmp_path, lora, monkeypatch):
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     save_tiny(str(tmp_path))
@@ -95,12 +95,12 @@ def test_a_model_made_ready_is_in_training_mode_and_checkpoints_its_gradients(tm
     for layer in layers:
         layer.register_forward_pre_hook(lambda *_: again.append(1))
     row = {"input_ids": [5, 6, 7], "loss_mask": [False, True, True], "lengths": [3]}
-    PackedLoss(model)(**batch_of(row, torch.device("cpu"))[0]).sum().backward()
+    PackedLoss(model)(**build_batch(row, torch.device("cpu"))[0]).sum().backward()
     assert len(layers) == 2
     assert len(again) == 2 * len(layers), "each layer is computed once more in the backward pass"
 
 
-def test_packed_attention_has_the_losses_and_the_gradients_of_the_masked_one(tmp_path):
+def test_packed_attention_equals_masked_attention(tmp_path):
     save_tiny(str(tmp_path))
     draw = torch.Generator().manual_seed(0)
     lengths = [40, 7, 90, 2, 33]
@@ -109,7 +109,7 @@ def test_packed_attention_has_the_losses_and_the_gradients_of_the_masked_one(tmp
     found = {}
     for attention in ("packed", "sdpa"):
         model = load_model(str(tmp_path), Training(precision="fp32", attention=attention), 0)
-        losses = PackedLoss(model)(**batch_of(row, torch.device("cpu"))[0])
+        losses = PackedLoss(model)(**build_batch(row, torch.device("cpu"))[0])
         losses.sum().backward()
         found[attention] = losses.detach(), {name: part.grad for name, part in model.named_parameters()}
     (packed, gradients), (masked, others) = found.values()
@@ -126,7 +126,7 @@ def test_packed_attention_has_the_losses_and_the_gradients_of_the_masked_one(tmp
         ({"sliding_window": 4096}, False),
     ],
 )
-def test_packed_attention_refuses_a_model_whose_attention_is_another(tmp_path, more, refused):
+def test_packed_attention_refuses_other_attention(tmp_path, more, refused):
     save_tiny(str(tmp_path))
     config = tmp_path / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | more))
@@ -139,14 +139,14 @@ def test_packed_attention_refuses_a_model_whose_attention_is_another(tmp_path, m
 
 
 class NumberedAdam(torch.optim.Optimizer):
-    """DeepSpeed's CPU Adam, as far as its state is looked at: it counts steps by a number."""
+    """A stand-in for DeepSpeed's CPU Adam, which counts steps by a number."""
 
     def __init__(self, parameters: list[torch.nn.Parameter]) -> None:
         super().__init__(parameters, {"lr": 1e-3, "bias_correction": True})
 
 
 def loaded(make: Callable[[list], torch.optim.Optimizer], step: object) -> torch.optim.Optimizer:
-    """An optimizer of two groups with what a universal checkpoint brings: one count for all, and few settings."""
+    """Return an optimizer of two groups as loaded from a universal checkpoint: one step count, few settings."""
     parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
     inner = make([{"params": [parameter]} for parameter in parameters])
     for group in inner.param_groups:
@@ -160,20 +160,20 @@ def loaded(make: Callable[[list], torch.optim.Optimizer], step: object) -> torch
 
 
 @pytest.mark.parametrize("step", [6, torch.tensor(6.0)])
-def test_the_fused_adam_counts_the_steps_of_each_group_by_itself_after_a_load(step):
+def test_loaded_fused_adam_counts_steps_per_group(step):
     inner = loaded(lambda groups: torch.optim.AdamW(groups, fused=True), step)
     inner.step()
     assert [float(state["step"]) for state in inner.state.values()] == [7, 7]
 
 
 @pytest.mark.parametrize("step", [6, torch.tensor(6.0)])
-def test_the_adam_of_the_cpu_has_its_settings_and_a_number_of_steps_after_a_load(step):
+def test_loaded_cpu_adam_has_settings_and_step_count(step):
     inner = loaded(NumberedAdam, step)
     assert [group["bias_correction"] for group in inner.param_groups] == [True, True]
     assert [(state["step"], type(state["step"])) for state in inner.state.values()] == [(6, int)] * 2
 
 
-def test_workers_share_the_cores_of_their_machine(monkeypatch):
+def test_workers_share_the_cores(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it
     before = torch.get_num_threads()
@@ -187,7 +187,7 @@ def test_workers_share_the_cores_of_their_machine(monkeypatch):
 
 
 @pytest.fixture
-def saver(tmp_path, monkeypatch) -> Iterator[CheckpointIO]:
+def checkpoint_io(tmp_path, monkeypatch) -> Iterator[CheckpointIO]:
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     yield CheckpointIO("s3://bucket/checkpoints", Training(), rank=0, workers=1, local_rank=0, local_workers=1)
@@ -200,27 +200,27 @@ def model_of(trained: int, frozen: int) -> SimpleNamespace:
     return SimpleNamespace(module=module)
 
 
-def test_a_training_that_has_no_room_for_its_checkpoints_ends_before_it_begins_and_names_the_machine(saver, tmp_path):
-    with pytest.raises(Stop) as told:
-        saver.prepare(model_of(trained=10**14, frozen=0), None)
-    assert str(told.value).startswith(f"{tmp_path}/checkpoints-")
-    assert f" of {platform.node()}: " in str(told.value)
-    assert re.search(r"GiB are free, a checkpoint takes about 1303851\.6 GiB; free some space", str(told.value))
-    saver.prepare(model_of(trained=10, frozen=10**14), None)  # frozen weights are in no checkpoint
-    saver.prepare(model_of(trained=10**14, frozen=0), Checkpoint("s3://bucket/x", 3, 1, None, {"a": (1, "")}))
+def test_full_disk_ends_training_before_it_begins(checkpoint_io, tmp_path):
+    with pytest.raises(TrainingEnd) as error:
+        checkpoint_io.prepare(model_of(trained=10**14, frozen=0), None)
+    assert str(error.value).startswith(f"{tmp_path}/checkpoints-")
+    assert f" of {platform.node()}: " in str(error.value)
+    assert re.search(r"GiB are free, a checkpoint takes about 1303851\.6 GiB; free some space", str(error.value))
+    checkpoint_io.prepare(model_of(trained=10, frozen=10**14), None)  # frozen weights are in no checkpoint
+    checkpoint_io.prepare(model_of(trained=10**14, frozen=0), Checkpoint("s3://bucket/x", 3, 1, None, {"a": (1, "")}))
 
 
-def test_what_a_killed_run_was_about_to_save_is_cleared_away(saver):
-    left = checkpoints.staging(saver.folder) / ".write-5" / "state"
+def test_leftovers_of_killed_runs_are_deleted(checkpoint_io):
+    left = checkpoints.staging(checkpoint_io.folder) / ".write-5" / "state"
     left.mkdir(parents=True)
-    saver.prepare(model_of(1, 1), None)
+    checkpoint_io.prepare(model_of(1, 1), None)
     assert not left.parent.exists()
 
 
-def test_a_checkpoint_is_not_converted_where_there_is_no_room_for_thrice_its_size(saver, tmp_path, monkeypatch):
+def test_conversion_requires_three_times_the_size(checkpoint_io, tmp_path, monkeypatch):
     runtime = SimpleNamespace(get_node_id=lambda: "node")
     monkeypatch.setattr("ray.get_runtime_context", lambda: runtime)
     size = shutil.disk_usage(tmp_path).free // 2
     saved = Checkpoint("s3://bucket/checkpoints/step-3", 3, 2, None, {"a": (size, "")})
-    with pytest.raises(Stop, match="free, to convert the checkpoint for another number of workers takes about"):
-        saver.load(model_of(1, 1), saved, convert=True)
+    with pytest.raises(TrainingEnd, match="free, to convert the checkpoint for another number of workers takes about"):
+        checkpoint_io.load(model_of(1, 1), saved, convert=True)

@@ -1,4 +1,4 @@
-"""A head that takes another token, or is gone, is one line: at the first question, and in the middle of a job."""
+"""A head that rejects the token or is gone is a one-line error, also in the middle of a job."""
 
 import asyncio
 import os
@@ -16,8 +16,8 @@ from tests.integration.runs import PROJECT
 
 DEMO = PROJECT / "jobs" / "configs" / "demo.yaml"
 S3 = ["output=s3://bucket/x"]
-TOKEN = "does not take this machine's token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH"
-GONE = "no head answers there, or none any more"
+TOKEN = "the cluster rejects this machine's token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH"
+GONE = "no head responds there"
 RUNNING = {"type": "SUBMISSION", "submission_id": "x", "status": "RUNNING", "entrypoint": "true"}
 
 
@@ -28,7 +28,7 @@ async def hang_up(request: web.Request) -> web.StreamResponse:
 
 
 async def lost_at_the_logs(request: web.Request) -> web.StreamResponse:
-    """A head as far as a job's first lines, as through a tunnel that breaks."""
+    """Respond until the first line of a job's log, like a tunnel that breaks."""
     if request.path.endswith("/logs/tail"):
         following = web.WebSocketResponse()
         await following.prepare(request)
@@ -46,7 +46,7 @@ def refuses(status: int) -> Callable[[web.Request], Awaitable[web.StreamResponse
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Start a server that answers everything in one way, and give its URL."""
+    """Return a function that starts a server with one response to everything, and returns its URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -72,34 +72,34 @@ def serve() -> Iterator[Callable[..., str]]:
     lambda url: jobs.submit("synthesize", DEMO, S3, url, print),
     lambda url: jobs.logs("x", url, print),
     lambda url: jobs.stop("x", url),
-    status.look,
+    status.show_status,
 ], ids=["submit", "logs", "stop", "status"])  # fmt: skip
 @pytest.mark.parametrize(
-    ("answer", "told"), [(refuses(401), TOKEN), (refuses(403), TOKEN), (hang_up, GONE)], ids=["401", "403", "gone"]
+    ("answer", "message"), [(refuses(401), TOKEN), (refuses(403), TOKEN), (hang_up, GONE)], ids=["401", "403", "gone"]
 )
-def test_a_head_that_does_not_take_the_token_or_is_gone_is_one_line(serve, ask, answer, told):
-    with pytest.raises(UnreachableError, match=told) as caught:
+def test_unreachable_head_is_one_line(serve, ask, answer, message):
+    with pytest.raises(UnreachableError, match=message) as caught:
         ask(serve(answer))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("output", ["gs://bucket/x", "/mnt/shared/x"])
-def test_an_output_that_every_machine_finds_is_sent(serve, output):
+def test_output_on_shared_storage_is_submitted(serve, output):
     with pytest.raises(UnreachableError, match=GONE):
         jobs.submit("synthesize", DEMO, ["--limit", "5", f"output={output}"], serve(hang_up), print)
 
 
-def test_a_tunnel_that_breaks_while_a_job_is_followed_is_one_line(serve):
-    said: list[str] = []
+def test_tunnel_broken_during_logs_is_one_line(serve):
+    lines: list[str] = []
     with pytest.raises(UnreachableError, match=GONE):
-        jobs.logs("x", serve(lost_at_the_logs), said.append)
-    assert said == ["its first line"]
+        jobs.logs("x", serve(lost_at_the_logs), lines.append)
+    assert lines == ["its first line"]
 
 
-def test_the_command_ends_with_2_and_no_traceback(serve):
+def test_command_exits_with_2_without_traceback(serve):
     url = serve(refuses(403))
     command = [sys.executable, PROJECT / "cluster" / "job.py", "logs", "x", "--address", url]
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "another"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert done.stderr.startswith(f"error: ADDRESS={url}: it {TOKEN}")
+    assert done.stderr.startswith(f"error: ADDRESS={url}: {TOKEN}")

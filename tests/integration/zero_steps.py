@@ -1,7 +1,7 @@
-"""Steps of a ZeRO engine under changing numbers of workers, without Ray: a forked process a worker, over gloo.
+"""Steps of a ZeRO engine with changing numbers of workers, without Ray: a forked process per worker, over gloo.
 
-Prints the losses of 2 workers, then 1, then 2 again, each group going on from the checkpoint of the one before,
-and those of one worker that is never disturbed, as JSON.
+Prints the losses of 2 workers, then 1, then 2 again, each group going on from the previous checkpoint,
+and those of one worker without interruption, as JSON.
 
 python -m tests.integration.zero_steps FOLDER STAGE full|lora
 """
@@ -22,18 +22,18 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from factory.config import Training
 from factory.training import checkpoints
 from factory.training.checkpoint_io import CheckpointIO
-from factory.training.deepspeed_engine import join_workers, make_engine
-from factory.training.model import PackedLoss, batch_of, with_adapters
+from factory.training.deepspeed_engine import build_engine, join_workers
+from factory.training.model import PackedLoss, build_batch, with_adapters
 
 BATCH, TOKENS, STEPS = 2, 24, 2
 
 
-def steps(folder: str, training: Training, count: int, rank: int, told: Any) -> None:
-    """One worker's part of some steps and of the checkpoint after them."""
+def steps(folder: str, training: Training, count: int, rank: int, curve: Any) -> None:
+    """Run one worker's part of a number of steps and of the checkpoint after them."""
     torch.set_num_threads(1)
-    os.environ["LOCAL_RANK"] = str(rank)  # DeepSpeed asks for it
+    os.environ["LOCAL_RANK"] = str(rank)  # DeepSpeed reads it
     workers = training.num_workers
-    store = dist.FileStore(f"{folder}-{training.num_workers}-{count}-{len(told)}", workers)
+    store = dist.FileStore(f"{folder}-{training.num_workers}-{count}-{len(curve)}", workers)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=workers)
     join_workers(on_gpu=False)
     torch.manual_seed(0)
@@ -44,12 +44,12 @@ def steps(folder: str, training: Training, count: int, rank: int, told: Any) -> 
     model: Any = LlamaForCausalLM(config)
     if training.lora:
         model = with_adapters(model, training.lora)
-    saver = CheckpointIO(folder, training, rank, workers, rank, workers)
+    checkpoint_io = CheckpointIO(folder, training, rank, workers, rank, workers)
     last = checkpoints.newest(folder)
     other = last is not None and last.workers != workers
-    engine = make_engine(PackedLoss(model.train()), training, on_gpu=False, universal=other)
+    engine = build_engine(PackedLoss(model.train()), training, on_gpu=False, universal=other)
     if last:
-        saver.load(engine, last, other)
+        checkpoint_io.load(engine, last, other)
     first = last.step if last else 0
     for _ in range(count):
         mine = 0.0
@@ -57,23 +57,24 @@ def steps(folder: str, training: Training, count: int, rank: int, told: Any) -> 
             draw = torch.Generator().manual_seed(place)  # the same at each step, so that something is learned
             ids = torch.randint(64, (TOKENS,), generator=draw).tolist()
             row = {"input_ids": ids, "loss_mask": [True] * TOKENS, "lengths": [TOKENS]}
-            losses = engine(**batch_of(row, engine.device)[0])
+            losses = engine(**build_batch(row, engine.device)[0])
             engine.backward(losses.mean())
             engine.step()
             mine += float(losses.detach().mean()) / BATCH
         loss = torch.tensor(mine)
         dist.all_reduce(loss)
         if rank == 0:
-            told.append(float(loss))
-    saver.save(engine, first + count, None, last)
+            curve.append(float(loss))
+    checkpoint_io.save(engine, first + count, None, last)
     dist.destroy_process_group()
 
 
-def group(folder: str, training: Training, count: int, told: Any) -> None:
-    """A group of workers, from its start to its end."""
+def group(folder: str, training: Training, count: int, curve: Any) -> None:
+    """Run a group of workers from start to end."""
     forked = multiprocessing.get_context("fork")  # what is imported stays imported
     workers = [
-        forked.Process(target=steps, args=(folder, training, count, rank, told)) for rank in range(training.num_workers)
+        forked.Process(target=steps, args=(folder, training, count, rank, curve))
+        for rank in range(training.num_workers)
     ]
     for worker in workers:
         worker.start()

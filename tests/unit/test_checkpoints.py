@@ -1,4 +1,4 @@
-"""Which checkpoint counts: on local disk and in an object store (fsspec's in memory)."""
+"""Which checkpoint is used: on local disk and in an object store (fsspec's in memory)."""
 
 import os
 import uuid
@@ -27,7 +27,7 @@ def save(folder: str, step: int, staged: Path, loss: float | None = 1.5) -> None
     staged.mkdir(exist_ok=True)
     for name in ("model", "optimizer"):
         (staged / name).write_bytes(f"{name} of step {step:02}".encode())
-    path = checkpoints.path_of(folder, step)
+    path = checkpoints.checkpoint_path(folder, step)
     checkpoints.write_manifest(Checkpoint(path, step, 2, loss, checkpoints.upload(staged, path)))
 
 
@@ -35,7 +35,7 @@ def steps(found: list[Checkpoint]) -> list[int]:
     return [one.step for one in found]
 
 
-def test_the_newest_whole_checkpoint_is_taken_and_nothing_is_written_by_looking(folder):
+def test_newest_complete_checkpoint_is_found_read_only(folder):
     assert steps(checkpoints.complete_checkpoints(folder)) == [9, 6, 3]
     file_io.delete_file(f"{folder}/step-00000009/{TAG}/model")
     file_io.write_bytes(f"{folder}/step-00000006/{TAG}/model", b"of another size")
@@ -46,11 +46,11 @@ def test_the_newest_whole_checkpoint_is_taken_and_nothing_is_written_by_looking(
     assert file_io.sizes(folder) == before
 
 
-def test_where_there_is_no_checkpoint_there_is_no_newest(folder):
+def test_no_checkpoint_no_newest(folder):
     assert checkpoints.newest(f"{folder}/elsewhere") is None
 
 
-def test_a_file_that_is_gone_short_or_other_is_found_byte_by_byte(folder):
+def test_missing_short_or_changed_files_are_found(folder):
     newest = checkpoints.newest(folder)
     assert checkpoints.changed_files(newest) == []
     file_io.write_bytes(f"{newest.path}/{TAG}/model", b"model of step 08")
@@ -59,7 +59,7 @@ def test_a_file_that_is_gone_short_or_other_is_found_byte_by_byte(folder):
     assert checkpoints.changed_files(newest) == ["model", "optimizer"]
 
 
-def test_a_checkpoint_is_marked_by_many_at_once_as_by_one(folder):
+def test_concurrent_marking_is_idempotent(folder):
     newest = checkpoints.newest(folder)
     manifest = file_io.read_bytes(f"{newest.path}/{MANIFEST}")
     with ThreadPoolExecutor(8) as workers:
@@ -74,7 +74,7 @@ def test_a_checkpoint_is_marked_by_many_at_once_as_by_one(folder):
 @pytest.mark.parametrize(
     "left", [b"", b'{"step": 9, "workers"', b"\xff\xfe", b"[]", b'{"step": 9}', b'{"files": {}, "of": 1}']
 )
-def test_a_manifest_that_cannot_be_read_is_a_damaged_checkpoint_and_the_one_before_is_taken(folder, left):
+def test_unreadable_manifest_is_a_damaged_checkpoint(folder, left):
     path = f"{folder}/step-00000009"
     file_io.write_bytes(f"{path}/{MANIFEST}", left)
     assert checkpoints.newest(folder).step == 6
@@ -86,20 +86,20 @@ def test_a_manifest_that_cannot_be_read_is_a_damaged_checkpoint_and_the_one_befo
     assert checkpoints.unreadable(folder) == []
 
 
-def test_a_checkpoint_that_lacks_a_file_does_not_push_a_whole_one_out(folder):
+def test_incomplete_checkpoint_replaces_no_complete_one(folder):
     file_io.delete_file(f"{folder}/step-00000009/{TAG}/model")
     checkpoints.drop_old(folder, keep=1)
     assert steps(checkpoints.complete_checkpoints(folder)) == [6, 3]  # of equal losses the first is the best
 
 
-def test_a_checkpoint_that_was_saved_in_haste_is_kept_as_the_newest_but_is_never_the_best(folder, tmp_path):
+def test_unvalidated_checkpoint_is_never_the_best(folder, tmp_path):
     save(folder, 12, tmp_path / "staged", loss=None)
     save(folder, 15, tmp_path / "staged", loss=None)
     checkpoints.drop_old(folder, keep=1)
     assert steps(checkpoints.complete_checkpoints(folder)) == [15, 3]
 
 
-def test_checkpoints_in_two_places_are_prepared_in_two_places_of_the_models_cache(tmp_path, monkeypatch):
+def test_each_remote_folder_has_its_own_staging(tmp_path, monkeypatch):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     one, other = (checkpoints.staging(f"s3://bucket/{name}/checkpoints") for name in ("one", "other"))
     assert one != other
@@ -109,7 +109,7 @@ def test_checkpoints_in_two_places_are_prepared_in_two_places_of_the_models_cach
     assert checkpoints.staging("/runs/one/checkpoints") == Path("/runs/one/checkpoints")
 
 
-def test_what_a_checkpoint_takes_is_told_by_the_last_one_or_by_what_is_trained():
+def test_size_of_the_next_checkpoint():
     assert checkpoints.bytes_to_save(None, trained=10) == 140
     remote, local = (Checkpoint(path, 3, 2, None, {"a": (60, ""), "b": (40, "")}) for path in ("s3://b/c", "/c"))
     assert checkpoints.bytes_to_save(remote, trained=10) == 100

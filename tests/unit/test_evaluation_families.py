@@ -6,7 +6,7 @@ import pytest
 
 from factory.config import EMBEDDED, RunConfig
 from factory.evaluation.model_families import family_of, self_preference_warnings
-from factory.training.model_card import card_of
+from factory.training.model_card import build_card
 
 
 def folder(path, card: str = "", **config: str) -> str:
@@ -67,7 +67,7 @@ def test_the_card_that_training_writes_tells_the_base(tmp_path):
         }
     )
     counts = dict.fromkeys(("ok", "tokens", "learned_tokens", "sequences"), 1)
-    model = folder(tmp_path / "model", card_of(config, "0", counts, counts, None), model_type="llama")
+    model = folder(tmp_path / "model", build_card(config, "0", counts, counts, None), model_type="llama")
     assert family_of(model) == "smollm"
 
 

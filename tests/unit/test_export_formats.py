@@ -1,4 +1,4 @@
-"""Dialogues in the shapes that others read: nothing that is said is lost, whatever it is."""
+"""Export formats: no message is lost, whatever its text."""
 
 import json
 
@@ -14,7 +14,7 @@ from factory.records import Reject
 from factory.storage.schemas import DIALOGUES
 from factory.storage.tables import Table
 from factory.synthesis.input_files import read_rows
-from factory.synthesis.instructions import COLUMNS, format_of, read_mixed
+from factory.synthesis.instructions import COLUMNS, detect_format, read_any_format
 from factory.text.normalize import clean_paragraphs, is_text
 from tests.hard_texts import HARD
 
@@ -31,7 +31,7 @@ def dialogues(draw: st.DrawFn) -> dict:
     return {"messages": messages, **IDENTITY}
 
 
-def said(row: dict) -> list[tuple[str, str]]:
+def turns(row: dict) -> list[tuple[str, str]]:
     return [(message["role"], message["content"]) for message in row["messages"]]
 
 
@@ -41,65 +41,65 @@ def with_history(row: dict, question: str, answer: str) -> list[tuple[str, str]]
 
 
 BACK = {
-    "messages": said,
+    "messages": turns,
     "sharegpt": lambda row: [
         ({"system": "system", "human": "user", "gpt": "assistant"}[m["from"]], m["value"]) for m in row["conversations"]
     ],
     "alpaca": lambda row: [("system", row["system"]), *with_history(row, "instruction", "output")],
     "opencharacter": lambda row: with_history(row, "question", "character_answer"),
 }
-"""What each shape says was said."""
+"""Reads the turns back from each format."""
 
 
 @pytest.mark.parametrize("name", SHAPES)
 @settings(deadline=None)
 @given(row=dialogues())
-def test_every_message_comes_back_in_its_order_and_role(name, row):
-    made = SHAPES[name].convert(row)
-    # The system message of OpenCharacter's shape is made of the character's own row.
-    expected = said(row)[1:] if name == "opencharacter" else said(row)
-    assert BACK[name](made) == expected
-    assert {key: made[key] for key in IDS} == IDENTITY
+def test_messages_keep_their_order_and_role(name, row):
+    exported = SHAPES[name].convert(row)
+    # In the OpenCharacter format, the system message is in the row of the character.
+    expected = turns(row)[1:] if name == "opencharacter" else turns(row)
+    assert BACK[name](exported) == expected
+    assert {key: exported[key] for key in IDS} == IDENTITY
 
 
 @pytest.mark.parametrize("name", SHAPES)
 @settings(deadline=None)
 @given(row=dialogues())
-def test_a_row_is_the_same_after_a_line_of_json_and_after_arrow(name, row):
+def test_row_survives_json_and_arrow(name, row):
     shape = SHAPES[name]
-    made = shape.convert(row)
-    assert list(made) == shape.schema.names == list(shape.meaning)
-    line = json_line(made)
-    assert line.decode().splitlines(keepends=True) == [line.decode()], "a line to every reader of lines"
-    assert json.loads(line) == made
-    assert pa.Table.from_pylist([made], schema=shape.schema).to_pylist() == [made]
+    exported = shape.convert(row)
+    assert list(exported) == shape.schema.names == list(shape.meaning)
+    line = json_line(exported)
+    assert line.decode().splitlines(keepends=True) == [line.decode()], "one line for every reader of lines"
+    assert json.loads(line) == exported
+    assert pa.Table.from_pylist([exported], schema=shape.schema).to_pylist() == [exported]
 
 
 @pytest.mark.parametrize("file_type", ["jsonl", "parquet"])
 @pytest.mark.parametrize("name", SHAPES)
 @settings(deadline=None, max_examples=30)
 @given(rows=st.lists(dialogues(), min_size=1, max_size=3))
-def test_an_export_is_read_back_as_the_same_dialogues(exports, name, file_type, rows):
+def test_export_reads_back_as_the_same_dialogues(exports, name, file_type, rows):
     shape = SHAPES[name]
-    made = [shape.convert(row) for row in rows]
+    exported = [shape.convert(row) for row in rows]
     path = exports / f"train.{file_type}"
     if file_type == "jsonl":
-        path.write_bytes(b"".join(map(json_line, made)))
+        path.write_bytes(b"".join(map(json_line, exported)))
     else:
-        pq.write_table(pa.Table.from_pylist(made, schema=shape.schema), path)
+        pq.write_table(pa.Table.from_pylist(exported, schema=shape.schema), path)
     read = list(read_rows(path, COLUMNS))
     assert [row.error for row in read] == [""] * len(rows)
     for row, back in zip(rows, read, strict=True):
-        assert format_of(back.value) == name
-        made = read_mixed(back.value, name, "corpus", 0, back.row)
-        clean = [(role, clean_paragraphs(text)) for role, text in said(row)[1:]]
+        assert detect_format(back.value) == name
+        instruction = read_any_format(back.value, name, "corpus", 0, back.row)
+        clean = [(role, clean_paragraphs(text)) for role, text in turns(row)[1:]]
         if isinstance(clean[-1][1], Reject) and clean[-1][1].reason == "empty":
-            clean.pop()  # a table has no empty reply, and an instruction without one is none the worse
+            clean.pop()  # a table has no empty reply, and an instruction does not need one
         refused = [text.reason for _, text in clean if isinstance(text, Reject)]
         if refused:
-            assert made.reason == refused[0], "a table holds no such text"
+            assert instruction.reason == refused[0], "no table has such a text"
         else:
-            assert [(message.role, message.content) for message in made.messages] == clean
+            assert [(message.role, message.content) for message in instruction.messages] == clean
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def exports(tmp_path_factory):
     return tmp_path_factory.mktemp("exports")
 
 
-def test_a_dialogue_of_one_turn_has_an_empty_history_and_an_instruction_without_input():
+def test_dialogue_of_one_turn_has_an_empty_history():
     row = {"messages": [{"role": r, "content": r} for r in ("system", "user", "assistant")], **IDENTITY}
     alpaca = SHAPES["alpaca"].convert(row)
     assert [alpaca[key] for key in ("instruction", "input", "output", "system", "history")] == [
@@ -124,14 +124,14 @@ def test_a_dialogue_of_one_turn_has_an_empty_history_and_an_instruction_without_
 @pytest.mark.parametrize(
     "roles", [("user", "assistant"), ("system", "user"), ("system", "assistant", "user"), ("system",)]
 )
-def test_what_is_no_dialogue_is_not_exported_as_one(roles):
+def test_invalid_dialogues_are_not_exported(roles):
     row = {"messages": [{"role": role, "content": "x"} for role in roles], **IDENTITY}
     for name in ("alpaca", "opencharacter"):
         with pytest.raises((AssertionError, ValueError)):
             SHAPES[name].convert(row)
 
 
-def test_half_a_character_comes_into_no_table_and_so_into_no_export(tmp_path):
+def test_lone_surrogates_are_in_no_table(tmp_path):
     assert not is_text("half: \ud800")
     with pytest.raises(UnicodeEncodeError):
         Table(str(tmp_path), "dialogues/x").write(
@@ -140,6 +140,6 @@ def test_half_a_character_comes_into_no_table_and_so_into_no_export(tmp_path):
     assert not list(tmp_path.glob("**/*.parquet"))
 
 
-def test_a_character_has_the_fields_of_the_published_set():
+def test_character_has_the_published_fields():
     profile = {"character_id": "1", "persona": "a baker", "profile": "Name: Ada", "name": "Ada", "status": "ok"}
     assert to_character(profile) == {"character_id": "1", "persona": "a baker", "character": "Name: Ada"}

@@ -1,4 +1,4 @@
-"""No text from a model or a user takes long to process; only a hang reaches the time limit."""
+"""No text of a model or a user takes long to process: only a hang reaches the time limit."""
 
 from collections.abc import Callable
 
@@ -6,19 +6,18 @@ import pytest
 
 from factory.config import Quality, Safety
 from factory.curation.rules import personal_data, toxicity
-from factory.curation.rules.context import DialogueContext, RuleSettings
-from factory.curation.rules.endings import is_whole
-from factory.curation.rules.quality import RULES
+from factory.curation.rules.context import DialogueContext
+from factory.curation.rules.endings import is_complete
+from factory.curation.rules.rule import Rule
 from factory.evaluation import rubric, verdict_parsing
 from factory.evaluation.general_ability.ifeval import Verifiable, failed_checks
 from factory.export import dataset_card
 from factory.inference import json_reply
-from factory.playground.streaming import legible
+from factory.playground.streaming import repair_text
 from factory.records import Message, TokenChoice
 from factory.text import control_tokens, language, normalize, redaction
 from tests.hard_texts import HOSTILE
 
-BOOK = RuleSettings(Quality(), frozenset({"ENGLISH"}))
 CHECKS = Verifiable.model_validate(
     {
         "id": "all",
@@ -39,19 +38,19 @@ CHECKS = Verifiable.model_validate(
 )
 
 
-def rule(judge: Callable[[DialogueContext, RuleSettings], str | None]) -> Callable[[str], object]:
-    """Return a function that applies a rule to a reply."""
+def rule_on_reply(rule: Rule) -> Callable[[str], object]:
+    """Return a function that applies a rule to a hostile reply."""
 
-    def judged(text: str) -> str | None:
+    def find(text: str) -> str | None:
         messages = (Message("system", "x"), Message("user", "How?"), Message("assistant", text))
-        return judge(DialogueContext(messages, "a baker", "Name: Ada\nAge: 34"), BOOK)
+        return rule.find(DialogueContext(messages, "a baker", "Name: Ada\nAge: 34", (), frozenset({"ENGLISH"})))
 
-    return judged
+    return find
 
 
 READERS: dict[str, Callable[[str], object]] = {
-    **{name: rule(judge) for name, judge in RULES},
-    "is_whole": lambda text: is_whole(text, ("Ada",)),
+    **{name: rule_on_reply(rule) for name, rule in Quality().rules.items()},
+    "is_complete": lambda text: is_complete(text, ("Ada",)),
     "personal_data": lambda text: personal_data.find_personal_data(text, Safety().personal_data, ()),
     "toxicity": toxicity.parts,
     "find_control_token": control_tokens.find_control_token,
@@ -67,7 +66,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "verifiable": lambda text: failed_checks(CHECKS, text),
     "rubric": lambda text: rubric.fill(rubric.read_rubric("T", text), text, text, text, [text]),
     "dataset card": lambda text: (dataset_card.cell(text), dataset_card.fenced(text)),
-    "legible": legible,
+    "repair_text": repair_text,
 }
 
 

@@ -1,29 +1,24 @@
-"""The names of a run's tables: every kind names its own, and no other."""
+"""The names of a run's tables: each kind matches its own names and no others."""
 
 import pytest
 
-from factory.run_output import layout
-from factory.run_output.layout import KINDS, TableKind, kind_of, tables_of
+from factory.run_output.layout import KINDS, TableKind, is_from_training_data, kind_of
 
 PARTS = {"corpus": "lima", "strategy": "rewrite", "split": "train", "candidate": "tuned", "judge": "a-judge"}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.template)
-def test_a_name_belongs_to_the_kind_that_made_it(kind: TableKind):
+def test_name_belongs_to_its_kind(kind: TableKind):
     name = kind.name(**PARTS)
     assert kind_of(name) is kind
     assert kind.parts(name) == {part: PARTS[part] for part in PARTS if f"{{{part}}}" in kind.template}
 
 
 @pytest.mark.parametrize("name", ["curated/filtered", "evaluation/benchmark/answers", "dialogues/lima", ""])
-def test_other_folders_belong_to_no_kind(name: str):
+def test_other_folders_have_no_kind(name: str):
     assert kind_of(name) is None
 
 
-def test_tables_of_a_kind_come_with_their_parts():
-    names = ["profiles", "dialogues/generate-a-b", "dialogues/rewrite-c", "evaluation/x/judgments/j"]
-    found = list(tables_of(layout.DIALOGUES, names))
-    assert [parts for _, parts in found] == [
-        {"strategy": "generate", "corpus": "a-b"},
-        {"strategy": "rewrite", "corpus": "c"},
-    ]
+def test_only_synthesis_and_curation_are_training_data():
+    names = ("profiles", "dialogues/generate-a-b", "curated/train", "packed/train", "evaluation/x/answers", "other")
+    assert [is_from_training_data(name) for name in names] == [True, True, True, False, False, False]

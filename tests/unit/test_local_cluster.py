@@ -3,7 +3,7 @@
 import pytest
 
 from factory.cluster import jobs, local_cluster
-from factory.cluster.timeline import Life, most_at_once, timeline
+from factory.cluster.timeline import WorkerLifetime, max_concurrent, timeline
 from factory.errors import ConfigError
 from factory.resources import RESOURCES
 from factory.runtime import ray_head
@@ -12,7 +12,7 @@ GOOD = local_cluster.FILE.read_text()
 
 
 @pytest.mark.parametrize(
-    ("line", "instead", "told"),
+    ("line", "replacement", "message"),
     [
         ("max_workers: 3", "max_workers: 0", r"max_workers: .* greater than or equal to 1 \(it is 0\)"),
         ("max_workers: 3", "most_workers: 3", "max_workers: Field required"),
@@ -20,14 +20,14 @@ GOOD = local_cluster.FILE.read_text()
         ("max_workers: 3", "max_workers: [", "cannot be read"),
     ],
 )
-def test_a_wrong_line_of_the_local_clusters_file_is_named(line, instead, told, tmp_path):
+def test_wrong_field_of_local_yaml_is_named(line, replacement, message, tmp_path):
     path = tmp_path / "local.yaml"
-    path.write_text(GOOD.replace(line, instead, 1))
-    with pytest.raises(ConfigError, match=told):
+    path.write_text(GOOD.replace(line, replacement, 1))
+    with pytest.raises(ConfigError, match=message):
         local_cluster.read(path)
 
 
-def test_rays_own_check_of_a_cluster_file_takes_what_the_autoscaler_is_given():
+def test_ray_accepts_the_autoscaling_config():
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     config = local_cluster.autoscaling_config(local_cluster.read(), "127.0.0.1:6379", "/tmp/x")
@@ -37,24 +37,28 @@ def test_rays_own_check_of_a_cluster_file_takes_what_the_autoscaler_is_given():
     assert all(kind.get("min_workers", 0) == 0 for kind in config["available_node_types"].values())
 
 
-def test_a_timeline_shows_who_came_and_went_and_how_many_there_were():
-    lives = [Life("worker 2", 120, 180), Life("worker 1", 110, None), Life("worker 3", 185, None)]
-    assert most_at_once(lives) == 2
-    assert timeline(lives, 100, 200) == [
-        "worker       came     went",
-        "worker 1     0:10    there  ·····" + "█" * 43,
-        "worker 2     0:20     1:20  ··········" + "█" * 28 + "··········",
-        "worker 3     1:25    there  " + "·" * 41 + "█" * 7,
-        "At most 2 at once, over 1:40.",
+def test_timeline_shows_workers_and_their_maximum():
+    workers = [
+        WorkerLifetime("worker 2", 120, 180),
+        WorkerLifetime("worker 1", 110, None),
+        WorkerLifetime("worker 3", 185, None),
     ]
-    assert timeline([], 100, 200) == ["No worker has come yet."]
+    assert max_concurrent(workers) == 2
+    assert timeline(workers, 100, 200) == [
+        "worker      start      end",
+        "worker 1     0:10  running  ·····" + "█" * 43,
+        "worker 2     0:20     1:20  ··········" + "█" * 28 + "··········",
+        "worker 3     1:25  running  " + "·" * 41 + "█" * 7,
+        "Maximum: 2 at the same time, over 1:40.",
+    ]
+    assert timeline([], 100, 200) == ["No workers so far."]
 
 
-def test_what_cannot_be_sent_is_told_before_a_cluster_is_asked(tmp_path):
+def test_invalid_submissions_fail_without_a_cluster(tmp_path):
     demo = RESOURCES / "jobs/configs/demo.yaml"
-    with pytest.raises(ConfigError, match=r"JOB=synthesise: there is no such job; there are .*synthesize"):
+    with pytest.raises(ConfigError, match=r"JOB=synthesise: no such job; use one of .*synthesize"):
         jobs.submit("synthesise", demo, [], "http://127.0.0.1:1", print)
-    with pytest.raises(ConfigError, match="there is no such file"):
+    with pytest.raises(ConfigError, match="no such file"):
         jobs.submit("synthesize", tmp_path / "none.yaml", [], "http://127.0.0.1:1", print)
     own = tmp_path / "own.yaml"
     own.write_text("output: x")
@@ -62,13 +66,13 @@ def test_what_cannot_be_sent_is_told_before_a_cluster_is_asked(tmp_path):
         jobs.submit("synthesize", own, [], "http://127.0.0.1:1", print)
 
 
-def test_without_a_local_cluster_one_is_told_how_to_have_one(monkeypatch, tmp_path):
+def test_missing_local_cluster_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
-    with pytest.raises(ConfigError, match="make cluster-up starts one"):
-        local_cluster.standing()
+    with pytest.raises(ConfigError, match="start it with make cluster-up"):
+        local_cluster.running_head()
 
 
-def test_a_note_of_a_head_that_is_gone_or_whose_number_another_process_has_counts_for_nothing(monkeypatch, tmp_path):
+def test_note_of_an_ended_head_is_ignored(monkeypatch, tmp_path):
     import os
 
     import psutil
@@ -84,7 +88,7 @@ def test_a_note_of_a_head_that_is_gone_or_whose_number_another_process_has_count
 
 
 @pytest.mark.parametrize("overrides", [[], ["output=~/x"], ["--limit", "5"]])
-def test_an_output_that_another_machine_would_look_for_elsewhere_is_not_sent(overrides):
+def test_output_on_this_machine_is_not_submitted(overrides):
     demo = RESOURCES / "jobs/configs/demo.yaml"
     with pytest.raises(ConfigError, match=r"output is '(runs/demo|~/x)', .*ARGS=output=s3://bucket/prefix"):
         jobs.submit("synthesize", demo, overrides, "http://127.0.0.1:1", print)

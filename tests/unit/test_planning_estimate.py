@@ -1,15 +1,16 @@
-"""Plans against cases worked out by hand, from given numbers and from a pilot whose engine is known."""
+"""Plans against cases computed by hand, from given numbers and from a pilot with a known engine."""
 
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.config import Gpus, Planning
+from factory.config import Gpus, Planning, Training
 from factory.errors import InputError
 from factory.planning.bottlenecks import (
     BATCH,
@@ -19,46 +20,53 @@ from factory.planning.bottlenecks import (
     SHARDS,
     START,
     TAIL,
+    cpu_parts,
     engine_parts,
-    exchange_parts,
     total,
 )
 from factory.planning.estimate import Estimate, estimate
-from factory.planning.pilot import Pilot, kind_of
+from factory.planning.pilot import Pilot, generated_kind
 from factory.planning.plan_text import duration, short, size
 from factory.planning.prices import read_prices
 from factory.planning.simulate import simulate
-from factory.planning.summary import Summary, summarise
-from factory.planning.training_cost import parameters_of, training_figures, training_parts
-from factory.planning.uncertainty import exactly
-from factory.planning.workload import Crew, Intake, Outline, Pairing, Phase, Stage, Training
+from factory.planning.summary import summarize
+from factory.planning.training_cost import parameter_count, training_figures, training_parts
+from factory.planning.uncertainty import constant
+from factory.planning.workload import CpuStep, GeneratedTable, Phase, ReplicaPool, TrainingStep, Workload
 from factory.records import Completion, Counts, Profile
 from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row
 from factory.storage.schemas import PROFILES
+from factory.storage.shuffle import BYTES_PER_PARTITION
 from factory.storage.tables import Table
 
-H100S = Crew("vllm", "meta-llama/Meta-Llama-3-70B-Instruct", replicas=4, gpus_a_replica=8, places=256)
+H100S = ReplicaPool("vllm", "meta-llama/Meta-Llama-3-70B-Instruct", replicas=4, gpus_per_replica=8, max_concurrency=256)
 GIVEN = {"profiles": {"output_tokens": 500, "prompt_tokens": 300}, "tokens_per_second": 2000, "startup_seconds": 600}
 PRICES = read_prices(None)
+H100_FLOPS = 989e12
 
 
-def profiles(rows: float, crew: Crew = H100S) -> Outline:
-    stage = Stage("profiles", "profiles", exactly(rows))
-    return Outline(
-        intakes=(Intake("personas", exactly(rows), 1),), phases=(Phase("profiles", (stage,), crew, "profiles"),)
-    )
+def profiles_only(rows: float, pool: ReplicaPool = H100S) -> Workload:
+    table = GeneratedTable("profiles", "profiles", constant(rows))
+    ingest = CpuStep("read personas", "personas", constant(rows), constant(1), 130, 20_000, max_tasks=1)
+    return Workload((ingest, Phase("profiles", (table,), pool, "profiles")))
 
 
-def planned(outline: Outline, pilot: Pilot | None = None, crew: Crew = H100S, **planning: object) -> Estimate:
-    return estimate(outline, Planning.model_validate(planning), pilot, crew, 989e12)
+def with_steps(workload: Workload, *steps: object, **changes: object) -> Workload:
+    return replace(workload, steps=(*workload.steps, *steps), **changes)
 
 
-def told(plan: Estimate, pilot: Pilot | None = None, cpus: float = 64) -> Summary:
-    return summarise(plan, PRICES, Gpus(), pilot, cpus)
+def planned(workload: Workload, pilot: Pilot | None = None, pool: ReplicaPool = H100S, **planning: object) -> Estimate:
+    return estimate(workload, Planning.model_validate(planning), pilot, pool, H100_FLOPS)
 
 
-def step_of(summary: Summary, name: str):
+def summary_of(plan: Estimate, pilot: Pilot | None = None, cpus: float = 64) -> SimpleNamespace:
+    summary = summarize(plan, PRICES, Gpus(), pilot, cpus)
+    lists = {name: [SimpleNamespace(**row) for row in summary[name]] for name in ("stages", "steps")}
+    return SimpleNamespace(**summary | lists)
+
+
+def step_of(summary: SimpleNamespace, name: str):
     return next(step for step in summary.steps if step.name == name)
 
 
@@ -67,7 +75,7 @@ def small_profile(number: int) -> Profile:
 
 
 def write_pilot(folder: Path, outputs: list[int], seconds: float, **manifest: object) -> Pilot:
-    """A finished table of profiles that one engine made in so many seconds."""
+    """Write a finished table of profiles that one engine generated in a number of seconds."""
     table = Table(str(folder), "profiles")
     for start in range(0, len(outputs), 16):
         part = enumerate(outputs[start : start + 16], start)
@@ -84,13 +92,13 @@ def write_pilot(folder: Path, outputs: list[int], seconds: float, **manifest: ob
     return Pilot.read(str(folder))
 
 
-def test_given_numbers_make_the_plan_that_can_be_worked_out_by_hand():
-    summary = told(planned(profiles(102_400), **GIVEN))
+def test_given_numbers_give_the_plan_computed_by_hand():
+    summary = summary_of(planned(profiles_only(102_400), **GIVEN))
     (stage,), step = summary.stages, step_of(summary, "profiles")
     assert (stage.rows.point, stage.calls.point) == (102_400, 102_400)
     assert (stage.prompt_tokens.point, stage.output_tokens.point) == (30_720_000, 51_200_000)
-    # 1,024 shards over 4 replicas: 25,600 rows of 500 tokens at 2,000 a second, and half a reply of 500 steps of
-    # 0.128 s, 0.45 of which one row alone takes too.
+    # 1,024 shards over 4 replicas: 25,600 rows of 500 tokens at 2,000 per second, and half a reply of 500 steps of
+    # 0.128 s, 0.45 of which a single row takes too.
     assert step.parts[ENGINE] == pytest.approx(6400)
     assert step.parts[TAIL] == pytest.approx(0.45 * 0.128 * 250, rel=0.02)
     assert step.seconds.point == pytest.approx(600 + 6400 + 14.4, rel=0.001)
@@ -99,73 +107,64 @@ def test_given_numbers_make_the_plan_that_can_be_worked_out_by_hand():
     assert summary.complete
 
 
-def test_each_part_of_a_run_costs_what_its_own_kind_of_gpu_costs():
-    judge = Crew("served", "qwen", replicas=1, gpus_a_replica=4)
-    judging = Phase(
-        "judgments (qwen)",
-        (Stage("evaluation/tuned/judgments/qwen", "judgments", exactly(10_000)),),
-        judge,
-        "judgments",
-    )
-    outline = replace(profiles(10_000), training=trained())
-    outline = replace(outline, phases=(*outline.phases, judging))
+def test_each_part_costs_what_its_kind_of_gpu_costs():
+    judge = ReplicaPool("served", "qwen", replicas=1, gpus_per_replica=4)
+    table = GeneratedTable("evaluation/tuned/judgments/qwen", "judgments", constant(10_000))
+    judging = Phase("judgments (qwen)", (table,), judge, "judgments")
     judged = {"output_tokens": 100, "prompt_tokens": 500, "tokens_per_second": 3000}
-    plan = planned(outline, **GIVEN, judgments=judged, dialogue_tokens=1000)
+    plan = planned(
+        with_steps(profiles_only(10_000), trained(), judging), **GIVEN, judgments=judged, dialogue_tokens=1000
+    )
     kinds = Planning.model_validate({"gpu": {"synthesis": "h200", "judges": "l40s", "training": "a100-80gb"}}).gpu
-    summary = summarise(plan, PRICES, kinds, None, 64)
+    summary = summarize(plan, PRICES, kinds, None, 64)
     names = {"profiles": "h200", "judgments (qwen)": "l40s", "training": "a100-80gb"}
-    assert {step.name: step.gpu for step in summary.steps if step.gpus} == names
-    hours = {step.gpu: step.gpu_hours.point for step in summary.steps if step.gpus}
+    assert {step["name"]: step["gpu"] for step in summary["steps"] if step["gpus"]} == names
+    hours = {step["gpu"]: step["gpu_hours"].point for step in summary["steps"] if step["gpus"]}
     prices = {kind: PRICES.gpu(kind) for kind in hours}
     assert all(hours.values())
-    assert summary.gpu_cost.point == pytest.approx(sum(hours[kind] * prices[kind].on_demand for kind in hours))
-    assert summary.gpu_cost_spot.point == pytest.approx(sum(hours[kind] * prices[kind].spot for kind in hours))
-    assert summary.gpu_hours.point == pytest.approx(sum(hours.values()))
+    assert summary["gpu_cost"].point == pytest.approx(sum(hours[kind] * prices[kind].on_demand for kind in hours))
+    assert summary["gpu_cost_spot"].point == pytest.approx(sum(hours[kind] * prices[kind].spot for kind in hours))
+    assert summary["gpu_hours"].point == pytest.approx(sum(hours.values()))
     largest = simulate(plan, 64).sizes[-1]
-    assert set(largest.hours_of_parts) >= {"synthesis", "judges", "training"}
-    assert sum(largest.hours_of_parts.values()) == pytest.approx(largest.gpu_hours)
+    assert all(largest.hours_of_parts[part] > 0 for part in ("synthesis", "judges", "training"))
 
 
-def test_one_kind_of_gpu_is_that_of_all_parts():
+def test_one_kind_of_gpu_counts_for_all_parts():
     assert Planning.model_validate({"gpu": "l4"}).gpu == Gpus(synthesis="l4", judges="l4", training="l4")
 
 
-def test_every_interval_holds_its_best_value():
-    summary = told(planned(profiles(5000), **GIVEN))
+def test_intervals_contain_best_estimates():
+    summary = summary_of(planned(profiles_only(5000), **GIVEN))
     ranges = [summary.seconds, summary.gpu_hours, summary.gpu_cost, summary.gpu_cost_spot, summary.storage_bytes]
-    ranges += [one for step in summary.steps for one in (step.seconds, step.gpu_hours)]
-    assert all(one.low <= one.point <= one.high for one in ranges)
+    ranges += [value for step in summary.steps for value in (step.seconds, step.gpu_hours)]
+    assert all(found.low <= found.point <= found.high for found in ranges)
     assert summary.seconds.low < summary.seconds.high
 
 
 @given(st.integers(1, 200_000), st.integers(1, 40), st.integers(1, 40))
 @settings(max_examples=25, deadline=None)
-def test_more_replicas_never_take_longer_and_more_rows_never_shorter(rows, replicas, more):
+def test_time_is_monotonic_in_replicas_and_rows(rows, replicas, more):
     def seconds(rows: int, replicas: int) -> float:
-        crew = replace(H100S, replicas=replicas)
-        return step_of(told(planned(profiles(rows, crew), crew=crew, **GIVEN)), "profiles").seconds.point
+        pool = replace(H100S, replicas=replicas)
+        plan = planned(profiles_only(rows, pool), pool=pool, **GIVEN)
+        return step_of(summary_of(plan), "profiles").seconds.point
 
     assert seconds(rows, replicas + more) <= seconds(rows, replicas) * (1 + 1e-9)
     assert seconds(2 * rows, replicas) >= seconds(rows, replicas) * (1 - 1e-9)
 
 
-def test_a_few_whole_shards_on_many_replicas_wait_for_the_last():
-    known = _known(planned(profiles(160), **GIVEN))
-    parts = engine_parts(known, exactly(10), 8)
+def test_few_shards_on_many_replicas_wait_for_the_last():
+    step = next(step for step in planned(profiles_only(160), **GIVEN).steps if step.name == "profiles")
+    parts = engine_parts(step.parts.args[0], 64, 8)
     assert parts[SHARDS][0] > 0  # 10 shards on 8 replicas: two of them take two
-    assert total(parts)[0] == pytest.approx(sum(part[0] for part in parts.values()))
+    assert total(parts)[0] == pytest.approx(sum(parts[name][0] for name in (START, ENGINE, SHARDS, TAIL)))
 
 
-def _known(plan: Estimate):
-    step = next(step for step in plan.steps if step.name == "profiles")
-    return step.parts.args[0]
-
-
-def test_a_pilot_predicts_its_own_time(tmp_path):
+def test_pilot_predicts_its_own_time(tmp_path):
     outputs = np.random.default_rng(1).integers(50, 400, 200).tolist()
     pilot = write_pilot(tmp_path, outputs, seconds=90)
-    crew = replace(H100S, replicas=1, places=32)
-    summary = told(planned(profiles(200, crew), pilot, crew), pilot)
+    pool = replace(H100S, replicas=1, max_concurrency=32)
+    summary = summary_of(planned(profiles_only(200, pool), pilot, pool), pilot)
     assert step_of(summary, "profiles").seconds.point == pytest.approx(60 + 90, rel=0.01)
     assert summary.stages[0].output_tokens.point == pytest.approx(sum(outputs))
     assert summary.stages[0].cached_tokens.point == pytest.approx(100 * 200)
@@ -173,7 +172,7 @@ def test_a_pilot_predicts_its_own_time(tmp_path):
     assert ends.low < 150 < ends.high
 
 
-def test_engines_are_counted_by_when_they_came_up():
+def test_engine_seconds_count_from_each_start():
     progress = Progress()
     progress.begin(["profiles"], 10)
     for at in (0.0, time.time() - 20, time.time() - 10):
@@ -185,123 +184,115 @@ def test_engines_are_counted_by_when_they_came_up():
     assert timing.engine_seconds == pytest.approx(30, abs=2)
 
 
-def test_a_pilot_of_two_engines_tells_the_speed_of_one(tmp_path):
-    one = write_pilot(tmp_path / "one", [100] * 64, seconds=40)
-    two = write_pilot(tmp_path / "two", [100] * 64, seconds=20, engines=2, engine_seconds=40)
-    crew = replace(H100S, replicas=1, places=8)
-    seconds = [step_of(told(planned(profiles(6400, crew), p, crew), p), "profiles").seconds.point for p in (one, two)]
+def test_pilot_of_two_engines_measures_one_engine(tmp_path):
+    single = write_pilot(tmp_path / "one", [100] * 64, seconds=40)
+    double = write_pilot(tmp_path / "two", [100] * 64, seconds=20, engines=2, engine_seconds=40)
+    pool = replace(H100S, replicas=1, max_concurrency=8)
+    plans = [(planned(profiles_only(6400, pool), pilot, pool), pilot) for pilot in (single, double)]
+    seconds = [step_of(summary_of(*pair), "profiles").seconds.point for pair in plans]
     assert seconds[0] == pytest.approx(seconds[1], rel=0.05)
 
 
-def test_given_numbers_go_before_the_pilots(tmp_path):
+def test_given_numbers_override_the_pilot(tmp_path):
     pilot = write_pilot(tmp_path, [100] * 20, seconds=50)
-    plan = planned(profiles(1000), pilot, profiles={"output_tokens": 7})
-    assert told(plan, pilot).stages[0].output_tokens.point == 7000
+    plan = planned(profiles_only(1000), pilot, profiles={"output_tokens": 7})
+    assert summary_of(plan, pilot).stages[0].output_tokens.point == 7000
 
 
-def test_a_small_or_other_pilot_is_told_of(tmp_path):
+def test_small_or_different_pilot_is_noted(tmp_path):
     pilot = write_pilot(tmp_path, [100] * 20, seconds=50, model={"ref": "other", "revision": "1"})
-    notes = planned(profiles(1000), pilot).notes
+    notes = planned(profiles_only(1000), pilot).notes
     assert any("the pilot's model was other" in note for note in notes)
-    assert any("had 20 rows for 256 places" in note for note in notes)
+    assert any("had 20 rows, and runs up to 256 at a time" in note for note in notes)
 
 
-def test_what_is_missing_is_named_with_its_key_and_nothing_is_invented():
-    plan = planned(profiles(1000))
-    assert plan.missing == ("profiles: tokens a reply are not known; planning.profiles.output_tokens",)
-    plan = planned(profiles(1000), profiles={"output_tokens": 300})
+def test_missing_numbers_are_named_with_their_key():
+    plan = planned(profiles_only(1000))
+    assert plan.missing == ("profiles: tokens per reply are not known; give planning.profiles.output_tokens",)
+    plan = planned(profiles_only(1000), profiles={"output_tokens": 300})
     assert len(plan.missing) == 1
     assert "planning.tokens_per_second or planning.profiles.tokens_per_second" in plan.missing[0]
-    summary = told(plan)
+    summary = summary_of(plan)
     assert not summary.complete
     assert step_of(summary, "profiles").seconds is None
-    plan = planned(profiles(1000), profiles={"output_tokens": 300}, tokens_per_second=100)
+    plan = planned(profiles_only(1000), profiles={"output_tokens": 300}, tokens_per_second=100)
     assert "planning.startup_seconds" in plan.missing[0]
-    assert told(plan).complete
+    assert summary_of(plan).complete
 
 
-def test_rows_that_cannot_be_counted_leave_the_rest_known():
-    outline = profiles(1000)
-    unknown = Stage("dialogues/generate-lima", "generate", None)
-    outline = replace(
-        outline,
-        intakes=(*outline.intakes, Intake("instructions/lima", None, 1)),
-        phases=(*outline.phases, Phase("dialogues", (unknown,), H100S, "dialogues")),
+def test_uncountable_rows_leave_the_rest_known():
+    unknown = GeneratedTable("dialogues/generate-lima", "generate", None)
+    workload = with_steps(
+        profiles_only(1000),
+        CpuStep("read instructions/lima", "instructions/lima", None, None, 130, 20_000),
+        Phase("dialogues", (unknown,), H100S, "dialogues"),
     )
-    plan = planned(outline, **GIVEN, generate={"output_tokens": 9})
+    plan = planned(workload, **GIVEN, generate={"output_tokens": 9})
     assert any("instructions/lima: its rows cannot be counted" in line for line in plan.missing)
-    assert step_of(told(plan), "profiles").seconds is not None
-    assert step_of(told(plan), "dialogues").seconds is None
+    assert step_of(summary_of(plan), "profiles").seconds is not None
+    assert step_of(summary_of(plan), "dialogues").seconds is None
 
 
-def test_endpoints_cost_by_the_token_and_no_gpu_hours():
-    crew = Crew("openai", "gpt-4o-mini", places=64)
-    plan = planned(profiles(1_000_000, crew), crew=crew, **GIVEN)
-    summary = told(plan)
+def test_endpoints_cost_tokens_and_no_gpu_hours():
+    pool = ReplicaPool("openai", "gpt-4o-mini", max_concurrency=64)
+    summary = summary_of(planned(profiles_only(1_000_000, pool), pool=pool, **GIVEN))
     assert summary.endpoint_cost.point == pytest.approx(300 * 0.15 + 500 * 0.60)
     assert summary.gpu_hours.point == 0
-    unpriced = replace(crew, model="someone-elses")
-    assert told(planned(profiles(10, unpriced), crew=unpriced, **GIVEN)).endpoint_cost is None
+    unpriced = replace(pool, model="not-in-the-price-table")
+    assert summary_of(planned(profiles_only(10, unpriced), pool=unpriced, **GIVEN)).endpoint_cost is None
 
 
-def test_a_simulation_begins_at_the_engine_and_ends_at_what_does_not_scale():
-    rows = exactly(300_000)
-    work = Pairing("assignments/lima", exactly(100_000), exactly(20_000), rows)
-    stage = Stage("dialogues/generate-lima", "generate", rows)
-    outline = replace(
-        profiles(20_000),
-        pairings=(work,),
-        phases=(*profiles(20_000).phases, Phase("dialogues", (stage,), H100S, "dialogues")),
-        dialogues=rows,
-        on_s3=True,
-    )
+def test_scaling_ends_at_what_does_not_scale():
+    rows = constant(300_000)
+    files = constant(2000)
+    assign = CpuStep("assignments/lima", "assignments/lima", rows, files, 4096, 250, startup_seconds=3)
+    table = GeneratedTable("dialogues/generate-lima", "generate", rows)
+    dialogues = Phase("dialogues", (table,), H100S, "dialogues")
+    workload = with_steps(profiles_only(20_000), assign, dialogues, on_s3=True)
     given = {**GIVEN, "generate": {"output_tokens": 400}, "startup_seconds": 60}
-    simulation = simulate(planned(outline, **given), 64)
-    sizes = {one.size: one for one in simulation.sizes}
+    simulation = simulate(planned(workload, **given), 64)
+    sizes = {run.size: run for run in simulation.sizes}
     assert simulation.needs == 8
-    assert sizes[5].seconds is None  # a replica takes eight GPUs
+    assert 5 not in sizes  # a replica takes eight GPUs
     assert sizes[10].limit == ENGINE
     assert sizes[1000].limit == REQUESTS
-    times = [one.seconds for one in simulation.sizes if one.seconds]
+    times = [run.seconds for run in simulation.sizes]
     assert times == sorted(times, reverse=True)
     assert "S3 requests (assignments/lima)" in simulation.turns[0]
-    assert "Ids in memory" in simulation.ids
 
 
-def test_an_exchange_reads_every_partition_out_of_every_file():
-    parts = exchange_parts(exactly(1000), exactly(100), 50, on_s3=True)
+def test_shuffle_reads_every_partition_from_every_file():
+    rows = 99 * BYTES_PER_PARTITION / 4096  # 100 partitions
+    step = CpuStep("assignments/lima", "assignments/lima", constant(rows), constant(1000), 4096, 250)
+    parts = cpu_parts(step, True, constant(0), 50)
     assert parts[REQUESTS][0] == pytest.approx(4 * 1000 * 100 * 0.1 / 100)
-    assert REQUESTS not in exchange_parts(exactly(1000), exactly(100), 50, on_s3=False)
+    assert REQUESTS not in cpu_parts(step, False, constant(0), 50)
 
 
-def test_reading_beside_an_engine_counts_where_it_is_slower():
-    parts = {START: exactly(5), ENGINE: exactly(10), READING: exactly(30)}
+def test_slower_reading_counts_beside_the_engine():
+    parts = {START: constant(5), ENGINE: constant(10), READING: constant(30)}
     assert total(parts)[0] == 35
-    assert total(parts | {READING: exactly(3)})[0] == 15
+    assert total(parts | {READING: constant(3)})[0] == 15
 
 
-def trained(**changes: object) -> Training:
-    base = Training(
-        base_model="meta-llama/Meta-Llama-3-8B", dialogues=exactly(10_000), sequence_length=4096, epochs=3, batch=64,
-        workers=8, on_gpu=True, eval_steps=50, validation_sequences=512, validation_fraction=0.0,
-        save_total_limit=2, recomputes=False,
-    )  # fmt: skip
-    return replace(base, **changes)
+def trained(dialogues: float | None = 10_000, base_model: str = "meta-llama/Meta-Llama-3-8B") -> TrainingStep:
+    settings = Training(base_model=base_model, num_workers=8)
+    return TrainingStep(settings, None if dialogues is None else constant(dialogues), on_gpu=True)
 
 
-def test_training_without_a_pilot_goes_by_its_operations():
-    figures = training_figures(trained(), Planning(dialogue_tokens=1000), None, 989e12)
+def test_training_without_pilot_uses_its_operations():
+    figures = training_figures(trained(), Planning(dialogue_tokens=1000), None, H100_FLOPS)
     assert figures.tokens[0] == 3e7
-    assert figures.rate[0] == pytest.approx(989e12 * 0.4 / (6 * 8e9))
-    assert "8 B parameters (by its name)" in figures.basis
-    parts = training_parts(trained(), figures, 8)
+    assert figures.rate[0] == pytest.approx(H100_FLOPS * 0.4 / (6 * 8e9))
+    assert figures.parameters == 8e9  # by its name
+    parts = training_parts(64, figures, 8)
     assert parts["training"][0] == pytest.approx(3e7 / figures.rate[0] / 8)
     assert parts[BATCH][0] == pytest.approx(0)
 
 
-def test_more_training_processes_than_sequences_in_a_step_do_not_help():
-    figures = training_figures(trained(), Planning(dialogue_tokens=1000), None, 989e12)
-    seconds = [float(total(training_parts(trained(), figures, n))[0]) for n in (16, 64, 128, 1000)]
+def test_more_workers_than_sequences_do_not_help():
+    figures = training_figures(trained(), Planning(dialogue_tokens=1000), None, H100_FLOPS)
+    seconds = [float(total(training_parts(64, figures, n))[0]) for n in (16, 64, 128, 1000)]
     assert seconds[0] > seconds[1] == pytest.approx(seconds[2]) == pytest.approx(seconds[3])
 
 
@@ -309,17 +300,17 @@ def test_more_training_processes_than_sequences_in_a_step_do_not_help():
     ("name", "size"),
     [("meta-llama/Meta-Llama-3-8B", 8e9), ("Qwen/Qwen2.5-0.5B-Instruct", 5e8), ("embedded", None), ("a/b-8bit", None)],
 )
-def test_a_models_size_is_taken_from_its_name_alone_where_it_has_one(name, size):
-    assert parameters_of(trained(base_model=name), None)[0] == size
+def test_parameter_count_from_the_models_name(name, size):
+    assert parameter_count(name, None) == size
 
 
-def test_unknown_training_is_told():
-    figures = training_figures(trained(base_model="embedded", dialogues=None), Planning(), None, None)
-    assert "how many dialogues" in figures.missing[0]
+def test_unknown_training_is_reported():
+    figures = training_figures(trained(None, "embedded"), Planning(), None, H100_FLOPS)
+    assert "number of dialogues" in figures.missing[0]
     assert "training_tokens_per_second" in figures.missing[1]
 
 
-def test_a_pilots_folder_without_tables_or_with_other_manifests_is_refused(tmp_path):
+def test_pilot_without_tables_or_manifests_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no finished table"):
         Pilot.read(str(tmp_path / "nowhere"))
     (tmp_path / "profiles").mkdir()
@@ -331,9 +322,9 @@ def test_a_pilots_folder_without_tables_or_with_other_manifests_is_refused(tmp_p
         Pilot.read(str(tmp_path))
 
 
-def test_the_sample_of_a_large_table_is_bounded(tmp_path):
+def test_sample_of_a_large_table_is_bounded(tmp_path):
     pilot = write_pilot(tmp_path, [100] * 3000, seconds=50)
-    assert 900 < len(pilot.tables["profiles"].sample.output) <= 1024
+    assert 900 < pilot.tables["profiles"].sample.shape[1] <= 1024
 
 
 @pytest.mark.parametrize(
@@ -347,11 +338,11 @@ def test_the_sample_of_a_large_table_is_bounded(tmp_path):
         ("curated/train", None),
     ],
 )
-def test_a_tables_kind_is_told_by_its_name(table, kind):
-    assert kind_of(table) == kind
+def test_kind_of_a_table_by_its_name(table, kind):
+    assert generated_kind(table) == kind
 
 
-def test_numbers_are_told_shortly():
+def test_numbers_are_formatted_short():
     assert [short(n) for n in (12, 1_234, 1_234_567, 5e9)] == ["12", "1,234", "1.2 M", "5.0 G"]
     assert [duration(n) for n in (65, 3_661, 90_000)] == ["1:05", "1:01:01", "1 d 01:00"]
     assert [size(n) for n in (2048, 3 << 20, 5 << 30)] == ["2 KiB", "3.0 MiB", "5.0 GiB"]

@@ -6,27 +6,27 @@ from factory.planning.prices import read_prices
 GOOD = "date: 2026-01-01\nnote: x\nstorage_gib_month: 0.02\ngpu_hours: {h100: {on_demand: 5, bf16_tflops: 989}}\n"
 
 
-def refusal(path) -> str:
+def error_message(path) -> str:
     with pytest.raises(ConfigError) as caught:
         read_prices(str(path))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_the_projects_own_table_can_be_read_and_asks_to_be_checked():
+def test_own_price_table_is_read_and_has_a_warning():
     prices = read_prices(None)
     assert prices.gpu("h100").on_demand > 0
     assert "check these" in prices.note
 
 
-def test_a_gpu_that_the_table_has_not_is_told_with_those_that_it_has(tmp_path):
+def test_unknown_gpu_is_reported_with_known_ones(tmp_path):
     (tmp_path / "p.yaml").write_text(GOOD)
     with pytest.raises(ConfigError, match=r"planning.gpu is 'b300': the price table has h100"):
         read_prices(str(tmp_path / "p.yaml")).gpu("b300")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("gpu_hours: [", "not YAML"),
         ("", "the file: "),
@@ -35,12 +35,12 @@ def test_a_gpu_that_the_table_has_not_is_told_with_those_that_it_has(tmp_path):
         (GOOD + "discount: 3\n", "discount: extra inputs are not permitted"),
     ],
 )
-def test_what_is_wrong_in_a_price_table_is_told_in_a_line(tmp_path, text, said):
+def test_invalid_price_table_is_reported_in_one_line(tmp_path, text, message):
     path = tmp_path / "p.yaml"
     path.write_text(text)
-    assert said in refusal(path)
-    assert str(path) in refusal(path)
+    assert message in error_message(path)
+    assert str(path) in error_message(path)
 
 
-def test_a_missing_price_table_is_told(tmp_path):
-    assert "No such file" in refusal(tmp_path / "none.yaml")
+def test_missing_price_table_is_reported(tmp_path):
+    assert "No such file" in error_message(tmp_path / "none.yaml")

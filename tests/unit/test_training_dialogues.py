@@ -60,7 +60,7 @@ def chat(turns: list[tuple[str, str]]) -> list[Message]:
 @pytest.mark.parametrize("format", SPECIAL)
 @given(turns=DIALOGUES)
 @settings(max_examples=25, deadline=None)
-def test_the_mask_holds_every_reply_with_its_end_and_nothing_else(tokenizers, format, turns):
+def test_mask_has_replies_with_their_ends_alone(tokenizers, format, turns):
     encoded = tokenizers[format].encode_dialogue(chat(turns))
     learned = [token for token, mask in zip(encoded.ids, encoded.mask, strict=True) if mask]
     assert decode(tokenizers[format], learned) == "".join(reply + END[format] for _, reply in turns)
@@ -70,7 +70,7 @@ def test_the_mask_holds_every_reply_with_its_end_and_nothing_else(tokenizers, fo
 @pytest.mark.parametrize("format", SPECIAL)
 @given(turns=DIALOGUES)
 @settings(max_examples=25, deadline=None)
-def test_what_stands_before_a_reply_is_what_a_model_is_asked_with(tokenizers, format, turns):
+def test_tokens_before_a_reply_are_the_prompt(tokenizers, format, turns):
     tokenizer, messages = tokenizers[format], chat(turns)
     encoded = tokenizer.encode_dialogue(messages)
     starts = [n for n, mask in enumerate(encoded.mask) if mask and not encoded.mask[n - 1]]
@@ -81,7 +81,7 @@ def test_what_stands_before_a_reply_is_what_a_model_is_asked_with(tokenizers, fo
 @pytest.mark.parametrize("format", SPECIAL)
 @given(turns=DIALOGUES)
 @settings(max_examples=25, deadline=None)
-def test_special_tokens_stand_where_the_template_has_them_and_nowhere_else(tokenizers, format, turns):
+def test_special_tokens_come_from_the_template_alone(tokenizers, format, turns):
     tokenizer = tokenizers[format]
     special = set(tokenizer._tokenizer.all_special_ids) | set(tokenizer._tokenizer.added_tokens_decoder)
     plain = tokenizer.encode_dialogue(chat([("a", "b")] * len(turns)))
@@ -90,7 +90,7 @@ def test_special_tokens_stand_where_the_template_has_them_and_nowhere_else(token
 
 
 @pytest.mark.parametrize("token", ADDED)
-def test_a_control_token_that_is_not_marked_as_one_is_text_in_data_and_a_token_in_the_template(folder, token):
+def test_unmarked_control_token_is_text_in_data(folder, token):
     template = (TEMPLATES / "chatml.jinja").read_text() + token
     tokenizer = ChatTokenizer(folder, template)
     number = tokenizer._tokenizer.convert_tokens_to_ids(token)
@@ -100,12 +100,12 @@ def test_a_control_token_that_is_not_marked_as_one_is_text_in_data_and_a_token_i
     assert f"say {token} aloud" in decode(tokenizer, ids)
 
 
-def test_a_run_of_line_ends_is_the_token_that_models_know_it_by(tokenizers):
+def test_repeated_newlines_are_one_token(tokenizers):
     tokenizer = tokenizers["chatml"]
     assert tokenizer._tokenizer.convert_tokens_to_ids(RUN) in tokenizer.encode([Message("user", "a\n\nb")])
 
 
-def test_a_tokenizer_is_handed_on_as_it_came(folder, tokenizers, tmp_path):
+def test_tokenizer_is_saved_unchanged(folder, tokenizers, tmp_path):
     tokenizers["chatml"].save(str(tmp_path))
     before, after = (
         PreTrainedTokenizerFast.from_pretrained(place).added_tokens_decoder for place in (folder, tmp_path)
@@ -115,32 +115,32 @@ def test_a_tokenizer_is_handed_on_as_it_came(folder, tokenizers, tmp_path):
 
 
 @pytest.mark.parametrize("format", SPECIAL)
-def test_a_long_dialogue_ends_after_the_last_turn_that_fits(tokenizers, format):
+def test_long_dialogue_is_truncated_after_a_turn(tokenizers, format):
     tokenizer, messages = tokenizers[format], chat([("one", "two"), ("three", "four"), ("five", "six")])
     ends = tokenizer.encode_dialogue(messages).ends
-    made = tokenize(tokenizer, row(messages), ends[1] + 3, "truncate")
-    assert not isinstance(made, Reject)
-    assert made.cut
-    assert len(made.input_ids) == ends[1]
-    assert decode(tokenizer, made.input_ids).endswith("four" + END[format])
+    tokenized = tokenize(tokenizer, row(messages), ends[1] + 3, "truncate")
+    assert not isinstance(tokenized, Reject)
+    assert tokenized.truncated
+    assert len(tokenized.input_ids) == ends[1]
+    assert decode(tokenizer, tokenized.input_ids).endswith("four" + END[format])
     assert tokenize(tokenizer, row(messages), ends[1] + 3, "reject").reason == "too_long"
     assert tokenize(tokenizer, row(messages), ends[0] - 1, "truncate").reason == "too_long"
 
 
-def test_a_dialogue_of_which_nothing_would_be_learned_is_an_error(tokenizers):
-    with pytest.raises(ModelError, match="no token of it would be learned"):
+def test_dialogue_without_learned_tokens_is_an_error(tokenizers):
+    with pytest.raises(ModelError, match="none of its tokens would be learned"):
         tokenize(tokenizers["chatml"], row([Message("system", "s"), Message("user", "u")]), 100, "truncate")
 
 
-def test_a_template_that_drops_the_system_prompt_is_an_error(folder):
+def test_template_without_system_prompt_is_an_error(folder):
     template = (TEMPLATES / "chatml.jinja").read_text()
     dropping = template.replace("for message in messages", "for message in messages if message['role'] != 'system'")
     with pytest.raises(ModelError, match="leaves out the system message"):
         ChatTokenizer(folder, dropping).encode_dialogue(chat([("a", "b")]))
 
 
-def test_a_template_that_refuses_a_system_message_is_one_line(folder):
-    """As those of Gemma 2 and of Mistral's first Instruct model do."""
+def test_template_error_is_one_line(folder):
+    """As the templates of Gemma 2 and of Mistral's first Instruct model do."""
     refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role\nnot supported') }}{% endif %}"
     tokenizer = ChatTokenizer(folder, refusing + (TEMPLATES / "chatml.jinja").read_text())
     for ask in (tokenizer.check_roles, lambda: tokenizer.encode_dialogue(chat([("a", "b")]))):
@@ -151,14 +151,14 @@ def test_a_template_that_refuses_a_system_message_is_one_line(folder):
     assert tokenizer.encode([Message("user", "u")])
 
 
-def test_a_template_whose_turns_end_in_plain_text_is_an_error(folder):
+def test_template_without_end_token_is_an_error(folder):
     template = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
     with pytest.raises(ModelError, match="ends without a special token"):
         ChatTokenizer(folder, template).encode_dialogue(chat([("a", "b"), ("c", "d")]))
 
 
-def test_a_base_model_without_a_template_is_told_how_to_get_one(folder):
+def test_base_model_without_template_has_a_remedy(folder):
     from factory.training.dialogue import tokenizer_for
 
-    with pytest.raises(ModelError, match="name its family"):
+    with pytest.raises(ModelError, match="name that of its family"):
         tokenizer_for(folder, "tokenizer")

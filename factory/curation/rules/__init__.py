@@ -1,1 +1,4 @@
-"""Rules for dialogues: pure functions that return a reject reason or None."""
+"""Rules for dialogues: pure functions that return what they found, or None.
+
+A quality rule is one module with one `Rule` class, and one line in `factory.config.Quality`.
+"""

@@ -1,17 +1,17 @@
-"""How a text may end without a full stop and be whole: with an equation, an address, a laugh, a signature.
+"""Complete endings without a full stop, such as an equation, a web address, a laugh or a signature.
 
-`form.unfinished_sentence` asks for it. An ending of another language is one more line here, with a case in
-`tests/unit/test_curation_endings.py`.
+The rule `unfinished_sentence` uses it. An ending of another language is one more line here, with a case in
+`tests/unit/test_rules_endings.py`.
 """
 # ruff: noqa: RUF001 - texts end in many scripts
 
 import re
 from collections.abc import Collection
 
-READ = 400
-"""Characters of a last line that are looked at."""
+TAIL_CHARACTERS = 400
+"""Characters of a last line that are examined."""
 CLOSING_WORDS = 8
-"""From the last full stop on, a closing such as "With love, Tom" has no more."""
+"""The most words after the last full stop of a closing such as "With love, Tom"."""
 NAME_WORDS = 4
 
 _UNITS = (
@@ -28,13 +28,13 @@ _UNITS = (
 _OPERAND = r"(?:(?:sin|cos|tan|log|ln|exp|sqrt|max|min|mod) )?[-−(\[{√|]{0,3}\w{1,20}[)\]}|!°%'′]{0,3}"
 _NEXT_OPERAND = rf"(?: ?[-−+*/^·×÷⋅±=<>≤≥≈,] ?{_OPERAND}| ?[(\[]{_OPERAND}| \w{{1,2}}(?!\w))"
 
-_CASE_COUNTS = (
+_CASE_SENSITIVE = (
     rf"(?:\d|[½¼¾⅓⅔])[\d.,]{{0,12}}[ \u00a0\u202f-]?(?:{'|'.join(_UNITS)})",
     r"\d[\w.,/'’–×x-]{0,12}(?<![.,/])",  # a number, a date, 1990s, 2H2O
     rf"(?:[=≈≠≤≥<>→⇒≡∝∈]|->) ?{_OPERAND}{_NEXT_OPERAND}{{0,12}}(?<![=,(\[{{+&:])",
     r"(?<!\S)[A-Z]\w{0,9}\+{1,2}|\d\+",  # C++, A+, 18+
 )
-_CASE_DOES_NOT_COUNT = (
+_CASE_INSENSITIVE = (
     r"(?:https?://|www\.)\S*|(?<!\S)[(\[\"'“]?[@#]\w\S*|(?<!\S)[~.]{0,2}/[\w./-]+",
     r"(?<![a-z0-9._%+@/-])(?:[a-z0-9._%+-]{1,64}@)?(?:[a-z0-9-]{1,63}\.){1,6}[a-z]{2,24}(?:[/?#:]\S*)?",
     # laughs and faces
@@ -47,9 +47,9 @@ _CASE_DOES_NOT_COUNT = (
     r"(?:です|ます|でした|ました|ません|でしょう|ましょう|ください|下さい|[だの](?=[よねわ])|かしら)[かねよわなさの]{0,2}",
     r"[吧呢啊呀哦啦吗嘛哟喔]|[\u0561-\u0587]:",  # Armenian's full stop looks like a colon
 )
-_WHOLE = [re.compile(rf"(?:{one})\Z") for one in _CASE_COUNTS]
-_WHOLE += [re.compile(rf"(?:{one})\Z", re.IGNORECASE) for one in _CASE_DOES_NOT_COUNT]
-_GOES_ON = re.compile(
+_COMPLETE = [re.compile(rf"(?:{pattern})\Z") for pattern in _CASE_SENSITIVE]
+_COMPLETE += [re.compile(rf"(?:{pattern})\Z", re.IGNORECASE) for pattern in _CASE_INSENSITIVE]
+_CONTINUES = re.compile(
     r"(?<!\w)(?:the|of|and|or|to|with|by|from|that|which|than|as|but|your|my|und|oder|mit|von|der|die|das|et|ou|les|des|"
     r"del|los|las|con|que|или)\Z"
 )
@@ -60,24 +60,24 @@ _SIGNED = re.compile(
     r"grüße|gruß|saludos|abrazos|besos|bises|bisous|amicalement|cordialement|baci|saluti|abraços|beijos)\Z",
     re.IGNORECASE,
 )
-_SIGNED_BEHIND = re.compile(r"(?:드림|올림|拜上|敬上|謹上|敬具|拝)\Z")
+_SIGNED_AFTER_NAME = re.compile(r"(?:드림|올림|拜上|敬上|謹上|敬具|拝)\Z")
 
 
-def is_whole(line: str, names: Collection[str]) -> bool:
-    """Return whether a last line without a full stop ends as people end texts.
+def is_complete(line: str, names: Collection[str]) -> bool:
+    """Return whether a last line without a full stop is a complete ending.
 
     Args:
-        line: its end is looked at.
-        names: what the writer is called; a text may be signed with each.
+        line: the line; only its end is examined.
+        names: the names that the writer may sign with.
     """
-    tail = line.rstrip()[-READ:]
-    if _GOES_ON.search(tail):
+    tail = line.rstrip()[-TAIL_CHARACTERS:]
+    if _CONTINUES.search(tail):
         return False
-    return any(one.search(tail) for one in _WHOLE) or _is_signed(tail, names)
+    return any(pattern.search(tail) for pattern in _COMPLETE) or _is_signed(tail, names)
 
 
 def _is_signed(tail: str, names: Collection[str]) -> bool:
-    if _SIGNED_BEHIND.search(tail) or any(_ends_with(tail, name) for name in names):
+    if _SIGNED_AFTER_NAME.search(tail) or any(_ends_with(tail, name) for name in names):
         return True
     words = tail.split()
     count = 0
@@ -85,22 +85,21 @@ def _is_signed(tail: str, names: Collection[str]) -> bool:
         count += 1
     for length in range(1, count + 1):
         before, name = words[:-length], words[-length]
-        parted = name[0] in "-–—~" or (before and before[-1] in ("-", "–", "—", "--", "~"))
-        if parted or _SIGNED.search(" ".join(before[-2:])):
+        dashed = name[0] in "-–—~" or (before and before[-1] in ("-", "–", "—", "--", "~"))
+        if dashed or _SIGNED.search(" ".join(before[-2:])):
             return True
-        if before and before[-1].endswith(",") and _closing(before) <= CLOSING_WORDS - length:
+        if before and before[-1].endswith(",") and _words_since_full_stop(before) <= CLOSING_WORDS - length:
             return True
     return False
 
 
 def _is_name(word: str) -> bool:
-    bare = word.lstrip("-–—~*_")
-    return len(bare) > 1 and bare[0].isupper()
+    name = word.lstrip("-–—~*_")
+    return len(name) > 1 and name[0].isupper()
 
 
-def _closing(words: list[str]) -> int:
-    """Count the words since the last full stop."""
-    ends = [place for place, word in enumerate(words, 1) if word.rstrip("*_\"'”’)")[-1:] in (*".!?…。！？",)]
+def _words_since_full_stop(words: list[str]) -> int:
+    ends = [position for position, word in enumerate(words, 1) if word.rstrip("*_\"'”’)")[-1:] in (*".!?…。！？",)]
     return len(words) - ends[-1] if ends else len(words)
 
 

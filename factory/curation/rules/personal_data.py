@@ -1,8 +1,8 @@
-"""Personal data in a dialogue: candidates by their written form, proved by the rules that such numbers follow.
+"""Personal data in a dialogue: candidates by their written form, validated by the rules of such numbers.
 
-phonenumbers (Google's rules of all countries), email-validator and python-stdnum (check digits, dates
-and issuers) are asked. Presidio would bring spaCy and all that it stands on into every task, to the
-same ends. What was found is told by its kind and place alone: the datum goes no further.
+phonenumbers (Google's rules for all countries), email-validator and python-stdnum (check digits, dates
+and issuers) validate them. Presidio does the same, but would load spaCy into every task. Results have
+only the kind and the position of what was found, and its masked context.
 """
 
 import re
@@ -16,9 +16,9 @@ from factory.curation.rules.context import DialogueContext
 from factory.errors import ConfigError
 
 EXCERPT = 40
-"""Characters that are told on each side of what was found."""
+"""Characters that an excerpt shows on each side of what was found."""
 TRIES = 200
-"""Pieces of one text that may turn out to be no telephone number."""
+"""Candidates of one text that may turn out to be no telephone number."""
 NAMES: dict[PersonalData, str] = {
     "email": "e-mail address",
     "phone": "telephone number",
@@ -28,10 +28,10 @@ NAMES: dict[PersonalData, str] = {
 }
 _ROLES = {"system": "the system message", "user": "user turn", "assistant": "reply"}
 
-# Bounded, and none begins in the middle of another: no text takes long.
+# Repeats are bounded, and no match begins in the middle of a word, so that no text takes long.
 _EMAIL = re.compile(r"(?<![\w.%+-])[\w%+-][\w.%+-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}")
 _NUMBER = re.compile(r"\d(?:\D{0,3}\d){6}")
-"""All but addresses have seven digits that stand close; few texts do, which spares them the rest."""
+"""All kinds but e-mail have seven digits close together; the few texts that have them are searched further."""
 _CARD = re.compile(r"(?<![\w-])[2-6]\d{3}(?:[ -]?\d){8,15}(?![\w-])")
 _ISSUER = re.compile(r"4|5[1-5]|2[2-7]|3[47]|3[0689]|6(?:011|4[4-9]|5)|35")
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
@@ -46,43 +46,43 @@ _IDS = {
     "fr.nir": re.compile(r"(?<!\w)[12] \d{2} \d{2} (?:\d{2}|2[AB]) \d{3} \d{3} \d{2}(?!\w)"),
     "cn.ric": re.compile(r"(?<!\w)\d{17}[\dX](?!\w)"),
 }
-"""How a country's identity numbers are written, and who checks them in `stdnum`.
+"""How the identity numbers of countries are written, by the module of `stdnum` that validates them.
 
-Plain runs of digits whose check digit one in ten has by chance are left out."""
+Plain digits with a single check digit, which one number in ten has by chance, are left out."""
 _FICTION = re.compile(
     r"\+1\d{3}555\d{4}|\+44(?:7700900\d{3}|2079460\d{3}|1(?:1[3-8]|[2-6]1)4960\d{3}|1914980\d{3}|1632960\d{3}"
     r"|8081570\d{3}|9098790\d{3}|3069990\d{3}|2890180\d{3}|2920180\d{3})"
 )
-"""Telephone numbers that are kept for stories: NANPA's 555, Ofcom's for drama."""
+"""Telephone numbers reserved for fiction: NANPA's 555, Ofcom's numbers for drama."""
 _EXAMPLE = re.compile(r"(?:^|\.)example(?:\.(?:com|net|org|edu))?$", re.IGNORECASE)
-"""Domains that nobody has (RFC 2606); email-validator knows `.test`, `.invalid` and `.local`."""
+"""Reserved domains (RFC 2606); email-validator rejects `.test`, `.invalid` and `.local`."""
 
 Span = tuple[int, int, PersonalData]
 
 
-def personal_data(case: DialogueContext, safety: Safety) -> str | None:
-    """The kind and the place of the first personal datum of a dialogue, with its surroundings masked."""
+def personal_data(dialogue: DialogueContext, safety: Safety) -> str | None:
+    """Return the kind and position of the first personal datum of a dialogue, with its masked context, or None."""
     turns = dict.fromkeys(_ROLES, 0)
-    for message in case.messages:
+    for message in dialogue.messages:
         turns[message.role] += 1
         found = find_personal_data(message.content, safety.personal_data, safety.phone_regions)
         if found:
-            place = _ROLES[message.role] + ("" if message.role == "system" else f" {turns[message.role]}")
-            return f"{NAMES[found[0][2]]} in {place}: {excerpt(message.content, found)}"
+            turn = _ROLES[message.role] + ("" if message.role == "system" else f" {turns[message.role]}")
+            return f"{NAMES[found[0][2]]} in {turn}: {excerpt(message.content, found)}"
     return None
 
 
-@lru_cache(64)  # a character's system message stands in each of its dialogues
+@lru_cache(64)  # each dialogue of a character has the same system message
 def find_personal_data(text: str, kinds: tuple[PersonalData, ...], regions: tuple[str, ...]) -> tuple[Span, ...]:
-    """All personal data of a text.
+    """Find all personal data in a text.
 
     Args:
-        text: what is read.
-        kinds: what is looked for.
-        regions: countries whose telephone numbers are known without their code.
+        text: the text.
+        kinds: the kinds to look for.
+        regions: countries whose telephone numbers are detected without a country code.
 
     Returns:
-        (start, end, kind) of each, in order; none overlaps another.
+        (start, end, kind) of each, in order, without overlaps.
     """
     found: list[Span] = []
     if "email" in kinds and "@" in text:
@@ -96,18 +96,18 @@ def find_personal_data(text: str, kinds: tuple[PersonalData, ...], regions: tupl
             found += [(start, end, "national_id") for start, end in _ids(text)]
         if "phone" in kinds:
             found += [(start, end, "phone") for start, end in _phones(text, regions)]
-    apart: list[Span] = []
+    distinct: list[Span] = []
     for span in sorted(found):
-        if not apart or span[0] >= apart[-1][1]:
-            apart.append(span)
-    return tuple(apart)
+        if not distinct or span[0] >= distinct[-1][1]:
+            distinct.append(span)
+    return tuple(distinct)
 
 
 def masker(safety: Safety) -> Callable[[str], str]:
-    """What puts their kind in place of all personal data of a text, as far as they are asked about.
+    """Return a function that replaces personal data in a text, of the kinds in `safety`, by their kind.
 
     Raises:
-        ConfigError: a country of `phone_regions` is not known.
+        ConfigError: a country of `phone_regions` is unknown.
     """
     check_regions(safety.phone_regions)
 
@@ -122,7 +122,7 @@ def masker(safety: Safety) -> Callable[[str], str]:
 
 
 def excerpt(text: str, found: tuple[Span, ...]) -> str:
-    """The surroundings of the first datum; all data in them are replaced by their kind."""
+    """Return the text around the first datum, with all data in it replaced by their kind."""
     start, end = found[0][0], found[0][1]
     low, high = max(0, start - EXCERPT), min(len(text), end + EXCERPT)
     parts, at = [], low
@@ -130,21 +130,23 @@ def excerpt(text: str, found: tuple[Span, ...]) -> str:
         if start < high:
             parts += [text[at:start], f"[{NAMES[kind]}]"]
             at = end
-    told = "".join([*parts, text[at:high]])
-    return ("… " if low else "") + " ".join(told.split()) + (" …" if high < len(text) else "")
+    masked = "".join([*parts, text[at:high]])
+    return ("… " if low else "") + " ".join(masked.split()) + (" …" if high < len(text) else "")
 
 
 def check_regions(regions: tuple[str, ...]) -> None:
-    """Check that telephone numbers of these countries are known.
+    """Check that telephone numbers of these countries are supported.
 
     Raises:
         ConfigError: one is not.
     """
     from phonenumbers import SUPPORTED_REGIONS
 
-    unknown = [one for one in regions if one not in SUPPORTED_REGIONS]
+    unknown = [region for region in regions if region not in SUPPORTED_REGIONS]
     if unknown:
-        raise ConfigError(f"safety.phone_regions: no country is {unknown[0]!r}; give ISO 3166's letters, such as GB")
+        raise ConfigError(
+            f"safety.phone_regions: {unknown[0]!r} is not a supported country; give ISO 3166 letters, such as GB"
+        )
 
 
 def _emails(text: str) -> Iterator[tuple[int, int]]:
@@ -161,37 +163,37 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
     for match in _CARD.finditer(text):
-        if _ISSUER.match(match[0]) and _proved("luhn", re.sub(r"\D", "", match[0])):
+        if _ISSUER.match(match[0]) and _is_valid("luhn", re.sub(r"\D", "", match[0])):
             yield match.span()
 
 
 def _ibans(text: str) -> Iterator[tuple[int, int]]:
     for match in _IBAN.finditer(text):
-        if _proved("iban", match[0]):
+        if _is_valid("iban", match[0]):
             yield match.span()
 
 
 def _ids(text: str) -> Iterator[tuple[int, int]]:
-    for rule, pattern in _IDS.items():
+    for standard, pattern in _IDS.items():
         for match in pattern.finditer(text):
-            if _proved(rule, match[0]):
+            if _is_valid(standard, match[0]):
                 yield match.span()
 
 
-def _proved(rule: str, number: str) -> bool:
-    return bool(_rule(rule).is_valid(number))
+def _is_valid(standard: str, number: str) -> bool:
+    return bool(_validator(standard).is_valid(number))
 
 
 @cache
-def _rule(name: str) -> Any:
-    return import_module(f"stdnum.{name}")
+def _validator(standard: str) -> Any:
+    return import_module(f"stdnum.{standard}")
 
 
 def _phones(text: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     from phonenumbers import Leniency, PhoneNumberFormat, PhoneNumberMatcher, format_number
 
     for region in regions or (None,):
-        # Strict grouping: digits must be parted as the country parts them, unlike dates, prices and scores.
+        # Strict grouping: digits must be grouped as in that country, unlike dates, prices and scores.
         for match in PhoneNumberMatcher(text, region, Leniency.STRICT_GROUPING, TRIES):
             if not _FICTION.fullmatch(format_number(match.number, PhoneNumberFormat.E164)):
                 yield match.start, match.end

@@ -1,7 +1,7 @@
-"""What a dialogue may not do to people; it is asked before all else, since other reasons quote the replies.
+"""Safety rules: what protects people. They are applied first, because the details of other rejects quote the replies.
 
-It adds 4 % to the examination: of replies of 220 words 8.06 ms a dialogue without it (600 of them, one core),
-and for personal data 0.01 ms, for people 0.16 and for offensive words 0.15 besides.
+They add 4 % to the time of the filter: for replies of 220 words 8.06 ms per dialogue without them (600 dialogues,
+one core), and 0.01 ms for personal data, 0.16 ms for names and 0.15 ms for offensive words.
 """
 
 from factory.config import PERSONAL_DATA, Safety
@@ -11,19 +11,21 @@ from factory.curation.rules.real_people import RealPeople, real_person
 from factory.records import Reject
 
 
-def unsafe(case: DialogueContext, safety: Safety, people: RealPeople | None, toxicity: float) -> Reject | None:
-    """The first reason against a dialogue, or None.
+def check_safety(
+    dialogue: DialogueContext, safety: Safety, people: RealPeople | None, toxicity: float
+) -> Reject | None:
+    """Return the first reason against a dialogue, or None.
 
     Args:
-        case: the dialogue.
-        safety: what is asked.
-        people: who may not be named; None: anybody may.
-        toxicity: how likely its replies are offensive.
+        dialogue: the dialogue.
+        safety: which rules are applied.
+        people: the names that may not appear; None: any may.
+        toxicity: the probability that its replies are offensive.
     """
-    found = personal_data(case, safety) if safety.personal_data else None
+    found = personal_data(dialogue, safety) if safety.personal_data else None
     if found:
         return Reject(PERSONAL_DATA, found)
-    found = real_person(case, people) if people else None
+    found = real_person(dialogue, people) if people else None
     if found:
         return Reject("real_person", found)
     if safety.toxicity is not None and toxicity >= safety.toxicity:

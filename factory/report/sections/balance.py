@@ -1,7 +1,7 @@
-"""Who the characters are whose personas asked for nobody in particular: what the model takes for given.
+"""The model's defaults: gender, race and age of characters whose personas do not specify them.
 
-Whether a persona asks is told by words of English; personas without any are of other languages, and
-are left out. Words that may ask and may not (`Korean literature`) count as asking.
+Whether a persona specifies an attribute is decided by English words; personas without any are in other languages and
+are left out. Ambiguous words (`Korean literature`) count as specifying.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 BALANCED = ("gender", "race", "age")
 _ENGLISH = "the|who|with|of|and|for|is"
-ASKING = {
+SPECIFYING = {
     "gender": (
         "he|him|his|himself|she|her|hers|herself|m[ae]n|wom[ae]n|males?|females?|boys?|girls?|guys?|lad(?:y|ies)|"
         "gentlem[ae]n|sirs?|madam|mr|mrs|ms|miss|(?:grand|god|step)?(?:mother|father|son|daughter)s?|moms?|mums?|"
@@ -43,13 +43,13 @@ ASKING = {
         "russian|finnish|swedish|norwegian|danish|icelandic|biracial|multiracial|immigrants?|ethnic\\w*"
     ),
 }
-"""Words by which a persona asks for an attribute of its character."""
-SHOWN = 8
-"""Values of an attribute that are shown by themselves."""
+"""Words by which a persona specifies an attribute of its character."""
+MAX_VALUES = 8
+"""Maximum number of values shown per attribute."""
 
 
-def asks_nothing(personas: pa.ChunkedArray, attribute: str) -> pa.ChunkedArray:
-    """Which personas are in English and leave an attribute open.
+def is_unspecified(personas: pa.ChunkedArray, attribute: str) -> pa.ChunkedArray:
+    """Return which personas are in English and do not specify an attribute.
 
     Args:
         personas: texts, or null.
@@ -58,40 +58,41 @@ def asks_nothing(personas: pa.ChunkedArray, attribute: str) -> pa.ChunkedArray:
     Returns:
         bool of the same length, without nulls.
     """
-    told = personas.cast(pa.string())
-    english = pc.match_substring_regex(told, rf"\b(?:{_ENGLISH})\b", ignore_case=True)
-    asked = pc.match_substring_regex(told, rf"\b(?:{ASKING[attribute]})\b", ignore_case=True)
-    return pc.fill_null(pc.and_not(english, asked), False)
+    texts = personas.cast(pa.string())
+    english = pc.match_substring_regex(texts, rf"\b(?:{_ENGLISH})\b", ignore_case=True)
+    specified = pc.match_substring_regex(texts, rf"\b(?:{SPECIFYING[attribute]})\b", ignore_case=True)
+    return pc.fill_null(pc.and_not(english, specified), False)
 
 
-def shown_balance(
-    unasked: Mapping[str, Counter[str]], everyone: Mapping[str, Counter[str]], titles: Mapping[str, str]
+def balance_rows(
+    unspecified: Mapping[str, Counter[str]], everyone: Mapping[str, Counter[str]], titles: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """The shares of each attribute's values, of the characters that nobody asked for and of all.
+    """Return the shares of each attribute's values, of the characters that do not specify it and of all.
 
     Args:
-        unasked: values with their numbers, of the characters whose personas leave the attribute open.
+        unspecified: number by value, of the characters whose personas do not specify the attribute.
         everyone: the same of all characters.
-        titles: how attributes are called.
+        titles: the titles of the attributes.
 
     Returns:
-        For each attribute `title`, `unasked` and `everyone` (characters), and `rows`: value, number among
-        the unasked, their share with its 95 % interval (Wilson's), and the share among all.
+        For each attribute `title`, `unspecified` and `everyone` (characters), and `rows`: value, number among the
+        unspecified, their share with its 95 % interval (Wilson's), and the share among all.
     """
     shown = []
     for name in BALANCED:
-        open_ones, every = unasked[name], everyone[name]
-        values = [value for value, _ in sorted(open_ones.items(), key=lambda item: (-item[1], item[0])) if value]
-        values = values[:SHOWN] if name != "age" else sorted(values, key=_start)
-        rows = [_row(value, open_ones, every) for value in values]
-        shown.append({"title": titles[name], "unasked": open_ones.total(), "everyone": every.total(), "rows": rows})
+        counts, total = unspecified[name], everyone[name]
+        values = [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if value]
+        values = values[:MAX_VALUES] if name != "age" else sorted(values, key=_first_number)
+        rows = [_row(value, counts, total) for value in values]
+        sizes = {"unspecified": counts.total(), "everyone": total.total()}
+        shown.append({"title": titles[name], **sizes, "rows": rows})
     return shown
 
 
-def _row(value: str, unasked: Counter[str], everyone: Counter[str]) -> dict[str, Any]:
+def _row(value: str, unspecified: Counter[str], everyone: Counter[str]) -> dict[str, Any]:
     from scipy.stats import binomtest
 
-    number, of = unasked[value], unasked.total()
+    number, of = unspecified[value], unspecified.total()
     interval = binomtest(number, of).proportion_ci(method="wilson")
     return {
         "value": value,
@@ -103,6 +104,6 @@ def _row(value: str, unasked: Counter[str], everyone: Counter[str]) -> dict[str,
     }
 
 
-def _start(band: str) -> float:
+def _first_number(band: str) -> float:
     number = band.partition("-")[0]
     return float(number) if number.isdecimal() else float("inf")

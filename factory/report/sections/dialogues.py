@@ -1,53 +1,69 @@
-"""Sampled dialogues as the browser shows them: both strategies beside the reference, and what was rejected."""
+"""Sampled dialogues as the browser shows them: each strategy and the reference, and what was rejected."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from factory.config import PERSONAL_DATA
-from factory.report.gather import Case, Sample
+from factory.report.gather import DialogueCase, ReportSample
 
 LEFT_OUT = "left out by curation"
 KEPT = "kept by curation"
 HIDDEN = "not shown: curation found personal data in this dialogue"
-STATUSES = ("accepted", "rejected", KEPT, LEFT_OUT)
+STATUS_ORDER = (KEPT, "accepted", LEFT_OUT, "rejected")
+"""The order of cases on the page, by the statuses of their dialogues."""
 
 
-def shown_cases(sample: Sample, language_of: Callable[[str], str]) -> list[dict[str, Any]]:
-    """A case a row: its turns, each with the reference and each strategy's reply.
+def case_rows(sample: ReportSample, language_of: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Return a row per case, those with kept dialogues first: its turns with the reference and each strategy's reply.
 
     Args:
-        sample: what was read.
-        language_of: tells which language a text is in.
+        sample: the rows read.
+        language_of: returns the language of a text.
     """
-    places = {character: place for place, character in enumerate(sample.characters)}
-    cases = [_case(sample, case, places, language_of) for case in sample.cases]
-    return sorted(cases, key=lambda one: (one["corpus"], one["character"] is None, one["character"], one["id"]))
+    numbers = {character: number for number, character in enumerate(sample.characters)}
+    cases = [_case_row(sample, case, numbers, language_of) for case in sample.cases]
+    return sorted(
+        cases,
+        key=lambda case: (
+            _status_ranks(case),
+            case["corpus"],
+            case["character"] is None,
+            case["character"],
+            case["id"],
+        ),
+    )
 
 
-def _case(sample: Sample, case: Case, places: Mapping[str, int], language_of: Callable[[str], str]) -> dict[str, Any]:
+def _status_ranks(case: Mapping[str, Any]) -> list[int]:
+    return sorted(STATUS_ORDER.index(side["statuses"][-1]) for side in case["sides"].values())
+
+
+def _case_row(
+    sample: ReportSample, case: DialogueCase, numbers: Mapping[str, int], language_of: Callable[[str], str]
+) -> dict[str, Any]:
     reference = sample.references.get((case.corpus, case.instruction))
     sides = {name: _side(row, sample.verdicts) for name, row in sorted(case.dialogues.items())}
-    users = _said(reference["messages"], "user") if reference else []
+    users = _contents(reference["messages"], "user") if reference else []
     for row in case.dialogues.values():
-        users = users or _said(row["messages"], "user")
-    given = _said(reference["messages"], "assistant") if reference else []
+        users = users or _contents(row["messages"], "user")
+    replies = _contents(reference["messages"], "assistant") if reference else []
     if any(side["curation_reason"] == PERSONAL_DATA for side in sides.values()):
-        users, given = [HIDDEN] * len(users), [HIDDEN] * len(given)
-    spoken = [reply for side in sides.values() for reply in side["replies"] if reply != HIDDEN]
+        users, replies = [HIDDEN] * len(users), [HIDDEN] * len(replies)
+    shown = [reply for side in sides.values() for reply in side["replies"] if reply != HIDDEN]
     return {
         "id": case.instruction,
         "corpus": case.corpus,
-        "character": places.get(case.character),
+        "character": numbers.get(case.character),
         "character_id": case.character,
         "users": users,
-        "reference": given,
+        "reference": replies,
         "sides": sides,
-        "language": language_of("\n".join(spoken)) if spoken else "",
+        "language": language_of("\n".join(shown)) if shown else "",
     }
 
 
-def _said(messages: Any, role: str) -> list[str]:
-    return [one["content"] for one in messages or [] if one.get("role") == role and one.get("content")]
+def _contents(messages: Any, role: str) -> list[str]:
+    return [turn["content"] for turn in messages or [] if turn.get("role") == role and turn.get("content")]
 
 
 def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -56,7 +72,7 @@ def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> 
     statuses = ["accepted" if accepted else "rejected"]
     if verdict is not None:
         statuses.append(KEPT if verdict["status"] == "ok" else LEFT_OUT)
-    replies = _said(row["messages"], "assistant") if accepted else []
+    replies = _contents(row["messages"], "assistant") if accepted else []
     hidden = verdict is not None and verdict["reason"] == PERSONAL_DATA
     return {
         "id": row["dialogue_id"],
@@ -72,8 +88,8 @@ def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> 
     }
 
 
-def shown_rejects(rejected: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Rejected rows of all tables, each with its reason and raw text."""
+def rejected_rows(rejected: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rejected rows of all tables, each with its reason and raw text."""
     ids = ("character_id", "dialogue_id", "question_id", "item_id")
     return [
         {

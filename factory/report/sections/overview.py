@@ -1,55 +1,54 @@
-"""What a run did, from its manifests: the way of the data, rejects, tokens, time, models, versions."""
+"""The run by its manifests: the data flow, rejects, tokens, time, models and versions."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from factory.report.row_sample import Tally
-from factory.run_output.folder import Found, whole
+from factory.report.row_sample import StatusCounts
+from factory.run_output import layout
+from factory.run_output.folder import RunTable, whole
+from factory.run_output.layout import TableKind, kind_of
 
-STAGES = (
-    ("Input", "personas|instructions/.*", "synthesize"),
-    ("Profiles and pairs", "profiles|assignments/.*", "synthesize"),
-    ("Dialogues", "dialogues/.*", "synthesize"),
-    ("Curated", "curated/.*", "curate"),
-    ("Trained", "checkpoints", "train"),
-    ("Answers", "evaluation/[^/]+/answers", "eval"),
-    ("Judgments", "evaluation/[^/]+/judgments/.*", "eval"),
+STAGES: tuple[tuple[str, tuple[TableKind, ...]], ...] = (
+    ("Input", (layout.PERSONAS, layout.INSTRUCTIONS)),
+    ("Profiles and pairs", (layout.PROFILES, layout.ASSIGNMENTS)),
+    ("Dialogues", (layout.DIALOGUES,)),
+    ("Curated", (layout.CURATED,)),
+    ("Trained", (layout.CHECKPOINTS,)),
+    ("Answers", (layout.ANSWERS,)),
+    ("Judgments", (layout.JUDGMENTS,)),
 )
-"""The way of the data: each stage with its tables and the target of `make` that fills them."""
-MOST_NODES = 6
+"""The stages of the data flow with their tables."""
+MAX_NODES = 6
 """More tables of one stage are drawn as one."""
-Command = Callable[[str], str]
-"""What a person types to make a target of `make` with this run's settings."""
 
 
-def steps(tables: Mapping[str, Found], tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
-    """A row a table, in the order of the data: its accounts, speed, and what made it."""
-    return [_step(found, tallies.get(name)) for name, found in tables.items()]
+def table_rows(tables: Mapping[str, RunTable], counts: Mapping[str, StatusCounts]) -> list[dict[str, Any]]:
+    """Return a row per table, in the order of the data flow: its counts, speed, and what built it."""
+    return [_table_row(table, counts.get(name)) for name, table in tables.items()]
 
 
-def _step(found: Found, read: Tally | None) -> dict[str, Any]:
-    told, model, prompts = found.manifest, found.manifest.get("model"), found.manifest.get("prompts")
-    rejected = found.rejected if found.finished else dict(sorted((read or Tally()).rejected.items()))
+def _table_row(table: RunTable, read: StatusCounts | None) -> dict[str, Any]:
+    manifest, model, prompts = table.manifest, table.manifest.get("model"), table.manifest.get("prompts")
+    rejected = table.rejected if table.finished else dict(sorted((read or StatusCounts()).rejected.items()))
     return {
-        "table": found.name,
-        "finished": found.finished,
-        "rows": whole(told["rows_in"]) if found.finished else (read.rows if read else None),
-        "ok": whole(told["ok"]) if found.finished else (read.ok if read else None),
+        "table": table.name,
+        "finished": table.finished,
+        "rows": whole(manifest["rows_in"]) if table.finished else (read.rows if read else None),
+        "ok": whole(manifest["ok"]) if table.finished else (read.ok if read else None),
         "rejected": rejected,
         "malformed": read.malformed if read else 0,
-        **{name: whole(told.get(name)) for name in ("prompt_tokens", "output_tokens", "cached_tokens")},
-        **{name: _number(told.get(name)) for name in ("seconds", "rows_per_second", "output_tokens_per_second")},
-        "engine": _text(told.get("engine")),
-        "engine_seconds": _number(told.get("engine_seconds")),
+        **{name: whole(manifest.get(name)) for name in ("prompt_tokens", "output_tokens", "cached_tokens")},
+        **{name: _number(manifest.get(name)) for name in ("seconds", "rows_per_second", "output_tokens_per_second")},
+        "engine": _text(manifest.get("engine")),
+        "engine_seconds": _number(manifest.get("engine_seconds")),
         "model": _text(model.get("ref") if isinstance(model, dict) else model),
         "revision": _text(model.get("revision") if isinstance(model, dict) else None),
-        "prompts": [str(one) for one in prompts] if isinstance(prompts, list) else [],
-        "fingerprint": _text(told.get("fingerprint")),
-        "started": _text(told.get("started")),
-        "ended": _text(told.get("finished")),
-        "commit": _text(told.get("git_commit")),
+        "prompts": [str(prompt) for prompt in prompts] if isinstance(prompts, list) else [],
+        "fingerprint": _text(manifest.get("fingerprint")),
+        "started": _text(manifest.get("started")),
+        "ended": _text(manifest.get("finished")),
+        "commit": _text(manifest.get("git_commit")),
     }
 
 
@@ -62,32 +61,36 @@ def _text(value: Any) -> str | None:
 
 
 def flow(rows: Sequence[Mapping[str, Any]], own: Sequence[str]) -> list[dict[str, Any]]:
-    """The stages of the way, each with its nodes; a stage that is not there has none.
+    """Return the stages of the data flow, each with its nodes; a missing stage has none.
 
     Args:
-        rows: the steps.
-        own: the candidates that are the model that the run trains.
+        rows: the rows of the tables.
+        own: the names of the candidates that are the model that the run trains.
     """
-    drawn = []
-    for title, pattern, _ in STAGES:
-        mine = [row for row in rows if re.fullmatch(pattern, row["table"])]
-        if len(mine) > MOST_NODES:
-            nodes = [_joined(f"{len(mine)} tables", mine, own)]
+    stages = []
+    for title, kinds in STAGES:
+        of_stage = [row for row in rows if kind_of(row["table"]) in kinds]
+        if len(of_stage) > MAX_NODES:
+            nodes = [_node(f"{len(of_stage)} tables", of_stage, own)]
         else:
-            nodes = [_joined(_title(row["table"]), [row], own) for row in mine]
-        drawn.append({"title": title, "nodes": nodes})
-    return drawn
+            nodes = [_node(_title(row["table"]), [row], own) for row in of_stage]
+        stages.append({"title": title, "nodes": nodes})
+    return stages
 
 
 def _title(table: str) -> str:
-    """A table's name without what its stage says already."""
-    kind, _, rest = table.partition("/")
-    if kind == "evaluation":
-        return rest.replace("/answers", "").replace("/judgments/", " by ")
-    return f"pairs: {rest}" if kind == "assignments" else rest or kind
+    """Return a table's name without the words that the title of its stage has."""
+    if parts := layout.ANSWERS.parts(table):
+        return parts["candidate"]
+    if parts := layout.JUDGMENTS.parts(table):
+        return f"{parts['candidate']} by {parts['judge']}"
+    if parts := layout.ASSIGNMENTS.parts(table):
+        return f"pairs: {parts['corpus']}"
+    return table.partition("/")[2] or table
 
 
-def _joined(title: str, rows: Sequence[Mapping[str, Any]], own: Sequence[str]) -> dict[str, Any]:
+def _node(title: str, rows: Sequence[Mapping[str, Any]], own: Sequence[str]) -> dict[str, Any]:
+    own_answers = {layout.ANSWERS.name(candidate=name) for name in own}
     return {
         "title": title,
         "rows": sum(row["rows"] or 0 for row in rows),
@@ -95,47 +98,47 @@ def _joined(title: str, rows: Sequence[Mapping[str, Any]], own: Sequence[str]) -
         "rejected": sum(sum(row["rejected"].values()) for row in rows),
         "finished": all(row["finished"] for row in rows),
         "tables": [row["table"] for row in rows],
-        "trained": any(row["table"] == f"evaluation/{name}/answers" for row in rows for name in own),
+        "trained": any(row["table"] in own_answers for row in rows),
     }
 
 
-def missing(
-    rows: Sequence[Mapping[str, Any]], command: Command, wanted: Mapping[str, bool], data: str | None
+def missing_stages(
+    rows: Sequence[Mapping[str, Any]], command: Callable[[str], str], needed: Mapping[str, bool], data: str | None
 ) -> list[dict[str, str]]:
-    """The stages that are not there or not finished, with the command that makes them.
+    """Return the stages that are missing or not finished, with the command that builds them.
 
     Args:
-        rows: the steps.
-        command: what makes a target of `make` here.
-        wanted: by stage, whether the config asks for it.
-        data: the output of the run that this one trains on, if that is another one: its tables are made by its config.
+        rows: the rows of the tables.
+        command: returns the command line of a step.
+        needed: whether the config requires each stage, by title.
+        data: the output of the run whose data this one trains on, if that is another one.
     """
     notes = []
-    for title, pattern, target in STAGES:
-        mine = [row for row in rows if re.fullmatch(pattern, row["table"])]
-        open_ones = [row["table"] for row in mine if not row["finished"]]
-        others = data is not None and target in ("synthesize", "curate")
-        told = ""
-        if not mine and wanted.get(title, True):
-            told = f"{title}: not made yet."
-        elif open_ones:
-            told = f"{title}: not finished: {', '.join(open_ones)}."
-            told += "" if others else " The same command goes on where it stopped."
-        if told and others:
-            notes.append({"text": f"{told} It is the run of {data} (training.data) that makes it.", "command": ""})
-        elif told:
-            notes.append({"text": told, "command": command(target)})
+    for title, kinds in STAGES:
+        of_stage = [row for row in rows if kind_of(row["table"]) in kinds]
+        unfinished = [row["table"] for row in of_stage if not row["finished"]]
+        elsewhere = data is not None and kinds[0].from_training_data
+        text = ""
+        if not of_stage and needed.get(title, True):
+            text = f"{title}: not built yet."
+        elif unfinished:
+            text = f"{title}: not finished: {', '.join(unfinished)}."
+            text += "" if elsewhere else " The same command continues where it stopped."
+        if text and elsewhere:
+            notes.append({"text": f"{text} The run of {data} (training.data) builds it.", "command": ""})
+        elif text:
+            notes.append({"text": text, "command": command(kinds[0].command)})
     return notes
 
 
 def totals(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sums over all steps; `seconds` in which any of them was at work."""
+    """Return sums over all tables; `seconds` is the time in which at least one step was running."""
     names = ("prompt_tokens", "cached_tokens", "output_tokens", "engine_seconds")
-    return {name: sum(row[name] or 0 for row in rows) for name in names} | {"seconds": _at_work(rows)}
+    return {name: sum(row[name] or 0 for row in rows) for name in names} | {"seconds": _busy_seconds(rows)}
 
 
-def _at_work(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Seconds covered by the steps' last runs: tables that are made side by side count once."""
+def _busy_seconds(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the seconds covered by the last run of each step: tables built at the same time count once."""
     covered, until = 0.0, 0.0
     for start, end in sorted(filter(None, map(_span, rows))):
         covered += max(0.0, end - max(start, until))
@@ -151,8 +154,8 @@ def _span(row: Mapping[str, Any]) -> tuple[float, float] | None:
     return end - (row["seconds"] or 0), end
 
 
-def reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rejected rows by table and reason, the most first."""
+def reject_reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the number of rejected rows by table and reason, the largest first."""
     found = [
         {"table": row["table"], "reason": reason, "rows": number}
         for row in rows
@@ -162,11 +165,11 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (-one["rows"], one["table"], one["reason"]))
 
 
-def versions(tables: Mapping[str, Found]) -> dict[str, list[str]]:
-    """The versions of the libraries that made the tables; more than one where they differ."""
+def versions(tables: Mapping[str, RunTable]) -> dict[str, list[str]]:
+    """Return the versions of the libraries that built the tables; more than one if they differ."""
     found: dict[str, set[str]] = {}
-    for one in tables.values():
-        told = one.manifest.get("versions")
-        for name, version in (told if isinstance(told, dict) else {}).items():
+    for table in tables.values():
+        recorded = table.manifest.get("versions")
+        for name, version in (recorded if isinstance(recorded, dict) else {}).items():
             found.setdefault(str(name), set()).add(str(version))
     return {name: sorted(numbers) for name, numbers in sorted(found.items())}

@@ -1,4 +1,4 @@
-"""What the run does to people: what curation left out for their sake, and how the characters are biased."""
+"""Effects on people: what curation left out to protect them, and biases of the characters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -6,87 +6,91 @@ from typing import Any, get_args
 import pyarrow as pa
 
 from factory.config import Safety, SafetyReason
-from factory.report.excerpts import Mask, clipped
-from factory.report.gather import Sample
+from factory.report.excerpts import Mask, excerpt
+from factory.report.gather import ReportSample
 from factory.report.profile_counts import ProfileCounts
-from factory.report.sections.balance import asks_nothing, shown_balance
-from factory.report.sections.profiles import TITLES, joined_values
+from factory.report.sections.balance import balance_rows, is_unspecified
+from factory.report.sections.profiles import TITLES, join_values
 from factory.report.sections.stereotypes import GROUPED, stereotype_pairs
-from factory.run_output.folder import Folder
+from factory.run_output import layout
+from factory.run_output.folder import RunFolder
+from factory.run_output.layout import kind_of
 
-EXAMPLES = 12
-"""Different ones of each reason that are shown."""
-EXAMPLE = 300
-"""Characters of one."""
+MAX_EXAMPLES = 12
+"""Maximum number of different examples per reason."""
+EXAMPLE_CHARACTERS = 300
 
 
-def shown_gate(folder: Folder, sample: Sample) -> dict[str, Any]:
-    """What was asked of the dialogues, and what was left out.
+def safety_checks(folder: RunFolder, sample: ReportSample) -> dict[str, Any]:
+    """Return what the dialogues were checked for, and what was left out.
 
     Returns:
-        `rows`: curated dialogues; `settings`: what the finished tables say was asked, empty where none says so;
-        `reasons`: reason, rows, and examples, of which personal data are masked. Empty where nothing is curated.
+        `rows`: curated dialogues; `settings`: the checks by the finished tables, empty if none records them;
+        `reasons`: reason, rows, and examples with masked personal data. Empty if nothing is curated.
     """
-    tables = folder.like("curated/.*")
+    tables = folder.select(layout.CURATED)
     if not tables:
         return {}
-    told: dict[str, Any] = next(
-        (one.manifest["safety"] for one in tables if isinstance(one.manifest.get("safety"), dict)), {}
+    settings: dict[str, Any] = next(
+        (table.manifest["safety"] for table in tables if isinstance(table.manifest.get("safety"), dict)), {}
     )
     reasons = [
         {
             "reason": reason,
-            "rows": sum(sample.tallies[one.name].rejected[reason] for one in tables),
+            "rows": sum(sample.counts[table.name].rejected[reason] for table in tables),
             "examples": _examples(sample, reason),
         }
         for reason in get_args(SafetyReason)
     ]
     return {
-        "rows": sum(sample.tallies[one.name].rows for one in tables),
-        "finished": all(one.finished for one in tables),
-        "settings": told,
+        "rows": sum(sample.counts[table.name].rows for table in tables),
+        "finished": all(table.finished for table in tables),
+        "settings": settings,
         "reasons": reasons,
     }
 
 
-def _examples(sample: Sample, reason: str) -> list[dict[str, Any]]:
-    mine = [row for table, row in sample.rejected if table.startswith("curated/") and row["reason"] == reason]
+def _examples(sample: ReportSample, reason: str) -> list[dict[str, Any]]:
     found: dict[str, Any] = {}
-    for row in mine:  # what was found stands before the replies, which need not be read here
-        found.setdefault((row["detail"] or "").partition("\n\n")[0][:EXAMPLE], row.get("dialogue_id"))
-    return [{"id": dialogue, "found": text} for text, dialogue in list(found.items())[:EXAMPLES]]
+    for table, row in sample.rejected:
+        if kind_of(table) is layout.CURATED and row["reason"] == reason:
+            # The finding is before the replies, which are not needed here.
+            finding = (row["detail"] or "").partition("\n\n")[0][:EXAMPLE_CHARACTERS]
+            found.setdefault(finding, row.get("dialogue_id"))
+    return [{"id": dialogue, "found": text} for text, dialogue in list(found.items())[:MAX_EXAMPLES]]
 
 
-def shown_balances(counts: ProfileCounts, mask: Mask) -> list[dict[str, Any]]:
-    """The balance of the characters that nobody asked for, beside that of all; none without characters.
+def attribute_balance(counts: ProfileCounts, mask: Mask) -> list[dict[str, Any]]:
+    """Return the balance of characters whose personas do not specify an attribute, and of all; empty without any.
 
     Args:
-        counts: of the characters.
-        mask: hides the personal data of a value.
+        counts: counts of the characters.
+        mask: masks personal data in a value.
     """
-    unasked, everyone = (
-        {name: joined_values(name, values) for name, values in some.items()} for some in (counts.unasked, counts.values)
+    unspecified, everyone = (
+        {name: join_values(name, values) for name, values in by_name.items()}
+        for by_name in (counts.unspecified, counts.values)
     )
-    shown = shown_balance(unasked, everyone, TITLES) if counts.tally.ok else []
-    for row in (row for one in shown for row in one["rows"]):
-        row["value"] = clipped(row["value"], mask)
-    return shown
+    balance = balance_rows(unspecified, everyone, TITLES) if counts.statuses.ok else []
+    for row in (row for attribute in balance for row in attribute["rows"]):
+        row["value"] = excerpt(row["value"], mask)
+    return balance
 
 
-def shown_stereotypes(cast: Sequence[Mapping[str, Any]], safety: Safety, mask: Mask) -> dict[str, Any]:
-    """The stereotype pairs of a sample of the characters; empty where none was to be looked at.
+def stereotype_data(profiles: Sequence[Mapping[str, Any]], safety: Safety, mask: Mask) -> dict[str, Any]:
+    """Return the stereotype pairs of a sample of the characters; empty without characters.
 
     Args:
-        cast: their profiles.
-        safety: what a pair must be to be listed.
-        mask: hides the personal data of a group's name; words have letters alone.
+        profiles: the profiles of the characters.
+        safety: the thresholds for pairs.
+        mask: masks personal data in the name of a group; words consist of letters only.
     """
-    if not cast:
+    if not profiles:
         return {}
-    personas = pa.chunked_array([pa.array([one["persona"] for one in cast], pa.string())])
-    open_to = {name: asks_nothing(personas, name).to_pylist() for name in GROUPED}
+    personas = pa.chunked_array([pa.array([profile["persona"] for profile in profiles], pa.string())])
+    unspecified = {name: is_unspecified(personas, name).to_pylist() for name in GROUPED}
     least, significance = safety.min_pair_count, safety.pair_significance
-    found = stereotype_pairs(cast, open_to, least, significance)
+    found = stereotype_pairs(profiles, unspecified, least, significance)
     for pair in found["pairs"]:
-        pair["group"] = clipped(pair["group"], mask)
-    return found | {"least": least, "significance": significance, "cast": len(cast)}
+        pair["group"] = excerpt(pair["group"], mask)
+    return found | {"least": least, "significance": significance, "profiles": len(profiles)}

@@ -1,56 +1,45 @@
-"""Scores as `scores.json` has them, beside the paper's; and the best and worst answers with the judges' reasons."""
+"""The scores of `scores.json` beside the paper's, and the best and worst answers with the judges' reasons."""
 
 import heapq
 import itertools
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
+from factory.evaluation.paper_scores import published
+from factory.evaluation.scores_schema import MEAN
 from factory.personagym import TASKS
-from factory.report.excerpts import Mask, Room, clipped
-from factory.report.row_sample import matching, rank
-from factory.run_output.folder import Folder, Found
+from factory.report.excerpts import ByteBudget, Mask, excerpt
+from factory.report.row_sample import find_rows, rank
+from factory.run_output import layout
+from factory.run_output.folder import RunFolder, RunTable
 
 PSCORE = "PScore"
-MEAN = "all"
-"""In place of a judge's name: the mean over the judges, as in `scores.json`."""
 EXTREMES = 6
-"""So many of the best and as many of the worst answers of each candidate."""
+"""Number of best and of worst answers shown per candidate."""
 ANSWERS_BYTES = 2_500_000
-"""The most that all of them take of the page."""
+"""Maximum bytes of all of them on the page."""
 
 
-class PaperRow(Protocol):
-    """A row of the paper's tables: mean and standard deviation by task."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def scores(self) -> Mapping[str, tuple[float, float]]: ...
-
-
-Published = Callable[[Literal["light", "full"]], Sequence[PaperRow]]
-
-
-def shown_scores(document: Mapping[str, Any], published: Published, note: Callable[[str], None]) -> dict[str, Any]:
-    """The figures of a `scores.json`; empty where there are none.
+def score_data(document: Mapping[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
+    """Return the figures of a `scores.json`; empty without one.
 
     Args:
         document: its content.
-        published: the paper's rows of a protocol.
-        note: takes in what is wrong with it.
+        note: receives what is wrong with it.
     """
     if not document:
         return {}
     try:
-        return _shown(document, published)
+        return _read_document(document)
     except (KeyError, TypeError, AttributeError, ValueError) as problem:
-        note(f"evaluation/scores.json: is not as this version writes it ({type(problem).__name__}: {problem})")
+        note(f"{layout.SCORES}: is not as this version writes it ({type(problem).__name__}: {problem})")
         return {}
 
 
-def _shown(document: Mapping[str, Any], published: Published) -> dict[str, Any]:
+def _read_document(document: Mapping[str, Any]) -> dict[str, Any]:
     tasks = [*document["tasks"], PSCORE]
     papers = published("light" if document["protocol"] == "light" else "full")
     several = len(document["judges"]) > 1
@@ -68,8 +57,22 @@ def _shown(document: Mapping[str, Any], published: Published) -> dict[str, Any]:
             {"a": one["a"], "b": one["b"], "judge": one["judge"], "results": list(one["results"])}
             for one in document["comparisons"]
         ],
-        "warnings": [str(one) for one in document.get("warnings") or []],
+        "warnings": merge_warnings(map(str, document.get("warnings") or [])),
     }  # fmt: skip
+
+
+def merge_warnings(warnings: Iterable[str]) -> list[str]:
+    """Merge equal warnings, and those that differ only in the name of the judge."""
+    groups: dict[str, list[str]] = {}
+    for warning in warnings:
+        found = re.match(r"judge ('[^']*') (.*)", warning, re.DOTALL)
+        names = groups.setdefault(found[2] if found else warning, [])
+        if found and found[1] not in names:
+            names.append(found[1])
+    return [
+        f"{'judge' if len(names) == 1 else 'each of the judges'} {', '.join(names)} {text}" if names else text
+        for text, names in groups.items()
+    ]
 
 
 def _candidate(one: Mapping[str, Any], tasks: Sequence[str], several: bool) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def _candidate(one: Mapping[str, Any], tasks: Sequence[str], several: bool) -> d
     return {
         "name": one["name"],
         "model": one["model"],
-        "told": one["condition"],
+        "condition": one["condition"],
         "questions": one["questions"],
         "answered": one["answered"],
         "truncated": one["answers_truncated"],
@@ -99,19 +102,20 @@ def _cell(score: Mapping[str, Any]) -> list[float | None]:
 
 
 @dataclass
-class Answers:
-    """What the judges made of one candidate's answers."""
+class JudgedAnswers:
+    """The judges' scores of one candidate's answers: counts, and the best and worst answers."""
 
     candidate: str
     judged: int = 0
     counts: dict[str, Counter[int]] = field(default_factory=dict)
-    """How often each judge gave each score."""
+    """The number of answers by score, by judge."""
     best: list[tuple[float, int, str]] = field(default_factory=list)
-    """Heaps of (score, a hash against ties, question), the worst of the best first and the other way round."""
+    """A heap of (score, a hash that breaks ties, question), the lowest first."""
     worst: list[tuple[float, int, str]] = field(default_factory=list)
+    """The same with negative scores."""
 
     def add(self, question: str, scores: Mapping[str, int]) -> None:
-        """Take in the judges' scores of an answer."""
+        """Add the judges' scores of an answer."""
         mean, tie = sum(scores.values()) / len(scores), rank(self.candidate, question)
         self.judged += 1
         for heap, value in ((self.best, mean), (self.worst, -mean)):
@@ -120,79 +124,79 @@ class Answers:
                 heapq.heappop(heap)
 
     def extremes(self) -> dict[str, list[str]]:
-        """Questions by `best` and `worst`; none of them in both."""
+        """Return the questions of the best and worst answers; none is in both."""
         best = [question for *_, question in sorted(self.best, reverse=True)]
         worst = [question for *_, question in sorted(self.worst, reverse=True)]
         if self.judged < 2 * EXTREMES:
             half = -(-self.judged // 2)
             best, worst = best[:half], worst[: self.judged - half]
-        return {"best": best, "worst": [one for one in worst if one not in best]}
+        return {"best": best, "worst": [question for question in worst if question not in best]}
 
 
-def shown_answers(folder: Folder, mask: Mask) -> list[dict[str, Any]]:
-    """The best and worst answers of each candidate, with each judge's score and reasons.
+def answer_data(folder: RunFolder, mask: Mask) -> list[dict[str, Any]]:
+    """Return the best and worst answers of each candidate, with each judge's score and reasons.
 
     Args:
-        folder: where they are.
-        mask: hides their personal data.
+        folder: the run's folder.
+        mask: masks personal data.
     """
-    shown, room = [], Room(ANSWERS_BYTES)
-    for found in folder.like("evaluation/[^/]+/answers"):
-        candidate = found.name.split("/")[1]
-        judges = {one.name.rpartition("/")[2]: one for one in folder.like(f"evaluation/{candidate}/judgments/.*")}
-        made = _read_scores(folder, candidate, judges)
-        rows = _answers(folder, found, judges, made, mask) if made.judged else []
-        counts = {judge: [counter[score] for score in range(1, 6)] for judge, counter in made.counts.items()}
-        shown.append(
-            {"candidate": candidate, "judged": made.judged, "counts": counts, "answers": list(filter(room.takes, rows))}
-        )
-    if room.out:
-        folder.note(f"answers: {room.out:,} of the best and worst are left out to keep this page small")
+    shown, budget = [], ByteBudget(ANSWERS_BYTES)
+    judgments = [(layout.JUDGMENTS.parts(table.name) or {}, table) for table in folder.select(layout.JUDGMENTS)]
+    for table in folder.select(layout.ANSWERS):
+        candidate = (layout.ANSWERS.parts(table.name) or {})["candidate"]
+        judges = {parts["judge"]: judged for parts, judged in judgments if parts["candidate"] == candidate}
+        scored = _read_scores(folder, candidate, judges)
+        rows = _answer_rows(folder, table, judges, scored, mask) if scored.judged else []
+        counts = {judge: [counter[score] for score in range(1, 6)] for judge, counter in scored.counts.items()}
+        answers = list(filter(budget.fits, rows))
+        shown.append({"candidate": candidate, "judged": scored.judged, "counts": counts, "answers": answers})
+    if budget.dropped:
+        folder.note(f"answers: {budget.dropped:,} of the best and worst are left out to keep this page small")
     return shown
 
 
-def _read_scores(folder: Folder, candidate: str, judges: Mapping[str, Found]) -> Answers:
-    """Read all judgments of a candidate. Judges' tables have the same files, so those of one name belong together."""
-    made = Answers(candidate, counts={judge: Counter() for judge in judges})
+def _read_scores(folder: RunFolder, candidate: str, judges: Mapping[str, RunTable]) -> JudgedAnswers:
+    """Read all judgments of a candidate; the tables of the judges have the same files, which are read together."""
+    judged = JudgedAnswers(candidate, counts={judge: Counter() for judge in judges})
 
-    def named(judge: str, found: Found) -> Iterator[tuple[str, str, Any]]:
-        return ((shard, judge, rows) for shard, rows in folder.read(found, ["question_id", "status", "score"]))
+    def read_judge(judge: str, table: RunTable) -> Iterator[tuple[str, str, Any]]:
+        return ((shard, judge, rows) for shard, rows in folder.read(table, ["question_id", "status", "score"]))
 
-    files = heapq.merge(*(named(judge, found) for judge, found in judges.items()), key=lambda file: file[0])
-    for _, together in itertools.groupby(files, key=lambda file: file[0]):
+    files = heapq.merge(*(read_judge(judge, table) for judge, table in judges.items()), key=lambda file: file[0])
+    for _, same_shard in itertools.groupby(files, key=lambda file: file[0]):
         scores: dict[str, dict[str, int]] = {}
-        for _, judge, rows in together:
+        for _, judge, rows in same_shard:
             for row in rows.to_pylist():
                 if row["status"] == "ok" and row["question_id"] and row["score"] in range(1, 6):
                     scores.setdefault(row["question_id"], {})[judge] = row["score"]
-                    made.counts[judge][row["score"]] += 1
+                    judged.counts[judge][row["score"]] += 1
         for question, by_judge in scores.items():
-            made.add(question, by_judge)
-    return made
+            judged.add(question, by_judge)
+    return judged
 
 
-def _answers(
-    folder: Folder, found: Found, judges: Mapping[str, Found], made: Answers, mask: Mask
+def _answer_rows(
+    folder: RunFolder, table: RunTable, judges: Mapping[str, RunTable], judged: JudgedAnswers, mask: Mask
 ) -> list[dict[str, Any]]:
-    extremes = made.extremes()
+    extremes = judged.extremes()
     ids = [question for questions in extremes.values() for question in questions]
-    answers = matching(folder, found, "question_id", ids, ["persona", "task", "question", "answer"])
-    told = {
-        judge: matching(folder, one, "question_id", ids, ["score", "reasoning", "status", "detail"])
+    answers = find_rows(folder, table, "question_id", ids, ["persona", "task", "question", "answer"])
+    judgments = {
+        judge: find_rows(folder, one, "question_id", ids, ["score", "reasoning", "status", "detail"])
         for judge, one in judges.items()
     }
     return [
         {
             "which": which,
             "task": answers[question]["task"] or "",
-            **{name: clipped(answers[question][name] or "", mask) for name in ("persona", "question", "answer")},
+            **{name: excerpt(answers[question][name] or "", mask) for name in ("persona", "question", "answer")},
             "judgments": [
                 {
                     "judge": judge,
                     "score": rows[question]["score"],
-                    "reasoning": clipped(rows[question]["reasoning"] or rows[question]["detail"] or "", mask),
+                    "reasoning": excerpt(rows[question]["reasoning"] or rows[question]["detail"] or "", mask),
                 }
-                for judge, rows in told.items()
+                for judge, rows in judgments.items()
                 if question in rows
             ],
         }

@@ -1,8 +1,8 @@
-"""Words that characters of one group have oftener than the others: occupations and traits by gender and race.
+"""Words that characters of one group have more often than the others: occupations and traits by gender and race.
 
-The measure is the log-odds ratio with an informative Dirichlet prior (Monroe, Colaresi and Quinn 2008,
-"Fightin' Words"), which does not take rare words for telling ones. A word counts once a character, and
-a pair of word and group is listed where its z-score is beyond chance for all pairs together (Bonferroni).
+The measure is the log-odds ratio with an informative Dirichlet prior (Monroe, Colaresi and Quinn 2008, "Fightin'
+Words"), which does not overrate rare words. A word counts once per character, and a pair of word and group is listed
+if its z-score is above the threshold for all pairs together (Bonferroni).
 """
 
 import re
@@ -12,73 +12,76 @@ from typing import Any
 
 import numpy as np
 
-from factory.report.sections.balance import ASKING
-from factory.report.sections.profiles import joined_value, word_analysis
+from factory.report.sections.balance import SPECIFYING
+from factory.report.sections.profiles import join_value, vectorizer_options
 
 GROUPED = ("gender", "race")
-TEXTS = ("persona", "personality")
-OWN = ("name", "gender", "race", "birth_place", "language")
-"""Words of these items are not counted for their own character: that Koreans are Korean is no stereotype."""
-MOST_GROUPS = 6
+TEXT_ITEMS = ("persona", "personality")
+OWN_ITEMS = ("name", "gender", "race", "birth_place", "language")
+"""Words of these items do not count for their own character: that Koreans are Korean is not a stereotype."""
+MAX_GROUPS = 6
 PRIOR = 1000.0
-"""Words that the prior is worth; it has the proportions of all texts."""
-LISTED = 40
-_GRAMMAR = re.compile(rf"(?:{ASKING['gender']}|they|them|their|theirs|themselves)(?:['\u2019]\w+)?")
-"""Words that are a gender's by themselves."""
+"""The weight of the prior in words; it has the proportions of all texts."""
+MAX_PAIRS = 40
+_GRAMMAR = re.compile(rf"(?:{SPECIFYING['gender']}|they|them|their|theirs|themselves)(?:['\u2019]\w+)?")
+"""Words that express a gender by themselves."""
 _MARKS = ".,;:!?\"'()[]\u201c\u201d\u2018\u2019"
 
 
 def stereotype_pairs(
-    cast: Sequence[Mapping[str, Any]], open_to: Mapping[str, Sequence[bool]], least: int, significance: float
+    profiles: Sequence[Mapping[str, Any]],
+    unspecified: Mapping[str, Sequence[bool]],
+    least: int,
+    significance: float,
 ) -> dict[str, Any]:
-    """The pairs of a word and a group that occur together oftener than chance has it.
+    """Return the pairs of a word and a group that occur together more often than by chance.
 
     Args:
-        cast: profiles, with the items of `TEXTS` and `OWN`.
-        open_to: for each of `GROUPED` which of them have a persona that leaves it open; others are not looked at.
-        least: characters that must have a word, and that a group must have.
-        significance: how likely one pair or more is listed by chance alone.
+        profiles: profiles with `TEXT_ITEMS` and `OWN_ITEMS`.
+        unspecified: for each of `GROUPED`, whether the persona does not specify it; other profiles are ignored.
+        least: minimum number of characters that have a word, and of a group.
+        significance: the probability that one pair or more is listed by chance.
 
     Returns:
-        `looked`: pairs that were looked at; `beyond`: the z-score from which on they are listed; `characters` by
-        attribute; `pairs`: attribute, group, word, characters with the word in and out of the group, and how many
-        there are of each, log_odds and z, the strongest first.
+        `tested`: number of pairs tested; `threshold`: the minimum z-score of a listed pair; `characters` by
+        attribute; `found`: number of pairs above the threshold; `pairs`: attribute, group, word, characters with the
+        word in and out of the group, and how many there are of each, log_odds and z, the strongest first.
     """
     tested: list[dict[str, Any]] = []
     characters = {}
     for name in GROUPED:
-        mine = [one for one, is_open in zip(cast, open_to[name], strict=True) if is_open and one[name]]
-        characters[name] = len(mine)
-        tested += _tested(mine, name, least)
-    beyond = _beyond(significance, len(tested))
-    found = sorted((one for one in tested if one["z"] >= beyond), key=lambda one: (-one["z"], one["word"]))
+        open_ones = [one for one, is_open in zip(profiles, unspecified[name], strict=True) if is_open and one[name]]
+        characters[name] = len(open_ones)
+        tested += _test_words(open_ones, name, least)
+    threshold = _threshold(significance, len(tested))
+    found = sorted((pair for pair in tested if pair["z"] >= threshold), key=lambda pair: (-pair["z"], pair["word"]))
     return {
-        "looked": len(tested),
-        "beyond": round(beyond, 2),
+        "tested": len(tested),
+        "threshold": round(threshold, 2),
         "characters": characters,
         "found": len(found),
-        "pairs": found[:LISTED],
+        "pairs": found[:MAX_PAIRS],
     }
 
 
-def _beyond(significance: float, pairs: int) -> float:
+def _threshold(significance: float, pairs: int) -> float:
     from scipy.stats import norm
 
     return float(norm.isf(significance / max(1, pairs)))
 
 
-def _tested(cast: Sequence[Mapping[str, Any]], name: str, least: int) -> list[dict[str, Any]]:
+def _test_words(profiles: Sequence[Mapping[str, Any]], name: str, least: int) -> list[dict[str, Any]]:
     from sklearn.feature_extraction.text import CountVectorizer
 
-    texts = [_text(one) for one in cast]
+    texts = [_text(profile) for profile in profiles]
     try:
-        counter = CountVectorizer(**word_analysis(texts), binary=True, min_df=least)
-        counts = counter.fit_transform(texts)
+        vectorizer = CountVectorizer(**vectorizer_options(texts), binary=True, min_df=least)
+        counts = vectorizer.fit_transform(texts)
     except ValueError:  # no word has enough characters
         return []
-    words = counter.get_feature_names_out()
-    labels = np.array([joined_value(name, str(one[name])) for one in cast])
-    groups = [group for group, number in Counter(labels.tolist()).most_common(MOST_GROUPS) if least <= number]
+    words = vectorizer.get_feature_names_out()
+    labels = np.array([join_value(name, str(profile[name])) for profile in profiles])
+    groups = [group for group, number in Counter(labels.tolist()).most_common(MAX_GROUPS) if least <= number]
     tested = []
     for group in groups if len(groups) > 1 else []:
         inside = labels == group
@@ -87,33 +90,32 @@ def _tested(cast: Sequence[Mapping[str, Any]], name: str, least: int) -> list[di
         log_odds, z = fightin_words(with_word, without)
         sizes = {"inside": int(inside.sum()), "outside": int((~inside).sum())}
         tested += [
-            {"attribute": name, "group": group, "word": str(words[place]), "with": int(with_word[place]),
-             "without": int(without[place]), "log_odds": round(float(log_odds[place]), 2),
-             "z": round(float(z[place]), 2), **sizes}
-            for place in range(len(words))
+            {"attribute": name, "group": group, "word": str(words[n]), "with": int(with_word[n]),
+             "without": int(without[n]), "log_odds": round(float(log_odds[n]), 2), "z": round(float(z[n]), 2), **sizes}
+            for n in range(len(words))
         ]  # fmt: skip
     return tested
 
 
-def _text(one: Mapping[str, Any]) -> str:
-    """The texts of a character without words of its own items and of its grammar."""
-    own = {word.strip(_MARKS) for item in OWN for word in str(one[item] or "").casefold().split()}
-    words = (word.strip(_MARKS) for item in TEXTS for word in str(one[item] or "").casefold().split())
+def _text(profile: Mapping[str, Any]) -> str:
+    """Return the texts of a character without the words of its own items and its grammar."""
+    own = {word.strip(_MARKS) for item in OWN_ITEMS for word in str(profile[item] or "").casefold().split()}
+    words = (word.strip(_MARKS) for item in TEXT_ITEMS for word in str(profile[item] or "").casefold().split())
     return " ".join(word for word in words if word not in own and not _GRAMMAR.fullmatch(word))
 
 
 def fightin_words(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much oftener each word stands in one group than in the others.
+    """Compare how often each word occurs in one group and in the others.
 
     Args:
-        inside: how often each word stands in the group, of shape (words,).
+        inside: how often each word occurs in the group, of shape (words,).
         outside: the same of the others.
 
     Returns:
-        The log-odds ratio and its z-score, each of shape (words,); above 0 where the group has the word oftener.
+        The log-odds ratio and its z-score, each of shape (words,); above 0 if the word is more frequent in the group.
     """
     total = inside + outside
     prior = PRIOR * total / max(1, total.sum())
-    one, other = inside + prior, outside + prior
-    log_odds = np.log(one / (inside.sum() + PRIOR - one)) - np.log(other / (outside.sum() + PRIOR - other))
-    return log_odds, log_odds / np.sqrt(1 / one + 1 / other)
+    a, b = inside + prior, outside + prior
+    log_odds = np.log(a / (inside.sum() + PRIOR - a)) - np.log(b / (outside.sum() + PRIOR - b))
+    return log_odds, log_odds / np.sqrt(1 / a + 1 / b)

@@ -2,7 +2,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
-/** A text as it can be seen: control characters as their symbols, half characters as what they are. */
+/** A text with visible control characters; lone surrogates become the replacement character. */
 function visible(text) {
   return String(text)
     .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
@@ -15,7 +15,7 @@ function fill(node, attributes, children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  // Strings become text nodes: nothing of a run is ever read as HTML.
+  // Strings become text nodes: no text of a run is parsed as HTML.
   for (const child of children.flat(Infinity)) {
     if (child !== null && child !== undefined && child !== false) {
       node.append(child instanceof Node ? child : visible(child));
@@ -24,11 +24,11 @@ function fill(node, attributes, children) {
   return node;
 }
 
-const make = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
-const draw = (name, attributes = {}, ...children) =>
+const el = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
+const svg = (name, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 const bodyOf = (id) => document.querySelector(`#${id} > .body`);
-const text = (value, name = "p", attributes = {}) => make(name, { class: "text", dir: "auto", ...attributes }, value);
+const text = (value, name = "p", attributes = {}) => el(name, { class: "text", dir: "auto", ...attributes }, value);
 
 const absent = "–";
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
@@ -46,34 +46,48 @@ function duration(seconds) {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** A table; a cell is a text or a node, and `left` says how many of the first columns hold words. */
+/** A table; a cell is a text or a node, and the first `left` columns are aligned to the left. */
 function table(label, head, rows, left = 1) {
-  const cell = (name, attributes, value, place) =>
-    make(name, { ...attributes, class: place < left ? "l" : null }, Array.isArray(value) ? value : [value]);
-  return make(
+  const cell = (name, attributes, value, index) =>
+    el(name, { ...attributes, class: index < left ? "l" : null }, Array.isArray(value) ? value : [value]);
+  return el(
     "div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
-    make("table", {},
-      make("thead", {}, make("tr", {}, head.map((value, place) => cell("th", { scope: "col" }, value, place)))),
-      make("tbody", {}, rows.map((row) => make("tr", {}, row.map((value, place) =>
-        place === 0 ? cell("th", { scope: "row" }, value, place) : cell("td", {}, value, place)))))));
+    el("table", {},
+      el("thead", {}, el("tr", {}, head.map((value, index) => cell("th", { scope: "col" }, value, index)))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, row.map((value, index) =>
+        index === 0 ? cell("th", { scope: "row" }, value, index) : cell("td", {}, value, index)))))));
 }
 
 const stat = (label, value, more) =>
-  make("div", { class: "stat" }, make("dt", {}, label), make("dd", {}, value, more ? make("small", {}, more) : null));
+  el("div", { class: "stat" }, el("dt", {}, label), el("dd", {}, value, more ? el("small", {}, more) : null));
 
-const tag = (value, kind = "") => make("span", { class: `tag ${kind}` }, value);
-const legend = (names) => make("div", { class: "legend" }, names.map((name, place) =>
-  make("span", { class: `t${place % 8}` }, make("span", { class: "swatch", "aria-hidden": "true" }), name)));
+/** The text of a section whose step was not run, with the command of the step. */
+const notRun = (message, step) => el("p", { class: "empty" }, message, " ", data.commands[step] ? el("code", {}, data.commands[step]) : null);
+const folded = (title, ...content) => el("details", {}, el("summary", {}, title), content);
+const folds = (...parts) => el("div", { class: "folds" }, parts);
+const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-/** Draw into a box, and again whenever its width changes; letters keep their size on any screen. */
-function drawn(attributes, picture) {
-  const box = make("div", attributes);
+/** A text with its beginning only, and a button that shows the rest. */
+function longText(value, limit = 320) {
+  if (value.length <= limit * 1.2) return text(value);
+  const shown = text(`${value.slice(0, limit).trimEnd()} …`);
+  const button = el("button", { type: "button", class: "more", onclick: () => { shown.textContent = visible(value); button.remove(); } }, "Show all");
+  return el("div", {}, shown, button);
+}
+
+const tag = (value, kind = "") => el("span", { class: `tag ${kind}` }, value);
+const legend = (names) => el("div", { class: "legend" }, names.map((name, index) =>
+  el("span", { class: `t${index % 8}` }, el("span", { class: "swatch", "aria-hidden": "true" }), name)));
+
+/** A box with a picture that is drawn again when its width changes, so that text keeps its size. */
+function responsive(attributes, paint) {
+  const box = el("div", attributes);
   let before = 0;
   new ResizeObserver(() => {
     const width = Math.floor(box.clientWidth);
     if (width > 80 && width !== before) {
       before = width;
-      box.replaceChildren(picture(width));
+      box.replaceChildren(paint(width));
     }
   }).observe(box);
   return box;

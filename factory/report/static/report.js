@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it, until the button says otherwise. */
+/** Light or dark theme: by the system's setting, or the button. */
 function switchTheme() {
   const root = document.documentElement, button = document.getElementById("theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -9,7 +9,7 @@ function switchTheme() {
   label();
 }
 
-/** The link of the section that is read is marked. */
+/** Mark the link of the section in view. */
 function followSections() {
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const seen = new Set();
@@ -21,20 +21,21 @@ function followSections() {
   document.querySelectorAll("main > section").forEach((section) => watcher.observe(section));
 }
 
-/** Draw a section; one that cannot be drawn does not take the others with it. */
+/** Draw a section; an error in one section does not prevent the others. */
 function attempt(id, show) {
   try {
     show();
   } catch (problem) {
-    bodyOf(id).append(make("p", { class: "note" }, `This section cannot be drawn: ${problem.message}`));
+    bodyOf(id).append(el("p", { class: "note" }, `This section cannot be drawn: ${problem.message}`));
   }
 }
 
 document.title = `Run report: ${visible(data.title)}`;
 document.getElementById("title").textContent = visible(data.title);
-document.getElementById("made").textContent = `${visible(data.output)}${data.data_of ? ` · the way from personas to curated dialogues is that of ${visible(data.data_of)}, which it trains on` : ""} · report made ${when(data.made)}`;
+document.getElementById("created").textContent = `Report of ${when(data.created)}${data.data_of ? `, trained on the data of ${visible(data.data_of)}` : ""}`;
 switchTheme();
 showNotes(data.missing, data.problems);
+attempt("outcome", () => showOutcome(data.outcome));
 attempt("overview", () => showOverview(data.overview));
 attempt("profiles", () => showProfiles(data.profiles, data.characters));
 attempt("dialogues", () => showDialogues(data.dialogues, data.characters));

@@ -1,26 +1,26 @@
 function showTraining(training) {
   const body = bodyOf("training");
   if (!training.curve && !training.steps) {
-    body.append(make("p", { class: "empty" }, "Nothing was trained yet."));
+    body.append(notRun("Nothing is trained yet.", "train"));
     return;
   }
   const { curve, validations, gain, steps, packed } = training;
   const by = training.trained_by ?? {};
-  body.append(make("dl", { class: "stats" },
+  body.append(el("dl", { class: "stats" },
     stat("Steps", steps[1] ? `${count(steps[0])} of ${count(steps[1])}` : count(steps[0]), training.epochs ? `${training.epochs} epochs` : "so far"),
     stat("Tokens trained on", short(training.tokens), count(training.tokens)),
-    packed["packed/train"]?.learned_tokens ? stat("Learned tokens an epoch", short(packed["packed/train"].learned_tokens), `${percent(packed["packed/train"].learned_tokens, packed["packed/train"].tokens)} of all; the rest is context`) : null,
+    packed["packed/train"]?.learned_tokens ? stat("Learned tokens per epoch", short(packed["packed/train"].learned_tokens), `${percent(packed["packed/train"].learned_tokens, packed["packed/train"].tokens)} of all; the others are context`) : null,
     packed["packed/train"]?.fill ? stat("Sequences filled", percent(packed["packed/train"].fill * 1000, 1000), `${count(packed["packed/train"].sequences)} sequences`) : null,
     by.parameters ? stat("Parameters", short(by.parameters), `${by.engine ?? ""} · ZeRO ${by.zero_stage ?? absent} · ${count(by.workers)} workers`) : null,
-    isNumber(training.train_loss) ? stat("Last training loss", fixed(training.train_loss, 3), "nats a token") : null));
-  if (gain && isNumber(gain.before)) body.append(table("Base against tuned", ["validation loss", "base", "tuned", "change", "95 % interval", "dialogues", "verdict"],
-    [["nats a token", fixed(gain.before, 4), fixed(gain.after, 4), signed(gain.change, 4), `${signed(gain.low, 4)} to ${signed(gain.high, 4)}`, count(gain.dialogues),
-      gain.significant ? tag("a significant gain", "good") : tag("no significant gain")]]));
-  body.append(make("h3", {}, "Curves"), make("div", { class: "grid" },
-    lines("Loss, nats a token", [{ name: "training", points: curve.map((p) => [p[0], p[1]]) }, { name: "validation", points: validations.map((p) => [p[0], p[1]]), dots: true }]),
+    isNumber(training.train_loss) ? stat("Last training loss", fixed(training.train_loss, 3), "nats per token") : null));
+  if (gain && isNumber(gain.before)) body.append(table("Validation loss before and after training", ["validation loss", "before", "after", "change", "95 % interval", "dialogues", "verdict"],
+    [["nats per token", fixed(gain.before, 4), fixed(gain.after, 4), signed(gain.change, 4), `${signed(gain.low, 4)} to ${signed(gain.high, 4)}`, count(gain.dialogues),
+      gain.significant ? tag("significant gain", "good") : tag("no significant gain")]]));
+  body.append(el("div", { class: "grid apart" },
+    lines("Loss, nats per token", [{ name: "training", points: curve.map((p) => [p[0], p[1]]) }, { name: "validation", points: validations.map((p) => [p[0], p[1]]), dots: true }]),
     lines("Learning rate", [{ name: "learning rate", points: curve.map((p) => [p[0], p[2]]) }]),
-    lines("Speed, tokens a second", [{ name: "tokens a second", points: curve.map((p) => [p[0], p[3]]) }])));
-  if (training.a_point > 1) body.append(make("p", { class: "muted small" }, `A point is the mean of ${count(training.a_point)} steps.`));
-  if (validations.length) body.append(make("details", {}, make("summary", {}, "Validations as numbers"), table("Validations", ["step", "loss", "dialogues"],
+    lines("Speed, tokens per second", [{ name: "tokens per second", points: curve.map((p) => [p[0], p[3]]) }])));
+  if (training.steps_per_point > 1) body.append(el("p", { class: "muted small" }, `Each point is the mean of ${count(training.steps_per_point)} steps.`));
+  if (validations.length) body.append(folded("Validations in numbers", table("Validations", ["step", "loss", "dialogues"],
     validations.map(([step, loss, dialogues]) => [count(step), fixed(loss, 4), count(dialogues)]), 0)));
 }

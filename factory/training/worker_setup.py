@@ -1,0 +1,29 @@
+"""Everything that a training worker receives from the driver."""
+
+from dataclasses import dataclass
+
+from factory.config import Training
+from factory.training.data_order import SampleOrder
+from factory.training.pack_step import PackedTable
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """The same for all workers of a group."""
+
+    training: Training
+    """With the precision resolved."""
+    base_model: str
+    """As `Located.pinned` has it."""
+    seed: int
+    on_gpu: bool
+    checkpoints: str
+    """The folder of checkpoints."""
+    train: PackedTable
+    validation: PackedTable
+    order: SampleOrder
+    model_folder: str
+    """Where the model is exported to."""
+    card: str
+    """The text of the exported model's README."""
+    fingerprint: str

@@ -1,0 +1,159 @@
+"""The system under test: an S3 server, a Ray head, worker nodes and an API server, all started by this process."""
+
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
+
+from factory.runtime import ray_head
+from factory.runtime.ray_session import START_WAIT_S
+from factory.storage import file_io
+from tests.integration.openai_server import KEY, OpenAIServer
+
+NODES = 2
+NODE_CPUS = 4
+"""Nominal CPUs: the actors of judges, engines and training share the real ones. The head has none, as on a cluster, so
+that the loss of a node costs work."""
+
+
+class Testbed:
+    """A small cluster with S3, and a method for each kind of fault."""
+
+    def __init__(self, folder: Path) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.folder = folder
+        self._port = ray_head.free_port()
+        self.bucket = f"s3://chaos-{self._port}"  # moto's servers in one process share their data
+        self._bucket: ThreadedMotoServer | None = None
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_raylet_start_wait_time_s": str(START_WAIT_S),
+            "FACTORY_TEST_KEY": KEY,
+        }
+        os.environ.update(self.environment)  # this process reads the bucket too
+        self.open_bucket()
+        file_io.filesystem(self.bucket)[0].mkdir(self.bucket.removeprefix("s3://"))
+        self.api = OpenAIServer()
+        options = ["--port=0", "--num-cpus=0", "--include-dashboard=false", "--object-store-memory=500000000"]
+        self._head = ray_head.start(options, self.environment)
+        self.environment["RAY_ADDRESS"] = self._head.address
+        self._nodes = [self._start_node() for _ in range(NODES)]
+        self._closing = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
+        self._supervisor.start()
+
+    def _supervise(self) -> None:
+        """Restart nodes that were killed or whose agent started too slowly (see `ray_session.STARTS`)."""
+        while not self._closing.wait(1):
+            for number, node in enumerate(self._nodes):
+                if node.poll() is not None:
+                    self._nodes[number] = self._start_node()
+
+    def close(self) -> None:
+        """Stop everything that was started."""
+        self._closing.set()
+        self._supervisor.join()
+        for node in self._nodes:
+            for process in [*_below(node.pid), psutil.Process(node.pid)]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            node.wait()
+        ray_head.end(self._head)
+        shutil.rmtree(self._head.folder, ignore_errors=True)
+        self.api.stop()
+        self.close_bucket()
+
+    def _start_node(self) -> subprocess.Popen[bytes]:
+        command = [
+            sys.executable, "-m", "factory.runtime.loopback", "start", "--block", "--node-ip-address=127.0.0.1",
+            f"--address={self._head.address}", f"--num-cpus={NODE_CPUS}", "--disable-usage-stats",
+            "--dashboard-agent-listen-port=0", "--object-store-memory=500000000",
+        ]  # fmt: skip
+        # In its own session, so that signals from the terminal do not reach it.
+        with (self.folder / "nodes.log").open("a") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def open_bucket(self) -> None:
+        """Start the S3 server, with the data it had before."""
+        self._bucket = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._bucket.start()
+
+    def close_bucket(self) -> None:
+        """Stop the S3 server: connections are refused."""
+        if self._bucket:
+            self._bucket.stop()
+            self._bucket = None
+
+    def kill_node(self, rng: random.Random) -> str:
+        """Kill all processes of a worker node, as if its host were lost; a new node is started."""
+        number = rng.randrange(len(self._nodes))
+        deadline = time.monotonic() + 180
+        while not (raylets := [one for one in _below(self._nodes[number].pid) if _command(one).startswith("raylet")]):
+            assert time.monotonic() < deadline, f"no node has started; see {self.folder}/nodes.log"
+            time.sleep(0.2)
+        node = self._nodes[number]
+        for process in [*raylets, *_below(node.pid)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        node.wait(60)
+        return f"pid {raylets[0].pid}"
+
+    def kill(self, rng: random.Random, name: str) -> str | None:
+        """Kill one of the processes whose command contains a name; return None if there is none."""
+        roots = [self._head.pid, *(node.pid for node in self._nodes)]
+        found = [process for root in roots for process in _below(root) if name in _command(process)]
+        if not found:
+            return None
+        chosen = rng.choice(sorted(found, key=lambda process: process.pid))
+        chosen.send_signal(signal.SIGKILL)
+        return f"pid {chosen.pid}"
+
+    def stop_bucket(self, seconds: float) -> str:
+        """Stop the S3 server for some seconds."""
+        self.close_bucket()
+        time.sleep(seconds)
+        self.open_bucket()
+        return f"{seconds:.0f} s"
+
+
+def _below(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def _command(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return " ".join([process.name(), *process.cmdline()])
+    return ""
+
+
+@contextmanager
+def open_testbed(folder: Path) -> Iterator[Testbed]:
+    """Run a testbed during the block."""
+    before = dict(os.environ)
+    S3FileSystem.clear_instance_cache()  # cached clients are not keyed by endpoint
+    testbed = Testbed(folder)
+    try:
+        yield testbed
+    finally:
+        testbed.close()
+        os.environ.clear()
+        os.environ.update(before)
+        S3FileSystem.clear_instance_cache()

@@ -1,0 +1,254 @@
+"""Quality rules about the form of replies: what each rejects and what it must accept."""
+
+import pytest
+
+from factory.config import Quality
+from factory.curation.rules.context import DialogueContext
+from factory.curation.rules.copied_reference import CopiedReference
+from factory.records import Message
+
+RULES = Quality()
+ENGLISH = frozenset({"ENGLISH"})
+BREAD = (
+    "Flour, water and salt is all it takes, love. Knead it until it stops sticking to your hands, "
+    "leave it under a cloth while you do the washing, and bake it hot."
+)
+
+
+def dialogue(*turns: str, references: tuple[str, ...] = (), languages: frozenset[str] = ENGLISH) -> DialogueContext:
+    """Return a dialogue with alternating turns of user and assistant."""
+    roles = ("user", "assistant")
+    messages = (Message("system", "x"), *(Message(roles[n % 2], turn) for n, turn in enumerate(turns)))
+    return DialogueContext(messages, "a baker", "Name: Ada", references, languages)
+
+
+def reply(text: str, user: str = "How do I bake bread?", languages: frozenset[str] = ENGLISH) -> DialogueContext:
+    return dialogue(user, text, languages=languages)
+
+
+@pytest.mark.parametrize("text", ["", "...", "Theo", "in order", "🙂🙂🙂", "네 맞아"])
+def test_too_short_rejects_few_words(text):
+    assert RULES.too_short.find(reply(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4.1.2.2.1",
+        "1 2 3 4 5 6 7 8 9 10",
+        "(555) 010-4477",
+        "25 + 17 = 42 ✔ 42 - 17 = 25 ✔",
+        "x^2 + y^2 = z^2",
+        "١٢ ٣٤ ٥٦ ٧٨",
+        "๑๒ ๓๔ ๕๖",
+        "*** 3 *** 2 *** 1 *** 🎉",
+        "2 x 3 = ?\n4 x 5 = ?",
+    ],
+)
+def test_too_short_rejects_numbers_and_symbols(text):
+    assert RULES.too_short.find(reply(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is four.",
+        "Static and Steam",
+        "四です。",
+        "물론 그렇게 하지요",
+        "At 5:30.",
+        "Пятый дом, 2 этаж",
+        "١٢ كيلو طحين",
+        "12 กิโลเมตร",
+        "三百五十四",
+        "1. Flour 2. Salt 3. 42",
+        "आटा २ किलो",
+    ],
+)
+def test_too_short_accepts_short_answers(text):
+    assert RULES.too_short.find(reply(text)) is None
+
+
+def test_too_short_checks_every_reply():
+    found = RULES.too_short.find(dialogue("Hello there!", BREAD, "And then?", "Oh"))
+    assert found == "reply 2 has 1 words"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{BREAD} And when the crust has gone dark at the edges you take it out and you put it on a",
+        f"{BREAD}\nNow for the rest of the family you will want to make three more of them,",
+        "Here is how:\n```python\nprint('bread')\n",
+        "Drei Dinge sind wichtig. Erstens das Mehl, zweitens das Wasser und drittens, was die meisten Leute immer wie",
+        "1. Mix the flour with the water and the salt in a big bowl.\n"
+        "2. Then take the dough and fold it over and over on the floured board until it is no lon",
+        "小麦粉と水と塩だけです。よくこねてから布をかけて一時間ほど休ませ、それから熱いかまどで焼いてくだ",
+    ],
+)
+def test_unfinished_sentence_rejects_cut_replies(text):
+    assert RULES.unfinished_sentence.find(reply(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BREAD,
+        f"{BREAD}\n\nYours, with flour on my sleeves,\nAda Oduya of the corner bakery",
+        "The rain came down on platform nine\nand no one saw it go,\nmy old umbrella, black, not mine,\nstood there",
+        "You need:\n- two cups of the strong flour that the mill by the river sells in paper bags\n- water\n- salt",
+        f"{BREAD} *wipes both hands on the apron and leans over the counter to look at you*",
+        f'{BREAD} As my aunt used to say to everybody who came in: "Bread waits for nobody, child"',
+        f"{BREAD} Read the rest of what I have to say about it at https://example.org/bread",
+        "Bread: done!\n```python\nfor loaf in oven: loaf.take_out_of_the_oven_and_put_it_on_the_rack_to_cool\n```",
+        "lol yeah i just throw it all in a bowl and hope for the best and somehow it works out every single time",
+        "ขนมปังต้องใช้แป้ง น้ำ และเกลือ นวดให้นุ่มแล้วพักไว้หนึ่งชั่วโมง จากนั้นอบในเตาที่ร้อนจัดจนเหลืองสวย",
+        f"{BREAD} Come and get it while it is hot, my dears, and bring your friends #bread #morning",
+        f"{BREAD} That is how my mother did it and how I do it to this very day, my friend 🙂",
+    ],
+)
+def test_unfinished_sentence_accepts_other_endings(text):
+    assert RULES.unfinished_sentence.find(reply(text)) is None
+
+
+LOOP = "I am a baker and I bake the bread for all of you. "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LOOP * 6,
+        BREAD + " And so on and so on" * 12,
+        "Well. " + "no " * 30,
+        "\n".join(f"{n}. Knead the dough until it is smooth and shiny." for n in range(1, 9)),
+        f"{BREAD} ha{'ha' * 40}",
+        "面包很好吃我很喜欢。" * 8,
+        LOOP * 2 + "I like it. " + LOOP * 3 + "Really, I do. " + LOOP * 3,
+    ],
+)
+def test_repetition_rejects_loops(text):
+    assert RULES.repetition.find(reply(text))
+
+
+POEM = """Bake it brown and bake it slow,
+   roll the dough and let it grow,
+sing, my oven, sing.
+In the morning, dark and cold,
+I light the fire as did of old
+my mother with her apron on
+and flour in her hair.
+Bake it brown and bake it slow,
+   roll the dough and let it grow,
+sing, my oven, sing.
+The baker's boy is at the door,
+he wants a loaf and then one more,
+and pays me with a button, for
+he has no coin to spare.
+Bake it brown and bake it slow,
+   roll the dough and let it grow,
+sing, my oven, sing."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BREAD,
+        POEM,
+        "No, no, no, no! Never, never, never put the dough in a cold oven.",
+        "\n".join(f"{n} x 7 = {7 * n}" for n in range(1, 13)),
+        "Tick, tock, tick, tock, tick, tock, says the clock over the oven, and I wait.",
+        "```\n" + "row = row + 1\n" * 12 + "```\nThat is the loop, written out for you.",
+        "Hahahaha! You put sugar in it? Ha!",
+        "| loaf | price |\n| --- | --- |\n| rye | 3 |\n| wheat | 2 |\n| spelt | 4 |\n| oat | 3 |",
+    ],
+)
+def test_repetition_accepts_refrains_and_tables(text):
+    assert RULES.repetition.find(reply(text)) is None
+
+
+def test_repetition_rejects_the_same_long_reply_twice():
+    assert RULES.repetition.find(dialogue("How do I bake bread?", BREAD, "And cake?", BREAD)) == "the same reply twice"
+    assert RULES.repetition.find(dialogue("Thanks!", "You're welcome, love.", "Bye!", "You're welcome, love.")) is None
+
+
+REFERENCE = "Mix flour, water and salt, knead the dough for ten minutes, let it rise and bake it at 230 degrees."
+
+
+@pytest.mark.parametrize("text", [REFERENCE, REFERENCE.upper(), f"  {REFERENCE}\n", REFERENCE.replace("ten", "10")])
+def test_copied_reference_rejects_copies(text):
+    assert CopiedReference(threshold=0.7).find(dialogue("How?", text, references=(REFERENCE,)))
+
+
+def test_copied_reference_accepts_another_voice():
+    retold = f"Listen, love: {REFERENCE.lower()} And don't you dare open that door before it's brown!"
+    assert RULES.copied_reference.find(dialogue("How?", retold, references=(REFERENCE,))) is None
+    assert RULES.copied_reference.find(dialogue("How?", REFERENCE)) is None, "a generated reply has no reference"
+
+
+def test_copied_reference_accepts_a_short_copy():
+    both = (REFERENCE, "You're welcome!")
+    assert RULES.copied_reference.find(dialogue("How?", BREAD, "Thanks!", both[1], references=both)) is None
+    assert RULES.copied_reference.find(dialogue("How?", REFERENCE, "Thanks!", "Any time, love.", references=both))
+    assert RULES.copied_reference.find(dialogue("Thanks!", both[1], references=both[1:])) == "reply 1 is its reference"
+
+
+SPANISH = "El pan se hace con harina, agua y sal, y hay que amasarlo con mucho cariño antes de meterlo en el horno."
+KOREAN = (
+    "빵은 밀가루와 물과 소금으로 만들지요. 반죽이 손에 붙지 않을 때까지 치대고 한 시간쯤 쉬게 한 다음 "
+    "뜨거운 오븐에 넣어 노릇노릇해질 때까지 구우면 된답니다. 우리 할머니가 늘 그렇게 하셨어요."
+)
+GERMAN = "Das Brot braucht nur Mehl, Wasser und Salz, und wer es lange genug knetet, der wird satt und zufrieden."
+
+
+@pytest.mark.parametrize("text", [SPANISH, KOREAN, GERMAN])
+def test_wrong_language_rejects_other_languages(text):
+    assert RULES.wrong_language.find(reply(text))
+    assert RULES.wrong_language.find(reply(BREAD, GERMAN, frozenset({"KOREAN"})))
+
+
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        ("How do I bake bread?", BREAD),
+        ("¿Cómo se hace el pan en casa si no tengo horno?", SPANISH),
+        ("Write it in Spanish, please.", SPANISH),
+        ("¿Y el pan?", SPANISH),
+        ("Wie backe ich Brot?", GERMAN),
+        ("Tell my German neighbour how to bake.", GERMAN),
+        ("How do I say cheers?", "Prost! Santé! Salud!"),
+        (
+            "What is it?",
+            "It is $\\sigma = \\sqrt{\\frac{1}{3} (x^2 + y^2)}$ and\n\\[\\mu = \\alpha + \\beta\\]\nand that is all.",
+        ),
+        ("How do I print?", "```\n" + "pan = harina + agua\n" * 8 + "```\nThere you are, love, that prints the bread."),
+    ],
+)
+def test_wrong_language_accepts_requested_languages(user, text):
+    assert RULES.wrong_language.find(reply(text, user)) is None
+
+
+def test_wrong_language_ignores_very_short_user_turns():
+    assert RULES.wrong_language.find(dialogue("How do I bake bread?", BREAD, "And then?", GERMAN))
+    assert (
+        RULES.wrong_language.find(dialogue("How do I bake bread?", BREAD, "Und wie lange bleibt es im Ofen?", GERMAN))
+        is None
+    )
+
+
+def test_wrong_language_groups_similar_languages():
+    user = "Hvordan baker jeg et godt brød hjemme når jeg ikke har noen ovn, og hvor lenge skal deigen heve?"
+    danish = "Du skal bruge mel, vand og salt, og så skal dejen hæve i en time, før du bager brødet i en varm ovn."
+    assert RULES.wrong_language.find(reply(danish, user)) is None
+    assert RULES.wrong_language.find(reply(danish))
+
+
+def test_wrong_language_uses_the_characters_language():
+    assert RULES.wrong_language.find(reply(KOREAN, languages=frozenset({"KOREAN"}))) is None
+    assert RULES.wrong_language.find(reply(KOREAN, languages=frozenset())) is None, (
+        "a language that the detector does not know"
+    )
+
+
+def test_wrong_language_accepts_the_references_language():
+    references = ("Harina, agua y sal, y mucho tiempo en el horno.",)
+    assert RULES.wrong_language.find(dialogue("How?", SPANISH, references=references)) is None
