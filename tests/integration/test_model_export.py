@@ -142,5 +142,5 @@ def test_card_of_unknown_data_origin(tmp_path):
         if left:
             (tmp_path / "config.json").write_text(left)
         text = card({"output": str(tmp_path / "other"), "training": {"data": str(tmp_path)}})
-        assert "left no settings, so it is not known here who wrote them" in text
+        assert "left no settings, so it is not known which model wrote them" in text
         assert "| the dialogues | not known here: look it up" in text

@@ -106,7 +106,9 @@ def test_finished_run_is_skipped(undisturbed):
 )
 def test_invalid_settings_are_reported_in_one_line(undisturbed, override, message):
     assert undisturbed.start(override, job="train").wait(120) == 2
-    assert re.fullmatch(rf"error: .*{message}.*\n", undisturbed.log())
+    *heading, error = undisturbed.log().splitlines()
+    assert re.fullmatch(rf"error: .*{message}.*", error)
+    assert all(line.startswith("train  ") for line in heading)
 
 
 def reference_losses(run: Run, tiny: str) -> list[float]:
