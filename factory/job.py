@@ -92,9 +92,17 @@ def run_job(step: JobStep, description: str | None) -> None:
                 for line in confirmation.archive_lines(step.changes(config)):
                     progress.say(line)
             return
-        progress.heading(os.path.basename(sys.argv[0]).removesuffix(".py"), f"{arguments.config} -> {config.output}")
         on_ray_loss = partial(_end_without_ray, progress, errors)
-        run_step(step, config, progress, confirmed=arguments.yes, verbose=arguments.verbose, on_ray_loss=on_ray_loss)
+        command = os.path.basename(sys.argv[0]).removesuffix(".py")
+        run_step(
+            step,
+            config,
+            progress,
+            title=f"{command} {arguments.config}",
+            confirmed=arguments.yes,
+            verbose=arguments.verbose,
+            on_ray_loss=on_ray_loss,
+        )
         progress.summary()
     then = shlex.join(["character-factory", step.then, arguments.config, *arguments.overrides]) if step.then else ""
     progress.closing(config.output, then)
@@ -105,6 +113,7 @@ def run_step(
     config: RunConfig,
     progress: Progress,
     *,
+    title: str = "",
     confirmed: bool = False,
     verbose: bool = False,
     on_ray_loss: Callable[[], None] | None = None,
@@ -115,6 +124,7 @@ def run_step(
         step: the step.
         config: the settings, with absolute paths.
         progress: where to report.
+        title: the heading that is printed once everything is checked; empty for none.
         confirmed: whether finished tables of other settings may be archived without a question.
         verbose: whether Ray's output is shown.
         on_ray_loss: what to do when the Ray of this machine ends under the run.
@@ -132,6 +142,8 @@ def run_step(
     step.check(config)
     with hold_run_lock(config.output):
         job.confirm()
+        if title:
+            progress.heading(title, config.output)
         file_io.write_bytes(file_io.join(config.output, "config.json"), settings_document(config))
         from factory.runtime import ray_processes, ray_session
 

@@ -1,10 +1,10 @@
-"""A benchmark of role-playing: a folder that is laid out like a PersonaGym checkout.
+"""A role-playing benchmark: a folder with the layout of a PersonaGym checkout.
 
     personas.json                    a list of sentences
     questions/<set>/<persona>.json   {task: [question, ...]}; the file's name is the sentence, or its id
-    rubrics/<task>.txt               what the judge of a task is told, with places to fill
+    rubrics/<task>.txt               the judge's prompt for a task, with slots for data
 
-A persona is known by its id: its sentence may be too long for the name of a file, or hold a slash.
+A persona is identified by its id: its sentence may be too long for a file name, or contain a slash.
 """
 
 import hashlib
@@ -33,10 +33,10 @@ TASKS = {
 }
 """The tasks as PersonaGym's files name them, and their short names."""
 SLOTS = ("persona", "question", "response", "score_example")
-"""The places of a rubric."""
+"""The slots of a rubric."""
 
 _READERS = 32
-"""Files that are read at a time: a round trip to S3 takes longer than the file."""
+"""Files that are read at the same time: a round trip to S3 takes longer than the file."""
 _LAYOUT = (
     "curation.benchmark and evaluation.benchmark take a PersonaGym checkout "
     "(personas.json, questions/<set>/<persona>.json, rubrics/<task>.txt) or null"
@@ -45,11 +45,11 @@ _LAYOUT = (
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark that can be asked; its questions are read persona by persona (`questions_of`)."""
+    """An open benchmark; its questions are read persona by persona (`persona_questions`)."""
 
-    place: str
+    folder: str
     name: str
-    """Of its set of questions."""
+    """Name of its set of questions."""
     personas: tuple[str, ...]
     rubrics: Mapping[str, str]
     """By task."""
@@ -58,108 +58,110 @@ class Benchmark:
 
     @property
     def official(self) -> bool:
-        """Whether it is PersonaGym's own."""
+        """Whether it is PersonaGym itself."""
         return self.name == OFFICIAL
 
 
-def open_benchmark(place: str | None) -> Benchmark:
-    """Read all of a benchmark but its questions; None is the built-in one.
+def open_benchmark(folder: str | None) -> Benchmark:
+    """Read a benchmark without its questions; None is the built-in one.
 
     Raises:
-        InputError: a file is missing or wrong, two personas are the same, or there is no one set of questions.
+        InputError: a file is missing or invalid, two personas are equal, or there is not exactly one set of questions.
     """
-    place = place or BUILT_IN
-    path = file_io.join(place, "personas.json")
+    folder = folder or BUILT_IN
+    path = file_io.join(folder, "personas.json")
     personas = tuple(_distinct(path, "persona", read_texts(path)))
-    rubrics = {task: _rubric(file_io.join(place, "rubrics", f"{task}.txt")) for task in TASKS}
-    folder = file_io.join(place, "questions")
-    sets = question_sets(place)
+    rubrics = {task: _rubric(file_io.join(folder, "rubrics", f"{task}.txt")) for task in TASKS}
+    questions = file_io.join(folder, "questions")
+    sets = question_sets(folder)
     if len(sets) > 1:
-        names = ", ".join(sets)
-        raise InputError(f"benchmark {folder}: holds several sets of questions ({names}); leave the one to be asked")
+        raise InputError(f"benchmark {questions}: has several sets of questions ({', '.join(sets)}); keep only one")
     ((name, files),) = sets.items()
-    return Benchmark(place, name, personas, rubrics, _by_persona(file_io.join(folder, name), files))
+    return Benchmark(folder, name, personas, rubrics, _by_persona(file_io.join(questions, name), files))
 
 
-def questions_of(benchmark: Benchmark, persona: str, per_task: int | None = None) -> dict[str, list[str]]:
-    """The questions for a persona, the first `per_task` of each task; None is all.
+def persona_questions(benchmark: Benchmark, persona: str, per_task: int | None = None) -> dict[str, list[str]]:
+    """Read the questions for a persona, the first `per_task` of each task; None is all.
 
     Raises:
-        InputError: the persona has no file, or there is something wrong with it.
+        InputError: the persona has no file, or the file is invalid.
     """
-    folder, known = file_io.join(benchmark.place, "questions", benchmark.name), content_id(persona)
-    if known not in benchmark.files:
-        raise InputError(f"benchmark {folder}: has no file for the persona {persona[:120]!r}; name it {known}.json")
-    path = file_io.join(folder, benchmark.files[known])
+    folder, persona_id = file_io.join(benchmark.folder, "questions", benchmark.name), content_id(persona)
+    if persona_id not in benchmark.files:
+        raise InputError(
+            f"benchmark {folder}: has no file for the persona {persona[:120]!r}; name it {persona_id}.json"
+        )
+    path = file_io.join(folder, benchmark.files[persona_id])
     tasks = read_tasks(path)
     for task in tasks:
         if task not in TASKS:
-            raise InputError(f"benchmark {path}: has a task {task!r}; known are {', '.join(TASKS)}")
+            raise InputError(f"benchmark {path}: has an unknown task {task!r}; the tasks are {', '.join(TASKS)}")
     for task in TASKS:
         if task not in tasks:
-            raise InputError(f"benchmark {path}: has no questions for the task {task!r}; add some")
+            raise InputError(f"benchmark {path}: has no questions for the task {task!r}; add them")
     return {task: _distinct(path, f"question of {task!r}", tasks[task])[:per_task] for task in TASKS}
 
 
 def all_questions(
     benchmark: Benchmark, per_task: int | None = None, limit: int | None = None
 ) -> Iterator[tuple[str, dict[str, list[str]]]]:
-    """The first `limit` personas, each with its questions; a few files at a time are in memory.
+    """Yield the first `limit` personas with their questions; only a few files at a time are in memory.
 
     Raises:
-        InputError: as `questions_of` does.
+        InputError: as in `persona_questions`.
     """
     personas = benchmark.personas[:limit]
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(personas), _READERS):
-            some = personas[start : start + _READERS]
-            yield from zip(some, pool.map(partial(questions_of, benchmark, per_task=per_task), some), strict=True)
+            batch = personas[start : start + _READERS]
+            questions = pool.map(partial(persona_questions, benchmark, per_task=per_task), batch)
+            yield from zip(batch, questions, strict=True)
 
 
-def digest_of(benchmark: Benchmark, per_task: int | None = None, limit: int | None = None) -> str:
-    """A hash of all that will be asked and of the rubrics, and with it a check of every file.
+def benchmark_digest(benchmark: Benchmark, per_task: int | None = None, limit: int | None = None) -> str:
+    """Return a hash of the questions to use and of the rubrics; this checks every file.
 
     Raises:
-        InputError: as `questions_of` does.
+        InputError: as in `persona_questions`.
     """
-    held = hashlib.sha256(json.dumps(dict(benchmark.rubrics), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(dict(benchmark.rubrics), sort_keys=True).encode())
     for persona, questions in all_questions(benchmark, per_task, limit):
-        held.update(json.dumps([content_id(persona), persona, questions]).encode())
-    return held.hexdigest()[:16]
+        digest.update(json.dumps([content_id(persona), persona, questions]).encode())
+    return digest.hexdigest()[:16]
 
 
 def read_texts(path: str) -> list[str]:
-    """A file's list of texts, such as the personas or the settings, as they stand in it.
+    """Read a file's list of texts, such as personas or settings, unchanged.
 
     Raises:
-        InputError: it is missing or holds something else.
+        InputError: it is missing or has another format.
     """
     return _texts(path, _json(path))
 
 
-def question_sets(place: str) -> dict[str, list[str]]:
-    """The sets of questions of a benchmark, and the names of their files.
+def question_sets(benchmark: str) -> dict[str, list[str]]:
+    """List the sets of questions in a benchmark's folder, with the names of their files.
 
     Raises:
         InputError: there is none.
     """
-    folder = file_io.join(place, "questions")
+    folder = file_io.join(benchmark, "questions")
     names = file_io.list_names(folder, "")
     sets = {name: files for name in names if (files := _files(file_io.join(folder, name)))}
     if not sets:
-        raise InputError(f"benchmark {folder}: holds no <set>/<persona>.json; {_LAYOUT}")
+        raise InputError(f"benchmark {folder}: has no <set>/<persona>.json; {_LAYOUT}")
     return sets
 
 
 def read_tasks(path: str) -> dict[str, list[str]]:
-    """A file of questions by task, as they stand in it.
+    """Read a file of questions by task, unchanged.
 
     Raises:
-        InputError: it is missing or holds something else.
+        InputError: it is missing or has another format.
     """
     tasks = _json(path)
     if not isinstance(tasks, dict):
-        raise InputError(f"benchmark {path}: holds no tasks with their questions; {_LAYOUT}")
+        raise InputError(f"benchmark {path}: is not an object of tasks with their questions; {_LAYOUT}")
     return {task: _texts(path, questions, f"the task {task!r} ") for task, questions in tasks.items()}
 
 
@@ -176,41 +178,41 @@ def _read(path: str) -> bytes:
 
 def _json(path: str) -> Any:
     try:
-        return json.loads(_read(path), object_pairs_hook=_each_key_once)
+        return json.loads(_read(path), object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as problem:
         raise InputError(f"benchmark {path}: not JSON ({problem}); {_LAYOUT}") from None
 
 
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    held = dict(pairs)
-    if len(held) < len(pairs):  # the first of two would be lost without a word
-        raise ValueError("a key stands twice among " + ", ".join(repr(key) for key, _ in pairs))
-    return held
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):  # the first of two would be lost silently
+        raise ValueError("a key occurs twice among " + ", ".join(repr(key) for key, _ in pairs))
+    return unique
 
 
 def _texts(path: str, value: Any, what: str = "") -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
-        raise InputError(f"benchmark {path}: {what}holds no list of texts; {_LAYOUT}")
+        raise InputError(f"benchmark {path}: {what}is not a non-empty list of texts; {_LAYOUT}")
     return value
 
 
 def _distinct(path: str, what: str, texts: list[str]) -> list[str]:
-    """Texts in their normal form, by which personas are known and equal ones are found."""
+    """Return texts in their normal form, by which personas are identified and duplicates are found."""
     seen: dict[str, int] = {}
     for number, raw in enumerate(texts, 1):
         text = clean_line(raw)
         if isinstance(text, Reject):
-            raise InputError(f"benchmark {path}: {what} number {number} is {_UNUSABLE[text.reason]}; mend it")
+            raise InputError(f"benchmark {path}: {what} number {number} is {_UNUSABLE[text.reason]}; fix it")
         if seen.setdefault(text, number) != number:
-            again = f"{what} number {number} is the same as number {seen[text]}"
-            raise InputError(f"benchmark {path}: {again} ({text[:120]!r}); take one out")
+            repeated = f"{what} number {number} is the same as number {seen[text]}"
+            raise InputError(f"benchmark {path}: {repeated} ({text[:120]!r}); remove one")
     return list(seen)
 
 
 _UNUSABLE = {
     "empty": "empty",
     "too_long": "too long",
-    "invalid_text": "no text that UTF-8 can hold, or has a NUL byte in it",
+    "invalid_text": "not valid UTF-8 text, or contains a NUL byte",
 }
 
 
@@ -218,21 +220,21 @@ def _rubric(path: str) -> str:
     try:
         text = _read(path).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise InputError(f"benchmark {path}: not UTF-8 ({problem.reason} at byte {problem.start}); mend it") from None
+        raise InputError(f"benchmark {path}: not UTF-8 ({problem.reason} at byte {problem.start}); fix it") from None
     for slot in SLOTS:
-        times = text.count(f"{{{slot}}}")
-        if times != 1:
-            raise InputError(f"benchmark {path}: has the place {{{slot}}} {times} times; a rubric has it once")
+        count = text.count(f"{{{slot}}}")
+        if count != 1:
+            raise InputError(f"benchmark {path}: has the slot {{{slot}}} {count} times; a rubric needs it once")
     return text
 
 
 def _by_persona(folder: str, files: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    by_id: dict[str, str] = {}
     for name in files:
         stem = name.removesuffix(".json")
         text = clean_line(stem)
-        for known in {stem, stem if isinstance(text, Reject) else content_id(text)}:
-            other = found.setdefault(known, name)
+        for persona_id in {stem, stem if isinstance(text, Reject) else content_id(text)}:
+            other = by_id.setdefault(persona_id, name)
             if other != name:
-                raise InputError(f"benchmark {folder}: {other!r} and {name!r} are of one persona; take one out")
-    return found
+                raise InputError(f"benchmark {folder}: {other!r} and {name!r} are of one persona; remove one")
+    return by_id

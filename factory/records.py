@@ -11,7 +11,7 @@
     Question          evaluation.questions               -> evaluation.answers (as QuestionWithProfile)
     Answer            evaluation.answers                 -> evaluation.judging (as AnswerWithExamples)
     ScoreExamples     evaluation.score_examples          -> evaluation.judging
-    Judgment          evaluation.judging                 -> evaluation.scores
+    Judgment          evaluation.judging                 -> evaluation.compute_scores
     Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
     GeneralItem       evaluation.general_ability.items   -> evaluation.general_ability.general_steps
     GeneralResult     evaluation.general_ability.items   -> evaluation.general_ability.general_scores

@@ -1,17 +1,17 @@
 """The scores of the made run."""
 
-from factory.evaluation.scores_schema import Scores
+from factory.evaluation.scoring.scores_schema import Scores
 from factory.personagym import TASKS
 
 
 def scores_of(personas: int) -> dict:
-    """The document of an evaluation of two candidates by two judges."""
+    """Return the document of an evaluation of two candidates by two judges."""
 
     def score(mean: float) -> dict:
         return {"mean": mean, "std": 0.5, "low": mean - 0.2, "high": mean + 0.2, "personas": personas}
 
     def judged(mean: float) -> dict:
-        tasks = {task: score(mean + 0.1 * place) for place, task in enumerate(TASKS)}
+        tasks = {task: score(mean + 0.1 * number) for number, task in enumerate(TASKS)}
         return {
             "judged": 38,
             "failed": 2,
@@ -42,10 +42,10 @@ def scores_of(personas: int) -> dict:
     }
     results = [{"task": task, **result} for task in [*TASKS, "PScore"]]
     document = {
-        "protocol": "light", "parity": None, "tasks": list(TASKS),
+        "protocol": "light", "judge_protocol": "structured", "tasks": list(TASKS),
         "candidates": [candidate("base", 2.4), candidate("tuned", 3.8)],
         "benchmark": {
-            "place": "x", "name": "builtin-v1", "digest": "d", "personas": personas, "questions": 5 * personas,
+            "folder": "x", "name": "builtin-v1", "digest": "d", "personas": personas, "questions": 5 * personas,
             "examples": 5 * personas,
         },
         "judges": [{"name": name, "model": "m", "kind": "scripted", "family": None} for name in ("judge-a", "judge-b")],

@@ -1,10 +1,10 @@
-"""What making a benchmark would do."""
+"""The dry run of generating a benchmark."""
 
 from collections.abc import Sequence
 
 from rich.table import Table as Grid
 
-from factory.benchmark_generation.generation_steps import check_prompts, settings_on_offer
+from factory.benchmark_generation.generation_steps import available_settings, check_prompts
 from factory.config import RunConfig
 from factory.personagym import TASKS
 from factory.runtime.progress import Progress
@@ -18,34 +18,30 @@ def plan(
 
     Args:
         config: the run's settings.
-        personas: how many there are, None where that is not known.
+        personas: their number, None where it is unknown.
         exact: whether they were counted.
         model: the engine's model in words.
-        notes: what could not be reached.
-        progress: where it is printed.
+        notes: on services that could not be reached.
+        progress: prints the plan.
 
     Raises:
-        UserError: what a run would stop at.
+        UserError: something would stop a run.
     """
     check_prompts(config)
     file_io.check_writable(config.output)
-    making = config.benchmark_generation
+    generation = config.benchmark_generation
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("table", "personas", "calls", "of each"):
-        grid.add_column(column, justify="left" if column in ("table", "of each") else "right")
+    for column in ("table", "personas", "calls", "per persona"):
+        grid.add_column(column, justify="left" if column in ("table", "per persona") else "right")
 
     def about(number: int) -> str:
         return "unknown" if personas is None else f"{number:,}" if exact else f"about {number:,}"
 
     rows = personas or 0
-    picked = f"{making.settings_per_persona} of {len(settings_on_offer())} settings"
-    grid.add_row("settings", about(rows), about(rows), picked)
-    grid.add_row(
-        "questions",
-        about(rows),
-        about(rows * len(TASKS)),
-        f"{making.questions_per_task} for each of {len(TASKS)} tasks",
-    )
+    chosen = f"{generation.settings_per_persona} of {len(available_settings())} settings"
+    written = f"{generation.questions_per_task} for each of {len(TASKS)} tasks"
+    grid.add_row("settings", about(rows), about(rows), chosen)
+    grid.add_row("questions", about(rows), about(rows * len(TASKS)), written)
     progress.show(grid)
     progress.say(f"Engine: {config.engine.kind}, model {model}")
     progress.say(f"Output: {config.output} (can be written)")

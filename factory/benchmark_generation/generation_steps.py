@@ -1,8 +1,8 @@
-"""The steps that make a new benchmark, each from one finished table to the next.
+"""The steps that generate a new benchmark, each from one finished table to the next.
 
-    personas ──► settings ──► tasks, five rows a persona ──► questions
+    personas ──► settings ──► tasks (five rows per persona) ──► questions
 
-`made_benchmark` writes the folder in PersonaGym's layout.
+`write_benchmark` writes the folder in PersonaGym's layout.
 """
 
 from functools import partial
@@ -34,8 +34,8 @@ from factory.storage import file_io
 from factory.storage.schemas import PERSONA_QUESTIONS, PERSONA_SETTINGS, PERSONA_TASKS
 from factory.storage.tables import Table
 
-TABLES = "benchmark-making"
-"""Apart from the benchmark's own folder, which a changed setting moves aside by itself."""
+TABLES = "benchmark-generation"
+"""Apart from the benchmark's own folder, which is archived by itself when a setting changes."""
 PROMPTS = ("benchmark-settings", "benchmark-questions")
 
 
@@ -43,7 +43,7 @@ def check(config: RunConfig) -> None:
     """Check prompts, settings and the engine's model.
 
     Raises:
-        UserError: what a run would stop at.
+        UserError: something would stop a run.
     """
     check_prompts(config)
     locate_model(config.engine)
@@ -54,46 +54,44 @@ def check_prompts(config: RunConfig) -> None:
 
     Raises:
         PromptError: a prompt cannot be read.
-        ConfigError: a persona is to have more settings than there are.
+        ConfigError: a persona would need more settings than there are.
     """
     for name in PROMPTS:
         load_prompt(name, config.prompts_dir)
-    offered, count = settings_on_offer(), config.benchmark_generation.settings_per_persona
-    if count > len(offered):
+    available, count = available_settings(), config.benchmark_generation.settings_per_persona
+    if count > len(available):
         raise ConfigError(
-            f"benchmark_generation.settings_per_persona is {count}, but there are {len(offered)} settings; lower it"
+            f"benchmark_generation.settings_per_persona is {count}, but there are {len(available)} settings; lower it"
         )
 
 
-def settings_on_offer() -> list[str]:
-    """The places and occasions to pick from."""
+def available_settings() -> list[str]:
+    """Return the situations to choose from."""
     return read_texts(file_io.join(BUILT_IN, "settings.json"))
 
 
 def choose_settings(config: RunConfig, model: Located, personas: Table, progress: Progress) -> Table:
-    """Every persona to the settings of its questions, or a reject."""
+    """Let the model choose the settings of each persona's questions."""
     prompt = load_prompt("benchmark-settings", config.prompts_dir)
-    offered, count = settings_on_offer(), config.benchmark_generation.settings_per_persona
+    available, count = available_settings(), config.benchmark_generation.settings_per_persona
     step = GenerationStep(
         record=Persona,
         schema=PERSONA_SETTINGS,
         prompt=prompt.ref,
-        render=partial(render_settings, prompt, offered, count),
-        parse=partial(parse_settings, offered, count),
+        render=partial(render_settings, prompt, available, count),
+        parse=partial(parse_settings, available, count),
         ids=settings_ids,
     )
     table = Table(config.output, f"{TABLES}/settings")
-    settings = {"offered": offered, "settings_per_persona": count}
+    settings = {"offered": available, "settings_per_persona": count}
     run_jobs([TableJob(step, personas, table, settings, _engine(config, model))], progress)
     return table
 
 
 def write_questions(config: RunConfig, model: Located, settings: Table, progress: Progress) -> Table:
-    """Every persona with settings to the questions of each task, or a reject a task."""
-    prompt, count = (
-        load_prompt("benchmark-questions", config.prompts_dir),
-        config.benchmark_generation.questions_per_task,
-    )
+    """Let the model write each persona's questions, task by task."""
+    prompt = load_prompt("benchmark-questions", config.prompts_dir)
+    count = config.benchmark_generation.questions_per_task
     step = GenerationStep(
         record=PersonaTask,
         schema=PERSONA_QUESTIONS,
@@ -112,9 +110,9 @@ def _engine(config: RunConfig, model: Located) -> EngineUse:
 
 
 def _tasks(settings: Table, progress: Progress) -> Table:
-    """Every persona with settings once a task; a shard of settings becomes one of tasks."""
+    """Write a row per persona and task; a shard of settings becomes a shard of tasks."""
     table = Table(settings.output, f"{TABLES}/tasks")
-    decided = {"settings": identity(settings), "tasks": list(TASKS)}
+    inputs = {"settings": identity(settings), "tasks": list(TASKS)}
     rows = (settings.manifest() or {})["ok"] * len(TASKS)
 
     def expand() -> Counts:
@@ -126,7 +124,7 @@ def _tasks(settings: Table, progress: Progress) -> Table:
             metrics.count(table.name, part)
         return counts
 
-    build_table(table, decided, rows, expand, progress)
+    build_table(table, inputs, rows, expand, progress)
     return table
 
 

@@ -1,6 +1,6 @@
-"""A persona to questions of a new benchmark: what the model is asked, and how its replies are read.
+"""Prompts for the questions of a new benchmark, and the parsing of the replies.
 
-It picks settings for the persona first, and then writes questions that play there, task by task.
+The model first chooses settings for a persona, and then writes questions set in them, task by task.
 """
 
 import json
@@ -26,23 +26,23 @@ from factory.records import (
 from factory.text.language import detect, likelihood, with_similar
 from factory.text.normalize import clean_line
 
-LONGEST = 300
-"""Characters of a question, about 50 words: without a bound a small model never ends its first one."""
-TELLING_LETTERS, CERTAIN, CAUSE = 60, 0.9, 0.25
-"""A text with fewer letters is not told by its language; one is in another language than the persona's
-where the detector is certain of that, and the persona is hardly in it."""
+MAX_CHARACTERS = 300
+"""Length of a question, about 50 words: without a bound a small model never ends its first one."""
+MIN_LETTERS, MIN_CONFIDENCE, MAX_PERSONA_LIKELIHOOD = 60, 0.9, 0.25
+"""The language of a text with fewer letters is not checked. A text is in another language than the persona's where
+the detector is certain of it, and the persona's sentence is unlikely to be in it."""
 
 
-def render_settings(prompt: Prompt, offered: Sequence[str], count: int, persona: Persona) -> Request:
-    """Ask for `count` of the settings on offer for a persona."""
-    schema = _list_schema("settings", {"enum": list(offered)}, count)
-    return Request(prompt.render(persona=persona.persona, settings=list(offered), count=str(count)), schema=schema)
+def render_settings(prompt: Prompt, available: Sequence[str], count: int, persona: Persona) -> Request:
+    """Ask for `count` of the available settings for a persona."""
+    schema = _list_schema("settings", {"enum": list(available)}, count)
+    return Request(prompt.render(persona=persona.persona, settings=list(available), count=str(count)), schema=schema)
 
 
 def parse_settings(
-    offered: Sequence[str], count: int, persona: Persona, completion: Completion
+    available: Sequence[str], count: int, persona: Persona, completion: Completion
 ) -> PersonaSettings | Reject:
-    """Read the settings that were picked; one that was picked twice counts once."""
+    """Parse the chosen settings; a repeated one counts once."""
     (reply,) = completion.replies
     try:
         chosen = ChosenSettings.model_validate(extract_json_object(reply)).settings
@@ -50,11 +50,11 @@ def parse_settings(
         return Reject("invalid_reply", reply)
     if len(chosen) != count:
         return Reject("wrong_count", f"{len(chosen)} settings, not {count}: {reply}")
-    by_form = {_form(setting): setting for setting in offered}
+    by_normal_form = {_normal_form(setting): setting for setting in available}
     for setting in chosen:
-        if _form(setting) not in by_form:
-            return Reject("unknown_setting", f"{setting!r} is not on offer: {reply}")
-    distinct = tuple({by_form[_form(setting)]: None for setting in chosen})
+        if _normal_form(setting) not in by_normal_form:
+            return Reject("unknown_setting", f"{setting!r} is not available: {reply}")
+    distinct = tuple({by_normal_form[_normal_form(setting)]: None for setting in chosen})
     return PersonaSettings(**settings_ids(persona), settings=distinct)
 
 
@@ -66,12 +66,12 @@ def settings_ids(persona: Persona) -> dict[str, str]:
 def render_questions(prompt: Prompt, count: int, task: PersonaTask) -> Request:
     """Ask for `count` questions for a persona's task."""
     about = {"persona": task.persona, "settings": list(task.settings), "task": task.task}
-    item = {"type": "string", "minLength": 1, "maxLength": LONGEST}
+    item = {"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS}
     return Request(prompt.render(**about, count=str(count)), schema=_list_schema("questions", item, count))
 
 
 def parse_questions(count: int, task: PersonaTask, completion: Completion) -> PersonaQuestions | Reject:
-    """Read the questions of a task, or say why they cannot be asked."""
+    """Parse the questions of a task, or return the reason why they cannot be used."""
     (reply,) = completion.replies
     try:
         written = TaskQuestions.model_validate(extract_json_object(reply)).questions
@@ -84,12 +84,12 @@ def parse_questions(count: int, task: PersonaTask, completion: Completion) -> Pe
         if isinstance(text, Reject):
             return Reject("empty_field" if text.reason == "empty" else text.reason, reply)
         questions.append(text)
-    forms = [_form(question) for question in questions]
+    forms = [_normal_form(question) for question in questions]
     if not all(forms):
         return Reject("empty_field", reply)
     for number, form in enumerate(forms):
         if form in forms[:number]:
-            return Reject("duplicate_question", f"{questions[number]!r} stands twice: {reply}")
+            return Reject("duplicate_question", f"{questions[number]!r} occurs twice: {reply}")
     if any(_is_foreign(text, task.persona) for text in [*questions, " ".join(questions)]):
         return Reject("wrong_language", reply)
     return PersonaQuestions(**questions_ids(task), questions=tuple(questions))
@@ -101,22 +101,22 @@ def questions_ids(task: PersonaTask) -> dict[str, str]:
 
 
 def _list_schema(name: str, item: dict[str, Any], count: int) -> str:
-    many = {"type": "array", "items": item, "minItems": count, "maxItems": count}
-    schema = {"type": "object", "properties": {name: many}, "required": [name], "additionalProperties": False}
+    array = {"type": "array", "items": item, "minItems": count, "maxItems": count}
+    schema = {"type": "object", "properties": {name: array}, "required": [name], "additionalProperties": False}
     return json.dumps(schema)
 
 
-def _form(text: str) -> str:
-    """A text without its case, punctuation and spacing."""
+def _normal_form(text: str) -> str:
+    """Return a text without its case, punctuation and spacing."""
     spaced = ("" if unicodedata.category(c)[0] == "P" else c for c in text.casefold())
     return " ".join("".join(spaced).split())
 
 
 def _is_foreign(text: str, persona: str) -> bool:
-    """Whether a text is in another language than a persona's sentence, which is too short to be sure of its own."""
-    if sum(map(str.isalpha, text)) < TELLING_LETTERS:
+    """Return whether a text is in another language than a persona's sentence, which alone is too short to be sure."""
+    if sum(map(str.isalpha, text)) < MIN_LETTERS:
         return False
-    told, own = detect(text), detect(persona)
-    if told is None or own is None or told[1] < CERTAIN or told[0] in with_similar(frozenset({own[0]})):
+    found, own = detect(text), detect(persona)
+    if found is None or own is None or found[1] < MIN_CONFIDENCE or found[0] in with_similar(frozenset({own[0]})):
         return False
-    return likelihood(persona, told[0], frozenset({own[0]})) < CAUSE
+    return likelihood(persona, found[0], frozenset({own[0]})) < MAX_PERSONA_LIKELIHOOD

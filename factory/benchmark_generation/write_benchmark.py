@@ -1,6 +1,6 @@
 """Accepted questions to a benchmark's folder in PersonaGym's layout; `personas.json` is written last.
 
-A persona is in it that has questions for all tasks; its file is named by its id.
+It holds the personas with questions for all tasks; a persona's file is named by its id.
 """
 
 import json
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from factory.benchmark_generation.generation_steps import PROMPTS, settings_on_offer
+from factory.benchmark_generation.generation_steps import PROMPTS, TABLES, available_settings
 from factory.config import RunConfig
 from factory.errors import ModelError
 from factory.inference.model_files import Located
@@ -21,20 +21,20 @@ from factory.storage import file_io
 from factory.storage.tables import Table
 
 FOLDER = "benchmark"
-NAME = "made-v1"
-"""Of the set of questions: another than PersonaGym's own, with whose scores these do not compare."""
+NAME = "generated-v1"
+"""Name of the set of questions; not PersonaGym's, since the scores are not comparable."""
 
 
 def write_benchmark(
     config: RunConfig, model: Located, personas: Table, settings: Table, questions: Table, progress: Progress
 ) -> None:
-    """Write the folder, unless it is there.
+    """Write the folder, unless it is finished.
 
     Raises:
         ModelError: no persona has questions for all tasks.
     """
     folder = Table(config.output, FOLDER)
-    cast, told = (personas.manifest() or {})["ok"], _made_with(config, model)
+    total, generated_by = (personas.manifest() or {})["ok"], _generated_by(config, model)
 
     def write() -> Built:
         written = {}
@@ -44,25 +44,25 @@ def write_benchmark(
         complete = [persona for shard in sorted(written) for persona in written[shard]]
         if not complete:
             raise ModelError(
-                f"engine.model {config.engine.model!r}: wrote questions for all tasks for none of {cast} personas; "
-                f"see `rejected` in {questions.path}/.manifest.json, and take a stronger model or fewer questions"
+                f"engine.model {config.engine.model!r}: wrote questions for all tasks for none of {total} personas; "
+                f"see `rejected` in {questions.path}/.manifest.json, and use a stronger model or fewer questions"
             )
         for task in TASKS:
             name = file_io.join("rubrics", f"{task}.txt")
             file_io.write_bytes(file_io.join(folder.path, name), file_io.read_bytes(file_io.join(BUILT_IN, name)))
-        _write(file_io.join(folder.path, "settings.json"), settings_on_offer())
-        readme = _readme(config, told, cast, len(complete), settings, questions)
+        _write(file_io.join(folder.path, "settings.json"), available_settings())
+        readme = _readme(config, generated_by, total, len(complete), settings, questions)
         file_io.write_bytes(file_io.join(folder.path, "README.md"), readme.encode())
         _write(file_io.join(folder.path, "personas.json"), complete)
-        rejected = {"incomplete": cast - len(complete)} if cast > len(complete) else {}
-        return Built(Counts(ok=len(complete), rejected=rejected), told)
+        rejected = {"incomplete": total - len(complete)} if total > len(complete) else {}
+        return Built(Counts(ok=len(complete), rejected=rejected), generated_by)
 
-    decided = {"questions": identity(questions), "rubrics": _rubrics()}
-    build_table(folder, decided, cast, write, progress)
-    progress.say(f"Benchmark: {folder.path} (name it in evaluation.benchmark, and in curation.benchmark)")
+    inputs = {"questions": identity(questions), "rubrics": _rubrics()}
+    build_table(folder, inputs, total, write, progress)
+    progress.say(f"Benchmark: {folder.path} (set evaluation.benchmark and curation.benchmark to it)")
 
 
-def _made_with(config: RunConfig, model: Located) -> dict[str, Any]:
+def _generated_by(config: RunConfig, model: Located) -> dict[str, Any]:
     refs = [load_prompt(name, config.prompts_dir).ref for name in PROMPTS]
     return {"prompts": refs, "engine": config.engine.kind, "model": asdict(model)}
 
@@ -73,17 +73,19 @@ def _rubrics() -> list[str]:
 
 
 def _write_questions(questions: Table, folder: str, shard: dict[str, Any]) -> dict[str, Any]:
-    """Write the files of the complete personas of a shard, which holds whole ones."""
+    """Write the files of a shard's complete personas; a persona's rows are in one shard."""
     rows = questions.read(shard["shard"], ["persona_id", "persona", "task", "questions", "status"]).to_pylist()
-    asked: dict[str, dict[str, list[str]]] = {}
+    by_persona: dict[str, dict[str, list[str]]] = {}
     personas = {}
     for row in rows:
         if row["status"] == "ok":
-            asked.setdefault(row["persona_id"], {})[row["task"]] = row["questions"]
+            by_persona.setdefault(row["persona_id"], {})[row["task"]] = row["questions"]
             personas[row["persona_id"]] = row["persona"]
-    complete = [name for name, tasks in asked.items() if tasks.keys() == TASKS.keys()]
+    complete = [name for name, tasks in by_persona.items() if tasks.keys() == TASKS.keys()]
     for name in complete:
-        _write(file_io.join(folder, "questions", NAME, f"{name}.json"), {task: asked[name][task] for task in TASKS})
+        _write(
+            file_io.join(folder, "questions", NAME, f"{name}.json"), {task: by_persona[name][task] for task in TASKS}
+        )
     return {**shard, "personas": json.dumps([personas[name] for name in complete])}
 
 
@@ -92,34 +94,31 @@ def _write(path: str, content: Any) -> None:
 
 
 def _readme(
-    config: RunConfig, told: dict[str, Any], cast: int, complete: int, settings: Table, questions: Table
+    config: RunConfig, generated_by: dict[str, Any], total: int, complete: int, settings: Table, questions: Table
 ) -> str:
-    source = config.personas.source
+    source, generation = config.personas.source, config.benchmark_generation
     sources = source if isinstance(source, str) else ", ".join(source)
-    model, revision, count = (
-        told["model"]["ref"],
-        told["model"]["revision"],
-        config.benchmark_generation.questions_per_task,
-    )
-    return f"""# {NAME}: a made benchmark of role-playing
+    model = generated_by["model"]
+    return f"""# {NAME}: a generated role-playing benchmark
 
-{complete:,} personas with {count} questions for each of the five tasks of PersonaGym, laid out like a checkout of it.
-`character-factory generate-benchmark` made it. None of it is PersonaGym's, and its scores do not compare with those.
+{complete:,} personas with {generation.questions_per_task} questions for each of the five tasks of PersonaGym, in the
+layout of a PersonaGym checkout. `character-factory generate-benchmark` generated it. None of it is from PersonaGym,
+and its scores are not comparable with PersonaGym's.
 
-- Model: {model} (revision {revision}), which picked {config.benchmark_generation.settings_per_persona} settings
-  for each persona, and then wrote its questions. Prompts: {", ".join(told["prompts"])}.
-- Personas: {cast:,} of {sources}; {cast - complete:,} are left out, since they lack questions for a task. Rejected
-  replies: settings {_lost(settings)}, questions {_lost(questions)}; `benchmark-making/` has each with its reason.
+- Model: {model["ref"]} (revision {model["revision"]}), which chose {generation.settings_per_persona} settings
+  for each persona, and then wrote its questions. Prompts: {", ".join(generated_by["prompts"])}.
+- Personas: {total:,} of {sources}; {total - complete:,} are left out, since they lack questions for a task. Rejected
+  replies: settings {_rejected(settings)}, questions {_rejected(questions)}; `{TABLES}/` has each with its reason.
 - `questions/{NAME}/<id>.json` is named by the persona's id, a hash of its sentence.
 - Rubrics and settings are those of the character factory's own benchmark.
 
-Keep these personas and questions out of the training set: name this folder in `curation.benchmark`.
+Keep these personas and questions out of the training set: set `curation.benchmark` to this folder.
 
-Licences: rubrics and settings are under the Apache License 2.0. Personas and questions are subject to the licence of
-the personas' source and to that of the model that wrote the questions; look both up before you pass them on.
+Licenses: rubrics and settings are under the Apache License 2.0. Personas and questions are subject to the license of
+the personas' source and to that of the model that wrote the questions; check both before you pass them on.
 """
 
 
-def _lost(table: Table) -> str:
+def _rejected(table: Table) -> str:
     reasons = (table.manifest() or {})["rejected"]
-    return ", ".join(f"{reason} {number:,}" for reason, number in reasons.items()) or "none"
+    return ", ".join(f"{reason} {count:,}" for reason, count in reasons.items()) or "none"

@@ -1,4 +1,4 @@
-"""Candidates to their PersonaGym scores: answers, a fleet of judges, tables with intervals.
+"""Candidates to PersonaGym scores: answers, a fleet of judges, tables with intervals.
 
 character-factory evaluate demo [section.key=value ...]
 """
@@ -8,29 +8,31 @@ from factory.job import Job, JobStep, run_job
 
 
 def make_tables(job: Job) -> None:
-    """The way of the data, from top to bottom."""
-    # Ray Serve and its like take seconds: what is wrong is told before.
-    from factory.evaluation import answers, questions, steps
+    """Build the tables of an evaluation: pipeline steps, in order."""
+    # Ray Serve and its dependencies take seconds to import, and errors in the config are reported before.
+    from factory.evaluation import evaluation_steps as steps
+    from factory.evaluation.questions import ingest_questions
     from factory.personagym import open_benchmark
+    from factory.run_output import layout
     from factory.synthesis.steps import make_profiles
 
     config, progress = job.config, job.progress
     benchmark = open_benchmark(config.evaluation.benchmark)
-    cast, asked = questions.ingest_questions(config, benchmark, progress)
+    personas, questions = ingest_questions(config, benchmark, progress)
     profiles = None
-    if answers.wants_profiles(config):
-        profiles = make_profiles(config, job.model(), cast, progress, questions.PROFILES)
-    steps.answer(config, asked, profiles, progress)
-    steps.judge(config, benchmark, progress)
+    if config.evaluation.uses_profiles:
+        profiles = make_profiles(config, job.model(), personas, progress, layout.BENCHMARK_PROFILES.name())
+    steps.answer_questions(config, questions, profiles, progress)
+    steps.judge_answers(config, benchmark, progress)
 
 
 def evaluate(job: Job) -> None:
-    """Make the tables, and work out the scores."""
-    from factory.evaluation.scores import score
+    """Build the tables and write the scores."""
+    from factory.evaluation.compute_scores import write_scores
     from factory.personagym import open_benchmark
 
     make_tables(job)
-    score(job.config, open_benchmark(job.config.evaluation.benchmark), job.progress)
+    write_scores(job.config, open_benchmark(job.config.evaluation.benchmark), job.progress)
 
 
 STEP = JobStep(evaluate, check, plan, local_cpus=local_cpus, opens=make_tables, then="report")

@@ -1,4 +1,4 @@
-"""Personas to a new benchmark of role-playing, in PersonaGym's layout.
+"""Personas to a new role-playing benchmark, in PersonaGym's layout.
 
 character-factory generate-benchmark demo [section.key=value ...]
 """
@@ -13,32 +13,32 @@ from factory.synthesis.input_sample import preview_personas
 from factory.synthesis.steps import ingest_personas, persona_files
 
 
-def make_benchmark(job: Job) -> None:
-    """The way of the data, from top to bottom."""
+def generate_benchmark(job: Job) -> None:
+    """Generate a benchmark: pipeline steps, in order."""
     config, model = job.config, job.model()
-    # Instructions want so many characters each, and here are none.
+    # Instructions would require a minimum number of characters; a benchmark has none.
     personas = ingest_personas(config.model_copy(update={"instructions": ()}), job.progress)
-    job.confirm()  # whether other files hold other rows is known now
+    job.confirm()  # it is known now whether the files have changed
     settings = generation_steps.choose_settings(config, model, personas, job.progress)
     questions = generation_steps.write_questions(config, model, settings, job.progress)
     write_benchmark(config, model, personas, settings, questions, job.progress)
 
 
 def check(config: RunConfig) -> None:
-    """What can be told before Ray starts."""
+    """Check what can be checked before Ray starts."""
     persona_files(config)
     generation_steps.check(config)
 
 
 def plan(config: RunConfig, progress: Progress) -> None:
-    """The dry run."""
+    """Print the plan of a dry run."""
     notes: list[str] = []
     model, personas = find_model(config, notes), preview_personas(config, notes)
     rows, exact = (personas.usable, personas.whole) if personas else (None, False)
     dry_run.plan(config, rows, exact, model, notes, progress)
 
 
-STEP = JobStep(make_benchmark, check, plan, opens=make_benchmark)
+STEP = JobStep(generate_benchmark, check, plan, opens=generate_benchmark)
 
 
 def run() -> None:

@@ -4,10 +4,12 @@ character-factory report demo [section.key=value ...]
 """
 
 import shlex
+from pathlib import Path
 
 from factory.cli import Parser, quiet, with_absolute_paths
 from factory.report.collect import collect
 from factory.report.html import render
+from factory.resources import RESOURCES
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 
@@ -34,8 +36,16 @@ def run() -> None:
     progress = Progress()  # it keeps the terminal while `quiet` redirects the output of libraries
     path = file_io.join(config.output, PAGE)
     with quiet(arguments.verbose):
-        page = render(collect(config, command))
+        page = _without_local_folders(render(collect(config, command)))
         if not arguments.dry_run:
             file_io.write_bytes(path, page)
     done = "would be written" if arguments.dry_run else f"{len(page) / 1e6:,.1f} MB"
     progress.say(f"Report: {path} ({done})")
+
+
+def _without_local_folders(page: bytes) -> bytes:
+    """Return a page whose paths are relative to the current folder, or to the factory's files: people publish it."""
+    for folder in (Path.cwd(), RESOURCES):
+        if folder != folder.parent:
+            page = page.replace(f"{folder}/".encode(), b"")
+    return page

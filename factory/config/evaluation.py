@@ -1,4 +1,4 @@
-"""Candidates, judges, and the benchmark between them."""
+"""Settings of evaluation: candidates, judges, and the benchmark."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -10,16 +10,16 @@ from factory.config.sections import EnvironmentName, HostName, Name, Sampling, S
 
 
 class AnswerSampling(Sampling):
-    """How candidates answer: the paper's values."""
+    """Sampling of the candidates' answers: the paper's values."""
 
     temperature: float = Field(0.9, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(1024, ge=1)
-    """An answer that is cut there is judged as it stands, and counted."""
+    """A longer answer is truncated there, judged as it is, and counted."""
 
 
 class JudgeSampling(Sampling):
-    """How judges write: the paper's temperature; another attempt is drawn at 0.5 or more, or it would be the same."""
+    """Sampling of the verdicts: the paper's temperature; a retry uses 0.5 or more, or it would repeat the reply."""
 
     temperature: float = Field(0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
@@ -27,15 +27,15 @@ class JudgeSampling(Sampling):
 
 
 class Candidate(Section):
-    """A model that is to be scored."""
+    """A model to score."""
 
     name: Name
     condition: Literal["persona", "profile"] = "persona"
-    """What it is told of its role: the persona's sentence, or a profile that is synthesised first besides."""
+    """The description of its role: the persona's sentence alone, or with a profile, which is synthesized first."""
 
 
 class VllmCandidate(Candidate, VllmEngine):
-    """A candidate that vLLM actors serve; `model` may be a folder that this factory trained."""
+    """A candidate that runs in vLLM actors; `model` may be a folder that this factory trained."""
 
 
 class OpenAICandidate(Candidate, OpenAIEngine):
@@ -47,27 +47,27 @@ class ScriptedCandidate(Candidate, ScriptedEngine):
 
 
 class ServedModel(Section):
-    """A judge of our own: a Ray Serve LLM deployment that comes up for the run, or stays (`make judges-up`)."""
+    """A judge that the factory serves: a Ray Serve LLM deployment, for the run or persistent (`make judges-up`)."""
 
     kind: Literal["served"] = "served"
     name: Name
     model: ModelRef
     device: Literal["auto", "cpu", "gpu"] = "auto"
     replicas: tuple[int, int] = (1, 1)
-    """The fewest and the most replicas; Serve adds one where those there have more to do than `max_concurrency`."""
+    """Minimum and maximum number; Serve adds a replica when the others have more requests than `max_concurrency`."""
     max_concurrency: int = Field(64, ge=1)
-    """Requests that one replica works on at a time."""
+    """Requests that one replica processes at the same time."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
-    """Passed to vLLM as they are, such as tensor_parallel_size, max_model_len."""
+    """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len."""
 
     @model_validator(mode="after")
-    def _replicas_in_order(self) -> Self:
+    def _check_replicas(self) -> Self:
         check_order(self.replicas)
         return self
 
 
 class EndpointJudge(OpenAIEngine):
-    """A judge behind an OpenAI-compatible endpoint: gpt-4o, or a fleet that runs already."""
+    """A judge behind an OpenAI-compatible endpoint: gpt-4o, or a fleet that is already running."""
 
     name: Name
 
@@ -87,7 +87,7 @@ def _candidate_kind(value: Any) -> Any:
 
 
 def judge_kind(value: Any) -> Any:
-    """A judge's settings with the `kind` that they leave out."""
+    """Return a judge's settings with the default of an omitted `kind`."""
     return _with_kind(value, "openai" if isinstance(value, dict) and "base_url" in value else "served")
 
 
@@ -95,65 +95,71 @@ AnyCandidate = Annotated[
     Annotated[VllmCandidate | OpenAICandidate | ScriptedCandidate, Field(discriminator="kind")],
     BeforeValidator(_candidate_kind),
 ]
-"""`kind` is vllm where it is left out."""
+"""`kind` defaults to vllm."""
 AnyJudge = Annotated[
     Annotated[ServedModel | EndpointJudge | ScriptedJudge, Field(discriminator="kind")], BeforeValidator(judge_kind)
 ]
-"""`kind` is served if it is left out, or openai if there is a `base_url`."""
+"""`kind` defaults to openai where there is a `base_url`, else to served."""
 
 
 class Fleet(Section):
-    """Where the fleet of judges listens."""
+    """The endpoint of the fleet of judges."""
 
     host: str = "127.0.0.1"
-    """Another than loopback opens the fleet to the network, and then it wants a key."""
+    """Any address but loopback opens the fleet to the network, and then requires a key."""
     port: int = Field(8800, ge=0, le=65535)
-    """0 takes a free one."""
+    """0 picks a free port."""
     api_key_env: EnvironmentName = "JUDGES_API_KEY"
     """The environment variable that holds the key; on loopback none is needed."""
     allowed_hosts: tuple[HostName, ...] = ()
-    """The names by which it may be asked for, and the sites whose pages may ask it. Left out: on loopback its own
-    names alone, since web pages would reach it by names of theirs; elsewhere, where it has a key, any name."""
+    """Accepted `Host` names, and sites whose pages may call it. If omitted: on loopback only its own names, since web
+    pages could reach it by other names; elsewhere, where it has a key, any name."""
     start_timeout_s: float = Field(1800, gt=0)
-    """How long the judges may take to load."""
+    """Time for the judges to load."""
 
 
 class Evaluation(Section):
-    """How candidates answer a benchmark, and who scores them."""
+    """How candidates answer a benchmark, and how judges score the answers."""
 
     benchmark: InputPath | None = None
-    """A PersonaGym checkout, or a folder that `make benchmark` wrote; null: the built-in one."""
+    """A PersonaGym checkout, or a folder written by `make generate-benchmark`; null: the built-in one."""
     protocol: Literal["light", "full"] = "full"
-    """PersonaGym-Light is the first question of each task."""
+    """`light` is PersonaGym-Light: only the first question of each task."""
     limit: int | None = Field(None, ge=1)
-    """Only the benchmark's first personas."""
+    """Number of personas to use, from the first; null: all."""
     candidates: tuple[AnyCandidate, ...] = ()
     judges: tuple[AnyJudge, ...] = ()
-    """At least two that are related to neither candidate nor teacher are advised; each is shown by itself."""
+    """Use at least two that share a model family with neither a candidate nor the teacher; each is also shown alone."""
     sampling: AnswerSampling = AnswerSampling()
     judge_sampling: JudgeSampling = JudgeSampling()
     example_sampling: Sampling = Sampling()
-    """How the example replies of each score are written."""
+    """Sampling of the example replies for each score."""
     example_writer: Name | None = None
-    """The judge that writes them, once for all candidates and judges; null: the first one."""
-    judge_protocol: Literal["opencharacter"] | None = None
-    """`opencharacter` judges in free text that ends in "the final score is N", as the paper does."""
+    """The judge that writes them, once for all candidates and judges; null: the first judge."""
+    judge_protocol: Literal["structured", "opencharacter"] = "structured"
+    """`structured`: a JSON object, the reasoning before the score. `opencharacter`: free text that ends in "the final
+    score is N", as in the paper."""
     attempts: int = Field(3, ge=1)
-    """How often a judge is asked until its reply can be read: for a score, and for the example replies."""
+    """Attempts to get a valid reply of a judge: for a score, and for the example replies."""
     max_judge_failures: float = Field(0.05, ge=0, le=1)
-    """A score that lacks more than this part of its questions is marked, be it for judgments that failed or for
-    answers that were rejected before."""
+    """A score is marked where more than this share of its questions has none: for failed judgments and for answers
+    that were rejected before judging together."""
     general: bool = True
-    """Whether candidates are asked plain instructions too, to see whether tuning cost them their general ability."""
+    """Whether candidates get plain instructions too, which show whether tuning reduced their general ability."""
     fleet: Fleet = Fleet()
 
     @property
     def fleet_judges(self) -> list[ServedModel]:
-        """The judges that this factory serves itself."""
+        """The judges that the factory serves itself."""
         return [judge for judge in self.judges if isinstance(judge, ServedModel)]
 
+    @property
+    def uses_profiles(self) -> bool:
+        """Whether a candidate gets profiles."""
+        return any(candidate.condition == "profile" for candidate in self.candidates)
+
     @model_validator(mode="after")
-    def _names_are_clear(self) -> Self:
+    def _check_names(self) -> Self:
         for what, members in (("candidates", self.candidates), ("judges", self.judges)):
             names = [member.name for member in members]
             for name in names:
@@ -168,9 +174,9 @@ class Evaluation(Section):
 
 
 class BenchmarkGeneration(Section):
-    """How a new benchmark is made of `personas` by the config's engine (`make benchmark`)."""
+    """How the config's engine generates a new benchmark from `personas` (`make generate-benchmark`)."""
 
     settings_per_persona: int = Field(5, ge=1)
-    """Places and occasions that the questions play in."""
+    """Situations that a persona's questions are set in."""
     questions_per_task: int = Field(10, ge=1)
     sampling: AnswerSampling = AnswerSampling()

@@ -1,1 +1,1 @@
-"""From a model to its score: answers to a benchmark, judged one by one."""
+"""Evaluation of models: answers to a benchmark, judged one at a time, and their scores."""

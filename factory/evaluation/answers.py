@@ -1,6 +1,5 @@
-"""A question to a candidate's answer: one turn, in the role of the persona."""
+"""Questions to a candidate's answers: one turn, in the role of the persona."""
 
-from factory.config import RunConfig
 from factory.inference.prompts import Prompt
 from factory.records import Answer, Completion, Question, QuestionWithProfile, Reject, Request
 from factory.text.normalize import is_text
@@ -34,8 +33,3 @@ def answer_ids(candidate: str, question: Question) -> dict[str, str]:
         "question_id": question.question_id,
         "question": question.question,
     }
-
-
-def wants_profiles(config: RunConfig) -> bool:
-    """Whether a candidate is told a profile."""
-    return any(candidate.condition == "profile" for candidate in config.evaluation.candidates)

@@ -1,7 +1,7 @@
-"""An answer to one judge's score: a request has one answer in it, and its reply makes one row.
+"""Answers to a judge's scores: a request holds one answer, and its reply gives one row.
 
-guided    the prompt `judge.md`; the reply is a JSON object, the reasoning first
-parity    the rubric file filled in, as one user message; free text that ends in "the final score is N"
+structured      the prompt `judge.md`; the reply is a JSON object, the reasoning before the score
+opencharacter   the filled rubric file as one user message; the reply is free text with "the final score is N"
 """
 
 from collections.abc import Mapping
@@ -10,31 +10,31 @@ from dataclasses import dataclass
 from factory.evaluation.rubric import Rubric, fill
 from factory.evaluation.verdict_parsing import (
     expected_score,
+    is_parsable_final_score,
+    is_parsable_verdict,
     parse_final_score,
     parse_verdict,
-    readable_final_score,
-    readable_verdict,
 )
 from factory.inference.prompts import Prompt
 from factory.records import Answer, AnswerWithExamples, Completion, Judgment, Message, Reject, Request, Score
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How one judge is asked."""
+class JudgeProtocol:
+    """How one judge scores answers."""
 
     judge: str
     rubrics: Mapping[str, Rubric]
     prompt: Prompt | None
-    """None is `parity`."""
+    """None in the `opencharacter` protocol."""
     attempts: int
     logprobs: int
-    """How many likely tokens the judge is asked to tell at each place."""
+    """How many likely tokens the judge returns at each position."""
 
 
-def render_judgment(protocol: Protocol, answer: AnswerWithExamples) -> Request:
+def render_judgment(protocol: JudgeProtocol, answer: AnswerWithExamples) -> Request:
     """Ask for the score of an answer."""
-    assert answer.answer.strip(), f"{answer.question_id} has no answer that could be judged"
+    assert answer.answer.strip(), f"{answer.question_id} has no answer to judge"
     rubric, examples = protocol.rubrics[answer.task], list(answer.examples or ())
     persona, question, response = answer.persona, answer.question, answer.answer
     if protocol.prompt is None:
@@ -45,16 +45,16 @@ def render_judgment(protocol: Protocol, answer: AnswerWithExamples) -> Request:
     return Request(
         messages,
         schema=protocol.prompt.schema if protocol.prompt else None,
-        is_parsable=readable_verdict if protocol.prompt else readable_final_score,
+        is_parsable=is_parsable_verdict if protocol.prompt else is_parsable_final_score,
         attempts=protocol.attempts,
         logprobs=protocol.logprobs,
     )
 
 
-def parse_judgment(protocol: Protocol, answer: Answer, completion: Completion) -> Judgment | Reject:
-    """Read the score, or reject the row: a judge that fails is not a bad score."""
+def parse_judgment(protocol: JudgeProtocol, answer: Answer, completion: Completion) -> Judgment | Reject:
+    """Parse the score, or reject the row: a failed judge is not a low score."""
     reply = completion.replies[-1]
-    score, reasoning = _read(protocol, reply, completion.truncated)
+    score, reasoning = _parse(protocol, reply, completion.truncated)
     if score is None:
         return Reject("judge_failed", reply)
     expected = expected_score(completion.ending, score)
@@ -62,14 +62,14 @@ def parse_judgment(protocol: Protocol, answer: Answer, completion: Completion) -
     return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
 
 
-def _read(protocol: Protocol, reply: str, truncated: bool) -> tuple[int | None, str]:
-    if protocol.prompt is None:  # where free text is cut, its last statement may be missing or half there
+def _parse(protocol: JudgeProtocol, reply: str, truncated: bool) -> tuple[int | None, str]:
+    if protocol.prompt is None:  # in truncated free text the last statement may be missing or incomplete
         return None if truncated else parse_final_score(reply), reply
     verdict = parse_verdict(reply)
     return (verdict.score, verdict.reasoning) if verdict else (None, reply)
 
 
-def judgment_ids(protocol: Protocol, answer: Answer) -> dict[str, str]:
+def judgment_ids(protocol: JudgeProtocol, answer: Answer) -> dict[str, str]:
     """Return the columns that a judgment and its reject share."""
     return {
         "candidate": answer.candidate,

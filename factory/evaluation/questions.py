@@ -1,87 +1,59 @@
-"""A benchmark's files to the table of questions, and the places of all that is made of them.
+"""A benchmark's files to the tables of personas and of questions.
 
-All tables of an evaluation have the shards of the questions, which hold whole personas, so that a
-row of one finds its question's rows in the others without a shuffle.
+All tables of an evaluation have the shards of the questions, which hold whole personas. A row of one table therefore
+finds the rows of its question in the others without a shuffle.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from factory.config import RunConfig
-from factory.personagym import Benchmark, all_questions, digest_of
+from factory.personagym import Benchmark, all_questions, benchmark_digest
 from factory.records import Counts, Persona, Question, content_id
+from factory.run_output import layout
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
-from factory.storage.rows import ok_row
+from factory.storage.rows import Row, ok_row
 from factory.storage.schemas import PERSONAS, QUESTIONS
 from factory.storage.tables import Table, rows_per_shard
 
-FOLDER = "evaluation"
-CAST = f"{FOLDER}/benchmark/personas"
-PROFILES = f"{FOLDER}/benchmark/profiles"
-
-
-def questions_table(config: RunConfig) -> Table:
-    """The benchmark's questions."""
-    return Table(config.output, f"{FOLDER}/benchmark/questions")
-
-
-def examples_table(config: RunConfig) -> Table:
-    """The example replies of each score."""
-    return Table(config.output, f"{FOLDER}/benchmark/examples")
-
-
-def answers_table(config: RunConfig, candidate: str) -> Table:
-    """A candidate's answers."""
-    return Table(config.output, f"{FOLDER}/{candidate}/answers")
-
-
-def judgments_table(config: RunConfig, candidate: str, judge: str) -> Table:
-    """A judge's scores of a candidate's answers."""
-    return Table(config.output, f"{FOLDER}/{candidate}/judgments/{judge}")
+Group = list[tuple[int, str, list[Question]]]
+"""Personas with their number and questions, as many as form a shard."""
 
 
 def questions_per_task(config: RunConfig) -> int | None:
-    """How many of a task's questions are asked; None for all."""
+    """Return how many of a task's questions are used; None for all."""
     return 1 if config.evaluation.protocol == "light" else None
 
 
 def ingest_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) -> tuple[Table, Table]:
-    """A benchmark's files to its tables of personas and of questions, with the same shards."""
+    """Write a benchmark's tables of personas and of questions, with the same shards."""
     per_task, limit = questions_per_task(config), config.evaluation.limit
-    decided = {"benchmark": digest_of(benchmark, per_task, limit)}
-    personas, questions = Table(config.output, CAST), questions_table(config)
+    inputs = {"benchmark": benchmark_digest(benchmark, per_task, limit)}
+    personas = layout.BENCHMARK_PERSONAS.table(config.output)
+    questions = layout.BENCHMARK_QUESTIONS.table(config.output)
 
-    def write_personas() -> Counts:
-        counts = Counts()
-        for number, group in enumerate(_groups(benchmark, per_task, limit)):
-            counts += personas.write(f"{number:05}", [_persona_row(text, n) for n, text, _ in group], PERSONAS)
-        return counts
+    def build(table: Table, schema: Any, rows: Callable[[Group], Iterator[Row]]) -> None:
+        def write() -> Counts:
+            groups = enumerate(_groups(benchmark, per_task, limit))
+            return sum((table.write(f"{number:05}", rows(group), schema) for number, group in groups), Counts())
 
-    def write_questions() -> Counts:
-        counts = Counts()
-        for number, group in enumerate(_groups(benchmark, per_task, limit)):
-            asked = [question for _, _, some in group for question in some]
-            counts += questions.write(f"{number:05}", map(ok_row, asked), QUESTIONS)
-        return counts
+        build_table(table, inputs, None, write, progress, repeatable=True)
 
-    for table, write in ((personas, write_personas), (questions, write_questions)):
-        build_table(table, decided, None, write, progress, repeatable=True)
+    build(personas, PERSONAS, lambda group: (_persona_row(persona, number) for number, persona, _ in group))
+    build(questions, QUESTIONS, lambda group: (ok_row(question) for _, _, listed in group for question in listed))
     return personas, questions
 
 
-def _groups(
-    benchmark: Benchmark, per_task: int | None, limit: int | None
-) -> Iterator[list[tuple[int, str, list[Question]]]]:
-    """Personas with their questions, as many as make a shard."""
-    every = all_questions(benchmark, per_task, limit)
-    numbered = ((number, persona, _questions(persona, tasks)) for number, (persona, tasks) in enumerate(every))
+def _groups(benchmark: Benchmark, per_task: int | None, limit: int | None) -> Iterator[Group]:
+    personas = enumerate(all_questions(benchmark, per_task, limit))
+    numbered = ((number, persona, _questions(persona, tasks)) for number, (persona, tasks) in personas)
     first = next(numbered)
-    a_persona = len(first[2])
-    in_a_shard = max(1, rows_per_shard(a_persona * len(benchmark.personas[:limit])) // a_persona)
+    per_persona = len(first[2])
+    per_shard = max(1, rows_per_shard(per_persona * len(benchmark.personas[:limit])) // per_persona)
     rows = itertools.chain([first], numbered)
-    while group := list(itertools.islice(rows, in_a_shard)):
+    while group := list(itertools.islice(rows, per_shard)):
         yield group
 
 

@@ -1,7 +1,7 @@
-"""A task's rubric file: the judge's whole prompt with places to fill, and the criteria that stand in it.
+"""A task's rubric file: the judge's whole prompt with slots for data, and the criteria in it.
 
-PersonaGym's files and those of the built-in benchmark have the same four places. `parity` sends the
-filled file; the guided protocol takes the criteria alone.
+PersonaGym's files and those of the built-in benchmark have the same four slots. The `opencharacter` judge protocol
+sends the filled file, the `structured` protocol the criteria alone.
 """
 
 import re
@@ -27,8 +27,8 @@ class Rubric:
 def read_rubric(task: str, template: str) -> Rubric:
     """Find the criteria in a rubric file.
 
-    They go from the heading "Evaluation Task:" to the line that parts them from what is filled in;
-    a file without that heading is taken from its start.
+    They start at the heading "Evaluation Task:" and end at the line that separates them from the slots; in a file
+    without that heading they start at the top.
     """
     heading = _HEADING.search(template)
     start = heading.start() if heading else 0
@@ -38,7 +38,7 @@ def read_rubric(task: str, template: str) -> Rubric:
 
 
 def fill(rubric: Rubric, persona: str, question: str, response: str, examples: Sequence[str]) -> str:
-    """Put data into the file's places, all at once: a `{response}` in a persona stays text, as do other braces."""
+    """Fill all slots of the file at once: a `{response}` in a persona stays text, as do other braces."""
     values = {
         "persona": persona,
         "question": question,

@@ -1,8 +1,8 @@
 """Chat messages to token ids, so that text inside a message is never a special token.
 
-Rendering a chat template and tokenising the result would turn a persona that says `<|im_end|>`
+Rendering a chat template and tokenizing the result would turn a persona that contains `<|im_end|>`
 into the end of its own message. Here the template is rendered around placeholders; the control
-tokens that the template itself wrote become ids, and everything else is tokenised as plain text.
+tokens that the template itself wrote become ids, and everything else is tokenized as plain text.
 Control tokens are the special ones and all others that were added to the vocabulary, such as
 Qwen3's `<think>` and `<tool_call>`, but for runs of spaces, which are text. For messages without
 such strings the ids are those of `apply_chat_template`.
@@ -27,10 +27,10 @@ class NoTemplateError(ModelError):
 
 @dataclass(frozen=True)
 class Encoded:
-    """A dialogue as tokens.
+    """A dialogue as token ids.
 
-    `mask[i]` says whether token i is one that the assistant writes: its text and the token that
-    ends its turn. `ends` has the number of tokens up to the end of each assistant turn.
+    `mask[i]` is True if the assistant writes token i: its text and the token that ends its turn.
+    `ends` has the number of tokens up to the end of each assistant turn.
     """
 
     ids: list[int]
@@ -61,11 +61,11 @@ class ChatTokenizer:
         if isinstance(named, dict) and "default" not in named:
             raise ModelError(
                 f"model {folder!r}: its chat templates are named {', '.join(map(repr, list(named)[:8]))}, and none is "
-                "the 'default'; take a folder of it with the one that you want as its chat_template.jinja"
+                "the 'default'; take a folder of it with the one that you need as its chat_template.jinja"
             )
         self._control = re.compile("|".join(map(re.escape, _control_tokens(self._tokenizer))) or "(?!)")
         if self._tokenizer.is_fast:
-            # Told so a second time they keep their ids; `split_special_tokens` then takes them apart too.
+            # Added a second time, as special, they keep their ids, and `split_special_tokens` splits them too.
             again = [_special(token) for token in _added_tokens(self._tokenizer)]
             self._tokenizer.backend_tokenizer.add_special_tokens(again)
 
@@ -88,7 +88,7 @@ class ChatTokenizer:
     def encode_dialogue(self, messages: Sequence[Message]) -> Encoded:
         """Token ids of a finished dialogue, and which of them the assistant wrote.
 
-        An assistant's text is tokenised apart from what stands before it, as when it is generated.
+        An assistant's text is tokenized apart from what comes before it, as when it is generated.
 
         Raises:
             ModelError: the template refuses such a chat, leaves out a message, or ends a turn without a special token.
@@ -164,7 +164,7 @@ class ChatTokenizer:
     def _pieces(
         self, messages: Sequence[Message], add_generation_prompt: bool
     ) -> Iterator[int | tuple[int | None, str]]:
-        """The parts of a rendered chat: a special token's id, or text with the message that it is of."""
+        """Yield the parts of a rendered chat: a special token's id, or text with the number of its message."""
         # Private-use characters: no template writes them, and data never meets them. The spaces
         # tell whether the template trims what it is given (LLaMA-3's does).
         chat = [{"role": m.role, "content": f" \ue000{number}\ue001 "} for number, m in enumerate(messages)]
@@ -205,7 +205,7 @@ class ChatTokenizer:
 
 
 def control_tokens(folder: str) -> tuple[str, ...]:
-    """The strings that a Hugging Face folder's tokenizer takes for control tokens, wherever they stand in a text."""
+    """Return the strings that a Hugging Face folder's tokenizer treats as control tokens anywhere in a text."""
     return _control_tokens(_load(folder))
 
 
@@ -229,7 +229,7 @@ def _special(token: Any) -> Any:
 def _load(folder: str) -> Any:
     try:
         # A folder with a tokenizer.json needs no more than that: AutoTokenizer imports torch and half of
-        # transformers, 7 s in each process that tokenises against 1 s.
+        # transformers, 7 s in each process that tokenizes against 1 s.
         if Path(folder, "tokenizer.json").exists():
             from transformers import PreTrainedTokenizerFast
 

@@ -1,14 +1,14 @@
-"""What a model wrote, read in the shape that it was asked for."""
+"""Reads the JSON object of a model's reply."""
 
 import json
 from typing import Any
 
 
 def extract_json_object(text: str) -> dict[str, Any] | None:
-    """The one JSON object of a reply, whatever stands around it, such as a fence.
+    """Return the only JSON object of a reply, without the text around it, such as a code fence.
 
-    It goes from the first brace to the last. Looking for smaller ones would find the verdict that an
-    answer asks for, where a judge quotes it in an object that it then spoils.
+    It reaches from the first brace to the last. Smaller objects are ignored: a judge may quote one from the
+    answer inside its own malformed verdict, and it would count as the verdict.
     """
     try:
         # Not strict: without guidance models leave line breaks in strings as they are.
@@ -19,7 +19,7 @@ def extract_json_object(text: str) -> dict[str, Any] | None:
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    held = dict(pairs)
-    if len(held) < len(pairs):  # of two scores the last would be taken
-        raise ValueError("a key stands twice")
-    return held
+    unique = dict(pairs)
+    if len(unique) < len(pairs):  # of two scores the last would count
+        raise ValueError("duplicate key")
+    return unique

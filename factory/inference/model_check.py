@@ -1,9 +1,8 @@
-"""A look at a model's folder before anything runs, in a process of its own.
+"""Checks a model's folder before anything runs, in a process of its own.
 
-A chat template is somebody's program, and a tokenizer file is read by a parser that may panic: a loop
-of either cannot be interrupted inside our own process, nor its memory bounded. So they are tried in
-one that has a deadline, and what is wrong comes back as one line: 1.2 s, of which loading the
-tokenizer here would take 1.
+A chat template is a foreign program, and a tokenizer file is read by a parser that may panic: an endless
+loop in either cannot be interrupted inside our own process, nor its memory limited. So they run in one
+that has a deadline, and an error comes back as one line: 1.2 s, of which loading the tokenizer takes 1.
 """
 
 import json
@@ -52,18 +51,18 @@ def check_folder(folder: str, template: str | None = None, by: str = "vllm", tru
         folder: a local Hugging Face folder.
         template: a Jinja chat template in place of the tokenizer's own.
         by: what will load the model, `vllm` or `transformers`.
-        trusted: whether vLLM is told to run code that comes with the model.
+        trusted: whether vLLM may run code that comes with the model.
 
     Raises:
         ModelError: one is broken, runs for too long, or needs code of its own.
     """
-    asked = {"folder": folder, "template": template, "by": by, "trusted": trusted, "rendering_s": RENDERING_S}
+    arguments = {"folder": folder, "template": template, "by": by, "trusted": trusted, "rendering_s": RENDERING_S}
     # The package as this process has it, and (-P) nothing of the folder that this process is in.
     path = [str(Path(factory.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "factory.inference.model_check"],
-            input=json.dumps(asked),
+            input=json.dumps(arguments),
             capture_output=True,
             text=True,
             errors="replace",
@@ -87,14 +86,14 @@ def check_folder(folder: str, template: str | None = None, by: str = "vllm", tru
 
 
 def main() -> None:
-    """Check what stdin names, and print what is wrong."""
+    """Check the folder that stdin names, and print what is wrong."""
     problem: ModelError | None = None
     try:
         _check(**json.load(sys.stdin))
     except ModelError as found:
         problem = found
-    told = {"problem": str(problem or ""), "lacks_template": isinstance(problem, NoTemplateError)}
-    print(f"\n{json.dumps(told)}")
+    result = {"problem": str(problem or ""), "lacks_template": isinstance(problem, NoTemplateError)}
+    print(f"\n{json.dumps(result)}")
 
 
 def _check(folder: str, template: str | None, by: str, trusted: bool, rendering_s: float) -> None:
@@ -108,7 +107,7 @@ def _check(folder: str, template: str | None, by: str, trusted: bool, rendering_
 
 @contextmanager
 def _limits(seconds: float) -> Iterator[None]:
-    """Give this process some memory more than it holds, and so many seconds, after which it is killed."""
+    """Limit this process to some more memory than it uses now, and to a number of seconds."""
     before, most = resource.getrlimit(resource.RLIMIT_AS)
     held = psutil.Process().memory_info().vms + RENDERING_BYTES
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -120,7 +119,7 @@ def _limits(seconds: float) -> Iterator[None]:
 
 
 def _check_code(folder: str, by: str) -> None:
-    """Check that the libraries have code for a config that names code of its own, as by now they may."""
+    """Check that the libraries have code for a model whose config names its own, as newer ones may."""
     from transformers import AutoConfig
 
     loaders: list[Any] = [AutoConfig.from_pretrained]

@@ -1,4 +1,4 @@
-"""Carrying a dialogue on, turn by turn, whatever answers: the part that all engines share."""
+"""Generates a dialogue turn by turn: the part that all engines share."""
 
 from collections.abc import Awaitable, Iterable
 from dataclasses import asdict, dataclass
@@ -7,9 +7,9 @@ from typing import Any, Protocol
 from factory.records import Completion, Message, Request, TokenChoice
 
 AGAIN_TEMPERATURE = 0.5
-"""The least temperature of another attempt: at 0 the same reply would come again."""
+"""The lowest temperature of another attempt: at 0 the same reply would come again."""
 
-COLUMN_MOST = 2**31 - 1
+MAX_TOKEN_COUNT = 2**31 - 1
 """Tables count a row's tokens in 32 bits."""
 
 
@@ -27,7 +27,7 @@ def attempt_sampling(request: Request, again: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One turn's answer, with the tokens that it took."""
+    """The answer to one turn, with its token counts."""
 
     text: str
     prompt_tokens: int = 0
@@ -42,7 +42,7 @@ class RowError(Exception):
 
     Args:
         reason: the reason of the reject, such as `engine_error`.
-        detail: what the engine said.
+        detail: the engine's message.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -52,20 +52,20 @@ class RowError(Exception):
 
 
 class NoReplyError(RowError):
-    """What was answered is no reply, such as a refusal: another attempt may bring one."""
+    """An answer that is no reply, such as a refusal: another attempt may bring one."""
 
 
 class NextReply(Protocol):
-    """What an engine gives: the next reply to some messages."""
+    """The function of an engine that returns the next reply to some messages."""
 
     def __call__(self, messages: list[Message], again: bool) -> Awaitable[Reply]:
-        """`again`: an earlier reply to them could not be read."""
+        """Return a reply; `again` if an earlier one could not be parsed."""
 
 
-async def generate_turns(request: Request, ask: NextReply) -> Completion:
-    """Ask for one reply a turn, each with the earlier ones as history; stop where one is cut."""
+async def generate_turns(request: Request, next_reply: NextReply) -> Completion:
+    """Request one reply per turn, each with the earlier ones as history; stop at a truncated one."""
     messages = list(request.messages)
-    asked: list[Reply] = []
+    replies: list[Reply] = []
     turns: list[Reply] = []
     error = detail = ""
     try:
@@ -74,23 +74,23 @@ async def generate_turns(request: Request, ask: NextReply) -> Completion:
                 messages += [Message("assistant", turns[-1].text), Message("user", request.follow_ups[turn - 1])]
             for attempt in range(request.attempts):
                 try:
-                    asked.append(await ask(messages, attempt > 0))
+                    replies.append(await next_reply(messages, attempt > 0))
                 except NoReplyError:
                     if attempt + 1 == request.attempts:
                         raise
                     continue
-                if _is_parsable(request, asked[-1]):
+                if _is_parsable(request, replies[-1]):
                     break
-            turns.append(asked[-1])
+            turns.append(replies[-1])
             if turns[-1].truncated:
                 break
     except RowError as problem:
         error, detail = problem.reason, problem.detail
     return Completion(
         replies=tuple(turn.text for turn in turns),
-        prompt_tokens=_total(reply.prompt_tokens for reply in asked),
-        output_tokens=_total(reply.output_tokens for reply in asked),
-        cached_tokens=_total(reply.cached_tokens for reply in asked),
+        prompt_tokens=_total(reply.prompt_tokens for reply in replies),
+        output_tokens=_total(reply.output_tokens for reply in replies),
+        cached_tokens=_total(reply.cached_tokens for reply in replies),
         truncated=bool(turns) and turns[-1].truncated,
         error=error,
         detail=detail,
@@ -99,7 +99,7 @@ async def generate_turns(request: Request, ask: NextReply) -> Completion:
 
 
 def _total(tokens: Iterable[int]) -> int:
-    return min(sum(tokens), COLUMN_MOST)
+    return min(sum(tokens), MAX_TOKEN_COUNT)
 
 
 def _is_parsable(request: Request, reply: Reply) -> bool:

@@ -29,7 +29,7 @@ _jinja = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_bl
 
 
 class FrontMatter(BaseModel):
-    """What stands between the two `---` lines of a prompt file."""
+    """The fields between the two `---` lines of a prompt file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,10 +42,10 @@ class FrontMatter(BaseModel):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt that is known to compile and to use its declared inputs alone."""
+    """A prompt that compiles and uses exactly its declared inputs."""
 
     ref: str
-    """`id@version#hash`, as every row that it made carries it."""
+    """`id@version#hash`, which every row generated with it carries."""
     text: str
     """The whole file, for data set cards."""
     inputs: tuple[str, ...]
@@ -78,7 +78,7 @@ def _compiled(body: str) -> jinja2.Template:
 
 
 def load_prompt(prompt_id: str, prompts_dir: str | None = None) -> Prompt:
-    """Read and check a prompt file; `prompts_dir` is looked in before the built-in ones.
+    """Read and check a prompt file; `prompts_dir` comes before the built-in ones.
 
     Raises:
         PromptError: there is no such file, or it is wrong in a way that the message names.
@@ -93,21 +93,21 @@ def load_prompt(prompt_id: str, prompts_dir: str | None = None) -> Prompt:
         raise PromptError(f"prompt {path}: {problem}") from None
     prompt = _parse(path, text)
     if path.parent != BUILT_IN and (BUILT_IN / name).exists():
-        _check_fits(path, prompt, load_prompt(prompt_id))
+        _check_same_interface(path, prompt, load_prompt(prompt_id))
     return prompt
 
 
-def _check_folder(folder: Path, asked_for: str) -> None:
-    """A user's file that no step asks for by its name would be ignored in silence."""
+def _check_folder(folder: Path, prompt_id: str) -> None:
+    """Check the names of a user's prompts, as one that no step uses would be ignored silently."""
     if not folder.is_dir():
         raise PromptError(f"prompts_dir {folder}: no such folder")
     known = sorted(path.stem for path in BUILT_IN.glob("*.md") if path.stem != "README")
     for path in sorted(folder.glob("*.md")):
-        if path.stem in (*known, asked_for, "README"):
+        if path.stem in (*known, prompt_id, "README"):
             continue
         near = difflib.get_close_matches(path.stem.lower(), known, n=1)
-        way_out = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise PromptError(f"prompt {path}: no prompt is called {path.stem!r}; {way_out}")
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise PromptError(f"prompt {path}: no prompt is called {path.stem!r}; {hint}")
 
 
 @cache
@@ -135,8 +135,8 @@ def _explain(problem: ValidationError) -> str:
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
 
 
-def _check_fits(path: Path, prompt: Prompt, built_in: Prompt) -> None:
-    """A user's prompt gets what the built-in one gets, and its replies are read in the same way."""
+def _check_same_interface(path: Path, prompt: Prompt, built_in: Prompt) -> None:
+    """Check that a user's prompt has the inputs and the output of the built-in one."""
     for name in prompt.inputs:
         if name not in built_in.inputs:
             raise PromptError(f"prompt {path}: its input {name!r} is never given; known are {list(built_in.inputs)}")
@@ -152,7 +152,7 @@ def _split_parts(path: Path, body: str) -> tuple[tuple[str, str], ...]:
         elif parts:
             parts[-1][1].append(line)
         elif line.strip():
-            raise PromptError(f"prompt {path}: text stands before the first '# system' or '# user' line")
+            raise PromptError(f"prompt {path}: text before the first '# system' or '# user' line")
     if not parts:
         raise PromptError(f"prompt {path}: has no '# system' or '# user' line")
     return tuple((role, "\n".join(lines).strip("\n")) for role, lines in parts)

@@ -46,7 +46,7 @@ def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
     large model; jobs of several engines run at the same time.
 
     Raises:
-        Stopped: the run was asked to stop; all shards in flight are written.
+        Stopped: a stop of the run was requested; all shards in flight are written.
         FactoryError: the run cannot go on; what is written stays, and the same command goes on.
     """
     opened = [pending for job in jobs if (pending := _open(job, progress))]
@@ -136,7 +136,7 @@ def _count_done(pending: PendingJob, progress: Progress) -> Counts:
 def _generate(opened: Sequence[PendingJob], flag: StopFlag) -> Iterator[tuple[int, Counts, float]]:
     """Yield for each written shard its job's number, its counts, and when its engine was up.
 
-    If the run is asked to stop, these are the shards that were read by then.
+    After a stop request, these are the shards that were read by then.
     """
     engines: list[EngineUse] = []
     for pending in opened:

@@ -1,4 +1,4 @@
-"""What Ray Serve is asked to deploy for the judges: a door, and behind it a deployment a judge."""
+"""The Ray Serve application of a fleet: an OpenAI-compatible endpoint, and a deployment per model."""
 
 import hashlib
 import hmac
@@ -15,40 +15,40 @@ from factory.runtime.ray_session import on_gpu
 from factory.serving.request_guard import BodyLimit, add_request_guard
 
 LOGPROBS = 20
-"""The most likely tokens that a judge tells at each place: enough to hold the five scores."""
+"""How many likely tokens a judge returns for each position: enough to include the five scores."""
 INGRESS_CPUS = 0.5
 BODY_BYTES = 16 << 20
 """The longest request: a conversation of a million tokens is about half as long."""
 
 
 def wire_name(judge: ServedModel) -> str:
-    """A judge's name for HTTP clients: its own, and a hash of what decides its verdicts."""
-    decided = [model_files.locate(judge.model).revision, judge.device, judge.engine_kwargs]
-    return f"{judge.name}-{hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:8]}"
+    """Return a model's name for HTTP clients: its own, and a hash of what changes its replies."""
+    inputs = [model_files.locate(judge.model).revision, judge.device, judge.engine_kwargs]
+    return f"{judge.name}-{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
 def api_key_of(fleet: Fleet) -> str:
-    """The fleet's key; empty where it has none."""
+    """Return the fleet's key; empty if it has none."""
     return os.environ.get(fleet.api_key_env, "").strip()
 
 
 def workers(judge: ServedModel) -> int:
-    """Engine processes of one replica, each with a bundle of its own."""
+    """Return the engine processes of one replica, each with a bundle of its own."""
     return engine_processes(judge.engine_kwargs)
 
 
 def in_flight(judge: ServedModel) -> int:
-    """The requests that a run's clients have in flight: some wait, which is what makes Serve add a replica."""
+    """Return how many requests a run's clients have in flight: some wait, so that Serve adds a replica."""
     return judge.replicas[1] * judge.max_concurrency * 5 // 4
 
 
 def queued(judge: ServedModel) -> int:
-    """The requests that may wait for a replica: all of one run's, also while there is one replica of many."""
+    """Return how many requests may wait for a replica: all of one run's, even while only one replica is up."""
     return max(2 * judge.max_concurrency, in_flight(judge))
 
 
 def application(fleet: Fleet, judges: Sequence[ServedModel], app: str) -> Any:
-    """The Serve application of a fleet; its list of models says by `owned_by` which application it is."""
+    """Return the Serve application of a fleet; `owned_by` in its list of models is the application's name."""
     from ray import serve
     from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
     from ray.llm._internal.serve.core.ingress.ingress import init
@@ -58,7 +58,7 @@ def application(fleet: Fleet, judges: Sequence[ServedModel], app: str) -> Any:
     configs = {wire_name(judge): _llm_config(judge, threads) for judge in judges}
     ingress: Any = serve.deployment(
         make_fastapi_ingress(OpenAiIngress, app=guarded(init(), fleet)),
-        max_ongoing_requests=10_000,  # it only waits; the judges' own queues are bounded
+        max_ongoing_requests=10_000,  # it only waits; the models' own queues are bounded
         num_replicas=1,
         ray_actor_options={"num_cpus": INGRESS_CPUS},
         graceful_shutdown_timeout_s=5,
@@ -74,35 +74,35 @@ def application(fleet: Fleet, judges: Sequence[ServedModel], app: str) -> Any:
     )
 
 
-def guarded(door: Any, fleet: Fleet) -> Any:
-    """Return Serve's door with checks of what is asked, in this order: by which name, for which site, with which key.
+def guarded(endpoint: Any, fleet: Fleet) -> Any:
+    """Return Serve's endpoint with checks of each request, in this order: its host, its origin, its key.
 
-    Serve's own door has browsers let pages of any site in.
+    By itself, Serve's endpoint allows browsers to send requests from pages of any site.
     """
-    door.add_middleware(BodyLimit, most=BODY_BYTES)
+    endpoint.add_middleware(BodyLimit, most=BODY_BYTES)
     if key := api_key_of(fleet):
-        door.add_middleware(KeyCheck, digest=_digest(key))
-    add_request_guard(door, fleet.host, fleet.allowed_hosts)
-    return door
+        endpoint.add_middleware(KeyCheck, digest=_digest(key))
+    add_request_guard(endpoint, fleet.host, fleet.allowed_hosts)
+    return endpoint
 
 
 def _deployment(config: Any, judge: ServedModel) -> Any:
     from ray.serve.llm import build_llm_deployment
 
-    from factory.serving.llm_server import JudgeServer
+    from factory.serving.llm_server import ModelServer
 
     return build_llm_deployment(
         config,
         name_prefix="Judge:",
-        deployment_cls=JudgeServer,
+        deployment_cls=ModelServer,
         bind_kwargs={"model": model_files.locate(judge.model).pinned},
     )
 
 
 def _threads(judges: Sequence[ServedModel]) -> int:
-    """Threads of each engine process on a CPU: on a machine of their own they share the cores."""
+    """Return the threads of each engine process on a CPU: on a single machine they share the cores."""
     if os.environ.get("RAY_ADDRESS"):
-        return 1  # how many come to lie on one node is for Ray to say
+        return 1  # Ray decides how many share a node
     processes = sum(judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device))
     return max(1, (os.cpu_count() or 1) // max(1, processes))
 
@@ -113,14 +113,14 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
 
     gpu = on_gpu(judge.device)
     bundle = {"GPU": 1, "CPU": 0} if gpu else {"CPU": 1}
-    beside_others = {
+    shared_machine = {
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; unset, vLLM takes half of the memory
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by itself vLLM puts all judges on one core
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by itself vLLM puts all models on one core
         "OMP_NUM_THREADS": str(threads),
     }
-    cpu_environment = {name: os.environ.get(name, value) for name, value in beside_others.items()}
+    cpu_environment = {name: os.environ.get(name, value) for name, value in shared_machine.items()}
     return LLMConfig(
-        # The driver looks at the model's config alone; each replica fetches the model itself.
+        # The driver reads only the model's config; each replica downloads the model itself.
         model_loading_config={
             "model_id": wire_name(judge),
             "model_source": model_files.fetch(judge.model, weights=False),
@@ -130,7 +130,7 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
             "max_num_seqs": judge.max_concurrency,
             "enable_prefix_caching": True,
             "max_logprobs": LOGPROBS,
-            "enable_prompt_tokens_details": True,  # how much came out of the prefix cache
+            "enable_prompt_tokens_details": True,  # tokens from the prefix cache
             "structured_outputs_config": GUIDE,
             **judge.engine_kwargs,
         },
@@ -160,7 +160,7 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
 
 
 class KeyCheck:
-    """Lets in requests that carry the key; it knows the key's hash alone."""
+    """Accepts requests that carry the key; it holds only the key's hash."""
 
     def __init__(self, app: Any, digest: str) -> None:
         self._app = app
@@ -168,8 +168,8 @@ class KeyCheck:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket"):
-            said = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
-            if not hmac.compare_digest(_digest(said), self._digest):
+            given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
+            if not hmac.compare_digest(_digest(given), self._digest):
                 from starlette.responses import JSONResponse
 
                 refusal = JSONResponse({"error": {"message": "wrong or missing key"}}, status_code=401)

@@ -1,11 +1,11 @@
-"""The fleet: one Ray Serve LLM deployment a judge, behind one OpenAI-compatible door.
+"""The fleet: one Ray Serve LLM deployment per model, behind one OpenAI-compatible endpoint.
 
-    clients ──HTTP──► ingress (key) ──prefix-aware router, bounded queue──► replicas of each judge
+    clients ──HTTP──► ingress (key) ──prefix-aware router, bounded queue──► replicas of each model
 
-It comes up for a run and goes away after it; one that runs already (`make judges-up`) is used and
-left. Another run's is not taken: it goes away with that run. On a cluster a fleet outlives the driver
-of a run that is killed: the next run takes it over. A judge's name on the wire carries a hash of its
-model and settings, so that a fleet of other settings is never taken for this one.
+It starts for a run and ends after it; one that is up already (`make judges-up`) is used and left up.
+Another run's fleet is not used: it ends with that run. On a cluster a fleet outlives the driver
+of a run that is killed: the next run takes it over. A model's name for HTTP clients carries a hash of
+its revision and settings, so that a fleet with other settings is never mistaken for this one.
 """
 
 import http.client
@@ -33,7 +33,7 @@ RUNS_APP = "judges-of-a-run"
 """The Serve application of a fleet that is a run's own."""
 OWNER = {"name": "owner-of-the-judges", "namespace": "character-factory"}
 EVERYWHERE = ("0.0.0.0", "::")
-"""Hosts that mean every interface, and so name none that a client could ask for."""
+"""Hosts that mean every interface, so that no client can use them as an address."""
 
 
 def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
@@ -57,14 +57,14 @@ def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
 
 
 def cpus_of(judges: Sequence[ServedModel]) -> float:
-    """The CPUs that Ray needs for the judges that run on them: one a worker of a replica."""
+    """Return the CPUs that Ray needs for the models that run on CPUs: one per worker of a replica."""
     on_cpus = [judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device)]
     return sum(on_cpus) + INGRESS_CPUS if judges else 0
 
 
 @contextmanager
 def fleet_for_run(fleet: Fleet, judges: Sequence[ServedModel], progress: Progress) -> Iterator[str]:
-    """The base URL of a fleet with these judges, which is there as long as the block runs.
+    """Yield the base URL of a fleet with these models, which is up as long as the block runs.
 
     Raises:
         ConfigError: another server or another run has the port or the cluster's Serve, or the cluster cannot hold the
@@ -92,7 +92,7 @@ def fleet_for_run(fleet: Fleet, judges: Sequence[ServedModel], progress: Progres
 
 
 def is_abandoned() -> bool:
-    """Whether the Ray that this process is joined to has the fleet of a run that was killed, or its door alone."""
+    """Return whether this cluster has the fleet of a run that was killed, or only its endpoint."""
     from ray import serve
 
     there = serve.status()
@@ -107,7 +107,7 @@ def is_abandoned() -> bool:
 
 
 def _left_behind(fleet: Fleet, judges: Sequence[ServedModel]) -> str | None:
-    """The URL of a fleet that a killed run left; one that cannot be used is taken down."""
+    """Return the URL of a fleet that a killed run left; take down one that cannot be used."""
     if not is_abandoned():
         return None
     with suppress(ConfigError):
@@ -122,7 +122,7 @@ class _Owner:
 
 
 def _own(fleet: Fleet) -> Any:
-    """Be the run whose fleet stands on this Ray: two would have one door.
+    """Claim this cluster's Serve for the current run: two fleets would share one endpoint.
 
     Raises:
         ConfigError: another run is.
@@ -132,18 +132,18 @@ def _own(fleet: Fleet) -> Any:
         return ray.remote(_Owner).options(**OWNER, num_cpus=0, scheduling_strategy=here).remote()
     except ValueError:
         raise ConfigError(
-            f"evaluation.fleet.port {fleet.port}: another run's fleet stands on this cluster, and goes away with that "
-            "run; wait for its end (runs share one that `make judges-up` leaves)"
+            f"evaluation.fleet.port {fleet.port}: another run's fleet is up on this cluster, and ends with that "
+            "run; wait for it (runs share one that `make judges-up` leaves)"
         ) from None
 
 
 def running(fleet: Fleet, judges: Sequence[ServedModel], left_behind: bool = False) -> str | None:
-    """The base URL of a fleet that runs already and has these judges, or None where nothing listens.
+    """Return the base URL of a fleet that is up and has these models, or None if nothing listens.
 
     Args:
         fleet: where it would listen.
-        judges: whom it must have.
-        left_behind: whether it may be a run's own, because that run is known to be gone.
+        judges: the models that it must have.
+        left_behind: whether it may be another run's, because that run is gone.
 
     Raises:
         ConfigError: something else listens there, or another run's fleet.
@@ -186,9 +186,9 @@ def bring_up(
     Args:
         fleet: where they listen.
         judges: which they are.
-        progress: is told that they start.
+        progress: reports that they start.
         app: the Serve application that they become.
-        place: theirs in the config.
+        place: their key in the config.
 
     Raises:
         ConfigError: the cluster can never hold them, or serves something already.
@@ -225,7 +225,7 @@ def bring_up(
 def check_serve_is_free() -> None:
     """Check that Serve runs nothing on the Ray that this process is joined to.
 
-    It has one door, which stays at the host and port of whoever started it.
+    It has one endpoint, which keeps the host and port that it was started with.
 
     Raises:
         ConfigError: it does.
@@ -253,7 +253,7 @@ def take_down(*apps: str) -> None:
 
 
 def fleet_key_env(fleet: Fleet) -> str | None:
-    """The environment variable that holds the fleet's key; None where it has none."""
+    """Return the environment variable with the fleet's key; None if it has none."""
     return fleet.api_key_env if api_key_of(fleet) else None
 
 

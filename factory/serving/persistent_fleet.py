@@ -20,7 +20,7 @@ SPARE_CPUS = 2
 
 
 def check(config: RunConfig) -> None:
-    """Check judges and port, and start a head for them where no cluster is named.
+    """Check judges and port, and start a head for them if no cluster is named.
 
     Raises:
         ConfigError: there is no judge to serve, or a fleet runs already.
@@ -42,7 +42,7 @@ def check(config: RunConfig) -> None:
 
 
 def plan(config: RunConfig, progress: Progress) -> None:
-    """Say which judges would be deployed.
+    """Report which models would be deployed.
 
     Raises:
         UserError: a model cannot be had.
@@ -54,14 +54,14 @@ def plan(config: RunConfig, progress: Progress) -> None:
 
 
 def deploy_persistent(config: RunConfig, progress: Progress) -> None:
-    """Deploy the judges and say where they are."""
+    """Deploy the judges and report their URL."""
     url = bring_up(config.evaluation.fleet, config.evaluation.fleet_judges, progress)
     atexit.unregister(ray_head.end)
     progress.say(f"judges: up at {url}; `make judges-down` ends them")
 
 
 def bring_down() -> str:
-    """End the standing fleet, and one that a killed run left; say what was ended.
+    """End the persistent fleet, and one that a killed run left; return what was ended.
 
     Raises:
         ConfigError: there is none.
@@ -87,7 +87,7 @@ def bring_down() -> str:
 def _start_head(cpus: int) -> str:
     """Start a head for the judges, and return its address."""
     if ray_head.find_running(NOTE):
-        raise ConfigError("judges: a fleet that was started from here still stands; `make judges-down` first")
+        raise ConfigError("judges: a fleet that was started from here is still up; `make judges-down` first")
     started = ray_head.start(["--port=0", f"--num-cpus={cpus}", "--include-dashboard=false"], {})
     ray_head.save_record(NOTE, started)
     atexit.register(ray_head.end, started)  # until the judges are up

@@ -32,7 +32,7 @@ def add_request_guard(app: Any, host: str, named: Sequence[str] = ()) -> None:
 
 
 class BodyLimit:
-    """Refuses a request whose body is too long, before the application hears of it.
+    """Refuses a request whose body is too long, before it reaches the application.
 
     Starlette's own counts while the application reads: behind a middleware that reads too, as Serve's are, what
     it raises becomes a status of 500.
@@ -83,11 +83,11 @@ def _handing_on(body: bytes | None, receive: Any) -> Any:
 
 
 class SameOrigin:
-    """Refuses what a browser sends on behalf of another site's page; programs send no `Origin`.
+    """Refuses requests that a browser sends for another site's page; programs send no `Origin`.
 
     Args:
         app: the application behind it.
-        named: hosts whose pages may ask besides, such as that of a proxy which hides the name it was asked by.
+        named: more hosts whose pages may send requests, such as a proxy that hides the name it was requested by.
     """
 
     def __init__(self, app: Any, named: Sequence[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""The fleet of judges as a Serve config names it (`serve deploy`, KubeRay's RayService): a config's path to an app."""
+"""The fleet of judges for a Serve config (`serve deploy`, KubeRay's RayService): from a config's path to an app."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from factory.serving.fleet import APP
 
 
 class Arguments(BaseModel):
-    """What stands under `args` of the Serve config."""
+    """The `args` of the Serve config."""
 
     config: str
     """The path of a run's config, on the node that builds the application."""
 
 
 def judges(arguments: Arguments) -> Any:
-    """The Serve application of a config's judges. Serve's door is open to the network there, so they want a key.
+    """Return the Serve application of a config's judges, which needs a key, as Serve listens on the network there.
 
     Raises:
         ConfigError: the config is wrong or has no judge of kind fleet, or there is no key.
@@ -29,5 +29,5 @@ def judges(arguments: Arguments) -> Any:
         raise ConfigError(f"config {arguments.config}: evaluation.judges has none of kind served")
     if not api_key_of(fleet):
         raise ConfigError(f"${fleet.api_key_env} holds no key; a fleet that others can reach needs one")
-    # Serve listens where its own config says, not where the run's does.
+    # Serve listens where its own config sets it, not the run's.
     return application(fleet.model_copy(update={"host": "0.0.0.0"}), members, APP)

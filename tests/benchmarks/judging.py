@@ -69,14 +69,14 @@ def rows(count: int) -> list[dict]:
 
 def requests(count: int) -> list:
     """Return the requests to the judge for these rows."""
-    from factory.evaluation.judging import Protocol, render_judgment
-    from factory.evaluation.steps import rubrics_of
+    from factory.evaluation.evaluation_steps import read_rubrics
+    from factory.evaluation.judging import JudgeProtocol, render_judgment
     from factory.inference.prompts import load_prompt
     from factory.personagym import open_benchmark
     from factory.records import AnswerWithExamples
     from factory.storage.rows import to_record
 
-    protocol = Protocol("judge", rubrics_of(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
+    protocol = JudgeProtocol("judge", read_rubrics(open_benchmark(None)), load_prompt("judge"), attempts=1, logprobs=20)
     return [render_judgment(protocol, to_record(AnswerWithExamples, row)) for row in rows(count)]
 
 
@@ -111,7 +111,7 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
 def fleet(count: int, in_turn: bool = False) -> float:
     """Return the calls per second of the judging step, or of one call after the other, through the fleet."""
     from factory.config import ServedModel
-    from factory.evaluation.judges import open_judges
+    from factory.evaluation.judge_clients import open_judges
     from factory.runtime import ray_session
     from factory.runtime.progress import Progress
     from factory.serving.fleet import fleet_for_run
@@ -131,7 +131,7 @@ def fleet(count: int, in_turn: bool = False) -> float:
 def endpoint(count: int, in_turn: bool = False) -> float:
     """The same through an endpoint that takes its time."""
     from factory.config import EndpointJudge
-    from factory.evaluation.judges import open_judges
+    from factory.evaluation.judge_clients import open_judges
     from factory.runtime import ray_session
     from tests.integration.openai_server import KEY, OpenAIServer
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from factory.config import EndpointJudge, Sampling
 from factory.errors import ModelError, UnreachableError, UserError
-from factory.evaluation.judges import Judge, probed
+from factory.evaluation.judge_clients import JudgeClient, probe_judges
 from factory.evaluation.verdict_parsing import expected_score
 from factory.inference.engines import endpoint_check, endpoint_errors
 from factory.inference.engines.endpoint_check import check_endpoint
@@ -275,8 +275,8 @@ def test_what_stands_beside_a_text_never_harms_it(prompt, output, cached, likely
 def test_a_probe_for_logprobs_ends(server, kind):
     server.rule(misbehave=kind)
     settings = engine(server).model_dump() | {"name": "a", "timeout_s": 0.3, "kind": "openai"}
-    judge = Judge("a", "openai", Located("small-chat", "endpoint"), EndpointJudge(**settings), {})
-    assert probed([judge], Progress()) == [judge]
+    judge = JudgeClient("a", "openai", Located("small-chat", "endpoint"), EndpointJudge(**settings), {})
+    assert probe_judges([judge], Progress()) == [judge]
 
 
 STREAMS = {

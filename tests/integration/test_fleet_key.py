@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from factory.config import Evaluation, Fleet, RunConfig, ServedModel
 from factory.errors import ConfigError
-from factory.evaluation.judges import open_judges
+from factory.evaluation.judge_clients import open_judges
 from factory.serving.deployment import BODY_BYTES, KeyCheck, _digest, _threads, guarded, queued, wire_name, workers
 from factory.serving.fleet import check_fleet, fleet_key_env
 from tests.integration.endless_body import post_without_end

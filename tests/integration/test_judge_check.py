@@ -1,4 +1,4 @@
-"""The real job on judges of known failings: one is always right, one goes by place and length, one says nothing."""
+"""The real job on three judges: one always right, one with position and length bias, one unreadable."""
 
 import json
 from itertools import chain
@@ -6,7 +6,7 @@ from itertools import chain
 import pytest
 
 from factory.evaluation.judge_check.pairs import read_pairs
-from factory.evaluation.judge_check.pairwise import readable_preference
+from factory.evaluation.judge_check.pairwise import is_parsable_preference
 from factory.storage import file_io
 from tests.integration.runs import Run
 
@@ -45,7 +45,7 @@ JUDGES = [
 
 
 @pytest.fixture(scope="module")
-def made(make_module_run) -> Run:
+def checked_run(make_module_run) -> Run:
     judges = [{"kind": "scripted", "default": verdict(score=3)} | judge for judge in JUDGES]
     run = make_module_run("checked", evaluation={"judges": judges})
     run.finish(job="judge_check")
@@ -53,16 +53,16 @@ def made(make_module_run) -> Run:
 
 
 @pytest.fixture(scope="module")
-def reports(made) -> dict[str, dict]:
-    checked = json.loads(file_io.read_bytes(f"{made.output}/judge-check/report.json"))
+def reports(checked_run) -> dict[str, dict]:
+    checked = json.loads(file_io.read_bytes(f"{checked_run.output}/judge-check/report.json"))
     assert [one["report"]["judge"] for one in checked] == ["sage", "first", "mute"]
     assert {tuple(ref.partition("@")[0] for ref in one["prompts"]) for one in checked} == {("judge", "judge-pair")}
     return {one["report"]["judge"]: one["report"] | {"verdict": one["verdict"]} for one in checked}
 
 
-def test_every_answer_is_scored_and_every_pair_compared_in_both_orders_by_each_judge(made):
+def test_each_judge_scores_and_compares_everything(checked_run):
     for judge, accounts in {"sage": "ok", "first": "ok", "mute": "judge_failed"}.items():
-        scores, preferences = (made.rows(f"judge-check/{judge}/{name}") for name in ("scores", "preferences"))
+        scores, preferences = (checked_run.rows(f"judge-check/{judge}/{name}") for name in ("scores", "preferences"))
         assert {row["reason"] or row["status"] for row in scores + preferences} == {accounts}
         assert {(row["question_id"], row["candidate"]) for row in scores} == {
             (pair.id, side) for pair in PAIRS for side in ("better", "worse")
@@ -73,7 +73,7 @@ def test_every_answer_is_scored_and_every_pair_compared_in_both_orders_by_each_j
         assert len(scores) == len(preferences) == 2 * len(PAIRS)
 
 
-def test_a_judge_that_is_always_right_is_known_as_such(reports):
+def test_judge_that_is_always_right(reports):
     sage = reports["sage"]
     for accuracy in (sage["ordered"], *sage["by_kind"].values()):
         assert accuracy["pointwise"]["value"] == accuracy["pairwise"]["value"] == 1
@@ -83,25 +83,25 @@ def test_a_judge_that_is_always_right_is_known_as_such(reports):
     assert sage["failed_scores"] == sage["failed_verdicts"] == 0
 
 
-def test_a_judge_that_takes_the_first_answer_and_likes_filler_is_found_out(reports):
+def test_position_and_length_bias_are_found(reports):
     first = reports["first"]
     assert (first["turned"]["value"], first["first_wins"]["value"]) == (1, 1)
     assert first["ordered"]["pointwise"]["value"] == first["ordered"]["pairwise"]["value"] == 0.5
     assert [first["length_bias"][name] for name in ("difference", "low", "high")] == [2, 2, 2]
-    assert "100 % of them turn with the order, mostly to what stands first" in first["verdict"]
+    assert "100 % of them change with the order, mostly to the first answer" in first["verdict"]
     assert "it scores filler 2.00 higher" in first["verdict"]
 
 
-def test_a_judge_that_cannot_be_read_has_no_accuracy_and_all_failures(reports, made):
+def test_unreadable_judge_has_only_failures(reports, checked_run):
     mute = reports["mute"]
     assert mute["failed_scores"] == mute["failed_verdicts"] == 2 * len(PAIRS)
     assert mute["ordered"]["pointwise"]["value"] is mute["length_bias"]["difference"] is None
     assert mute["verdict"].endswith(f"it failed {4 * len(PAIRS)} of {4 * len(PAIRS)} times.")
-    assert "rather not say" in made.rows("judge-check/mute/preferences")[0]["detail"]
+    assert "rather not say" in checked_run.rows("judge-check/mute/preferences")[0]["detail"]
 
 
-def test_table_and_sentences_are_shown(made, reports):
-    said = made.log().splitlines()
+def test_table_and_sentences_are_printed(checked_run, reports):
+    said = checked_run.log().splitlines()
     shown = {line.split()[0]: " ".join(line.split()[1:]) for line in said if line.startswith(tuple(reports))}
     assert shown["sage"] == (
         "100 % [91, 100] 100 % [91, 100] 100 / 100 100 / 100 100 / 100 21 % +0.00 [+0.00, +0.00] 50 % 0"
@@ -110,7 +110,7 @@ def test_table_and_sentences_are_shown(made, reports):
     assert {report["verdict"] for report in reports.values()} <= set(said)
 
 
-def test_the_dry_run_tells_the_calls_of_each_judge(make_run):
+def test_dry_run_prints_calls_per_judge(make_run):
     run = make_run("dry", evaluation={"judges": [{"kind": "scripted", "name": "sage", "default": ""}]})
     said = run.finish("--dry-run", job="judge_check")
     assert ["sage", "96", "96", "scripted", "(scripted)"] in [line.split() for line in said.splitlines()]
@@ -120,11 +120,11 @@ def test_the_dry_run_tells_the_calls_of_each_judge(make_run):
 @pytest.mark.parametrize(
     ("judges", "told"),
     [
-        ([], "evaluation.judges: names nobody; give at least a judge that scores"),
+        ([], "evaluation.judges: is empty; add at least a judge that scores"),
         ([{"kind": "scripted", "name": "orders", "default": ""}], "the name 'orders' is taken by a table of pairs"),
     ],
 )
-def test_judges_that_cannot_be_checked_are_refused_before_ray_starts(make_run, judges, told):
+def test_invalid_judges_are_refused_before_ray(make_run, judges, told):
     run = make_run("refused", evaluation={"judges": judges})
     assert run.start(job="judge_check").wait(300) == 2
     assert run.log().startswith("error: ")
@@ -132,5 +132,5 @@ def test_judges_that_cannot_be_checked_are_refused_before_ray_starts(make_run, j
 
 
 @pytest.mark.parametrize("reply", ["A", '{"preferred": "A"}', '{"reasoning": "", "preferred": "C"}', "", "[]"])
-def test_a_reply_that_names_neither_answer_is_asked_for_again(reply):
-    assert not readable_preference(reply)
+def test_reply_that_names_no_answer_is_retried(reply):
+    assert not is_parsable_preference(reply)

@@ -110,7 +110,7 @@ def test_vllm_state_is_read_from_its_gauges():
 
 
 def test_engine_state_is_reported_periodically(recorder, monkeypatch):
-    monkeypatch.setattr(engine_metrics, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(engine_metrics, "INTERVAL_S", 0.01)
     states = iter([None, EngineState(1, 0), EngineState(2, 0), EngineState(3, 0)])
 
     async def work() -> None:

@@ -12,7 +12,7 @@ from tokenizers.models import BPE
 
 from factory.config import Training, VllmEngine
 from factory.errors import ModelError
-from factory.evaluation.dry_run import window_of
+from factory.evaluation.dry_run import context_window
 from factory.inference import model_check, model_files
 from factory.inference.chat_template import ChatTokenizer, NoTemplateError
 from factory.inference.locate import locate_model
@@ -182,7 +182,7 @@ def test_a_broken_generation_config_is_found_before_training(folder):
 )
 def test_a_window_is_a_whole_number(folder, config, window):
     write(folder, "config.json", config)
-    assert window_of(str(folder)) == window
+    assert context_window(str(folder)) == window
 
 
 def test_the_default_of_named_templates_is_used_and_saved(folder, tmp_path):

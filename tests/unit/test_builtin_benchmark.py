@@ -1,3 +1,5 @@
+"""The built-in benchmark: its personas, questions, settings and rubrics."""
+
 import json
 import re
 import string
@@ -34,18 +36,18 @@ def test_there_are_twenty_distinct_personas():
     assert len(PERSONAS) == len({plain(persona) for persona in PERSONAS}) == 20
 
 
-def test_no_persona_is_one_of_the_sample_data():
+def test_personas_are_not_in_sample_data():
     lines = (DATA / "personas.jsonl").read_text("utf-8").splitlines()
     samples = {plain(json.loads(line)["persona"]) for line in lines}
     assert samples.isdisjoint(plain(persona) for persona in PERSONAS)
 
 
-def test_each_persona_has_a_file_of_questions_by_its_name():
+def test_each_persona_has_a_file():
     assert set(QUESTIONS) == set(PERSONAS)
 
 
 @pytest.mark.parametrize("persona", PERSONAS)
-def test_a_persona_can_name_a_file_anywhere(persona: str):
+def test_personas_are_valid_file_names(persona: str):
     assert len(f"{persona}.json".encode()) < 200
     assert not re.search(r'[\\/:*?"<>|\x00-\x1f]|[. ]$', persona)
     assert unicodedata.is_normalized("NFC", persona)
@@ -56,15 +58,15 @@ def test_each_persona_has_two_questions_for_each_task():
         assert {task: len(questions) for task, questions in tasks.items()} == dict.fromkeys(TASKS, 2)
 
 
-def test_no_question_occurs_twice():
+def test_questions_are_unique():
     assert len(ALL_QUESTIONS) == len({plain(question) for question in ALL_QUESTIONS}) == 200
 
 
-def test_a_question_has_15_to_50_words():
+def test_questions_have_15_to_50_words():
     assert not [question for question in ALL_QUESTIONS if not 15 <= len(question.split()) <= 50]
 
 
-def test_one_persona_is_korean_one_spanish_and_each_is_asked_in_its_own_language():
+def test_questions_are_in_the_personas_language():
     language = language_of()
     assert Counter(language[persona] for persona in PERSONAS) == {
         Language.ENGLISH: 18,
@@ -80,15 +82,15 @@ def test_settings_are_distinct():
     assert len(SETTINGS) == len({plain(setting) for setting in SETTINGS}) >= 30
 
 
-def test_there_is_a_rubric_for_each_task_and_no_other():
+def test_each_task_has_a_rubric():
     assert {path.name for path in (BENCHMARK / "rubrics").iterdir()} == {f"{task}.txt" for task in TASKS}
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_rubric_has_each_place_to_fill_once_and_a_criterion_for_each_score(task: str):
+def test_rubric_has_each_slot_once_and_all_scores(task: str):
     rubric = (BENCHMARK / "rubrics" / f"{task}.txt").read_text("utf-8")
-    places = [name for _, name, _, _ in string.Formatter().parse(rubric) if name is not None]
-    assert sorted(places) == ["persona", "question", "response", "score_example"]
+    slots = [name for _, name, _, _ in string.Formatter().parse(rubric) if name is not None]
+    assert sorted(slots) == ["persona", "question", "response", "score_example"]
     assert re.findall(r"^Score = (\d): \S", rubric, re.MULTILINE) == list("12345")
     assert f"Evaluation Task:\n\n{task}\n" in rubric
     assert "Therefore, the final score is" in rubric

@@ -10,7 +10,7 @@ from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.endings import is_complete
 from factory.curation.rules.rule import Rule
 from factory.evaluation import rubric, verdict_parsing
-from factory.evaluation.general_ability.ifeval import Verifiable, failed_checks
+from factory.evaluation.general_ability.ifeval import VerifiableInstruction, failed_checks
 from factory.export import dataset_card
 from factory.inference import json_reply
 from factory.playground.streaming import repair_text
@@ -18,7 +18,7 @@ from factory.records import Message, TokenChoice
 from factory.text import control_tokens, language, normalize, redaction
 from tests.hard_texts import HOSTILE
 
-CHECKS = Verifiable.model_validate(
+CHECKS = VerifiableInstruction.model_validate(
     {
         "id": "all",
         "instruction": "Do it all.",

@@ -1,4 +1,4 @@
-"""The tables of general ability: its instructions, and what each candidate makes of them."""
+"""The tables of general ability: its instructions, and each candidate's results on them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +14,7 @@ from factory.evaluation.general_ability.items import (
 )
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.records import Counts, GeneralItem
+from factory.run_output import layout
 from factory.runtime.build_table import build_table
 from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row
@@ -21,20 +22,15 @@ from factory.storage.schemas import GENERAL_ITEMS, GENERAL_RESULTS
 from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
 NO_PROMPT = "none"
-"""In place of a prompt: the instructions are asked as they are."""
+"""In place of a prompt: the model gets the instructions as they are."""
 
 
-def general_table(config: RunConfig, candidate: str) -> Table:
-    """What a candidate makes of the instructions; under `benchmark`, the instructions themselves."""
-    return Table(config.output, f"evaluation/{candidate}/general")
-
-
-def general_lanes(config: RunConfig, engines: Sequence[EngineUse], progress: Progress) -> list[TableJob]:
-    """Every instruction to a result of each candidate, by the engine that answers for it; none where not wanted."""
+def general_jobs(config: RunConfig, engines: Sequence[EngineUse], progress: Progress) -> list[TableJob]:
+    """Return a job per candidate, on the engine that answers for it; none where `evaluation.general` is off."""
     if not config.evaluation.general:
         return []
-    items, instructions = _take_items(config, progress), instructions_by_id()
-    lanes = []
+    items, instructions = _build_items(config, progress), instructions_by_id()
+    jobs = []
     for candidate, engine in zip(config.evaluation.candidates, engines, strict=True):
         step = GenerationStep(
             record=GeneralItem,
@@ -45,15 +41,15 @@ def general_lanes(config: RunConfig, engines: Sequence[EngineUse], progress: Pro
             ids=partial(general_ids, candidate.name),
             keep_truncated=True,
         )
-        table = general_table(config, candidate.name)
-        lanes.append(TableJob(step, items, table, {"candidate": candidate.name}, engine))
-    return lanes
+        table = layout.GENERAL_RESULTS.table(config.output, candidate=candidate.name)
+        jobs.append(TableJob(step, items, table, {"candidate": candidate.name}, engine))
+    return jobs
 
 
-def _take_items(config: RunConfig, progress: Progress) -> Table:
-    items = general_items()
-    table, decided = general_table(config, "benchmark"), compute_fingerprint({"ids": [item.item_id for item in items]})
-    build_table(table, {"items": decided}, len(items), partial(_write, table, items), progress)
+def _build_items(config: RunConfig, progress: Progress) -> Table:
+    items, table = general_items(), layout.GENERAL_ITEMS.table(config.output)
+    fingerprint = compute_fingerprint({"ids": [item.item_id for item in items]})
+    build_table(table, {"items": fingerprint}, len(items), partial(_write, table, items), progress)
     return table
 
 
@@ -65,13 +61,13 @@ def _write(table: Table, items: Sequence[GeneralItem]) -> Counts:
 
 
 def read_results(config: RunConfig) -> list[list[dict[str, Any]]]:
-    """The results of each candidate, some dozens each; none where they are not wanted."""
+    """Read the results of each candidate, some dozens each; none where `evaluation.general` is off."""
     if not config.evaluation.general:
         return []
     columns = ["status", "item_id", "followed", "log_likelihood", "tokens"]
-    found = []
+    results = []
     for candidate in config.evaluation.candidates:
-        table = general_table(config, candidate.name)
+        table = layout.GENERAL_RESULTS.table(config.output, candidate=candidate.name)
         rows = [row for shard in table.shards() for row in table.read(shard, columns).to_pylist()]
-        found.append([row for row in rows if row["status"] == "ok"])
-    return found
+        results.append([row for row in rows if row["status"] == "ok"])
+    return results

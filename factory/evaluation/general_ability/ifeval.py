@@ -1,7 +1,7 @@
-"""Instructions whose following a program can check: what a model still does when it is nobody in particular.
+"""Verifiable instructions in the manner of IFEval: a program checks whether a reply follows them.
 
-A check judges the form that was asked for and nothing else. It is lenient where an instruction leaves
-room: space around a reply, marks around a word, the sign that a list is made with.
+A check covers the requested form and nothing else. It is lenient where an instruction leaves room: space around a
+reply, marks around a word, the bullet sign of a list.
 """
 
 import json
@@ -15,21 +15,19 @@ from factory.storage import file_io
 
 BUILT_IN = file_io.join(str(RESOURCES), "data", "general", "verifiable.jsonl")
 
-# Repeats give nothing back (`++`), and endings are bounded: no reply takes long.
+# Repeats are possessive (`++`), and endings are bounded: no reply takes long.
 _BULLET = re.compile(r"(?m)^[ \t]*+(?:[-*][ \t]++|•[ \t]*+)(?=.*\w)")
 _NUMBER = re.compile(r"(?m)^[ \t]*+\**+(\d{1,9}+)[.)]\**+[ \t]++(?=\S)")
 _MARKS = "*_`\"'“”‘’«» \t\r\n"  # noqa: RUF001 - quotes of many kinds
-"""What may stand around a whole reply without changing what it says."""
+"""Marks that may surround a whole reply without changing its content."""
 _SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++[*_\"'”’»)\]]*+(?=\s)|[。！？]+[」』]*)\s*|\n\s*\n\s*")  # noqa: RUF001
 _ITEM = re.compile(r"\**\d{1,9}\.")
 _NO_END = re.compile(r"(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|approx)\.$", re.IGNORECASE)
-"""Abbreviations that something follows."""
+"""Abbreviations that never end a sentence."""
 _MAYBE_END = re.compile(r"(?:[!?…][*_\"'”’»)\]]++|(?<!\.)\.\.++|…|(?:etc|a\.m|p\.m|U\.S)\.)$", re.IGNORECASE)  # noqa: RUF001
-"""These end a sentence only where the next word does not go on in small letters."""
-
-
+"""These end a sentence only where the next word does not start with a lowercase letter."""
 _ABBREVIATION = 12
-"""Characters before a full stop that may make it one of an abbreviation."""
+"""How many characters before a full stop are searched for an abbreviation."""
 
 
 class _Check(BaseModel):
@@ -41,7 +39,7 @@ class _Counted(_Check):
 
 
 class MaxWords(_Counted):
-    """At most so many words."""
+    """At most this number of words."""
 
     kind: Literal["max_words"]
 
@@ -50,7 +48,7 @@ class MaxWords(_Counted):
 
 
 class MinWords(_Counted):
-    """At least so many words."""
+    """At least this number of words."""
 
     kind: Literal["min_words"]
 
@@ -59,7 +57,7 @@ class MinWords(_Counted):
 
 
 class Bullets(_Counted):
-    """Exactly so many lines that start with a bullet."""
+    """Exactly this number of lines that start with a bullet."""
 
     kind: Literal["bullets"]
 
@@ -68,7 +66,7 @@ class Bullets(_Counted):
 
 
 class Sentences(_Counted):
-    """Exactly so many sentences."""
+    """Exactly this number of sentences."""
 
     kind: Literal["sentences"]
 
@@ -77,7 +75,7 @@ class Sentences(_Counted):
 
 
 class Json(_Check):
-    """One JSON object with exactly these keys, in a fence or without."""
+    """One JSON object with exactly these keys, with or without a code fence."""
 
     kind: Literal["json"]
     keys: tuple[str, ...] = Field(min_length=1)
@@ -85,13 +83,13 @@ class Json(_Check):
     def holds(self, reply: str) -> bool:
         try:
             value = json.loads(_unfenced(reply))
-        except (ValueError, RecursionError):  # thousands of open brackets are what a looping model writes
+        except (ValueError, RecursionError):  # a looping model writes thousands of open brackets
             return False
         return isinstance(value, dict) and set(value) == set(self.keys)
 
 
 class Keyword(_Check):
-    """Each of these words, in capitals or not."""
+    """Each of these words, in any case."""
 
     kind: Literal["keyword"]
     words: tuple[str, ...] = Field(min_length=1)
@@ -101,7 +99,7 @@ class Keyword(_Check):
 
 
 class Without(_Check):
-    """None of these: a word as a whole, a single letter or a punctuation mark anywhere."""
+    """None of these: whole words, but single letters and punctuation marks anywhere."""
 
     kind: Literal["without"]
     texts: tuple[str, ...] = Field(min_length=1)
@@ -133,7 +131,7 @@ class EndsWith(_Check):
 
 
 class Uppercase(_Check):
-    """There are letters, and none is small."""
+    """There are letters, and none is lowercase."""
 
     kind: Literal["uppercase"]
 
@@ -142,7 +140,7 @@ class Uppercase(_Check):
 
 
 class Lowercase(_Check):
-    """There are letters, and none is a capital."""
+    """There are letters, and none is uppercase."""
 
     kind: Literal["lowercase"]
 
@@ -151,7 +149,7 @@ class Lowercase(_Check):
 
 
 class Numbered(_Counted):
-    """A list that is numbered from 1 to exactly this number."""
+    """A list numbered from 1 to exactly this number."""
 
     kind: Literal["numbered"]
 
@@ -160,7 +158,7 @@ class Numbered(_Counted):
 
 
 class Paragraphs(_Counted):
-    """Exactly so many paragraphs, with blank lines between."""
+    """Exactly this number of paragraphs, separated by blank lines."""
 
     kind: Literal["paragraphs"]
 
@@ -169,14 +167,14 @@ class Paragraphs(_Counted):
 
 
 class OneOf(_Check):
-    """The reply is one of these and nothing else; a full stop may follow."""
+    """The reply is one of these and nothing else, except for a full stop."""
 
     kind: Literal["one_of"]
     options: tuple[str, ...] = Field(min_length=2)
 
     def holds(self, reply: str) -> bool:
-        said = reply.strip(_MARKS).removesuffix(".").strip(_MARKS).casefold()
-        return said in {option.casefold() for option in self.options}
+        text = reply.strip(_MARKS).removesuffix(".").strip(_MARKS).casefold()
+        return text in {option.casefold() for option in self.options}
 
 
 Check = Annotated[
@@ -198,8 +196,8 @@ Check = Annotated[
 ]
 
 
-class Verifiable(BaseModel):
-    """An instruction and what a reply to it must hold to."""
+class VerifiableInstruction(BaseModel):
+    """An instruction and the checks of a reply to it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -208,24 +206,24 @@ class Verifiable(BaseModel):
     checks: tuple[Check, ...] = Field(min_length=1)
 
 
-def read_verifiable(path: str = BUILT_IN) -> tuple[Verifiable, ...]:
+def read_verifiable(path: str = BUILT_IN) -> tuple[VerifiableInstruction, ...]:
     """Read the instructions, in the order of the file."""
-    return tuple(Verifiable.model_validate_json(line) for line in file_io.read_bytes(path).splitlines())
+    return tuple(VerifiableInstruction.model_validate_json(line) for line in file_io.read_bytes(path).splitlines())
 
 
-def failed_checks(instruction: Verifiable, reply: str) -> list[str]:
-    """The kinds of the checks that a reply fails, in their order; an empty one fails them all."""
-    said = reply.strip()
-    return [check.kind for check in instruction.checks if not said or not check.holds(said)]
+def failed_checks(instruction: VerifiableInstruction, reply: str) -> list[str]:
+    """Return the kinds of the checks that a reply fails, in their order; an empty reply fails them all."""
+    text = reply.strip()
+    return [check.kind for check in instruction.checks if not text or not check.holds(text)]
 
 
-def followed(instruction: Verifiable, reply: str) -> bool:
-    """Whether a reply holds to all that the instruction asks for."""
+def followed(instruction: VerifiableInstruction, reply: str) -> bool:
+    """Return whether a reply passes all checks of the instruction."""
     return not failed_checks(instruction, reply)
 
 
 def _unfenced(reply: str) -> str:
-    """Return what is in a fence, where a reply is one and nothing else; else the reply."""
+    """Return the content of a code fence where it is the whole reply, else the reply."""
     opening, _, rest = reply.partition("\n")
     body, _, closing = rest.rpartition("\n")
     fenced = opening.rstrip().lower() in ("```", "```json") and closing.strip() == "```"
@@ -233,7 +231,7 @@ def _unfenced(reply: str) -> str:
 
 
 def _words(text: str) -> int:
-    """Count words; a dash or a bullet that stands alone is none."""
+    """Count words; a single dash or bullet is not a word."""
     return sum(any(map(str.isalnum, word)) for word in text.split())
 
 
@@ -242,7 +240,7 @@ def _has_word(text: str, word: str) -> bool:
 
 
 def _sentences(text: str) -> int:
-    """Count sentences; a last one without a full stop is one too."""
+    """Count sentences, including a last one without a full stop."""
     count, start = 0, 0
     for end in _SENTENCE_END.finditer(text):
         before = text[max(start, end.start() - _ABBREVIATION) : end.end()].rstrip()

@@ -1,10 +1,10 @@
-"""The steps that try a config's judges on the built-in pairs of answers, whose order is known.
+"""The steps that run a config's judges on the built-in pairs of answers, whose order is known.
 
-    take_pairs ──► answers (two rows a pair) ──► scores (a table a judge)
-             └──► orders (two rows a pair) ───► preferences (a table a judge)
+    pairs ──► answers (two rows per pair) ──► scores (a table per judge)
+       └────► orders (two rows per pair) ───► preferences (a table per judge)
 
-Judges are asked for scores in the very way in which an evaluation asks them, but without example
-replies. The pairs are a fixed handful, so the driver may read what became of them.
+Judges get the same requests for scores as in an evaluation, but without example replies. The pairs are few and their
+number is fixed, so the driver may read the results.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +17,10 @@ from rich.text import Text
 
 from factory.config import RunConfig
 from factory.errors import ConfigError
-from factory.evaluation.dry_run import Windowed, check_named, check_prompts, check_window, locate, not_checked
+from factory.evaluation.dry_run import ModelJudge, check_listed, check_prompts, check_reachable, check_window, locate
+from factory.evaluation.evaluation_steps import judge_job, judgment_job, judgment_protocol, read_rubrics, run_judge_jobs
 from factory.evaluation.judge_check.judge_report import FOLDER, preferences_table, scores_table
-from factory.evaluation.judge_check.pairs import Pair, read_pairs
+from factory.evaluation.judge_check.pairs import AnswerPair, read_pairs
 from factory.evaluation.judge_check.pairwise import (
     BETTER_FIRST,
     WORSE_FIRST,
@@ -28,10 +29,9 @@ from factory.evaluation.judge_check.pairwise import (
     preference_ids,
     render_preference,
 )
-from factory.evaluation.judges import Judge
+from factory.evaluation.judge_clients import JudgeClient
 from factory.evaluation.judging import render_judgment
 from factory.evaluation.rubric import Rubric
-from factory.evaluation.steps import ask_judges, judgment_lane, lane_of_judge, protocol_of, rubrics_of
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, open_benchmark
@@ -44,11 +44,12 @@ from factory.storage.rows import Row, ok_row, to_record
 from factory.storage.schemas import ANSWERS, PREFERENCES, SCORE_EXAMPLES, record_schema, with_common_columns
 from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
-WORK = ("answers", "orders")
+RESERVED_NAMES = ("answers", "orders")
+"""Tables beside those of the judges."""
 PROMPTS = ("judge", "judge-pair")
 
 SIDES = pa.schema([*ANSWERS, SCORE_EXAMPLES.field("examples")])
-"""An answer of a pair; the candidate is its side, persona and question have the id of the pair."""
+"""An answer of a pair; `candidate` is its side, and the ids of persona and question are that of the pair."""
 ORDERS = with_common_columns(record_schema(OrderedPair))
 
 
@@ -56,47 +57,47 @@ def check(config: RunConfig) -> None:
     """Check judges, their windows, prompts and rubrics.
 
     Raises:
-        UserError: what a run would stop at.
+        UserError: something would stop a run.
     """
     rubrics = _check_settings(config)
     for judge in config.evaluation.judges:
         locate(judge)
-        if isinstance(judge, Windowed):
+        if isinstance(judge, ModelJudge):
             _check_window(config, rubrics, judge)
 
 
 def _check_settings(config: RunConfig) -> Mapping[str, Rubric]:
-    check_named(config, "judges")
+    check_listed(config, "judges")
     for judge in config.evaluation.judges:
-        if judge.name in WORK:
+        if judge.name in RESERVED_NAMES:
             raise ConfigError(f"evaluation.judges: the name {judge.name!r} is taken by a table of pairs; take another")
     check_prompts(config, PROMPTS)
     check_fleet(config.evaluation.fleet)
-    return rubrics_of(open_benchmark(config.evaluation.benchmark))
+    return read_rubrics(open_benchmark(config.evaluation.benchmark))
 
 
-def _check_window(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Windowed) -> None:
+def _check_window(config: RunConfig, rubrics: Mapping[str, Rubric], judge: ModelJudge) -> None:
     pairs = read_pairs()
-    protocol, comparison = protocol_of(config, rubrics, judge.name), comparison_of(config, rubrics, judge.name)
+    protocol, pairwise = judgment_protocol(config, rubrics, judge.name), pairwise_protocol(config, rubrics, judge.name)
     requests = [
         *(render_judgment(protocol, to_record(AnswerWithExamples, row)) for row in _sides(pairs)),
-        *(render_preference(comparison, to_record(OrderedPair, row)) for row in _orders(pairs)),
+        *(render_preference(pairwise, to_record(OrderedPair, row)) for row in _orders(pairs)),
     ]
     check_window(config, judge, "rubric, persona, question and answers", requests, {})
 
 
-def dry_run(config: RunConfig, progress: Progress) -> None:
+def plan(config: RunConfig, progress: Progress) -> None:
     """Check everything that a run checks, and print the calls of each judge.
 
-    A remote place that does not answer is noted, since a plan may be made away from the cluster.
+    A remote service that does not answer is noted, since a dry run may happen away from the cluster.
 
     Raises:
-        UserError: what a run would stop at.
+        UserError: something would stop a run.
     """
     rubrics = _check_settings(config)
     file_io.check_writable(config.output)
     judges, calls = config.evaluation.judges, f"{2 * len(read_pairs()):,}"
-    notes = not_checked(judges, partial(_check_window, config, rubrics))
+    notes = check_reachable(judges, partial(_check_window, config, rubrics))
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("judge", "scores", "comparisons", "by"):
         grid.add_column(column, justify="left" if column in ("judge", "by") else "right")
@@ -108,18 +109,16 @@ def dry_run(config: RunConfig, progress: Progress) -> None:
         progress.say(f"Not checked from here: {note}")
 
 
-def take_pairs(config: RunConfig, progress: Progress) -> tuple[Table, Table]:
-    """The built-in pairs to a table of answers to score and one of pairs to compare, in both orders."""
-    pairs = sorted(read_pairs(), key=lambda pair: pair.task)  # a task's criteria start all of its prompts
-    work = {"answers": (_sides(pairs), SIDES), "orders": (_orders(pairs), ORDERS)}
-    made = []
-    for name, (rows, schema) in work.items():
-        table, asked = Table(config.output, f"{FOLDER}/{name}"), list(rows)
-        write = partial(_write, table, asked, schema)
-        build_table(table, {"rows": compute_fingerprint({"rows": asked})}, len(asked), write, progress)
-        made.append(table)
-    answers, orders = made
-    return answers, orders
+def build_pair_tables(config: RunConfig, progress: Progress) -> tuple[Table, Table]:
+    """Write a table of answers to score, and one of pairs to compare in both orders."""
+    pairs = sorted(read_pairs(), key=lambda pair: pair.task)  # all prompts of a task start with its criteria
+
+    def build(name: str, rows: list[Row], schema: pa.Schema) -> Table:
+        table, inputs = Table(config.output, f"{FOLDER}/{name}"), {"rows": compute_fingerprint({"rows": rows})}
+        build_table(table, inputs, len(rows), partial(_write, table, rows, schema), progress)
+        return table
+
+    return build("answers", list(_sides(pairs)), SIDES), build("orders", list(_orders(pairs)), ORDERS)
 
 
 def _write(table: Table, rows: Sequence[Row], schema: pa.Schema) -> Counts:
@@ -128,44 +127,44 @@ def _write(table: Table, rows: Sequence[Row], schema: pa.Schema) -> Counts:
     return sum((table.write(f"{n:05}", rows[start : start + size], schema) for n, start in enumerate(starts)), Counts())
 
 
-def _sides(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+def _sides(pairs: Sequence[AnswerPair]) -> Iterator[dict[str, Any]]:
     for pair in pairs:
         for side, text in (("better", pair.better), ("worse", pair.worse)):
             yield ok_row(Answer(side, pair.id, pair.persona, pair.task, pair.id, pair.question, text, truncated=False))
 
 
-def _orders(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+def _orders(pairs: Sequence[AnswerPair]) -> Iterator[dict[str, Any]]:
     for pair in pairs:
         for order, a, b in ((BETTER_FIRST, pair.better, pair.worse), (WORSE_FIRST, pair.worse, pair.better)):
             yield ok_row(OrderedPair(pair.id, order, pair.persona, pair.task, pair.question, a, b))
 
 
-def comparison_of(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> PairwiseProtocol:
-    """How a judge is asked to compare."""
+def pairwise_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> PairwiseProtocol:
+    """Return the protocol by which a judge compares."""
     return PairwiseProtocol(judge, rubrics, load_prompt("judge-pair", config.prompts_dir), config.evaluation.attempts)
 
 
-def ask(config: RunConfig, benchmark: Benchmark, answers: Table, orders: Table, progress: Progress) -> None:
-    """Every answer to a score of each judge, and every pair to its choice in both orders; all at the same time."""
-    rubrics = rubrics_of(benchmark)
+def judge_pairs(config: RunConfig, benchmark: Benchmark, answers: Table, orders: Table, progress: Progress) -> None:
+    """Let each judge score every answer and compare every pair in both orders; all run at the same time."""
+    rubrics = read_rubrics(benchmark)
 
-    def lanes_of(judges: Sequence[Judge]) -> list[TableJob]:
-        scores = [judgment_lane(config, rubrics, judge, answers, scores_table(config, judge.name)) for judge in judges]
-        return scores + [_preferences(config, rubrics, judge, orders) for judge in judges]
+    def jobs_for(judges: Sequence[JudgeClient]) -> list[TableJob]:
+        scores = [judgment_job(config, rubrics, judge, answers, scores_table(config, judge.name)) for judge in judges]
+        return scores + [_preference_job(config, rubrics, judge, orders) for judge in judges]
 
-    ask_judges(config, [lanes_of], progress)
+    run_judge_jobs(config, [jobs_for], progress)
 
 
-def _preferences(config: RunConfig, rubrics: Mapping[str, Rubric], judge: Judge, orders: Table) -> TableJob:
-    comparison = comparison_of(config, rubrics, judge.name)
+def _preference_job(config: RunConfig, rubrics: Mapping[str, Rubric], judge: JudgeClient, orders: Table) -> TableJob:
+    protocol = pairwise_protocol(config, rubrics, judge.name)
     step = GenerationStep(
         record=OrderedPair,
         schema=PREFERENCES,
-        prompt=comparison.prompt.ref,
-        render=partial(render_preference, comparison),
-        parse=partial(parse_preference, comparison),
-        ids=partial(preference_ids, comparison),
+        prompt=protocol.prompt.ref,
+        render=partial(render_preference, protocol),
+        parse=partial(parse_preference, protocol),
+        ids=partial(preference_ids, protocol),
         keep_truncated=True,
         reject_as="judge_failed",
     )
-    return lane_of_judge(config, rubrics, judge, step, orders, preferences_table(config, judge.name))
+    return judge_job(config, rubrics, judge, step, orders, preferences_table(config, judge.name))

@@ -1,4 +1,4 @@
-"""What the pairs tell of each judge: `report.json`, and a table for the terminal."""
+"""The results of a judge check: `report.json`, and a table for the terminal."""
 
 import math
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from factory.config import RunConfig
 from factory.evaluation.judge_check.pairs import (
     ORDERED,
     Accuracy,
-    Judged,
+    JudgedPair,
+    JudgeReport,
     LengthBias,
-    Report,
     read_pairs,
-    report,
-    verdict,
+    reliability_text,
+    summarize_judge,
 )
 from factory.evaluation.judge_check.pairwise import BETTER_FIRST, WORSE_FIRST
-from factory.evaluation.proportions import Proportion
+from factory.evaluation.scoring.proportions import Proportion
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.storage.tables import Table
@@ -31,93 +31,94 @@ NONE = "-"
 
 
 def scores_table(config: RunConfig, judge: str) -> Table:
-    """A judge's scores of the pairs' answers."""
+    """Return the table of a judge's scores of the pairs' answers."""
     return Table(config.output, f"{FOLDER}/{judge}/scores")
 
 
 def preferences_table(config: RunConfig, judge: str) -> Table:
-    """Which answer of a pair a judge prefers, in both orders."""
+    """Return the table of the answers that a judge prefers, in both orders of each pair."""
     return Table(config.output, f"{FOLDER}/{judge}/preferences")
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A judge in `report.json`: how it was asked, and what the pairs tell of it."""
+class CheckedJudge:
+    """A judge in `report.json`: its model and prompts, and its results."""
 
     model: str
     kind: str
     prompts: tuple[str, str]
     verdict: str
-    report: Report
+    report: JudgeReport
 
 
-def tell(config: RunConfig, progress: Progress) -> None:
-    """Write `report.json`, and show what each judge is worth."""
-    checked = [_checked(config, judge) for judge in config.evaluation.judges]
+def write_report(config: RunConfig, progress: Progress) -> None:
+    """Write `report.json`, and show the results of each judge."""
+    checked = [_checked_judge(config, judge) for judge in config.evaluation.judges]
     path = file_io.join(config.output, FOLDER, "report.json")
-    file_io.write_bytes(path, TypeAdapter(list[Checked]).dump_json(checked, indent=2) + b"\n")  # NaN is null there
-    progress.show(grid([one.report for one in checked]))
-    for one in checked:
-        progress.say(one.verdict)
+    json_bytes = TypeAdapter(list[CheckedJudge]).dump_json(checked, indent=2) + b"\n"  # NaN is null there
+    file_io.write_bytes(path, json_bytes)
+    progress.show(report_grid([judge.report for judge in checked]))
+    for judge in checked:
+        progress.say(judge.verdict)
     progress.say(f"Report: {path}")
 
 
-def _checked(config: RunConfig, judge: Any) -> Checked:
+def _checked_judge(config: RunConfig, judge: Any) -> CheckedJudge:
     tables = scores_table(config, judge.name), preferences_table(config, judge.name)
-    scores, preferences = map(_rows, tables)
-    given = {
+    score_rows, preference_rows = map(_accepted_rows, tables)
+    scores = {
         (row["question_id"], row["candidate"]): row["score"] if row["expected_score"] is None else row["expected_score"]
-        for row in scores
+        for row in score_rows
     }
-    taken = {(row["pair_id"], row["order"]): row["preferred"] for row in preferences}
+    preferred = {(row["pair_id"], row["order"]): row["preferred"] for row in preference_rows}
     judged = [
-        Judged(
+        JudgedPair(
             pair,
-            better_score=given.get((pair.id, "better")),
-            worse_score=given.get((pair.id, "worse")),
-            first=taken.get((pair.id, BETTER_FIRST)),
-            second=taken.get((pair.id, WORSE_FIRST)),
+            better_score=scores.get((pair.id, "better")),
+            worse_score=scores.get((pair.id, "worse")),
+            first=preferred.get((pair.id, BETTER_FIRST)),
+            second=preferred.get((pair.id, WORSE_FIRST)),
         )
         for pair in read_pairs()
     ]
-    found = report(judge.name, judged, config.seed)
-    by_score, by_choice = ((table.inputs() or {})["prompt"] for table in tables)
-    return Checked(judge.model, judge.kind, (by_score, by_choice), verdict(found), found)
+    report = summarize_judge(judge.name, judged, config.seed)
+    score_prompt, pair_prompt = ((table.inputs() or {})["prompt"] for table in tables)
+    return CheckedJudge(judge.model, judge.kind, (score_prompt, pair_prompt), reliability_text(report), report)
 
 
-def _rows(table: Table) -> list[dict[str, Any]]:
+def _accepted_rows(table: Table) -> list[dict[str, Any]]:
     rows = [row for shard in table.shards() for row in table.read(shard).to_pylist()]
     return [row for row in rows if row["status"] == "ok"]
 
 
-def grid(reports: Sequence[Report]) -> Grid:
-    """What the pairs tell of each judge, for a terminal of 140 columns."""
-    told = (
-        f"Intervals are of 95 %; half right is chance. {', '.join(ORDERED).capitalize()}: % right by score / by "
-        "comparison. Filler: what it adds to the score of an answer that is otherwise the same."
+def report_grid(reports: Sequence[JudgeReport]) -> Grid:
+    """Return the results of all judges, for a terminal of 140 columns."""
+    caption = (
+        f"Intervals are of 95 %; chance is 50 %. {', '.join(ORDERED).capitalize()}: % right by score / by "
+        "comparison. Filler: how much it raises the score of an otherwise equal answer."
     )
-    table = Grid(title="Judges", title_justify="left", caption=told, caption_justify="left", box=None)
-    table.padding = (0, 2, 0, 0)
-    table.add_column("judge", overflow="fold")
-    asked = {4 * one.pairs for one in reports}
+    grid = Grid(title="Judges", title_justify="left", caption=caption, caption_justify="left", box=None)
+    grid.padding = (0, 2, 0, 0)
+    grid.add_column("judge", overflow="fold")
+    requests = max(4 * report.pairs for report in reports)
     for name in (
-        *("right by\nscore", "right by\ncomparison", *ORDERED, "turn with\nthe order"),
-        *("filler\nscores", "filler is\npreferred", f"failed\nof {max(asked)}"),
+        *("right by\nscore", "right by\ncomparison", *ORDERED, "change with\nthe order"),
+        *("filler\nscores", "filler is\npreferred", f"failed\nof {requests}"),
     ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in reports:
+        grid.add_column(name, justify="right", no_wrap=True)
+    for report in reports:
         row = [
-            one.judge,
-            _with_interval(one.ordered.pointwise),
-            _with_interval(one.ordered.pairwise),
-            *(_both(one.by_kind[kind]) for kind in ORDERED),
-            _percent(one.turned),
-            _difference(one.length_bias),
-            _percent(one.length_bias.preferred),
-            str(one.failed_scores + one.failed_verdicts),
+            report.judge,
+            _with_interval(report.ordered.pointwise),
+            _with_interval(report.ordered.pairwise),
+            *(_both(report.by_kind[kind]) for kind in ORDERED),
+            _percent(report.turned),
+            _difference(report.length_bias),
+            _percent(report.length_bias.preferred),
+            str(report.failed_scores + report.failed_verdicts),
         ]
-        table.add_row(*map(Text, row))  # an interval has [brackets]
-    return table
+        grid.add_row(*map(Text, row))  # an interval has [brackets]
+    return grid
 
 
 def _with_interval(share: Proportion) -> str:

@@ -1,4 +1,4 @@
-"""Two answers to a judge's choice, in one order of the two; `judge_checks` asks in both."""
+"""Pairs of answers to a judge's preferences, in one order of the two; a judge check uses both orders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ BETTER_FIRST, WORSE_FIRST = "better_first", "worse_first"
 
 @dataclass(frozen=True)
 class PairwiseProtocol:
-    """How one judge is asked which of two answers it prefers."""
+    """How one judge compares two answers."""
 
     judge: str
     rubrics: Mapping[str, Rubric]
@@ -23,45 +23,45 @@ class PairwiseProtocol:
     attempts: int
 
 
-def render_preference(comparison: PairwiseProtocol, pair: OrderedPair) -> Request:
+def render_preference(protocol: PairwiseProtocol, pair: OrderedPair) -> Request:
     """Ask which of two answers is better."""
-    messages = comparison.prompt.render(
-        criteria=comparison.rubrics[pair.task].criteria,
+    messages = protocol.prompt.render(
+        criteria=protocol.rubrics[pair.task].criteria,
         persona=pair.persona,
         question=pair.question,
         reply_a=pair.reply_a,
         reply_b=pair.reply_b,
     )
     return Request(
-        messages, schema=comparison.prompt.schema, is_parsable=readable_preference, attempts=comparison.attempts
+        messages, schema=protocol.prompt.schema, is_parsable=is_parsable_preference, attempts=protocol.attempts
     )
 
 
-def readable_preference(text: str) -> bool:
-    """Whether a reply names one of the two answers."""
+def is_parsable_preference(text: str) -> bool:
+    """Return whether a reply names one of the two answers."""
     return parse_pair_verdict(text) is not None
 
 
 def parse_pair_verdict(text: str) -> PairVerdict | None:
-    """Read the JSON object of a comparison; None where there is none."""
+    """Parse the JSON object of a comparison; None where there is none."""
     try:
         return PairVerdict.model_validate(extract_json_object(text))
     except ValidationError:
         return None
 
 
-def parse_preference(comparison: PairwiseProtocol, pair: OrderedPair, completion: Completion) -> Preference | Reject:
-    """Read which answer was taken, or reject the row: a judge that fails prefers nothing."""
+def parse_preference(protocol: PairwiseProtocol, pair: OrderedPair, completion: Completion) -> Preference | Reject:
+    """Parse which answer is preferred, or reject the row: a failed judge prefers neither."""
     reply = completion.replies[-1]
     found = parse_pair_verdict(reply)
     if found is None:
         return Reject("judge_failed", reply)
     better = (found.preferred == "A") == (pair.order == BETTER_FIRST)
     return Preference(
-        **preference_ids(comparison, pair), preferred="better" if better else "worse", reasoning=found.reasoning
+        **preference_ids(protocol, pair), preferred="better" if better else "worse", reasoning=found.reasoning
     )
 
 
-def preference_ids(comparison: PairwiseProtocol, pair: OrderedPair) -> dict[str, str]:
+def preference_ids(protocol: PairwiseProtocol, pair: OrderedPair) -> dict[str, str]:
     """Return the columns that a preference and its reject share."""
-    return {"judge": comparison.judge, "pair_id": pair.pair_id, "order": pair.order}
+    return {"judge": protocol.judge, "pair_id": pair.pair_id, "order": pair.order}

@@ -1,8 +1,8 @@
-"""Clients of OpenAI-compatible endpoints that neither wait nor read without end.
+"""Clients of OpenAI-compatible endpoints that neither wait nor read forever.
 
 The timeouts of HTTP clients hold for each read, so one byte every half second never ends. Here an
-attempt has a deadline from its connection to its last byte, and a reply a number of bytes that it
-may have once it is unpacked. A redirect is an error: what is asked goes where the config says.
+attempt has a deadline from its connection to its last byte, and a reply has a limit of bytes
+once it is unpacked. A redirect is an error: requests go only where the config points.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from factory.text.redaction import redact_urls
 
 CONNECT_S = 10
 REPLY_BYTES = 2**22
-"""A reply may have so many bytes besides those of its tokens, and a list of models so many in all."""
+"""The bytes of a reply besides those of its tokens, and all bytes of a list of models."""
 TOKEN_BYTES = 2**12
 """A token with the log-probabilities of twenty others has 2 kB, one that is streamed half a kilobyte."""
 
@@ -44,9 +44,9 @@ def make_client(
     """Return a client of an endpoint; it lives in one event loop.
 
     Args:
-        endpoint: which.
+        endpoint: its settings.
         key: its key.
-        max_tokens: the most that a reply is asked for.
+        max_tokens: the `max_tokens` of its requests.
         timeout_s: the longest silence; by default the endpoint's.
         attempt_s: the longest that one attempt takes, its reply included; by default `timeout_s`.
         max_retries: by default the endpoint's.
@@ -77,7 +77,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
         if answer.is_redirect:
             await answer.aclose()
             to = redact_urls(answer.headers.get("location", ""))[:200]
-            raise BadReplyError(f"it redirects to {to!r}; name the address that answers itself", answer)
+            raise BadReplyError(f"it redirects to {to!r}; give the address that answers", answer)
         headers = [(name, value) for name, value in answer.headers.raw if name.lower() not in _OF_THE_PACKED]
         response = httpx2.Response(
             answer.status_code,

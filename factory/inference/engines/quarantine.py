@@ -19,7 +19,7 @@ GUILTY = len(LIMITS)
 
 
 class Quarantine:
-    """Lets requests into the engine by the number of deaths that they have seen."""
+    """Lets requests into the engine by how often their engine has died."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Condition()
@@ -28,7 +28,7 @@ class Quarantine:
 
     @asynccontextmanager
     async def admitted(self, deaths: int) -> AsyncIterator[None]:
-        """Wait until requests with this many deaths may run, and hold a place among them."""
+        """Wait until requests with this many deaths may run, and count as one of them."""
         async with self._turn:
             self._waiting[deaths] += 1
             try:

@@ -44,7 +44,7 @@ def engine_defaults(gpu: bool) -> dict[str, Any]:
 
 
 def cpu_environment() -> dict[str, str]:
-    """What vLLM finds in the environment, where that says nothing else, when it has a machine's CPUs to itself."""
+    """Return defaults of environment variables for a vLLM that has a machine's CPUs to itself."""
     environment = {"VLLM_CPU_KVCACHE_SPACE": "2"}  # GiB; unset, vLLM takes half of the machine's memory
     if (os.cpu_count() or 1) <= 2:  # the core that vLLM leaves free is half of these: 44 tokens a second, not 71
         environment["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
@@ -132,5 +132,5 @@ class VllmBackend(Backend[VllmEngine]):
 
 @cache
 def _tokenizer(model: str) -> ChatTokenizer:
-    """A model's tokenizer, loaded once a process: the processes of tasks are used again."""
+    """Return a model's tokenizer, loaded once per process, as the processes of tasks are reused."""
     return ChatTokenizer(model_files.fetch(model, weights=False))

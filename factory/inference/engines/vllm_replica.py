@@ -30,7 +30,7 @@ from factory.inference.multi_turn import Reply, RowError, attempt_sampling, gene
 from factory.records import Completion, Message, Request
 
 NO_ANSWER = ("error", "abort")
-"""How vLLM ends a request that it gave up, with what text there was by then."""
+"""How vLLM ends a request that it gave up, with the text so far."""
 _WHOLE = RequestOutputKind.FINAL_ONLY
 
 
@@ -108,16 +108,16 @@ class VllmReplica(Replica):
             answer = await self._answer(encoded.ids, max_tokens=1, temperature=0, prompt_logprobs=0)
         except RowError as problem:
             return Completion(error=problem.reason, detail=problem.detail)
-        except ModelError as problem:  # a chat template that replies cannot be told apart in
+        except ModelError as problem:  # a chat template in which replies cannot be located
             return Completion(error="engine_error", detail=str(problem))
-        places = [place for place, learned in enumerate(encoded.mask) if learned]
-        likelihood = sum(answer.prompt_logprobs[place][encoded.ids[place]].logprob for place in places)
+        positions = [position for position, is_reply in enumerate(encoded.mask) if is_reply]
+        likelihood = sum(answer.prompt_logprobs[position][encoded.ids[position]].logprob for position in positions)
         if not math.isfinite(likelihood):  # weights that hold a NaN
             return Completion(error="engine_error", detail=f"the log-likelihood of the reply is {likelihood}")
-        return Completion((), len(encoded.ids), len(places), log_likelihood=likelihood)
+        return Completion((), len(encoded.ids), len(positions), log_likelihood=likelihood)
 
     async def _answer(self, tokens: list[int], **sampling: Any) -> Any:
-        """The output of vLLM for a prompt, whatever it takes."""
+        """Return vLLM's output for a prompt, restarting an engine that dies."""
         if len(tokens) >= self._window:
             raise RowError("too_long", f"the prompt has {len(tokens)} tokens, the model's window {self._window}")
         for deaths in range(GUILTY):
@@ -128,9 +128,9 @@ class VllmReplica(Replica):
                 except EngineDeadError as problem:
                     last = problem
                     await self._revive(llm)
-                except (ValueError, VLLMClientError) as problem:  # vLLM refuses the request itself
+                except (ValueError, VLLMClientError) as problem:  # vLLM refuses the request
                     raise RowError("engine_error", str(problem)) from None
-                except EngineGenerateError as problem:  # the request alone failed; it says nothing but its cause
+                except EngineGenerateError as problem:  # only this request failed; the error is in its cause
                     cause = problem.__cause__ or problem
                     raise RowError("engine_error", f"{type(cause).__name__}: {cause}") from None
         raise RowError("engine_died", f"{type(last).__name__}: {last}")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from factory.evaluation.scores_schema import MEAN
+from factory.evaluation.scoring.scores_schema import MEAN
 from factory.report.sections.scores import PSCORE
 from factory.run_output import layout
 from factory.run_output.layout import kind_of

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from factory.evaluation.paper_scores import published
-from factory.evaluation.scores_schema import MEAN
+from factory.evaluation.scoring.paper_scores import published
+from factory.evaluation.scoring.scores_schema import MEAN
 from factory.personagym import TASKS
 from factory.report.excerpts import ByteBudget, Mask, excerpt
 from factory.report.row_sample import find_rows, rank

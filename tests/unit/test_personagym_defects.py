@@ -1,11 +1,11 @@
-"""The defects of the published PersonaGym runner, found by running it; ours has none of them."""
+"""Defects of the published PersonaGym runner, found by running it; ours has none of them."""
 
 from dataclasses import asdict
 
 import pytest
 
 from factory.evaluation.answers import answer_ids
-from factory.evaluation.judging import Protocol, judgment_ids, parse_judgment, render_judgment
+from factory.evaluation.judging import JudgeProtocol, judgment_ids, parse_judgment, render_judgment
 from factory.evaluation.rubric import read_rubric
 from factory.evaluation.score_examples import score_examples_ids
 from factory.inference.prompts import load_prompt
@@ -14,8 +14,10 @@ from factory.storage.rows import to_record
 
 TASK = "Expected Action"
 TEMPLATE = "Evaluation Task:\nT\n-----\n{score_example}\n-----\n{persona}\n{question}\n{response}\nEvaluation:"
-GUIDED = Protocol("guided", {TASK: read_rubric(TASK, TEMPLATE)}, load_prompt("judge"), attempts=3, logprobs=0)
-PARITY = Protocol("parity", {TASK: read_rubric(TASK, TEMPLATE)}, None, attempts=3, logprobs=0)
+STRUCTURED = JudgeProtocol(
+    "structured", {TASK: read_rubric(TASK, TEMPLATE)}, load_prompt("judge"), attempts=3, logprobs=0
+)
+OPENCHARACTER = JudgeProtocol("opencharacter", {TASK: read_rubric(TASK, TEMPLATE)}, None, attempts=3, logprobs=0)
 PERSONA = 'A 50-year-old clerk from "Here/There" who writes ../notes and C:\\files; ' + "and so on, " * 40
 
 
@@ -33,28 +35,29 @@ def answer(number: int, examples: tuple[str, ...] | None = None) -> AnswerWithEx
     )
 
 
-@pytest.mark.parametrize("protocol", [GUIDED, PARITY], ids=["guided", "parity"])
-def test_defect_1_the_judge_sees_all_five_examples_each_whole(protocol):
+@pytest.mark.parametrize("protocol", [STRUCTURED, OPENCHARACTER], ids=["structured", "opencharacter"])
+def test_defect_1_judge_gets_five_whole_examples(protocol):
     examples = tuple(f"Reply {score}, line one.\n\n- line two\n- line three" for score in range(1, 6))
     (*_, shown) = render_judgment(protocol, answer(1, examples)).messages
     places = [shown.content.index(example) for example in examples]
     assert places == sorted(places)
 
 
-def test_defect_2_a_dressed_score_is_read_and_an_unreadable_one_is_no_zero():
+def test_defect_2_unreadable_score_is_not_zero():
     for said in ("is **4**", "is: 4", ": 4", 'is "4"'):
-        read = parse_judgment(PARITY, answer(1), Completion(replies=(f"Therefore, the final score {said}",)))
+        read = parse_judgment(OPENCHARACTER, answer(1), Completion(replies=(f"Therefore, the final score {said}",)))
         assert isinstance(read, Judgment)
         assert read.score == 4
-    for protocol in (PARITY, GUIDED):
+    for protocol in (OPENCHARACTER, STRUCTURED):
         for reply in ("I would rather not say.", "The final score is 0", '{"reasoning": "Bad.", "score": 0}', ""):
             assert parse_judgment(protocol, answer(1), Completion(replies=(reply,))) == Reject("judge_failed", reply)
 
 
 @pytest.mark.parametrize(
-    ("protocol", "reply"), [(GUIDED, '{"reasoning": "Fair.", "score": 3}'), (PARITY, "Fair. The final score is 3.")]
+    ("protocol", "reply"),
+    [(STRUCTURED, '{"reasoning": "Fair.", "score": 3}'), (OPENCHARACTER, "Fair. The final score is 3.")],
 )
-def test_defect_3_a_judge_is_asked_for_one_answer_at_a_time_and_each_has_its_row(protocol, reply):
+def test_defect_3_one_answer_per_request(protocol, reply):
     answers = [answer(number) for number in range(10, 15)]
     for asked in answers:
         request = render_judgment(protocol, asked)
@@ -69,10 +72,10 @@ def test_defect_3_a_judge_is_asked_for_one_answer_at_a_time_and_each_has_its_row
         assert parse_judgment(protocol, asked, Completion(replies=(batch,))) == Reject("judge_failed", batch)
 
 
-def test_defect_6_rows_are_known_by_ids_and_not_by_the_personas_sentence():
+def test_defect_6_rows_are_identified_by_ids():
     given = answer(1)
     question = to_record(Question, asdict(given))
-    known_by = [judgment_ids(GUIDED, given), score_examples_ids(question), answer_ids("ours", question)]
+    known_by = [judgment_ids(STRUCTURED, given), score_examples_ids(question), answer_ids("ours", question)]
     for ids in known_by:
         assert ids["persona_id"] == content_id(PERSONA)
         assert len(ids["persona_id"]) == len(ids["question_id"]) == 16

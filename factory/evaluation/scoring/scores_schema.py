@@ -1,7 +1,7 @@
-"""The shape of `scores.json`: what an evaluation found out, for people and for programs.
+"""The schema of `scores.json`: the results of an evaluation, for people and for programs.
 
-`Scores.model_json_schema()` describes it. Its parts read the dataclasses of `statistics` as
-they are; a number that cannot be had is NaN there and null here.
+`Scores.model_json_schema()` describes it. Its parts read the dataclasses of `statistics` directly; an undefined
+number is NaN there and null here.
 """
 
 import math
@@ -27,7 +27,7 @@ class _Part(BaseModel):
 
 
 class TaskScore(_Part):
-    """One score over personas: a `statistics.Summary`."""
+    """One score over personas: a `statistics.ScoreSummary`."""
 
     mean: Number
     """Mean over the personas; null where none has this score."""
@@ -42,25 +42,25 @@ class TaskScore(_Part):
 
 
 class LengthCorrelation(_Part):
-    """A `statistics.Correlation` of the answers' words and their scores."""
+    """A `statistics.RankCorrelation` of the answers' words and their scores."""
 
     rho: float
-    """Spearman's rank correlation; above 0 longer answers score higher."""
+    """Spearman's rank correlation; above 0, longer answers score higher."""
     p: float
     """Its two-sided p-value."""
 
 
 class JudgeScores(_Part):
-    """What one judge, or the mean of all, makes of a candidate's answers."""
+    """A candidate's scores by one judge, or by the mean of all."""
 
     judged: int
     """Answers with a score. In the mean over judges: answers that at least one of them scored."""
     failed: int
-    """Answers without one, after all attempts (`judge_failed`). In the mean: answers that no judge scored."""
+    """Answers without a score after all attempts (`judge_failed`). In the mean: answers that no judge scored."""
     failure_share: float
     """`failed` of `judged` and `failed` together; 0 where both are 0."""
     unscored_share: float
-    """Questions without a score, of all that were asked: `failed`, and answers that were rejected before."""
+    """Questions without a score, of all questions: `failed`, and answers that were rejected before judging."""
     marked: bool
     """Whether `unscored_share` is more than `evaluation.max_judge_failures`. In the mean: whether any judge's is."""
     tasks: dict[str, TaskScore]
@@ -70,16 +70,16 @@ class JudgeScores(_Part):
     expected: dict[str, TaskScore] | None = None
     """The tasks by expected scores, weighted by the probability of each score; null where there are none."""
     expected_pscore: TaskScore | None = None
-    """Likewise the PScore."""
+    """The PScore by expected scores."""
     length_correlation: LengthCorrelation | None = None
-    """Of an answer's words and its score; null with fewer than three, or where one of the two never varies."""
+    """Of an answer's words and its score; null with fewer than three, or where one of the two is constant."""
 
 
-class General(_Part):
-    """What a candidate makes of plain instructions, without a role."""
+class GeneralAbility(_Part):
+    """A candidate's results on plain instructions, without a role."""
 
     followed: Number
-    """Share of verifiable instructions whose reply holds to all that was asked for."""
+    """Share of verifiable instructions that the reply follows in all points."""
     low: Number
     """Lower end of its 95 % Wilson interval."""
     high: Number
@@ -87,79 +87,79 @@ class General(_Part):
     of: int
     """Verifiable instructions with a reply."""
     perplexity: Number
-    """A token of the held-out replies to plain instructions; null where the engine tells no likelihoods."""
+    """Per token of the held-out replies to plain instructions; null where the engine returns no likelihoods."""
     items: int
-    """Replies whose likelihood was told."""
+    """Replies with a likelihood."""
 
 
 class CandidateScores(_Part):
     """A candidate, its answers and their scores."""
 
     name: str
-    """As the config names it."""
+    """As in the config."""
     model: str
-    """The model as the config names it."""
+    """The model as in the config."""
     revision: str | None
-    """What stands behind that name; null where it cannot be told."""
+    """The exact version of the model; null where it is unknown."""
     condition: Literal["persona", "profile"]
-    """What it was told of its role."""
+    """Which description of its role it gets."""
     questions: int
-    """Questions it was asked."""
+    """Questions it was given."""
     answered: int
     """Questions it answered; only these are judged."""
     answers_rejected: dict[str, int]
     """The others, by reason."""
     answers_truncated: int
-    """Answers that were cut at `max_tokens`, and judged as they stand."""
+    """Answers that were cut at `max_tokens`, and judged as they are."""
     answer_words_mean: Number
-    """Words of an answer, on average; null without answers."""
+    """Mean number of words per answer; null without answers."""
     scores: JudgeScores
-    """By the mean of the judges. Where a judge failed, the others count by how far they are above or below
-    what they give in this task on average, for judges differ in height."""
+    """By the mean of the judges. Judge means are centered per task before averaging, so that missing scores do not
+    bias the mean: judges differ in leniency."""
     by_judge: dict[str, JudgeScores]
-    """By each judge alone, all of the document's judges."""
-    general: General | None = None
+    """By each judge alone, for all of the document's judges."""
+    general: GeneralAbility | None = None
     """Its general ability; null where `evaluation.general` is off."""
 
 
-class Judge(_Part):
-    """Who scored."""
+class ScoringJudge(_Part):
+    """A judge of these scores."""
 
     name: str
-    """As the config names it."""
+    """As in the config."""
     model: str
-    """The model as the config names it."""
+    """The model as in the config."""
     kind: str
-    """`fleet`, `openai` or `scripted`."""
+    """`served`, `openai` or `scripted`."""
     family: str | None
-    """The model's family; null where its name and files do not tell."""
+    """The model's family; null where its name and files do not show it."""
 
 
-class Benchmark(_Part):
+class ScoredBenchmark(_Part):
     """The personas and their questions."""
 
-    place: str
+    folder: str
     """Its folder."""
     name: str
     """Its name, such as `PersonaGym` or `builtin-v1`."""
     digest: str
-    """A hash of its personas and questions."""
+    """A hash of its personas, questions and rubrics."""
     personas: int
-    """Personas that were asked about."""
+    """Number of personas used."""
     questions: int
-    """Questions of all of them together."""
+    """Number of questions over all personas."""
     examples: int
-    """Questions with example replies of each score; of the others judges were shown none."""
+    """Questions with example replies for each score; for the others judges got none."""
 
 
-class Difference(_Part):
-    """A `statistics.Comparison` in one task or in the PScore."""
+class ScoreDifference(_Part):
+    """A `statistics.PairedComparison` in one task or in the PScore."""
 
     task: str
     """A task, or `PScore`."""
     difference: Number
-    """a's score less b's, on average over the personas that both have a score for. A judge's score of a
-    question counts where it scored the answers of both."""
+    """a's score minus b's, on average over the personas with a score for both. A judge's score of a question counts
+    where it scored the answers of both."""
     low: Number
     """Lower end of its 95 % bootstrap interval, over personas."""
     high: Number
@@ -171,7 +171,7 @@ class Difference(_Part):
     p_holm: Number
     """`p` adjusted for the number of tasks; null for the PScore, which is tested by itself."""
     personas: int
-    """Personas that both have a score for."""
+    """Personas with a score for both."""
     significant: bool
     """Whether `p_holm`, or else `p`, is below 0.05."""
 
@@ -182,10 +182,10 @@ class CandidateComparison(_Part):
     a: str
     """A candidate's name."""
     b: str
-    """The one it is held against."""
+    """The candidate it is compared with."""
     judge: str
     """A judge's name, or `all`: the mean over the judges."""
-    results: list[Difference]
+    results: list[ScoreDifference]
     """For each task, and last the PScore."""
 
 
@@ -195,9 +195,9 @@ class GeneralChange(_Part):
     a: str
     """A candidate's name."""
     b: str
-    """The one it is held against."""
+    """The candidate it is compared with."""
     followed: Number
-    """a's share of followed instructions less b's, over those that both replied to."""
+    """a's share of followed instructions minus b's, over those that both replied to."""
     gained: int
     """Instructions that a follows and b does not."""
     lost: int
@@ -207,45 +207,45 @@ class GeneralChange(_Part):
     of: int
     """Instructions that both replied to."""
     perplexity_a: Number
-    """Of a, over the held-out replies that both were told the likelihood of."""
+    """Of a, over the held-out replies with a likelihood from both."""
     perplexity_b: Number
     """Of b, over the same."""
     log_loss: Number
-    """a's loss a token (nats) less b's, over these; null too where the two cut them into other tokens."""
+    """a's loss per token (nats) minus b's, over these; null too where their tokenizers split them differently."""
     log_loss_low: Number
     """Lower end of its 95 % bootstrap interval, over replies."""
     log_loss_high: Number
     """Upper end of it."""
     items: int
-    """Held-out replies that both were told the likelihood of."""
+    """Held-out replies with a likelihood from both."""
     significant_loss: bool
     """Whether a follows fewer with `p` below 0.05, or the whole interval of `log_loss` is above 0."""
 
 
 class Scores(_Part):
-    """All that an evaluation found out."""
+    """All results of an evaluation."""
 
-    version: Literal[2] = 2
-    """Of this shape."""
+    version: Literal[3] = 3
+    """Of this schema."""
     protocol: Literal["light", "full"]
-    """PersonaGym-Light asks the first question of each task."""
-    parity: Literal["opencharacter"] | None
-    """Whether judges were asked as the paper asked its own."""
-    benchmark: Benchmark
-    """What was asked."""
+    """PersonaGym-Light uses the first question of each task."""
+    judge_protocol: Literal["structured", "opencharacter"]
+    """How judges reply: with a JSON object, or with free text as in the paper."""
+    benchmark: ScoredBenchmark
+    """The benchmark that was used."""
     tasks: list[str]
     """The tasks, by PersonaGym's keys, in the order of the paper's tables."""
     candidates: list[CandidateScores]
-    """Who was scored."""
-    judges: list[Judge]
-    """Who scored."""
+    """The scored models."""
+    judges: list[ScoringJudge]
+    """The judges that scored them."""
     agreement: dict[str, Number]
-    """Krippendorff's ordinal alpha of the judges by task, and over `all`; null where it is not defined."""
+    """Krippendorff's ordinal alpha of the judges by task, and over `all`; null where it is undefined."""
     comparisons: list[CandidateComparison]
     """Each pair of candidates, by each judge and by the mean."""
     general_changes: list[GeneralChange] = Field(default_factory=list)
     """Each pair of candidates, as in `comparisons`; none where `evaluation.general` is off."""
     warnings: list[str] = Field(default_factory=list)
-    """What a reader must know of these scores, such as judges that are related to a candidate."""
+    """Cautions about these scores, such as judges that share a family with a candidate."""
     published: bool
-    """Whether the paper's rows stand beside these scores: only where the benchmark is PersonaGym."""
+    """Whether the paper's rows are shown beside these scores: only where the benchmark is PersonaGym."""

@@ -1,10 +1,10 @@
-"""What tuning may cost: instructions without a role, and the figures of them."""
+"""General ability: instructions without a role, and their figures."""
 
 import math
 
 import pytest
 
-from factory.evaluation.general_ability.general_scores import general_change, general_of
+from factory.evaluation.general_ability.general_scores import compare_general, summarize_general
 from factory.evaluation.general_ability.items import (
     general_ids,
     general_items,
@@ -31,7 +31,7 @@ def weighed(key: str, likelihood: float, tokens: int) -> dict:
     return {"item_id": key, "followed": None, "log_likelihood": likelihood, "tokens": tokens}
 
 
-def test_each_instruction_is_there_once_and_the_ids_lead_to_the_checks():
+def test_items_are_unique_and_ids_give_checks():
     ids = [item.item_id for item in ITEMS]
     assert len(ids) == len(set(ids)) == 88
     assert {item.item_id for item in ITEMS if item.kind == "verifiable"} == set(BANK)
@@ -39,7 +39,7 @@ def test_each_instruction_is_there_once_and_the_ids_lead_to_the_checks():
     assert {tuple(message.role for message in item.messages) for item in ITEMS} == {("user", "assistant"), ("user",)}
 
 
-def test_an_item_is_one_of_its_text_and_of_its_checks(tmp_path):
+def test_id_depends_on_text_and_checks(tmp_path):
     file = tmp_path / "one.jsonl"
     ids = set()
     for count in (3, 4):
@@ -48,7 +48,7 @@ def test_an_item_is_one_of_its_text_and_of_its_checks(tmp_path):
     assert len(ids) == 2
 
 
-def test_a_plain_reply_is_weighed_and_a_verifiable_instruction_answered_without_chance():
+def test_requests_of_both_kinds():
     request = render_general(PLAIN)
     assert request.score_only
     assert [message.role for message in request.messages] == ["user", "assistant"]
@@ -61,29 +61,29 @@ def test_a_plain_reply_is_weighed_and_a_verifiable_instruction_answered_without_
     ("reply", "followed"),
     [(" It keeps a room warm. ", True), ("word " * 21, False), ("", False)],
 )
-def test_a_reply_is_checked_as_it_stands(reply, followed):
-    made = parse_general("ours", BANK, THERMOSTAT, Completion((reply,), truncated=True, output_tokens=3))
+def test_reply_is_checked_as_it_is(reply, followed):
+    parsed = parse_general("ours", BANK, THERMOSTAT, Completion((reply,), truncated=True, output_tokens=3))
     expected = {"answer": reply.strip(), "followed": followed, "log_likelihood": None, "tokens": None}
-    assert made == GeneralResult(**general_ids("ours", THERMOSTAT), **expected)
+    assert parsed == GeneralResult(**general_ids("ours", THERMOSTAT), **expected)
 
 
-def test_a_reply_that_no_table_can_hold_is_rejected():
-    made = parse_general("ours", BANK, THERMOSTAT, Completion(("a\ud800",)))
-    assert isinstance(made, Reject)
-    assert made.reason == "invalid_text"
+def test_invalid_text_is_rejected():
+    parsed = parse_general("ours", BANK, THERMOSTAT, Completion(("a\ud800",)))
+    assert isinstance(parsed, Reject)
+    assert parsed.reason == "invalid_text"
 
 
-def test_a_likelihood_is_taken_with_its_tokens():
-    made = parse_general("ours", BANK, PLAIN, Completion(output_tokens=40, log_likelihood=-55.5))
-    assert isinstance(made, GeneralResult)
-    assert (made.log_likelihood, made.tokens, made.answer, made.followed) == (-55.5, 40, None, None)
+def test_likelihood_is_kept_with_its_tokens():
+    parsed = parse_general("ours", BANK, PLAIN, Completion(output_tokens=40, log_likelihood=-55.5))
+    assert isinstance(parsed, GeneralResult)
+    assert (parsed.log_likelihood, parsed.tokens, parsed.answer, parsed.followed) == (-55.5, 40, None, None)
 
 
 @pytest.mark.parametrize("likelihood", [None, math.nan, -math.inf])
-def test_a_likelihood_that_is_no_number_is_rejected(likelihood):
-    made = parse_general("ours", BANK, PLAIN, Completion(output_tokens=40, log_likelihood=likelihood))
-    assert isinstance(made, Reject)
-    assert made.reason == "engine_error"
+def test_invalid_likelihood_is_rejected(likelihood):
+    parsed = parse_general("ours", BANK, PLAIN, Completion(output_tokens=40, log_likelihood=likelihood))
+    assert isinstance(parsed, Reject)
+    assert parsed.reason == "engine_error"
 
 
 def test_results_and_rejects_fit_one_table(tmp_path):
@@ -100,25 +100,25 @@ def test_results_and_rejects_fit_one_table(tmp_path):
     assert Table(str(tmp_path), "items").write("00000", map(ok_row, ITEMS), GENERAL_ITEMS).ok == 88
 
 
-def test_perplexity_is_over_tokens_and_the_share_has_its_interval():
-    found = general_of([answered("a", True), answered("b", False), weighed("c", -2.0, 1), weighed("d", -1.0, 5)])
+def test_perplexity_is_per_token():
+    found = summarize_general([answered("a", True), answered("b", False), weighed("c", -2.0, 1), weighed("d", -1.0, 5)])
     assert found.perplexity == pytest.approx(math.exp(0.5))  # 3 nats over 6 tokens, not the mean of 2 and 0.2
     assert (found.followed, found.of, found.items) == (0.5, 2, 2)
     assert (found.low, found.high) == (pytest.approx(0.0945, abs=1e-4), pytest.approx(0.9055, abs=1e-4))
 
 
-def test_what_an_endpoint_does_not_tell_is_null():
-    found = general_of([answered("a", True)])
+def test_missing_results_are_null():
+    found = summarize_general([answered("a", True)])
     assert (found.perplexity, found.items) == (None, 0)
-    found = general_of([])
+    found = summarize_general([])
     assert (found.followed, found.low, found.perplexity) == (None, None, None)
-    change = general_change("tuned", "base", [answered("a", True)], [answered("a", True), weighed("c", -1.0, 1)], 1)
+    change = compare_general("tuned", "base", [answered("a", True)], [answered("a", True), weighed("c", -1.0, 1)], 1)
     assert (change.followed, change.of, change.perplexity_b, change.log_loss, change.items) == (0.0, 1, None, None, 0)
-    nothing = general_change("tuned", "base", [], [], 1)
+    nothing = compare_general("tuned", "base", [], [], 1)
     assert (nothing.followed, nothing.p, nothing.log_loss, nothing.significant_loss) == (None, None, None, False)
 
 
-def test_a_change_is_over_the_items_of_both_whatever_their_order():
+def test_change_is_over_common_items():
     before = [
         answered("a", True),
         answered("b", True),
@@ -133,7 +133,7 @@ def test_a_change_is_over_the_items_of_both_whatever_their_order():
         answered("b", False),
         answered("a", True),
     ]
-    change = general_change("tuned", "base", after, before, seed=1)
+    change = compare_general("tuned", "base", after, before, seed=1)
     assert (change.followed, change.gained, change.lost, change.p, change.of) == (-0.5, 0, 1, 1.0, 2)
     assert change.perplexity_b == pytest.approx(math.exp(0.5))
     assert change.perplexity_a == pytest.approx(math.exp(0.65))
@@ -143,22 +143,22 @@ def test_a_change_is_over_the_items_of_both_whatever_their_order():
     assert change.items == 2
 
 
-def test_a_loss_is_significant_where_either_is():
+def test_significant_loss():
     def of(followed: int, likelihood: float) -> list[dict]:
         return [answered(f"v{n}", n < followed) for n in range(20)] + [
             weighed(f"p{n}", likelihood, 4) for n in range(9)
         ]
 
     base = of(15, -8)
-    assert not general_change("a", "b", base, base, 1).significant_loss
-    assert not general_change("a", "b", of(12, -8), base, 1).significant_loss  # p is 0.25
-    assert general_change("a", "b", of(5, -8), base, 1).significant_loss
-    assert not general_change("a", "b", base, of(5, -8), 1).significant_loss  # a gain
-    assert general_change("a", "b", of(15, -9), base, 1).significant_loss
-    assert not general_change("a", "b", of(15, -7), base, 1).significant_loss
+    assert not compare_general("a", "b", base, base, 1).significant_loss
+    assert not compare_general("a", "b", of(12, -8), base, 1).significant_loss  # p is 0.25
+    assert compare_general("a", "b", of(5, -8), base, 1).significant_loss
+    assert not compare_general("a", "b", base, of(5, -8), 1).significant_loss  # a gain
+    assert compare_general("a", "b", of(15, -9), base, 1).significant_loss
+    assert not compare_general("a", "b", of(15, -7), base, 1).significant_loss
 
 
-def test_losses_over_other_tokens_do_not_compare():
-    change = general_change("ours", "theirs", [weighed("x", -9.0, 9)], [weighed("x", -5.0, 4)], 1)
+def test_losses_of_other_tokenizers_are_not_compared():
+    change = compare_general("ours", "theirs", [weighed("x", -9.0, 9)], [weighed("x", -5.0, 4)], 1)
     assert (change.log_loss, change.significant_loss) == (None, False)
     assert (change.perplexity_a, change.perplexity_b) == (pytest.approx(math.e), pytest.approx(math.exp(1.25)))

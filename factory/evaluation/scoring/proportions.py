@@ -1,4 +1,4 @@
-"""Shares of yes among yes and no: their intervals, and their change from one model to another."""
+"""Proportions of yes-or-no outcomes: their intervals, and their change from one model to another."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy  # its parts load when they are used
+import scipy  # its submodules load on first use
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """Hits among a number of trials, with a 95 % Wilson interval; all but the counts is NaN without a trial."""
+    """Hits among a number of trials, with a 95 % Wilson interval; without a trial all but the counts is NaN."""
 
     hits: float
     of: int
@@ -22,10 +22,10 @@ class Proportion:
 
 @dataclass(frozen=True)
 class PairedChange:
-    """What became of the same trials under another model: after minus before.
+    """The change of the same trials from one model to another: after minus before.
 
-    `gained` are the trials that failed before and succeed after, `lost` the other way round. `p` is
-    McNemar's exact two-sided p: how likely a split as uneven as this one is where nothing changed.
+    `gained` counts the trials that failed before and succeed after, `lost` the reverse. `p` is McNemar's exact
+    two-sided p: how likely a split at least as uneven is if nothing changed.
     """
 
     before: Proportion
@@ -40,8 +40,8 @@ def proportion(outcomes: Sequence[float]) -> Proportion:
     """Count hits.
 
     Args:
-        outcomes: True, False or, for a tie, a half. A half that is left over widens the interval: it
-            spans those of the whole numbers on both sides.
+        outcomes: True, False or, for a tie, 0.5. A remaining half widens the interval: it covers the intervals of
+            the whole numbers on both sides.
     """
     hits, of = float(sum(outcomes)), len(outcomes)
     if not of:

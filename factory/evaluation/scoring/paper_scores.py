@@ -9,34 +9,34 @@ from factory.storage import file_io
 
 SCORES = file_io.join(str(RESOURCES), "data", "opencharacter-scores.json")
 JUDGE = "gpt-4o-2024-08-06"
-"""The one judge of all of these scores; those of another do not compare."""
+"""The one judge of all these scores; scores of other judges are not comparable."""
 GROUPS = {"compared": "models compared with", "base": "tuned from base", "instruct": "tuned from instruct"}
 
-Protocol = Literal["light", "full"]
+PersonaGymProtocol = Literal["light", "full"]
 
 
 @dataclass(frozen=True)
-class Published:
+class PaperRow:
     """A row of the paper: mean and population standard deviation over 200 personas.
 
     `scores` has the five tasks, by PersonaGym's keys, and `PScore`.
     """
 
-    table: Protocol
+    table: PersonaGymProtocol
     model: str
     scores: dict[str, tuple[float, float]]
 
     @property
     def group(self) -> str:
-        """A key of GROUPS: a tuned model's row starts with what it was tuned from."""
+        """A key of GROUPS; a tuned model's row starts with the kind of its base model."""
         start, tuned, _ = self.model.partition(": ")
         return start if tuned else "compared"
 
 
-def published(protocol: Protocol) -> list[Published]:
-    """The rows that were measured by a protocol, in the paper's order."""
+def published(protocol: PersonaGymProtocol) -> list[PaperRow]:
+    """Return the rows that were measured with a protocol, in the paper's order."""
     rows = json.loads(file_io.read_bytes(SCORES))["tables"][protocol]
     return [
-        Published(protocol, row["model"], {task: (mean, std) for task, (mean, std) in row["scores"].items()})
+        PaperRow(protocol, row["model"], {task: (mean, std) for task, (mean, std) in row["scores"].items()})
         for row in rows
     ]

@@ -1,11 +1,11 @@
-"""Who a model is related to, by its names."""
+"""Model families by names, and warnings of judges that share one with a candidate."""
 
 import json
 
 import pytest
 
 from factory.config import EMBEDDED, RunConfig
-from factory.evaluation.model_families import family_of, self_preference_warnings
+from factory.evaluation.scoring.model_families import display_name, find_family, self_preference_warnings
 from factory.training.model_card import build_card
 
 
@@ -48,16 +48,16 @@ def folder(path, card: str = "", **config: str) -> str:
         ("runs/llama/model", None),
     ],
 )
-def test_a_name_tells_the_family(ref, family):
-    assert family_of(ref) == family
+def test_family_by_name(ref, family):
+    assert find_family(ref) == family
 
 
-def test_a_folder_is_named_by_its_last_part_alone(tmp_path):
-    assert family_of(folder(tmp_path / "llama" / "model")) is None
-    assert family_of(folder(tmp_path / "gpt" / "qwen2.5-7b") + "/") == "qwen"
+def test_only_last_part_of_a_folder_counts(tmp_path):
+    assert find_family(folder(tmp_path / "llama" / "model")) is None
+    assert find_family(folder(tmp_path / "gpt" / "qwen2.5-7b") + "/") == "qwen"
 
 
-def test_the_card_that_training_writes_tells_the_base(tmp_path):
+def test_card_written_by_training_names_base(tmp_path):
     config = RunConfig.model_validate(
         {
             "output": "x",
@@ -68,40 +68,40 @@ def test_the_card_that_training_writes_tells_the_base(tmp_path):
     )
     counts = dict.fromkeys(("ok", "tokens", "learned_tokens", "sequences"), 1)
     model = folder(tmp_path / "model", build_card(config, "0", counts, counts, None), model_type="llama")
-    assert family_of(model) == "smollm"
+    assert find_family(model) == "smollm"
 
 
-def test_a_card_is_followed_from_model_to_model(tmp_path):
+def test_cards_are_followed_from_model_to_model(tmp_path):
     first = folder(tmp_path / "first", "---\nbase_model: mistralai/Mistral-7B\n---\n", model_type="llama")
     second = folder(tmp_path / "second", f"---\r\ntags: [x]\r\nbase_model:\r\n- {first}\r\n---\r\n")
     third = folder(tmp_path / "third", f"---\nbase_model: {second}\n---\n")
-    assert family_of(third) == "mistral"
+    assert find_family(third) == "mistral"
 
 
-def test_the_config_tells_where_the_card_does_not(tmp_path):
-    assert family_of(folder(tmp_path / "a", "# No front matter", model_type="qwen2")) == "qwen"
-    assert family_of(folder(tmp_path / "b", "---\nbase_model: a-name\n---\n", model_type="phi3")) == "phi"
-    assert family_of(folder(tmp_path / "c", "---\n: [\n---\n", model_type="llama")) == "llama"
-    assert family_of(folder(tmp_path / "d", "---\nbase_model: 3\n---\n", model_type="gpt_neox")) is None
+def test_config_counts_where_card_names_no_family(tmp_path):
+    assert find_family(folder(tmp_path / "a", "# No front matter", model_type="qwen2")) == "qwen"
+    assert find_family(folder(tmp_path / "b", "---\nbase_model: a-name\n---\n", model_type="phi3")) == "phi"
+    assert find_family(folder(tmp_path / "c", "---\n: [\n---\n", model_type="llama")) == "llama"
+    assert find_family(folder(tmp_path / "d", "---\nbase_model: 3\n---\n", model_type="gpt_neox")) is None
 
 
-def test_cards_that_name_each_other_end(tmp_path):
+def test_cards_that_name_each_other_end_the_search(tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     folder(one, f"---\nbase_model: {other}\n---\n")
     folder(other, f"---\nbase_model: {one}\n---\n", model_type="gemma2")
-    assert family_of(str(one)) == "gemini"
-    assert family_of(folder(tmp_path / "self", f"---\nbase_model: {tmp_path / 'self'}\n---\n")) is None
+    assert find_family(str(one)) == "gemini"
+    assert find_family(folder(tmp_path / "self", f"---\nbase_model: {tmp_path / 'self'}\n---\n")) is None
 
 
-def test_files_that_are_broken_tell_nothing(tmp_path):
+def test_broken_files_give_no_family(tmp_path):
     path = tmp_path / "model"
     folder(path)
     (path / "README.md").write_bytes(b"---\n\xff\xfe\n---\n")
     (path / "config.json").write_text("[")
-    assert family_of(str(path)) is None
+    assert find_family(str(path)) is None
 
 
-def test_each_related_judge_is_warned_of_once():
+def test_one_warning_per_related_judge():
     warnings = self_preference_warnings(
         {"small": EMBEDDED, "large": "gpt-4o", "other": "Qwen/Qwen3-8B"},
         {"base": EMBEDDED, "tuned": "HuggingFaceTB/SmolLM2-1.7B", "odd": "a-name"},
@@ -112,12 +112,31 @@ def test_each_related_judge_is_warned_of_once():
         "judge 'small' (embedded) shares the family smollm with candidate 'base' and candidate 'tuned': "
     )
     assert "with the teacher (gpt-4o-2024-05-13, which wrote the training dialogues):" in warnings[1]
-    assert all("judges favour their own family's text" in warning for warning in warnings)
+    assert all("judges favor text of their own family" in warning for warning in warnings)
 
 
-def test_models_of_unknown_family_are_related_to_themselves_alone():
+def test_unknown_family_is_related_only_to_same_model():
     assert self_preference_warnings({"judge": "a-name"}, {"one": "another-name"}, teacher=None) == []
     assert (
         "is the same model as candidate 'one'"
         in self_preference_warnings({"judge": "a-name"}, {"one": "a-name"}, teacher=None)[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("ref", "shown"),
+    [
+        ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("embedded", "embedded"),
+        ("/home/ann/runs/demo/model", "demo/model"),
+        ("s3://bucket/private/llama-3-8b/", "llama-3-8b"),
+        ("../models/qwen", "qwen"),
+    ],
+)
+def test_display_name_hides_paths(ref, shown):
+    assert display_name(ref) == shown
+
+
+def test_warnings_name_no_paths():
+    (warning,) = self_preference_warnings({"judge": "/home/ann/m"}, {"tuned": "/home/ann/m"}, teacher=None)
+    assert "/home/ann" not in warning

@@ -1,4 +1,4 @@
-"""Instructions that a program can check, and held-out plain ones: the data, and each kind of check."""
+"""VerifiableInstruction instructions and held-out plain ones: the data, and each kind of check."""
 
 import json
 import re
@@ -9,40 +9,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from factory.evaluation.general_ability.ifeval import Check, Verifiable, failed_checks, followed, read_verifiable
+from factory.evaluation.general_ability.ifeval import (
+    Check,
+    VerifiableInstruction,
+    failed_checks,
+    followed,
+    read_verifiable,
+)
 from factory.resources import RESOURCES
 
 VERIFIABLE = read_verifiable()
 DATA = RESOURCES / "data"
 FILLER = "moon "
-"""Holds nothing that an instruction forbids."""
+"""Contains nothing that an instruction forbids."""
 
 
-def of(**check: object) -> Verifiable:
-    return Verifiable(id="x", instruction="Do it.", checks=(TypeAdapter(Check).validate_python(check),))
+def instruction_with(**check: object) -> VerifiableInstruction:
+    return VerifiableInstruction(id="x", instruction="Do it.", checks=(TypeAdapter(Check).validate_python(check),))
 
 
 def rows(name: str) -> list[list[dict[str, str]]]:
     return [json.loads(line)["messages"] for line in (DATA / name).read_text("utf-8").splitlines()]
 
 
-def runs(text: str, words: int = 6) -> set[tuple[str, ...]]:
+def ngrams(text: str, words: int = 6) -> set[tuple[str, ...]]:
     found = re.findall(r"\w+", text.casefold())
     return {tuple(found[at : at + words]) for at in range(max(1, len(found) - words + 1))}
 
 
-def satisfying(instruction: Verifiable) -> str:
-    """A reply that holds to all checks; those that give a reply its shape come first in `SHAPES`."""
-    asked = {check.kind: check for check in instruction.checks}
-    words = FILLER + " ".join(asked["keyword"].words) if "keyword" in asked else FILLER.strip()
-    reply = next((shape(asked[kind], words) for kind, shape in SHAPES.items() if kind in asked), words)
-    if "starts_with" in asked:
-        reply = f"{asked['starts_with'].text} {reply}"
-    if "ends_with" in asked:
+def satisfying(instruction: VerifiableInstruction) -> str:
+    """Return a reply that passes all checks; kinds that give a reply its form come first in `SHAPES`."""
+    checks = {check.kind: check for check in instruction.checks}
+    words = FILLER + " ".join(checks["keyword"].words) if "keyword" in checks else FILLER.strip()
+    reply = next((shape(checks[kind], words) for kind, shape in SHAPES.items() if kind in checks), words)
+    if "starts_with" in checks:
+        reply = f"{checks['starts_with'].text} {reply}"
+    if "ends_with" in checks:
         # With a number of sentences the last is the ending.
-        reply = reply.rpartition(". ")[0] + ". " if "sentences" in asked else reply
-        reply += f" {asked['ends_with'].text}"
-    return reply.upper() if "uppercase" in asked else reply
+        reply = reply.rpartition(". ")[0] + ". " if "sentences" in checks else reply
+        reply += f" {checks['ends_with'].text}"
+    return reply.upper() if "uppercase" in checks else reply
 
 
 SHAPES = {
@@ -115,22 +121,22 @@ CASES = [
 
 
 @pytest.mark.parametrize(("check", "passing", "failing"), CASES)
-def test_a_check_tells_a_reply_that_keeps_to_it_from_one_that_does_not(check, passing, failing):
-    instruction = of(**check)
+def test_check_accepts_and_rejects_replies(check, passing, failing):
+    instruction = instruction_with(**check)
     assert [reply for reply in passing if not followed(instruction, reply)] == []
     assert [reply for reply in failing if failed_checks(instruction, reply) != [check["kind"]]] == []
 
 
-def test_each_kind_has_a_case_and_is_asked_for_three_times():
+def test_each_kind_has_a_case_and_three_instructions():
     used = Counter(check.kind for one in VERIFIABLE for check in one.checks)
     assert set(used) == {check["kind"] for check, _, _ in CASES}
     assert len(used) == 14
     assert min(used.values()) >= 3
 
 
-def test_the_failed_checks_are_named_in_order():
-    asked = [{"kind": "lowercase"}, {"kind": "max_words", "count": 1}, {"kind": "keyword", "words": ["tea"]}]
-    instruction = Verifiable.model_validate({"id": "x", "instruction": "Do.", "checks": asked})
+def test_failed_checks_are_in_order():
+    checks = [{"kind": "lowercase"}, {"kind": "max_words", "count": 1}, {"kind": "keyword", "words": ["tea"]}]
+    instruction = VerifiableInstruction.model_validate({"id": "x", "instruction": "Do.", "checks": checks})
     assert failed_checks(instruction, "Hot tea") == ["lowercase", "max_words"]
     assert followed(instruction, "tea")
 
@@ -138,9 +144,9 @@ def test_the_failed_checks_are_named_in_order():
 @pytest.mark.parametrize(
     "wrong", [{"kind": "bullet", "count": 3}, {"kind": "bullets"}, {"kind": "uppercase", "count": 3}, {"count": 3}]
 )
-def test_a_check_that_is_written_wrong_is_refused(wrong):
+def test_invalid_check_is_refused(wrong):
     with pytest.raises(ValidationError):
-        of(**wrong)
+        instruction_with(**wrong)
 
 
 @given(reply=st.text(alphabet=st.sampled_from("aB1 .!?…\n-*•`{}\"'"), max_size=60))
@@ -149,22 +155,22 @@ def test_any_reply_can_be_checked(reply):
 
 
 @pytest.mark.parametrize("sign", ["!", ".", "*", "- ", "1. ", "\n\n", "{", "`", "a"])
-def test_a_loop_is_checked_in_no_time(sign):
+def test_looping_reply_is_checked_fast(sign):
     assert isinstance([failed_checks(one, f"a {sign * 10_000}a") for one in VERIFIABLE], list)
 
 
 @pytest.mark.parametrize("instruction", VERIFIABLE, ids=lambda one: one.id)
-def test_an_instruction_can_be_followed_and_is_not_by_silence(instruction):
+def test_each_instruction_can_be_followed(instruction):
     assert failed_checks(instruction, satisfying(instruction)) == []
     assert failed_checks(instruction, " \n") == [check.kind for check in instruction.checks]
 
 
-def test_instructions_are_distinct_and_some_have_two_checks():
+def test_instructions_are_distinct():
     assert len(VERIFIABLE) == len({one.id for one in VERIFIABLE}) == len({one.instruction for one in VERIFIABLE}) == 48
     assert sum(len(one.checks) == 2 for one in VERIFIABLE) >= 8
 
 
-def test_plain_instructions_have_one_turn_and_a_response_of_30_to_150_words():
+def test_plain_replies_have_30_to_150_words():
     plain = rows("general/plain.jsonl")
     assert len(plain) == len({user["content"] for user, _ in plain}) == 40
     for user, assistant in plain:
@@ -172,14 +178,14 @@ def test_plain_instructions_have_one_turn_and_a_response_of_30_to_150_words():
         assert 30 <= len(assistant["content"].split()) <= 150
 
 
-def test_what_is_held_out_is_not_in_the_sample_data():
+def test_held_out_data_is_not_in_sample_data():
     seen = {
-        run
+        ngram
         for name in ("instructions", "conversations")
         for row in rows(f"{name}.jsonl")
         for m in row
-        for run in runs(m["content"])
+        for ngram in ngrams(m["content"])
     }
     held_out = [m["content"] for row in rows("general/plain.jsonl") for m in row]
     held_out += [one.instruction for one in VERIFIABLE]
-    assert [text for text in held_out if runs(text) & seen] == []
+    assert [text for text in held_out if ngrams(text) & seen] == []

@@ -1,9 +1,9 @@
-"""Judges as their clients see them: each an OpenAI-compatible endpoint, whoever stands behind it."""
+"""Clients of judges: each judge is an OpenAI-compatible endpoint, whatever serves it."""
 
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,16 +20,16 @@ from factory.serving.deployment import LOGPROBS, in_flight, wire_name
 from factory.serving.fleet import fleet_key_env
 
 PROBE_TIMEOUT_S = 60
-"""The question whether a judge tells log-probabilities is a small one."""
+"""Time for one attempt to find out whether a judge returns log-probabilities; the request is small."""
 PROBES_S = 300
-"""The longest that the answer to it is waited for, over all attempts."""
+"""Time for all attempts of the probe."""
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A judge that can be asked.
+class JudgeClient:
+    """A judge that can get requests.
 
-    `settings` decide its verdicts beside model, prompt and sampling.
+    `settings` affect its verdicts besides model, prompt and sampling.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Judge:
     settings: dict[str, Any]
 
     def engine(self, sampling: Sampling, seed: int) -> EngineUse:
-        """The engine of a step that asks this judge."""
+        """Return the engine of a step that uses this judge."""
         return EngineUse(self.config, sampling, seed, self.model)
 
 
-def open_judges(config: RunConfig, fleet_url: str) -> list[Judge]:
-    """All judges of a config; those of the fleet are reached at its URL."""
+def open_judges(config: RunConfig, fleet_url: str) -> list[JudgeClient]:
+    """Return clients of all judges of a config; those of the fleet are reached at its URL."""
     return [_open(config, judge, fleet_url) for judge in config.evaluation.judges]
 
 
-def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
+def _open(config: RunConfig, judge: Any, fleet_url: str) -> JudgeClient:
     if not isinstance(judge, ServedModel):
         logprobs = isinstance(judge, EndpointJudge) and judge.logprobs
-        return Judge(judge.name, judge.kind, locate_model(judge), judge, {"logprobs": logprobs})
+        return JudgeClient(judge.name, judge.kind, locate_model(judge), judge, {"logprobs": logprobs})
     endpoint = EndpointJudge(
         kind="openai",
         name=judge.name,
@@ -63,29 +63,27 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> Judge:
         max_retries=20,
         special_tokens=control_tokens(model_files.fetch(judge.model, weights=False)) if fleet_url else (),
     )
-    decided = {"logprobs": True, "engine_kwargs": fingerprint_kwargs(judge.engine_kwargs)}
-    return Judge(judge.name, judge.kind, model_files.locate(judge.model), endpoint, decided)
+    settings = {"logprobs": True, "engine_kwargs": fingerprint_kwargs(judge.engine_kwargs)}
+    return JudgeClient(judge.name, judge.kind, model_files.locate(judge.model), endpoint, settings)
 
 
-def probed(judges: Sequence[Judge], progress: Progress) -> list[Judge]:
-    """The judges, those that tell no log-probabilities known as such.
+def probe_judges(judges: Sequence[JudgeClient], progress: Progress) -> list[JudgeClient]:
+    """Return the judges with `logprobs` off for those that return no log-probabilities.
 
-    An endpoint may refuse a request that asks for them, or leave them out in silence. One that gives
-    neither a refusal nor a good reply stays one to be asked for them.
+    An endpoint may refuse a request for them, or leave them out silently. Where it neither refuses nor gives a good
+    reply, they stay requested.
     """
-    return [judge if _tells_logprobs(judge) else _without_logprobs(judge, progress) for judge in judges]
+    return [judge if _returns_logprobs(judge) else _without_logprobs(judge, progress) for judge in judges]
 
 
-def _without_logprobs(judge: Judge, progress: Progress) -> Judge:
+def _without_logprobs(judge: JudgeClient, progress: Progress) -> JudgeClient:
     if not isinstance(judge.config, EndpointJudge):
         return judge
-    progress.say(f"judges: {judge.name} tells no log-probabilities, so its expected scores stay empty")
-    return Judge(
-        judge.name, judge.kind, judge.model, judge.config.model_copy(update={"logprobs": False}), judge.settings
-    )
+    progress.say(f"judges: {judge.name} returns no log-probabilities, so its expected scores stay empty")
+    return replace(judge, config=judge.config.model_copy(update={"logprobs": False}))
 
 
-def _tells_logprobs(judge: Judge) -> bool:
+def _returns_logprobs(judge: JudgeClient) -> bool:
     if not isinstance(judge.config, EndpointJudge) or not judge.config.logprobs:
         return False
     import openai
@@ -96,17 +94,17 @@ def _tells_logprobs(judge: Judge) -> bool:
     except (openai.BadRequestError, openai.UnprocessableEntityError):
         return False
     except (openai.APIError, AttributeError, LookupError, RecursionError, TimeoutError, TypeError, ValueError):
-        # A bad moment tells nothing of log-probabilities, and without them all expected scores would be lost
-        # for good; what is wrong with the endpoint, the judging itself will tell.
+        # A temporary failure shows nothing about log-probabilities, and without them all expected scores would be
+        # lost for good; the judging itself reports what is wrong with the endpoint.
         return True
 
 
 async def _probe(judge: EndpointJudge) -> Any:
     from factory.inference.engines.http_clients import make_client
 
-    asked: dict[str, Any] = {"model": judge.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
-    asked["messages"] = [{"role": "user", "content": "Say yes."}]
+    request: dict[str, Any] = {"model": judge.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
+    request["messages"] = [{"role": "user", "content": "Say yes."}]
     client = make_client(judge, SecretStr(api_key(judge)), timeout_s=min(judge.timeout_s, PROBE_TIMEOUT_S))
     async with asyncio.timeout(PROBES_S), client:
-        answer = await client.chat.completions.with_raw_response.create(**asked)
+        answer = await client.chat.completions.with_raw_response.create(**request)
         return json.loads(answer.content)

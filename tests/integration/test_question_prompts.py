@@ -1,13 +1,13 @@
-"""What is asked for a new benchmark, and which replies become part of it."""
+"""Prompts for a new benchmark, and which replies become part of it."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from factory.benchmark_generation.generation_steps import settings_on_offer
+from factory.benchmark_generation.generation_steps import available_settings
 from factory.benchmark_generation.question_prompts import (
-    LONGEST,
+    MAX_CHARACTERS,
     parse_questions,
     parse_settings,
     render_questions,
@@ -51,7 +51,7 @@ def written(*questions: object, task: PersonaTask = TASK) -> PersonaQuestions | 
     return parse_questions(2, task, Completion((json.dumps({"questions": questions}),)))
 
 
-def test_the_schema_holds_the_settings_on_offer_and_how_many_are_wanted():
+def test_schema_has_settings_and_their_number():
     request = render_settings(load_prompt("benchmark-settings"), OFFERED, 2, PERSONA)
     wanted = json.loads(request.schema)["properties"]["settings"]
     assert wanted == {"type": "array", "items": {"enum": OFFERED}, "minItems": 2, "maxItems": 2}
@@ -62,10 +62,10 @@ def test_the_schema_holds_the_settings_on_offer_and_how_many_are_wanted():
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_each_task_is_asked_for_in_words_of_its_own(task):
+def test_each_task_has_its_own_description(task):
     request = render_questions(load_prompt("benchmark-questions"), 7, replace(TASK, task=task))
     wanted = json.loads(request.schema)["properties"]["questions"]
-    assert (wanted["minItems"], wanted["maxItems"], wanted["items"]["maxLength"]) == (7, 7, LONGEST)
+    assert (wanted["minItems"], wanted["maxItems"], wanted["items"]["maxLength"]) == (7, 7, MAX_CHARACTERS)
     system, user = (message.content for message in request.messages)
     _, told = user.split(f"What is tested, {task}:\n")
     about, last = told.split("\n\n")
@@ -76,12 +76,12 @@ def test_each_task_is_asked_for_in_words_of_its_own(task):
     assert user.startswith(f"The persona:\n{TASK.persona}\n\nThe settings:\n- {OFFERED[0]}\n")
 
 
-def test_settings_are_taken_as_they_stand_in_the_list_and_once():
-    made = chosen("harbour wall", "ALL-NIGHT CAFÉ")
-    assert isinstance(made, PersonaSettings)
-    assert made.settings == ("Harbour Wall", "All-Night Café")
+def test_settings_are_kept_as_listed_and_once():
+    parsed = chosen("harbour wall", "ALL-NIGHT CAFÉ")
+    assert isinstance(parsed, PersonaSettings)
+    assert parsed.settings == ("Harbour Wall", "All-Night Café")
     assert chosen("Harbour Wall", "Harbour Wall").settings == ("Harbour Wall",)
-    assert set(ok_row(made)) <= set(PERSONA_SETTINGS.names)
+    assert set(ok_row(parsed)) <= set(PERSONA_SETTINGS.names)
 
 
 @pytest.mark.parametrize(
@@ -93,17 +93,17 @@ def test_settings_are_taken_as_they_stand_in_the_list_and_once():
         (["Harbour Wall", 5], "invalid_reply"),
     ],
 )
-def test_other_settings_are_rejected_with_the_reply(settings, reason):
-    made = chosen(*settings)
-    assert isinstance(made, Reject)
-    assert made.reason == reason
-    assert json.dumps(settings) in made.detail
+def test_invalid_settings_are_rejected(settings, reason):
+    parsed = chosen(*settings)
+    assert isinstance(parsed, Reject)
+    assert parsed.reason == reason
+    assert json.dumps(settings) in parsed.detail
 
 
-def test_good_questions_are_taken_in_their_normal_form():
-    made = written(f"  {STORM}\n", THIEF)
-    assert made == PersonaQuestions(TASK.persona_id, TASK.persona, "Toxicity", (STORM, THIEF))
-    assert set(ok_row(made)) <= set(PERSONA_QUESTIONS.names)
+def test_good_questions_are_normalized():
+    parsed = written(f"  {STORM}\n", THIEF)
+    assert parsed == PersonaQuestions(TASK.persona_id, TASK.persona, "Toxicity", (STORM, THIEF))
+    assert set(ok_row(parsed)) <= set(PERSONA_QUESTIONS.names)
     assert isinstance(written(TICKET, LAUGHTER, task=KOREAN), PersonaQuestions)
 
 
@@ -121,39 +121,39 @@ def test_good_questions_are_taken_in_their_normal_form():
         ([TICKET, LAUGHTER], "wrong_language"),
     ],
 )
-def test_other_questions_are_rejected_with_the_reply(questions, reason):
-    made = written(*questions)
-    assert isinstance(made, Reject)
-    assert made.reason == reason
-    assert json.dumps(questions) in made.detail
+def test_invalid_questions_are_rejected(questions, reason):
+    parsed = written(*questions)
+    assert isinstance(parsed, Reject)
+    assert parsed.reason == reason
+    assert json.dumps(questions) in parsed.detail
 
 
-def test_questions_in_a_fence_are_read():
+def test_questions_in_a_code_fence_are_parsed():
     fenced = f"```json\n{json.dumps({'questions': [STORM, THIEF]})}\n```"
     assert parse_questions(2, TASK, Completion((fenced,))).questions == (STORM, THIEF)
 
 
 @pytest.mark.parametrize("reply", ["", "no JSON", "[" * 100_000, '{"questions": "one"}', '{"settings": ["a", "b"]}'])
-def test_what_is_not_in_shape_is_unparsable(reply):
+def test_malformed_reply_is_rejected(reply):
     assert parse_questions(2, TASK, Completion((reply,))).reason == "invalid_reply"
     if "settings" not in reply:
         assert parse_settings(OFFERED, 2, PERSONA, Completion((reply,))).reason == "invalid_reply"
 
 
-def test_english_questions_for_a_korean_persona_are_in_the_wrong_language():
+def test_questions_in_another_language_are_rejected():
     assert written(STORM, THIEF, task=KOREAN).reason == "wrong_language"
 
 
-def test_short_questions_are_not_told_by_their_language():
+def test_language_of_short_questions_is_not_checked():
     assert isinstance(written("¿Quién?", "¿Por qué?"), PersonaQuestions)
 
 
-def test_there_are_settings_on_offer():
-    offered = settings_on_offer()
+def test_enough_settings_are_available():
+    offered = available_settings()
     assert len(offered) == len(set(offered)) >= 30
 
 
-def test_what_is_made_is_not_made_again_until_something_that_decides_it_changes(tmp_path):
+def test_table_is_rebuilt_only_on_changed_inputs(tmp_path):
     table, calls = Table(str(tmp_path), "benchmark"), []
 
     def work() -> Counts:

@@ -1,4 +1,4 @@
-"""Scores with their intervals, tests and agreement, against what can be worked out by hand."""
+"""Intervals, tests and agreement of scores, against values computed by hand or by other means."""
 
 import itertools
 import json
@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from factory.evaluation.leaderboard import cell
-from factory.evaluation.paper_scores import GROUPS, JUDGE, SCORES, Published, published
-from factory.evaluation.scores_schema import Difference, LengthCorrelation, TaskScore
-from factory.evaluation.statistics import (
+from factory.evaluation.scoring.paper_scores import GROUPS, JUDGE, SCORES, PaperRow, published
+from factory.evaluation.scoring.score_text import score_cell
+from factory.evaluation.scoring.scores_schema import LengthCorrelation, ScoreDifference, TaskScore
+from factory.evaluation.scoring.statistics import (
     PSCORE,
     agreement,
     compare,
@@ -20,7 +20,7 @@ from factory.evaluation.statistics import (
     holm,
     length_correlation,
     persona_scores,
-    summary,
+    summarize,
 )
 from factory.personagym import TASKS
 
@@ -35,110 +35,110 @@ FOUR_OBSERVERS = [  # Krippendorff, Computing Krippendorff's Alpha-Reliability (
 
 
 def alpha_by_pairs(judges: list[list[float]]) -> float:
-    """Krippendorff's definition, pair by pair."""
+    """Compute alpha by Krippendorff's definition, pair by pair."""
     items = [[score for score in item if score == score] for item in zip(*judges, strict=True)]
     items = [item for item in items if len(item) > 1]
-    often = {score: sum(item.count(score) for item in items) for score in range(1, 6)}
+    counts = {score: sum(item.count(score) for item in items) for score in range(1, 6)}
 
-    def apart(one: float, other: float) -> float:
-        low, high = sorted((int(one), int(other)))
-        return (sum(often[score] for score in range(low, high + 1)) - (often[low] + often[high]) / 2) ** 2
+    def distance(first: float, second: float) -> float:
+        low, high = sorted((int(first), int(second)))
+        return (sum(counts[score] for score in range(low, high + 1)) - (counts[low] + counts[high]) / 2) ** 2
 
-    observed = sum(apart(*pair) / (len(item) - 1) for item in items for pair in itertools.permutations(item, 2))
-    everyone = [score for item in items for score in item]
-    expected = sum(apart(*pair) for pair in itertools.permutations(everyone, 2)) / (len(everyone) - 1)
+    observed = sum(distance(*pair) / (len(item) - 1) for item in items for pair in itertools.permutations(item, 2))
+    all_scores = [score for item in items for score in item]
+    expected = sum(distance(*pair) for pair in itertools.permutations(all_scores, 2)) / (len(all_scores) - 1)
     return 1 - observed / expected
 
 
-def test_a_summary_is_that_of_the_table():
-    told = summary([1, 2, 3, 4], seed=1)
-    assert (told.mean, told.std, told.personas) == (2.5, pytest.approx(1.25**0.5), 4)
-    assert 1 <= told.low < told.mean < told.high <= 4
+def test_summary_by_hand():
+    result = summarize([1, 2, 3, 4], seed=1)
+    assert (result.mean, result.std, result.personas) == (2.5, pytest.approx(1.25**0.5), 4)
+    assert 1 <= result.low < result.mean < result.high <= 4
 
 
-def test_the_interval_is_the_bootstrap_of_scipy_and_of_its_seed():
+def test_interval_is_scipys_seeded_bootstrap():
     values = np.random.default_rng(3).normal(4, 0.3, 80)
-    told = summary(values, seed=7)
+    result = summarize(values, seed=7)
     interval = stats.bootstrap(
         (values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(7)
     ).confidence_interval
-    assert (told.low, told.high) == pytest.approx((interval.low, interval.high))
-    assert summary(values, seed=7) == told
-    assert summary(values, seed=8).low != told.low
-    assert told.high - told.low == pytest.approx(2 * 1.96 * values.std() / 80**0.5, rel=0.05)
+    assert (result.low, result.high) == pytest.approx((interval.low, interval.high))
+    assert summarize(values, seed=7) == result
+    assert summarize(values, seed=8).low != result.low
+    assert result.high - result.low == pytest.approx(2 * 1.96 * values.std() / 80**0.5, rel=0.05)
 
 
-def test_a_persona_without_a_score_is_left_out():
-    assert summary([4, NAN, 5, NAN], seed=1) == summary([4, 5], seed=1)
+def test_persona_without_score_is_left_out():
+    assert summarize([4, NAN, 5, NAN], seed=1) == summarize([4, 5], seed=1)
 
 
-def test_one_persona_has_no_interval_and_none_has_nothing():
-    one, none = summary([4], seed=1), summary([NAN], seed=1)
+def test_one_persona_has_no_interval():
+    one, none = summarize([4], seed=1), summarize([NAN], seed=1)
     assert (one.mean, one.std, one.personas) == (4, 0, 1)
     assert np.isnan([one.low, one.high, none.mean, none.std, none.low, none.high]).all()
-    assert none.personas == summary([], seed=1).personas == 0
+    assert none.personas == summarize([], seed=1).personas == 0
 
 
-def test_equal_scores_have_an_interval_of_one_point():
-    told = summary([4, 4, 4], seed=1)
-    assert (told.mean, told.std, told.low, told.high) == (4, 0, 4, 4)
+def test_equal_scores_have_a_point_interval():
+    result = summarize([4, 4, 4], seed=1)
+    assert (result.mean, result.std, result.low, result.high) == (4, 0, 4, 4)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(1, 5), min_size=1, max_size=30), st.randoms())
-def test_the_order_of_the_personas_does_not_count(values, drawing):
+def test_order_of_personas_is_irrelevant(values, drawing):
     other = list(values)
     drawing.shuffle(other)
-    one, two = summary(values, seed=1), summary(other, seed=1)
+    one, two = summarize(values, seed=1), summarize(other, seed=1)
     assert (two.mean, two.std) == (pytest.approx(one.mean), pytest.approx(one.std, abs=1e-6))
     assert two.personas == one.personas == len(values)
 
 
-def test_a_pscore_needs_all_tasks():
+def test_pscore_needs_all_tasks():
     cells = np.array([[5, 5, 4, 4, 2], [5, NAN, 4, 4, 2]], float)
     assert persona_scores(cells).tolist() == [4, pytest.approx(NAN, nan_ok=True)]
 
 
-def test_a_comparison_is_that_of_the_table():
+def test_comparison_by_hand():
     """Of the 16 ways to set the signs of 1, 1, 1, 3, two are as far from 0: p = 2/16; the 5th persona has one score."""
-    told = compare([5, 4, 3, 5, 5], [4, 3, 2, 2, NAN], seed=1)
-    assert (told.difference, told.p, told.personas) == (1.5, 2 / 16, 4)
-    assert told.effect == pytest.approx(1.5 / 1)
-    assert not told.significant
-    assert 1 <= told.low < 1.5 < told.high <= 3
+    result = compare([5, 4, 3, 5, 5], [4, 3, 2, 2, NAN], seed=1)
+    assert (result.difference, result.p, result.personas) == (1.5, 2 / 16, 4)
+    assert result.effect == pytest.approx(1.5 / 1)
+    assert not result.significant
+    assert 1 <= result.low < 1.5 < result.high <= 3
 
 
-def test_the_test_is_a_paired_one():
-    """All personas differ in height, and one candidate is a little above the other in each."""
-    height = np.random.default_rng(1).normal(3, 1, 60)
+def test_comparison_is_paired():
+    """Personas differ in level, and one candidate is slightly above the other in each."""
+    level = np.random.default_rng(1).normal(3, 1, 60)
     lift = np.random.default_rng(2).normal(0.1, 0.1, 60)
-    told = compare(height + lift, height, seed=1)
-    assert told.significant
-    assert told.low > 0
-    assert told.effect == pytest.approx(lift.mean() / lift.std(ddof=1))
-    assert stats.ttest_ind(height + lift, height).pvalue > 0.5
-    assert compare(height + lift, height, seed=1) == told
+    result = compare(level + lift, level, seed=1)
+    assert result.significant
+    assert result.low > 0
+    assert result.effect == pytest.approx(lift.mean() / lift.std(ddof=1))
+    assert stats.ttest_ind(level + lift, level).pvalue > 0.5
+    assert compare(level + lift, level, seed=1) == result
 
 
-def test_many_personas_give_about_the_p_of_the_t_test():
+def test_p_is_near_the_t_tests_for_many_personas():
     differences = np.random.default_rng(5).normal(0.03, 0.2, 200)
-    told = compare(differences, np.zeros(200), seed=1)
-    assert told.p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.01)
+    result = compare(differences, np.zeros(200), seed=1)
+    assert result.p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.01)
 
 
-def test_ties_are_no_difference_though_their_last_bits_are():
+def test_rounding_is_no_difference():
     third = np.full(20, 0.1) * 3
-    told = compare(third, np.full(20, 0.3), seed=1)
-    assert (told.difference, told.effect, told.p, told.significant) == (0, 0, 1, False)
+    result = compare(third, np.full(20, 0.3), seed=1)
+    assert (result.difference, result.effect, result.p, result.significant) == (0, 0, 1, False)
 
 
-def test_an_equal_lift_of_all_has_no_effect_size():
-    told = compare([3.1, 4.1, 2.1], [3, 4, 2], seed=1)
-    assert told.difference == pytest.approx(0.1)
-    assert np.isnan(told.effect)
+def test_constant_difference_has_no_effect_size():
+    result = compare([3.1, 4.1, 2.1], [3, 4, 2], seed=1)
+    assert result.difference == pytest.approx(0.1)
+    assert np.isnan(result.effect)
 
 
-def test_one_persona_or_none_in_common_tells_nothing():
+def test_one_common_persona_has_no_p():
     one, none = compare([4, NAN], [3, 5], seed=1), compare([4, NAN], [NAN, 5], seed=1)
     assert (one.difference, one.personas, none.personas) == (1, 1, 0)
     assert np.isnan([one.p, one.effect, one.low, one.high, none.difference, none.p]).all()
@@ -147,7 +147,7 @@ def test_one_persona_or_none_in_common_tells_nothing():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=2, max_size=20))
-def test_p_is_in_0_to_1_and_the_same_from_the_other_side(pairs):
+def test_p_is_symmetric(pairs):
     a, b = zip(*pairs, strict=True)
     one, other = compare(a, b, seed=1), compare(b, a, seed=1)
     assert 0 < one.p <= 1
@@ -155,7 +155,7 @@ def test_p_is_in_0_to_1_and_the_same_from_the_other_side(pairs):
     assert other.p == pytest.approx(one.p, abs=0.03)
 
 
-def test_holm_is_that_of_the_table():
+def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.01, NAN, 0.04]) == pytest.approx([0.02, NAN, 0.04], nan_ok=True)
     assert holm([0.9, 0.9]) == [1, 1]
@@ -163,7 +163,7 @@ def test_holm_is_that_of_the_table():
 
 
 @given(P_VALUES)
-def test_holm_raises_p_up_to_1_and_keeps_the_order(p_values):
+def test_holm_raises_p_and_keeps_the_order(p_values):
     adjusted = holm(p_values)
     there = [(p, q) for p, q in zip(p_values, adjusted, strict=True) if p == p]
     assert [q != q for q in adjusted] == [p != p for p in p_values]
@@ -172,35 +172,35 @@ def test_holm_raises_p_up_to_1_and_keeps_the_order(p_values):
     assert ordered == sorted(ordered)
 
 
-def test_all_tasks_are_compared_and_the_pscore_is_not_corrected():
+def test_holm_corrects_tasks_but_not_the_pscore():
     generator = np.random.default_rng(4)
     b = generator.normal(4, 0.4, (100, 5))
     a = b + generator.normal([0.2, 0.05, 0, -0.2, 0.02], 0.2, (100, 5))
     a[3, 1] = NAN
-    told = compare_all(a, b, list(TASKS), seed=1)
-    assert [one.task for one in told] == [*TASKS, PSCORE]
-    assert [one.p_holm for one in told[:5]] == holm([one.p for one in told[:5]])
-    assert [one.significant for one in told[:5]] == [one.p_holm < 0.05 for one in told[:5]]
-    assert (told[0].significant, told[3].significant) == (True, True)
-    assert np.isnan(told[5].p_holm)
-    assert (told[0].personas, told[1].personas, told[5].personas) == (100, 99, 99)
-    assert told[5].difference == pytest.approx((a - b).mean(axis=1)[~np.isnan(a[:, 1])].mean())
+    result = compare_all(a, b, list(TASKS), seed=1)
+    assert [one.task for one in result] == [*TASKS, PSCORE]
+    assert [one.p_holm for one in result[:5]] == holm([one.p for one in result[:5]])
+    assert [one.significant for one in result[:5]] == [one.p_holm < 0.05 for one in result[:5]]
+    assert (result[0].significant, result[3].significant) == (True, True)
+    assert np.isnan(result[5].p_holm)
+    assert (result[0].personas, result[1].personas, result[5].personas) == (100, 99, 99)
+    assert result[5].difference == pytest.approx((a - b).mean(axis=1)[~np.isnan(a[:, 1])].mean())
 
 
-def test_alpha_is_the_published_one():
+def test_alpha_of_a_published_example():
     assert agreement(np.array(FOUR_OBSERVERS)) == pytest.approx(0.815, abs=5e-4)
     assert agreement(np.array(FOUR_OBSERVERS)) == pytest.approx(alpha_by_pairs(FOUR_OBSERVERS))
 
 
 def test_alpha_of_two_judges_by_hand():
-    """Items (1, 1), (1, 2), (2, 2): three 1 and three 2, so 1 and 2 are all of (6 - 3)^2 apart, or not at all.
+    """Items (1, 1), (1, 2), (2, 2): three 1 and three 2, so 1 and 2 have the distance (6 - 3)^2, equal scores 0.
 
     One pair of three differs: observed 1/3. Of the 15 pairs of all six scores nine differ: expected 9/15.
     """
     assert agreement(np.array([[1, 1, 2], [1, 2, 2.0]])) == pytest.approx(1 - (1 / 3) / (9 / 15))
 
 
-def test_alpha_does_not_depend_on_who_judged():
+def test_alpha_ignores_the_order_of_judges():
     assert agreement(np.array(FOUR_OBSERVERS[::-1])) == pytest.approx(agreement(np.array(FOUR_OBSERVERS)))
 
 
@@ -209,43 +209,43 @@ def test_alpha_does_not_depend_on_who_judged():
     [
         [[1, 2, 3.0]],
         [[1, NAN], [NAN, 2]],
-        [[4, 4, 5], [4, 4, NAN]],  # the 5 is paired with nothing
+        [[4, 4, 5], [4, 4, NAN]],  # the 5 has no pair
         [[NAN, NAN], [NAN, NAN]],
         np.empty((2, 0)),
     ],
 )
-def test_alpha_is_none_where_it_is_not_defined(values):
+def test_undefined_alpha_is_none(values):
     assert agreement(np.array(values)) is None
 
 
-def test_length_correlation_is_that_of_the_table():
-    told = length_correlation([10, 20, 30, 40, 50], [1, 2, 4, 3, NAN])
-    assert told is not None
-    assert told.rho == pytest.approx(0.8)  # 1 - 6 * 2 / (4 * 15)
-    assert told.p == stats.spearmanr([1, 2, 3, 4], [1, 2, 4, 3]).pvalue
+def test_length_correlation_by_hand():
+    result = length_correlation([10, 20, 30, 40, 50], [1, 2, 4, 3, NAN])
+    assert result is not None
+    assert result.rho == pytest.approx(0.8)  # 1 - 6 * 2 / (4 * 15)
+    assert result.p == stats.spearmanr([1, 2, 3, 4], [1, 2, 4, 3]).pvalue
 
 
 @pytest.mark.parametrize(("lengths", "scores"), [([5, 5, 5], [1, 2, 3]), ([1, 2, 3], [4, 4, 4]), ([1, 2], [1, 2])])
-def test_length_correlation_is_none_where_it_is_not_defined(lengths, scores):
+def test_undefined_length_correlation_is_none(lengths, scores):
     assert length_correlation(lengths, scores) is None
 
 
-def test_the_document_reads_statistics_and_comes_back_from_json():
-    for shape, told in (
-        (TaskScore, summary([4], seed=1)),
-        (Difference, compare([4, NAN], [3, 5], seed=1)),
+def test_schema_reads_statistics_and_json():
+    for shape, result in (
+        (TaskScore, summarize([4], seed=1)),
+        (ScoreDifference, compare([4, NAN], [3, 5], seed=1)),
         (LengthCorrelation, length_correlation([1, 2, 3], [1, 3, 2])),
     ):
-        kept = shape.model_validate(told)
-        assert shape.model_validate_json(kept.model_dump_json()) == kept
-    assert TaskScore.model_validate(summary([4], seed=1)).low is None
+        parsed = shape.model_validate(result)
+        assert shape.model_validate_json(parsed.model_dump_json()) == parsed
+    assert TaskScore.model_validate(summarize([4], seed=1)).low is None
 
 
-def paper_rows() -> list[Published]:
+def paper_rows() -> list[PaperRow]:
     return [*published("light"), *published("full")]
 
 
-def test_the_papers_tables_are_whole():
+def test_paper_tables_are_complete():
     assert [len(published("light")), len(published("full"))] == [18, 9]
     assert {row.group for row in paper_rows()} == set(GROUPS)
     assert all(list(row.scores) == [*TASKS, PSCORE] for row in paper_rows())
@@ -287,15 +287,15 @@ ROW_TEXTS = {
 
 
 @pytest.mark.parametrize("row", paper_rows(), ids=lambda row: f"{row.table} {row.model}")
-def test_personas_with_the_papers_spread_print_the_papers_row(row):
+def test_paper_scores_are_printed_as_in_the_paper(row):
     drawn = np.random.default_rng(11).normal(size=200)
     standard = (drawn - drawn.mean()) / drawn.std()
-    told = [TaskScore.model_validate(summary(mean + std * standard, seed=1)) for mean, std in row.scores.values()]
-    assert " ".join(cell(score, interval=False) for score in told) == ROW_TEXTS[row.table, row.model]
-    for score in told:
-        assert cell(score).startswith(cell(score, interval=False) + " [")
+    result = [TaskScore.model_validate(summarize(mean + std * standard, seed=1)) for mean, std in row.scores.values()]
+    assert " ".join(score_cell(score, interval=False) for score in result) == ROW_TEXTS[row.table, row.model]
+    for score in result:
+        assert score_cell(score).startswith(score_cell(score, interval=False) + " [")
         assert score.low < score.mean < score.high
 
 
-def test_a_spread_of_one_keeps_its_digit():
-    assert cell(TaskScore(mean=3, std=1.25, low=2.5, high=3.5, personas=9)) == "3.00 (1.25) [2.50, 3.50]"
+def test_std_above_one_keeps_its_digit():
+    assert score_cell(TaskScore(mean=3, std=1.25, low=2.5, high=3.5, personas=9)) == "3.00 (1.25) [2.50, 3.50]"

@@ -1,4 +1,4 @@
-"""Rubric files of both benchmarks give their criteria, and take data as data."""
+"""Rubric files of both benchmarks: their criteria, and slots that take data as data."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ SMALL = Rubric("T", "{a} {persona}|{question}|{response}|{score_example} {}", "C
 @pytest.fixture(params=[BUILT_IN, PERSONAGYM], ids=["built-in", "PersonaGym"])
 def folder(request) -> Path:
     if not request.param.is_dir():
-        pytest.skip(f"{request.param} is not here")
+        pytest.skip(f"{request.param} is missing")
     return request.param
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_criteria_are_what_a_score_means_and_no_data(folder, task):
+def test_criteria_explain_scores_without_data(folder, task):
     criteria = read_rubric(task, (folder / f"{task}.txt").read_text("utf-8")).criteria
     assert criteria.startswith("Evaluation Task:")
     assert all(f"Score = {score}:" in criteria for score in range(1, 6))
@@ -36,7 +36,7 @@ def test_the_criteria_are_what_a_score_means_and_no_data(folder, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_filled_file_has_everything_and_no_place_left(folder, task):
+def test_filled_file_has_all_data_and_no_slot(folder, task):
     rubric = read_rubric(task, (folder / f"{task}.txt").read_text("utf-8"))
     filled = fill(rubric, "THE PERSONA", "THE QUESTION", "THE RESPONSE", EXAMPLES)
     assert not any(slot in filled for slot in SLOTS)
@@ -52,24 +52,24 @@ def test_a_filled_file_has_everything_and_no_place_left(folder, task):
         ("Intro\nEvaluation Task:\nT\n{persona}", "Evaluation Task:\nT"),
         ("{persona}\n-----\nEvaluation Task: T\nScore = 1\r\n------\r\n{response}", "Evaluation Task: T\nScore = 1"),
         ("Evaluation Task:\nT", "Evaluation Task:\nT"),
-        ("No places, {braces} alone", "No places, {braces} alone"),
+        ("No slots, only {braces}", "No slots, only {braces}"),
     ],
 )
-def test_the_criteria_end_where_data_begins(template, criteria):
+def test_criteria_end_where_data_begins(template, criteria):
     assert read_rubric("T", template) == Rubric("T", template, criteria)
 
 
-def test_a_place_named_in_data_stays_text_and_so_do_other_braces():
+def test_slots_and_braces_in_data_stay_text():
     filled = fill(SMALL, "{response} {0}", "{persona}", "{score_example}\\1", ["{question}"])
     assert filled == "{a} {response} {0}|{persona}|{score_example}\\1|Score 1: {question} {}"
 
 
 @given(texts=st.lists(st.text(), min_size=4, max_size=4))
-def test_data_comes_through_unchanged(texts):
+def test_data_is_unchanged(texts):
     persona, question, response, example = texts
     filled = fill(SMALL, persona, question, response, [example])
     assert filled == f"{{a}} {persona}|{question}|{response}|Score 1: {example} {{}}"
 
 
-def test_without_examples_their_place_is_empty():
+def test_examples_slot_is_empty_without_examples():
     assert fill(SMALL, "p", "q", "r", []) == "{a} p|q|r| {}"

@@ -1,4 +1,4 @@
-"""A score is read where there is one, and never where there is none."""
+"""Scores are parsed where a reply has one, and never where it has none."""
 
 import json
 import math
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from factory.evaluation.verdict_parsing import (
     expected_score,
+    is_parsable_final_score,
+    is_parsable_verdict,
     parse_final_score,
     parse_verdict,
-    readable_final_score,
-    readable_verdict,
 )
 from factory.records import TokenChoice, Verdict
 
@@ -46,7 +46,7 @@ def plain(*words: str) -> list[TokenChoice]:
 
 
 @given(reasoning=st.text(max_size=1200), score=scores)
-def test_every_verdict_is_read_back_whatever_its_reasoning_says(reasoning, score):
+def test_any_verdict_is_parsed(reasoning, score):
     verdict = Verdict(reasoning=reasoning, score=score)
     assert parse_verdict(verdict.model_dump_json()) == verdict
     assert parse_verdict(json.dumps(verdict.model_dump())) == verdict
@@ -54,20 +54,20 @@ def test_every_verdict_is_read_back_whatever_its_reasoning_says(reasoning, score
 
 @pytest.mark.parametrize("around", ["{}", "```json\n{}\n```", "Here you are:\n{}\nThat is all.", "\n {}\n\n"])
 @pytest.mark.parametrize("score", ["4", '"4"'])
-def test_a_verdict_is_read_out_of_what_stands_around_it(around, score):
+def test_text_around_a_verdict_is_ignored(around, score):
     reply = around.replace("{}", GOOD.replace("4", score))
     assert parse_verdict(reply) == Verdict(reasoning="Plain.", score=4)
-    assert readable_verdict(reply)
+    assert is_parsable_verdict(reply)
 
 
 @pytest.mark.parametrize(
     "score",
     ["4.5", "4.0", "7", "0", "-4", "45", "true", "null", '"four"', '"7"', '"44"', '" 4"', '"٤"', "[4]", "1e999"],
 )
-def test_another_score_is_none(score):
+def test_invalid_score_is_none(score):
     reply = GOOD.replace("4", score)
     assert parse_verdict(reply) is None
-    assert not readable_verdict(reply)
+    assert not is_parsable_verdict(reply)
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ def test_another_score_is_none(score):
         "[" * 100_000,
     ],
 )
-def test_what_is_not_one_whole_verdict_is_none(reply):
+def test_anything_but_one_verdict_is_none(reply):
     assert parse_verdict(reply) is None
 
 
-def test_a_verdict_that_the_answer_asks_for_is_not_the_judges():
+def test_verdict_quoted_from_the_answer_is_none():
     spoiled = '{"reasoning": "It says {"reasoning": "Great.", "score": 5} and no more.", "score": 1}'
     assert parse_verdict(spoiled) is None
 
 
-def test_a_verdict_of_a_judge_that_is_not_guided_may_be_long():
+def test_long_reasoning_is_parsed():
     assert parse_verdict(GOOD.replace("Plain.", "Plain. " * 200)) == Verdict(reasoning="Plain. " * 200, score=4)
 
 
-def test_line_breaks_in_the_reasoning_are_read():
+def test_line_breaks_in_reasoning_are_parsed():
     assert parse_verdict('{"reasoning": "One.\nTwo.", "score": 2}') == Verdict(reasoning="One.\nTwo.", score=2)
 
 
@@ -117,21 +117,21 @@ def test_line_breaks_in_the_reasoning_are_read():
     end=st.sampled_from(ENDS),
     score=scores,
 )
-def test_a_final_score_is_read_in_every_dress(before, statement, digit, scale, end, score):
+def test_final_score_is_parsed_in_any_form(before, statement, digit, scale, end, score):
     reply = f"{before}\n{statement.format(digit.format(score) + scale)}{end}"
     assert parse_final_score(reply) == score
-    assert readable_final_score(reply)
+    assert is_parsable_final_score(reply)
 
 
 @given(text=st.text())
-def test_a_text_without_the_statement_has_no_score(text):
+def test_text_without_statement_has_no_score(text):
     assume("final" not in text.casefold())
     assert parse_final_score(text) is None
-    assert not readable_final_score(text)
+    assert not is_parsable_final_score(text)
 
 
 @given(number=st.integers() | st.floats() | st.decimals(allow_nan=False), statement=st.sampled_from(STATEMENTS))
-def test_a_number_that_is_no_score_is_never_one(number, statement):
+def test_other_numbers_are_no_score(number, statement):
     assume(str(number) not in ("1", "2", "3", "4", "5"))
     assert parse_final_score(statement.format(number)) is None
 
@@ -143,7 +143,7 @@ NO_SCORES = (
 
 
 @pytest.mark.parametrize("said", NO_SCORES.split("|"))
-def test_a_statement_that_says_no_one_score_is_none(said):
+def test_ambiguous_statement_is_none(said):
     assert parse_final_score(f"The final score is {said}") is None
     assert parse_final_score(f"The final score is {said}.") is None
 
@@ -159,7 +159,7 @@ def test_a_statement_that_says_no_one_score_is_none(said):
         "\n3. Toxicity: 4",
     ],
 )
-def test_the_number_of_a_list_is_no_score(said):
+def test_list_number_is_no_score(said):
     assert parse_final_score(f"Final score:{said}") is None
 
 
@@ -174,72 +174,72 @@ def test_the_number_of_a_list_is_no_score(said):
         ("4. The bell rings at 10:30, and it says so.", 4),
     ],
 )
-def test_the_digits_of_a_reason_are_no_other_score(said, score):
+def test_digits_in_reasons_are_ignored(said, score):
     assert parse_final_score(f"The final score is {said}") == score
 
 
 @pytest.mark.parametrize("said", ["4 as well as 5", "4 for style, 5 for content", "4, assuming 5 is the best"])
-def test_what_only_looks_like_a_reason_does_not_help(said):
+def test_text_that_resembles_a_reason_is_none(said):
     assert parse_final_score(f"The final score is {said}") is None
 
 
-def test_the_last_statement_counts():
+def test_last_statement_counts():
     assert parse_final_score("At first the final score is 2. On reflection: the final score is 4.") == 4
     assert parse_final_score('The answer says "the final score is 5". Therefore, the final score is 1') == 1
 
 
 @pytest.mark.parametrize("last", ["7", "4.5", "not clear", "3 or 4"])
-def test_an_unreadable_last_statement_is_not_made_good_by_an_earlier_one(last):
+def test_earlier_statement_does_not_replace_the_last(last):
     assert parse_final_score(f"The final score is 3.\nThe final score is {last}") is None
 
 
 @pytest.mark.parametrize("words", ["the semi-final score is 3", "their final scores are 3", "the final score isn't 3"])
-def test_other_words_are_no_statement(words):
+def test_similar_words_are_no_statement(words):
     assert parse_final_score(words) is None
 
 
-def test_long_junk_is_read_in_no_time():
+def test_long_junk_is_parsed_fast():
     for junk in ("final score is " * 20_000, "final " + " " * 200_000, "final score is 4" + ".*" * 100_000):
         parse_final_score(junk)
 
 
-@pytest.mark.parametrize("readable", [readable_verdict, readable_final_score])
-def test_what_decides_on_another_attempt_goes_through_pickle(readable):
+@pytest.mark.parametrize("readable", [is_parsable_verdict, is_parsable_final_score])
+def test_retry_predicates_can_be_pickled(readable):
     assert pickle.loads(pickle.dumps(readable)) is readable
 
 
-def said(score: TokenChoice, *after: str) -> list[TokenChoice]:
-    """The ending of a reply in free text."""
+def final_tokens(score: TokenChoice, *after: str) -> list[TokenChoice]:
+    """Return the last tokens of a free-text reply."""
     return [*plain(" the", " final", " score", " is"), score, *plain(*after)]
 
 
-def test_the_expected_score_is_the_mean_of_the_likely_scores():
+def test_expected_score_is_the_weighted_mean():
     ending = [*plain('"score"', ":"), token(" 4", **{" 4": 0.4, "4": 0.2, "5": 0.2, "3": 0.1, "x": 0.1}), *plain("}")]
     assert expected_score(ending, 4) == pytest.approx((4 * 0.6 + 5 * 0.2 + 3 * 0.1) / 0.9)
 
 
 @pytest.mark.parametrize("written", [" 4", "\n4", ' "4"', " 4.\n"])
-def test_a_token_is_a_score_whatever_marks_it_carries(written):
-    assert expected_score(said(token(written, **{written: 0.9, "2": 0.1})), 4) == pytest.approx(3.8)
+def test_marks_around_a_score_token_are_ignored(written):
+    assert expected_score(final_tokens(token(written, **{written: 0.9, "2": 0.1})), 4) == pytest.approx(3.8)
     field = [*plain('"score":'), token(written.replace(".", "}"), **{written: 0.9, "2": 0.1})]
     assert expected_score(field, 4) == pytest.approx(3.8)
 
 
-def test_the_score_of_a_verdict_is_not_the_number_that_comes_after_it():
+def test_number_after_the_verdict_is_ignored():
     score = token("4", _4=0.5, _3=0.5)
     assert expected_score([*plain("The", " final", " score", " is", " "), score, *plain("/", "5", ".")], 4) == 3.5
     assert expected_score([*plain('"', "score", '":'), score, *plain("}", "\n", "2", " flaws")], 4) == 3.5
 
 
 @pytest.mark.parametrize("score", [3, 5])
-def test_an_ending_that_lacks_the_verdict_tells_nothing_by_its_other_digits(score):
+def test_ending_without_verdict_gives_none(score):
     """Of "Therefore, the final score is 5.\\nIt is a bit nearer to the example of Score = 3 than to the next."."""
     ending = [*plain(" example", " of", " Score", " =", " "), token("3", _3=1.0), *plain(" than", " to", " the")]
     assert expected_score(ending, score) is None
 
 
-def test_a_token_of_another_score_than_was_read_tells_nothing():
-    assert expected_score(said(token(" 3", _3=0.9, _5=0.1)), 5) is None
+def test_token_of_another_score_gives_none():
+    assert expected_score(final_tokens(token(" 3", _3=0.9, _5=0.1)), 5) is None
     assert expected_score([*plain('"score":'), token(" 3", _3=0.9)], 5) is None
 
 
@@ -250,25 +250,25 @@ def test_a_token_of_another_score_than_was_read_tells_nothing():
         plain("the", " score"),
         plain("45"),
         plain("4"),
-        said(TokenChoice(" 4", {})),
-        said(token(" 4", four=1.0)),
-        said(TokenChoice(" 4", {" 4": -math.inf})),
+        final_tokens(TokenChoice(" 4", {})),
+        final_tokens(token(" 4", four=1.0)),
+        final_tokens(TokenChoice(" 4", {" 4": -math.inf})),
         plain('"score":', " 4,2"),
     ],
 )
-def test_without_likely_scores_there_is_no_expected_one(ending):
+def test_no_likely_scores_give_none(ending):
     assert expected_score(ending, 4) is None
 
 
 @given(chances=st.dictionaries(st.sampled_from("12345"), st.floats(-9999, 0), min_size=1), score=scores)
-def test_an_expected_score_is_a_score(chances, score):
-    expected = expected_score(said(TokenChoice(f" {score}", chances)), score)
+def test_expected_score_is_in_range(chances, score):
+    expected = expected_score(final_tokens(TokenChoice(f" {score}", chances)), score)
     assert expected is not None
     assert 1 <= expected <= 5
     assert min(map(int, chances)) - 1e-9 <= expected <= max(map(int, chances)) + 1e-9
 
 
 @given(score=scores, others=st.dictionaries(st.sampled_from("12345"), st.floats(-9999, -50)))
-def test_a_certain_judge_expects_what_it_says(score, others):
+def test_certain_judge_has_its_score_as_expected(score, others):
     likely = others | {str(score): 0.0}
-    assert expected_score(said(TokenChoice(f" {score}", likely)), score) == pytest.approx(score)
+    assert expected_score(final_tokens(TokenChoice(f" {score}", likely)), score) == pytest.approx(score)

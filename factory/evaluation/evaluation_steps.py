@@ -1,0 +1,214 @@
+"""The steps of evaluation as the job runs them, each from finished tables to the next.
+
+questions ──► answers (a table per candidate) ──┐
+└───► score examples (one table) ────────┴──► judgments (a table per candidate and judge)
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from factory.config import RunConfig
+from factory.errors import InputError
+from factory.evaluation.answers import answer_ids, parse_answer, render_answer
+from factory.evaluation.general_ability.general_steps import general_jobs
+from factory.evaluation.judge_clients import JudgeClient, open_judges, probe_judges
+from factory.evaluation.judging import JudgeProtocol, judgment_ids, parse_judgment, render_judgment
+from factory.evaluation.rubric import Rubric, read_rubric
+from factory.evaluation.score_examples import parse_score_examples, render_score_examples, score_examples_ids
+from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
+from factory.inference.locate import locate_model
+from factory.inference.prompts import load_prompt
+from factory.inference.run_jobs import is_finished, run_jobs
+from factory.personagym import Benchmark
+from factory.records import AnswerWithExamples, Question, QuestionWithProfile
+from factory.run_output import layout
+from factory.runtime.progress import Progress
+from factory.serving.deployment import LOGPROBS
+from factory.serving.fleet import fleet_for_run
+from factory.storage import archive
+from factory.storage.joined_table import JoinedTable
+from factory.storage.schemas import ANSWERS, JUDGMENTS, SCORE_EXAMPLES
+from factory.storage.tables import Table, compute_fingerprint
+
+FREE_FORM = "opencharacter-rubric"
+"""In place of a prompt where judges get the benchmark's rubric files as they are (`judge_protocol: opencharacter`)."""
+
+
+def answer_questions(config: RunConfig, questions: Table, profiles: Table | None, progress: Progress) -> None:
+    """Let all candidates answer the questions and plain instructions; candidates of one model share its engine."""
+    jobs = [_answer_job(config, candidate, questions, profiles) for candidate in config.evaluation.candidates]
+    jobs += general_jobs(config, [job.engine for job in jobs], progress)
+    run_jobs([job for job in jobs if not job.engine.backend.loads_model], progress)
+    local = [job for job in jobs if job.engine.backend.loads_model]
+    while local:
+        # One engine after the other: each may need all of the machine.
+        first = local[0].engine
+        run_jobs([job for job in local if job.engine.is_same_engine(first)], progress)
+        local = [job for job in local if not job.engine.is_same_engine(first)]
+
+
+def _answer_job(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:
+    with_profile = candidate.condition == "profile"
+    prompt = load_prompt("answer-profile" if with_profile else "answer", config.prompts_dir)
+    step = GenerationStep(
+        record=QuestionWithProfile,
+        schema=ANSWERS,
+        prompt=prompt.ref,
+        render=partial(render_answer, prompt),
+        parse=partial(parse_answer, candidate.name),
+        ids=partial(answer_ids, candidate.name),
+        keep_truncated=True,
+    )
+    work = questions
+    if with_profile:
+        assert profiles is not None
+        work = JoinedTable.of(questions, profiles, "persona_id", "profile", other_key="character_id")
+    engine = EngineUse(_shared_engine(candidate), config.evaluation.sampling, config.seed, locate_model(candidate))
+    table = layout.ANSWERS.table(config.output, candidate=candidate.name)
+    return TableJob(step, work, table, {"candidate": candidate.name}, engine)
+
+
+def _shared_engine(candidate: Any) -> Any:
+    """Return a candidate's engine; without name and condition for vLLM, so that two of one model share it."""
+    return candidate.model_copy(update={"name": "", "condition": "persona"}) if candidate.kind == "vllm" else candidate
+
+
+def read_rubrics(benchmark: Benchmark) -> dict[str, Rubric]:
+    """Return the rubric of each task."""
+    return {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
+
+
+def score_examples_job(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> TableJob:
+    """Return the job of the example replies for each score: written once per question, by one judge, for all."""
+    writer = next(judge for judge in judges if judge.name == (config.evaluation.example_writer or judges[0].name))
+    prompt = load_prompt("score-examples", config.prompts_dir)
+    rubrics = read_rubrics(benchmark)
+    step = GenerationStep(
+        record=Question,
+        schema=SCORE_EXAMPLES,
+        prompt=prompt.ref,
+        render=partial(render_score_examples, prompt, rubrics, config.evaluation.attempts),
+        parse=parse_score_examples,
+        ids=score_examples_ids,
+    )
+    settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
+    engine = writer.engine(config.evaluation.example_sampling, config.seed)
+    questions, table = layout.BENCHMARK_QUESTIONS.table(config.output), layout.SCORE_EXAMPLES.table(config.output)
+    return TableJob(step, questions, table, settings, engine)
+
+
+def judgment_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> list[TableJob]:
+    """Return the jobs that score the accepted answers of each candidate by each judge; all run at the same time."""
+    rubrics = read_rubrics(benchmark)
+    examples = layout.SCORE_EXAMPLES.table(config.output)
+    jobs = []
+    for judge in judges:
+        for candidate in config.evaluation.candidates:
+            answers = layout.ANSWERS.table(config.output, candidate=candidate.name)
+            work = JoinedTable.of(answers, examples, "question_id", "examples", order="task")
+            table = layout.JUDGMENTS.table(config.output, candidate=candidate.name, judge=judge.name)
+            jobs.append(judgment_job(config, rubrics, judge, work, table))
+    return jobs
+
+
+def judgment_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> JudgeProtocol:
+    """Return the protocol by which a judge scores."""
+    structured = config.evaluation.judge_protocol == "structured"
+    prompt = load_prompt("judge", config.prompts_dir) if structured else None
+    return JudgeProtocol(judge, rubrics, prompt, config.evaluation.attempts, LOGPROBS)
+
+
+def judgment_job(
+    config: RunConfig, rubrics: Mapping[str, Rubric], judge: JudgeClient, work: Table, table: Table
+) -> TableJob:
+    """Return the job that scores answers, each with its `examples`, by one judge."""
+    protocol = judgment_protocol(config, rubrics, judge.name)
+    step = GenerationStep(
+        record=AnswerWithExamples,
+        schema=JUDGMENTS,
+        prompt=protocol.prompt.ref if protocol.prompt else FREE_FORM,
+        render=partial(render_judgment, protocol),
+        parse=partial(parse_judgment, protocol),
+        ids=partial(judgment_ids, protocol),
+        keep_truncated=True,
+        reject_as="judge_failed",
+    )
+    return judge_job(config, rubrics, judge, step, work, table)
+
+
+def judge_job(
+    config: RunConfig,
+    rubrics: Mapping[str, Rubric],
+    judge: JudgeClient,
+    step: GenerationStep[Any, Any],
+    work: Table,
+    table: Table,
+) -> TableJob:
+    """Return a job in which a judge uses the rubrics; jobs of one judge share its engine."""
+    evaluation = config.evaluation
+    settings = {"judge": judge.name, "attempts": evaluation.attempts, **judge.settings, **_rubric_settings(rubrics)}
+    return TableJob(step, work, table, settings, judge.engine(evaluation.judge_sampling, config.seed))
+
+
+def _rubric_settings(rubrics: Mapping[str, Rubric]) -> dict[str, Any]:
+    return {"rubrics": compute_fingerprint({task: rubric.template for task, rubric in rubrics.items()})}
+
+
+def judge_answers(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
+    """Score every accepted answer by each judge.
+
+    Raises:
+        InputError: a candidate has no accepted answer.
+    """
+    for candidate in config.evaluation.candidates:
+        _check_answers(config, candidate.name)
+
+    def examples(judges: Sequence[JudgeClient]) -> list[TableJob]:
+        return [score_examples_job(config, benchmark, judges)]
+
+    run_judge_jobs(config, [examples, partial(judgment_jobs, config, benchmark)], progress)
+
+
+def run_judge_jobs(
+    config: RunConfig, rounds: Sequence[Callable[[Sequence[JudgeClient]], Sequence[TableJob]]], progress: Progress
+) -> None:
+    """Run the jobs of each round, one round after the other.
+
+    The fleet runs only as long as there is work for it.
+
+    Args:
+        config: the run's settings.
+        rounds: functions from the judges to their jobs.
+        progress: reports what happens.
+    """
+    jobs = [job for jobs_for in rounds for job in jobs_for(open_judges(config, ""))]
+    if archive.current_rehearsal():
+        run_jobs(list(map(_as_probed, jobs)), progress)
+        return
+    if all(map(is_finished, jobs)):
+        run_jobs(jobs, progress)  # reports that they are finished
+        return
+    with fleet_for_run(config.evaluation.fleet, config.evaluation.fleet_judges, progress) as url:
+        judges = probe_judges(open_judges(config, url), progress)
+        for jobs_for in rounds:
+            run_jobs(jobs_for(judges), progress)
+
+
+def _as_probed(job: TableJob) -> TableJob:
+    """Return the job as `probe_judges` would make it, if the judge gave no log-probabilities the last time."""
+    before = job.table.inputs() or {}
+    without = before.get("logprobs") is False and "logprobs" in job.settings
+    return replace(job, settings={**job.settings, "logprobs": False}) if without else job
+
+
+def _check_answers(config: RunConfig, candidate: str) -> None:
+    manifest = layout.ANSWERS.table(config.output, candidate=candidate).manifest()
+    assert manifest is not None
+    if not manifest["ok"]:
+        raise InputError(
+            f"evaluation.candidates ({candidate}): none of {manifest['rows_in']} answers can be used: "
+            f"{json.dumps(manifest['rejected'])}"
+        )
