@@ -145,7 +145,7 @@ def test_killed_export_restarts_and_finished_is_skipped(tmp_path):
     ]
 
     before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix}
-    assert "was finished before" in run.finish("--format", "messages", job="export")
+    assert "already finished" in run.finish("--format", "messages", job="export")
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -175,7 +175,7 @@ def test_export_on_s3_and_restart_after_a_kill(made, s3, tmp_path):
     made.finish("--format", "sharegpt", "--output", str(tmp_path / "local"), job="export")
     assert files_of(out) == files_of(str(tmp_path / "local"))
     assert set(file_io.sizes(out)) == {"README.md", ".inputs.json", ".manifest.json", *files_of(out)}
-    assert "was finished before" in run.finish("--format", "sharegpt", job="export")
+    assert "already finished" in run.finish("--format", "sharegpt", job="export")
 
 
 def test_user_errors_are_one_line_and_write_nothing(made, tmp_path):
@@ -248,7 +248,7 @@ def test_hub_gets_only_the_card_and_the_data(made, tmp_path):
         assert "may not write there (403)" in refused("--push-to-hub", "somebody/else")
         hub.private[repo] = False
         before = dict(hub.files[repo])
-        assert "is there already, and public" in refused("--push-to-hub", repo, "--private")
+        assert "exists already and is public" in refused("--push-to-hub", repo, "--private")
         assert hub.files[repo] == before
         line = refused("--push-to-hub", repo, HF_ENDPOINT="http://127.0.0.1:9")
         assert "http://127.0.0.1:9 does not answer" in line
