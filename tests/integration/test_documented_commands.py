@@ -70,8 +70,8 @@ ELSEWHERE = {
 }  # fmt: skip
 """Commands that are not run here, and why."""
 PAGES = ("README.md", *(f"docs/{name}.md" for name in (
-    "quickstart", "clusters", "synthesis", "curation", "training", "evaluation", "report", "export", "playground", "tracing",
-    "planning",
+    "quickstart", "clusters", "synthesis", "curation", "training", "evaluation", "report", "export", "playground",
+    "tracing", "planning",
 )))  # fmt: skip
 
 
