@@ -173,10 +173,11 @@ docs: $(STAMP)  ## generated pages, then the site in site/; a broken link fails
 
 check: lint types test  ## lint, types and make test: what CI runs
 
-lint: $(STAMP)  ## format, lint rules, the direction of imports, Dockerfiles
+lint: $(STAMP)  ## format, lint rules, the direction of imports, spelling, Dockerfiles
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/typos
 	.venv/bin/hadolint cluster/Dockerfile.*
 
 types: $(STAMP)  ## static types

@@ -32,10 +32,10 @@ class Job:
     config: RunConfig
     progress: Progress
     confirm: Callable[[], None] = lambda: None
-    """Look again what is to be set aside, once more is known; to be called before anything is paid for."""
+    """Checks again what would be archived, once more is known; call it before the first expensive step."""
 
     def model(self) -> Located:
-        """The engine's model, known to be there.
+        """Locate the model of the engine.
 
         Raises:
             ModelError: it cannot be had.
@@ -90,7 +90,7 @@ def run_job(step: JobStep, description: str | None) -> None:
             step.dry_run(config, progress)
             with suppress(UserError):  # the plan named what is wrong, or what could not be reached
                 for line in confirmation.archive_lines(step.changes(config)):
-                    progress.say(line)
+                    progress.print(line)
             return
         on_ray_loss = partial(_end_without_ray, progress, errors)
         command = os.path.basename(sys.argv[0]).removesuffix(".py")
@@ -150,7 +150,7 @@ def run_step(
         ray_session.start_ray(verbose, step.local_cpus(config))
         if on_ray_loss:
             ray_processes.watch(on_ray_loss)
-        shutdown.handle_sigterm(progress.say)
+        shutdown.handle_sigterm(progress.print)
         _run_over_damage(step.run, job)
 
 
@@ -173,7 +173,7 @@ def _run_over_damage(run: Callable[[Job], None], job: Job) -> None:
             found.add(path)
             name, _, shard = path.removeprefix(inside).rpartition("/")
             Table(job.config.output, name).drop_damaged(shard.removesuffix(SUFFIX))
-            job.progress.say(f"{cause}; its table is not finished any more")
+            job.progress.print(f"{cause}; its table is not finished any more")
 
 
 def settings_document(config: RunConfig) -> bytes:
@@ -188,6 +188,6 @@ def _end_without_ray(progress: Progress, errors: int) -> NoReturn:
         if shutdown.is_requested()
         else FactoryError(f"Ray on this machine has ended under the run (out of memory?); {RESUME_HINT}")
     )
-    progress.finish()
+    progress.stop()
     os.write(errors, f"{error_line(problem)}\n".encode())
     os._exit(1)

@@ -43,7 +43,7 @@ def plan(
     grid.add_row("settings", about(rows), about(rows), chosen)
     grid.add_row("questions", about(rows), about(rows * len(TASKS)), written)
     progress.show(grid)
-    progress.say(f"Engine: {config.engine.kind}, model {model}")
-    progress.say(f"Output: {config.output} (can be written)")
+    progress.print(f"Engine: {config.engine.kind}, model {model}")
+    progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
-        progress.say(f"Not checked from here: {note}")
+        progress.print(f"Not checked from here: {note}")

@@ -59,7 +59,7 @@ def write_benchmark(
 
     inputs = {"questions": identity(questions), "rubrics": _rubrics()}
     build_table(folder, inputs, total, write, progress)
-    progress.say(f"Benchmark: {folder.path} (set evaluation.benchmark and curation.benchmark to it)")
+    progress.print(f"Benchmark: {folder.path} (set evaluation.benchmark and curation.benchmark to it)")
 
 
 def _generated_by(config: RunConfig, model: Located) -> dict[str, Any]:

@@ -40,11 +40,11 @@ def run() -> None:
         with hold_run_lock(folder):
             export(sources, folder, arguments.file_type, progress)
             progress.summary()
-            progress.say(f"Export: {folder}")
+            progress.print(f"Export: {folder}")
             if arguments.push_to_hub:
                 from factory.export.hub import publish
 
-                progress.say(f"Published: {publish(folder, arguments.push_to_hub, arguments.private)}")
+                progress.print(f"Published: {publish(folder, arguments.push_to_hub, arguments.private)}")
 
 
 def _parse() -> tuple[argparse.Namespace, RunConfig]:

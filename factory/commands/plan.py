@@ -49,10 +49,10 @@ def run() -> None:
     notes = [*workload.notes, *plan.notes, *(f"Not known: {line}." for line in plan.missing)]
     if arguments.json:
         document = {"summary": summary, "simulation": simulation, "notes": notes}
-        progress.say(json.dumps(document, indent=2, default=asdict))
+        progress.print(json.dumps(document, indent=2, default=asdict))
         return
     print_plan(summary, simulation, prices, planning.gpu, progress)
     print_lines(["", *notes] if notes else [], progress)
     if plan.missing and not pilot:
         for line in (PILOT, THEN):
-            progress.say(line.format(config=arguments.config))
+            progress.print(line.format(config=arguments.config))

@@ -25,10 +25,10 @@ def run() -> None:
     output = with_absolute_paths(config).output
     progress = Progress()
     if not file_io.sizes(file_io.join(output, archive.FOLDER)):
-        progress.say(f"Nothing is archived in {output}")
+        progress.print(f"Nothing is archived in {output}")
     elif not arguments.yes:
         _, total = _list(output, progress)
-        progress.say(f"{total}; --yes deletes it, and these settings then need to be generated again")
+        progress.print(f"{total}; --yes deletes it, and these settings then need to be generated again")
     else:
         with hold_run_lock(output):
             for name in file_io.list_names(file_io.join(output, archive.FOLDER), ""):
@@ -41,7 +41,7 @@ def run() -> None:
                 for document in (MANIFEST, stored_models.MANIFEST, INPUTS):
                     file_io.delete_file(file_io.join(folder, document))
                 file_io.delete_folder(folder)
-        progress.say(f"Deleted {total}")
+        progress.print(f"Deleted {total}")
 
 
 def _list(output: str, progress: Progress) -> tuple[list[str], str]:

@@ -40,7 +40,7 @@ def run() -> None:
         if not arguments.dry_run:
             file_io.write_bytes(path, page)
     done = "would be written" if arguments.dry_run else f"{len(page) / 1e6:,.1f} MB"
-    progress.say(f"Report: {path} ({done})")
+    progress.print(f"Report: {path} ({done})")
 
 
 def _without_local_folders(page: bytes) -> bytes:

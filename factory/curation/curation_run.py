@@ -105,7 +105,7 @@ def begin(config: RunConfig, progress: Progress) -> CurationRun | None:
     finished = [table.manifest() for table in _tables(config).values()]
     if all(finished):
         for manifest in finished:
-            progress.done(manifest or {}, skipped=True)
+            progress.record_table(manifest or {}, skipped=True)
         return None
     folder = temporary_folder(config)
     for other in file_io.list_names(folder, ""):
@@ -129,7 +129,7 @@ def open_tables(config: RunConfig, progress: Progress) -> tuple[CurationInputs, 
     inputs = find_inputs(config)
     fingerprint = compute_fingerprint(inputs.settings)
     for table in _tables(config).values():
-        table.begin(fingerprint, inputs.settings, progress.say)
+        table.begin(fingerprint, inputs.settings, progress.print)
     return inputs, fingerprint
 
 
@@ -150,13 +150,13 @@ def _manifest_fields(config: RunConfig, inputs: CurationInputs) -> dict[str, Any
 def showing_progress(run: CurationRun, progress: Progress) -> Iterator[None]:
     """Show the run's progress, and raise the error of a failed task as it is."""
     if not run.languages:
-        progress.say(language_note(run.config))
-    progress.begin([table.name for table in run.tables.values()], run.rows)
+        progress.print(language_note(run.config))
+    progress.start([table.name for table in run.tables.values()], run.rows)
     try:
         with reraise_own_errors():
             yield
     finally:
-        progress.finish()
+        progress.stop()
 
 
 def language_note(config: RunConfig) -> str:

@@ -37,19 +37,20 @@ def plan(config: RunConfig, progress: Progress) -> None:
     progress.show(grid)
     thresholds = {name: rule.model_dump() for name, rule in curation.quality.rules.items()}
     limits = [f"{name}.{key} {value}" for name, values in thresholds.items() for key, value in values.items()]
-    progress.say(f"Rules: {', '.join(thresholds)}")
-    progress.say(f"Thresholds: {', '.join(limits)}")
+    progress.print(f"Rules: {', '.join(thresholds)}")
+    progress.print(f"Thresholds: {', '.join(limits)}")
     if not inputs.languages:
-        progress.say(language_note(config))
-    progress.say(f"Near-duplicates: {_near_duplicates(curation.near_duplicates.threshold)}")
-    progress.say(
+        progress.print(language_note(config))
+    progress.print(f"Near-duplicates: {_near_duplicates(curation.near_duplicates.threshold)}")
+    progress.print(
         f"Benchmark: {inputs.benchmark.texts:,} texts of {inputs.benchmark.path}, "
         f"{curation.benchmark_words} words in a row"
     )
-    progress.say(f"Safety: {_safety(config.safety, inputs.people)}")
+    progress.print(f"Safety: {_safety(config.safety, inputs.people)}")
     limit = curation.max_per_character or "all"
-    progress.say(f"Dialogues per character: {limit}; validation: {curation.validation_fraction:.1%} of the characters")
-    progress.say(f"Output: {config.output} (can be written)")
+    held_out = f"{curation.validation_fraction:.1%} of the characters"
+    progress.print(f"Dialogues per character: {limit}; validation: {held_out}")
+    progress.print(f"Output: {config.output} (can be written)")
 
 
 def _near_duplicates(threshold: float | None) -> str:

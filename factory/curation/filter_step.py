@@ -78,7 +78,7 @@ def filter_dialogues(run: CurationRun, progress: Progress) -> FilterResult:
         for row in iter_rows(dataset_of(done).map(partial(_recount, run), num_cpus=IO_TASK_CPUS)):
             earlier += _add_counts(row, rows_in)
             if row["damage"]:
-                progress.say(f"{row['damage']}; its dialogues are filtered again")
+                progress.print(f"{row['damage']}; its dialogues are filtered again")
                 left += [unit for unit in done if run.name(unit) == row["name"]]
     progress.resume(earlier)
     rows = earlier.rows

@@ -69,9 +69,9 @@ def write_curated(
         manifests.append(build_manifest(table.name, rows, counts, progress.timing(total), run.fingerprint, **fields))
     for table, manifest in zip(run.tables.values(), manifests, strict=True):
         table.finish(manifest, repeatable=True)
-        progress.done(manifest)
+        progress.record_table(manifest)
     if run.config.curation.validation_fraction and not stats["validation"].counts.ok:
-        progress.say(f"{run.tables['validation'].name}: has no dialogues; raise curation.validation_fraction")
+        progress.print(f"{run.tables['validation'].name}: has no dialogues; raise curation.validation_fraction")
     file_io.delete_folder(temporary_folder(run.config))
 
 

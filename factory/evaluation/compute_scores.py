@@ -46,8 +46,8 @@ def write_scores(config: RunConfig, benchmark: Benchmark, progress: Progress) ->
     file_io.write_bytes(file_io.join(config.output, layout.SCORES), document.encode())
     progress.show(score_grid(scores))
     for note in score_notes(scores):
-        progress.say(note)
-    progress.say(f"Scores: {page}")
+        progress.print(note)
+    progress.print(f"Scores: {page}")
 
 
 @ray.remote(num_cpus=IO_TASK_CPUS)

@@ -218,13 +218,13 @@ def plan(config: RunConfig, progress: Progress) -> None:
     questions = sum(len(listed) for _, tasks in by_persona for listed in tasks.values())
     notes = check_reachable(_members(config), partial(_check_window, config, benchmark))
     progress.show(_plan_grid(config, personas, questions))
-    progress.say(
+    progress.print(
         f"Benchmark: {benchmark.folder} ({benchmark.name}, {evaluation.protocol}), {personas:,} personas, "
         f"{questions:,} questions"
     )
-    progress.say(f"Output: {config.output} (can be written)")
+    progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
-        progress.say(f"Not checked from here: {note}")
+        progress.print(f"Not checked from here: {note}")
 
 
 def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:

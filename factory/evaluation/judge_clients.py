@@ -79,7 +79,7 @@ def probe_judges(judges: Sequence[JudgeClient], progress: Progress) -> list[Judg
 def _without_logprobs(judge: JudgeClient, progress: Progress) -> JudgeClient:
     if not isinstance(judge.config, EndpointJudge):
         return judge
-    progress.say(f"judges: {judge.name} returns no log-probabilities, so its expected scores stay empty")
+    progress.print(f"judges: {judge.name} returns no log-probabilities, so its expected scores stay empty")
     return replace(judge, config=judge.config.model_copy(update={"logprobs": False}))
 
 

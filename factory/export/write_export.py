@@ -87,14 +87,14 @@ def export(
     name = folder.rstrip("/").rsplit("/", 1)[-1]
     finished = _begin(folder, fingerprint, sources.settings)
     if finished:
-        progress.done(finished, skipped=True)
+        progress.record_table(finished, skipped=True)
         return
     rows = sum(part.rows for part in sources.parts)
-    progress.begin([f"export/{name}"], rows)
+    progress.start([f"export/{name}"], rows)
     try:
         exported = [_write_part(part, folder, file_type, progress, shard_bytes) for part in sources.parts]
     finally:
-        progress.finish()
+        progress.stop()
     counts = Counts(ok=sum(one.written.rows for one in exported))
     parts = {one.part.name: {"rows": one.written.rows, "files": one.written.files} for one in exported}
     figures = {one.part.name: one.stats.to_json() for one in exported if one.part.name != CHARACTERS_PART}
@@ -107,7 +107,7 @@ def export(
     examples = {one.part.name: one.example for one in exported}
     file_io.write_bytes(join(folder, CARD), build_card(sources, file_type, manifest, examples).encode())
     file_io.write_bytes(join(folder, MANIFEST), _pretty(manifest))
-    progress.done(manifest)
+    progress.record_table(manifest)
 
 
 def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -52,12 +52,12 @@ def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
     opened = [pending for job in jobs if (pending := _open(job, progress))]
     if not opened:
         return
-    progress.begin([pending.job.table.name for pending in opened], sum(pending.rows_in for pending in opened))
+    progress.start([pending.job.table.name for pending in opened], sum(pending.rows_in for pending in opened))
     try:
         with reraise_own_errors(), shutdown.stop_flag(opened[0].job.table.output) as flag:
             _run(opened, flag, progress)
     finally:
-        progress.finish()
+        progress.stop()
 
 
 def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress) -> None:
@@ -99,10 +99,10 @@ def is_finished(job: TableJob) -> bool:
 def _open(job: TableJob, progress: Progress) -> PendingJob | None:
     inputs = job.fingerprint_inputs()
     fingerprint = compute_fingerprint(inputs)
-    job.table.begin(fingerprint, inputs, progress.say)
+    job.table.begin(fingerprint, inputs, progress.print)
     finished = job.table.manifest()
     if finished:
-        progress.done(finished, skipped=True)
+        progress.record_table(finished, skipped=True)
         return None
     names, written = job.work.shards(), set(job.table.shards())
     done, pending = ([name for name in names if (name in written) is expected] for expected in (True, False))
@@ -115,7 +115,7 @@ def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progr
     provenance = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
     manifest = build_manifest(table.name, pending.rows_in, counts, timing, pending.fingerprint, **provenance)
     table.finish(manifest)
-    progress.done(manifest)
+    progress.record_table(manifest)
 
 
 def _count_done(pending: PendingJob, progress: Progress) -> Counts:
@@ -127,7 +127,7 @@ def _count_done(pending: PendingJob, progress: Progress) -> Counts:
     for row in iter_rows(shards.map(partial(count_shard, pending.job.table), num_cpus=IO_TASK_CPUS)):
         total += counts_from_row(row)
         if row["damage"]:
-            progress.say(f"{row['damage']}; it is generated again")
+            progress.print(f"{row['damage']}; it is generated again")
             pending.done.remove(row["shard"])
             pending.pending.append(row["shard"])
     return total

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from factory.lineage.attribution import AttributionResult, WorstAnswer
-from factory.lineage.lineage_text import build_grid, escape, first_line, indented, labelled
+from factory.lineage.lineage_text import build_grid, escape, first_line, indented, labeled
 
 CAVEAT = "Near means similar in words: a lead, not proof that an example is the cause. --id shows an example's origin."
 
@@ -39,10 +39,10 @@ def _show(answer: WorstAnswer, console: Console) -> None:
     console.print()
     console.print(Text(f"score {answer.score:.2f}{expected}  question {escape(answer.question_id)}", "bold"))
     for name in ("persona", "question", "answer"):
-        console.print(indented(labelled(name, getattr(answer, name))))
+        console.print(indented(labeled(name, getattr(answer, name))))
     for judgment in answer.judgments:
         score = judgment["reason"] if judgment["score"] is None else judgment["score"]
-        console.print(indented(labelled(f"{judgment['judge']} {score}", judgment["reasoning"] or "")))
+        console.print(indented(labeled(f"{judgment['judge']} {score}", judgment["reasoning"] or "")))
     console.print()
     if not answer.nearest:
         console.print(indented("no training example has a word in common with it"))

@@ -159,14 +159,14 @@ def _single_row(step: LineageStep, row: dict[str, Any]) -> Iterator[RenderableTy
         yield f"by {escape(_format(row['rule']))}"
     for name in (*_TEXTS.get(step.step, ()), "detail"):
         if name == "messages":
-            yield from (labelled(m["role"], m["content"]) for m in row.get(name, ()))
+            yield from (labeled(m["role"], m["content"]) for m in row.get(name, ()))
         elif name == "examples":
-            yield from (labelled(f"score {score}", text) for score, text in enumerate(row.get(name, ()), 1))
+            yield from (labeled(f"score {score}", text) for score, text in enumerate(row.get(name, ()), 1))
         elif name in row:
-            yield labelled(name, row[name])
+            yield labeled(name, row[name])
 
 
-def labelled(label: str, value: Any) -> Text:
+def labeled(label: str, value: Any) -> Text:
     """Return a value as text after its label."""
     text = f"{value:.2f}" if isinstance(value, float) else str(value)
     left = f" … ({len(text) - MAX_TEXT:,} more characters)" if len(text) > MAX_TEXT else ""

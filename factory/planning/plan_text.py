@@ -46,7 +46,7 @@ def print_lines(lines: Iterable[str], progress: Progress) -> None:
             line, WIDTH, subsequent_indent="  ", replace_whitespace=False, break_long_words=False,
             break_on_hyphens=False,
         )  # fmt: skip
-        progress.say("\n".join(wrapped))
+        progress.print("\n".join(wrapped))
 
 
 def _grid(title: str, *columns: str) -> Grid:

@@ -40,12 +40,12 @@ def plan(config: RunConfig, progress: Progress) -> None:
     chat, models = config.chat, select_models(config)
     for model in models.settings:
         located = locate(model)
-        progress.say(f"{model.name}: {located.ref} (revision {located.revision})")
+        progress.print(f"{model.name}: {located.ref} (revision {located.revision})")
     if models.note:
-        progress.say(models.note)
+        progress.print(models.note)
     login = f"user {chat.user!r}, password in ${chat.password_env}" if page_password(chat) else "no password"
-    progress.say(f"page: {chat.host} port {chat.port}, {login}; API: {chat.api.host} port {chat.api.port}")
-    progress.say(
+    progress.print(f"page: {chat.host} port {chat.port}, {login}; API: {chat.api.host} port {chat.api.port}")
+    progress.print(
         f"limits: {chat.persona_characters:,} characters per description, {chat.message_characters:,} per message, "
         f"{chat.sampling.max_tokens:,} tokens per reply, {chat.requests_per_minute} requests per minute and address, "
         f"{chat.max_concurrency} texts at the same time"

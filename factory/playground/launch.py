@@ -46,7 +46,7 @@ def _on_serve(job: Job, models: ChatModels) -> Iterator[PlaygroundController]:
         url = ""
         if models.served:
             url = fleet.bring_up(api, models.served, job.progress, APP, "chat.models")
-            job.progress.say(_api_line(job, models, url))
+            job.progress.print(_api_line(job, models, url))
         else:
             serve.start(proxy_location="Disabled")
         votes = vote_writer.deploy(job.config.output)
@@ -66,9 +66,9 @@ def _api_line(job: Job, models: ChatModels, url: str) -> str:
 def _print_welcome(job: Job, models: ChatModels, url: str) -> None:
     chat = job.config.chat
     if models.note:
-        job.progress.say(f"chat: {models.note}")
+        job.progress.print(f"chat: {models.note}")
     login = f", user {chat.user!r}, password in ${chat.password_env}" if page_password(chat) else ""
-    job.progress.say(f"chat: ready at {url}{login}; press Ctrl-C to stop")
+    job.progress.print(f"chat: ready at {url}{login}; press Ctrl-C to stop")
 
 
 def _complete_table(job: Job, timing: Timing) -> None:
@@ -79,4 +79,4 @@ def _complete_table(job: Job, timing: Timing) -> None:
     fingerprint = compute_fingerprint(SETTINGS)
     manifest = build_manifest("feedback", counts.rows, counts, timing, fingerprint)
     table.finish(manifest)
-    job.progress.done(manifest)
+    job.progress.record_table(manifest)

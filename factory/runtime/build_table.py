@@ -6,7 +6,7 @@ from typing import Any
 
 from factory.records import Counts
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import dataset_of, iter_rows, reraise_own_errors
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
 from factory.storage.manifest import build_manifest
 from factory.storage.tables import Table, compute_fingerprint
 
@@ -45,16 +45,16 @@ def build_table(
         FactoryError: the work fails, or not every input row came out once.
     """
     fingerprint = compute_fingerprint(fingerprint_inputs)
-    table.begin(fingerprint, fingerprint_inputs, progress.say)
+    table.begin(fingerprint, fingerprint_inputs, progress.print)
     if finished := table.manifest():
-        progress.done(finished, skipped=True)
+        progress.record_table(finished, skipped=True)
         return finished
-    progress.begin([table.name], rows_in)
+    progress.start([table.name], rows_in)
     try:
         with reraise_own_errors():
             made = work()
     finally:
-        progress.finish()
+        progress.stop()
     built = made if isinstance(made, Built) else Built(made)
     counts = built.counts
     expected = counts.rows if rows_in is None else rows_in
@@ -63,7 +63,7 @@ def build_table(
         table.name, expected, counts, progress.timing(counts), built.fingerprint or fingerprint, **built.fields
     )
     table.finish(manifest, repeatable=repeatable)
-    progress.done(manifest)
+    progress.record_table(manifest)
     return manifest
 
 
@@ -78,4 +78,4 @@ def map_shards(table: Table, do: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     """Run a function in a Ray task for each shard of a table, and yield what it returns, in any order."""
     shards = [{"shard": name} for name in table.shards()]
     if shards:
-        yield from iter_rows(dataset_of(shards).map(do, num_cpus=0.5))
+        yield from iter_rows(dataset_of(shards).map(do, num_cpus=IO_TASK_CPUS))

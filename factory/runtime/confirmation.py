@@ -47,7 +47,7 @@ def confirm_archiving(changes: Sequence[Change], output: str, limit: int, yes: b
     if yes or rows <= limit:
         return
     for line in archive_lines(changes):
-        progress.say(line)
+        progress.print(line)
     if _is_attended() and progress.ask(f"{rows:,} rows will be archived and generated again. Continue? [y/N] "):
         return
     names = ", ".join(change.name for change in changes)

@@ -34,7 +34,7 @@ class Progress:
         self._bar: Bar | None = None
         self._tables: list[tuple[str, Mapping[str, Any], bool]] = []
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line."""
         self._console.print(redact_urls(text), soft_wrap=True)
 
@@ -53,7 +53,7 @@ class Progress:
         """Print a table."""
         self._console.print(grid)
 
-    def begin(self, tables: Sequence[str], rows: int | None, unit: str = "rows") -> None:
+    def start(self, tables: Sequence[str], rows: int | None, unit: str = "rows") -> None:
         """Start the clock of tables that are built together, of so many rows where that is known."""
         self._step, self._rows = _joined(tables), rows
         self._started, self._clock = datetime.now(UTC), time.monotonic()
@@ -73,13 +73,13 @@ class Progress:
             self._bar.start()
             self._task = self._bar.add_task(self._step, total=rows, status="starting")
         elif rows is not None:
-            self.say(f"{self._step}: {rows:,} {unit} to do")
+            self.print(f"{self._step}: {rows:,} {unit} to do")
 
     def resume(self, counts: Counts) -> None:
         """Count rows that an earlier run finished."""
         self._earlier = counts
         if counts.rows:
-            self.say(f"{self._step}: resuming, {counts.rows:,} of {self._rows:,} rows are there")
+            self.print(f"{self._step}: resuming, {counts.rows:,} of {self._rows:,} rows are there")
         if self._bar:
             self._bar.update(self._task, completed=counts.rows)
 
@@ -95,7 +95,7 @@ class Progress:
         if self._bar:
             self._bar.update(self._task, completed=done)
 
-    def tell(self, done: int, metrics: str) -> None:
+    def training_step(self, done: int, metrics: str) -> None:
         """Show the progress of training, in steps, and the metrics of its last step."""
         total, before = self._rows or done, self._earlier.ok
         seconds = (total - done) * (time.monotonic() - self._clock_at_resume) / max(done - before, 1)
@@ -112,7 +112,7 @@ class Progress:
             self._bar.update(self._task, completed=completed, status=status)
         elif now - self._printed_at >= PLAIN_LINE_EVERY_S or completed == self._rows:
             self._printed_at = now
-            self.say(f"{self._step}: {status}")
+            self.print(f"{self._step}: {status}")
 
     def _status(self, now: float) -> str:
         seconds = max(now - self._clock - self._startup, 1e-3)
@@ -134,18 +134,18 @@ class Progress:
         up = sum(max(0.0, time.time() - at) for at in self._engines)
         return Timing(self._started, time.monotonic() - self._clock, built, self._startup, len(self._engines), up)
 
-    def finish(self) -> None:
+    def stop(self) -> None:
         """Stop the clock."""
         if self._bar:
             self._bar.stop()
             self._bar = None
 
-    def done(self, manifest: Mapping[str, Any], skipped: bool = False) -> None:
+    def record_table(self, manifest: Mapping[str, Any], skipped: bool = False) -> None:
         """Record a finished table for the summary."""
         self._tables.append((manifest["step"], manifest, skipped))
         if not self._console.is_terminal:
             how = "already finished" if skipped else f"done in {_duration(manifest['seconds'])}"
-            self.say(f"{manifest['step']}: {how}, {manifest['ok']:,} ok of {manifest['rows_in']:,}")
+            self.print(f"{manifest['step']}: {how}, {manifest['ok']:,} ok of {manifest['rows_in']:,}")
 
     def summary(self) -> None:
         """Print the tables of the step: counts, reject reasons and speed."""
@@ -176,17 +176,17 @@ class Progress:
             if manifest["rejected"]
         ]
         if reasons:
-            self.say("Rejected, by reason (each row is kept with its raw text):")
+            self.print("Rejected, by reason (each row is kept with its raw text):")
             for line in reasons:
-                self.say(line)
+                self.print(line)
 
     def closing(self, output: str, then: str) -> None:
         """Print what the step wrote, where it is, and the command to run next."""
         tables = "1 table" if len(self._tables) == 1 else f"{len(self._tables)} tables"
         ok, rows = (sum(manifest[key] for _, manifest, _ in self._tables) for key in ("ok", "rows_in"))
-        self.say(f"Wrote {tables}, {ok:,} of {rows:,} rows accepted. Output: {output}")
+        self.print(f"Wrote {tables}, {ok:,} of {rows:,} rows accepted. Output: {output}")
         if then:
-            self.say(f"Next: {then}")
+            self.print(f"Next: {then}")
 
 
 class Silent(Progress):
@@ -197,7 +197,7 @@ class Silent(Progress):
         self._bar = None
         self._tables = []
 
-    def done(self, manifest: Mapping[str, Any], skipped: bool = False) -> None:
+    def record_table(self, manifest: Mapping[str, Any], skipped: bool = False) -> None:
         """Record nothing: the manifest may be that of a rehearsal."""
 
 

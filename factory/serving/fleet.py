@@ -77,12 +77,12 @@ def fleet_for_run(fleet: Fleet, judges: Sequence[ServedModel], progress: Progres
     check_fleet(fleet)
     left = _left_behind(fleet, judges)
     if left is None and (url := running(fleet, judges)):
-        progress.say(f"judges: using the fleet at {url}")
+        progress.print(f"judges: using the fleet at {url}")
         yield url
         return
     owner = _own(fleet)
     if left:
-        progress.say(f"judges: using the fleet that a killed run left at {left}")
+        progress.print(f"judges: using the fleet that a killed run left at {left}")
     url = left or bring_up(fleet, judges, progress, RUNS_APP)
     try:
         yield url
@@ -199,7 +199,7 @@ def bring_up(
     fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
     check_capacity([*fewest, {"CPU": INGRESS_CPUS}, IO_TASK], place)
     port = fleet.port or free_port(fleet.host)
-    progress.say(f"{place}: starting {', '.join(judge.name for judge in judges)}")
+    progress.print(f"{place}: starting {', '.join(judge.name for judge in judges)}")
     from ray import serve
 
     # One proxy, where the driver and its clients are; replicas stand anywhere in the cluster.

@@ -50,14 +50,14 @@ def plan(config: RunConfig, progress: Progress) -> None:
     check_fleet(config.evaluation.fleet)
     for judge in config.evaluation.fleet_judges:
         located = locate_served(judge.model, judge.engine_kwargs)
-        progress.say(f"{judge.name}: {located.ref} (revision {located.revision}), replicas {list(judge.replicas)}")
+        progress.print(f"{judge.name}: {located.ref} (revision {located.revision}), replicas {list(judge.replicas)}")
 
 
 def deploy_persistent(config: RunConfig, progress: Progress) -> None:
     """Deploy the judges and report their URL."""
     url = bring_up(config.evaluation.fleet, config.evaluation.fleet_judges, progress)
     atexit.unregister(ray_head.end)
-    progress.say(f"judges: up at {url}; `make judges-down` ends them")
+    progress.print(f"judges: up at {url}; `make judges-down` ends them")
 
 
 def bring_down() -> str:

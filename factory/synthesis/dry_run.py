@@ -70,10 +70,10 @@ def plan(config: RunConfig, progress: Progress) -> None:
             name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus.corpus)
             _add_table(grid, name, sample, n, prompt, config.dialogues.sampling, out, calls)
     progress.show(grid)
-    progress.say(f"Engine: {config.engine.kind}, model {model}")
-    progress.say(f"Output: {config.output} (can be written)")
+    progress.print(f"Engine: {config.engine.kind}, model {model}")
+    progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
-        progress.say(f"Not checked from here: {note}")
+        progress.print(f"Not checked from here: {note}")
 
 
 def find_model(config: RunConfig, notes: list[str]) -> str:

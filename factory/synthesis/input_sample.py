@@ -188,9 +188,9 @@ def show_previews(
         for reason, example in preview.examples.items()
     ]
     if lines:
-        progress.say("Rejected, by reason (a run keeps each row with its raw text):")
+        progress.print("Rejected, by reason (a run keeps each row with its raw text):")
     for line in lines:
-        progress.say(printable(line))
+        progress.print(printable(line))
 
 
 def _cells(preview: Preview) -> list[str]:

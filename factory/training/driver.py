@@ -57,10 +57,10 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     packed, table, fingerprint = open_table(config, model, progress)
     training = resolve_precision(config.training)
     model_folder = file_io.join(config.output, layout.MODEL)
-    set_aside(config.output, layout.MODEL, fingerprint, progress.say)
+    set_aside(config.output, layout.MODEL, fingerprint, progress.print)
     finished = table.manifest()
     if finished and finished_fingerprint(model_folder) == fingerprint:
-        progress.done(finished, skipped=True)
+        progress.record_table(finished, skipped=True)
         return
     gpu = on_gpu(training.device)
     check_capacity([_bundle(gpu)] * training.num_workers, "training.num_workers", training.pool)
@@ -73,11 +73,11 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     )  # fmt: skip
     _check_newest(table, progress)
     monitor = TrainingMonitor(MetricsLog(table.path), progress, order.steps)
-    progress.begin(["training"], order.steps, "steps")
+    progress.start(["training"], order.steps, "steps")
     try:
         _run_workers(setup, monitor)
     finally:
-        progress.finish()
+        progress.stop()
         monitor.log.close()
     _finish(table, model, setup, monitor, progress)
 
@@ -94,7 +94,7 @@ def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[d
         **{name: value for name, value in training.model_dump().items() if name not in FINGERPRINT_EXCLUDED},
     }
     fingerprint = compute_fingerprint(fingerprint_inputs)
-    table.begin(fingerprint, fingerprint_inputs, progress.say)
+    table.begin(fingerprint, fingerprint_inputs, progress.print)
     return packed, table, fingerprint
 
 
@@ -112,9 +112,9 @@ def _check_newest(table: Table, progress: Progress) -> None:
             break
         checkpoints.mark_damaged(checkpoint.path)
     for name in checkpoints.damaged(table.path):
-        progress.say(f"training: the checkpoint {name} is damaged; it is kept, and not used")
+        progress.print(f"training: the checkpoint {name} is damaged; it is kept, and not used")
     if found := checkpoints.newest(table.path):
-        progress.say(f"training: resuming from step {found.step}")
+        progress.print(f"training: resuming from step {found.step}")
 
 
 @ray.remote(num_cpus=IO_TASK_CPUS)
@@ -214,8 +214,8 @@ def _finish(table: Table, model: Located, setup: WorkerSetup, monitor: TrainingM
         trained_by=monitor.trained_by,
     )
     table.finish(manifest)
-    progress.done(manifest)
-    progress.say(change.sentence if change else "Change of the validation loss unknown: the validations before and "
+    progress.record_table(manifest)
+    progress.print(change.sentence if change else "Change of the validation loss unknown: the validations before and "
                  "after training have no dialogue in common")  # fmt: skip
 
 

@@ -118,13 +118,13 @@ def plan(config: RunConfig, progress: Progress) -> None:
     except UnreachableError as problem:
         notes.append(str(problem))
     progress.show(grid)
-    progress.say(f"Base model: {model}")
-    progress.say(
+    progress.print(f"Base model: {model}")
+    progress.print(
         f"Workers: {training.num_workers}, ZeRO stage {training.zero_stage}, offload {training.offload}, "
         f"{'LoRA' if training.lora else 'full fine-tuning'}, {training.precision}"
     )
     found = checkpoints.newest(layout.CHECKPOINTS.table(config.output).path)
-    progress.say(f"Checkpoint: step {found.step}" if found else "Checkpoint: none yet")
-    progress.say(f"Output: {config.output} (can be written)")
+    progress.print(f"Checkpoint: step {found.step}" if found else "Checkpoint: none yet")
+    progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
-        progress.say(f"Note: {note}")
+        progress.print(f"Note: {note}")

@@ -45,7 +45,7 @@ class TrainingMonitor:
             self._handle_step(event)
         elif kind == "validation":
             self.log.add(event)
-            self.progress.say(
+            self.progress.print(
                 f"training: step {event['step']}, validation loss {event['loss']:.4f} "
                 f"(perplexity {event['perplexity']:.2f}, {event['dialogues']:,} dialogues)"
             )
@@ -63,7 +63,7 @@ class TrainingMonitor:
         metrics.count_trained(event["tokens"])
         metrics.set_rows_left("training", self.steps - event["step"])
         mfu = f", {event['mfu']:.0%} MFU" if "mfu" in event else ""
-        self.progress.tell(
+        self.progress.training_step(
             event["step"],
             f"loss {event['loss']:.3f}, learning rate {event['learning_rate']:.2g}, "
             f"{event['tokens_per_second']:,.0f} tokens/s{mfu}",

@@ -31,7 +31,7 @@ def main(names: list[str]) -> None:
         measure, title = BENCHMARKS[name]
         print(f"{name}: {title}", flush=True)
         with quiet(verbose=False):
-            figures = measure(progress.say)
+            figures = measure(progress.print)
         for figure, value in figures.items():
             print(f"  {figure}: {value:,.2f}", flush=True)
 

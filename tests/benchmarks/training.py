@@ -96,14 +96,14 @@ def ours(output: str) -> None:
     from factory.runtime.progress import Progress
     from factory.training.driver import train
 
-    class Told(Progress):
-        def tell(self, done: int, told: str) -> None:
+    class PrintedSteps(Progress):
+        def training_step(self, done: int, metrics: str) -> None:
             print(STEP, flush=True)
 
     ray_session.start_ray()
     how = {"epochs": 1, "zero_stage": 1, "save_steps": 10**6, "eval_steps": 10**6}
     config = settings(output, **{**how, **json.loads(os.environ.get("BENCH_TRAINING", "{}"))})
-    train(config, model_files.locate(MODEL), Told())
+    train(config, model_files.locate(MODEL), PrintedSteps())
 
 
 def trainer(output: str) -> None:

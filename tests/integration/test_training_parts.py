@@ -50,9 +50,9 @@ def step_event(step: int) -> dict:
 @pytest.fixture
 def monitor(tmp_path) -> Iterator[TrainingMonitor]:
     progress = Progress()
-    progress.begin(["training"], 9, "steps")
+    progress.start(["training"], 9, "steps")
     yield TrainingMonitor(MetricsLog(str(tmp_path / "checkpoints")), progress, steps=9)
-    progress.finish()
+    progress.stop()
 
 
 def handle(monitor: TrainingMonitor, *events: dict) -> None:

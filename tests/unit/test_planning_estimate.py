@@ -174,12 +174,12 @@ def test_pilot_predicts_its_own_time(tmp_path):
 
 def test_engine_seconds_count_from_each_start():
     progress = Progress()
-    progress.begin(["profiles"], 10)
+    progress.start(["profiles"], 10)
     for at in (0.0, time.time() - 20, time.time() - 10):
         progress.engine_up(at)
         progress.engine_up(at)
     timing = progress.timing(Counts(ok=10))
-    progress.finish()
+    progress.stop()
     assert timing.engines == 2
     assert timing.engine_seconds == pytest.approx(30, abs=2)
 

@@ -1,7 +1,7 @@
 """Toxicity: how likely replies are offensive, by their English words.
 
 The model is alt-profanity-check's: a linear model over bags of words, trained on comments that people
-had labelled; its weights come with the package.
+had labeled; its weights come with the package.
 """
 
 import re

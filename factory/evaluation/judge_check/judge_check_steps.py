@@ -104,9 +104,9 @@ def plan(config: RunConfig, progress: Progress) -> None:
     for judge in judges:
         grid.add_row(judge.name, calls, calls, Text(f"{judge.model} ({judge.kind})"))
     progress.show(grid)
-    progress.say(f"Output: {config.output} (can be written)")
+    progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
-        progress.say(f"Not checked from here: {note}")
+        progress.print(f"Not checked from here: {note}")
 
 
 def build_pair_tables(config: RunConfig, progress: Progress) -> tuple[Table, Table]:

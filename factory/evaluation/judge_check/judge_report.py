@@ -59,8 +59,8 @@ def write_report(config: RunConfig, progress: Progress) -> None:
     file_io.write_bytes(path, json_bytes)
     progress.show(report_grid([judge.report for judge in checked]))
     for judge in checked:
-        progress.say(judge.verdict)
-    progress.say(f"Report: {path}")
+        progress.print(judge.verdict)
+    progress.print(f"Report: {path}")
 
 
 def _checked_judge(config: RunConfig, judge: Any) -> CheckedJudge:
