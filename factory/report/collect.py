@@ -11,7 +11,15 @@ from factory.curation.rules.personal_data import masker
 from factory.planning.prices import read_prices
 from factory.report.excerpts import Mask
 from factory.report.gather import ReportSample, gather
-from factory.report.sections import dialogues, outcome, overview, people, profiles, scores, training_curves
+from factory.report.sections import (
+    dialogue_cases,
+    outcome,
+    overview,
+    people,
+    profile_statistics,
+    scores,
+    training_curves,
+)
 from factory.report.sections.costs import run_costs
 from factory.run_output import layout
 from factory.run_output.folder import RunFolder, open_folder
@@ -56,8 +64,8 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
         "profiles": _profile_data(config, sample, mask) | {"sample": sizes},
         "dialogues": {
             "sample": sizes,
-            "cases": dialogues.case_rows(sample, language_of),
-            "rejected": dialogues.rejected_rows(sample.rejected),
+            "cases": dialogue_cases.case_rows(sample, language_of),
+            "rejected": dialogue_cases.rejected_rows(sample.rejected),
             "curated": {
                 table.name: table.manifest.get("figures") for table in folder.select(layout.CURATED) if table.finished
             },
@@ -78,10 +86,10 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
 def _profile_data(config: RunConfig, sample: ReportSample, mask: Mask) -> dict[str, Any]:
     characters, accepted = list(sample.characters.values()), sample.profiles.statuses.ok
     return {
-        "distributions": profiles.distributions(sample.profiles, mask) if accepted else [],
+        "distributions": profile_statistics.distributions(sample.profiles, mask) if accepted else [],
         "accepted": accepted,
-        "words": profiles.common_words(characters) if characters else [],
-        "map": profiles.topic_map(characters, config.seed),
+        "words": profile_statistics.common_words(characters) if characters else [],
+        "map": profile_statistics.topic_map(characters, config.seed),
     }
 
 

@@ -30,10 +30,10 @@ from factory.storage.tables import Table, compute_fingerprint
 from factory.training import checkpoints
 from factory.training.data import worker_datasets
 from factory.training.data_order import SampleOrder
-from factory.training.export import finished_fingerprint, set_aside
 from factory.training.metrics_log import MetricsLog
 from factory.training.model import resolve_precision
 from factory.training.model_card import build_card, data_origin
+from factory.training.model_export import finished_fingerprint, set_aside
 from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import PackedTable, pack_split
 from factory.training.validation_gain import LossChange, join_validations, loss_change

@@ -13,9 +13,9 @@ from factory.runtime.shutdown import StopFlag
 from factory.training import checkpoints, data
 from factory.training.checkpoint_io import CheckpointIO, TrainingEnd
 from factory.training.deepspeed_engine import build_engine, consolidated_weights, join_workers, learning_rate, use_cores
-from factory.training.export import export_model
 from factory.training.metrics_log import write_part
 from factory.training.model import FILLER, PackedLoss, build_batch, load_model
+from factory.training.model_export import export_model
 from factory.training.preemption import StopSignal
 from factory.training.validation import validate
 from factory.training.worker_setup import WorkerSetup

@@ -15,7 +15,7 @@ from factory.storage import file_io, folder_moves
 from factory.storage.run_lock import LOCK, hold_run_lock
 from factory.storage.schemas import PERSONAS
 from factory.storage.tables import MANIFEST, Table
-from factory.training.export import publish
+from factory.training.model_export import publish
 from tests.unit.test_tables import persona_row
 
 PRINTABLE = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isprintable() and c != "/")

@@ -19,8 +19,8 @@ from factory.commands.prune import run as prune
 from factory.storage import file_io, folder_moves
 from factory.storage.schemas import PERSONAS
 from factory.storage.tables import SUFFIX, Table, compute_fingerprint
-from factory.training.export import MANIFEST as MODEL_MANIFEST
-from factory.training.export import finished_fingerprint, publish, set_aside
+from factory.training.model_export import MANIFEST as MODEL_MANIFEST
+from factory.training.model_export import finished_fingerprint, publish, set_aside
 from tests.unit.test_tables import persona_row
 
 SHARDS = ("0", "1")

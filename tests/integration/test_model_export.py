@@ -9,9 +9,9 @@ import pytest
 from factory.config import Lora, RunConfig, Training
 from factory.storage.tables import Table
 from factory.training.dialogue import tokenizer_for
-from factory.training.export import export_model
 from factory.training.model import load_model
 from factory.training.model_card import build_card, data_origin
+from factory.training.model_export import export_model
 
 END_OF_TEXT, END_OF_TURN = 128_001, 128_009
 

@@ -17,7 +17,7 @@ from factory.errors import ModelError, UnreachableError
 from factory.inference import model_files
 from factory.inference.locate import locate_model
 from factory.storage import file_io, folder_moves
-from factory.training.export import publish
+from factory.training.model_export import publish
 
 OLD, NEW = "0" * 39 + "1", "0" * 39 + "2"
 

@@ -21,7 +21,7 @@ from factory.report.row_sample import (
     StatusCounts,
     count_statuses,
 )
-from factory.report.sections import dialogues, overview, profiles, scores, training_curves
+from factory.report.sections import dialogue_cases, overview, profile_statistics, scores, training_curves
 from factory.text.redaction import redact_urls
 from tests.made_scores import scores_of
 
@@ -113,13 +113,13 @@ def test_rare_values_are_counted_together():
 def test_ages_are_banded_in_order():
     counts = ReportSample().profiles
     counts.values["age"].update({"34 years": 2, "about 39": 1, "101": 1, "ageless": 4, "6": 1})
-    bars = profiles.distributions(counts, str)[0]["bars"]
+    bars = profile_statistics.distributions(counts, str)[0]["bars"]
     assert bars == [["0-9", 1], ["30-39", 3], ["100-109", 1], ["no number", 4]]
 
 
 def test_histogram_has_few_bars_and_all_counts():
     tokens = {n * 25: 1 for n in range(300)}
-    bars = profiles.token_bars(tokens)
+    bars = profile_statistics.token_bars(tokens)
     assert len(bars) <= profiles.MAX_BARS + 1
     assert sum(number for _, number in bars) == 300
 
@@ -141,7 +141,7 @@ def test_rejected_dialogue_has_reason_and_raw_text():
         "messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "r"}]
     }
     sample.verdicts["d1"] = {"status": "rejected", "reason": "unfinished_sentence", "split": "train"}
-    (case,) = dialogues.case_rows(sample, lambda text: f"of {text}")
+    (case,) = dialogue_cases.case_rows(sample, lambda text: f"of {text}")
     assert (case["users"], case["reference"], case["language"], case["character"]) == (
         ["u"],
         ["r"],
@@ -162,7 +162,7 @@ def test_dialogue_with_personal_data_is_hidden():
         cases=[DialogueCase("c", "lima", "i", {"generate": row})], references={("lima", "i"): {"messages": messages}}
     )
     sample.verdicts["d1"] = {"status": "rejected", "reason": "personal_data", "split": "train"}
-    (case,) = dialogues.case_rows(sample, lambda text: "")
+    (case,) = dialogue_cases.case_rows(sample, lambda text: "")
     assert "ada@" not in json.dumps(case)
     assert case["sides"]["generate"]["replies"] == case["users"] == case["reference"] == [dialogues.HIDDEN]
 
@@ -278,5 +278,5 @@ def test_training_is_linked_to_its_own_answers_only():
 
 def test_spellings_of_one_value_have_one_bar():
     written = {"Male": 3, "male, ": 2, "M": 1, "males.": 1, " female": 1, "F.": 1, "non-binary": 1, "?": 1}
-    assert profiles.join_values("gender", written) == {"male": 7, "female": 2, "non-binary": 1, "?": 1}
-    assert profiles.join_values("race", {"M": 1, "m,": 1}) == {"m": 2}
+    assert profile_statistics.join_values("gender", written) == {"male": 7, "female": 2, "non-binary": 1, "?": 1}
+    assert profile_statistics.join_values("race", {"M": 1, "m,": 1}) == {"m": 2}

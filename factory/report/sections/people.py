@@ -10,7 +10,7 @@ from factory.report.excerpts import Mask, excerpt
 from factory.report.gather import ReportSample
 from factory.report.profile_counts import ProfileCounts
 from factory.report.sections.balance import balance_rows, is_unspecified
-from factory.report.sections.profiles import TITLES, join_values
+from factory.report.sections.profile_statistics import TITLES, join_values
 from factory.report.sections.stereotypes import GROUPED, stereotype_pairs
 from factory.run_output import layout
 from factory.run_output.folder import RunFolder

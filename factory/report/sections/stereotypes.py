@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from factory.report.sections.balance import SPECIFYING
-from factory.report.sections.profiles import join_value, vectorizer_options
+from factory.report.sections.profile_statistics import join_value, vectorizer_options
 
 GROUPED = ("gender", "race")
 TEXT_ITEMS = ("persona", "personality")
