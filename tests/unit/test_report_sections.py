@@ -120,7 +120,7 @@ def test_ages_are_banded_in_order():
 def test_histogram_has_few_bars_and_all_counts():
     tokens = {n * 25: 1 for n in range(300)}
     bars = profile_statistics.token_bars(tokens)
-    assert len(bars) <= profiles.MAX_BARS + 1
+    assert len(bars) <= profile_statistics.MAX_BARS + 1
     assert sum(number for _, number in bars) == 300
 
 
@@ -150,7 +150,7 @@ def test_rejected_dialogue_has_reason_and_raw_text():
     )
     assert case["sides"]["rewrite"]["raw"] == "half"
     assert case["sides"]["generate"]["curation_reason"] == "unfinished_sentence"
-    assert case["sides"]["generate"]["statuses"] == ["accepted", dialogues.LEFT_OUT]
+    assert case["sides"]["generate"]["statuses"] == ["accepted", dialogue_cases.LEFT_OUT]
     assert case["sides"]["rewrite"]["statuses"] == ["rejected"]
 
 
@@ -164,7 +164,7 @@ def test_dialogue_with_personal_data_is_hidden():
     sample.verdicts["d1"] = {"status": "rejected", "reason": "personal_data", "split": "train"}
     (case,) = dialogue_cases.case_rows(sample, lambda text: "")
     assert "ada@" not in json.dumps(case)
-    assert case["sides"]["generate"]["replies"] == case["users"] == case["reference"] == [dialogues.HIDDEN]
+    assert case["sides"]["generate"]["replies"] == case["users"] == case["reference"] == [dialogue_cases.HIDDEN]
 
 
 def test_excerpt_has_the_number_of_omitted_characters():
