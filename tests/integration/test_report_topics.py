@@ -35,5 +35,3 @@ def test_characters_without_a_word_have_no_map():
     assert profile_statistics.topic_map([{"persona": "", "experience": None, "personality": "!"}] * 20, 1) == {}
     page = profile_statistics.topic_map([character("同じ人です。毎朝パンを焼きます。町の皆が知っています。")] * 200, 1)
     assert page["points"]
-        "points"
-    ]
