@@ -124,7 +124,7 @@ def run_step(
         step: the step.
         config: the settings, with absolute paths.
         progress: where to report.
-        title: the heading that is printed once everything is checked; empty for none.
+        title: the heading, printed once everything is checked and Ray is up; empty for none.
         confirmed: whether finished tables of other settings may be archived without a question.
         verbose: whether Ray's output is shown.
         on_ray_loss: what to do when the Ray of this machine ends under the run.
@@ -142,12 +142,12 @@ def run_step(
     step.check(config)
     with hold_run_lock(config.output):
         job.confirm()
-        if title:
-            progress.heading(title, config.output)
         file_io.write_bytes(file_io.join(config.output, "config.json"), settings_document(config))
         from factory.runtime import ray_processes, ray_session
 
         ray_session.start_ray(verbose, step.local_cpus(config))
+        if title:
+            progress.heading(title, config.output)
         if on_ray_loss:
             ray_processes.watch(on_ray_loss)
         shutdown.handle_sigterm(progress.print)

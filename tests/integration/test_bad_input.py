@@ -161,7 +161,7 @@ def test_unreadable_input_is_reported(tmp_path):
 
     cases = {
         "missing": (personas(source="nowhere.jsonl"), (f"{tmp_path}/nowhere.jsonl: does not exist",)),
-        "no-match": (personas(source=str(tmp_path / "notes")), ("/notes: no file of a known format", ".jsonl")),
+        "no-match": (personas(source=str(tmp_path / "notes")), ("/notes: has no file of a known format", ".jsonl")),
         "empty": (personas(source=files["empty"]), ("empty.jsonl: has no rows",)),
         "column": (
             personas(source=files["column"]),

@@ -31,7 +31,7 @@ def test_sigterm_writes_work_in_flight_and_resumes(make_run):
 
     before = finished_shards(run, "profiles")
     run.config["engine"]["delay_s"] = 0
-    assert f"going on, {written} of 160 rows were there" in run.finish()
+    assert f"resuming, {written} of 160 rows are there" in run.finish()
     after = finished_shards(run, "profiles")
     assert {name: after[name] for name in before} == before
     ids = [row["character_id"] for row in run.rows("profiles")]
