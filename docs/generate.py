@@ -4,14 +4,17 @@ python docs/generate.py            # write the files
 python docs/generate.py --check    # fail if one is out of date
 """
 
+import importlib
+import io
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -170,11 +173,16 @@ def command_line() -> str:
 
 
 def _help(command: str) -> str:
-    name = f"character-factory {command}"
-    code = f"import sys; sys.argv = [{name!r}, '--help']; from factory.cli import main; main({command!r})"
-    environment = os.environ | {"COLUMNS": "100"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    return done.stdout
+    shown = io.StringIO()
+    arguments = [f"character-factory {command}", "--help"]
+    with (
+        mock.patch.object(sys, "argv", arguments),
+        mock.patch.dict(os.environ, COLUMNS="100"),
+        redirect_stdout(shown),
+        suppress(SystemExit),
+    ):
+        importlib.import_module(f"factory.commands.{command.replace('-', '_')}").run()
+    return shown.getvalue()
 
 
 def _prose(text: str) -> str:

@@ -109,11 +109,13 @@ def curated_manifest(source: Table) -> dict[str, Any]:
     """
     manifest = source.manifest()
     if manifest is None:
-        raise InputError(f"{source.path}: no finished table of dialogues; run jobs/curate.py with this config first")
+        raise InputError(
+            f"{source.path}: no finished table of dialogues; run `character-factory curate` with this config first"
+        )
     if not manifest["rows_in"] and source.name == layout.CURATED.name(split="validation"):
         raise InputError(
             f"{source.path}: no dialogue was kept for validation, and training needs some; raise "
-            "curation.validation_fraction, and run jobs/curate.py again"
+            "curation.validation_fraction, and run `character-factory curate` again"
         )
     if not manifest["ok"]:
         raise InputError(

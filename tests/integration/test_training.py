@@ -100,7 +100,7 @@ def test_finished_run_is_skipped(undisturbed):
     [
         ("training.sequence_length=1000", "the context window of '.*' is 512; lower it"),
         ("training.liger=true", "needs GPUs and the package liger-kernel"),
-        ("training.data=nowhere", "no finished table of dialogues; run jobs/curate.py"),
+        ("training.data=nowhere", "no finished table of dialogues; run `character-factory curate`"),
         ("training.num_workers=3", r"global_batch_size \(4\) must be a multiple of num_workers \(3\)"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.integration.openai_server import KEY, OpenAIServer
-from tests.integration.runs import PROJECT
+from tests.integration.runs import GOOD_PROFILE, PROJECT
 
 ABSENT = ("torch", "vllm", "deepspeed", "gradio", "gguf")
 
@@ -50,6 +50,14 @@ def test_the_base_has_no_torch_and_no_engine(command):
     assert done.stdout.strip() == "[]"
 
 
+def test_the_base_runs_from_an_empty_folder(command, tmp_path):
+    engine = {"kind": "scripted", "default": json.dumps(GOOD_PROFILE)}
+    config = {"output": "out", "engine": engine, "personas": {"source": "data/personas.jsonl", "limit": 5}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    assert "10 of 10 rows accepted" in finish(command, tmp_path, "synthesize", "run.yaml")
+
+
+@pytest.mark.slow  # two minutes, most of them starts of Ray
 def test_the_base_runs_a_whole_run_by_endpoint(command, tmp_path, monkeypatch):
     """From an empty folder: sample data, prompts and the benchmark come out of the wheel."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
