@@ -1,4 +1,4 @@
-# What one runs here; `make help` lists it. Every target first does `make setup` where that is still to be done.
+# Commands for development and runs; `make help` lists them. Every target runs `make setup` first if needed.
 
 # Which lock file: cpu or gpu. Once set up, .venv keeps the one it was set up with until another is named.
 ACCELERATOR ?= $(or $(patsubst .venv/.setup-%,%,$(firstword $(wildcard .venv/.setup-*))),cpu)
@@ -23,10 +23,10 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs demo example synthesize curate train eval judge-check judges-up judges-down generate-benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check judges-up judges-down generate-benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
-	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
+	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' \
 		$(MAKEFILE_LIST)
 	@printf '\nGive variables after the target: make setup ACCELERATOR=gpu\n'
 
@@ -86,28 +86,30 @@ train: needs-config $(STAMP)  ## curated dialogues to checkpoints and a model: C
 generate-benchmark: needs-config $(STAMP)  ## personas to a new benchmark of role-playing: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/generate_benchmark.py --config $(CONFIG) $(ARGS)
 
-eval: needs-config $(STAMP)  ## candidates to their PersonaGym scores: CONFIG=FILE ARGS="key=value ..."
+evaluate: needs-config $(STAMP)  ## candidates to their PersonaGym scores: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/evaluate.py --config $(CONFIG) $(ARGS)
+
+eval: evaluate
 
 report: needs-config $(STAMP)  ## a run to a page that shows it, report/index.html: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/report.py --config $(CONFIG) $(ARGS)
 
-judge-check: needs-config $(STAMP)  ## what each judge is worth: CONFIG=FILE ARGS="key=value ..."
+judge-check: needs-config $(STAMP)  ## how reliable each judge is: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/judge_check.py --config $(CONFIG) $(ARGS)
 
-judges-up: needs-config $(STAMP)  ## a fleet of judges that stays until make judges-down: CONFIG=FILE
+judges-up: needs-config $(STAMP)  ## start a persistent fleet of judges; make judges-down stops it: CONFIG=FILE
 	.venv/bin/python jobs/judges_up.py --config $(CONFIG) $(ARGS)
 
-judges-down: $(STAMP)  ## end the fleet of judges that make judges-up left
+judges-down: $(STAMP)  ## stop the persistent fleet of judges
 	.venv/bin/python jobs/judges_down.py
 
-plan: needs-config $(STAMP)  ## what a run will take, before it runs: CONFIG=FILE ARGS="--pilot FOLDER key=value ..."
+plan: needs-config $(STAMP)  ## time, cost and bottlenecks of a run, before it runs: CONFIG=FILE ARGS="--pilot FOLDER key=value ..."
 	.venv/bin/python jobs/plan.py --config $(CONFIG) $(ARGS)
 
-trace: needs-config $(STAMP)  ## where a row comes from and went: CONFIG=FILE ID=... or BLAME=TASK ARGS="--json key=value ..."
-	.venv/bin/python jobs/trace.py --config $(CONFIG) $(addprefix --id ,$(ID)) $(if $(BLAME),--explain "$(BLAME)") $(ARGS)
+trace: needs-config $(STAMP)  ## where a row comes from and went: CONFIG=FILE ID=... or EXPLAIN=TASK ARGS="--json key=value ..."
+	.venv/bin/python jobs/trace.py --config $(CONFIG) $(addprefix --id ,$(ID)) $(if $(EXPLAIN),--explain "$(EXPLAIN)") $(ARGS)
 
-prune: needs-config $(STAMP)  ## what changed settings set aside, with its size; ARGS=--yes deletes it: CONFIG=FILE
+prune: needs-config $(STAMP)  ## list archived tables with their size; ARGS=--yes deletes them: CONFIG=FILE
 	.venv/bin/python jobs/prune.py --config $(CONFIG) $(ARGS)
 
 export: needs-config needs-format $(STAMP)  ## curated dialogues to files for other tools, with a card: CONFIG=FILE FORMAT=messages|sharegpt|alpaca|opencharacter
@@ -119,7 +121,7 @@ chat: $(STAMP)  ## a page to make characters and talk to them: CONFIG=FILE, by d
 PROMETHEUS_PORT ?= 9090
 GRAFANA_PORT ?= 3000
 
-dashboards: $(STAMP)  ## Prometheus and Grafana on this machine, over its Ray or over ADDRESS=http://HEAD:8265
+dashboards: $(STAMP)  ## Prometheus and Grafana for Ray on this machine, or for ADDRESS=http://HEAD:8265
 	.venv/bin/python cluster/dashboards/show.py --prometheus-port $(PROMETHEUS_PORT) --grafana-port $(GRAFANA_PORT) \
 		$(addprefix --address ,$(ADDRESS)) $(addprefix --grafana ,$(GRAFANA)) $(ARGS)
 
@@ -129,7 +131,7 @@ needs-format: ; $(call need,FORMAT)
 
 ##@ Cluster
 
-cluster-up: $(STAMP)  ## a cluster of this machine's, with a real autoscaler; CLOUD=aws|gcp|kubernetes VARIABLES=FILE elsewhere
+cluster-up: $(STAMP)  ## a local cluster with Ray's autoscaler; CLOUD=aws|gcp|kubernetes VARIABLES=FILE for a cloud
 	$(if $(CLOUD),$(MAKE) --no-print-directory cluster-files && $(UP_$(CLOUD)),.venv/bin/python cluster/local.py up $(ARGS))
 
 cluster-status: $(STAMP)  ## its workers over time, and its jobs; ADDRESS=http://HEAD:8265 for another cluster

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 from unittest import mock
 
 from pydantic import BaseModel
@@ -63,14 +64,15 @@ def configuration() -> str:
         "A run is one YAML file (YAML 1.2, up to 1 MB). Every key has a default unless it is marked as required; a "
         "step needs only the sections that it uses. Override any key on the command line: "
         "`character-factory synthesize run.yaml dialogues.characters_per_instruction=5`.\n\n",
-        "An unknown key is an error that names the nearest known one. `character-factory init laptop` writes a "
-        "commented config, and its first line points editors to the JSON schema.\n\n",
+        "An unknown key is an error that suggests the most similar key or lists the valid ones. "
+        "`character-factory init laptop` writes a commented config, and its first line points editors to the JSON "
+        "schema.\n\n",
     ]
-    parts += ["".join(_section(RunConfig, "", 2, set()))]
+    parts += ["".join(_section(RunConfig, "", 2, {}))]
     return "".join(parts).rstrip() + "\n"
 
 
-def _section(section: type[BaseModel], path: str, level: int, seen: set[type[BaseModel]]) -> Iterator[str]:
+def _section(section: type[BaseModel], path: str, level: int, seen: dict[type[BaseModel], str]) -> Iterator[str]:
     """Yield the table of a section, then its inner sections."""
     inner: list[tuple[str, type[BaseModel]]] = []
     if path:
@@ -90,8 +92,9 @@ def _section(section: type[BaseModel], path: str, level: int, seen: set[type[Bas
             f"{where} (kind: {get_args(kind.annotation)[0]})" if kind and len(get_args(kind.annotation)) == 1 else where
         )
         if one in seen:
+            yield f"`{title}` is as `{seen[one]}`.\n\n"
             continue
-        seen.add(one)
+        seen[one] = title
         yield from _section(one, title, min(level + (1 if path else 0), 4), seen)
 
 
@@ -110,16 +113,19 @@ def _type(field: FieldInfo, sections: list[type[BaseModel]]) -> str:
 
 def _type_name(annotation: Any) -> str:
     arguments = get_args(annotation)
+    origin = get_origin(annotation)
     name = getattr(annotation, "__name__", str(annotation))
     if hasattr(annotation, "__metadata__"):
         return _type_name(arguments[0])
-    if name == "Literal":
+    if origin is Literal:
         return " or ".join(f"`{value}`" for value in arguments)
     if annotation is type(None):
         return "null"
-    if name in ("Union", "UnionType", "Optional"):
+    if origin in (Union, UnionType):
         return " or ".join(map(_type_name, arguments))
-    if name == "tuple":
+    if origin is tuple:
+        if set(arguments) <= {str, Ellipsis}:
+            return "list of texts"
         return "list" if not arguments or arguments[-1] is Ellipsis else f"list of {len(arguments)}"
     return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "dict": "mapping"}.get(
         name, name
@@ -147,7 +153,12 @@ def outputs() -> str:
         "| table | written by |\n| --- | --- |\n",
     ]
     parts += [f"| `{kind.template}` | `character-factory {kind.command}` |\n" for kind in layout.KINDS]
-    parts.append("\n")
+    parts.append(
+        "\nBesides tables, an output has `config.json` (the settings of the last run), `model/`, "
+        "`checkpoints/metrics.jsonl`, `evaluation/scores.json` and `leaderboard.md`, `report/index.html`, `export/`, "
+        "`benchmark/` (a generated benchmark), `judge-check/`, `feedback/` (votes of the playground) and `archive/` "
+        "(tables of earlier settings).\n\n"
+    )
     for kind, schema in SCHEMAS.items():
         parts.append(f"## `{kind.template}`\n\n| column | type |\n| --- | --- |\n")
         parts += [f"| `{field.name}` | {_arrow(field.type)} |\n" for field in schema]
@@ -163,9 +174,10 @@ def command_line() -> str:
     """Return the page of all commands with their help."""
     parts = [NOTE, "# Command line\n\n"]
     parts.append(
-        "`character-factory COMMAND CONFIG [section.key=value ...]`; the same steps are Makefile targets "
-        "(`make synthesize CONFIG=run.yaml`) and scripts for `ray job submit` (`python jobs/synthesize.py --config "
-        "run.yaml`). Exit status: 0 done, 2 a mistake of the user's in one line, 1 anything else.\n\n"
+        "`character-factory COMMAND CONFIG [section.key=value ...]`; all commands except `init` and `preview` are "
+        "also Makefile targets (`make synthesize CONFIG=run.yaml`) and scripts for `ray job submit` "
+        "(`python jobs/synthesize.py --config run.yaml`). Exit status: 0 done, 2 a mistake of the user's in one line, "
+        "1 anything else.\n\n"
     )
     for command in COMMANDS:
         parts.append(f"## {command}\n\n```text\n{_help(command)}```\n\n")

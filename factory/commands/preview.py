@@ -35,10 +35,10 @@ def run() -> None:
     parser.add_argument("-n", type=int, default=3, metavar="N", help="characters and instructions (default: 3)")
     parser.add_argument("--verbose", action="store_true", help="show the output of Ray, vLLM and the workers")
     arguments, config = parser.parse()
-    console = Console()
+    console, progress = Console(), Progress()  # made before `quiet` redirects the output of libraries
     with quiet(arguments.verbose), tempfile.TemporaryDirectory(prefix="character-factory-preview-") as folder:
         few = _few(with_absolute_paths(config), arguments.n, folder)
-        run_step(STEP, few, Progress(), verbose=arguments.verbose)
+        run_step(STEP, few, progress, verbose=arguments.verbose)
         shown = list(_shown(few))
     for part in shown:
         console.print(part)

@@ -52,7 +52,7 @@ EngineKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets)]
 
 
 class VllmEngine(Section):
-    """Text generation by vLLM actors on Ray Data (`ray.data.llm`)."""
+    """Text generation by vLLM actors on Ray Data (`ray.data.llm`). In the section `engine`, `kind` must be given."""
 
     kind: Literal["vllm"] = "vllm"
     model: ModelRef

@@ -106,7 +106,7 @@ class Fleet(Section):
     """The endpoint of the fleet of judges."""
 
     host: str = "127.0.0.1"
-    """Any address but loopback opens the fleet to the network, and then requires a key."""
+    """Any address but loopback opens the endpoint to the network, and then requires a key."""
     port: int = Field(8800, ge=0, le=65535)
     """0 picks a free port."""
     api_key_env: EnvironmentName = "JUDGES_API_KEY"
@@ -115,7 +115,7 @@ class Fleet(Section):
     """Accepted `Host` names, and sites whose pages may call it. If omitted: on loopback only its own names, since web
     pages could reach it by other names; elsewhere, where it has a key, any name."""
     start_timeout_s: float = Field(1800, gt=0)
-    """Time for the judges to load."""
+    """Maximum time for the models to load."""
 
 
 class Evaluation(Section):

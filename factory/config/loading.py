@@ -131,7 +131,8 @@ def _explain(error: Any, root: type[BaseModel], noun: str) -> str:
     if error["type"] == "missing":
         return f"{noun} {where!r} is missing"
     if error["type"] == "union_tag_not_found":
-        return f"{noun} '{where}.kind' is missing: give one of {', '.join(map(repr, _TAGS))}"
+        kinds = _TAGS[:3] if where == "engine" else _TAGS
+        return f"{noun} '{where}.kind' is missing: give one of {', '.join(map(repr, kinds))}"
     if error["type"] == "union_tag_invalid":
         return f"{noun} '{where}.kind' is {error['ctx']['tag']!r}: give {error['ctx']['expected_tags']}"
     message = _WAYS_OUT.get(error["type"], error["msg"].removeprefix("Value error, "))

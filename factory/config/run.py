@@ -28,7 +28,8 @@ class RunConfig(Section):
     seed: int = Field(42, ge=0, lt=2**32)
     """Seed of all random choices of the run."""
     confirm_above_rows: int = Field(100_000, ge=0)
-    """If changed settings would archive more finished rows than this, the job requires `--yes`."""
+    """If changed settings would archive more finished rows than this, the run asks first; without a terminal it
+    requires `--yes`."""
     prompts_dir: LocalPath | None = None
     """A folder of prompts, which replace the built-in prompts of the same name."""
     engine_section: Engine | None = Field(None, alias="engine")

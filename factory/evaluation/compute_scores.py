@@ -144,7 +144,7 @@ def build_scores(
         warnings=self_preference_warnings(
             {judge.name: judge.model for judge in judges},
             {candidate.name: candidate.model for candidate in candidates},
-            config.engine.model if config.instructions else None,
+            config.engine_section.model if config.instructions and config.engine_section else None,
         ),
         published=benchmark.official,
     )

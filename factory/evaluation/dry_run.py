@@ -171,7 +171,8 @@ def _longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Reque
         for task, questions in tasks.items():
             candidates = [(persona, question) for question in questions] + [longest.get(task, ("", ""))]
             longest[task] = max(candidates, key=lambda texts: len("".join(texts)))
-    prompt = None if config.evaluation.judge_protocol else load_prompt("judge", config.prompts_dir)
+    is_structured = config.evaluation.judge_protocol == "structured"
+    prompt = load_prompt("judge", config.prompts_dir) if is_structured else None
     rubrics = {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
     protocol = JudgeProtocol("judge", rubrics, prompt, attempts=1, logprobs=0)
     for task, (persona, question) in longest.items():

@@ -118,7 +118,7 @@ def read_and_render(jobs: Sequence[TableJob], flag: StopFlag, shard: dict[str, A
         **shard,
         "is_read": is_read,
         "work": pickle.dumps(list(zip(inputs, rejects, strict=True))),
-        "requests": pickle.dumps([backend.prepare(engine.model, request) for request in requests]),
+        "requests": pickle.dumps(requests),
     }
 
 

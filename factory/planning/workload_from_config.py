@@ -40,7 +40,7 @@ INGEST_ROWS = 20_000.0
 READ_ROWS = READ_ROWS_PER_CORE / TASKS_PER_CORE
 """Likewise for rows that are assigned, or tokenized and packed."""
 FILTER_ROWS = 333.0 / TASKS_PER_CORE
-"""Likewise for dialogues that are curated: 3 ms each on a core (`curation/run.py`)."""
+"""Likewise for dialogues that are curated: 3 ms each on a core (`curation/curation_run.py`)."""
 PERSONA_BYTES, ROW_BYTES = 130, 4096
 """Bytes per row by which `synthesis` and `training` choose the number of partitions."""
 FIRST_STEP_S, NEXT_STEP_S = 8.0, 3.0

@@ -21,7 +21,7 @@ def judges(arguments: Arguments) -> Any:
     """Return the Serve application of a config's judges, which needs a key, as Serve listens on the network there.
 
     Raises:
-        ConfigError: the config is wrong or has no judge of kind fleet, or there is no key.
+        ConfigError: the config is wrong or has no judge of kind served, or there is no key.
     """
     config = load_config(arguments.config)
     fleet, members = config.evaluation.fleet, config.evaluation.fleet_judges

@@ -116,7 +116,8 @@ def _gpu_kind(table: str, config: RunConfig) -> str:
     gpus = config.planning.gpu
     if table == TRAINING:
         return gpus.training
-    return gpus.synthesis if _configured_model(table, config) is config.engine else gpus.judges
+    engine = config.engine_section
+    return gpus.synthesis if engine and _configured_model(table, config) is engine else gpus.judges
 
 
 def _gpus(model: Any, table: RunTable) -> int | None:
@@ -139,7 +140,7 @@ def _on_gpus(device: str, table: RunTable) -> bool | None:
 def _configured_model(table: str, config: RunConfig) -> Any:
     """Return the engine, candidate or judge of the config that builds a table; None if it has none of that name."""
     if is_from_training_data(table) or table == layout.BENCHMARK_PROFILES.name():
-        return config.engine
+        return config.engine_section
     judges: Mapping[str, Any] = {judge.name: judge for judge in config.evaluation.judges}
     if table == layout.SCORE_EXAMPLES.name():
         return judges.get(config.evaluation.example_writer or next(iter(judges), ""))
