@@ -9,8 +9,9 @@ import pytest
 from factory.config import RunConfig
 from factory.errors import ConfigError
 from factory.evaluation import dry_run
+from factory.evaluation.dry_run import _longest_requests
 from factory.evaluation.judge_check import judge_check_steps
-from factory.personagym import TASKS
+from factory.personagym import TASKS, open_benchmark
 from factory.storage import file_io
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import PROJECT
@@ -336,3 +337,11 @@ def test_invalid_benchmark_is_refused_by_file(make_run, tmp_path):
         assert run.start("--dry-run", job="evaluate").wait(120) == 2
         assert told in run.log()
         assert Path(file).name in run.log()
+
+
+@pytest.mark.parametrize(("protocol", "has_schema"), [("structured", True), ("opencharacter", False)])
+def test_judge_windows_are_checked_with_the_prompt_of_the_protocol(protocol, has_schema):
+    config = RunConfig.model_validate({"output": "x", "evaluation": {"judge_protocol": protocol}})
+    requests = list(_longest_requests(config, open_benchmark(None)))
+    assert len(requests) == 5
+    assert all((request.schema is not None) == has_schema for request in requests)
