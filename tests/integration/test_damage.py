@@ -60,6 +60,7 @@ def test_damaged_input_shard_is_rebuilt_when_read(run):
     assert contents(run, "personas") | contents(run, "profiles") == before
 
 
+@pytest.mark.slow
 def test_curation_survives_damaged_shards(run):
     run.finish(job="curate")
     before = contents(run, "curated/train")
@@ -79,6 +80,7 @@ def test_curation_survives_damaged_shards(run):
     assert f"{DIALOGUES}/{shard}: is damaged" in run.log().replace("\n", "")
 
 
+@pytest.mark.slow
 def test_damaged_temporary_file_names_remedy(run):
     run.finish()
     settings = (

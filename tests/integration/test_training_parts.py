@@ -33,7 +33,9 @@ from tests.integration.small_training import save_tiny
 def test_missing_validation_names_its_setting(tmp_path):
     table = Table(str(tmp_path), "curated/validation")
     table.finish({"rows_in": 0, "ok": 0})
-    with pytest.raises(InputError, match=r"raise curation\.validation_fraction, and run jobs/curate\.py again"):
+    with pytest.raises(
+        InputError, match=r"raise curation\.validation_fraction, and run `character-factory curate` again"
+    ):
         curated_manifest(table)
     table.finish({"rows_in": 3, "ok": 0})
     with pytest.raises(InputError, match="none of its 3 dialogues is accepted"):

@@ -107,7 +107,7 @@ def test_missing_benchmarks_are_reported(tmp_path):
     with pytest.raises(InputError, match="not JSON"):
         read_benchmark_texts(path, 13)
     (tmp_path / "questions" / "set-1" / "one.json").unlink()
-    with pytest.raises(InputError, match="questions: holds no"):
+    with pytest.raises(InputError, match="questions: has no <set>"):
         read_benchmark_texts(path, 13)
 
 
