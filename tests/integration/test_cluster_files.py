@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -455,8 +456,12 @@ def test_images_match_manifests_and_locks(files):
 
 def test_image_contains_only_needed_files():
     let_in = [line[1:] for line in (RESOURCES / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    assert let_in == ["pyproject.toml", "README.md", "LICENSE", "locks", "factory", "jobs", "prompts", "data"]
+    needed = ["pyproject.toml", "README.md", "LICENSE", "locks", "factory", "jobs", "prompts", "data", "cluster"]
+    assert let_in == needed
     assert all((RESOURCES / name).exists() for name in let_in)
+    # The image installs the package, and hatchling fails where a file is missing that the wheel includes.
+    wheel = tomllib.loads((RESOURCES / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert {name.partition("/")[0] for name in wheel["force-include"]} <= set(let_in)
 
 
 def refusal(cloud: str, path: Path) -> str:
