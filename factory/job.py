@@ -77,7 +77,9 @@ def run_job(step: JobStep, description: str | None) -> None:
     """
     parser = Parser(description)
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, generate nothing")
-    parser.add_argument("--limit", type=int, metavar="N", help="read the first N rows of each source")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="read the first N rows of each source; training and serving ignore it"
+    )
     parser.add_argument("--yes", action="store_true", help="archive tables that changed settings replace, unasked")
     parser.add_argument("--verbose", action="store_true", help="show the output of Ray, vLLM and the workers")
     arguments, config = parser.parse()
