@@ -23,6 +23,7 @@ from pydantic_core import PydanticUndefined
 
 from factory.cli import COMMANDS
 from factory.config import RunConfig
+from factory.config.loading import sections_in
 from factory.run_output import layout
 from factory.storage import schemas
 
@@ -81,7 +82,7 @@ def _section(section: type[BaseModel], path: str, level: int, seen: dict[type[Ba
     yield "| key | type | default | |\n| --- | --- | --- | --- |\n"
     for name, field in section.model_fields.items():
         key = field.alias or name
-        sections = list(dict.fromkeys(_sections_in(field.annotation)))
+        sections = list(dict.fromkeys(sections_in(field.annotation)))
         where = f"{path}.{key}" if path else key
         yield f"| `{key}` | {_type(field, sections)} | {_default(field)} | {_cell(field.description or '')} |\n"
         inner += [(where, one) for one in sections]
@@ -96,13 +97,6 @@ def _section(section: type[BaseModel], path: str, level: int, seen: dict[type[Ba
             continue
         seen[one] = title
         yield from _section(one, title, min(level + (1 if path else 0), 4), seen)
-
-
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _sections_in(inner)
 
 
 def _type(field: FieldInfo, sections: list[type[BaseModel]]) -> str:

@@ -164,7 +164,7 @@ def _keys_beside(loc: Sequence[str | int], root: type[BaseModel]) -> list[str]:
             sections = [section for section in sections if part in get_args(section.model_fields["kind"].annotation)]
         elif isinstance(part, str):
             fields = [field for section in sections for key, field in _fields(section) if key == part]
-            sections = [inner for field in fields for inner in _sections_in(field.annotation)]
+            sections = [inner for field in fields for inner in sections_in(field.annotation)]
     return [key for section in sections for key, _ in _fields(section)]
 
 
@@ -174,8 +174,9 @@ def _fields(section: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
         yield field.alias or name, field
 
 
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that a field's annotation names."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in getattr(annotation, "__args__", ()):
-        yield from _sections_in(inner)
+        yield from sections_in(inner)

@@ -1,14 +1,17 @@
 """Builds a table that is written as a whole: fingerprint, skip or start over, work, check, manifest."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import pyarrow as pa
 
 from factory.records import Counts
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
 from factory.storage.manifest import build_manifest
-from factory.storage.tables import Table, compute_fingerprint
+from factory.storage.rows import Row
+from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,13 @@ def identity(table: Table) -> list[str]:
     manifest = table.manifest()
     assert manifest is not None, f"{table.path} is not finished"
     return [manifest["fingerprint"], manifest["finished"]]
+
+
+def write_in_shards(table: Table, rows: Sequence[Row], schema: pa.Schema) -> Counts:
+    """Write the rows of a small table from this process, in shards of the usual size; returns their counts."""
+    size = rows_per_shard(len(rows))
+    starts = range(0, len(rows), size)
+    return sum((table.write(f"{n:05}", rows[start : start + size], schema) for n, start in enumerate(starts)), Counts())
 
 
 def map_shards(table: Table, do: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[dict[str, Any]]:

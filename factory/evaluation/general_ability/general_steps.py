@@ -13,13 +13,13 @@ from factory.evaluation.general_ability.items import (
     render_general,
 )
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
-from factory.records import Counts, GeneralItem
+from factory.records import GeneralItem
 from factory.run_output import layout
-from factory.runtime.build_table import build_table
+from factory.runtime.build_table import build_table, write_in_shards
 from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row
 from factory.storage.schemas import GENERAL_ITEMS, GENERAL_RESULTS
-from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
+from factory.storage.tables import Table, compute_fingerprint
 
 NO_PROMPT = "none"
 """In place of a prompt: the model gets the instructions as they are."""
@@ -49,15 +49,14 @@ def general_jobs(config: RunConfig, engines: Sequence[EngineUse], progress: Prog
 def _build_items(config: RunConfig, progress: Progress) -> Table:
     items, table = general_items(), layout.GENERAL_ITEMS.table(config.output)
     fingerprint = compute_fingerprint({"ids": [item.item_id for item in items]})
-    build_table(table, {"items": fingerprint}, len(items), partial(_write, table, items), progress)
+    build_table(
+        table,
+        {"items": fingerprint},
+        len(items),
+        partial(write_in_shards, table, list(map(ok_row, items)), GENERAL_ITEMS),
+        progress,
+    )
     return table
-
-
-def _write(table: Table, items: Sequence[GeneralItem]) -> Counts:
-    counts, size = Counts(), rows_per_shard(len(items))
-    for number, start in enumerate(range(0, len(items), size)):
-        counts += table.write(f"{number:05}", map(ok_row, items[start : start + size]), GENERAL_ITEMS)
-    return counts
 
 
 def read_results(config: RunConfig) -> list[list[dict[str, Any]]]:

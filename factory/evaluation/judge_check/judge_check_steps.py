@@ -35,14 +35,14 @@ from factory.evaluation.rubric import Rubric
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, open_benchmark
-from factory.records import Answer, AnswerWithExamples, Counts, OrderedPair
-from factory.runtime.build_table import build_table
+from factory.records import Answer, AnswerWithExamples, OrderedPair
+from factory.runtime.build_table import build_table, write_in_shards
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet
 from factory.storage import file_io
 from factory.storage.rows import Row, ok_row, to_record
 from factory.storage.schemas import ANSWERS, PREFERENCES, SCORE_EXAMPLES, record_schema, with_common_columns
-from factory.storage.tables import Table, compute_fingerprint, rows_per_shard
+from factory.storage.tables import Table, compute_fingerprint
 
 RESERVED_NAMES = ("answers", "orders")
 """Tables beside those of the judges."""
@@ -115,16 +115,10 @@ def build_pair_tables(config: RunConfig, progress: Progress) -> tuple[Table, Tab
 
     def build(name: str, rows: list[Row], schema: pa.Schema) -> Table:
         table, inputs = Table(config.output, f"{FOLDER}/{name}"), {"rows": compute_fingerprint({"rows": rows})}
-        build_table(table, inputs, len(rows), partial(_write, table, rows, schema), progress)
+        build_table(table, inputs, len(rows), partial(write_in_shards, table, rows, schema), progress)
         return table
 
     return build("answers", list(_sides(pairs)), SIDES), build("orders", list(_orders(pairs)), ORDERS)
-
-
-def _write(table: Table, rows: Sequence[Row], schema: pa.Schema) -> Counts:
-    size = rows_per_shard(len(rows))
-    starts = range(0, len(rows), size)
-    return sum((table.write(f"{n:05}", rows[start : start + size], schema) for n, start in enumerate(starts)), Counts())
 
 
 def _sides(pairs: Sequence[AnswerPair]) -> Iterator[dict[str, Any]]:
