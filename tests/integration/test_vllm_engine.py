@@ -54,11 +54,12 @@ from factory.inference import model_files
 from factory.runtime import ray_session
 from factory.config import VllmEngine
 from factory.inference.engines.vllm import VllmBackend
+from factory.inference.engines.vllm_settings import completed_kwargs
 ray_session.start_ray()
 for device, engine_kwargs in json.loads(sys.argv[1]):
     engine = VllmEngine(model="embedded", device=device, engine_kwargs=engine_kwargs)
     backend, model = VllmBackend(engine), model_files.locate("embedded")
-    stage = backend._stage(model, backend._engine_kwargs(0), 256)
+    stage = backend._stage(model, completed_kwargs(engine, 0), 256)
     asked = stage.map_batches_kwargs
     passed = stage.fn_constructor_kwargs["engine_kwargs"]
     numbers = [asked.get(name) for name in ("num_cpus", "num_gpus", "resources", "ray_remote_args_fn")]

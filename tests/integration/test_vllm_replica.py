@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from vllm.v1.engine.exceptions import EngineGenerateError
 
-from factory.inference.engines.vllm import cpu_environment
 from factory.inference.engines.vllm_replica import VllmReplica
+from factory.inference.engines.vllm_settings import cpu_environment
 from factory.records import Completion, Message, Request
 
 

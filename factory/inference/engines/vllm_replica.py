@@ -25,7 +25,7 @@ from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.backend import Replica
 from factory.inference.engines.engine_metrics import report_periodically, vllm_state
 from factory.inference.engines.quarantine import GUILTY, Quarantine
-from factory.inference.engines.vllm import cpu_environment
+from factory.inference.engines.vllm_settings import cpu_environment
 from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
 from factory.records import Completion, Message, Request
 
