@@ -1,4 +1,4 @@
-"""Pools of fake engines on a real Ray, in a process of their own: `python -m tests.integration.pool_scenarios NAME ...`.
+"""Pools of fake engines on a real Ray, in a process of their own: `python -m tests.integration.pool_scenarios NAME`.
 
 Each scenario prints one line: its name, and what was found as JSON.
 """
@@ -43,7 +43,7 @@ class FakeEngine(Replica):
 
         self._seconds, self._sigma = seconds, sigma
         self._slots = asyncio.Semaphore(SLOTS)
-        self._notes = Path(notes, f"{os.getpid()}.jsonl").open("a", buffering=1)
+        self._notes = Path(notes, f"{os.getpid()}.jsonl").open("a", buffering=1)  # noqa: SIM115  # open as long as it lives
         self._notes.write(json.dumps({"up": time.time()}) + "\n")
         self._died = False
 

@@ -11,7 +11,6 @@ import pytest
 from tests.integration.pool_scenarios import SCENARIOS, SLOTS
 from tests.integration.runs import PROJECT
 
-
 SLOW = ("fill-4096", "room-for-two")
 
 
