@@ -39,7 +39,7 @@ def run() -> None:
     flops = prices.gpus(planning.gpu)["training"].bf16_tflops * 1e12
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     with quiet(verbose=False):
-        pilot = Pilot.read(output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else None
+        pilot = Pilot.read(output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else Pilot()
         plan = plan_of_config(config, sections, pilot, flops)
     most_gpus = max(step.workers * step.gpus_per_worker for step in plan.steps)
     cpus = float(planning.cpus or most_gpus * CPUS_PER_GPU or os.cpu_count() or 1)
@@ -52,6 +52,6 @@ def run() -> None:
     print_plan(summary, simulation, prices, planning.gpu, progress)
     for line in ["", *notes] if notes else []:
         progress.print(line)
-    if plan.missing and not pilot:
+    if plan.missing and not arguments.pilot:
         for line in (PILOT, THEN):
             progress.print(line.format(config=arguments.config))

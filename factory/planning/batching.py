@@ -34,11 +34,6 @@ class ReplyLengths:
     weights: Draws
 
     @staticmethod
-    def equal(value: float) -> "ReplyLengths":
-        """Return the distribution of rows of one length."""
-        return ReplyLengths(np.array([value]), np.ones((1 + DRAWS, 1)))
-
-    @staticmethod
     def from_sample(values: Draws, weights: Draws | None = None) -> "ReplyLengths":
         """Sort a sample, of even weights by default; rows without a token get a tiny length."""
         order = np.argsort(values, kind="stable")

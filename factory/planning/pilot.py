@@ -1,16 +1,16 @@
 """Measurements from an earlier small run: a sample of the rows of its tables, and the speed in their manifests."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
 
 from factory.errors import InputError
-from factory.planning.uncertainty import Draws, proportion
+from factory.planning.uncertainty import Draws
 from factory.run_output import layout
 from factory.storage import file_io
 from factory.storage.archive import is_outside_tables
@@ -66,8 +66,8 @@ class PilotTable:
 class Pilot:
     """The finished tables of a run."""
 
-    folder: str
-    tables: dict[str, PilotTable]
+    folder: str = ""
+    tables: Mapping[str, PilotTable] = field(default_factory=dict)
 
     @staticmethod
     def read(folder: str) -> "Pilot":
@@ -97,12 +97,6 @@ class Pilot:
     def filled_with(self, table: PilotTable) -> list[PilotTable]:
         """Return all tables that the same engine filled at the same time, the table itself included."""
         return [t for t in self.tables.values() if t.kind and t.written and t.engine_run == table.engine_run]
-
-    def accepted(self, *tables: str) -> Draws | None:
-        """Return the proportion of the tables' rows that were accepted; None if the pilot has none of them."""
-        found = [self.tables[name] for name in tables if name in self.tables]
-        rows, ok = sum(table.rows for table in found), sum(int(table.manifest["ok"]) for table in found)
-        return proportion(ok, rows, f"accepted {tables}") if rows else None
 
     def training_steps(self) -> Iterator[dict[str, Any]]:
         """Yield the metrics of the pilot's training steps."""

@@ -23,13 +23,13 @@ from factory.storage.shuffle import ROWS_PER_SPILL
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas
 
 
-def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot | None, flops: float) -> Planner:
+def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, flops: float) -> Planner:
     """Plan everything that a run has to do.
 
     Args:
         config: the run's settings.
         sections: those that the user wrote: others are not planned.
-        pilot: an earlier small run, for what it measured.
+        pilot: the tables of an earlier small run; it may have none.
         flops: operations per second of a GPU that trains.
 
     Raises:

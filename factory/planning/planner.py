@@ -13,20 +13,8 @@ from factory.config import Planning, StageFigures
 from factory.planning import constants as c
 from factory.planning.batching import ReplyLengths, tail_steps
 from factory.planning.pilot import Kind, Pilot, PilotTable
-from factory.planning.steps import (
-    ENGINE,
-    READING,
-    REQUESTS,
-    SHARDS,
-    START,
-    TAIL,
-    GeneratedTable,
-    Parts,
-    ReplicaPool,
-    Step,
-    shard_count,
-)
-from factory.planning.uncertainty import UNKNOWN, Draws, bootstrap_weights, constant, lognormal, uniform
+from factory.planning.steps import GeneratedTable, Parts, ReplicaPool, Step, shard_count
+from factory.planning.uncertainty import UNKNOWN, Draws, bootstrap_weights, constant, lognormal, proportion, uniform
 from factory.storage.shuffle import partitions_for
 
 
@@ -35,14 +23,14 @@ class Planner:
 
     Args:
         planning: what the config gives.
-        pilot: an earlier small run.
+        pilot: the tables of an earlier small run; it may have none.
         engine: the replicas of the config's section `engine`.
         flops: operations per second of a GPU that trains.
         on_s3: whether the run's output is on S3.
     """
 
     def __init__(
-        self, planning: Planning, pilot: Pilot | None, engine: ReplicaPool, flops: float, on_s3: bool = False
+        self, planning: Planning, pilot: Pilot, engine: ReplicaPool, flops: float, on_s3: bool = False
     ) -> None:
         self.planning, self.pilot, self.engine, self.flops, self.on_s3 = planning, pilot, engine, flops, on_s3
         self.steps: list[Step] = []
@@ -57,13 +45,14 @@ class Planner:
 
     def accepted(self, rows: Draws, *tables: str) -> Draws:
         """Return how many rows are accepted, in the proportion of the pilot's tables; all without a pilot."""
-        part = self.pilot.accepted(*tables) if self.pilot else None
-        return rows if part is None else rows * part
+        found = [self.pilot.tables[name] for name in tables if name in self.pilot.tables]
+        read, ok = sum(table.rows for table in found), sum(int(table.manifest["ok"]) for table in found)
+        return rows * proportion(ok, read, f"accepted {tables}") if read else rows
 
     def add_command(self, command: str) -> None:
         """Add the start and end of one of our commands."""
         seconds, name = uniform(*c.COMMAND_START_S, f"start {command}"), f"start and end of {command}"
-        self.steps.append(Step(name, name, lambda cpus, workers: {START: seconds}))
+        self.steps.append(Step(name, name, lambda cpus, workers: {"start-up": seconds}))
 
     def add_cpu(
         self, name: str, table: str, rows: Draws, rows_per_task: float, startup: float = c.FIRST_STEP_S,
@@ -82,7 +71,7 @@ class Planner:
             max_tasks: tasks that can run at the same time.
         """
         self.rows[table] = rows
-        seen, on_s3 = self.pilot.tables.get(table) if self.pilot else None, self.on_s3
+        seen, on_s3 = self.pilot.tables.get(table), self.on_s3
         # A pilot has few rows: its start-up is all of its time.
         seconds = float(seen.manifest["seconds"]) if seen else startup
         start = lognormal(seconds, c.STARTUP_SPREAD, f"start-up {table}")
@@ -93,21 +82,21 @@ class Planner:
             slots = cpus * c.TASKS_PER_CORE
             reading = rows / (rows_per_task * max(1.0, min(max_tasks, slots)))
             requests = np.maximum(gets / c.GETS_PER_SECOND, gets * latency / min(partitions, slots))
-            slower = {REQUESTS: requests} if on_s3 and not requests[0] <= reading[0] else {READING: reading}
-            return {START: start, **slower}
+            slower = {"S3 requests": requests} if on_s3 and not requests[0] <= reading[0] else {"reading": reading}
+            return {"start-up": start, **slower}
 
         self.steps.append(Step(name, name, parts))
 
     def table(self, name: str, kind: Kind, pool: ReplicaPool, rows: Draws, calls_per_row: float = 1) -> GeneratedTable:
         """Return a table with its tokens per row: the config's, else the pilot's with a bootstrap over its rows."""
-        given, seen = self._given(kind), self.pilot.like(name, kind) if self.pilot else []
-        lengths, prompt, cached = ReplyLengths.equal(np.nan), UNKNOWN, UNKNOWN
+        given, seen = self._given(kind), self.pilot.like(name, kind)
+        lengths, prompt, cached = ReplyLengths.from_sample(np.array([np.nan])), UNKNOWN, UNKNOWN
         if seen:
             prompts, outputs, hits = np.hstack([other.sample for other in seen])
             weights = bootstrap_weights(len(outputs), name)
             lengths, prompt, cached = ReplyLengths.from_sample(outputs, weights), weights @ prompts, weights @ hits
         if given.output_tokens:
-            lengths = ReplyLengths.equal(given.output_tokens)
+            lengths = ReplyLengths.from_sample(np.array([given.output_tokens]))
         if given.prompt_tokens:
             prompt = constant(given.prompt_tokens)
             cached = np.fmin(np.nan_to_num(cached), prompt)
@@ -138,7 +127,12 @@ class Planner:
             loaded = rows * np.ceil(shards / replicas) / shards
             tail = fixed * pool.max_concurrency * tail_steps(lengths, loaded, pool.max_concurrency)
             even = rows / replicas * work / rate
-            return {START: startup, ENGINE: even, SHARDS: loaded * work / rate - even, TAIL: tail / rate}
+            return {
+                "start-up": startup,
+                "engine": even,
+                "whole shards": loaded * work / rate - even,
+                "long replies": tail / rate,
+            }
 
         part: Literal["synthesis", "judges"] = "synthesis" if pool == self.engine else "judges"
         step = Step(name, group, parts, pool.replicas, "replica", pool.gpus_per_replica, part, pool.is_local)
@@ -162,7 +156,7 @@ class Planner:
         """Return the throughput at full batch of the pilot's engine, its tail taken out."""
         pool, seen, work, seconds = tables[0].pool, [one for table in tables for one in table.seen], constant(0), 0.0
         for first in {one.engine_run: one for one in seen}.values():
-            group = self.pilot.filled_with(first) if self.pilot else []
+            group = self.pilot.filled_with(first)
             work = work + _pilot_work(group, pool)
             seconds += max((one.engine_seconds for one in group), default=0.0)
         if seconds > 0 and work[0] > 0:
@@ -179,7 +173,7 @@ class Planner:
         others = {table.model for table in seen if table.model.rpartition("/")[2] != pool.model.rpartition("/")[2]}
         if others:
             self.notes.append(f"{name}: the pilot's model was {', '.join(sorted(others))}, not {pool.model}.")
-        at_once = [sum(one.rows for one in self.pilot.filled_with(t)) / t.engines for t in seen if self.pilot]
+        at_once = [sum(one.rows for one in self.pilot.filled_with(t)) / t.engines for t in seen]
         if pool.is_local and max(at_once) < pool.max_concurrency:
             self.notes.append(
                 f"{name}: the pilot's engine had {max(at_once):,.0f} rows, and runs up to {pool.max_concurrency:,} "
@@ -191,9 +185,8 @@ class Planner:
             return constant(0)
         if self.planning.startup_seconds is not None:
             return constant(self.planning.startup_seconds)
-        every = self.pilot.tables.values() if self.pilot else ()
         # A fleet's start-up is in no manifest: that of any engine is as good a guess.
-        for seen in ([other for table in tables for other in table.seen], every):
+        for seen in ([other for table in tables for other in table.seen], self.pilot.tables.values()):
             if seconds := max((other.startup_seconds for other in seen), default=0.0):
                 return lognormal(seconds, c.STARTUP_SPREAD, f"start-up {name}")
         self.missing.append(

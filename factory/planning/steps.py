@@ -11,21 +11,20 @@ from factory.planning.pilot import Kind, PilotTable
 from factory.planning.uncertainty import Draws
 from factory.storage.tables import rows_per_shard
 
-START, ENGINE, TAIL, SHARDS = "start-up", "engine", "long replies", "whole shards"
-READING, REQUESTS = "reading", "S3 requests"
-TRAINING, BATCH = "training", "global batch"
-
-REMEDIES = {
-    START: "It takes as long on any cluster: use a larger run, or engines that are kept up",
-    TAIL: "The longest replies end last: lower max_tokens, or use fewer replicas",
-    SHARDS: "A table has about 1,024 shards, and a replica takes whole ones: use fewer replicas",
-    READING: "A task reads one file, and all files under a limit: give many files and no limit",
-    REQUESTS: "Every partition is read from every spilled file: split the run",
-    BATCH: "A step has global_batch_size sequences: raise it, or use fewer training processes",
+Limit = Literal[
+    "start-up", "engine", "long replies", "whole shards", "reading", "S3 requests", "training", "global batch"
+]
+REMEDIES: dict[Limit, str] = {
+    "start-up": "It takes as long on any cluster: use a larger run, or engines that are kept up",
+    "long replies": "The longest replies end last: lower max_tokens, or use fewer replicas",
+    "whole shards": "A table has about 1,024 shards, and a replica takes whole ones: use fewer replicas",
+    "reading": "A task reads one file, and all files under a limit: give many files and no limit",
+    "S3 requests": "Every partition is read from every spilled file: split the run",
+    "global batch": "A step has global_batch_size sequences: raise it, or use fewer training processes",
 }
 """What helps against the limits that more GPUs do not remove."""
 
-Parts = Mapping[str, Draws]
+Parts = Mapping[Limit, Draws]
 """Seconds of a step by limit; they add up."""
 
 

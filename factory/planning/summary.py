@@ -89,7 +89,7 @@ def _storage_bytes(plan: Planner) -> Draws:
     """Return the most that the run stores at a time."""
     stored = constant(0)
     for name, rows in plan.rows.items():
-        seen = plan.pilot.tables.get(name) if plan.pilot else None
+        seen = plan.pilot.tables.get(name)
         per_row = seen.bytes / seen.rows if seen and seen.rows else c.BYTES_PER_ROW[name.partition("/")[0]]
         stored = stored + np.nan_to_num(rows * per_row)
     return stored * c.TEMPORARY_FACTOR * lognormal(1, c.BYTES_SPREAD, "bytes") + plan.weight_bytes

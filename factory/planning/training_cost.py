@@ -8,7 +8,7 @@ from factory.config import Training
 from factory.planning import constants as c
 from factory.planning.pilot import Pilot
 from factory.planning.planner import Planner
-from factory.planning.steps import BATCH, START, TRAINING, Parts, Step
+from factory.planning.steps import Parts, Step
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, uniform
 from factory.run_output import layout
 
@@ -32,7 +32,11 @@ def add_training(planner: Planner, training: Training, dialogues: Draws, on_gpu:
     def parts(cpus: float, workers: float) -> Parts:
         even = tokens / rate / workers
         # Each worker computes a whole number of sequences per step.
-        return {START: startup, TRAINING: even, BATCH: tokens / rate * np.ceil(batch / workers) / batch - even}
+        return {
+            "start-up": startup,
+            "training": even,
+            "global batch": tokens / rate * np.ceil(batch / workers) / batch - even,
+        }
 
     name, workers = "training", training.num_workers
     planner.steps.append(Step(name, name, parts, workers, "process", int(on_gpu), "training", scales=True))
@@ -40,7 +44,7 @@ def add_training(planner: Planner, training: Training, dialogues: Draws, on_gpu:
 
 def _tokens(planner: Planner, training: Training, dialogues: Draws) -> Draws:
     """Return the tokens of all epochs; validation, some percent more, is not counted."""
-    packed = planner.pilot.tables.get(layout.PACKED.name(split="train")) if planner.pilot else None
+    packed = planner.pilot.tables.get(layout.PACKED.name(split="train"))
     per_dialogue = UNKNOWN
     if planner.planning.dialogue_tokens:
         per_dialogue = constant(planner.planning.dialogue_tokens)
@@ -62,9 +66,8 @@ def _rate(planner: Planner, training: Training, on_gpu: bool) -> tuple[Draws, Dr
     """Return tokens per second of one worker, and the seconds that do not grow with the steps (start, checkpoints)."""
     planning, pilot, startup = planner.planning, planner.pilot, uniform(*c.TRAINING_START_S, "training start")
     rate, spread = planning.training_tokens_per_second, c.RATE_SPREAD
-    trained = pilot.tables.get(layout.CHECKPOINTS.name()) if pilot else None
-    steps = list(pilot.training_steps()) if pilot else []
-    if trained and steps:
+    trained = pilot.tables.get(layout.CHECKPOINTS.name())
+    if trained and (steps := list(pilot.training_steps())):
         seconds = sum(row["seconds"] for row in steps)
         startup = lognormal(max(float(trained.manifest["seconds"]) - seconds, 5.0), c.RATE_SPREAD, "training start")
         if trained.model == training.base_model:
@@ -82,9 +85,9 @@ def _rate(planner: Planner, training: Training, on_gpu: bool) -> tuple[Draws, Dr
     return lognormal(rate or np.nan, spread, "training rate"), startup
 
 
-def parameter_count(base_model: str, pilot: Pilot | None) -> float | None:
+def parameter_count(base_model: str, pilot: Pilot) -> float | None:
     """Return the parameters of a base model: as in the pilot, else by its name."""
-    trained = pilot.tables.get(layout.CHECKPOINTS.name()) if pilot else None
+    trained = pilot.tables.get(layout.CHECKPOINTS.name())
     if trained and trained.model == base_model:
         return float(trained.manifest["trained_by"]["parameters"])
     found = _SIZE.findall(base_model.rpartition("/")[2].replace("-", " "))

@@ -16,18 +16,7 @@ from factory.planning.pilot import Kind, Pilot, generated_kind
 from factory.planning.plan_text import duration, short
 from factory.planning.planner import Planner
 from factory.planning.prices import read_prices
-from factory.planning.steps import (
-    BATCH,
-    ENGINE,
-    READING,
-    REQUESTS,
-    SHARDS,
-    START,
-    TAIL,
-    TRAINING,
-    ReplicaPool,
-    shard_count,
-)
+from factory.planning.steps import ReplicaPool, shard_count
 from factory.planning.summary import simulate, summarize
 from factory.planning.training_cost import add_training, parameter_count
 from factory.planning.uncertainty import UNKNOWN, Draws, constant
@@ -40,11 +29,12 @@ from factory.storage.tables import Table
 
 H100S = ReplicaPool("vllm", "meta-llama/Meta-Llama-3-70B-Instruct", replicas=4, gpus_per_replica=8, max_concurrency=256)
 GIVEN = {"profiles": {"output_tokens": 500, "prompt_tokens": 300}, "tokens_per_second": 2000, "startup_seconds": 600}
+NO_PILOT = Pilot()
 PRICES = read_prices(None)
 H100_FLOPS = 989e12
 
 
-def planner(pilot: Pilot | None = None, pool: ReplicaPool = H100S, on_s3: bool = False, **planning: object) -> Planner:
+def planner(pilot: Pilot = NO_PILOT, pool: ReplicaPool = H100S, on_s3: bool = False, **planning: object) -> Planner:
     return Planner(Planning.model_validate(planning), pilot, pool, H100_FLOPS, on_s3)
 
 
@@ -52,7 +42,7 @@ def add_engine(plan: Planner, name: str, table: str, kind: Kind, rows: Draws, po
     plan.add_engine(name, name, [plan.table(table, kind, pool, rows)])
 
 
-def planned(rows: float, pilot: Pilot | None = None, pool: ReplicaPool = H100S, **planning: object) -> Planner:
+def planned(rows: float, pilot: Pilot = NO_PILOT, pool: ReplicaPool = H100S, **planning: object) -> Planner:
     """Plan the reading of personas, and their profiles."""
     plan = planner(pilot, pool, **planning)
     plan.add_cpu("read personas", "personas", constant(rows), 20_000, 8, constant(1), 130, max_tasks=1)
@@ -111,8 +101,8 @@ def test_given_numbers_give_the_plan_computed_by_hand():
     assert (stage.prompt_tokens.point, stage.output_tokens.point) == (30_720_000, 51_200_000)
     # 1,024 shards over 4 replicas: 25,600 rows of 500 tokens at 2,000 per second, and half a reply of 500 steps of
     # 0.128 s, 0.45 of which a single row takes too.
-    assert step.parts[ENGINE] == pytest.approx(6400)
-    assert step.parts[TAIL] == pytest.approx(0.45 * 0.128 * 250, rel=0.02)
+    assert step.parts["engine"] == pytest.approx(6400)
+    assert step.parts["long replies"] == pytest.approx(0.45 * 0.128 * 250, rel=0.02)
     assert step.seconds.point == pytest.approx(600 + 6400 + 14.4, rel=0.001)
     assert step.gpu_hours.point == pytest.approx(32 * step.seconds.point / 3600)
     assert summary.gpu_cost.point == pytest.approx(summary.gpu_hours.point * 6.9)
@@ -130,7 +120,7 @@ def test_each_part_costs_what_its_kind_of_gpu_costs():
     names = {"profiles": "h200", "judgments (qwen)": "l40s", "training": "a100-80gb"}
     assert {step["name"]: step["gpu"] for step in summary["steps"] if step["gpus"]} == names
     hours = {step["gpu"]: step["gpu_hours"].point for step in summary["steps"] if step["gpus"]}
-    prices = {kind: PRICES.gpu(kind) for kind in hours}
+    prices = {kind: PRICES.gpu_hours[kind] for kind in hours}
     assert all(hours.values())
     assert summary["gpu_cost"].point == pytest.approx(sum(hours[kind] * prices[kind].on_demand for kind in hours))
     assert summary["gpu_cost_spot"].point == pytest.approx(sum(hours[kind] * prices[kind].spot for kind in hours))
@@ -165,8 +155,8 @@ def test_time_is_monotonic_in_replicas_and_rows(rows, replicas, more):
 
 def test_few_shards_on_many_replicas_wait_for_the_last():
     parts = planned(160, **GIVEN).steps[-1].parts(64, 8)
-    assert parts[SHARDS][0] > 0  # 10 shards on 8 replicas: two of them take two
-    assert parts[ENGINE][0] + parts[SHARDS][0] == pytest.approx(2 * 16 * 500 / 2000)
+    assert parts["whole shards"][0] > 0  # 10 shards on 8 replicas: two of them take two
+    assert parts["engine"][0] + parts["whole shards"][0] == pytest.approx(2 * 16 * 500 / 2000)
 
 
 def test_pilot_predicts_its_own_time(tmp_path):
@@ -261,23 +251,23 @@ def test_scaling_ends_at_what_does_not_scale():
     sizes = {run["size"]: run for run in simulation["sizes"]}
     assert simulation["needs"] == 8
     assert 5 not in sizes  # a replica takes eight GPUs
-    assert sizes[10]["limit"] == ENGINE
-    assert sizes[1000]["limit"] == REQUESTS
+    assert sizes[10]["limit"] == "engine"
+    assert sizes[1000]["limit"] == "S3 requests"
     times = [run["seconds"] for run in simulation["sizes"]]
     assert times == sorted(times, reverse=True)
     assert "S3 requests (assignments/lima)" in simulation["turns"][0]
 
 
 @pytest.mark.parametrize(
-    ("files", "on_s3", "slower"), [(1000, True, REQUESTS), (1, True, READING), (1000, False, READING)]
+    ("files", "on_s3", "slower"), [(1000, True, "S3 requests"), (1, True, "reading"), (1000, False, "reading")]
 )
 def test_shuffle_reads_every_partition_from_every_file(files, on_s3, slower):
     rows = 99 * BYTES_PER_PARTITION / 4096  # 100 partitions
     plan = planner(on_s3=on_s3)
     plan.add_cpu("assignments/lima", "assignments/lima", constant(rows), 250, 0, constant(files), 4096)
     parts = plan.steps[-1].parts(50, 1)
-    expected = {REQUESTS: 4 * files * 100 * 0.1 / 100, READING: rows / (250 * 100)}
-    assert set(parts) == {START, slower}
+    expected = {"S3 requests": 4 * files * 100 * 0.1 / 100, "reading": rows / (250 * 100)}
+    assert set(parts) == {"start-up", slower}
     assert parts[slower][0] == pytest.approx(expected[slower])
 
 
@@ -291,8 +281,8 @@ def test_training_without_pilot_uses_its_operations():
     plan, rate = planner(dialogue_tokens=1000), H100_FLOPS * 0.4 / (6 * 8e9)
     add_trained(plan)
     parts = plan.steps[-1].parts(64, 8)
-    assert parts[TRAINING][0] == pytest.approx(1e4 * 1000 * 3 / rate / 8)
-    assert parts[BATCH][0] == pytest.approx(0)
+    assert parts["training"][0] == pytest.approx(1e4 * 1000 * 3 / rate / 8)
+    assert parts["global batch"][0] == pytest.approx(0)
     assert plan.weight_bytes == 8e9 * (14 * (Training(base_model="x").save_total_limit + 2) + 2)  # by its name
 
 
@@ -308,7 +298,7 @@ def test_more_workers_than_sequences_do_not_help():
     [("meta-llama/Meta-Llama-3-8B", 8e9), ("Qwen/Qwen2.5-0.5B-Instruct", 5e8), ("embedded", None), ("a/b-8bit", None)],
 )
 def test_parameter_count_from_the_models_name(name, size):
-    assert parameter_count(name, None) == size
+    assert parameter_count(name, NO_PILOT) == size
 
 
 def test_unknown_training_is_reported():
