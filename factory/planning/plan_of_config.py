@@ -72,10 +72,8 @@ def _synthesis(planner: Planner, config: RunConfig) -> list[GeneratedTable]:
         files = shard_count(kept) + shard_count(profiles)
         planner.add_cpu(name, name, rows, c.READ_ROWS, c.NEXT_STEP_S, files, c.ROW_BYTES)
         for strategy in config.dialogues.strategies:
-            name, calls = (
-                layout.DIALOGUES.name(strategy=strategy, corpus=corpus),
-                turns if strategy == "generate" else 1,
-            )
+            name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus)
+            calls = turns if strategy == "generate" else 1
             dialogues.append(planner.table(name, strategy, planner.engine, rows, calls))
     if dialogues:
         planner.add_engine("dialogues", "dialogues", dialogues)

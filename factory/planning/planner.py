@@ -82,8 +82,9 @@ class Planner:
             slots = cpus * c.TASKS_PER_CORE
             reading = rows / (rows_per_task * max(1.0, min(max_tasks, slots)))
             requests = np.maximum(gets / c.GETS_PER_SECOND, gets * latency / min(partitions, slots))
-            slower = {"S3 requests": requests} if on_s3 and not requests[0] <= reading[0] else {"reading": reading}
-            return {"start-up": start, **slower}
+            if on_s3 and not requests[0] <= reading[0]:
+                return {"start-up": start, "S3 requests": requests}
+            return {"start-up": start, "reading": reading}
 
         self.steps.append(Step(name, name, parts))
 

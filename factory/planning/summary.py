@@ -10,7 +10,7 @@ from factory.config import Gpus
 from factory.planning import constants as c
 from factory.planning.planner import Planner
 from factory.planning.prices import Prices
-from factory.planning.steps import REMEDIES, Step
+from factory.planning.steps import REMEDIES, Limit, Step
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, interval, lognormal
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -57,15 +57,11 @@ def summarize(plan: Planner, prices: Prices, kinds: Gpus, cpus: float) -> dict[s
             }
             for table in plan.tables
         ],
-        "steps": steps,
-        "seconds": interval(seconds),
-        "gpu_hours": interval(hours),
-        "gpu_cost": interval(cost),
-        "gpu_cost_spot": interval(spot),
-        "endpoint_cost": interval(_endpoint_cost(plan, prices)),
-        "storage_bytes": interval(stored),
+        "steps": steps, "complete": all(step["seconds"] for step in steps),
+        "seconds": interval(seconds), "gpu_hours": interval(hours),
+        "gpu_cost": interval(cost), "gpu_cost_spot": interval(spot),
+        "endpoint_cost": interval(_endpoint_cost(plan, prices)), "storage_bytes": interval(stored),
         "storage_cost_per_month": interval(stored / 2**30 * prices.storage_gib_month),
-        "complete": all(step["seconds"] for step in steps),
     }  # fmt: skip
 
 
@@ -126,26 +122,23 @@ def _scaled(groups: list[list[Step]], size: int, cores: float) -> dict[str, Any]
         `size`, `seconds`; `hours_of_parts`: GPU hours of synthesis, judges and training, which may use different GPUs;
         `limit`: what it waits for longest, `step`: the step that does so longest, and `share`: the part of all seconds.
     """
-    waiting: dict[tuple[str, str], float] = defaultdict(float)
-    by_limit: dict[str, float] = defaultdict(float)
+    waiting: dict[tuple[Limit, str], float] = defaultdict(float)
+    by_limit: dict[Limit, float] = defaultdict(float)
     hours: dict[str, float] = defaultdict(float)
     for group in groups:
-        sharing, estimates = max(1, sum(step.scales for step in group)), []
+        sharing, slowest = max(1, sum(step.scales for step in group)), dict[tuple[Limit, str], float]()
         for step in group:
             workers = max(1, size // sharing // max(step.gpus_per_worker, 1)) if step.scales else step.workers
-            parts = {limit: float(part[0]) for limit, part in step.parts(cores, workers).items()}
-            seconds = sum(parts.values())
-            if seconds >= 0:  # it is known
+            parts = {(limit, step.name): float(part[0]) for limit, part in step.parts(cores, workers).items()}
+            if (seconds := sum(parts.values())) >= 0:  # it is known
                 hours[step.part] += seconds * workers * step.gpus_per_worker / 3600
-                estimates.append((seconds, step.name, parts))
-        if estimates:
-            _, name, parts = max(estimates, key=lambda estimate: estimate[0])
-            for limit, seconds in parts.items():
-                waiting[limit, name] += seconds
-                by_limit[limit] += seconds
-    limit, whole = max(by_limit, key=lambda name: by_limit[name]), sum(by_limit.values())
-    slowest = max((pair for pair in waiting if pair[0] == limit), key=lambda pair: waiting[pair])[1]
+                slowest = max(slowest, parts, key=lambda one: sum(one.values()))
+        for (limit, name), seconds in slowest.items():
+            waiting[limit, name] += seconds
+            by_limit[limit] += seconds
+    most, whole = max(by_limit, key=lambda limit: by_limit[limit]), sum(by_limit.values())
+    longest = max((pair for pair in waiting if pair[0] == most), key=lambda pair: waiting[pair])[1]
+    share = by_limit[most] / max(whole, 1e-9)
     return {
-        "size": size, "seconds": whole, "hours_of_parts": dict(hours), "limit": limit, "step": slowest,
-        "share": by_limit[limit] / max(whole, 1e-9),
+        "size": size, "seconds": whole, "hours_of_parts": dict(hours), "limit": most, "step": longest, "share": share
     }  # fmt: skip

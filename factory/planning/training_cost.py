@@ -32,32 +32,26 @@ def add_training(planner: Planner, training: Training, dialogues: Draws, on_gpu:
     def parts(cpus: float, workers: float) -> Parts:
         even = tokens / rate / workers
         # Each worker computes a whole number of sequences per step.
-        return {
-            "start-up": startup,
-            "training": even,
-            "global batch": tokens / rate * np.ceil(batch / workers) / batch - even,
-        }
+        uneven = tokens / rate * np.ceil(batch / workers) / batch
+        return {"start-up": startup, "training": even, "global batch": uneven - even}
 
-    name, workers = "training", training.num_workers
-    planner.steps.append(Step(name, name, parts, workers, "process", int(on_gpu), "training", scales=True))
+    workers, gpus = training.num_workers, int(on_gpu)
+    planner.steps.append(Step("training", "training", parts, workers, "process", gpus, "training", scales=True))
 
 
 def _tokens(planner: Planner, training: Training, dialogues: Draws) -> Draws:
     """Return the tokens of all epochs; validation, some percent more, is not counted."""
-    packed = planner.pilot.tables.get(layout.PACKED.name(split="train"))
+    packed, missing = planner.pilot.tables.get(layout.PACKED.name(split="train")), planner.missing
     per_dialogue = UNKNOWN
     if planner.planning.dialogue_tokens:
         per_dialogue = constant(planner.planning.dialogue_tokens)
     elif packed and packed.manifest["ok"]:
         per_dialogue = lognormal(packed.manifest["tokens"] / packed.manifest["ok"], c.TOKENS_SPREAD, "dialogue tokens")
     if np.isnan(dialogues[0]):
-        planner.missing.append(
-            "training: the number of dialogues is not known; `make train ARGS=--dry-run` counts them"
-        )
+        missing.append("training: the number of dialogues is not known; `make train ARGS=--dry-run` counts them")
     elif np.isnan(per_dialogue[0]):
-        planner.missing.append(
-            "training: tokens per dialogue are not known; give planning.dialogue_tokens, or a pilot that packed"
-        )
+        line = "training: tokens per dialogue are not known; give planning.dialogue_tokens, or a pilot that packed"
+        missing.append(line)
     splits = (layout.CURATED.name(split=split) for split in layout.SPLITS)
     return planner.accepted(dialogues, *splits) * per_dialogue * training.epochs
 
