@@ -84,7 +84,8 @@ def _totals(summary: dict[str, Any], prices: Prices) -> Iterator[str]:
         yield f"Endpoints: {_with_ends(endpoints, '{:,.2f}'.format)} {prices.currency}, {as_of}"
     per_month = summary["storage_cost_per_month"].point
     cost = f", {per_month:,.2f} {prices.currency} per month" if per_month >= 0.01 else ""
-    yield f"Storage:   {_with_ends(summary['storage_bytes'], size)} at most, while it runs{cost}"
+    stored = _with_ends(summary["storage_bytes"], lambda size: decimal(round(size)))
+    yield f"Storage:   {stored} at most, while it runs{cost}"
 
 
 def _sizes(simulation: dict[str, Any], prices: Mapping[str, GpuPrice], currency: str) -> Grid:
@@ -106,11 +107,6 @@ def _ends(number: Interval, show: Callable[[float], str]) -> str:
 def _with_ends(number: Interval, show: Callable[[float], str]) -> str:
     ends = "" if show(number.low) == show(number.high) else f" ({_ends(number, show)})"
     return f"{show(number.point)}{ends}"
-
-
-def size(number: float) -> str:
-    """Format bytes in a suitable unit."""
-    return decimal(round(number))
 
 
 def short(number: float) -> str:

@@ -14,7 +14,7 @@ from factory.planning import constants as c
 from factory.planning.batching import ReplyLengths, tail_steps
 from factory.planning.pilot import Kind, Pilot, PilotTable
 from factory.planning.steps import GeneratedTable, Parts, ReplicaPool, Step, shard_count
-from factory.planning.uncertainty import UNKNOWN, Draws, bootstrap_weights, constant, lognormal, proportion, uniform
+from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, mean_of, proportion, uniform
 from factory.storage.shuffle import partitions_for
 
 
@@ -89,19 +89,18 @@ class Planner:
         self.steps.append(Step(name, name, parts))
 
     def table(self, name: str, kind: Kind, pool: ReplicaPool, rows: Draws, calls_per_row: float = 1) -> GeneratedTable:
-        """Return a table with its tokens per row: the config's, else the pilot's with a bootstrap over its rows."""
+        """Return a table with its tokens per row: the config's, else the pilot's."""
         given, seen = self._given(kind), self.pilot.like(name, kind)
-        lengths, prompt, cached = ReplyLengths.from_sample(np.array([np.nan])), UNKNOWN, UNKNOWN
+        sample, output, prompt, cached = np.array([np.nan]), UNKNOWN, UNKNOWN, UNKNOWN
         if seen:
-            prompts, outputs, hits = np.hstack([other.sample for other in seen])
-            weights = bootstrap_weights(len(outputs), name)
-            lengths, prompt, cached = ReplyLengths.from_sample(outputs, weights), weights @ prompts, weights @ hits
+            prompts, sample, hits = np.hstack([other.sample for other in seen])
+            output, prompt, cached = mean_of(sample, f"output {name}"), mean_of(prompts, name), mean_of(hits, name)
         if given.output_tokens:
-            lengths = ReplyLengths.from_sample(np.array([given.output_tokens]))
+            sample, output = np.array([given.output_tokens]), constant(given.output_tokens)
         if given.prompt_tokens:
             prompt = constant(given.prompt_tokens)
             cached = np.fmin(np.nan_to_num(cached), prompt)
-        return GeneratedTable(name, kind, pool, rows, calls_per_row, lengths, prompt, cached, seen)
+        return GeneratedTable(name, kind, pool, rows, calls_per_row, sample, output, prompt, cached, seen)
 
     def add_engine(self, name: str, group: str, tables: Sequence[GeneratedTable]) -> None:
         """Add a step in which an engine fills tables at once; a replica takes whole shards, the most loaded counts."""
@@ -110,15 +109,16 @@ class Planner:
         pool, (fixed, prefill) = tables[0].pool, _batch_cost(tables[0].pool)
         rows = np.sum([table.rows for table in tables], axis=0)
         shards = np.sum([shard_count(table.rows) for table in tables], axis=0)
-        lengths = ReplyLengths.mixture([(table.rows, table.lengths) for table in tables])
+        lengths = ReplyLengths.mixture([(float(table.rows[0]), table.sample) for table in tables])
+        output = np.sum([table.rows * table.output for table in tables], axis=0) / rows
         computed = np.sum([t.rows * np.nan_to_num(t.prompt - t.cached) for t in tables], axis=0) / rows
-        work, rate, startup = lengths.mean + prefill * computed, UNKNOWN, UNKNOWN
-        if unknown := [table.kind for table in tables if np.isnan(table.lengths.mean[0])]:
+        work, rate, startup = output + prefill * computed, UNKNOWN, UNKNOWN
+        if unknown := [table.kind for table in tables if np.isnan(table.output[0])]:
             line = "{0}: tokens per reply are not known; give planning.{0}.output_tokens"
             self.missing += [line.format(kind) for kind in unknown]
         elif not np.isnan(rows[0]):
             if (given := self._given_rate(tables)) is not None:
-                work, rate = lengths.mean, given  # a given speed includes the prompts
+                work, rate = output, given  # a given speed includes the prompts
             else:
                 rate = self._measured_rate(name, tables)
             rate = rate * lognormal(1, c.RATE_SPREAD, f"rate {name}")
@@ -126,7 +126,7 @@ class Planner:
 
         def parts(cpus: float, replicas: float) -> Parts:
             loaded = rows * np.ceil(shards / replicas) / shards
-            tail = fixed * pool.max_concurrency * tail_steps(lengths, loaded, pool.max_concurrency)
+            tail = fixed * pool.max_concurrency * tail_steps(lengths, float(loaded[0]), pool.max_concurrency)
             even = rows / replicas * work / rate
             return {
                 "start-up": startup,
@@ -149,7 +149,7 @@ class Planner:
         rates = [self._given(table.kind).tokens_per_second or for_all for table in tables]
         if not all(rates):
             return None
-        tokens = np.array([table.rows * table.lengths.mean for table in tables])
+        tokens = np.array([table.rows * table.output for table in tables])
         mean: Draws = tokens.sum(axis=0) / (tokens / np.array(rates, np.float64)[:, None]).sum(axis=0)
         return mean
 
@@ -210,10 +210,10 @@ def _pilot_work(group: Sequence[PilotTable], pool: ReplicaPool) -> Draws:
     if not group:
         return constant(0)
     fixed, prefill = _batch_cost(pool)
-    lengths = ReplyLengths.mixture([(constant(t.written), ReplyLengths.from_sample(t.sample[1])) for t in group])
+    lengths = ReplyLengths.mixture([(table.written, table.sample[1]) for table in group])
     rows, engines = sum(table.written for table in group), max(table.engines for table in group)
     computed = sum(table.written * float(np.mean(table.sample[0] - table.sample[2])) for table in group)
-    tail = tail_steps(lengths, constant(rows / engines), pool.max_concurrency)
+    tail = tail_steps(lengths, rows / engines, pool.max_concurrency)
     if rows <= pool.max_concurrency and engines == 1:
         # If all rows ran at once, the longest reply is known and need not be expected.
         tail = lengths.values[-1] - rows * lengths.mean / pool.max_concurrency

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 
-from factory.planning.batching import ReplyLengths
 from factory.planning.pilot import Kind, PilotTable
 from factory.planning.uncertainty import Draws
 from factory.storage.tables import rows_per_shard
@@ -56,7 +55,10 @@ class GeneratedTable:
     pool: ReplicaPool
     rows: Draws
     calls_per_row: float
-    lengths: ReplyLengths
+    sample: Draws
+    """Generated tokens of some of its rows, all turns together, (rows,)."""
+    output: Draws
+    """Generated tokens per row."""
     prompt: Draws
     """Prompt tokens per row."""
     cached: Draws

@@ -53,7 +53,7 @@ def summarize(plan: Planner, prices: Prices, kinds: Gpus, cpus: float) -> dict[s
                 "calls": interval(table.rows * table.calls_per_row),
                 "prompt_tokens": interval(table.rows * table.prompt),
                 "cached_tokens": interval(table.rows * table.cached),
-                "output_tokens": interval(table.rows * table.lengths.mean),
+                "output_tokens": interval(table.rows * table.output),
             }
             for table in plan.tables
         ],
@@ -76,7 +76,7 @@ def _endpoint_cost(plan: Planner, prices: Prices) -> Draws:
     for table in plan.tables:
         if table.pool.kind == "openai":
             price = prices.million_tokens.get(table.pool.model)
-            per_row = table.prompt * price.prompt + table.lengths.mean * price.output if price else UNKNOWN
+            per_row = table.prompt * price.prompt + table.output * price.output if price else UNKNOWN
             cost = cost + table.rows * per_row / 1e6
     return cost
 

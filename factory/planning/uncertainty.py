@@ -51,10 +51,10 @@ def proportion(part: int, whole: int, name: str) -> Draws:
     return np.append(part / whole, _generator("proportion", name).beta(part + 0.5, whole - part + 0.5, DRAWS))
 
 
-def bootstrap_weights(size: int, name: str) -> Draws:
-    """Return the weight of each row of a sample in each resample, (1 + DRAWS, size); each line adds up to 1."""
-    even = np.full((1, size), 1 / size)
-    return np.vstack([even, _generator("bootstrap", name).multinomial(size, even[0], DRAWS) / size])
+def mean_of(sample: Draws, name: str) -> Draws:
+    """Return the mean of a positive quantity, of which there is a sample of rows."""
+    mean, error = sample.mean(), sample.std() / np.sqrt(len(sample))
+    return np.append(mean, np.maximum(_generator("mean", name).normal(mean, error, DRAWS), 0))
 
 
 def interval(draws: Draws) -> Interval | None:

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.planning.batching import ReplyLengths, tail_steps
-from factory.planning.uncertainty import bootstrap_weights, constant, interval, proportion
+from factory.planning.uncertainty import interval, mean_of, proportion
 
 SAMPLES = st.lists(st.floats(1, 2000), min_size=1, max_size=30)
 
 
 def reply_lengths(*values: float) -> ReplyLengths:
-    return ReplyLengths.from_sample(np.array(values, float))
+    return ReplyLengths.mixture([(1, np.array(values, float))])
 
 
 def steps(lengths: ReplyLengths, rows: float, max_concurrency: int) -> float:
-    return rows * best(lengths.mean) / max_concurrency + best(tail_steps(lengths, constant(rows), max_concurrency))
+    return rows * lengths.mean / max_concurrency + tail_steps(lengths, rows, max_concurrency)
 
 
 def best(draws: np.ndarray) -> float:
@@ -46,16 +46,16 @@ def run_engine_stepwise(lengths: list[int], max_concurrency: int, fixed: float, 
 
 def test_longest_of_several_rows_by_hand():
     lengths = reply_lengths(10, 20)
-    assert best(lengths.mean) == 15
-    assert best(lengths.longest(constant(1))) == pytest.approx(15)
-    assert best(lengths.longest(constant(2))) == pytest.approx(17.5)  # 20 in three of four cases
-    assert best(lengths.longest(constant(1000))) == pytest.approx(20)
+    assert lengths.mean == 15
+    assert lengths.longest(1) == pytest.approx(15)
+    assert lengths.longest(2) == pytest.approx(17.5)  # 20 in three of four cases
+    assert lengths.longest(1000) == pytest.approx(20)
 
 
 def test_remainder_of_equal_rows_is_uniform():
     lengths = reply_lengths(12)
-    assert best(lengths.longest_remaining(1)) == pytest.approx(6)
-    assert best(lengths.longest_remaining(3)) == pytest.approx(9, rel=0.001)  # the largest of three uniform numbers
+    assert lengths.longest_remaining(1) == pytest.approx(6)
+    assert lengths.longest_remaining(3) == pytest.approx(9, rel=0.001)  # the largest of three uniform numbers
 
 
 def test_single_batch_ends_with_longest_row():
@@ -75,7 +75,7 @@ def test_seconds_match_stepwise_simulation():
     sample = chance.integers(20, 300, 50)
     times = [run_engine_stepwise(chance.choice(sample, 120).tolist(), 16, 0.4, 500.0) for _ in range(20)]
     lengths = reply_lengths(*sample)
-    work = 120 * best(lengths.mean) + 0.4 * 16 * best(tail_steps(lengths, constant(120), 16))
+    work = 120 * lengths.mean + 0.4 * 16 * tail_steps(lengths, 120, 16)
     assert work / 500 == pytest.approx(np.mean(times), rel=0.05)
 
 
@@ -84,14 +84,14 @@ def test_seconds_match_stepwise_simulation():
 def test_tail_and_rows_never_reduce_steps(sample, rows, max_concurrency):
     lengths = reply_lengths(*sample)
     fewer, more = (steps(lengths, n, max_concurrency) for n in (rows, 2 * rows))
-    assert fewer >= rows * best(lengths.mean) / max_concurrency * (1 - 1e-9)
+    assert fewer >= rows * lengths.mean / max_concurrency * (1 - 1e-9)
     assert more >= fewer * (1 - 1e-9)
 
 
 @given(SAMPLES, st.integers(0, 50))
 @settings(max_examples=30, deadline=None)
 def test_interval_contains_best_estimate(sample, part):
-    mean = bootstrap_weights(len(sample), "sample") @ np.array(sample)
+    mean = mean_of(np.array(sample), "sample")
     for draws in (mean, proportion(part, 50, "part")):
         found = interval(draws)
         assert found.low <= found.point <= found.high
