@@ -10,7 +10,7 @@ from typing import Any
 from factory.config import Fleet, ServedModel
 from factory.config import workers as engine_processes
 from factory.inference import model_files
-from factory.inference.engines.vllm import GUIDE, engine_defaults
+from factory.inference.engines.vllm_settings import GUIDE, engine_defaults
 from factory.runtime.ray_session import on_gpu
 from factory.serving.request_guard import BodyLimit, add_request_guard
 

@@ -94,7 +94,7 @@ def bare(count: int, shape: Callable = lambda request: request) -> float:
     from vllm.sampling_params import StructuredOutputsParams
 
     from factory.inference import model_files
-    from factory.inference.engines.vllm import engine_defaults
+    from factory.inference.engines.vllm_settings import engine_defaults
 
     prepared = [shape(request) for request in requests(count)]
     chats = [[{"role": m.role, "content": m.content} for m in request.messages] for request in prepared]

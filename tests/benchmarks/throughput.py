@@ -52,7 +52,7 @@ def prompts(count: int) -> list:
 
 def bare_our_cores(count: int) -> float:
     """Return the tokens per second of `LLM.chat` on the cores that our engines take."""
-    from factory.inference.engines.vllm import cpu_environment
+    from factory.inference.engines.vllm_settings import cpu_environment
 
     os.environ.update(cpu_environment() | os.environ)
     return bare(count)
@@ -64,7 +64,7 @@ def bare(count: int) -> float:
     from vllm import LLM, SamplingParams
 
     from factory.inference import model_files
-    from factory.inference.engines.vllm import engine_defaults
+    from factory.inference.engines.vllm_settings import engine_defaults
     from factory.runtime.ray_session import on_gpu
 
     chats = [[{"role": m.role, "content": m.content} for m in opening] for opening in prompts(count)]

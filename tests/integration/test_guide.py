@@ -8,7 +8,7 @@ from llguidance.hf import from_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from factory.inference import model_files
-from factory.inference.engines.vllm import GUIDE
+from factory.inference.engines.vllm_settings import GUIDE
 from factory.records import ProfileFields, Verdict
 
 
