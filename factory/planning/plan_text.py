@@ -23,6 +23,7 @@ def print_plan(
 ) -> None:
     """Print a plan: its `summarize`d numbers, and how it scales."""
     progress.show(_tables(summary["stages"]))
+    progress.print("")
     progress.show(_steps(summary["steps"]))
     progress.print("\n".join(["", *_totals(summary, prices), ""]))
     left_out, needs, unit = (simulation[name] for name in ("left_out", "needs", "unit"))
@@ -39,7 +40,7 @@ def print_plan(
 
 
 def _grid(title: str, *columns: str) -> Grid:
-    grid = Grid(title=f"\n{title}", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    grid = Grid(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for column in columns:
         grid.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
     return grid
