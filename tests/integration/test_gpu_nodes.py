@@ -115,4 +115,4 @@ def test_judges_ask_for_their_kind_of_gpu_for_each_bundle(gpu_nodes):
     )
     asked = _deployment(_llm_config(judge, 1), judge)._bound_deployment._replica_config
     assert json.loads(json.dumps(asked.placement_group_bundles)) == [{"GPU": 1, "CPU": 0}] * 2
-    assert asked.placement_group_bundle_label_selector == [{ACCELERATOR: "H100"}]
+    assert asked.placement_group_bundle_label_selector == [{ACCELERATOR: "H100"}] * 2
