@@ -110,8 +110,8 @@ def find_shortage(bundles: Sequence[Bundle], nodes: Sequence[Mapping[str, Any]])
             largest = {name: max((node.get(name, 0) for node in usable), default=0) for name in bundle.resources}
             return f"{_describe(bundle.resources)} on one node{_with(bundle)}", f"at most {_describe(largest)} there"
     names = sorted({name for bundle in bundles for name in bundle.resources})
-    labelled = {tuple(bundle.labels.items()) for bundle in bundles if bundle.labels}
-    for group in (Bundle({}, dict(labels)) for labels in [(), *sorted(labelled)]):
+    labeled = {tuple(bundle.labels.items()) for bundle in bundles if bundle.labels}
+    for group in (Bundle({}, dict(labels)) for labels in [(), *sorted(labeled)]):
         wanted = [bundle.resources for bundle in bundles if group.labels.items() <= bundle.labels.items()]
         usable = [node["Resources"] for node in nodes if group.fits_labels(node)]
         for name in names:

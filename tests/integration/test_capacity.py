@@ -75,9 +75,9 @@ def test_find_shortage(bundles, labels, found):
 
 def test_a_bundle_without_labels_may_be_on_any_node():
     nodes = [node(CPU=1), node(gpu="H100", GPU=2)]
-    labelled = Bundle({"GPU": 2}, {ACCELERATOR: "H100"})
-    assert find_shortage([labelled, Bundle({"CPU": 1})], nodes) is None
-    assert find_shortage([labelled, Bundle({"CPU": 1}), Bundle({"GPU": 1})], nodes) == ("3 GPU", "2")
+    labeled = Bundle({"GPU": 2}, {ACCELERATOR: "H100"})
+    assert find_shortage([labeled, Bundle({"CPU": 1})], nodes) is None
+    assert find_shortage([labeled, Bundle({"CPU": 1}), Bundle({"GPU": 1})], nodes) == ("3 GPU", "2")
 
 
 def run_checks(environment: dict[str, str], cases: list[tuple[list[dict], dict]]) -> list[str]:
