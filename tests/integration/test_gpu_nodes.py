@@ -1,5 +1,6 @@
 """Engines on nodes with GPUs: the GPUs are only declared, and everything else is Ray's own."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -7,13 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import ray
 
 from factory.config import ServedModel, VllmEngine
 from factory.errors import ConfigError
-from factory.inference.engines.vllm_settings import actor_options, check_replicas_fit
+from factory.inference.engine_pool.pool import Pool
+from factory.inference.engines.backend import Replica
+from factory.inference.engines.vllm import VllmBackend
+from factory.inference.model_files import Located
+from factory.records import Completion, Message, Request
 from factory.runtime import loopback, ray_head, ray_session
 from factory.runtime.capacity import ACCELERATOR
 from factory.serving.deployment import _deployment, _llm_config
@@ -52,28 +58,39 @@ def engine(**settings: object) -> VllmEngine:
     return VllmEngine(model="embedded", device="gpu", **settings)
 
 
-@ray.remote
-class Replica:
-    def kind_of_gpu(self) -> str:
-        return ray.get_runtime_context().get_node_labels()[ACCELERATOR]
+class FakeEngine(Replica):
+    """Replies with the kind of GPU of its node."""
+
+    async def complete(self, request: Request) -> Completion:
+        return Completion((ray.get_runtime_context().get_node_labels()[ACCELERATOR],))
+
+
+async def kinds_of_gpu(settings: VllmEngine, replicas: int) -> list[str]:
+    """Start replicas as a run does, and return the kinds of GPU that they have at the same time."""
+    backend = VllmBackend(settings)
+    backend.check_room()
+    pool_settings = replace(backend.pool_settings(Located("embedded", "1"), 0), start=FakeEngine)
+    tasks = set()
+    pool = Pool(pool_settings, lambda work: tasks.add(asyncio.create_task(work)))
+    for _ in range(replicas):
+        pool.start()
+    while len(pool.up) < replicas:
+        await asyncio.sleep(0.1)
+    asked = [replica.handle.answer.remote(Request((Message("user", "?"),))) for replica in pool.up.values()]
+    replies = [(await reply).replies[0] for reply in asked]
+    await pool.close()
+    return replies
 
 
 @pytest.mark.parametrize("kind", ["H100", "L4"])
 def test_replicas_run_where_their_kind_of_gpu_is(gpu_nodes, kind):
     settings = engine(accelerator_type=kind)
-    check_replicas_fit(settings)
-    replica = Replica.options(**actor_options(settings)).remote()
-    assert ray.get(replica.kind_of_gpu.remote(), timeout=60) == kind
-    ray.kill(replica)
+    assert asyncio.run(asyncio.wait_for(kinds_of_gpu(settings, 1), 60)) == [kind]
 
 
 def test_a_replica_takes_all_its_gpus_of_one_node(gpu_nodes):
-    halves = [
-        Replica.options(**actor_options(engine(engine_kwargs={"tensor_parallel_size": 4}))).remote() for _ in range(2)
-    ]
-    assert ray.get([half.kind_of_gpu.remote() for half in halves], timeout=60) == ["H100", "H100"]
-    for half in halves:
-        ray.kill(half)
+    settings = engine(engine_kwargs={"tensor_parallel_size": 4})
+    assert asyncio.run(asyncio.wait_for(kinds_of_gpu(settings, 2), 60)) == ["H100", "H100"]
 
 
 BEYOND = "and no node type that could be added has more; lower it, or set RAY_ADDRESS to a larger cluster"
@@ -105,7 +122,7 @@ BEYOND = "and no node type that could be added has more; lower it, or set RAY_AD
 )
 def test_what_no_node_can_hold_is_one_line_before_anything_starts(gpu_nodes, settings, line):
     with pytest.raises(ConfigError) as refused:
-        check_replicas_fit(engine(**settings))
+        VllmBackend(engine(**settings)).check_room()
     assert str(refused.value) == line
 
 

@@ -73,22 +73,11 @@ def node_labels(engine: VllmEngine | ServedModel) -> dict[str, str]:
     return {ACCELERATOR: engine.accelerator_type} if engine.accelerator_type else {}
 
 
-def process_resources(engine: VllmEngine) -> dict[str, float]:
-    """Return what each process of a replica needs."""
-    return {"CPU": 1, "GPU": 1} if on_gpu(engine.device) else {"CPU": 1}
-
-
 def replica_bundle(engine: VllmEngine) -> Bundle:
     """Return what a replica needs, all of it on one node."""
     processes = workers(engine.engine_kwargs)
-    return Bundle({name: number * processes for name, number in process_resources(engine).items()}, node_labels(engine))
-
-
-def actor_options(engine: VllmEngine) -> dict[str, Any]:
-    """Return Ray's options of the actor that is a replica."""
-    needs = replica_bundle(engine)
-    options = {"num_cpus": needs.resources["CPU"], "num_gpus": needs.resources.get("GPU", 0)}
-    return options | ({"label_selector": dict(needs.labels)} if needs.labels else {})
+    resources = {"CPU": processes, "GPU": processes} if on_gpu(engine.device) else {"CPU": processes}
+    return Bundle(resources, node_labels(engine))
 
 
 def check_replicas_fit(engine: VllmEngine) -> None:
