@@ -5,7 +5,7 @@ import json
 import pytest
 
 from factory.inference.engines import gpu_memory
-from factory.inference.engines.gpu_memory import ModelSize, is_large, places, read_size, rows_in_cache
+from factory.inference.engines.gpu_memory import ModelSize, default_slots, is_large, read_size, rows_in_cache
 
 LLAMA_1B = ModelSize(2.5e9, 16, 8, 64, False)
 LLAMA_8B = ModelSize(16e9, 32, 8, 128, False)
@@ -68,15 +68,15 @@ def test_a_vision_language_model_has_its_shape_a_level_deeper(tmp_path):
 @pytest.mark.parametrize("config", [{}, {**SHAPE, "kv_lora_rank": 512}, {**SHAPE, "num_hidden_layers": "two"}])
 def test_a_model_of_another_shape_is_not_known(tmp_path, config):
     assert read_size(written(tmp_path, config)) is None
-    assert places("H100", str(tmp_path), {}) == gpu_memory.UNKNOWN
+    assert default_slots("H100", str(tmp_path), {}) == gpu_memory.UNKNOWN
 
 
 def test_without_a_kind_of_gpu_no_model_is_read(tmp_path):
-    assert places(None, str(tmp_path / "not here"), {}) == places("mine", "org/name", {}) == gpu_memory.UNKNOWN
+    assert default_slots(None, str(tmp_path / "not here"), {}) == default_slots("mine", "org/name", {}) == gpu_memory.UNKNOWN
 
 
 def test_a_model_that_is_not_here_is_not_known(tmp_path):
-    assert places("H100", str(tmp_path / "not here"), {}) == gpu_memory.UNKNOWN
+    assert default_slots("H100", str(tmp_path / "not here"), {}) == gpu_memory.UNKNOWN
 
 
 def test_large_batches_are_for_large_gpus_but_for_the_a100():

@@ -28,7 +28,7 @@ ROW_TOKENS = 1024
 FEWEST, MOST, STEP = 256, 1024, 32
 UNKNOWN = 512
 """Where the GPU or the model is not known. On a small GPU the cache holds fewer rows and the others wait; what more
-places take by themselves is the memory of their logits, 0.5 GiB here."""
+slots take by themselves is the memory of their logits, 0.5 GiB here."""
 ONE_FILE_BYTES = 5e9
 """Most that the weights of a model take whose files have no index."""
 
@@ -52,7 +52,7 @@ def is_large(accelerator_type: str | None) -> bool:
     return MEMORY_GIB.get(kind, 0) >= LARGE_GIB and not kind.startswith("A100")
 
 
-def places(accelerator_type: str | None, model: str, engine_kwargs: Mapping[str, Any]) -> int:
+def default_slots(accelerator_type: str | None, model: str, engine_kwargs: Mapping[str, Any]) -> int:
     """Return the default of max_num_seqs.
 
     Args:

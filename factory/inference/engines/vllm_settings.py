@@ -7,7 +7,7 @@ from typing import Any
 
 from factory.config import PROCESS_COUNTS, ServedModel, VllmEngine, workers
 from factory.errors import ConfigError
-from factory.inference.engines.gpu_memory import UNKNOWN, is_large, places
+from factory.inference.engines.gpu_memory import UNKNOWN, default_slots, is_large
 from factory.runtime.capacity import ACCELERATOR, IO_TASK, Bundle, check_capacity
 from factory.runtime.ray_session import fast_bf16, on_gpu
 
@@ -49,7 +49,7 @@ def max_concurrency(engine: VllmEngine, gpu: bool) -> int:
     """Return how many requests one replica answers at the same time."""
     given = engine.engine_kwargs
     if gpu and "max_num_seqs" not in given:
-        return places(engine.accelerator_type, engine.model, given)
+        return default_slots(engine.accelerator_type, engine.model, given)
     return int(str(given.get("max_num_seqs", CPU_DEFAULTS["max_num_seqs"])))
 
 
