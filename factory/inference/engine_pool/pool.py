@@ -58,7 +58,7 @@ class RouterReport:
     """Requests that each replica has answered."""
 
 
-class Pool:
+class EnginePool:
     """The replicas of one engine, within the actor that owns them.
 
     Args:
