@@ -15,7 +15,7 @@ import ray
 
 from factory.config import ServedModel, VllmEngine
 from factory.errors import ConfigError
-from factory.inference.engine_pool.pool import Pool
+from factory.inference.engine_pool.pool import EnginePool
 from factory.inference.engines.backend import Replica
 from factory.inference.engines.vllm import VllmBackend
 from factory.inference.model_files import Located
@@ -71,7 +71,7 @@ async def kinds_of_gpu(settings: VllmEngine, replicas: int) -> list[str]:
     backend.check_room()
     pool_settings = replace(backend.pool_settings(Located("embedded", "1"), 0), start=FakeEngine)
     tasks = set()
-    pool = Pool(pool_settings, lambda work: tasks.add(asyncio.create_task(work)))
+    pool = EnginePool(pool_settings, lambda work: tasks.add(asyncio.create_task(work)))
     for _ in range(replicas):
         pool.start()
     while len(pool.up) < replicas:
