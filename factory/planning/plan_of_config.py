@@ -96,10 +96,12 @@ def _ingest(planner: Planner, table: str, sample: Preview | None, limit: int | N
 def _runs_on_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bool:
     """Return whether a device of a config is a GPU, also when the plan is computed on a laptop.
 
-    There `auto` would always be a CPU, so it counts as a GPU if any other part of the config names one.
+    There `auto` would always be a CPU, so it counts as a GPU if any other part of the config names one, by its device
+    or its kind.
     """
     parts = (config.engine, config.training, *config.evaluation.candidates, *config.evaluation.judges)
-    return on_gpu(device) or (device == "auto" and any(getattr(part, "device", "") == "gpu" for part in parts))
+    on_gpus = (getattr(part, "device", "") == "gpu" or getattr(part, "accelerator_type", None) for part in parts)
+    return on_gpu(device) or (device == "auto" and any(on_gpus))
 
 
 def replica_pool(engine: Any, config: RunConfig) -> ReplicaPool:
