@@ -13,7 +13,7 @@ from factory.config import Planning, StageFigures
 from factory.planning import constants as c
 from factory.planning.batching import ReplyLengths, tail_steps
 from factory.planning.pilot import Kind, Pilot, PilotTable
-from factory.planning.steps import GeneratedTable, Parts, ReplicaPool, Step, shard_count
+from factory.planning.plan_steps import GeneratedTable, Parts, ReplicaPool, Step, shard_count
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, mean_of, proportion, uniform
 from factory.storage.shuffle import partitions_for
 

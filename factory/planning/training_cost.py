@@ -8,7 +8,7 @@ from factory.config import Training
 from factory.planning import constants as c
 from factory.planning.pilot import Pilot
 from factory.planning.planner import Planner
-from factory.planning.steps import Parts, Step
+from factory.planning.plan_steps import Parts, Step
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, uniform
 from factory.run_output import layout
 
