@@ -13,8 +13,8 @@ from factory.inference.engines.registry import backend_for
 from factory.personagym import all_questions, open_benchmark
 from factory.planning import constants as c
 from factory.planning.pilot import Pilot
-from factory.planning.planner import Planner
 from factory.planning.plan_steps import GeneratedTable, ReplicaPool, shard_count
+from factory.planning.planner import Planner
 from factory.planning.training_cost import add_training
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal
 from factory.run_output import layout

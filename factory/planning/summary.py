@@ -8,9 +8,9 @@ import numpy as np
 
 from factory.config import Gpus
 from factory.planning import constants as c
+from factory.planning.plan_steps import REMEDIES, Limit, Step
 from factory.planning.planner import Planner
 from factory.planning.prices import Prices
-from factory.planning.plan_steps import REMEDIES, Limit, Step
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, interval, lognormal
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

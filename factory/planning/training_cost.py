@@ -7,8 +7,8 @@ import numpy as np
 from factory.config import Training
 from factory.planning import constants as c
 from factory.planning.pilot import Pilot
-from factory.planning.planner import Planner
 from factory.planning.plan_steps import Parts, Step
+from factory.planning.planner import Planner
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, uniform
 from factory.run_output import layout
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from factory.config import Gpus, Planning, Training
 from factory.errors import InputError
 from factory.planning.pilot import Kind, Pilot, generated_kind
+from factory.planning.plan_steps import ReplicaPool, shard_count
 from factory.planning.plan_text import duration, short
 from factory.planning.planner import Planner
 from factory.planning.prices import read_prices
-from factory.planning.plan_steps import ReplicaPool, shard_count
 from factory.planning.summary import simulate, summarize
 from factory.planning.training_cost import add_training, parameter_count
 from factory.planning.uncertainty import UNKNOWN, Draws, constant
