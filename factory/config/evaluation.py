@@ -114,6 +114,9 @@ class Fleet(Section):
     allowed_hosts: tuple[HostName, ...] = ()
     """Accepted `Host` names, and sites whose pages may call it. If omitted: on loopback only its own names, since web
     pages could reach it by other names; elsewhere, where it has a key, any name."""
+    ingresses: int | None = Field(None, ge=1)
+    """Processes that receive requests and route them to replicas; null: one per four replicas that the models may have.
+    With `host: 0.0.0.0`, each node with a replica also has an HTTP proxy, and a run's clients take turns with them."""
     start_timeout_s: float = Field(1800, gt=0)
     """Maximum time for the models to load."""
 

@@ -37,7 +37,7 @@ JOB_CPUS = 4
 
 def local_cpus(config: RunConfig) -> int:
     """Return the number of logical CPUs of a Ray that this machine starts for an evaluation."""
-    return JOB_CPUS + int(cpus_of(config.evaluation.fleet_judges))
+    return JOB_CPUS + int(cpus_of(config.evaluation.fleet, config.evaluation.fleet_judges))
 
 
 def check(config: RunConfig) -> None:
