@@ -241,7 +241,8 @@ def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:
         grid.add_row(f"answers ({name})", f"{questions:,}", f"{model}, with the {candidate.condition}")
         if evaluation.general:
             grid.add_row(f"general ability ({name})", f"{len(general_items()):,}", f"{model}, without a role")
-    grid.add_row("example replies", f"{questions:,}", evaluation.example_writer or judges[0].name)
+    writers = [evaluation.example_writer] if evaluation.example_writer else [judge.name for judge in judges]
+    grid.add_row("example replies", f"{questions:,}", ", ".join(writers))
     for judge in judges:
         grid.add_row(f"judgments ({judge.name})", f"{questions * len(candidates):,}", f"{judge.model} ({judge.kind})")
     return grid

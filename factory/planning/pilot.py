@@ -54,7 +54,7 @@ class PilotTable:
         alone = float(manifest["seconds"]) - float(manifest["startup_seconds"])
         self.engine_seconds = float(manifest.get("engine_seconds") or alone)
         """Of all engines together, while the table was written."""
-        judge = name.rpartition("/")[2] if self.kind == "judgments" else ""
+        judge = name.rpartition("/")[2] if self.kind in ("examples", "judgments") else ""
         self.engine_run = (manifest["started"], manifest.get("engine", ""), self.model, judge)
         """Equal for tables that one engine filled at once."""
 

@@ -174,9 +174,10 @@ def _evaluation(config: RunConfig, engine: ReplicaPool) -> Iterator[Phase]:
         title = f"answers ({', '.join(names)})"
         yield Phase(title, tuple(tables), pool, title if pool.kind == "vllm" else "answers of endpoints")
     judges = {judge.name: replica_pool(judge, config) for judge in evaluation.judges}
-    writer = evaluation.example_writer or next(iter(judges))
-    examples = GeneratedTable(layout.SCORE_EXAMPLES.name(), "examples", questions)
-    yield Phase(f"example replies ({writer})", (examples,), judges[writer], "examples")
+    writers = [evaluation.example_writer] if evaluation.example_writer else list(judges)
+    for writer in writers:
+        examples = GeneratedTable(layout.SCORE_EXAMPLES.name(judge=writer), "examples", questions / len(writers))
+        yield Phase(f"example replies ({writer})", (examples,), judges[writer], "examples")
     for judge, pool in judges.items():
         names = [layout.JUDGMENTS.name(candidate=candidate.name, judge=judge) for candidate in evaluation.candidates]
         tables = [GeneratedTable(name, "judgments", questions) for name in names]
