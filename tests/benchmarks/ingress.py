@@ -7,19 +7,19 @@ the CPU time per request in each kind of process: each runs on one core, so its 
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 INGRESSES = (1, 2, 4)
 REPLICAS, CONCURRENCY = 2, 64
 RESULT = "figures:"
 KINDS = {
-    "OpenAiIngress": "ingress", "FastAPIWrapper": "ingress", "ProxyActor": "proxy", "Judge:": "replica",
-    "PrefixTree": "prefix tree", "Controller": "controller",
+    "Ingress": "ingress", "ProxyActor": "proxy", "Judge:": "replica", "PrefixTree": "prefix tree",
+    "Controller": "controller",
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def cpu_seconds() -> Counter[str]:
     return found
 
 
-def serve(count: int, ingresses: int, logprobs: bool) -> dict[str, float]:
+def serve(count: int, ingresses: int) -> dict[str, float]:
     """Return requests per second, and milliseconds of CPU time per request in each kind of process."""
     from pydantic import SecretStr
 
@@ -62,10 +62,8 @@ def serve(count: int, ingresses: int, logprobs: bool) -> dict[str, float]:
         sampling = TokenSampling(temperature=0, max_tokens=REPLY_TOKENS)
 
         async def ask(number: int) -> Counter[str]:
-            replica = OpenAIReplica(
-                client.config.model_copy(update={"logprobs": logprobs}), SecretStr("none"), REPLICAS * CONCURRENCY
-            )
-            prepared = [client.engine(config.evaluation.judge_sampling, 42).with_sampling(r) for r in requests(number)]
+            replica = OpenAIReplica(client.config, SecretStr("none"), REPLICAS * CONCURRENCY)
+            prepared = [replace(request, sampling=sampling) for request in requests(number)]
             replies = await asyncio.gather(*map(replica.complete, prepared))
             assert not any(completion.error for completion in replies), replies[0]
             return Counter(json.loads(completion.replies[0])["reasoning"].split()[1] for completion in replies)
@@ -82,19 +80,31 @@ def serve(count: int, ingresses: int, logprobs: bool) -> dict[str, float]:
     }
 
 
-def measure(say: Callable[[str], None], count: int = 2000) -> dict[str, float]:
-    """Measure each number of ingresses in a process of its own; returns the ratios to one ingress."""
+def measure(say: Callable[[str], None], count: int = 600) -> dict[str, float]:
+    """Measure each number of ingresses in a process of its own; returns ratios to one ingress, and to all of it."""
     found: dict[int, dict[str, float]] = {}
     for number in INGRESSES:
-        command = [sys.executable, "-m", "tests.benchmarks.ingress", str(count), str(number), "logprobs"]
+        command = [sys.executable, "-m", "tests.benchmarks.ingress", str(count), str(number)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
         found[number] = json.loads(done.stdout.rpartition(RESULT)[2])
         say(f"  {number} ingresses: " + ", ".join(f"{name} {value:.2f}" for name, value in found[number].items()))
-    return {}
+    one, cpu = found[1], {number: _cpu(figures) for number, figures in found.items()}
+    return {
+        "requests per second, 2 ingresses over 1": found[2]["requests per second"] / one["requests per second"],
+        "requests per second, 4 ingresses over 1": found[4]["requests per second"] / one["requests per second"],
+        "CPU time per request, 2 ingresses over 1": cpu[2] / cpu[1],
+        "CPU time per request, 4 ingresses over 1": cpu[4] / cpu[1],
+        "share of an ingress in the CPU time per request": one["ms of ingress"] / cpu[1],
+        "CPU time of an ingress over that of the proxy": one["ms of ingress"] / one["ms of proxy"],
+        "CPU time of an ingress over that of the client": one["ms of ingress"] / one["ms of client"],
+    }
+
+
+def _cpu(figures: dict[str, float]) -> float:
+    return sum(value for name, value in figures.items() if name.startswith("ms of "))
 
 
 if __name__ == "__main__":
-    count, number = map(int, sys.argv[1:3])
-    print(RESULT, json.dumps(serve(count, number, "logprobs" in sys.argv)), flush=True)
+    print(RESULT, json.dumps(serve(int(sys.argv[1]), int(sys.argv[2]))), flush=True)

@@ -24,9 +24,7 @@ def config_of(tmp_path):
         judges = tuple(ScriptedJudge(kind="scripted", name=name) for name in names)
         evaluation = Evaluation(judges=judges, example_writer=writer)
         engine = ScriptedEngine(kind="scripted")
-        return RunConfig(
-            output=str(tmp_path), engine=engine, personas=Personas(source="none"), evaluation=evaluation
-        )
+        return RunConfig(output=str(tmp_path), engine=engine, personas=Personas(source="none"), evaluation=evaluation)
 
     return config
 

@@ -7,11 +7,11 @@ otherwise the run ends, and the same command goes on later.
 """
 
 import asyncio
+import itertools
 import json
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -102,9 +102,10 @@ class OpenAIReplica(Replica):
         self._requests = Requests(at_once)
         self._in_doubt = asyncio.Lock()
         self._answered_at = -math.inf
-        self._clients: dict[int, deque[Any]] = {}
+        self._clients: dict[int, list[Any]] = {}
+        self._turns = itertools.count()
 
-    def _clients_of(self, max_tokens: int) -> deque[Any]:
+    def _clients_for(self, max_tokens: int) -> list[Any]:
         """Return a client per address for replies of up to `max_tokens`, which bound the bytes that they read."""
         if max_tokens not in self._clients:
             from factory.inference.engines.http_clients import (
@@ -113,14 +114,9 @@ class OpenAIReplica(Replica):
 
             engine = self._engine
             addresses = [engine.model_copy(update={"base_url": url}) for url in (engine.base_url, *engine.other_urls)]
-            clients = (make_client(address, self._key, max_tokens=max_tokens) for address in addresses)
-            self._clients[max_tokens] = deque(clients)
+            clients = [make_client(address, self._key, max_tokens=max_tokens) for address in addresses]
+            self._clients[max_tokens] = clients
         return self._clients[max_tokens]
-
-    def _next_client(self, max_tokens: int) -> Any:
-        clients = self._clients_of(max_tokens)
-        clients.rotate(-1)
-        return clients[-1]
 
     @cached_property
     def _watching(self) -> "asyncio.Task[None]":
@@ -141,10 +137,11 @@ class OpenAIReplica(Replica):
         from openai import APIError
 
         failures, deadline = 0, time.monotonic() + self._engine.deadline_s
+        clients, turn = self._clients_for(request.sampling.max_tokens), next(self._turns)
         while True:
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
-                    return await self._send(self._next_client(request.sampling.max_tokens), messages, request, again)
+                    return await self._send(clients[(turn + failures) % len(clients)], messages, request, again)
             except TimeoutError:
                 await self._raise_if_endpoint_down(request)
                 raise RowError("engine_error", f"not answered in {self._engine.deadline_s:g} s") from None
@@ -161,10 +158,9 @@ class OpenAIReplica(Replica):
 
         failed_at = time.monotonic()
         problem: APIError | None = None
-        clients = list(self._clients_of(failed.sampling.max_tokens))
         ping = replace(_PING, schema=failed.schema and _PING.schema, sampling=failed.sampling)
         async with self._in_doubt:
-            for client in clients:
+            for client in self._clients_for(failed.sampling.max_tokens):
                 if self._answered_at > failed_at:  # another may have been answered meanwhile
                     return
                 try:
