@@ -138,9 +138,8 @@ class Evaluation(Section):
     example_sampling: Sampling = Sampling()
     """Sampling of the example replies for each score."""
     example_writer: Name | None = None
-    """The judge that writes them; null: each judge those of an equal share of the questions. All candidates and judges
-    get the same ones. With null, another list of judges is another set of examples, and all answers are judged again:
-    name a judge if others may be added later, or if one is costly or weak."""
+    """The judge that writes them; null: each judge those of an equal share of the questions, but none by a judge that
+    is added later. All candidates and judges get the same ones. Name a judge if another one is costly or weak."""
     judge_protocol: Literal["structured", "opencharacter"] = "structured"
     """`structured`: a JSON object, the reasoning before the score. `opencharacter`: free text that ends in "the final
     score is N", as in the paper."""

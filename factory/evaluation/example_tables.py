@@ -1,7 +1,7 @@
 """The tables of example replies: each judge writes those of a share of the questions, and all are read as one.
 
-A question has the examples of one judge, which all judges of all candidates are shown. Who writes them depends on the
-number of its shard and on the list of judges, so that another list of judges is another set of examples.
+A question has the examples of one judge, which all judges of all candidates are shown. A judge that is added to a run
+writes none, since other examples would make all judgments stale.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -69,12 +69,16 @@ class SplitTable(Table):
 
 
 def example_writers(config: RunConfig) -> list[str]:
-    """Return the names of the judges that write examples: no more than the questions have shards."""
-    evaluation = config.evaluation
-    if evaluation.example_writer:
-        return [evaluation.example_writer]
+    """Return the sorted names of the judges that write examples.
+
+    They are those that have begun to, or all in a new run, but no more than the questions have shards.
+    """
+    if config.evaluation.example_writer:
+        return [config.evaluation.example_writer]
+    names = [judge.name for judge in config.evaluation.judges]
+    begun = [name for name in names if layout.SCORE_EXAMPLES.table(config.output, judge=name).inputs() is not None]
     shards = len(layout.BENCHMARK_QUESTIONS.table(config.output).shards())
-    return [judge.name for judge in evaluation.judges][: max(1, shards)]
+    return sorted(begun or names[: max(1, shards)])
 
 
 def question_shares(config: RunConfig) -> dict[str, Table]:

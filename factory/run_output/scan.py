@@ -209,8 +209,8 @@ def _expected_names(config: RunConfig) -> Iterator[str]:
     evaluation = config.evaluation
     if evaluation.candidates:
         yield from (layout.BENCHMARK_PERSONAS.name(), layout.BENCHMARK_QUESTIONS.name())
-    if evaluation.candidates and evaluation.judges:  # with more shards than one, other judges write some too
-        yield layout.SCORE_EXAMPLES.name(judge=evaluation.example_writer or evaluation.judges[0].name)
+    if evaluation.candidates and evaluation.example_writer:  # otherwise the run itself finds out who writes them
+        yield layout.SCORE_EXAMPLES.name(judge=evaluation.example_writer)
     if any(candidate.condition == "profile" for candidate in evaluation.candidates):
         yield layout.BENCHMARK_PROFILES.name()
     for candidate in evaluation.candidates:

@@ -19,7 +19,8 @@ LOGPROBS = 20
 """How many likely tokens a judge returns for each position: enough to include the five scores."""
 INGRESS_CPUS = 0.5
 REPLICAS_PER_INGRESS = 4
-"""Replicas whose requests one ingress routes by default."""
+"""Replicas whose requests one ingress routes by default: a request takes 10 ms of its CPU time, so that it serves up to
+100 per second, and a replica with 64 verdicts at the same time that take three seconds each gives 21."""
 PREFIX_CHARACTERS = 2_000_000
 """The prompts that the router remembers per replica: about as much text as half a million tokens of its KV cache."""
 NO_ACCESS_LOG = {"enable_access_log": False}

@@ -47,6 +47,14 @@ def test_fingerprint_of_a_share_depends_on_the_number_of_writers(config_of):
     assert len({manifest["fingerprint"] for manifest in manifests if manifest}) == 5
 
 
+def test_judges_that_come_later_write_none(config_of):
+    assert list(question_shares(config_of("b", "a"))) == ["a", "b"]
+    for name in "ab":
+        layout.SCORE_EXAMPLES.table(config_of("a").output, judge=name).begin(name, {})
+    assert question_shares(config_of("new", "a", "b")) == question_shares(config_of("b", "a"))
+    assert question_shares(config_of("a", "new")) == question_shares(config_of("a"))  # all, as b is gone
+
+
 def test_one_writer_gets_the_questions_as_they_are(config_of):
     for config in (config_of("a"), config_of("b", "a", writer="a")):
         assert question_shares(config) == {"a": layout.BENCHMARK_QUESTIONS.table(config.output)}
