@@ -6,6 +6,7 @@ character-factory generate-benchmark demo [section.key=value ...]
 from factory.benchmark_generation import dry_run, generation_steps
 from factory.benchmark_generation.write_benchmark import write_benchmark
 from factory.config import RunConfig
+from factory.inference.engine_pool.open_pools import keep_engines
 from factory.job import Job, JobStep, run_job
 from factory.runtime.progress import Progress
 from factory.synthesis.dry_run import find_model
@@ -19,8 +20,9 @@ def generate_benchmark(job: Job) -> None:
     # Instructions would require a minimum number of characters; a benchmark has none.
     personas = ingest_personas(config.model_copy(update={"instructions": ()}), job.progress)
     job.confirm()  # it is known now whether the files have changed
-    settings = generation_steps.choose_settings(config, model, personas, job.progress)
-    questions = generation_steps.write_questions(config, model, settings, job.progress)
+    with keep_engines():
+        settings = generation_steps.choose_settings(config, model, personas, job.progress)
+        questions = generation_steps.write_questions(config, model, settings, job.progress)
     write_benchmark(config, model, personas, settings, questions, job.progress)
 
 

@@ -3,6 +3,7 @@
 character-factory synthesize demo [section.key=value ...]
 """
 
+from factory.inference.engine_pool.open_pools import keep_engines
 from factory.job import Job, JobStep, run_job
 from factory.synthesis import steps
 from factory.synthesis.dry_run import check, plan
@@ -14,9 +15,10 @@ def synthesize(job: Job) -> None:
     personas = steps.ingest_personas(job.config, job.progress)
     corpora = [steps.ingest_instructions(job.config, corpus, job.progress) for corpus in job.config.instructions]
     job.confirm()  # now it is known whether the input files have other rows
-    profiles = steps.make_profiles(job.config, model, personas, job.progress)
-    assignments = [steps.assign_instructions(job.config, corpus, profiles, job.progress) for corpus in corpora]
-    steps.make_dialogues(job.config, model, assignments, job.progress)
+    with keep_engines():
+        profiles = steps.make_profiles(job.config, model, personas, job.progress)
+        assignments = [steps.assign_instructions(job.config, corpus, profiles, job.progress) for corpus in corpora]
+        steps.make_dialogues(job.config, model, assignments, job.progress)
 
 
 STEP = JobStep(synthesize, check, plan, opens=synthesize, then="curate")

@@ -153,7 +153,22 @@ class ScriptedEngine(Section):
     default: str = ""
     """The reply if none matches."""
     delay_s: float = Field(0, ge=0)
-    """Duration of each shard of rows."""
+    """Duration of each reply, on average."""
+    delay_sigma: float = Field(0, ge=0, le=2)
+    """Spread of the durations, which are lognormal: the standard deviation of their logarithm; 0 for equal ones."""
+    start_s: float = Field(0, ge=0)
+    """Duration of the start of a replica."""
+    max_concurrency: int = Field(1024, ge=1)
+    """Maximum number of requests that a replica answers at the same time."""
+    replicas: tuple[int, int] = (1, 1)
+    """Minimum and maximum number of replicas."""
+    num_cpus: float = Field(0, ge=0)
+    """CPUs that each replica reserves on its machine."""
+
+    @model_validator(mode="after")
+    def _has_ordered_replicas(self) -> Self:
+        check_order(self.replicas)
+        return self
 
     _file_replies: tuple[ScriptedReply, ...] = PrivateAttr(())
     """Read together with the config, and no part of what is written of it."""

@@ -39,16 +39,13 @@ FREE_FORM = "opencharacter-rubric"
 
 
 def answer_questions(config: RunConfig, questions: Table, profiles: Table | None, progress: Progress) -> None:
-    """Let all candidates answer the questions and plain instructions; candidates of one model share its engine."""
+    """Let all candidates answer the questions and plain instructions.
+
+    Candidates of one model share its engine; those of several are answered side by side where the cluster has room.
+    """
     jobs = [_answer_job(config, candidate, questions, profiles) for candidate in config.evaluation.candidates]
     jobs += general_jobs(config, [job.engine for job in jobs], progress)
-    run_jobs([job for job in jobs if not job.engine.backend.loads_model], progress)
-    local = [job for job in jobs if job.engine.backend.loads_model]
-    while local:
-        # One engine after the other: each may need all of the machine.
-        first = local[0].engine
-        run_jobs([job for job in local if job.engine.is_same_engine(first)], progress)
-        local = [job for job in local if not job.engine.is_same_engine(first)]
+    run_jobs(jobs, progress)
 
 
 def _answer_job(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:

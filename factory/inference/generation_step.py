@@ -65,6 +65,11 @@ class EngineUse:
         """Return whether the same replicas can answer for both; sampling belongs to each request."""
         return replace(self, sampling=other.sampling) == other
 
+    @property
+    def pool_key(self) -> str:
+        """What the pool of this engine is found by; empty if it needs none."""
+        return self.backend.pool_key(self.model, self.seed)
+
     def with_sampling(self, request: Request) -> Request:
         """Return a request with this sampling."""
         return replace(request, sampling=TokenSampling(**self.sampling.model_dump()))
@@ -117,6 +122,7 @@ def read_and_render(jobs: Sequence[TableJob], flag: StopFlag, shard: dict[str, A
     return {
         **shard,
         "is_read": is_read,
+        "rows": len(inputs),
         "work": pickle.dumps(list(zip(inputs, rejects, strict=True))),
         "requests": pickle.dumps(requests),
     }
@@ -125,7 +131,7 @@ def read_and_render(jobs: Sequence[TableJob], flag: StopFlag, shard: dict[str, A
 def parse_and_write(jobs: Sequence[TableJob], shard: dict[str, Any]) -> dict[str, Any]:
     """Parse the completions of a shard and write its rows; returns their counts."""
     if not shard["is_read"]:
-        return {"job": shard["job"], "is_read": False, "engine_up": 0.0, **counts_to_row(Counts())}
+        return {"job": shard["job"], "is_read": False, **counts_to_row(Counts())}
     job = jobs[shard["job"]]
     completions = iter(pickle.loads(shard["completions"]))
     provenance = {"prompt": job.step.prompt, "model": job.engine.model.ref}
@@ -140,7 +146,7 @@ def parse_and_write(jobs: Sequence[TableJob], shard: dict[str, Any]) -> dict[str
         else:
             rows.append(ok_row(result, completion, **provenance))
     counts = job.table.write(shard["shard"], rows, job.step.schema)
-    return {"job": shard["job"], "is_read": True, "engine_up": shard["engine_up"], **counts_to_row(counts)}
+    return {"job": shard["job"], "is_read": True, **counts_to_row(counts)}
 
 
 def _parse(step: GenerationStep[In, Out], record: In, completion: Completion) -> Out | Reject:

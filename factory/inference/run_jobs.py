@@ -10,6 +10,8 @@ from functools import partial
 from ray.data import Dataset
 
 from factory.errors import Stopped
+from factory.inference.engine_pool.open_pools import OpenPools, open_pools
+from factory.inference.engines.backend import ShardedWork
 from factory.inference.generation_step import (
     EngineUse,
     TableJob,
@@ -54,28 +56,42 @@ def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
         return
     progress.start([pending.job.table.name for pending in opened], sum(pending.rows_in for pending in opened))
     try:
-        with reraise_own_errors(), shutdown.stop_flag(opened[0].job.table.output) as flag:
-            _run(opened, flag, progress)
+        with (
+            reraise_own_errors(),
+            open_pools() as pools,
+            shutdown.stop_flag(opened[0].job.table.output) as flag,
+        ):
+            _run(opened, flag, progress, pools)
     finally:
         progress.stop()
 
 
-def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress) -> None:
+def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools: OpenPools) -> None:
     totals = [_count_done(pending, progress) for pending in opened]
     left = [len(pending.pending) for pending in opened]
     progress.resume(sum(totals, Counts()))
     written = [Counts() for _ in opened]
+
+    def finish(number: int) -> None:
+        key = opened[number].job.engine.pool_key
+        state = pools.state(key)
+        _finish(
+            opened[number], totals[number], progress.timing(written[number], state.lives if state else ()), progress
+        )
+        if not any(shards for shards, pending in zip(left, opened, strict=True) if pending.job.engine.pool_key == key):
+            pools.release(key)
+
     for number in [n for n, shards in enumerate(left) if not shards]:
-        _finish(opened[number], totals[number], progress.timing(written[number]), progress)
-    for number, counts, engine_up in _generate(opened, flag):
-        progress.engine_up(engine_up)
-        progress.advance(counts)
-        written[number] += counts
-        totals[number] += counts
-        _count_metrics(opened[number], counts, totals[number])
-        left[number] -= 1
-        if not left[number]:
-            _finish(opened[number], totals[number], progress.timing(written[number]), progress)
+        finish(number)
+    with pools.report_to(progress.engine_states):
+        for number, counts in _generate(opened, totals, flag, pools):
+            progress.advance(counts)
+            written[number] += counts
+            totals[number] += counts
+            _count_metrics(opened[number], counts, totals[number])
+            left[number] -= 1
+            if not left[number]:
+                finish(number)
     if any(left):
         rows, rows_in = sum(totals, Counts()).rows, sum(pending.rows_in for pending in opened)
         tables = ", ".join(pending.job.table.name for pending in opened)
@@ -133,8 +149,10 @@ def _count_done(pending: PendingJob, progress: Progress) -> Counts:
     return total
 
 
-def _generate(opened: Sequence[PendingJob], flag: StopFlag) -> Iterator[tuple[int, Counts, float]]:
-    """Yield for each written shard its job's number, its counts, and when its engine was up.
+def _generate(
+    opened: Sequence[PendingJob], done: Sequence[Counts], flag: StopFlag, pools: OpenPools
+) -> Iterator[tuple[int, Counts]]:
+    """Yield for each written shard its job's number and its counts.
 
     After a stop request, these are the shards that were read by then.
     """
@@ -144,21 +162,34 @@ def _generate(opened: Sequence[PendingJob], flag: StopFlag) -> Iterator[tuple[in
             engines.append(pending.job.engine)
     if not engines:
         return
-    first, *others = [_answer(opened, engine, flag) for engine in engines]
+    first, *others = [_answer(opened, done, engine, flag, pools) for engine in engines]
     answered = first.union(*others) if others else first
     # One block per shard from the read on: nothing in between merges or splits blocks.
     written = answered.map(partial(parse_and_write, [pending.job for pending in opened]), num_cpus=IO_TASK_CPUS)
     for row in written.iter_rows():
         if row["is_read"]:
-            yield row["job"], counts_from_row(row), row["engine_up"]
+            yield row["job"], counts_from_row(row)
 
 
-def _answer(opened: Sequence[PendingJob], engine: EngineUse, flag: StopFlag) -> Dataset:
+def _answer(
+    opened: Sequence[PendingJob], done: Sequence[Counts], engine: EngineUse, flag: StopFlag, pools: OpenPools
+) -> Dataset:
     """Return the answered pending shards of an engine's jobs."""
     own = [(number, pending) for number, pending in enumerate(opened) if pending.job.engine.is_same_engine(engine)]
     shards = [{"job": number, "shard": name} for number, pending in own for name in pending.pending]
     all_shards = sum(len(pending.pending) + len(pending.done) for _, pending in own)
-    shard_rows = max(1, sum(pending.rows_in for _, pending in own) // all_shards)
+    rows = sum(pending.rows_in for _, pending in own)
     jobs = [pending.job for pending in opened]
     read = dataset_of(shards).map(partial(read_and_render, jobs, flag), num_cpus=IO_TASK_CPUS)
-    return engine.backend.answer(read, engine.model, engine.seed, shard_rows)
+    work = ShardedWork(
+        read,
+        shard_rows=max(1, rows // all_shards),
+        rows=rows - sum(done[number].rows for number, _ in own),
+        longest_to_mean=max(_longest_to_mean(pending.job, done[number]) for number, pending in own),
+    )
+    return engine.backend.answer(work, engine.model, engine.seed, pools)
+
+
+def _longest_to_mean(job: TableJob, done: Counts) -> float:
+    """Return the longest reply over the mean one, as far as the finished rows show it."""
+    return job.engine.sampling.max_tokens * done.rows / done.output_tokens if done.output_tokens else 0.0

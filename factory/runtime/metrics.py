@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Literal
 
 from factory.records import Counts
+from factory.runtime.pool_state import PoolState
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ TOKENS = Metric(
 LEFT = Metric("factory_rows_left", "gauge", ("step",), "Rows of a table still to be written; for training, steps.")
 REQUESTS = Metric("factory_engine_requests", "gauge", ("model", "state"), "Requests of a replica, running or waiting.")
 KV_CACHE = Metric("factory_engine_kv_cache_ratio", "gauge", ("model",), "Share of a replica's KV cache that is in use.")
-METRICS = (ROWS, TOKENS, LEFT, REQUESTS, KV_CACHE)
+REPLICAS = Metric("factory_engine_replicas", "gauge", ("model", "state"), "Replicas of an engine, up or wanted.")
+SLOTS = Metric("factory_engine_slots", "gauge", ("model", "state"), "Slots of the replicas that are up, all or used.")
+OPEN = Metric("factory_engine_open_requests", "gauge", ("model",), "Requests read and not answered.")
+METRICS = (ROWS, TOKENS, LEFT, REQUESTS, KV_CACHE, REPLICAS, SLOTS, OPEN)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,17 @@ def set_engine_state(model: str, state: EngineState) -> None:
     _set(REQUESTS, state.waiting, model=model, state="waiting")
     if state.kv_cache is not None:
         _set(KV_CACHE, state.kv_cache, model=model)
+
+
+def set_pool_state(model: str, state: PoolState) -> None:
+    """Set the state of an engine's replicas."""
+    if not _ray_runs():
+        return
+    _set(REPLICAS, state.up, model=model, state="up")
+    _set(REPLICAS, state.wanted, model=model, state="wanted")
+    _set(SLOTS, state.slots, model=model, state="all")
+    _set(SLOTS, state.used, model=model, state="used")
+    _set(OPEN, state.open, model=model)
 
 
 def _ray_runs() -> bool:

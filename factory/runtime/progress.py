@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from factory.records import Counts
+from factory.runtime.pool_state import Lives, PoolState
 from factory.storage.manifest import Timing
 from factory.text.redaction import redact_urls
 
@@ -60,7 +61,7 @@ class Progress:
         self._earlier = self._built = Counts()
         self._printed_at = 0.0
         self._startup = 0.0
-        self._engines: set[float] = set()
+        self._engines = ""
         self._clock_at_resume = self._clock
         if self._console.is_terminal:
             columns = (
@@ -83,11 +84,14 @@ class Progress:
         if self._bar:
             self._bar.update(self._task, completed=counts.rows)
 
-    def engine_up(self, at: float) -> None:
-        """Record when an engine was up (seconds since 1970, 0 if unknown); speed counts from the first."""
-        self._startup = self._startup or max(0.0, at - self._started.timestamp())
-        if at:
-            self._engines.add(at)
+    def engine_states(self, states: Sequence[PoolState]) -> None:
+        """Show the engines' replicas; speed counts from when the first was up."""
+        started = self._started.timestamp()
+        ups = [up for state in states for up, end in state.lives if end is None or end > started]
+        self._startup = max(0.0, min(ups) - started) if ups else 0.0
+        up, wanted, slots, used = (sum(getattr(s, name) for s in states) for name in ("up", "wanted", "slots", "used"))
+        if wanted > 1:
+            self._engines = f", {up} of {wanted} replicas" + (f" {used / slots:.0%} full" if slots else "")
 
     def resume_at(self, done: int) -> None:
         """Count training steps that an earlier run finished."""
@@ -124,15 +128,24 @@ class Progress:
         )
         rejected = f", {rows - self._earlier.ok - self._built.ok:,} rejected"
         if self._rows is None:
-            return f"{rows:,} rows{rejected}, {rate}"
+            return f"{rows:,} rows{rejected}, {rate}{self._engines}"
         seconds_left = (self._rows - rows) * seconds / max(self._built.rows, 1)
         left = _left(seconds_left, self._built.rows, self._rows - self._earlier.rows)
-        return f"{rows:,}/{self._rows:,} rows{rejected}, {rate}{left}"
+        return f"{rows:,}/{self._rows:,} rows{rejected}, {rate}{self._engines}{left}"
 
-    def timing(self, built: Counts) -> Timing:
-        """Return the clock as it is, for a table of which this run wrote these rows."""
-        up = sum(max(0.0, time.time() - at) for at in self._engines)
-        return Timing(self._started, time.monotonic() - self._clock, built, self._startup, len(self._engines), up)
+    def timing(self, built: Counts, lives: Lives = ()) -> Timing:
+        """Return the clock as it is, for a table of which this run wrote these rows with these engine replicas."""
+        started, now = self._started.timestamp(), time.time()
+        spans = [(max(up, started), end or now) for up, end in lives if (end or now) > started]
+        return Timing(
+            started=self._started,
+            seconds=time.monotonic() - self._clock,
+            written=built,
+            startup_seconds=min((up for up, _ in spans), default=started) - started,
+            engines=len(spans),
+            engines_started=sum(up >= started for up, _ in lives),
+            engine_seconds=sum(end - up for up, end in spans),
+        )
 
     def stop(self) -> None:
         """Stop the clock."""

@@ -213,6 +213,10 @@ def reraise_own_errors() -> Iterator[None]:
             cause = getattr(cause, "cause", None) or cause.__cause__
         raise
     except ActorDiedError as problem:
-        # Ray reports an actor's failure to start only as text, with the reason in the last line.
-        lines = [line for line in str(problem).splitlines() if line.strip()]
-        raise ModelError(f"engine: cannot start: {lines[-1].strip()}; --verbose shows its full output") from problem
+        raise engine_start_error(problem) from problem
+
+
+def engine_start_error(problem: BaseException) -> ModelError:
+    """Return the error of an engine that does not start: Ray reports the reason as text, in the last line."""
+    lines = [line for line in str(problem).splitlines() if line.strip()]
+    return ModelError(f"engine: cannot start: {lines[-1].strip()}; --verbose shows its full output")

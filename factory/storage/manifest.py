@@ -38,7 +38,9 @@ class Timing:
     startup_seconds: float = 0
     """How much of `seconds` passed before the first engine was up."""
     engines: int = 0
-    """Replicas that wrote rows; 0 if they do not report when they came up."""
+    """Engine replicas that were up in that time; 0 for endpoints."""
+    engines_started: int = 0
+    """Those of them that came up in that time; the others were left from an earlier table."""
     engine_seconds: float = 0
     """Sum over the replicas of how long they were up."""
 
@@ -68,6 +70,7 @@ def build_manifest(
         "seconds": round(timing.seconds, 1),
         "startup_seconds": round(timing.startup_seconds, 1),
         "engines": timing.engines,
+        "engines_started": timing.engines_started,
         "engine_seconds": round(timing.engine_seconds, 1),
         "rows_this_run": timing.written.rows,
         "rows_per_second": round(timing.written.rows * per_second, 2),

@@ -110,7 +110,7 @@ def _check_synthesis(testbed: Testbed, run: Run, faults: list[Fault]) -> dict[st
 
 EMBEDDED = 64
 KILLS_UNTIL_BLAMED = 3
-"""A request that was alone in an engine at its third death is taken for the cause (see `quarantine`)."""
+"""A request that was alone in an engine at its third death is taken for the cause (see `engine_pool.quarantine`)."""
 
 
 def _engine(testbed: Testbed, name: str) -> Run:

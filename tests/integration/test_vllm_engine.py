@@ -46,46 +46,41 @@ def test_special_tokens_in_data_are_plain_text(tokenizer, token):
     assert token in tokenizer._tokenizer.decode(attacked)
 
 
-ASKED = """
+SETTINGS = """
 import json, sys
-import ray
 from factory import errors
 from factory.inference import model_files
 from factory.runtime import ray_session
 from factory.config import VllmEngine
 from factory.inference.engines.vllm import VllmBackend
-from factory.inference.engines.vllm_settings import completed_kwargs
 ray_session.start_ray()
 for device, engine_kwargs in json.loads(sys.argv[1]):
-    engine = VllmEngine(model="embedded", device=device, engine_kwargs=engine_kwargs)
-    backend, model = VllmBackend(engine), model_files.locate("embedded")
-    stage = backend._stage(model, completed_kwargs(engine, 0), 256)
-    asked = stage.map_batches_kwargs
-    passed = stage.fn_constructor_kwargs["engine_kwargs"]
-    numbers = [asked.get(name) for name in ("num_cpus", "num_gpus", "resources", "ray_remote_args_fn")]
+    backend = VllmBackend(VllmEngine(model="embedded", device=device, engine_kwargs=engine_kwargs))
+    pool = backend.pool_settings(model_files.locate("embedded"), 0)
+    _, passed = pool.start.args
     try:
-        backend.answer(ray.data.range(1), model, 0, 256)
+        backend.check_room()
         refused = ""
     except errors.ConfigError as problem:
         refused = str(problem).split(",")[0]
-    print(json.dumps([*numbers, passed["distributed_executor_backend"], refused]))
+    print(json.dumps([pool.resources, passed.get("distributed_executor_backend"), refused]))
 """
 
 
-def test_a_replica_is_one_actor_that_asks_for_all_it_needs_and_leaves_nothing_behind(shared_ray):
+def test_a_replica_is_one_actor_with_all_it_needs(shared_ray):
     """A placement group, which Ray makes for its own executor, would outlive the actors."""
     both = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
     cases = [("gpu", {"tensor_parallel_size": 8}), ("gpu", both), ("gpu", {}), ("cpu", {}), ("cpu", both)]
-    command = [sys.executable, "-c", ASKED, json.dumps(cases)]
-    told = subprocess.run(
+    command = [sys.executable, "-c", SETTINGS, json.dumps(cases)]
+    done = subprocess.run(
         command, cwd=PROJECT, env=os.environ | shared_ray, capture_output=True, text=True, check=True, timeout=200
     )
-    assert list(map(json.loads, told.stdout.splitlines())) == [
-        [8, 8, None, None, "mp", "engine.replicas needs 8 CPU and 8 GPU on one node"],
-        [8, 8, None, None, "mp", "engine.replicas needs 8 CPU and 8 GPU on one node"],
-        [1, 1, None, None, "uni", "engine.replicas needs 1 CPU and 1 GPU on one node"],
-        [1, None, None, None, "mp", ""],
-        [8, None, None, None, "mp", "engine.replicas needs 8 CPU on one node"],
+    assert list(map(json.loads, done.stdout.splitlines())) == [
+        [{"CPU": 8, "GPU": 8}, "mp", "engine.replicas needs 8 CPU and 8 GPU on one node"],
+        [{"CPU": 8, "GPU": 8}, "mp", "engine.replicas needs 8 CPU and 8 GPU on one node"],
+        [{"CPU": 1, "GPU": 1}, None, "engine.replicas needs 1 CPU and 1 GPU on one node"],
+        [{"CPU": 1}, "mp", ""],
+        [{"CPU": 8}, "mp", "engine.replicas needs 8 CPU on one node"],
     ]
 
 
@@ -158,7 +153,7 @@ def troubled(make_module_run, s3, tokenizer):
     job = run.start()
     # Only then: the rows in flight are done again, and the poisoned one would cost its three deaths again.
     wait_until(lambda: "engine_died" in run.reasons("profiles"), run, 400)
-    killed = engine_processes(job.pid, "VllmReplica")
+    killed = engine_processes(job.pid, "EngineReplica")
     for process in killed:
         process.kill()
     assert job.wait(400) == 0, run.log()

@@ -1,4 +1,4 @@
-"""What the actor makes of a vLLM engine that fails a request and lives on; the engine itself is played."""
+"""What the replica makes of a vLLM engine that fails a request and lives on; the engine itself is played."""
 
 import asyncio
 import itertools
@@ -8,24 +8,27 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from vllm.v1.engine.exceptions import EngineGenerateError
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
+from factory.inference.engines.backend import EngineDiedError
 from factory.inference.engines.vllm_replica import VllmReplica
 from factory.inference.engines.vllm_settings import cpu_environment
 from factory.records import Completion, Message, Request
 
 
 class PlayedEngine(VllmReplica):
-    """The actor around an engine that answers each request as it is told to."""
+    """The replica around an engine that answers each request as it is told to."""
 
     def __init__(self, ending: str | Exception) -> None:
         self._model = "played"
         self._request_ids = itertools.count()
         self._window = 64
-        self._llm = SimpleNamespace(semaphore=asyncio.Semaphore(1), engine=self, shutdown=lambda: None)
+        self._engine = SimpleNamespace(generate=self._generated, shutdown=lambda: None)
         self._ending = ending
 
-    async def generate(self, prompt: Any, params: Any, request_id: str) -> Any:
+    async def _generated(self, prompt: Any, params: Any, request_id: str) -> Any:
+        if isinstance(self._ending, EngineDeadError):
+            raise self._ending
         if isinstance(self._ending, Exception):
             raise EngineGenerateError from self._ending
         reply = SimpleNamespace(text="so far", token_ids=[1, 2], finish_reason=self._ending)
@@ -49,6 +52,11 @@ def test_a_request_that_the_engine_gave_up_is_a_reject_and_no_empty_reply(ending
 def test_a_request_that_fails_alone_is_a_reject_with_its_cause():
     made = answered(RuntimeError("the KV cache of another machine is gone"))
     assert (made.error, made.detail) == ("engine_error", "RuntimeError: the KV cache of another machine is gone")
+
+
+def test_a_dead_engine_is_no_matter_of_a_single_request():
+    with pytest.raises(EngineDiedError, match="EngineDeadError"):
+        answered(EngineDeadError())
 
 
 @pytest.mark.parametrize(("ending", "cut"), [("stop", False), ("length", True), ("repetition", False)])

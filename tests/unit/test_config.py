@@ -69,7 +69,7 @@ def test_an_unknown_key_that_is_near_none_is_answered_with_those_that_are(config
         "config key 'profiles.sampling.heat' is unknown; "
         "known there are temperature, top_p, frequency_penalty, max_tokens"
     )
-    assert "known there are kind, model, replies, replies_file, default, delay_s" in refusal(
+    assert "known there are kind, model, replies, replies_file, default, delay_s, " in refusal(
         config_file(GOOD), "engine.retry=1"
     )
     assert refusal(config_file(GOOD + "vllm: {}")).startswith("config key 'vllm' is unknown; known there are output")

@@ -2,10 +2,6 @@
 
 import asyncio
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from factory.inference.engines.quarantine import GUILTY, LIMITS, Quarantine
 from factory.inference.multi_turn import NoReplyError, Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request
 
@@ -88,57 +84,3 @@ def test_free_text_that_was_cut_is_asked_for_again_though_it_can_be_read():
     done, asked = told(cut, cut, attempts=2)
     assert (done.replies, done.truncated, asked) == ((cut.text,), True, 2)
     assert told(cut, Reply("good"), schema="{}")[1] == 1
-
-
-class FragileEngine:
-    """Dies with every request in it as soon as a poisoned one has been in it for a moment."""
-
-    def __init__(self, poisoned: set[int]) -> None:
-        self.poisoned, self.inside, self.deaths, self.most_inside = poisoned, {}, 0, 0
-
-    async def answer(self, number: int) -> int:
-        done = asyncio.get_running_loop().create_future()
-        self.inside[number] = done
-        self.most_inside = max(self.most_inside, len(self.inside))
-        await asyncio.sleep(0)
-        if number in self.poisoned and not done.done():
-            self.deaths += 1
-            for other in self.inside.values():
-                if not other.done():
-                    other.set_exception(ConnectionError())
-        asyncio.get_running_loop().call_soon(lambda: done.done() or done.set_result(number))
-        try:
-            return await done
-        finally:
-            del self.inside[number]
-
-
-async def answer_all(engine: FragileEngine, numbers: range) -> list[int | None]:
-    quarantine = Quarantine()
-
-    async def one(number: int) -> int | None:
-        for deaths in range(GUILTY):
-            async with quarantine.admitted(deaths):
-                try:
-                    return await engine.answer(number)
-                except ConnectionError:
-                    continue
-        return None
-
-    return await asyncio.wait_for(asyncio.gather(*map(one, numbers)), 20)
-
-
-@settings(deadline=None, max_examples=40)
-@given(size=st.integers(1, 120), data=st.data())
-def test_only_poisoned_requests_are_rejected(size, data):
-    poisoned = data.draw(st.sets(st.integers(0, size - 1), max_size=4))
-    engine = FragileEngine(poisoned)
-    answers = asyncio.run(answer_all(engine, range(size)))
-    assert answers == [None if number in poisoned else number for number in range(size)]
-    assert engine.deaths <= 3 * len(poisoned)
-
-
-def test_without_a_death_nothing_waits():
-    engine = FragileEngine(set())
-    asyncio.run(answer_all(engine, range(100)))
-    assert engine.most_inside == 100 > LIMITS[1]

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -172,16 +173,27 @@ def test_pilot_predicts_its_own_time(tmp_path):
     assert ends.low < 150 < ends.high
 
 
-def test_engine_seconds_count_from_each_start():
+def test_engine_seconds_count_while_a_replica_is_up():
+    now = time.time()
     progress = Progress()
     progress.start(["profiles"], 10)
-    for at in (0.0, time.time() - 20, time.time() - 10):
-        progress.engine_up(at)
-        progress.engine_up(at)
-    timing = progress.timing(Counts(ok=10))
+    progress._started = datetime.fromtimestamp(now - 100, UTC)
+    left_from_before, ended_before = (now - 500, None), (now - 500, now - 200)
+    timing = progress.timing(Counts(ok=10), [left_from_before, ended_before, (now - 20, None), (now - 60, now - 50)])
     progress.stop()
-    assert timing.engines == 2
-    assert timing.engine_seconds == pytest.approx(30, abs=2)
+    assert (timing.engines, timing.engines_started) == (3, 2)
+    assert timing.engine_seconds == pytest.approx(100 + 20 + 10, abs=2)
+    assert timing.startup_seconds == 0
+
+
+def test_startup_ends_with_the_first_replica():
+    now = time.time()
+    progress = Progress()
+    progress.start(["profiles"], 10)
+    progress._started = datetime.fromtimestamp(now - 100, UTC)
+    timing = progress.timing(Counts(ok=10), [(now - 20, None), (now - 60, None)])
+    progress.stop()
+    assert timing.startup_seconds == pytest.approx(40, abs=2)
 
 
 def test_pilot_of_two_engines_measures_one_engine(tmp_path):

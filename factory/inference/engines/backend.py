@@ -2,31 +2,48 @@
 
 A backend takes a Ray dataset with one shard of work per row, `requests` (a pickled list of
 `records.Request`) among its columns, and returns it with `completions` (a pickled list of
-`records.Completion`, in the same order) and `engine_up`. Ray moves whole shards, so the rows of one
-character, which are neighbors in a shard, reach the same replica, and its profile is computed once.
+`records.Completion`, in the same order).
 """
 
 import asyncio
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
-
-from ray.data import Dataset
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from factory.config import Section
 from factory.inference.model_files import Located
 from factory.records import Completion, Request
 
+if TYPE_CHECKING:  # the actors need neither, and Ray Data takes a second to import
+    from ray.data import Dataset
+
+    from factory.inference.engine_pool.open_pools import OpenPools
+
 Settings = TypeVar("Settings", bound=Section)
+
+
+class EngineDiedError(Exception):
+    """The engine of a replica is dead, and one of the requests in it may be to blame."""
+
+
+@dataclass(frozen=True)
+class ShardedWork:
+    """Shards to answer."""
+
+    shards: "Dataset"
+    """With the columns `requests`, and `rows`, the number of input rows."""
+    shard_rows: int
+    """Input rows per shard, on average."""
+    rows: int
+    """All input rows."""
+    longest_to_mean: float = 0
+    """The longest reply over the mean one, both in tokens; 0 if unknown."""
 
 
 class Backend(ABC, Generic[Settings]):
     """One kind of engine with its settings; `factory.inference.engines.registry` finds it by `kind`."""
-
-    loads_model: ClassVar[bool] = False
-    """Whether its replicas load the model on the cluster, so that two engines may not fit at the same time."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -57,36 +74,31 @@ class Backend(ABC, Generic[Settings]):
         return request
 
     @abstractmethod
-    def answer(self, shards: Dataset, model: Located, seed: int, shard_rows: int) -> Dataset:
-        """Add the columns `completions` and `engine_up` to shards with about `shard_rows` requests each."""
+    def answer(self, work: ShardedWork, model: Located, seed: int, pools: "OpenPools") -> "Dataset":
+        """Add the column `completions` to shards; an engine that takes long to start uses the pools of the run."""
+
+    def pool_key(self, model: Located, seed: int) -> str:
+        """Return what the engine's pool is found by; empty without a pool."""
+        return ""
 
 
 class Replica(ABC):
-    """A process that answers requests, many at the same time."""
-
-    started_at: float = 0
-    """When it was ready (seconds since 1970); 0 if it does not start an engine."""
+    """An engine, or a client of one, that answers many requests at the same time."""
 
     @abstractmethod
     async def complete(self, request: Request) -> Completion:
-        """Answer one request; a failure that is the request's own becomes the completion's `error`."""
+        """Answer one request; a failure that is the request's own becomes the completion's `error`.
+
+        Raises:
+            EngineDiedError: the engine is dead.
+            FactoryError: the run cannot go on.
+        """
+
+    def close(self) -> None:
+        """End what would outlive this process."""
+        return
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Answer a batch of one shard; `requests` is emptied, as no later task reads it."""
-        completions = await complete_all(self, batch["requests"][0])
-        yield {**batch, "requests": [b""], "completions": [completions], "engine_up": [self.started_at]}
-
-
-async def complete_all(replica: Replica, requests: bytes) -> bytes:
-    """Answer the pickled requests of a shard at the same time; returns the pickled completions."""
-    return pickle.dumps(await asyncio.gather(*map(replica.complete, pickle.loads(requests))))
-
-
-def answer_in_tasks(replica: Replica, shards: Dataset) -> Dataset:
-    """Answer shards in Ray tasks, each with a copy of a replica that costs nothing to start."""
-    return shards.map(partial(_answer_in_task, replica))
-
-
-def _answer_in_task(replica: Replica, shard: dict[str, Any]) -> dict[str, Any]:
-    completions = asyncio.run(complete_all(replica, shard["requests"]))
-    return {**shard, "requests": b"", "completions": completions, "engine_up": replica.started_at}
+        """Answer a batch of one shard, as an actor of Ray Data; `requests` is emptied, as no later task reads it."""
+        completions = await asyncio.gather(*map(self.complete, pickle.loads(batch["requests"][0])))
+        yield {**batch, "requests": [b""], "completions": [pickle.dumps(completions)]}

@@ -25,7 +25,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import LOOPBACK, OpenAIEngine
-from factory.inference.engines.backend import Backend, Replica
+from factory.inference.engines.backend import Backend, Replica, ShardedWork
 from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.endpoint_errors import max_rounds, pause_seconds, row_error, run_error
 from factory.inference.engines.endpoint_key import api_key
@@ -61,16 +61,16 @@ class OpenAIBackend(Backend[OpenAIEngine]):
         name = self.settings.api_key_env
         return name if name and name not in os.environ else None
 
-    def answer(self, shards: Dataset, model: Located, seed: int, shard_rows: int) -> Dataset:
+    def answer(self, work: ShardedWork, model: Located, seed: int, pools: Any) -> Dataset:
         actors, at_once = split_concurrency(self.settings.max_concurrency)
-        concurrent, in_flight = shards_in_flight(at_once, shard_rows)
+        concurrent, in_flight = shards_in_flight(at_once, work.shard_rows)
         # Read here: on a cluster the clients' machines lack the environment of the user who started the run.
         key = SecretStr(api_key(self.settings))
         where: dict[str, Any] = {"num_cpus": 0.1}  # it waits for others
         if urlsplit(self.settings.base_url).hostname in LOOPBACK:  # the endpoint is on the machine of the driver
             here = ray.get_runtime_context().get_node_id()
             where = {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
-        return shards.map_batches(
+        return work.shards.map_batches(
             OpenAIReplica,
             fn_constructor_args=(self.settings, key, at_once),
             batch_size=1,

@@ -4,18 +4,21 @@ For tests of our own logic and for measuring the pipeline without a model.
 """
 
 import asyncio
+import random
+import time
+from functools import partial
 from typing import Any
 
-from ray.data import Dataset
-
 from factory.config import ScriptedEngine
-from factory.inference.engines.backend import Backend, Replica, answer_in_tasks
+from factory.inference.engine_pool.pool_settings import PoolSettings
+from factory.inference.engines.backend import Replica
+from factory.inference.engines.pooled_backend import PooledBackend
 from factory.inference.model_files import Located
 from factory.inference.multi_turn import Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request
 
 
-class ScriptedBackend(Backend[ScriptedEngine]):
+class ScriptedBackend(PooledBackend[ScriptedEngine]):
     """Answers every request with the first scripted reply whose `contains` is in its last message."""
 
     def locate(self) -> Located:
@@ -25,22 +28,41 @@ class ScriptedBackend(Backend[ScriptedEngine]):
         return self.settings.model_dump(exclude={"delay_s", "replies_file"})
 
     def max_concurrency(self, gpu: bool) -> int:
-        return 64
+        return self.settings.max_concurrency
 
-    def answer(self, shards: Dataset, model: Located, seed: int, shard_rows: int) -> Dataset:
-        return answer_in_tasks(_ScriptedReplica(self.settings), shards)
+    def pool_settings(self, model: Located, seed: int) -> PoolSettings:
+        settings = self.settings
+        return PoolSettings(
+            key=self.pool_key(model, seed),
+            model=model.ref,
+            start=partial(_ScriptedReplica, settings),
+            slots=settings.max_concurrency,
+            replicas=settings.replicas,
+            resources={"CPU": settings.num_cpus},
+        )
 
 
 class _ScriptedReplica(Replica):
     def __init__(self, settings: ScriptedEngine) -> None:
+        time.sleep(settings.start_s)
         self._settings = settings
+        self._slots = asyncio.Semaphore(settings.max_concurrency)
 
     async def complete(self, request: Request) -> Completion:
-        await asyncio.sleep(self._settings.delay_s)  # those of a shard run at the same time
-        if request.score_only:  # a nat per word
-            words = len(request.messages[-1].content.split())
-            return Completion(output_tokens=words, log_likelihood=-float(words))
-        return await generate_turns(request, self._reply)
+        async with self._slots:
+            await asyncio.sleep(self._seconds(request))
+            if request.score_only:  # a nat per word
+                words = len(request.messages[-1].content.split())
+                return Completion(output_tokens=words, log_likelihood=-float(words))
+            return await generate_turns(request, self._reply)
+
+    def _seconds(self, request: Request) -> float:
+        """Return how long a reply takes: always the same for the same request."""
+        sigma = self._settings.delay_sigma
+        if not sigma:
+            return self._settings.delay_s
+        text = "\n".join(message.content for message in request.messages)
+        return self._settings.delay_s * random.Random(text).lognormvariate(-(sigma**2) / 2, sigma)
 
     async def _reply(self, messages: list[Message], again: bool) -> Reply:
         for scripted in self._settings.all_replies:

@@ -1,36 +1,31 @@
-"""Text generation by vLLM actors on Ray Data, built by `ray.data.llm`.
+"""Text generation by vLLM: a replica is one actor with all of its GPUs, on one node.
 
-Ray's processor gives the actor pool, its autoscaling and the engine's wrapper. A replica is one
-actor with all of its GPUs, on one node. The engine stage's UDF is ours, because Ray's answers one
-request a row: here a row is a shard, its requests run at once, dialogues go on turn by turn inside
-the engine (the history is a prefix-cache hit), and an engine that dies is started again and the
-request that kills it found. Rendering and tokenising happen before, in the tasks that read the shards.
+Dialogues go on turn by turn inside the replica, where the history is a prefix-cache hit. Rendering and tokenizing
+happen before, in the tasks that read the shards.
 """
 
 from array import array
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
-
-from ray.data import Dataset
 
 from factory.config import VllmEngine, fingerprint_kwargs
 from factory.extras import require_extra
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
+from factory.inference.engine_pool.pool_settings import PoolSettings
 from factory.inference.engines import vllm_settings
-from factory.inference.engines.backend import Backend
-from factory.inference.engines.shards_in_flight import shards_in_flight
+from factory.inference.engines.backend import Replica
+from factory.inference.engines.pooled_backend import PooledBackend
 from factory.inference.model_check import check_chat
 from factory.inference.model_files import Located
 from factory.records import Request
 from factory.runtime.capacity import IO_TASK, check_capacity
+from factory.runtime.ray_session import on_gpu
 
 
-class VllmBackend(Backend[VllmEngine]):
-    """Answers shards of requests with vLLM actors."""
-
-    loads_model = True
+class VllmBackend(PooledBackend[VllmEngine]):
+    """Answers requests with vLLM."""
 
     def locate(self) -> Located:
         located = model_files.locate(self.settings.model)
@@ -50,41 +45,26 @@ class VllmBackend(Backend[VllmEngine]):
             return request
         return replace(request, tokens=array("i", _tokenizer(model.pinned).encode(request.messages)))
 
-    def answer(self, shards: Dataset, model: Located, seed: int, shard_rows: int) -> Dataset:
-        engine_kwargs = vllm_settings.completed_kwargs(self.settings, seed)
+    def check_room(self) -> None:
         replica = vllm_settings.replica_resources(self.settings)
         check_capacity([*[replica] * self.settings.replicas[0], IO_TASK], "engine.replicas")
-        from factory.inference.engines.vllm_replica import VllmReplica
 
-        stage = self._stage(model, engine_kwargs, shard_rows)
-        return shards.map_batches(
-            VllmReplica,
-            fn_constructor_args=(model.pinned, stage.fn_constructor_kwargs["engine_kwargs"]),
-            batch_size=1,
-            **{name: value for name, value in stage.map_batches_kwargs.items() if value is not None},
+    def pool_settings(self, model: Located, seed: int) -> PoolSettings:
+        return PoolSettings(
+            key=self.pool_key(model, seed),
+            model=model.ref,
+            start=partial(_start, model.pinned, vllm_settings.completed_kwargs(self.settings, seed)),
+            slots=self.max_concurrency(on_gpu(self.settings.device)),
+            replicas=self.settings.replicas,
+            resources=vllm_settings.replica_resources(self.settings),
         )
 
-    def _stage(self, model: Located, engine_kwargs: dict[str, Any], shard_rows: int) -> Any:
-        """Return Ray's engine stage: the actor pool, the resources of an actor, and vLLM's completed settings."""
-        import ray.data.llm
 
-        concurrent, in_flight = shards_in_flight(engine_kwargs["max_num_seqs"], shard_rows)
-        config = ray.data.llm.vLLMEngineProcessorConfig(
-            # The driver reads only the model's config; each replica downloads the model itself.
-            model_source=model_files.fetch(model.pinned, weights=False),
-            engine_kwargs=dict(engine_kwargs),
-            concurrency=self.settings.replicas,
-            batch_size=1,
-            max_concurrent_batches=concurrent,
-            max_tasks_in_flight_per_actor=in_flight,
-            log_engine_metrics=False,
-            chat_template_stage=False,
-            tokenize_stage=False,
-            detokenize_stage=False,
-            placement_group_config={"bundle_per_worker": vllm_settings.process_resources(self.settings)},
-        )
-        (stage,) = ray.data.llm.build_processor(config).stages.values()
-        return stage
+def _start(model: str, engine_kwargs: dict[str, Any]) -> Replica:
+    """Start an engine; only here, in the actor of a replica, is vLLM imported."""
+    from factory.inference.engines.vllm_replica import VllmReplica
+
+    return VllmReplica(model, engine_kwargs)
 
 
 @cache

@@ -1,30 +1,28 @@
-"""The actor that answers shards of requests with one vLLM engine.
+"""One vLLM engine, which answers requests.
 
 Apart from `factory.inference.engines.vllm`, because importing vLLM takes seconds and half a gigabyte, which
-the tasks that only read and tokenise should not pay.
+the tasks that only read and tokenize should not pay.
 """
 
 import asyncio
 import itertools
 import math
 import os
-import time
 from functools import cached_property
 from typing import Any
 
-from ray.llm._internal.batch.stages.vllm_engine_stage import vLLMEngineWrapper
-from vllm import SamplingParams
+from vllm import AsyncEngineArgs, SamplingParams
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from factory.errors import ModelError
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
-from factory.inference.engines.backend import Replica
+from factory.inference.engines.backend import EngineDiedError, Replica
 from factory.inference.engines.engine_metrics import report_periodically, vllm_state
-from factory.inference.engines.quarantine import GUILTY, Quarantine
 from factory.inference.engines.vllm_settings import cpu_environment
 from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
 from factory.records import Completion, Message, Request
@@ -41,46 +39,26 @@ def _guide(request: Request) -> dict[str, Any]:
 
 
 class VllmReplica(Replica):
-    """The actor that answers requests with one vLLM engine.
+    """Answers requests with one vLLM engine.
 
     Args:
         model: a `Located.pinned`; it is downloaded to this machine.
-        engine_kwargs: for vLLM, as Ray's engine stage completed them.
+        engine_kwargs: vLLM's settings.
     """
 
     def __init__(self, model: str, engine_kwargs: dict[str, Any]) -> None:
         os.environ.update(cpu_environment() | os.environ)
         folder = model_files.fetch(model)
         self._model = model
-        self._wrapper_kwargs = {
-            **engine_kwargs,
-            "model": folder,
-            "model_source": folder,
-            "idx_in_batch_column": "",  # of Ray's own requests, which are not used
-            "enable_log_requests": False,
-            "log_engine_metrics": False,
-        }
         self._tokenizer = ChatTokenizer(folder)
         self._request_ids = itertools.count()
-        self._llm = self._start()
-        self.started_at = time.time()
-        self._window: int = self._llm._vllm_config.model_config.max_model_len
-
-    # Created on first use, inside the event loop that they belong to.
-    @cached_property
-    def _quarantine(self) -> Quarantine:
-        return Quarantine()
+        arguments = AsyncEngineArgs(model=folder, runner="generate", enable_log_requests=False, **engine_kwargs)
+        self._engine = AsyncLLM.from_engine_args(arguments)
+        self._window: int = self._engine.vllm_config.model_config.max_model_len
 
     @cached_property
-    def _reviving(self) -> asyncio.Lock:
-        return asyncio.Lock()
-
-    @cached_property
-    def _watching(self) -> "asyncio.Task[None]":
+    def _watching(self) -> "asyncio.Task[None]":  # created on first use, inside the event loop that it belongs to
         return report_periodically(self._model, vllm_state)
-
-    def _start(self) -> Any:
-        return vLLMEngineWrapper(**self._wrapper_kwargs)
 
     async def complete(self, request: Request) -> Completion:
         _ = self._watching
@@ -117,40 +95,31 @@ class VllmReplica(Replica):
         return Completion((), len(encoded.ids), len(positions), log_likelihood=likelihood)
 
     async def _answer(self, tokens: list[int], **sampling: Any) -> Any:
-        """Return vLLM's output for a prompt, restarting an engine that dies."""
+        """Return vLLM's output for a prompt."""
         if len(tokens) >= self._window:
             raise RowError("too_long", f"the prompt has {len(tokens)} tokens, the model's window {self._window}")
-        for deaths in range(GUILTY):
-            async with self._quarantine.admitted(deaths):
-                llm = self._llm
-                try:
-                    return await self._generate(llm, tokens, SamplingParams(**sampling, output_kind=_WHOLE))
-                except EngineDeadError as problem:
-                    last = problem
-                    await self._revive(llm)
-                except (ValueError, VLLMClientError) as problem:  # vLLM refuses the request
-                    raise RowError("engine_error", str(problem)) from None
-                except EngineGenerateError as problem:  # only this request failed; the error is in its cause
-                    cause = problem.__cause__ or problem
-                    raise RowError("engine_error", f"{type(cause).__name__}: {cause}") from None
-        raise RowError("engine_died", f"{type(last).__name__}: {last}")
+        try:
+            return await self._generate(tokens, SamplingParams(**sampling, output_kind=_WHOLE))
+        except EngineDeadError as problem:
+            raise EngineDiedError(f"{type(problem).__name__}: {problem}") from None
+        except (ValueError, VLLMClientError) as problem:  # vLLM refuses the request
+            raise RowError("engine_error", str(problem)) from None
+        except EngineGenerateError as problem:  # only this request failed; the error is in its cause
+            cause = problem.__cause__ or problem
+            raise RowError("engine_error", f"{type(cause).__name__}: {cause}") from None
 
-    async def _generate(self, llm: Any, tokens: list[int], params: SamplingParams) -> Any:
-        async with llm.semaphore:
-            prompt = TokensPrompt(prompt_token_ids=tokens)
-            async for output in llm.engine.generate(prompt, params, str(next(self._request_ids))):
-                if output.finished:
-                    if output.outputs[0].finish_reason in NO_ANSWER:
-                        raise RowError("engine_error", f"the engine ended it with {output.outputs[0].finish_reason!r}")
-                    return output
+    async def _generate(self, tokens: list[int], params: SamplingParams) -> Any:
+        prompt = TokensPrompt(prompt_token_ids=tokens)
+        async for output in self._engine.generate(prompt, params, str(next(self._request_ids))):
+            if output.finished:
+                if output.outputs[0].finish_reason in NO_ANSWER:
+                    raise RowError("engine_error", f"the engine ended it with {output.outputs[0].finish_reason!r}")
+                return output
         raise RowError("engine_error", "the engine ended the request without an answer")
 
-    async def _revive(self, dead: Any) -> None:
-        async with self._reviving:
-            if self._llm is dead:
-                dead.shutdown()
-                self._llm = await asyncio.to_thread(self._start)
+    def close(self) -> None:
+        self._engine.shutdown()  # its processes would outlive this one
 
     def __del__(self) -> None:
-        if hasattr(self, "_llm"):
-            self._llm.shutdown()  # its processes would outlive the actor
+        if hasattr(self, "_engine"):
+            self.close()
