@@ -24,6 +24,7 @@ from factory.inference.engine_pool.pool_settings import PoolSettings
 from factory.inference.engines.backend import EngineDiedError, Replica, ShardedWork
 from factory.records import Completion, Message, Request
 from factory.runtime import ray_session
+from factory.runtime.shutdown import StopFlag
 
 SLOTS = 32
 SECONDS = 0.4
@@ -96,7 +97,7 @@ def work(rows: list[str], shard_rows: int) -> ShardedWork:
     starts = [*range(0, len(rows), shard_rows), len(rows)]
     parts = [{"start": start, "end": end} for start, end in pairwise(starts)]
     shards = ray_session.dataset_of(parts).map(partial(shard, rows), num_cpus=0.5)
-    return ShardedWork(shards, shard_rows, len(rows))
+    return ShardedWork(shards, shard_rows, len(rows), StopFlag("/nonexistent/stop"))
 
 
 def settings(notes: str, replicas: tuple[int, int], **engine: float) -> PoolSettings:

@@ -91,8 +91,11 @@ class PlayedReplica:
         return Completion((text_of(request),))
 
 
-async def answers(pools, requests, slots=8):
-    router = Router(pools, "key", "stage", slots)
+NEVER = SimpleNamespace(is_set=lambda: False)
+
+
+async def answers(pools, requests, slots=8, flag=NEVER):
+    router = Router(pools, "key", "stage", slots, flag)
     batch = {"requests": [pickle.dumps(requests)], "rows": [len(requests)], "number": [7]}
     (row,) = [row async for row in router(batch)]
     assert (row["number"], row["requests"]) == ([7], [b""])
@@ -205,6 +208,15 @@ def test_a_pool_that_cannot_start_ends_requests_that_wait():
 
     with pytest.raises(ModelError, match="cannot start"):
         answered(pools, [request(1)])
+
+
+def test_no_shard_is_begun_once_the_run_is_to_stop():
+    async def run():
+        router = Router(PlayedPools([]), "key", "stage", 8, SimpleNamespace(is_set=lambda: True))
+        return [row async for row in router({"requests": [pickle.dumps([request(1)])], "rows": [1], "is_read": [True]})]
+
+    ((row),) = asyncio.run(run())
+    assert (row["is_read"], row["completions"]) == ([False], [b""])
 
 
 def test_what_counts_as_a_loss():

@@ -15,6 +15,7 @@ from factory.inference.engine_pool.pool_settings import SLOTS_AHEAD
 from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
 from factory.inference.engines.backend import EngineDiedError
 from factory.records import Completion, Request
+from factory.runtime.shutdown import StopFlag
 
 MAX_GROUP = 16
 """Requests with the same first message that stay together, for the prefix cache of one replica."""
@@ -58,10 +59,11 @@ class Router:
         key: of the engine.
         stage: the rows that it serves.
         slots: of each replica, for this router.
+        flag: no shard is begun once it is set.
     """
 
-    def __init__(self, pools: Any, key: str, stage: str, slots: int) -> None:
-        self._pools, self._key, self._stage, self._slots = pools, key, stage, slots
+    def __init__(self, pools: Any, key: str, stage: str, slots: int, flag: StopFlag) -> None:
+        self._pools, self._key, self._stage, self._slots, self._flag = pools, key, stage, slots, flag
         self._most = math.ceil(SLOTS_AHEAD * slots)
         self._name = uuid.uuid4().hex
         self._queue: deque[Group] = deque()
@@ -73,7 +75,13 @@ class Router:
         self._is_started = False
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Answer a batch of one shard; `requests` is emptied, as no later task reads it."""
+        """Answer a batch of one shard; `requests` is emptied, as no later task reads it.
+
+        Shards are read long before they are begun: once the run is to stop, they count as not read.
+        """
+        if await asyncio.to_thread(self._flag.is_set):
+            yield {**batch, "is_read": [False], "requests": [b""], "completions": [b""]}
+            return
         if not self._is_started:
             self._is_started = True
             self._spawn(self._follow())
