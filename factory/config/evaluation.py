@@ -4,7 +4,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from factory.config.engines import EngineKwargs, OpenAIEngine, ScriptedEngine, VllmEngine, check_order
+from factory.config.engines import (
+    AcceleratorType,
+    EngineKwargs,
+    OpenAIEngine,
+    ScriptedEngine,
+    VllmEngine,
+    check_accelerator,
+    check_order,
+)
 from factory.config.paths import InputPath, ModelRef
 from factory.config.sections import EnvironmentName, HostName, Name, Sampling, Section
 
@@ -57,12 +65,15 @@ class ServedModel(Section):
     """Minimum and maximum number; Serve adds a replica when the others have more requests than `max_concurrency`."""
     max_concurrency: int = Field(64, ge=1)
     """Requests that one replica processes at the same time."""
+    accelerator_type: AcceleratorType | None = None
+    """The kind of GPU of the replicas' nodes, by Ray's name for it, such as H100; null: any."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len."""
 
     @model_validator(mode="after")
     def _check_replicas(self) -> Self:
         check_order(self.replicas)
+        check_accelerator(self.accelerator_type, self.device)
         return self
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from factory.config import Fleet, ServedModel
 from factory.config import workers as engine_processes
 from factory.inference import model_files
-from factory.inference.engines.vllm_settings import GUIDE, engine_defaults
+from factory.inference.engines.vllm_settings import GUIDE, node_labels, with_defaults
 from factory.runtime.ray_session import on_gpu
 from factory.serving.request_guard import BodyLimit, add_request_guard
 
@@ -119,11 +119,13 @@ def _deployment(config: Any, judge: ServedModel) -> Any:
 
     from factory.serving.llm_server import ModelServer
 
+    labels = node_labels(judge)  # of one bundle, which Serve takes for all
     return build_llm_deployment(
         config,
         name_prefix="Judge:",
         deployment_cls=ModelServer,
         bind_kwargs={"model": model_files.locate(judge.model).pinned},
+        override_serve_options={"placement_group_bundle_label_selector": [labels]} if labels else None,
     )
 
 
@@ -153,15 +155,14 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
             "model_id": wire_name(judge),
             "model_source": model_files.fetch(judge.model, weights=False),
         },
-        engine_kwargs={
-            **engine_defaults(gpu),
-            "max_num_seqs": judge.max_concurrency,
-            "enable_prefix_caching": True,
-            "max_logprobs": LOGPROBS,
-            "enable_prompt_tokens_details": True,  # tokens from the prefix cache
-            "structured_outputs_config": GUIDE,
-            **judge.engine_kwargs,
-        },
+        engine_kwargs=with_defaults(
+            judge,
+            max_num_seqs=judge.max_concurrency,
+            enable_prefix_caching=True,
+            max_logprobs=LOGPROBS,
+            enable_prompt_tokens_details=True,  # tokens from the prefix cache
+            structured_outputs_config=GUIDE,
+        ),
         placement_group_config={"bundles": [bundle] * workers(judge), "strategy": "STRICT_PACK"},
         runtime_env={"env_vars": {} if gpu else cpu_environment},
         log_engine_metrics=gpu,

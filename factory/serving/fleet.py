@@ -23,7 +23,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import LOOPBACK, Fleet, ServedModel
 from factory.errors import ConfigError, ModelError
-from factory.runtime.capacity import IO_TASK, check_capacity
+from factory.inference.engines.vllm_settings import node_labels
+from factory.runtime.capacity import IO_TASK, Bundle, check_capacity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_head import free_port
 from factory.runtime.ray_session import on_gpu
@@ -69,6 +70,10 @@ def cpus_of(fleet: Fleet, judges: Sequence[ServedModel]) -> float:
     """Return the CPUs that Ray needs for ingresses, and for models on CPUs: one per worker of a replica."""
     on_cpus = [judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device)]
     return sum(on_cpus) + INGRESS_CPUS * ingresses(fleet, judges) if judges else 0
+
+
+def _replica(judge: ServedModel) -> Bundle:
+    return Bundle({"GPU" if on_gpu(judge.device) else "CPU": workers(judge)}, node_labels(judge))
 
 
 @contextmanager
@@ -204,9 +209,9 @@ def bring_up(
         ModelError: one does not start, or not in time.
     """
     check_serve_is_free()
-    replicas = [{"GPU" if on_gpu(judge.device) else "CPU": workers(judge)} for judge in judges]
-    fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
-    check_capacity([*fewest, *[{"CPU": INGRESS_CPUS}] * ingresses(fleet, judges), IO_TASK], place)
+    fewest = [_replica(judge) for judge in judges for _ in range(judge.replicas[0])]
+    entries = [Bundle({"CPU": INGRESS_CPUS})] * ingresses(fleet, judges)
+    check_capacity([*fewest, *entries, IO_TASK], f"{place}.replicas")
     port = fleet.port or free_port(fleet.host)
     progress.print(f"{place}: starting {', '.join(judge.name for judge in judges)}")
     from ray import serve
