@@ -137,6 +137,8 @@ class OpenAIEngine(Section):
     kind: Literal["openai"]
     model: str
     base_url: str = "https://api.openai.com/v1"
+    other_urls: tuple[str, ...] = ()
+    """More addresses of the same endpoint, such as other servers of the model: requests take turns with all of them."""
     api_key_env: EnvironmentName | None = "OPENAI_API_KEY"
     """The environment variable that holds the key (never the key itself); null for an endpoint without a key."""
     max_concurrency: int = Field(64, ge=1)

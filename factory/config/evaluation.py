@@ -125,6 +125,9 @@ class Fleet(Section):
     allowed_hosts: tuple[HostName, ...] = ()
     """Accepted `Host` names, and sites whose pages may call it. If omitted: on loopback only its own names, since web
     pages could reach it by other names; elsewhere, where it has a key, any name."""
+    ingresses: int | None = Field(None, ge=1)
+    """Processes that receive requests and route them to replicas; null: one per four replicas that the models may have.
+    With `host: 0.0.0.0`, each node with a replica also has an HTTP proxy, and a run's clients take turns with them."""
     start_timeout_s: float = Field(1800, gt=0)
     """Maximum time for the models to load."""
 
@@ -146,7 +149,8 @@ class Evaluation(Section):
     example_sampling: Sampling = Sampling()
     """Sampling of the example replies for each score."""
     example_writer: Name | None = None
-    """The judge that writes them, once for all candidates and judges; null: the first judge."""
+    """The judge that writes them; null: each judge those of an equal share of the questions, but none by a judge that
+    is added later. All candidates and judges get the same ones. Name a judge if another one is costly or weak."""
     judge_protocol: Literal["structured", "opencharacter"] = "structured"
     """`structured`: a JSON object, the reasoning before the score. `opencharacter`: free text that ends in "the final
     score is N", as in the paper."""

@@ -47,7 +47,7 @@ class PilotTable:
         self.startup_seconds = float(manifest["startup_seconds"])
         self.engine_seconds = float(manifest.get("engine_seconds") or manifest["seconds"] - self.startup_seconds)
         """Of all engines together, while the table was written."""
-        judge = table.name.rpartition("/")[2] if self.kind == "judgments" else ""
+        judge = table.name.rpartition("/")[2] if self.kind in ("examples", "judgments") else ""
         self.engine_run = (manifest["started"], manifest.get("engine", ""), self.model, judge)
         """Equal for tables that one engine filled at once."""
 

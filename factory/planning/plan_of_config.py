@@ -135,9 +135,11 @@ def _evaluation(planner: Planner, config: RunConfig) -> None:
         title = f"answers ({', '.join(names)})"
         planner.add_engine(title, title if pool.kind == "vllm" else "answers of endpoints", tables)
     judges = {judge.name: replica_pool(judge, config) for judge in evaluation.judges}
-    writer = evaluation.example_writer or next(iter(judges))
-    examples = planner.table(layout.SCORE_EXAMPLES.name(), "examples", judges[writer], questions)
-    planner.add_engine(f"example replies ({writer})", "examples", [examples])
+    writers = [evaluation.example_writer] if evaluation.example_writer else list(judges)
+    for writer in writers:
+        name = layout.SCORE_EXAMPLES.name(judge=writer)
+        examples = planner.table(name, "examples", judges[writer], questions / len(writers))
+        planner.add_engine(f"example replies ({writer})", "examples", [examples])
     for judge, pool in judges.items():
         names = [layout.JUDGMENTS.name(candidate=candidate.name, judge=judge) for candidate in evaluation.candidates]
         tables = [planner.table(name, "judgments", pool, questions) for name in names]

@@ -343,7 +343,7 @@ def test_sample_of_a_large_table_is_bounded(tmp_path):
         ("profiles", "profiles"),
         ("dialogues/rewrite-lima", "rewrite"),
         ("evaluation/base/judgments/a", "judgments"),
-        ("evaluation/benchmark/examples", "examples"),
+        ("evaluation/benchmark/examples/a", "examples"),
         ("evaluation/benchmark/general", None),
         ("curated/train", None),
     ],
