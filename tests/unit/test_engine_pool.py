@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from ray.exceptions import ActorDiedError, RayActorError
 
 from factory.errors import ModelError
+from factory.inference.engine_pool import engine_pools
+from factory.inference.engine_pool.pool import START_FAILURES, EnginePool, Up
 from factory.inference.engine_pool.pool_settings import PoolSettings, router_sizes, wanted_replicas
 from factory.inference.engine_pool.quarantine import GROUP, GUILTY, Quarantine
 from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
-from factory.inference.engine_pool.router import LOSSES, MAX_GROUP, OpenRequest, Router, group_by_prefix
+from factory.inference.engine_pool.router import LOSSES, MAX_GROUP, Group, OpenRequest, Router, Target, group_by_prefix
 from factory.inference.engines.backend import EngineDiedError
 from factory.records import Completion, Message, Request
 
@@ -200,6 +202,46 @@ def test_an_error_of_the_run_ends_all_requests_with_it():
         answered(lambda: PlayedPools([PlayedReplica(ModelError("no such weights"))]), [request(n) for n in range(99)])
 
 
+def test_a_request_ends_if_its_replica_and_the_pool_are_gone():
+    class Gone(PlayedPools):
+        async def _lose(self, key, number):
+            self.problem = process_died()
+            await self.publish()
+            raise self.problem
+
+    with pytest.raises(RayActorError):
+        answered(lambda: Gone([PlayedReplica(process_died())]), [request(1)])
+
+
+def test_a_replica_does_not_wait_for_a_group_whose_first_rows_went_to_a_busy_one():
+    busy, idle = Target(None, load=9), Target(None, load=0)  # of 8 slots, and at most 10
+
+    async def run():
+        router = Router(PlayedPools([]), "key", "stage", 8, NEVER)
+        router._targets = {1: busy, 2: idle}
+        row = OpenRequest(request("x"), None)
+        return router._choose(Group([row] * 6, home=1)), router._choose(Group([row], home=1))
+
+    assert asyncio.run(run()) == (2, 1)
+
+
+def test_a_look_that_fails_is_not_the_last(monkeypatch):
+    looks = []
+    monkeypatch.setattr(engine_pools, "LOOK_EVERY_S", 0)
+
+    class Pools(engine_pools.EnginePools):
+        def _look_once(self):
+            looks.append(1)
+            raise RuntimeError("the control store does not answer")
+
+    async def run():
+        await Pools(False).begin()
+        while len(looks) < 3:
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
 def test_a_pool_that_cannot_start_ends_requests_that_wait():
     def pools():
         made = PlayedPools([])
@@ -298,6 +340,62 @@ def test_only_poisoned_requests_are_rejected(size, data):
     assert {completion.error for completion in completions} <= {"", "engine_died"}
     assert engines.deaths <= (GUILTY - 1) * len(poisoned)
     assert engines.most_inside <= GROUP[1]
+
+
+def test_a_machine_lost_under_suspects_makes_none_of_them_guilty():
+    class Lost(FragileEngines):
+        async def borrow(self):
+            self.borrowed += 1
+            node_lost = RayActorError(error_msg="because its node has died")
+            return self.borrowed, PlayedReplica(node_lost if self.borrowed <= GUILTY else None)
+
+    completion = asyncio.run(Quarantine(Lost(set()), lambda work: asyncio.ensure_future(work)).answer(request(1)))
+    assert completion.replies == ("1",)
+
+
+def test_machines_lost_while_engines_start_do_not_end_the_run():
+    async def failed(problem, starts):
+        pool = EnginePool(PoolSettings("k", "m", Completion, 8, (1, 1)), asyncio.ensure_future)
+        for number in range(starts):
+            pool.starting[number] = starting = PlayedReplica()
+
+            async def ready():
+                raise problem
+
+            starting.ready = remote(ready)
+            await pool._wait_until_up(number, starting)
+        return pool._problem
+
+    lost = RayActorError(error_msg="because its node has died")
+    assert asyncio.run(failed(lost, START_FAILURES + 1)) is None
+    assert isinstance(asyncio.run(failed(process_died(), START_FAILURES)), ModelError)
+
+
+def test_closing_a_pool_ends_the_replicas_that_retire(monkeypatch):
+    closed = []
+
+    class Busy:
+        def __init__(self):
+            self.drained, self.close = remote(self._drained), remote(self._close)
+
+        async def _drained(self):
+            await asyncio.sleep(60)
+
+        async def _close(self):
+            closed.append(self)
+
+    async def run():
+        pool = EnginePool(PoolSettings("k", "m", Completion, 8, (1, 1)), asyncio.ensure_future)
+        replica = Busy()
+        pool.up[1] = Up(replica, 0)
+        retiring = asyncio.ensure_future(pool._retire(1))
+        await asyncio.sleep(0)
+        await pool.close()
+        retiring.cancel()
+        return closed == [replica]
+
+    monkeypatch.setattr("ray.kill", lambda handle: None)
+    assert asyncio.run(run())
 
 
 def test_a_quarantine_without_an_engine_ends_its_requests():

@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 
 from factory.inference.engine_pool.pool_settings import PoolSettings, wanted_replicas
 from factory.inference.engine_pool.quarantine import Quarantine
-from factory.inference.engine_pool.replica_actor import MAX_CALLS, EngineReplica
+from factory.inference.engine_pool.replica_actor import MAX_CALLS, EngineReplica, is_node_loss
 from factory.runtime.pool_state import PoolState
 from factory.runtime.ray_session import engine_start_error
 
@@ -71,6 +71,7 @@ class EnginePool:
         self.quarantine = Quarantine(self, spawn)
         self._spawn = spawn
         self._actor = ray.remote(EngineReplica)
+        self._retiring: list[Any] = []
         self._ended: list[tuple[float, float]] = []
         self._expected: dict[str, int] = {}
         self._reports: dict[tuple[str, str], RouterReport] = {}
@@ -121,7 +122,7 @@ class EnginePool:
             await handle.ready.remote()
         except RayError as problem:
             if self.starting.pop(number, None) is not None:
-                self._failures += 1
+                self._failures += not is_node_loss(problem)
                 if self._failures >= START_FAILURES and not self.up:
                     await self._fail(engine_start_error(problem))
             return
@@ -172,10 +173,12 @@ class EnginePool:
     async def _retire(self, number: int) -> None:
         replica = self._remove(number)
         if replica:
+            self._retiring.append(replica.handle)
             await self._publish()
             with suppress(RayError, TimeoutError):  # a router may just have given it a request
                 await asyncio.wait_for(replica.handle.drained.remote(), STALL_S)
             await _close(replica.handle)
+            self._retiring.remove(replica.handle)
 
     def _remove(self, number: int) -> Up | None:
         replica = self.up.pop(number, None)
@@ -247,7 +250,7 @@ class EnginePool:
         for number in list(self.starting):
             ray.kill(self.starting.pop(number))
         handles = [replica.handle for number in list(self.up) if (replica := self._remove(number))]
-        await asyncio.gather(*map(_close, handles))
+        await asyncio.gather(*map(_close, [*handles, *self._retiring]))
 
 
 async def _close(handle: Any) -> None:

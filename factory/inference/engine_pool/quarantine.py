@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from factory.inference.engine_pool.replica_actor import is_loss
+from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
 from factory.records import Completion, Request
 
 GROUP = {1: 16, 2: 1}
@@ -88,7 +88,7 @@ class Quarantine:
 
     def _settle(self, suspect: _Suspect, result: Completion | BaseException) -> None:
         if is_loss(result):
-            suspect.deaths += 1
+            suspect.deaths += not is_node_loss(result)
             if suspect.deaths < GUILTY:
                 return
             cause = getattr(result, "cause", result)

@@ -151,9 +151,9 @@ class Router:
             group = self._queue[0]
             number = self._choose(group)
             target = self._targets[number]
-            room = self._most - target.load
-            if len(group.rows) > room and target.load >= self._slots:
+            if not self._takes(target, group):
                 return  # no slot is idle: wait until the group fits
+            room = self._most - target.load
             for row in group.rows[:room]:
                 target.load += 1
                 self._spawn(self._send(number, target, row))
@@ -163,9 +163,13 @@ class Router:
 
     def _choose(self, group: Group) -> int:
         """Return the replica that has the group's earlier requests, if it has room, else the one with the fewest."""
-        if group.home in self._targets and self._targets[group.home].load < self._most:
+        if group.home in self._targets and self._takes(self._targets[group.home], group):
             return group.home
         return min(self._targets, key=lambda number: self._targets[number].load)
+
+    def _takes(self, target: Target, group: Group) -> bool:
+        """Return whether a replica has an idle slot, or room for the whole group."""
+        return target.load < self._slots or len(group.rows) <= self._most - target.load
 
     async def _send(self, number: int, target: Target, row: OpenRequest) -> None:
         try:
@@ -187,13 +191,16 @@ class Router:
     async def _lose(self, number: int, row: OpenRequest, problem: Exception) -> None:
         """Send the request of a lost replica to another one, or, if its engine may die of it, to the quarantine."""
         self._gone.add(number)
-        if self._targets.pop(number, None):
-            await self._pools.lose.remote(self._key, number)
+        is_first = self._targets.pop(number, None) is not None
         row.losses += not is_node_loss(problem)
-        if isinstance(problem, EngineDiedError) or row.losses >= LOSSES:
+        if self._problem:
+            _settle(row, self._problem)
+        elif isinstance(problem, EngineDiedError) or row.losses >= LOSSES:
             self._spawn(self._answer_suspect(row))
         else:
             self._queue.appendleft(Group([row]))
+        if is_first:  # last, because it fails if the pools ended too
+            await self._pools.lose.remote(self._key, number)
 
     async def _answer_suspect(self, row: OpenRequest) -> None:
         try:
