@@ -33,6 +33,7 @@ pytestmark = [
 
 FREE = {"RAY_AUTH_MODE": "disabled"}
 ACTORS = ("EngineReplica", "EnginePools", "MapWorker(MapBatches(Router)")
+"""Parts of the names of a pool's processes."""
 
 
 @dataclass
@@ -153,10 +154,15 @@ def check_whole(run, personas: int) -> None:
     assert run.table("profiles").manifest()["ok"] == personas
 
 
-def killed_and_resumed(run, personas: int, left: Callable[[], list[str]]) -> None:
+def killed_and_resumed(run, personas: int, look: Callable[[], object], left: Callable[[], list[str]]) -> None:
     """Kill the driver of a run in the middle; check what it leaves, and that the next one makes only the rest."""
     run.config["engine"] |= {"replicas": [2, 2], "max_concurrency": 16, "delay_s": 0.5, "delay_sigma": 0.8}
-    run.kill_when(lambda: len(run.table("profiles").shards()) >= 10)
+
+    def ready() -> bool:
+        look()
+        return len(run.table("profiles").shards()) >= 10
+
+    run.kill_when(ready)
     assert left() == []
     before = finished_shards(run, "profiles")
     run.finish()
@@ -169,37 +175,26 @@ def killed_and_resumed(run, personas: int, left: Callable[[], list[str]]) -> Non
 def test_a_killed_driver_takes_its_own_ray_along(make_run):
     run = make_run("killed", 400).alone()
     children: set[psutil.Process] = set()
-    ended = threading.Event()
 
-    def watch() -> None:
-        while not ended.wait(0.2):
-            if run.processes and run.processes[0].poll() is None:
-                children.update(descendants(run.processes[0].pid))
+    def look() -> None:
+        children.update(descendants(run.processes[-1].pid))
 
-    def left() -> list[str]:
-        ended.set()
-        return still_running(children)
-
-    threading.Thread(target=watch, daemon=True).start()
-    killed_and_resumed(run, 400, left)
+    killed_and_resumed(run, 400, look, lambda: still_running(children))
+    assert children
 
 
 def test_a_killed_driver_leaves_no_engine_on_its_cluster(nodes, make_run):
     run = make_run("killed", 400)
     run.environment.update(nodes.environment)
-    seen: list[str] = []
+    seen: set[str] = set()
 
     def left() -> list[str]:
-        assert len(nodes.named("EngineReplica")) in (0, 2)
-        deadline = time.monotonic() + 20
-        while (names := nodes.named(*ACTORS)) and time.monotonic() < deadline:
-            seen.extend(names)
-            time.sleep(0.2)
-        return names
+        assert all(any(actor in name for name in seen) for actor in ACTORS), seen
+        wait_until(lambda: not nodes.named(*ACTORS), 20)
+        return nodes.named(*ACTORS)
 
-    killed_and_resumed(run, 400, left)
+    killed_and_resumed(run, 400, lambda: seen.update(nodes.named("")), left)
     wait_until(lambda: not nodes.named(*ACTORS), 20)
-    print(set(seen))
 
 
 @pytest.fixture
