@@ -19,6 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from factory.inference.engine_pool.open_pools import OpenPools, open_pools
 from factory.inference.engine_pool.pool_settings import PoolSettings
 from factory.inference.engines.backend import EngineDiedError, Replica, ShardedWork
@@ -248,6 +250,40 @@ def room_for_two(notes: str) -> dict[str, Any]:
     }
 
 
+def followed(notes: str) -> dict[str, Any]:
+    """One to three replicas on a cluster that starts a node for each of them, and ends it again."""
+    rows, last = texts(4000), texts(SLOTS)
+    replicas, nodes = [], []
+
+    def look(until: Callable[[], bool]) -> None:
+        while not until():
+            count = sum(node["Alive"] and "engine" in node["Resources"] for node in ray.nodes())
+            state = pools.state(notes)
+            for history, value in ((replicas, state.up if state else 0), (nodes, count)):
+                if history[-1:] != [value]:
+                    history.append(value)
+            time.sleep(0.2)
+
+    with open_pools() as pools:
+        pools.is_kept = True
+        pool = replace(settings(notes, (1, 3)), resources={"engine": 1}, idle_s=3)
+        ended = threading.Event()
+        thread = threading.Thread(target=look, args=(ended.is_set,))
+        thread.start()
+        first = answer(pools, pool, rows, 16)
+        ended.set()
+        thread.join()
+        look(lambda: nodes[-1] == 1)
+        second = answer(pools, pool, last, 16)
+    look(lambda: nodes[-1] == 0)
+    return {
+        "whole": first.replies == expected(rows) and second.replies == expected(last),
+        "engines": len(second.engines),
+        "replicas": replicas,
+        "nodes": nodes,
+    }
+
+
 def _with_key(key: str, row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "key": key}
 
@@ -262,6 +298,7 @@ SCENARIOS: dict[str, Callable[[str], dict[str, Any]]] = {
     "two-stages": two_stages,
     "never-starts": never_starts,
     "room-for-two": room_for_two,
+    "followed": followed,
 }
 
 

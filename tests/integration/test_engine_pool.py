@@ -11,7 +11,7 @@ import pytest
 from tests.integration.pool_scenarios import SCENARIOS, SLOTS
 from tests.integration.runs import PROJECT
 
-SLOW = ("fill-4096", "room-for-two")
+ELSEWHERE = ("fill-4096", "room-for-two", "followed")
 
 
 def run_scenarios(*names: str) -> dict[str, dict[str, Any]]:
@@ -26,7 +26,7 @@ def run_scenarios(*names: str) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict[str, Any]]:
-    return run_scenarios(*(name for name in SCENARIOS if name not in SLOW))
+    return run_scenarios(*(name for name in SCENARIOS if name not in ELSEWHERE))
 
 
 def test_a_pool_grows_to_three_replicas_at_once(found):

@@ -14,6 +14,8 @@ REPLICAS_PER_ROUTER = 16
 MIN_WINDOW = 6
 """Open requests per slot. A shard ends with its longest reply, and until then other shards must fill its slots: 4 keep
 90 to 97 % of them in use at 16 replicas (lognormal lengths, sigma 0.8), 6 all, for shards of 16 to 4,096 rows."""
+IDLE_S = 120.0
+"""A replica that is not needed ends after so long without a request: longer than the steps between two tables."""
 
 MAX_SHARDS = 1024
 """Shards that a router works on at a time, whatever their size: Ray Data keeps a thread for each."""
@@ -37,6 +39,8 @@ class PoolSettings:
     """Of a replica, all on one node."""
     ray_options: Mapping[str, Any] = field(default_factory=dict)
     """More options of a replica's actor."""
+    idle_s: float = IDLE_S
+    """How long a replica that is not needed stays."""
 
 
 @dataclass(frozen=True)
