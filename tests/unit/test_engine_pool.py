@@ -20,8 +20,8 @@ from factory.records import Completion, Message, Request
 
 
 def remote(function):
-    """A method as an actor's handle has it."""
-    return SimpleNamespace(remote=function)
+    """A method as an actor's handle has it: it runs whether or not its result is awaited."""
+    return SimpleNamespace(remote=lambda *arguments: asyncio.ensure_future(function(*arguments)))
 
 
 def request(text, system="s"):
@@ -208,6 +208,21 @@ def test_a_pool_that_cannot_start_ends_requests_that_wait():
 
     with pytest.raises(ModelError, match="cannot start"):
         answered(pools, [request(1)])
+
+
+def test_requests_in_flight_end_with_the_pools():
+    """Also those of a replica that was lost while nobody could be told."""
+
+    async def run():
+        pools = PlayedPools([PlayedReplica(process_died(), seconds=0.05)])
+        asking = asyncio.create_task(answers(pools, [request(1)]))
+        await asyncio.sleep(0.02)
+        pools.problem = ModelError("the pools are gone")
+        await pools.publish()
+        await asyncio.wait_for(asking, 20)
+
+    with pytest.raises(ModelError, match="the pools are gone"):
+        asyncio.run(run())
 
 
 def test_no_shard_is_begun_once_the_run_is_to_stop():

@@ -39,15 +39,22 @@ class EnginePools:
 
     async def _look(self) -> None:
         while True:
-            waiting = [pool for pool in self._pools.values() if pool.is_short]
-            for pool in waiting:
-                while pool.is_short and self._has_room(pool):
-                    pool.start()
-            for pool in self._pools.values():
-                others = [other for other in self._pools.values() if other is not pool]
-                pool.look(others_wait=any(other.is_short or other.starting for other in others))
-                metrics.set_pool_state(pool.settings.model, pool.state())
+            try:
+                self._look_once()
+            except Exception as problem:  # without this loop, no replica would start any more
+                for pool in self._pools.values():
+                    await pool.fail(problem)
+                raise
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _look_once(self) -> None:
+        for pool in self._pools.values():
+            while pool.is_short and self._has_room(pool):
+                pool.start()
+        for pool in self._pools.values():
+            others = [other for other in self._pools.values() if other is not pool]
+            pool.look(others_wait=any(other.is_short or other.starting for other in others))
+            metrics.set_pool_state(pool.settings.model, pool.state())
 
     def _has_room(self, pool: EnginePool) -> bool:
         """Return whether another replica leaves room for the tasks that read and write rows.
