@@ -200,7 +200,7 @@ class ScriptedEngine(Section):
     """Spread of the durations, which are lognormal: the standard deviation of their logarithm; 0 for equal ones."""
     start_s: float = Field(0, ge=0)
     """Duration of the start of a replica."""
-    max_concurrency: int = Field(1024, ge=1)
+    max_concurrency: int = Field(256, ge=1)
     """Maximum number of requests that a replica answers at the same time."""
     replicas: tuple[int, int] = (1, 1)
     """Minimum and maximum number of replicas."""

@@ -35,8 +35,9 @@ def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, f
     Raises:
         UserError: an input is missing or wrong.
     """
-    planner = Planner(config.planning, pilot, replica_pool(config.engine, config), flops, "://" in config.output)
-    dialogues = _synthesis(planner, config)
+    engine = replica_pool(config.engine, config) if config.engine_section else ReplicaPool("", "")
+    planner = Planner(config.planning, pilot, engine, flops, "://" in config.output)
+    dialogues = _synthesis(planner, config) if config.engine_section and config.personas_section else []
     total = np.sum([constant(0), *(table.rows for table in dialogues)], axis=0)
     if dialogues and {"curation", "training"} & set(sections):
         planner.add_command("curate")
@@ -99,7 +100,7 @@ def _runs_on_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bo
     There `auto` would always be a CPU, so it counts as a GPU if any other part of the config names one, by its device
     or its kind.
     """
-    parts = (config.engine, config.training, *config.evaluation.candidates, *config.evaluation.judges)
+    parts = (config.engine_section, config.training, *config.evaluation.candidates, *config.evaluation.judges)
     on_gpus = (getattr(part, "device", "") == "gpu" or getattr(part, "accelerator_type", None) for part in parts)
     return on_gpu(device) or (device == "auto" and any(on_gpus))
 

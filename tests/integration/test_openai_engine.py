@@ -22,6 +22,7 @@ from factory.config import OpenAIEngine
 from factory.errors import ModelError, UnreachableError
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
+from factory.inference.engines.backend import ShardedWork
 from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.endpoint_errors import row_error
 from factory.inference.engines.endpoint_key import api_key
@@ -29,6 +30,7 @@ from factory.inference.engines.openai import OpenAIBackend, split_concurrency
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.records import Completion, Message, Request, content_id
+from factory.runtime.shutdown import StopFlag
 from factory.text.control_tokens import escape_control_tokens
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
@@ -298,7 +300,8 @@ def test_clients_get_the_key_of_who_started_the_run_and_show_it_nowhere(server, 
 
     backend = OpenAIBackend(engine(server))
     assert KEY.encode() not in pickle.dumps(backend)  # it also goes to tasks that read shards
-    actor, arguments = backend.answer(Asked(), Located("small-chat", "endpoint"), 0, 16)
+    work = ShardedWork(Asked(), shard_rows=16, rows=16, flag=StopFlag("unused"))
+    actor, arguments = backend.answer(work, Located("small-chat", "endpoint"), 0, pools=None)
     assert KEY not in repr(arguments) + str(arguments)
     monkeypatch.delenv(KEY_ENV)  # the client's machine has none
 

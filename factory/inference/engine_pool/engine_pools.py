@@ -1,7 +1,6 @@
 """The actor that owns the engine replicas of a run, and decides which engine gets the next one."""
 
 import asyncio
-import logging
 from typing import Any
 
 import ray
@@ -42,8 +41,10 @@ class EnginePools:
         while True:
             try:
                 self._look_once()
-            except Exception:  # the control store may not answer for a while; the run would wait forever
-                logging.getLogger(__name__).exception("the engine replicas are looked after again in a moment")
+            except Exception as problem:  # without this loop, no replica would start any more
+                for pool in self._pools.values():
+                    await pool.fail(problem)
+                raise
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _look_once(self) -> None:

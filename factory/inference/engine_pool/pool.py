@@ -124,14 +124,15 @@ class EnginePool:
             if self.starting.pop(number, None) is not None:
                 self._failures += not is_node_loss(problem)
                 if self._failures >= START_FAILURES and not self.up:
-                    await self._fail(engine_start_error(problem))
+                    await self.fail(engine_start_error(problem))
             return
         if self.starting.pop(number, None) is not None:
             self._failures = 0
             self.up[number] = Up(handle, time.time())
             await self._publish()
 
-    async def _fail(self, problem: BaseException) -> None:
+    async def fail(self, problem: BaseException) -> None:
+        """End all requests with an error."""
         self._problem = problem
         await self._publish()
 
@@ -246,7 +247,7 @@ class EnginePool:
 
     async def close(self) -> None:
         """End all replicas, and return once they are gone."""
-        await self._fail(RuntimeError("the pool is closed"))
+        await self.fail(RuntimeError("the pool is closed"))
         for number in list(self.starting):
             ray.kill(self.starting.pop(number))
         handles = [replica.handle for number in list(self.up) if (replica := self._remove(number))]

@@ -70,7 +70,8 @@ class Router:
         self._targets: dict[int, Target] = {}
         self._gone: set[int] = set()
         self._tasks: set[Any] = set()
-        self._open = self._answered = 0
+        self._open: set[OpenRequest] = set()
+        self._answered = 0
         self._problem: BaseException | None = None
         self._is_started = False
 
@@ -101,12 +102,12 @@ class Router:
         loop = asyncio.get_running_loop()
         rows = [OpenRequest(request, loop.create_future()) for request in requests]
         self._queue.extend(group_by_prefix(rows))
-        self._open += len(rows)
+        self._open.update(rows)
         self._send_waiting()
         try:
             return await asyncio.gather(*(row.completion for row in rows))
         finally:
-            self._open -= len(rows)
+            self._open.difference_update(rows)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -130,14 +131,14 @@ class Router:
 
     def _end(self, problem: BaseException) -> None:
         self._problem = getattr(problem, "cause", None) or problem
-        for row in (row for group in self._queue for row in group.rows):
-            _settle(row, self._problem)
         self._queue.clear()
+        for row in self._open:
+            _settle(row, self._problem)
 
     async def _report(self) -> None:
         while True:
             report = RouterReport(
-                open=self._open,
+                open=len(self._open),
                 answered=self._answered,
                 loads={number: target.load for number, target in self._targets.items()},
                 answered_by={number: target.answered for number, target in self._targets.items()},
@@ -179,7 +180,6 @@ class Router:
                 await self._lose(number, row, problem)
             else:
                 self._end(problem)
-                _settle(row, self._problem or problem)
         else:
             target.answered += 1
             self._answered += 1
@@ -191,7 +191,8 @@ class Router:
     async def _lose(self, number: int, row: OpenRequest, problem: Exception) -> None:
         """Send the request of a lost replica to another one, or, if its engine may die of it, to the quarantine."""
         self._gone.add(number)
-        is_first = self._targets.pop(number, None) is not None
+        if self._targets.pop(number, None):
+            self._pools.lose.remote(self._key, number)  # if the pools are gone too, `_follow` ends all requests
         row.losses += not is_node_loss(problem)
         if self._problem:
             _settle(row, self._problem)
@@ -199,8 +200,6 @@ class Router:
             self._spawn(self._answer_suspect(row))
         else:
             self._queue.appendleft(Group([row]))
-        if is_first:  # last, because it fails if the pools ended too
-            await self._pools.lose.remote(self._key, number)
 
     async def _answer_suspect(self, row: OpenRequest) -> None:
         try:
@@ -208,7 +207,6 @@ class Router:
             self._answered += 1
         except Exception as problem:
             self._end(problem)
-            _settle(row, self._problem or problem)
 
 
 def group_by_prefix(rows: Sequence[OpenRequest]) -> Iterator[Group]:
