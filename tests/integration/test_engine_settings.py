@@ -2,7 +2,7 @@
 
 import pytest
 
-from factory.config import OpenAIEngine, Sampling, ServedModel, VllmEngine, fingerprint_kwargs
+from factory.config import OpenAIEngine, Sampling, ScriptedEngine, ServedModel, VllmEngine, fingerprint_kwargs
 from factory.inference.generation_step import EngineUse
 from factory.inference.model_files import Located
 from factory.storage.tables import compute_fingerprint
@@ -10,7 +10,7 @@ from factory.storage.tables import compute_fingerprint
 KWARGS = {"tensor_parallel_size": 8, "max_num_seqs": 64, "gpu_memory_utilization": 0.8, "enforce_eager": True}
 
 
-def fingerprint(config: VllmEngine | OpenAIEngine) -> str:
+def fingerprint(config: VllmEngine | OpenAIEngine | ScriptedEngine) -> str:
     return compute_fingerprint(EngineUse(config, Sampling(), 42, Located(config.model, "1")).settings())
 
 
@@ -51,6 +51,17 @@ def test_nor_does_what_leaves_the_weights_and_the_distribution_of_replies_as_the
 def test_how_an_endpoint_is_told_of_the_shape_does_and_how_it_is_reached_does_not():
     assert endpoint(structured="none") != endpoint()
     assert endpoint(base_url="http://127.0.0.1:1/v1", max_concurrency=1, max_retries=0) == endpoint()
+
+
+def test_replies_of_a_script_decide_and_its_speed_does_not():
+    def scripted(**settings: object) -> str:
+        return fingerprint(ScriptedEngine(kind="scripted", **settings))
+
+    speed = {"delay_s": 1, "delay_sigma": 0.8, "start_s": 2, "max_concurrency": 4, "replicas": (2, 3), "num_cpus": 1}
+    assert scripted(**speed) == scripted()
+    assert scripted(default="yes") != scripted()
+    fields = set(ScriptedEngine.model_fields) - {"kind", "model", "replies", "replies_file", "default"}
+    assert fields == speed.keys()
 
 
 def test_a_judges_own_seed_is_among_what_decides():

@@ -18,6 +18,10 @@ from factory.inference.multi_turn import Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request
 
 
+SPEED = {"delay_s", "delay_sigma", "start_s", "max_concurrency", "replicas", "num_cpus"}
+"""Settings that change no row."""
+
+
 class ScriptedBackend(PooledBackend[ScriptedEngine]):
     """Answers every request with the first scripted reply whose `contains` is in its last message."""
 
@@ -25,7 +29,7 @@ class ScriptedBackend(PooledBackend[ScriptedEngine]):
         return Located(self.settings.model, self.settings.revision)
 
     def fingerprint_settings(self) -> dict[str, Any]:
-        return self.settings.model_dump(exclude={"delay_s", "replies_file"})
+        return self.settings.model_dump(exclude=SPEED | {"replies_file"})
 
     def max_concurrency(self, gpu: bool) -> int:
         return self.settings.max_concurrency
