@@ -14,6 +14,7 @@ import psutil
 import ray
 from ray.data._internal.datasource.range_datasource import RangeDatasource
 from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.errors import FactoryError, ModelError, UnreachableError
 from factory.runtime import loopback, shutdown
@@ -145,6 +146,12 @@ def _kill(processes: list[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(processes, timeout=10)
+
+
+def driver_node_options() -> dict[str, Any]:
+    """Return the options of an actor on this process's node: on another one it could be lost with its machine."""
+    here = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
 
 
 def on_gpu(device: Literal["auto", "cpu", "gpu"]) -> bool:

@@ -19,7 +19,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import LOOPBACK, Fleet, ServedModel
 from factory.errors import ConfigError, ModelError
@@ -27,7 +26,7 @@ from factory.inference.engines.vllm_settings import node_labels
 from factory.runtime.capacity import IO_TASK, Bundle, check_capacity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_head import free_port
-from factory.runtime.ray_session import on_gpu
+from factory.runtime.ray_session import driver_node_options, on_gpu
 from factory.serving.deployment import (
     INGRESS_CPUS,
     NO_ACCESS_LOG,
@@ -141,9 +140,8 @@ def _own(fleet: Fleet) -> Any:
     Raises:
         ConfigError: another run is.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     try:
-        return ray.remote(_Owner).options(**OWNER, num_cpus=0, scheduling_strategy=here).remote()
+        return ray.remote(_Owner).options(**OWNER, **driver_node_options()).remote()
     except ValueError:
         raise ConfigError(
             f"evaluation.fleet.port {fleet.port}: another run's fleet is up on this cluster, and ends with that "

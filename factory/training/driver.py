@@ -13,7 +13,6 @@ from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Queue
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import RunConfig, Training
 from factory.errors import FactoryError, Stopped, TrainingError
@@ -23,7 +22,7 @@ from factory.run_output import layout
 from factory.runtime import shutdown
 from factory.runtime.capacity import Bundle, check_capacity
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import IO_TASK_CPUS, on_gpu
+from factory.runtime.ray_session import IO_TASK_CPUS, driver_node_options, on_gpu
 from factory.storage import file_io
 from factory.storage.manifest import build_manifest
 from factory.storage.tables import Table, compute_fingerprint
@@ -130,8 +129,7 @@ def _changed_files(checkpoint: checkpoints.Checkpoint) -> list[str]:
 
 def _run_workers(setup: WorkerSetup, monitor: TrainingMonitor) -> None:
     # On the driver's node: on a node that is lost the queue would take every later group of workers with it.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    events = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    events = Queue(actor_options=driver_node_options())
     ended = threading.Event()
     listener = threading.Thread(target=monitor.listen, args=(events, ended), daemon=True)
     listener.start()

@@ -11,13 +11,14 @@ import ray
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.inference.engine_pool.engine_pools import EnginePools
 from factory.inference.engine_pool.pool_settings import PoolSettings, router_sizes
+from factory.inference.engine_pool.replica_actor import MAX_CALLS
 from factory.inference.engine_pool.router import Router
 from factory.inference.engines.backend import ShardedWork
 from factory.runtime.pool_state import PoolState
+from factory.runtime.ray_session import driver_node_options
 
 EXTRA_SHARDS = 2
 """Shards that wait at a router for the next that ends."""
@@ -42,7 +43,8 @@ class OpenPools:
             work: the shards.
         """
         if self._actor is None:
-            self._actor = ray.remote(EnginePools).options(**_here(), max_concurrency=10_000).remote(_can_add_nodes())
+            options = driver_node_options() | {"max_concurrency": MAX_CALLS}
+            self._actor = ray.remote(EnginePools).options(**options).remote(_can_add_nodes())
             self._actor.begin.remote()
         stage = uuid.uuid4().hex
         self._actor.begin_stage.remote(settings, stage, work.rows)  # not waited for: the router starts meanwhile
@@ -54,7 +56,7 @@ class OpenPools:
             batch_size=1,
             compute=ActorPoolStrategy(size=sizes.routers, max_tasks_in_flight_per_actor=sizes.shards + EXTRA_SHARDS),
             max_concurrency=sizes.shards,
-            **_here(),
+            **driver_node_options(),
         )
 
     def release(self, key: str) -> None:
@@ -97,12 +99,6 @@ class OpenPools:
                 ray.get(self._actor.close_all.remote(), timeout=CLOSE_TIMEOUT_S)
             ray.kill(self._actor)
             self._actor = None
-
-
-def _here() -> dict[str, Any]:
-    """Return the options of an actor on the driver's node: on another one it could be lost with its machine."""
-    here = ray.get_runtime_context().get_node_id()
-    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
 
 
 def _can_add_nodes() -> bool:

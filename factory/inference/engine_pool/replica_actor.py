@@ -9,7 +9,7 @@ from factory.inference.engines.backend import EngineDiedError
 from factory.records import Completion, Request
 
 MAX_CALLS = 10_000
-"""Calls that a replica takes at the same time: more than its slots, so that none to close it waits."""
+"""Calls that an actor of a pool takes at the same time: more than there are, so that none to close it waits."""
 
 
 class EngineReplica:

@@ -19,10 +19,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-import ray
 from pydantic import SecretStr
 from ray.data import ActorPoolStrategy, Dataset
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import LOOPBACK, OpenAIEngine
 from factory.inference.engines.backend import Backend, Replica, ShardedWork
@@ -35,6 +33,7 @@ from factory.inference.engines.shards_in_flight import shards_in_flight
 from factory.inference.model_files import Located
 from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
 from factory.records import Completion, Message, Request
+from factory.runtime.ray_session import driver_node_options
 from factory.text.control_tokens import escape_control_tokens
 
 REQUESTS_PER_ACTOR = 512
@@ -68,8 +67,7 @@ class OpenAIBackend(Backend[OpenAIEngine]):
         key = SecretStr(api_key(self.settings))
         where: dict[str, Any] = {"num_cpus": 0.1}  # it waits for others
         if urlsplit(self.settings.base_url).hostname in LOOPBACK:  # the endpoint is on the machine of the driver
-            here = ray.get_runtime_context().get_node_id()
-            where = {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
+            where = driver_node_options()
         return work.shards.map_batches(
             OpenAIReplica,
             fn_constructor_args=(self.settings, key, at_once),
