@@ -21,9 +21,12 @@ from typing import Any
 
 import ray
 
+from factory.config import ScriptedEngine
+from factory.errors import ConfigError
 from factory.inference.engine_pool.open_pools import OpenPools, open_pools
 from factory.inference.engine_pool.pool_settings import PoolSettings
 from factory.inference.engines.backend import EngineDiedError, Replica, ShardedWork
+from factory.inference.engines.scripted import ScriptedBackend
 from factory.records import Completion, Message, Request
 from factory.runtime import ray_session
 from factory.runtime.shutdown import StopFlag
@@ -225,6 +228,14 @@ def never_starts(notes: str) -> dict[str, Any]:
     return {}
 
 
+def too_large(notes: str) -> dict[str, Any]:
+    try:
+        ScriptedBackend(ScriptedEngine(kind="scripted", num_cpus=99)).check_room()
+    except ConfigError as problem:
+        return {"error": str(problem)}
+    return {}
+
+
 def room_for_two(notes: str) -> dict[str, Any]:
     """Three engines of a GPU each, on a machine that seems to have two."""
     keys = []
@@ -297,6 +308,7 @@ SCENARIOS: dict[str, Callable[[str], dict[str, Any]]] = {
     "tail": tail,
     "two-stages": two_stages,
     "never-starts": never_starts,
+    "too-large": too_large,
     "room-for-two": room_for_two,
     "followed": followed,
 }

@@ -75,6 +75,10 @@ def test_a_replica_that_never_starts_ends_the_run_in_one_line(found):
     )
 
 
+def test_replicas_that_no_machine_holds_are_refused_before_they_are_waited_for(found):
+    assert found["too-large"]["error"].startswith("engine.replicas needs 99 CPU on one node")
+
+
 @pytest.mark.slow
 def test_of_three_engines_with_room_for_two_the_third_follows():
     room = run_scenarios("room-for-two")["room-for-two"]

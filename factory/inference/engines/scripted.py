@@ -16,7 +16,7 @@ from factory.inference.engines.pooled_backend import PooledBackend
 from factory.inference.model_files import Located
 from factory.inference.multi_turn import Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request
-
+from factory.runtime.capacity import IO_TASK, Bundle, check_capacity
 
 SPEED = {"delay_s", "delay_sigma", "start_s", "max_concurrency", "replicas", "num_cpus"}
 """Settings that change no row."""
@@ -33,6 +33,10 @@ class ScriptedBackend(PooledBackend[ScriptedEngine]):
 
     def max_concurrency(self, gpu: bool) -> int:
         return self.settings.max_concurrency
+
+    def check_room(self) -> None:
+        replicas = [Bundle({"CPU": self.settings.num_cpus})] * self.settings.replicas[0]
+        check_capacity([*replicas, IO_TASK], "engine.replicas")
 
     def pool_settings(self, model: Located, seed: int) -> PoolSettings:
         settings = self.settings
