@@ -44,6 +44,11 @@ def test_every_profile_and_dialogue_is_accepted(example):
     assert len(rows) == 56
 
 
+def test_one_engine_writes_profiles_and_dialogues(example):
+    manifests = [example.table(name).manifest() for name in ("profiles", "dialogues/generate-questions")]
+    assert [(one["engines"], one["engines_started"]) for one in manifests] == [(1, 1), (1, 0)]
+
+
 def test_curation_keeps_and_rejects_as_documented(example):
     reasons = Counter(example.reasons("curated/train")) + Counter(example.reasons("curated/validation"))
     faulty = {"breaks_character": 2, "copied_reference": 1, "near_duplicate": 2, "unfinished_sentence": 1}

@@ -22,6 +22,7 @@ from factory.planning.summary import simulate, summarize
 from factory.planning.training_cost import add_training, parameter_count
 from factory.planning.uncertainty import UNKNOWN, Draws, constant
 from factory.records import Completion, Counts, Profile
+from factory.runtime.pool_state import PoolState
 from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row
 from factory.storage.schemas import PROFILES
@@ -193,6 +194,15 @@ def test_startup_ends_with_the_first_replica():
     timing = progress.timing(Counts(ok=10), [(now - 20, None), (now - 60, None)])
     progress.stop()
     assert timing.startup_seconds == pytest.approx(40, abs=2)
+
+
+def test_progress_shows_how_many_replicas_are_up_and_how_full(capfd):
+    progress = Progress()
+    progress.start(["profiles"], 10)
+    progress.engine_states([PoolState(up=1, wanted=3, slots=64, used=32, open=99, lives=((time.time(), None),))])
+    progress.advance(Counts(ok=10))
+    progress.stop()
+    assert "1 of 3 replicas 50% full" in capfd.readouterr().out
 
 
 def test_pilot_of_two_engines_measures_one_engine(tmp_path):
