@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ray.exceptions import ActorDiedError, RayActorError
 
 from factory.errors import ModelError
-from factory.inference.engine_pool.pool import START_FAILURES, EnginePool, Up
+from factory.inference.engine_pool.pool import START_FAILURES, EnginePool, RunningReplica
 from factory.inference.engine_pool.pool_settings import MAX_SHARDS, PoolSettings, router_sizes, wanted_replicas
 from factory.inference.engine_pool.quarantine import GROUP, GUILTY, Quarantine
 from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
@@ -235,7 +235,7 @@ def test_a_pool_that_cannot_start_ends_requests_that_wait():
 
 
 def test_requests_in_flight_end_with_the_pools():
-    """Also those of a replica that was lost while nobody could be told."""
+    """Also those of a replica that was lost while the pools no longer answered."""
 
     async def run():
         pools = PlayedPools([PlayedReplica(process_died(), seconds=0.05)])
@@ -384,7 +384,7 @@ def test_closing_a_pool_ends_the_replicas_that_retire(monkeypatch):
     async def run():
         pool = EnginePool(PoolSettings("k", "m", Completion, 8, (1, 1)), asyncio.ensure_future)
         replica = Busy()
-        pool.up[1] = Up(replica, 0)
+        pool.up[1] = RunningReplica(replica, 0)
         retiring = asyncio.ensure_future(pool._retire(1))
         await asyncio.sleep(0)
         await pool.close()

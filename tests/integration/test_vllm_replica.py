@@ -17,7 +17,7 @@ from factory.records import Completion, Message, Request
 
 
 class PlayedEngine(VllmReplica):
-    """The replica around an engine that answers each request as it is told to."""
+    """The replica around an engine that ends each request as the test says."""
 
     def __init__(self, ending: str | Exception) -> None:
         self._model = "played"

@@ -46,9 +46,9 @@ def test_vllm_takes_all_that_a_config_for_gpus_makes():
         {"engine_kwargs": {"max_num_seqs": 10_000, "data_parallel_size": 1, "compilation_config": {"mode": 0}}},
     ]
     command = [sys.executable, "-c", RESOLVE, json.dumps(cases)]
-    told = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=200)
-    assert told.returncode == 0, told.stderr[-3000:]
-    assert [json.loads(line) for line in told.stdout.splitlines() if line.startswith("[")] == [
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")] == [
         [UNKNOWN, 8192, None, None, "auto"],
         [1024, 16384, None, None, "auto"],
         [UNKNOWN, 8192, None, "fp8", "fp8"],

@@ -205,7 +205,7 @@ def test_an_executor_that_would_keep_its_gpus_is_refused(config_file):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "refused"),
     [
         ("engine_kwargs: {data_parallel_size: 4}", "data_parallel_size 4, for whose engines Ray would reserve no GPUs"),
         ("engine_kwargs: {data_parallel_size: 4}", "set replicas: [1, 4]"),
@@ -214,10 +214,10 @@ def test_an_executor_that_would_keep_its_gpus_is_refused(config_file):
         ("accelerator_type: 'in(H100,H200)'", "accelerator_type"),
     ],
 )
-def test_engines_and_nodes_that_ray_could_not_count_are_refused(config_file, settings, told):
+def test_engines_and_nodes_that_ray_could_not_count_are_refused(config_file, settings, refused):
     judge = f"evaluation.judges=[{{name: a, model: m, {settings}}}]"
-    assert told in refusal(config_file(GOOD), f"engine={{kind: vllm, model: m, {settings}}}")
-    assert told in refusal(config_file(GOOD), judge)
+    assert refused in refusal(config_file(GOOD), f"engine={{kind: vllm, model: m, {settings}}}")
+    assert refused in refusal(config_file(GOOD), judge)
 
 
 def test_a_dry_run_asks_an_endpoint_that_wants_no_key(config_file):

@@ -65,17 +65,19 @@ class EnginePools:
         if self._can_add_nodes or not needed:
             return True
         held = [other for other in self._pools.values() if other.up or other.starting]
-        on_cpu = [other for other in held if other.settings.resources.get("CPU") and _is_on_cpu(other)]
-        if _is_on_cpu(pool) and pool not in held and len(on_cpu) >= sum(node["Alive"] for node in ray.nodes()):
-            return False
+        if _is_on_cpu(pool) and pool not in held:
+            machines = sum(node["Alive"] for node in ray.nodes())
+            if sum(map(_is_on_cpu, held)) >= machines:
+                return False
         used = sum((len(other.up) + len(other.starting)) * other.settings.resources.get("CPU", 0) for other in held)
         return bool(ray.cluster_resources().get("CPU", 0) - used - needed >= IO_TASK_CPUS)
 
     async def begin_stage(self, settings: PoolSettings, stage: str, rows: int) -> None:
         """Open the pool of an engine, unless it is open, for a stage that is going to bring so many rows."""
         async with self._opened:
-            pool = self._pools.setdefault(settings.key, EnginePool(settings, self._spawn))
-            pool.expect(stage, rows)
+            if settings.key not in self._pools:
+                self._pools[settings.key] = EnginePool(settings, self._spawn)
+            self._pools[settings.key].expect(stage, rows)
             self._opened.notify_all()
 
     async def end_stage(self, key: str, stage: str) -> None:

@@ -28,7 +28,7 @@ CLOSE_S = 20.0
 
 
 @dataclass
-class Up:
+class RunningReplica:
     """A replica that is up."""
 
     handle: Any
@@ -67,7 +67,7 @@ class EnginePool:
     def __init__(self, settings: PoolSettings, spawn: Callable[[Any], Any]) -> None:
         self.settings = settings
         self.starting: dict[int, Any] = {}
-        self.up: dict[int, Up] = {}
+        self.up: dict[int, RunningReplica] = {}
         self.quarantine = Quarantine(self, spawn)
         self._spawn = spawn
         self._actor = ray.remote(EngineReplica)
@@ -128,7 +128,7 @@ class EnginePool:
             return
         if self.starting.pop(number, None) is not None:
             self._failures = 0
-            self.up[number] = Up(handle, time.time())
+            self.up[number] = RunningReplica(handle, time.time())
             await self._publish()
 
     async def fail(self, problem: BaseException) -> None:
@@ -181,7 +181,7 @@ class EnginePool:
             await _close(replica.handle)
             self._retiring.remove(replica.handle)
 
-    def _remove(self, number: int) -> Up | None:
+    def _remove(self, number: int) -> RunningReplica | None:
         replica = self.up.pop(number, None)
         if replica:
             self._ended.append((replica.up_at, time.time()))

@@ -1,4 +1,4 @@
-"""What vLLM is told, and what a replica of it needs of Ray: from a config's settings alone, without importing vLLM."""
+"""The settings of vLLM, and what a replica of it needs of Ray: from a config alone, without importing vLLM."""
 
 import os
 from collections.abc import Mapping
