@@ -23,7 +23,7 @@ from factory.inference.generation_step import (
 from factory.records import Counts
 from factory.runtime import metrics, shutdown
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors, rows_as_they_come
 from factory.runtime.shutdown import StopFlag
 from factory.storage.manifest import Timing, build_manifest
 from factory.storage.tables import compute_fingerprint
@@ -166,7 +166,7 @@ def _generate(
     answered = first.union(*others) if others else first
     # One block per shard from the read on: nothing in between merges or splits blocks.
     written = answered.map(partial(parse_and_write, [pending.job for pending in opened]), num_cpus=IO_TASK_CPUS)
-    for row in written.iter_rows():
+    for row in rows_as_they_come(written):
         if row["is_read"]:
             yield row["job"], counts_from_row(row)
 

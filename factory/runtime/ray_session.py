@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import psutil
 import ray
 from ray.data._internal.datasource.range_datasource import RangeDatasource
+from ray.data.block import BlockAccessor
 from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -61,6 +62,8 @@ def start_ray(verbose: bool = False, local_cpus: int = 0) -> None:
     # A task's output is one block of any size: our blocks are shards, which must not be split.
     context.target_max_block_size = None
     context.raise_original_map_exception = True
+    # By default Ray ends a run in which no block moved for half an hour. Shards of long replies take longer.
+    context.execution_no_progress_timeout_s = -1
     logging.getLogger("ray.data").setLevel(level)
     logging.getLogger("ray").setLevel(level)
 
@@ -180,9 +183,18 @@ def iter_rows(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
     Raises:
         Stopped: a shutdown was requested; work in flight is dropped.
     """
-    for row in dataset.iter_rows():
+    for row in rows_as_they_come(dataset):
         shutdown.raise_if_requested()
         yield row
+
+
+def rows_as_they_come(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a dataset, each at once.
+
+    Ray's own `iter_rows` holds a block back until the next one is there.
+    """
+    for block in dataset.iter_batches(prefetch_batches=0, batch_size=None, batch_format=None):
+        yield from BlockAccessor.for_block(block).iter_rows(public_row_format=True)
 
 
 def range_dataset(count: int, num_cpus: float = IO_TASK_CPUS) -> ray.data.Dataset:

@@ -262,7 +262,7 @@ def room_for_two(notes: str) -> dict[str, Any]:
 
 
 def followed(notes: str) -> dict[str, Any]:
-    """One to three replicas on a cluster that starts a node for each of them, and ends it again."""
+    """One to three replicas on a cluster that starts a node for each of them, and ends it again; then one once more."""
     rows, last = texts(4000), texts(SLOTS)
     replicas, nodes = [], []
 
@@ -284,7 +284,7 @@ def followed(notes: str) -> dict[str, Any]:
         first = answer(pools, pool, rows, 16)
         ended.set()
         thread.join()
-        look(lambda: nodes[-1] == 1)
+        look(lambda: nodes[-1] == 0)
         second = answer(pools, pool, last, 16)
     look(lambda: nodes[-1] == 0)
     return {

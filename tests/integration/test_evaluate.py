@@ -47,6 +47,8 @@ def scored(make_module_run):
         scripted("plain", "I am who I am.", mitten=" "),
         {**scripted("told", "I was told a good deal."), "condition": "profile"},
     ]
+    for candidate in candidates:
+        candidate["num_cpus"] = 1  # on one machine: the second starts when the first has answered all
     judges = [
         scripted("kind", VERDICT),
         scripted("strict", LOW, **{"a good deal": VERDICT}),

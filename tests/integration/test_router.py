@@ -271,8 +271,8 @@ def test_what_counts_as_a_loss():
 @given(st.integers(0, 10**9), st.integers(1, 1024), st.integers(1, 50), st.integers(0, 1000))
 def test_as_many_replicas_as_the_rows_fill(rows, slots, fewest, more):
     wanted = wanted_replicas(rows, slots, (fewest, fewest + more))
-    assert fewest <= wanted <= fewest + more
-    assert wanted == fewest or (wanted - 1) * slots < rows
+    assert (fewest if rows else 0) <= wanted <= fewest + more
+    assert wanted <= fewest or (wanted - 1) * slots < rows
     assert wanted == fewest + more or wanted * slots >= rows
 
 

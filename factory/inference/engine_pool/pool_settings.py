@@ -70,6 +70,6 @@ def router_sizes(settings: PoolSettings, rows: int, shard_rows: int, longest_to_
 
 
 def wanted_replicas(requests: int, slots: int, replicas: tuple[int, int]) -> int:
-    """Return how many replicas so many unanswered requests need, between the fewest and the most."""
+    """Return how many replicas so many unanswered requests need: between the fewest and the most, and none for none."""
     fewest, most = replicas
-    return max(fewest, min(most, math.ceil(requests / slots)))
+    return max(fewest, min(most, math.ceil(requests / slots))) if requests > 0 else 0
