@@ -58,7 +58,7 @@ def read_footer(path: str) -> pq.FileMetaData:
 
 def _end_of_rows(group: pq.RowGroupMetaData) -> int:
     columns = [group.column(number) for number in range(group.num_columns)]
-    return max((c.dictionary_page_offset or c.data_page_offset) + c.total_compressed_size for c in columns)
+    return max(int((c.dictionary_page_offset or c.data_page_offset) + c.total_compressed_size) for c in columns)
 
 
 def counts_in(footer: pq.FileMetaData) -> Counts | None:
