@@ -100,6 +100,16 @@ def read_bytes(path: str) -> bytes:
         return bytes(fs.cat_file(name))
 
 
+def read_ranges(paths: list[str], starts: list[int], ends: list[int]) -> list[bytes]:
+    """Return the bytes from `starts` to `ends` of files of one storage, with one request each, many at a time."""
+    if not paths:
+        return []
+    fs, _ = filesystem(paths[0])
+    with storage_errors(os.path.dirname(paths[0])):
+        names = [str(fs._strip_protocol(path)) for path in paths]
+        return [bytes(data) for data in fs.cat_ranges(names, starts, ends, on_error="raise")]
+
+
 def read_if_there(path: str) -> bytes | None:
     """Return the content of a file that other processes may delete, or None if there is none."""
     fs, name = filesystem(path)
