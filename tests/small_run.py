@@ -221,7 +221,10 @@ class SmallRun:
             for shard, shard_questions in by_shard.items()
         }
         self.write(
-            "evaluation/benchmark/examples", examples, SCORE_EXAMPLES, {**ENGINE, "prompt": "score-examples@1#dd"}
+            "evaluation/benchmark/examples/strict",
+            examples,
+            SCORE_EXAMPLES,
+            {**ENGINE, "prompt": "score-examples@1#dd"},
         )
         for name in candidates:
             answers = {

@@ -52,6 +52,8 @@ class Machine(Section):
     type: str
     cpus: int = Field(ge=1)
     gpus: int = Field(ge=0)
+    accelerator: str | None = None
+    """The kind of its GPUs, for `accelerator_type` in a run's config."""
 
 
 class Machines(Section):
@@ -100,6 +102,8 @@ class PodSize(Section):
     cpus: int = Field(ge=1)
     memory: str = Field(pattern=r"^[1-9][0-9]*[GMT]i$")
     gpus: int = Field(ge=0)
+    accelerator: str | None = None
+    """The kind of its GPUs, for `accelerator_type` in a run's config."""
     node_selector: dict[str, str]
 
 

@@ -9,13 +9,12 @@ from dataclasses import asdict
 
 from factory.cli import Parser, quiet, with_absolute_paths
 from factory.config.loading import path_argument
-from factory.planning.estimate import estimate
+from factory.planning.constants import CPUS_PER_GPU
 from factory.planning.pilot import Pilot
-from factory.planning.plan_text import print_lines, print_plan
+from factory.planning.plan_of_config import plan_of_config
+from factory.planning.plan_text import print_plan
 from factory.planning.prices import read_prices
-from factory.planning.simulate import CPUS_PER_GPU, simulate
-from factory.planning.summary import summarize
-from factory.planning.workload_from_config import replica_pool, workload_from_config
+from factory.planning.summary import simulate, summarize
 from factory.runtime.progress import Progress
 from factory.storage.absolute_paths import output_path
 
@@ -40,19 +39,19 @@ def run() -> None:
     flops = prices.gpus(planning.gpu)["training"].bf16_tflops * 1e12
     progress = Progress()  # it has the terminal while `quiet` keeps the libraries off it
     with quiet(verbose=False):
-        pilot = Pilot.read(output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else None
-        workload = workload_from_config(config, sections, pilot)
-        plan = estimate(workload, planning, pilot, replica_pool(config.engine, config), flops)
+        pilot = Pilot.read(output_path(path_argument("--pilot", arguments.pilot))) if arguments.pilot else Pilot()
+        plan = plan_of_config(config, sections, pilot, flops)
     most_gpus = max(step.workers * step.gpus_per_worker for step in plan.steps)
     cpus = float(planning.cpus or most_gpus * CPUS_PER_GPU or os.cpu_count() or 1)
-    summary, simulation = summarize(plan, prices, planning.gpu, pilot, cpus), simulate(plan, cpus)
-    notes = [*workload.notes, *plan.notes, *(f"Not known: {line}." for line in plan.missing)]
+    summary, simulation = summarize(plan, prices, planning.gpu, cpus), simulate(plan, cpus)
+    notes = list(dict.fromkeys([*plan.notes, *(f"Not known: {line}." for line in plan.missing)]))
     if arguments.json:
         document = {"summary": summary, "simulation": simulation, "notes": notes}
         progress.print(json.dumps(document, indent=2, default=asdict))
         return
     print_plan(summary, simulation, prices, planning.gpu, progress)
-    print_lines(["", *notes] if notes else [], progress)
-    if plan.missing and not pilot:
+    for line in ["", *notes] if notes else []:
+        progress.print(line)
+    if plan.missing and not arguments.pilot:
         for line in (PILOT, THEN):
             progress.print(line.format(config=arguments.config))

@@ -4,6 +4,7 @@ from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, 
 from factory.config.engines import (
     EMBEDDED,
     LOOPBACK,
+    PROCESS_COUNTS,
     OpenAIEngine,
     ScriptedEngine,
     VllmEngine,
@@ -20,9 +21,9 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import Lora, Training
 
 __all__ = [
-    "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions",
-    "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality",
-    "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
+    "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus",
+    "Instructions", "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning",
+    "Quality", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
     "ServedModel", "StageFigures", "Strategy", "Training", "VllmEngine", "checked_path", "fingerprint_kwargs",
     "workers",
 ]  # fmt: skip

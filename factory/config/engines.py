@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,23 +21,36 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that only programs on this machine can reach."""
 
 SPEED_KWARGS = {
-    "async_scheduling", "block_size", "cpu_offload_gb", "cudagraph_capture_sizes", "data_parallel_size",
-    "disable_cascade_attn", "disable_custom_all_reduce", "disable_log_stats", "distributed_executor_backend",
-    "distributed_timeout_seconds", "download_dir", "enable_chunked_prefill", "enable_prefix_caching", "enforce_eager",
+    "async_scheduling", "block_size", "compilation_config", "cpu_offload_gb", "cudagraph_capture_sizes",
+    "data_parallel_size", "decode_context_parallel_size", "disable_cascade_attn", "disable_custom_all_reduce",
+    "disable_log_stats", "distributed_executor_backend", "distributed_timeout_seconds", "download_dir",
+    "enable_chunked_prefill", "enable_expert_parallel", "enable_prefix_caching", "enforce_eager",
     "gpu_memory_utilization", "hf_token", "kv_cache_memory_bytes", "kv_offloading_backend", "kv_offloading_size",
     "long_prefill_token_threshold", "max_cudagraph_capture_size", "max_num_batched_tokens", "max_num_seqs",
-    "max_parallel_loading_workers", "num_gpu_blocks_override", "numa_bind", "numa_bind_cpus", "numa_bind_nodes",
-    "optimization_level", "performance_mode", "pipeline_parallel_size", "prefix_caching_hash_algo",
-    "safetensors_load_strategy", "scheduling_policy", "stream_interval", "swap_space", "tensor_parallel_size",
-    "use_tqdm_on_load",
+    "max_parallel_loading_workers", "nnodes", "num_gpu_blocks_override", "numa_bind", "numa_bind_cpus",
+    "numa_bind_nodes", "optimization_level", "performance_mode", "pipeline_parallel_size",
+    "prefill_context_parallel_size", "prefix_caching_hash_algo", "safetensors_load_strategy", "scheduling_policy",
+    "stream_interval", "tensor_parallel_size", "use_tqdm_on_load",
 }  # fmt: skip
 """Keys of `engine_kwargs` that only affect vLLM's speed or placement. They may change when a run is resumed; all others
-(dtype, quantization, max_model_len, ...) are assumed to change the rows."""
+(dtype, quantization, kv_cache_dtype, max_model_len, ...) are assumed to change the rows."""
+SAME_WEIGHTS = ("auto", "fastsafetensors", "hf", "instanttensor", "runai_streamer", "safetensors")
+"""Values of `load_format` that are ways of reading the model's own files; `dummy` is random weights."""
+PROCESS_COUNTS = ("tensor_parallel_size", "pipeline_parallel_size", "prefill_context_parallel_size")
+"""Keys of `engine_kwargs` whose product is the number of processes of a replica, each with one GPU."""
 
 
-def fingerprint_kwargs(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
+def fingerprint_kwargs(engine_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of `engine_kwargs` that may change the rows."""
-    return {name: value for name, value in engine_kwargs.items() if name not in SPEED_KWARGS}
+    return {name: value for name, value in engine_kwargs.items() if not _keeps_rows(name, value)}
+
+
+def _keeps_rows(name: str, value: Any) -> bool:
+    if name == "speculative_config" and isinstance(value, dict):
+        # Rejected guesses are drawn again so that each token has the model's own distribution, as it has with another
+        # batch size. Only `synthetic` accepts guesses without asking the model.
+        return value.get("rejection_sample_method", "standard") in ("standard", "block")
+    return name in SPEED_KWARGS or (name == "load_format" and value in SAME_WEIGHTS)
 
 
 def _without_secrets(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +62,24 @@ def _without_secrets(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     return engine_kwargs
 
 
-EngineKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets)]
+def _within_a_replica(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
+    engines, nodes = (engine_kwargs.get(name, 1) for name in ("data_parallel_size", "nnodes"))
+    if engines != 1:
+        raise ValueError(
+            f"engine_kwargs has data_parallel_size {engines!r}, for whose engines Ray would reserve no GPUs; leave it "
+            f"out, and set replicas: [1, {engines!r}], which are as many engines, each with GPUs of its own"
+        )
+    if nodes != 1:
+        raise ValueError(
+            f"engine_kwargs has nnodes {nodes!r}, and the processes of a replica share a node; leave it out, and for a "
+            "model that no node holds take nodes with more GPUs, or quantization: fp8"
+        )
+    return engine_kwargs
+
+
+EngineKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_within_a_replica)]
+AcceleratorType = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+"""The value of a node's label `ray.io/accelerator-type`."""
 
 
 class VllmEngine(Section):
@@ -60,12 +91,17 @@ class VllmEngine(Section):
     """`auto`: the device that the installed torch was built for."""
     replicas: tuple[int, int] = (1, 1)
     """Minimum and maximum number of engine replicas; the pool grows as far as the cluster allows."""
+    accelerator_type: AcceleratorType | None = None
+    """The kind of GPU, by Ray's name for it, such as H100, A100 or L40S: replicas run only on nodes that have it, and
+    the defaults of max_num_seqs and max_num_batched_tokens follow from it and the model's size. null: any."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
-    """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len, max_num_seqs."""
+    """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len, max_num_seqs, quantization,
+    speculative_config."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         check_order(self.replicas)
+        check_accelerator(self.accelerator_type, self.device)
         if "seed" in self.engine_kwargs:
             raise ValueError(
                 "engine_kwargs has a seed, and the engine's is the run's own; set the key `seed` of the run"
@@ -80,7 +116,7 @@ class VllmEngine(Section):
 
 def workers(engine_kwargs: Mapping[str, Any]) -> int:
     """Return the number of processes that vLLM starts per replica, each with one GPU."""
-    return int(engine_kwargs.get("tensor_parallel_size", 1)) * int(engine_kwargs.get("pipeline_parallel_size", 1))
+    return math.prod(int(engine_kwargs.get(name, 1)) for name in PROCESS_COUNTS)
 
 
 def check_order(replicas: tuple[int, int]) -> None:
@@ -89,12 +125,20 @@ def check_order(replicas: tuple[int, int]) -> None:
         raise ValueError(f"replicas must be [fewest, most] with 1 <= fewest <= most, not {list(replicas)}")
 
 
+def check_accelerator(accelerator_type: str | None, device: str) -> None:
+    """Raise ValueError if a kind of GPU is named for an engine on CPUs."""
+    if accelerator_type and device == "cpu":
+        raise ValueError(f"accelerator_type is {accelerator_type!r}, a GPU, and device is cpu; leave one of them out")
+
+
 class OpenAIEngine(Section):
     """Text generation through an OpenAI-compatible endpoint."""
 
     kind: Literal["openai"]
     model: str
     base_url: str = "https://api.openai.com/v1"
+    other_urls: tuple[str, ...] = ()
+    """More addresses of the same endpoint, such as other servers of the model: requests take turns with all of them."""
     api_key_env: EnvironmentName | None = "OPENAI_API_KEY"
     """The environment variable that holds the key (never the key itself); null for an endpoint without a key."""
     max_concurrency: int = Field(64, ge=1)
@@ -156,7 +200,7 @@ class ScriptedEngine(Section):
     """Spread of the durations, which are lognormal: the standard deviation of their logarithm; 0 for equal ones."""
     start_s: float = Field(0, ge=0)
     """Duration of the start of a replica."""
-    max_concurrency: int = Field(1024, ge=1)
+    max_concurrency: int = Field(256, ge=1)
     """Maximum number of requests that a replica answers at the same time."""
     replicas: tuple[int, int] = (1, 1)
     """Minimum and maximum number of replicas."""

@@ -4,7 +4,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from factory.config.engines import EngineKwargs, OpenAIEngine, ScriptedEngine, VllmEngine, check_order
+from factory.config.engines import (
+    AcceleratorType,
+    EngineKwargs,
+    OpenAIEngine,
+    ScriptedEngine,
+    VllmEngine,
+    check_accelerator,
+    check_order,
+)
 from factory.config.paths import InputPath, ModelRef
 from factory.config.sections import EnvironmentName, HostName, Name, Sampling, Section
 
@@ -57,12 +65,15 @@ class ServedModel(Section):
     """Minimum and maximum number; Serve adds a replica when the others have more requests than `max_concurrency`."""
     max_concurrency: int = Field(64, ge=1)
     """Requests that one replica processes at the same time."""
+    accelerator_type: AcceleratorType | None = None
+    """The kind of GPU of the replicas' nodes, by Ray's name for it, such as H100; null: any."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len."""
 
     @model_validator(mode="after")
     def _check_replicas(self) -> Self:
         check_order(self.replicas)
+        check_accelerator(self.accelerator_type, self.device)
         return self
 
 
@@ -114,6 +125,9 @@ class Fleet(Section):
     allowed_hosts: tuple[HostName, ...] = ()
     """Accepted `Host` names, and sites whose pages may call it. If omitted: on loopback only its own names, since web
     pages could reach it by other names; elsewhere, where it has a key, any name."""
+    ingresses: int | None = Field(None, ge=1)
+    """Processes that receive requests and route them to replicas; null: one per four replicas that the models may have.
+    With `host: 0.0.0.0`, each node with a replica also has an HTTP proxy, and a run's clients take turns with them."""
     start_timeout_s: float = Field(1800, gt=0)
     """Maximum time for the models to load."""
 
@@ -135,7 +149,8 @@ class Evaluation(Section):
     example_sampling: Sampling = Sampling()
     """Sampling of the example replies for each score."""
     example_writer: Name | None = None
-    """The judge that writes them, once for all candidates and judges; null: the first judge."""
+    """The judge that writes them; null: each judge those of an equal share of the questions, but none by a judge that
+    is added later. All candidates and judges get the same ones. Name a judge if another one is costly or weak."""
     judge_protocol: Literal["structured", "opencharacter"] = "structured"
     """`structured`: a JSON object, the reasoning before the score. `opencharacter`: free text that ends in "the final
     score is N", as in the paper."""

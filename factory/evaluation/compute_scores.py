@@ -12,6 +12,7 @@ import numpy as np
 import ray
 
 from factory.config import RunConfig
+from factory.evaluation.example_tables import all_examples
 from factory.evaluation.general_ability.general_scores import compare_general, summarize_general
 from factory.evaluation.general_ability.general_steps import read_results
 from factory.evaluation.scoring import scores_schema, statistics
@@ -121,7 +122,7 @@ def build_scores(
             digest=(layout.BENCHMARK_QUESTIONS.table(config.output).inputs() or {})["benchmark"],
             personas=arrays.personas,
             questions=len(arrays.task),
-            examples=(layout.SCORE_EXAMPLES.table(config.output).manifest() or {})["ok"],
+            examples=(all_examples(config).manifest() or {})["ok"],
         ),
         tasks=TASK_NAMES,
         candidates=scored,

@@ -37,7 +37,7 @@ JOB_CPUS = 4
 
 def local_cpus(config: RunConfig) -> int:
     """Return the number of logical CPUs of a Ray that this machine starts for an evaluation."""
-    return JOB_CPUS + int(cpus_of(config.evaluation.fleet_judges))
+    return JOB_CPUS + int(cpus_of(config.evaluation.fleet, config.evaluation.fleet_judges))
 
 
 def check(config: RunConfig) -> None:
@@ -241,7 +241,8 @@ def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:
         grid.add_row(f"answers ({name})", f"{questions:,}", f"{model}, with the {candidate.condition}")
         if evaluation.general:
             grid.add_row(f"general ability ({name})", f"{len(general_items()):,}", f"{model}, without a role")
-    grid.add_row("example replies", f"{questions:,}", evaluation.example_writer or judges[0].name)
+    writers = [evaluation.example_writer] if evaluation.example_writer else [judge.name for judge in judges]
+    grid.add_row("example replies", f"{questions:,}", ", ".join(writers))
     for judge in judges:
         grid.add_row(f"judgments ({judge.name})", f"{questions * len(candidates):,}", f"{judge.model} ({judge.kind})")
     return grid

@@ -1,7 +1,7 @@
 """The steps of evaluation as the job runs them, each from finished tables to the next.
 
 questions ──► answers (a table per candidate) ──┐
-└───► score examples (one table) ────────┴──► judgments (a table per candidate and judge)
+└───► score examples (a table per judge) ┴──► judgments (a table per candidate and judge)
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 from factory.config import RunConfig
 from factory.errors import InputError
 from factory.evaluation.answers import answer_ids, parse_answer, render_answer
+from factory.evaluation.example_tables import all_examples, question_shares
 from factory.evaluation.general_ability.general_steps import general_jobs
 from factory.evaluation.judge_clients import JudgeClient, open_judges, probe_judges
 from factory.evaluation.judging import JudgeProtocol, judgment_ids, parse_judgment, render_judgment
@@ -78,9 +79,8 @@ def read_rubrics(benchmark: Benchmark) -> dict[str, Rubric]:
     return {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
 
 
-def score_examples_job(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> TableJob:
-    """Return the job of the example replies for each score: written once per question, by one judge, for all."""
-    writer = next(judge for judge in judges if judge.name == (config.evaluation.example_writer or judges[0].name))
+def score_examples_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> list[TableJob]:
+    """Return the jobs of the example replies for each score: written once per question, by one of the judges."""
     prompt = load_prompt("score-examples", config.prompts_dir)
     rubrics = read_rubrics(benchmark)
     step = GenerationStep(
@@ -92,15 +92,23 @@ def score_examples_job(config: RunConfig, benchmark: Benchmark, judges: Sequence
         ids=score_examples_ids,
     )
     settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
-    engine = writer.engine(config.evaluation.example_sampling, config.seed)
-    questions, table = layout.BENCHMARK_QUESTIONS.table(config.output), layout.SCORE_EXAMPLES.table(config.output)
-    return TableJob(step, questions, table, settings, engine)
+    by_name = {judge.name: judge for judge in judges}
+    return [
+        TableJob(
+            step,
+            questions,
+            layout.SCORE_EXAMPLES.table(config.output, judge=name),
+            settings,
+            by_name[name].engine(config.evaluation.example_sampling, config.seed),
+        )
+        for name, questions in question_shares(config).items()
+    ]
 
 
 def judgment_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> list[TableJob]:
     """Return the jobs that score the accepted answers of each candidate by each judge; all run at the same time."""
     rubrics = read_rubrics(benchmark)
-    examples = layout.SCORE_EXAMPLES.table(config.output)
+    examples = all_examples(config)
     jobs = []
     for judge in judges:
         for candidate in config.evaluation.candidates:
@@ -162,11 +170,8 @@ def judge_answers(config: RunConfig, benchmark: Benchmark, progress: Progress) -
     """
     for candidate in config.evaluation.candidates:
         _check_answers(config, candidate.name)
-
-    def examples(judges: Sequence[JudgeClient]) -> list[TableJob]:
-        return [score_examples_job(config, benchmark, judges)]
-
-    run_judge_jobs(config, [examples, partial(judgment_jobs, config, benchmark)], progress)
+    rounds = [partial(score_examples_jobs, config, benchmark), partial(judgment_jobs, config, benchmark)]
+    run_judge_jobs(config, rounds, progress)
 
 
 def run_judge_jobs(

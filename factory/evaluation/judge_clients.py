@@ -17,7 +17,7 @@ from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS, in_flight, wire_name
-from factory.serving.fleet import fleet_key_env
+from factory.serving.fleet import fleet_key_env, other_proxies
 
 PROBE_TIMEOUT_S = 60
 """Time for one attempt to find out whether a judge returns log-probabilities; the request is small."""
@@ -57,6 +57,7 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> JudgeClient:
         name=judge.name,
         model=wire_name(judge),
         base_url=fleet_url or "http://127.0.0.1",
+        other_urls=other_proxies(config.evaluation.fleet, fleet_url) if fleet_url else (),
         api_key_env=fleet_key_env(config.evaluation.fleet),
         max_concurrency=in_flight(judge),
         timeout_s=600,

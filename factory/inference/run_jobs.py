@@ -185,6 +185,7 @@ def _answer(
         read,
         shard_rows=max(1, rows // all_shards),
         rows=rows - sum(done[number].rows for number, _ in own),
+        flag=flag,
         longest_to_mean=max(_longest_to_mean(pending.job, done[number]) for number, pending in own),
     )
     return engine.backend.answer(work, engine.model, engine.seed, pools)

@@ -1,8 +1,9 @@
 """Planning: what a run will take, before it runs.
 
-    config ──workload_from_config──► Workload ──┐
-    output of a small run ──pilot──► Pilot ─────┼──estimate──► Estimate ──summary──► intervals ──► tables, JSON
-    section `planning` of the config ───────────┘      └──simulate─► the same run on 1 to 1,000 GPUs
+    config ──plan_of_config──► Planner ──summary──► intervals, the same run on 1 to 1,000 GPUs ──► tables, JSON
+                                  ▲
+    section `planning` of the config, and output of a small run (`pilot`)
 
-Only `workload_from_config` looks at inputs and models; the rest is arithmetic on arrays of draws (`uncertainty`).
+Only `plan_of_config` looks at inputs and models; the rest is arithmetic on arrays of draws (`uncertainty`). What was
+measured or published is in `constants`.
 """

@@ -1,17 +1,16 @@
 """Measurements from an earlier small run: a sample of the rows of its tables, and the speed in their manifests."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from factory.errors import InputError
-from factory.planning.uncertainty import Draws, proportion
-from factory.planning.workload import GeneratedTable, Kind
+from factory.planning.uncertainty import Draws
 from factory.run_output import layout
 from factory.storage import file_io
 from factory.storage.archive import is_outside_tables
@@ -22,7 +21,8 @@ SAMPLE_SHARDS = 64
 """A shard holds rows with similar ids, which are random: any row of it is as good as another."""
 COLUMNS = ["prompt_tokens", "output_tokens", "cached_tokens"]
 
-_KINDS: dict[layout.TableKind, Kind] = {
+Kind = Literal["profiles", "generate", "rewrite", "answers", "general", "examples", "judgments"]
+_KINDS: dict[layout.TableKind | None, Kind] = {
     layout.PROFILES: "profiles", layout.BENCHMARK_PROFILES: "profiles", layout.ANSWERS: "answers",
     layout.GENERAL_RESULTS: "general", layout.SCORE_EXAMPLES: "examples", layout.JUDGMENTS: "judgments",
 }  # fmt: skip
@@ -32,29 +32,22 @@ def generated_kind(table: str) -> Kind | None:
     """Return the kind of a table by its name; None if no model writes its rows."""
     if parts := layout.DIALOGUES.parts(table):
         return cast(Kind, parts["strategy"])
-    kind = layout.kind_of(table)
-    return None if kind is None else _KINDS.get(kind)
+    return _KINDS.get(layout.kind_of(table))
 
 
-@dataclass
 class PilotTable:
-    """A finished table of the pilot."""
+    """A finished table of the pilot, with its manifest and the bytes of its files."""
 
-    table: Table
-    manifest: dict[str, Any]
-    bytes: int
-
-    def __post_init__(self) -> None:
-        """Read the manifest."""
-        manifest, name = self.manifest, self.table.name
-        self.kind = generated_kind(name)
-        self.rows = int(manifest["rows_in"])
+    def __init__(self, table: Table, manifest: dict[str, Any], size: int) -> None:
+        self.table, self.manifest, self.bytes = table, manifest, size
+        self.kind = generated_kind(table.name)
+        self.rows, self.written = int(manifest["rows_in"]), int(manifest["rows_this_run"])
         self.model = str((manifest.get("model") or {}).get("ref", ""))
         self.engines = int(manifest.get("engines") or 1)
-        alone = float(manifest["seconds"]) - float(manifest["startup_seconds"])
-        self.engine_seconds = float(manifest.get("engine_seconds") or alone)
+        self.startup_seconds = float(manifest["startup_seconds"])
+        self.engine_seconds = float(manifest.get("engine_seconds") or manifest["seconds"] - self.startup_seconds)
         """Of all engines together, while the table was written."""
-        judge = name.rpartition("/")[2] if self.kind == "judgments" else ""
+        judge = table.name.rpartition("/")[2] if self.kind in ("examples", "judgments") else ""
         self.engine_run = (manifest["started"], manifest.get("engine", ""), self.model, judge)
         """Equal for tables that one engine filled at once."""
 
@@ -73,8 +66,8 @@ class PilotTable:
 class Pilot:
     """The finished tables of a run."""
 
-    folder: str
-    tables: dict[str, PilotTable] = field(default_factory=dict)
+    folder: str = ""
+    tables: Mapping[str, PilotTable] = field(default_factory=dict)
 
     @staticmethod
     def read(folder: str) -> "Pilot":
@@ -96,24 +89,14 @@ class Pilot:
             f"--pilot {folder}: holds no finished table; give the output folder of a run, such as one with --limit"
         )
 
-    def like(self, *tables: GeneratedTable) -> list[PilotTable]:
-        """Return the tables of these names; for one that the pilot does not have, all of its kind."""
-        found: dict[str, PilotTable] = {}
-        for table in tables:
-            same = self.tables.get(table.name)
-            others = {name: other for name, other in self.tables.items() if other.kind == table.kind and other.rows}
-            found |= {table.name: same} if same is not None and same.rows else others
-        return list(found.values())
+    def like(self, name: str, kind: Kind) -> list[PilotTable]:
+        """Return the table of this name; if the pilot does not have it, all of its kind."""
+        same = self.tables.get(name)
+        return [same] if same and same.rows else [t for t in self.tables.values() if t.kind == kind and t.rows]
 
     def filled_with(self, table: PilotTable) -> list[PilotTable]:
         """Return all tables that the same engine filled at the same time, the table itself included."""
-        return [t for t in self.tables.values() if t.kind and t.rows and t.engine_run == table.engine_run]
-
-    def accepted(self, *tables: str) -> Draws | None:
-        """Return the proportion of the tables' rows that were accepted; None if the pilot has none of them."""
-        found = [self.tables[name] for name in tables if name in self.tables]
-        rows, ok = sum(table.rows for table in found), sum(int(table.manifest["ok"]) for table in found)
-        return proportion(ok, rows, f"accepted {tables}") if rows else None
+        return [t for t in self.tables.values() if t.kind and t.written and t.engine_run == table.engine_run]
 
     def training_steps(self) -> Iterator[dict[str, Any]]:
         """Yield the metrics of the pilot's training steps."""

@@ -1,52 +1,42 @@
 """A plan for people: three tables that fit in 100 columns, and lines between them."""
 
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
+from rich.filesize import decimal
 from rich.table import Table as Grid
 
 from factory.config import Gpus
 from factory.planning.prices import GpuPrice, Prices
-from factory.planning.rates import UNKNOWN
-from factory.planning.simulate import Simulation
 from factory.planning.uncertainty import LEVEL, Interval
 from factory.runtime.progress import Progress
 
-WIDTH = 100
-SHORT_S = 1.0
-"""Steps that take less than this are not shown by themselves."""
+UNKNOWN = "not known"
 INTERVAL = f"{LEVEL} % interval"
 LEFT = ("table", "step", "on", INTERVAL, "mostly", "waits most for")
 """Columns of text."""
 
 
 def print_plan(
-    summary: dict[str, Any], simulation: Simulation, prices: Prices, kinds: Gpus, progress: Progress
+    summary: dict[str, Any], simulation: dict[str, Any], prices: Prices, kinds: Gpus, progress: Progress
 ) -> None:
     """Print a plan: its `summarize`d numbers, and how it scales."""
     progress.show(_tables(summary["stages"]))
-    print_lines([*_bases(summary["stages"]), ""], progress)
+    progress.print("")
     progress.show(_steps(summary["steps"]))
-    print_lines(["", *_totals(summary, prices), ""], progress)
-    if simulation.sizes:
+    progress.print("\n".join(["", *_totals(summary, prices), ""]))
+    left_out, needs, unit = (simulation[name] for name in ("left_out", "needs", "unit"))
+    if simulation["sizes"]:
         progress.show(_sizes(simulation, prices.gpus(kinds), prices.currency))
-        left_out = [f"Without what is not known: {', '.join(simulation.left_out)}."] * bool(simulation.left_out)
-        needs = f"The run needs at least {simulation.needs} {simulation.unit}: a replica of each concurrent engine."
-        print_lines([*left_out, *[needs] * (simulation.needs > 1), *simulation.turns], progress)
-    elif simulation.left_out:
-        print_lines(["How the run scales is not known, because the speed of its engines is not."], progress)
-
-
-def print_lines(lines: Iterable[str], progress: Progress) -> None:
-    """Print lines, wrapped; a path stays whole."""
-    for line in lines:
-        wrapped = textwrap.wrap(
-            line, WIDTH, subsequent_indent="  ", replace_whitespace=False, break_long_words=False,
-            break_on_hyphens=False,
-        )  # fmt: skip
-        progress.print("\n".join(wrapped))
+        if left_out:
+            progress.print(f"Without what is not known: {', '.join(left_out)}.")
+        if needs > 1:
+            progress.print(f"The run needs at least {needs} {unit}: a replica of each concurrent engine.")
+        for turn in simulation["turns"]:
+            progress.print(turn)
+    elif left_out:
+        progress.print("How the run scales is not known, because the speed of its engines is not.")
 
 
 def _grid(title: str, *columns: str) -> Grid:
@@ -67,26 +57,15 @@ def _tables(tables: Sequence[dict[str, Any]]) -> Grid:
     return grid
 
 
-def _bases(tables: Sequence[dict[str, Any]]) -> Iterator[str]:
-    by_basis = sorted((table["basis"], table["table"]) for table in tables if table["basis"] != UNKNOWN)
-    for basis, group in groupby(by_basis, key=lambda pair: pair[0]):
-        names = [name for _, name in group]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        yield f"Tokens of {shown}: {basis}."
-
-
 def _steps(steps: Sequence[dict[str, Any]]) -> Grid:
     on_gpus = any(step["gpus"] for step in steps)
     grid = _grid("Time", "step", "on", "time", INTERVAL, *["GPU hours"] * on_gpus, "mostly")
     for step in steps:
-        taken, parts, count, unit = step["seconds"], step["parts"], step["workers"], step["unit"]
-        if taken and taken.point < SHORT_S:
-            continue
-        hours = [f"{step['gpu_hours'].point:,.1f}" if taken and step["gpus"] else ""] * on_gpus
-        if step["gpus"]:
-            count, unit = step["gpus"], "GPU"
+        taken, parts, gpus = step["seconds"], step["parts"], step["gpus"]
+        count, unit = (gpus, "GPU") if gpus else (step["workers"], step["unit"])
         workers = f"{count:,} {unit}{'' if count == 1 else 'es' if unit.endswith('s') else 's'}" if unit else ""
         times = [duration(taken.point), _ends(taken, duration)] if taken else [UNKNOWN, ""]
+        hours = [f"{step['gpu_hours'].point:,.1f}" if taken and gpus else ""] * on_gpus
         grid.add_row(step["name"], workers, *times, *hours, max(parts, key=lambda name: parts[name], default=""))
     return grid
 
@@ -106,17 +85,19 @@ def _totals(summary: dict[str, Any], prices: Prices) -> Iterator[str]:
         yield f"Endpoints: {_with_ends(endpoints, '{:,.2f}'.format)} {prices.currency}, {as_of}"
     per_month = summary["storage_cost_per_month"].point
     cost = f", {per_month:,.2f} {prices.currency} per month" if per_month >= 0.01 else ""
-    yield f"Storage:   {_with_ends(summary['storage_bytes'], size)} at most, while it runs{cost}"
+    stored = _with_ends(summary["storage_bytes"], lambda size: decimal(round(size)))
+    yield f"Storage:   {stored} at most, while it runs{cost}"
 
 
-def _sizes(simulation: Simulation, prices: Mapping[str, GpuPrice], currency: str) -> Grid:
-    on_gpus = ["GPU hours", currency] if simulation.unit == "GPUs" else []
-    grid = _grid(f"The same on 1 to 1,000 {simulation.unit}", simulation.unit, "time", *on_gpus, "waits most for")
-    for run in simulation.sizes:
-        cost = sum(hours * prices[part].on_demand for part, hours in run.hours_of_parts.items())
-        hours = [f"{sum(run.hours_of_parts.values()):,.1f}", f"{cost:,.0f}"] if on_gpus else []
-        limit = f"{run.limit}, {run.share:.0%} of the time ({run.step})"
-        grid.add_row(f"{run.size:,}", duration(run.seconds), *hours, limit)
+def _sizes(simulation: dict[str, Any], prices: Mapping[str, GpuPrice], currency: str) -> Grid:
+    unit = simulation["unit"]
+    on_gpus = ["GPU hours", currency] if unit == "GPUs" else []
+    grid = _grid(f"The same on 1 to 1,000 {unit}", unit, "time", *on_gpus, "waits most for")
+    for run in simulation["sizes"]:
+        cost = sum(hours * prices[part].on_demand for part, hours in run["hours_of_parts"].items())
+        hours = [f"{sum(run['hours_of_parts'].values()):,.1f}", f"{cost:,.0f}"] if on_gpus else []
+        limit = f"{run['limit']}, {run['share']:.0%} of the time ({run['step']})"
+        grid.add_row(f"{run['size']:,}", duration(run["seconds"]), *hours, limit)
     return grid
 
 
@@ -139,17 +120,6 @@ def short(number: float) -> str:
 
 def duration(seconds: float) -> str:
     """Format seconds as minutes and seconds, hours, or days."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days:,} d {hours:02}:{minutes:02}"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def size(number: float) -> str:
-    """Format bytes in a suitable unit."""
-    for unit, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB")):
-        if number >= unit:
-            return f"{number / unit:,.1f} {name}"
-    return f"{number / 1024:,.0f} KiB"
+    days, rest = divmod(round(seconds), 24 * 60 * 60)
+    clock = str(timedelta(seconds=rest))
+    return f"{days:,} d {clock[:-3]}" if days else clock.removeprefix("0:")

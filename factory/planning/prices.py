@@ -38,24 +38,18 @@ class Prices(Section):
     million_tokens: dict[str, TokenPrice] = Field(default_factory=dict)
     storage_gib_month: float = Field(ge=0)
 
-    def gpu(self, kind: str) -> GpuPrice:
-        """Return the price of a kind of GPU.
-
-        Raises:
-            ConfigError: the table does not have it.
-        """
-        if kind not in self.gpu_hours:
-            known = ", ".join(self.gpu_hours)
-            raise ConfigError(f"planning.gpu is {kind!r}: the price table has {known}; name one of them, or add yours")
-        return self.gpu_hours[kind]
-
     def gpus(self, kinds: Gpus) -> dict[str, GpuPrice]:
         """Return the prices of the GPUs of each part of a run.
 
         Raises:
             ConfigError: the table does not have one of them.
         """
-        return {part: self.gpu(kind) for part, kind in kinds.model_dump().items()}
+        named, known = kinds.model_dump(), ", ".join(self.gpu_hours)
+        for kind in named.values():
+            if kind not in self.gpu_hours:
+                message = f"planning.gpu is {kind!r}: the price table has {known}; name one of them, or add yours"
+                raise ConfigError(message)
+        return {part: self.gpu_hours[kind] for part, kind in named.items()}
 
 
 def read_prices(path: str | None) -> Prices:

@@ -1,103 +1,88 @@
 """Training time: from the pilot's own steps, or from the floating-point operations of the model."""
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
-from factory.config import Planning
-from factory.planning.bottlenecks import BATCH, START, TRAINING, Parts
+from factory.config import Training
+from factory.planning import constants as c
 from factory.planning.pilot import Pilot
-from factory.planning.rates import RATE_SPREAD
-from factory.planning.uncertainty import Draws, constant, lognormal, uniform
-from factory.planning.workload import TrainingStep
+from factory.planning.plan_steps import Parts, Step
+from factory.planning.planner import Planner
+from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, uniform
 from factory.run_output import layout
 
-OPERATIONS = 6
-"""Floating-point operations per parameter and token: two forward, four backward."""
-RECOMPUTED = 8 / 6
-"""With gradient checkpointing the forward pass is computed twice."""
-MFU_SPREAD = 0.2
-TOKENS_SPREAD = 0.1
-START_S = (20.0, 60.0, 180.0)
-"""Until workers have started and loaded the model, without a pilot."""
 _SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*[bB](?![a-zA-Z0-9])")
 
 
-@dataclass(frozen=True)
-class TrainingFigures:
-    """What the time of training follows from; `missing` lists what is not known."""
+def add_training(planner: Planner, training: Training, dialogues: Draws, on_gpu: bool) -> None:
+    """Add training to a plan; workers beyond the sequences of a step have nothing to do.
 
-    tokens: Draws | None
-    """Of all epochs; validation, some percent more, is not counted."""
-    rate: Draws | None
-    """Tokens per second of one worker."""
-    startup: Draws
-    """Start-up, checkpoints and what else does not grow with the steps."""
-    parameters: float | None
-    missing: tuple[str, ...]
+    Args:
+        planner: the plan.
+        training: the config's section.
+        dialogues: before curation.
+        on_gpu: whether it trains on GPUs.
+    """
+    tokens, (rate, startup) = _tokens(planner, training, dialogues), _rate(planner, training, on_gpu)
+    kept, batch = training.save_total_limit + 2, training.global_batch_size  # the best one, and one being written
+    parameters = parameter_count(training.base_model, planner.pilot) or 0
+    planner.weight_bytes = parameters * (kept * c.CHECKPOINT_BYTES + c.WEIGHT_BYTES)
+
+    def parts(cpus: float, workers: float) -> Parts:
+        even = tokens / rate / workers
+        # Each worker computes a whole number of sequences per step.
+        uneven = tokens / rate * np.ceil(batch / workers) / batch
+        return {"start-up": startup, "training": even, "global batch": uneven - even}
+
+    workers, gpus = training.num_workers, int(on_gpu)
+    planner.steps.append(Step("training", "training", parts, workers, "process", gpus, "training", scales=True))
 
 
-def training_figures(step: TrainingStep, planning: Planning, pilot: Pilot | None, flops: float) -> TrainingFigures:
-    """Return everything that is known of training; `flops` are the operations per second of one of its GPUs."""
-    training, missing = step.settings, []
-    tokens, per_dialogue = None, _tokens_per_dialogue(planning, pilot)
-    if step.dialogues is None:
+def _tokens(planner: Planner, training: Training, dialogues: Draws) -> Draws:
+    """Return the tokens of all epochs; validation, some percent more, is not counted."""
+    packed, missing = planner.pilot.tables.get(layout.PACKED.name(split="train")), planner.missing
+    per_dialogue = UNKNOWN
+    if planner.planning.dialogue_tokens:
+        per_dialogue = constant(planner.planning.dialogue_tokens)
+    elif packed and packed.manifest["ok"]:
+        per_dialogue = lognormal(packed.manifest["tokens"] / packed.manifest["ok"], c.TOKENS_SPREAD, "dialogue tokens")
+    if np.isnan(dialogues[0]):
         missing.append("training: the number of dialogues is not known; `make train ARGS=--dry-run` counts them")
-    elif per_dialogue is None:
-        missing.append(
-            "training: tokens per dialogue are not known; give planning.dialogue_tokens, or a pilot that packed"
-        )
-    else:
-        splits = (layout.CURATED.name(split=split) for split in ("train", "validation"))
-        accepted = pilot.accepted(*splits) if pilot else None
-        tokens = step.dialogues * per_dialogue * training.epochs * (1 if accepted is None else accepted)
-    parameters, startup = parameter_count(training.base_model, pilot), uniform(*START_S, "training start")
-    trained = pilot.tables.get(layout.CHECKPOINTS.name()) if pilot else None
-    steps = list(pilot.training_steps()) if pilot else []
-    rate, spread = planning.training_tokens_per_second, RATE_SPREAD
-    if trained and steps:
+    elif np.isnan(per_dialogue[0]):
+        line = "training: tokens per dialogue are not known; give planning.dialogue_tokens, or a pilot that packed"
+        missing.append(line)
+    splits = (layout.CURATED.name(split=split) for split in layout.SPLITS)
+    return planner.accepted(dialogues, *splits) * per_dialogue * training.epochs
+
+
+def _rate(planner: Planner, training: Training, on_gpu: bool) -> tuple[Draws, Draws]:
+    """Return tokens per second of one worker, and the seconds that do not grow with the steps (start, checkpoints)."""
+    planning, pilot, startup = planner.planning, planner.pilot, uniform(*c.TRAINING_START_S, "training start")
+    rate, spread = planning.training_tokens_per_second, c.RATE_SPREAD
+    trained = pilot.tables.get(layout.CHECKPOINTS.name())
+    if trained and (steps := list(pilot.training_steps())):
         seconds = sum(row["seconds"] for row in steps)
-        startup = lognormal(max(float(trained.manifest["seconds"]) - seconds, 5.0), RATE_SPREAD, "training start")
+        startup = lognormal(max(float(trained.manifest["seconds"]) - seconds, 5.0), c.RATE_SPREAD, "training start")
         if trained.model == training.base_model:
             workers = int(trained.manifest["trained_by"]["workers"])
             rate = rate or sum(row["tokens"] for row in steps) / seconds / workers
-    if not rate and parameters and step.on_gpu:
-        operations = parameters * OPERATIONS * (RECOMPUTED if training.gradient_checkpointing else 1)
-        rate, spread = flops * planning.mfu / operations, MFU_SPREAD
+    parameters = parameter_count(training.base_model, pilot)
+    if not rate and parameters and on_gpu:
+        operations = parameters * c.OPERATIONS * (c.RECOMPUTED if training.gradient_checkpointing else 1)
+        rate, spread = planner.flops * planning.mfu / operations, c.MFU_SPREAD
     if not rate:
-        missing.append(
+        planner.missing.append(
             f"training: the speed of training {training.base_model!r} is not known; give a pilot that trained it, "
             "or planning.training_tokens_per_second"
         )
-    speed = lognormal(rate, spread, "training rate") if rate else None
-    return TrainingFigures(tokens, speed, startup, parameters, tuple(missing))
+    return lognormal(rate or np.nan, spread, "training rate"), startup
 
 
-def parameter_count(base_model: str, pilot: Pilot | None) -> float | None:
+def parameter_count(base_model: str, pilot: Pilot) -> float | None:
     """Return the parameters of a base model: as in the pilot, else by its name."""
-    trained = pilot.tables.get(layout.CHECKPOINTS.name()) if pilot else None
+    trained = pilot.tables.get(layout.CHECKPOINTS.name())
     if trained and trained.model == base_model:
         return float(trained.manifest["trained_by"]["parameters"])
     found = _SIZE.findall(base_model.rpartition("/")[2].replace("-", " "))
     return float(found[-1]) * 1e9 if found else None
-
-
-def _tokens_per_dialogue(planning: Planning, pilot: Pilot | None) -> Draws | None:
-    if planning.dialogue_tokens:
-        return constant(planning.dialogue_tokens)
-    packed = pilot.tables.get(layout.PACKED.name(split="train")) if pilot else None
-    if packed is None or not packed.manifest["ok"]:
-        return None
-    return lognormal(packed.manifest["tokens"] / packed.manifest["ok"], TOKENS_SPREAD, "dialogue tokens")
-
-
-def training_parts(batch: int, figures: TrainingFigures, workers: float) -> Parts:
-    """Return the parts of training's time; workers beyond the sequences of a step (`batch`) have nothing to do."""
-    assert figures.tokens is not None
-    assert figures.rate is not None
-    even = figures.tokens / figures.rate / workers
-    busy = min(workers, batch)
-    # Each worker computes a whole number of sequences per step.
-    imbalance = max(np.ceil(batch / workers) * busy / batch, 1.0)
-    return {START: figures.startup, TRAINING: even, BATCH: even * workers / busy * imbalance - even}

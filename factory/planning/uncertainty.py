@@ -6,7 +6,6 @@ a plan is reproducible.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,29 +33,34 @@ def constant(value: float) -> Draws:
     return np.full(1 + DRAWS, float(value))
 
 
+UNKNOWN = constant(np.nan)
+
+
 def lognormal(value: float, sigma: float, name: str) -> Draws:
     """Return a positive quantity that is uncertain by a factor; `sigma` is the standard deviation of its logarithm."""
-    return _draws(value, value * np.exp(_generator("lognormal", name).normal(0, sigma, DRAWS)))
+    return np.append(value, value * np.exp(_generator("lognormal", name).normal(0, sigma, DRAWS)))
 
 
 def uniform(low: float, value: float, high: float, name: str) -> Draws:
     """Return a quantity that may be anything from `low` to `high`."""
-    return _draws(value, _generator("uniform", name).uniform(low, high, DRAWS))
+    return np.append(value, _generator("uniform", name).uniform(low, high, DRAWS))
 
 
 def proportion(part: int, whole: int, name: str) -> Draws:
     """Return the proportion of rows of a kind, where `part` of `whole` were of it (Jeffreys interval)."""
-    return _draws(part / whole, _generator("proportion", name).beta(part + 0.5, whole - part + 0.5, DRAWS))
+    return np.append(part / whole, _generator("proportion", name).beta(part + 0.5, whole - part + 0.5, DRAWS))
 
 
-def bootstrap_weights(size: int, name: str) -> Draws:
-    """Return the weight of each row of a sample in each resample, (1 + DRAWS, size); each line adds up to 1."""
-    even = np.full((1, size), 1 / size)
-    return np.vstack([even, _generator("bootstrap", name).multinomial(size, even[0], DRAWS) / size])
+def mean_of(sample: Draws, name: str) -> Draws:
+    """Return the mean of a positive quantity, of which there is a sample of rows."""
+    mean, error = sample.mean(), sample.std() / np.sqrt(len(sample))
+    return np.append(mean, np.maximum(_generator("mean", name).normal(mean, error, DRAWS), 0))
 
 
-def interval(draws: Draws) -> Interval:
-    """Return the best estimate of a quantity and its interval."""
+def interval(draws: Draws) -> Interval | None:
+    """Return the best estimate of a quantity and its interval; None if it is not known."""
+    if np.isnan(draws[0]):
+        return None
     low, high = np.percentile(draws[1:], [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     point = float(draws[0])
     return Interval(point, min(point, float(low)), max(point, float(high)))
@@ -64,7 +68,3 @@ def interval(draws: Draws) -> Interval:
 
 def _generator(*name: str) -> np.random.Generator:
     return np.random.default_rng(int(content_id(*name), 16))
-
-
-def _draws(point: float, draws: Any) -> Draws:
-    return np.concatenate([[point], np.asarray(draws, np.float64)])

@@ -14,7 +14,7 @@ SPARE_CPUS = 2
 
 def local_cpus(config: RunConfig) -> int:
     """Return the nominal number of CPUs of a Ray that this machine starts for the playground."""
-    return SPARE_CPUS + int(cpus_of(select_models(config).served))
+    return SPARE_CPUS + int(cpus_of(config.chat.api, select_models(config).served))
 
 
 def check(config: RunConfig) -> None:

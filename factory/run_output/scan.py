@@ -208,9 +208,9 @@ def _expected_names(config: RunConfig) -> Iterator[str]:
     yield layout.CHECKPOINTS.name()
     evaluation = config.evaluation
     if evaluation.candidates:
-        yield from (
-            kind.name() for kind in (layout.BENCHMARK_PERSONAS, layout.BENCHMARK_QUESTIONS, layout.SCORE_EXAMPLES)
-        )
+        yield from (layout.BENCHMARK_PERSONAS.name(), layout.BENCHMARK_QUESTIONS.name())
+    if evaluation.candidates and evaluation.example_writer:  # otherwise the run itself finds out who writes them
+        yield layout.SCORE_EXAMPLES.name(judge=evaluation.example_writer)
     if any(candidate.condition == "profile" for candidate in evaluation.candidates):
         yield layout.BENCHMARK_PROFILES.name()
     for candidate in evaluation.candidates:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +11,20 @@ from typing import Any
 from factory.config import Fleet, ServedModel
 from factory.config import workers as engine_processes
 from factory.inference import model_files
-from factory.inference.engines.vllm_settings import GUIDE, engine_defaults
+from factory.inference.engines.vllm_settings import GUIDE, node_labels, with_defaults
 from factory.runtime.ray_session import on_gpu
 from factory.serving.request_guard import BodyLimit, add_request_guard
 
 LOGPROBS = 20
 """How many likely tokens a judge returns for each position: enough to include the five scores."""
 INGRESS_CPUS = 0.5
+REPLICAS_PER_INGRESS = 4
+"""Replicas whose requests one ingress routes by default: a request takes 10 ms of its CPU time, so that it serves up to
+100 per second, and a replica with 64 verdicts at the same time that take three seconds each gives 21."""
+PREFIX_CHARACTERS = 2_000_000
+"""The prompts that the router remembers per replica: about as much text as half a million tokens of its KV cache."""
+NO_ACCESS_LOG = {"enable_access_log": False}
+"""For Serve, which otherwise writes three lines per request."""
 BODY_BYTES = 16 << 20
 """The longest request: a conversation of a million tokens is about half as long."""
 
@@ -47,6 +55,25 @@ def queued(judge: ServedModel) -> int:
     return max(2 * judge.max_concurrency, in_flight(judge))
 
 
+def ingresses(fleet: Fleet, judges: Sequence[ServedModel]) -> int:
+    """Return the number of processes that receive the requests of these models."""
+    return fleet.ingresses or math.ceil(sum(judge.replicas[1] for judge in judges) / REPLICAS_PER_INGRESS)
+
+
+def prefix_router(judge: ServedModel) -> dict[str, Any]:
+    """Return the settings of the router that prefers the replica with the longest known prefix of a prompt.
+
+    By Ray's defaults a replica with a known prefix gets all requests that have it, whatever waits there (those of one
+    rubric, while other replicas are idle), and every prompt is remembered until the end.
+    """
+    return {
+        "imbalanced_threshold": max(1, judge.max_concurrency // 8),  # requests that a replica may have more of
+        "do_eviction": True,
+        "eviction_threshold_chars": PREFIX_CHARACTERS,
+        "eviction_target_chars": PREFIX_CHARACTERS * 9 // 10,
+    }
+
+
 def application(fleet: Fleet, judges: Sequence[ServedModel], app: str) -> Any:
     """Return the Serve application of a fleet; `owned_by` in its list of models is the application's name."""
     from ray import serve
@@ -59,7 +86,8 @@ def application(fleet: Fleet, judges: Sequence[ServedModel], app: str) -> Any:
     ingress: Any = serve.deployment(
         make_fastapi_ingress(OpenAiIngress, app=guarded(init(), fleet)),
         max_ongoing_requests=10_000,  # it only waits; the models' own queues are bounded
-        num_replicas=1,
+        num_replicas=ingresses(fleet, judges),
+        logging_config=NO_ACCESS_LOG,
         ray_actor_options={"num_cpus": INGRESS_CPUS},
         graceful_shutdown_timeout_s=5,
     )
@@ -91,11 +119,13 @@ def _deployment(config: Any, judge: ServedModel) -> Any:
 
     from factory.serving.llm_server import ModelServer
 
+    labels = node_labels(judge)  # of one bundle, which Serve takes for all
     return build_llm_deployment(
         config,
         name_prefix="Judge:",
         deployment_cls=ModelServer,
         bind_kwargs={"model": model_files.locate(judge.model).pinned},
+        override_serve_options={"placement_group_bundle_label_selector": [labels]} if labels else None,
     )
 
 
@@ -125,20 +155,20 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
             "model_id": wire_name(judge),
             "model_source": model_files.fetch(judge.model, weights=False),
         },
-        engine_kwargs={
-            **engine_defaults(gpu),
-            "max_num_seqs": judge.max_concurrency,
-            "enable_prefix_caching": True,
-            "max_logprobs": LOGPROBS,
-            "enable_prompt_tokens_details": True,  # tokens from the prefix cache
-            "structured_outputs_config": GUIDE,
-            **judge.engine_kwargs,
-        },
+        engine_kwargs=with_defaults(
+            judge,
+            max_num_seqs=judge.max_concurrency,
+            enable_prefix_caching=True,
+            max_logprobs=LOGPROBS,
+            enable_prompt_tokens_details=True,  # tokens from the prefix cache
+            structured_outputs_config=GUIDE,
+        ),
         placement_group_config={"bundles": [bundle] * workers(judge), "strategy": "STRICT_PACK"},
         runtime_env={"env_vars": {} if gpu else cpu_environment},
         log_engine_metrics=gpu,
         callback_config={"callback_class": "factory.serving.llm_server.ModelIsHere"},
         deployment_config={
+            "logging_config": NO_ACCESS_LOG,
             "ray_actor_options": {"num_cpus": 0},
             "max_ongoing_requests": judge.max_concurrency,
             "max_queued_requests": queued(judge),  # past that 503, and the client backs off
@@ -153,7 +183,8 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
             "health_check_timeout_s": 60,
             "graceful_shutdown_timeout_s": 10,
             "request_router_config": RequestRouterConfig(
-                request_router_class="ray.serve.llm.request_router:PrefixCacheAffinityRouter"  # type: ignore[arg-type]
+                request_router_class="ray.serve.llm.request_router:PrefixCacheAffinityRouter",  # type: ignore[arg-type]
+                request_router_kwargs=prefix_router(judge),
             ),
         },
     )

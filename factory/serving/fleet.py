@@ -16,17 +16,27 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import LOOPBACK, Fleet, ServedModel
 from factory.errors import ConfigError, ModelError
-from factory.runtime.capacity import IO_TASK, check_capacity
+from factory.inference.engines.vllm_settings import node_labels
+from factory.runtime.capacity import IO_TASK, Bundle, check_capacity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_head import free_port
 from factory.runtime.ray_session import on_gpu
-from factory.serving.deployment import INGRESS_CPUS, api_key_of, application, wire_name, workers
+from factory.serving.deployment import (
+    INGRESS_CPUS,
+    NO_ACCESS_LOG,
+    api_key_of,
+    application,
+    ingresses,
+    wire_name,
+    workers,
+)
 
 APP = "judges"
 RUNS_APP = "judges-of-a-run"
@@ -56,10 +66,14 @@ def check_fleet(fleet: Fleet, place: str = "evaluation.fleet") -> None:
         )
 
 
-def cpus_of(judges: Sequence[ServedModel]) -> float:
-    """Return the CPUs that Ray needs for the models that run on CPUs: one per worker of a replica."""
+def cpus_of(fleet: Fleet, judges: Sequence[ServedModel]) -> float:
+    """Return the CPUs that Ray needs for ingresses, and for models on CPUs: one per worker of a replica."""
     on_cpus = [judge.replicas[1] * workers(judge) for judge in judges if not on_gpu(judge.device)]
-    return sum(on_cpus) + INGRESS_CPUS if judges else 0
+    return sum(on_cpus) + INGRESS_CPUS * ingresses(fleet, judges) if judges else 0
+
+
+def _replica(judge: ServedModel) -> Bundle:
+    return Bundle({"GPU" if on_gpu(judge.device) else "CPU": workers(judge)}, node_labels(judge))
 
 
 @contextmanager
@@ -195,15 +209,17 @@ def bring_up(
         ModelError: one does not start, or not in time.
     """
     check_serve_is_free()
-    replicas = [{"GPU" if on_gpu(judge.device) else "CPU": workers(judge)} for judge in judges]
-    fewest = [bundle for judge, bundle in zip(judges, replicas, strict=True) for _ in range(judge.replicas[0])]
-    check_capacity([*fewest, {"CPU": INGRESS_CPUS}, IO_TASK], place)
+    fewest = [_replica(judge) for judge in judges for _ in range(judge.replicas[0])]
+    entries = [Bundle({"CPU": INGRESS_CPUS})] * ingresses(fleet, judges)
+    check_capacity([*fewest, *entries, IO_TASK], f"{place}.replicas")
     port = fleet.port or free_port(fleet.host)
     progress.print(f"{place}: starting {', '.join(judge.name for judge in judges)}")
     from ray import serve
 
-    # One proxy, where the driver and its clients are; replicas stand anywhere in the cluster.
-    serve.start(http_options={"host": fleet.host, "port": port, "location": "HeadOnly"})
+    # A proxy listens on its own node: on loopback, only the one of the driver and its clients can be reached.
+    location = "EveryNode" if fleet.host in EVERYWHERE else "HeadOnly"
+    options = {"host": fleet.host, "port": port, "location": location}
+    serve.start(http_options=options, logging_config=NO_ACCESS_LOG)
     failure: list[BaseException] = []
 
     def deploy() -> None:
@@ -252,6 +268,18 @@ def take_down(*apps: str) -> None:
         serve.delete(app)
 
 
+def other_proxies(fleet: Fleet, url: str) -> tuple[str, ...]:
+    """Return the URLs of the other nodes' proxies of a fleet that is reached at `url`, on this process's Ray."""
+    if fleet.host not in EVERYWHERE or not ray.is_initialized():
+        return ()
+    from ray import serve
+
+    healthy = {node for node, state in serve.status().proxies.items() if state == "HEALTHY"}
+    own = urlsplit(url)
+    hosts = {node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] in healthy} - {own.hostname}
+    return tuple(_address(host, own.port or 80) for host in sorted(hosts))
+
+
 def fleet_key_env(fleet: Fleet) -> str | None:
     """Return the environment variable with the fleet's key; None if it has none."""
     return fleet.api_key_env if api_key_of(fleet) else None
@@ -261,7 +289,11 @@ def _url(host: str, port: int) -> str:
     reached = host
     if host in EVERYWHERE:
         reached = ray.util.get_node_ip_address() if ray.is_initialized() else "127.0.0.1"
-    return f"http://[{reached}]:{port}/v1" if ":" in reached else f"http://{reached}:{port}/v1"
+    return _address(reached, port)
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
 
 def _last_line(problem: BaseException) -> str:

@@ -38,7 +38,7 @@ def check(config: RunConfig) -> None:
     if url := running(fleet, judges):
         raise ConfigError(f"evaluation.fleet: these judges are up already at {url}")
     if not os.environ.get("RAY_ADDRESS"):
-        os.environ["RAY_ADDRESS"] = _start_head(SPARE_CPUS + int(cpus_of(judges)))
+        os.environ["RAY_ADDRESS"] = _start_head(SPARE_CPUS + int(cpus_of(fleet, judges)))
 
 
 def plan(config: RunConfig, progress: Progress) -> None:

@@ -15,13 +15,13 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from factory.config import RunConfig
+from factory.config import RunConfig, Training
 from factory.errors import FactoryError, Stopped, TrainingError
 from factory.inference.model_files import Located
 from factory.records import Counts
 from factory.run_output import layout
 from factory.runtime import shutdown
-from factory.runtime.capacity import check_capacity
+from factory.runtime.capacity import Bundle, check_capacity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, on_gpu
 from factory.storage import file_io
@@ -63,7 +63,8 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         progress.record_table(finished, skipped=True)
         return
     gpu = on_gpu(training.device)
-    check_capacity([_bundle(gpu)] * training.num_workers, "training.num_workers", training.pool)
+    worker = Bundle(_resources(gpu), _labels(training))
+    check_capacity([worker] * training.num_workers, "training.num_workers")
     order = SampleOrder(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
     origin = data_origin(config)
     card = build_card(config, model.revision, packed["train"].manifest, packed["validation"].manifest, origin)
@@ -98,9 +99,14 @@ def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[d
     return packed, table, fingerprint
 
 
-def _bundle(gpu: bool) -> dict[str, float]:
+def _resources(gpu: bool) -> dict[str, float]:
     """Return the resources of a worker: half a core, so that its data can be read beside it."""
     return {"CPU": IO_TASK_CPUS} | ({"GPU": 1} if gpu else {})
+
+
+def _labels(training: Training) -> dict[str, str]:
+    """Return the labels that the node of a worker must have."""
+    return {"pool": training.pool} if training.pool else {}
 
 
 def _check_newest(table: Table, progress: Progress) -> None:
@@ -165,8 +171,8 @@ def _trainer(setup: WorkerSetup, loop_config: dict[str, Any], temporary: str) ->
         scaling_config=ScalingConfig(  # type: ignore[call-arg]  # mypy sees the class of Ray Train's first version
             num_workers=training.num_workers,
             use_gpu=setup.on_gpu,
-            resources_per_worker=_bundle(setup.on_gpu),
-            label_selector={"pool": training.pool} if training.pool else None,
+            resources_per_worker=_resources(setup.on_gpu),
+            label_selector=_labels(training) or None,
         ),
         # Checkpoints are ours: what Ray Train keeps of a run is its own small state.
         run_config=RayRunConfig(

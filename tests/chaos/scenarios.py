@@ -229,7 +229,7 @@ SCENARIOS = (
     ),
     Scenario(
         "judging", "evaluate", ("Serve replica", "vLLM engine", "node", "driver"),
-        _judging, _unknown, _check_judging, r"evaluation/(benchmark/examples|one/judgments/judge)/[^/]+\.parquet", 120,
+        _judging, _unknown, _check_judging, r"evaluation/(benchmark/examples|one/judgments)/judge/[^/]+\.parquet", 120,
     ),
 )  # fmt: skip
 assert NODE_CPUS >= 4, "a training of two workers and a fleet must each fit on the remaining node"

@@ -1,4 +1,4 @@
-"""Pools of fake engines on a real Ray, in a process of their own: `python -m tests.integration.pool_scenarios NAME ...`.
+"""Pools of fake engines on a real Ray, in a process of their own: `python -m tests.integration.pool_scenarios NAME`.
 
 Each scenario prints one line: its name, and what was found as JSON.
 """
@@ -19,11 +19,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from factory.inference.engine_pool.open_pools import OpenPools, open_pools
 from factory.inference.engine_pool.pool_settings import PoolSettings
 from factory.inference.engines.backend import EngineDiedError, Replica, ShardedWork
 from factory.records import Completion, Message, Request
 from factory.runtime import ray_session
+from factory.runtime.shutdown import StopFlag
 
 SLOTS = 32
 SECONDS = 0.4
@@ -43,7 +46,7 @@ class FakeEngine(Replica):
 
         self._seconds, self._sigma = seconds, sigma
         self._slots = asyncio.Semaphore(SLOTS)
-        self._notes = Path(notes, f"{os.getpid()}.jsonl").open("a", buffering=1)
+        self._notes = Path(notes, f"{os.getpid()}.jsonl").open("a", buffering=1)  # noqa: SIM115  # open as long as it lives
         self._notes.write(json.dumps({"up": time.time()}) + "\n")
         self._died = False
 
@@ -96,7 +99,7 @@ def work(rows: list[str], shard_rows: int) -> ShardedWork:
     starts = [*range(0, len(rows), shard_rows), len(rows)]
     parts = [{"start": start, "end": end} for start, end in pairwise(starts)]
     shards = ray_session.dataset_of(parts).map(partial(shard, rows), num_cpus=0.5)
-    return ShardedWork(shards, shard_rows, len(rows))
+    return ShardedWork(shards, shard_rows, len(rows), StopFlag("/nonexistent/stop"))
 
 
 def settings(notes: str, replicas: tuple[int, int], **engine: float) -> PoolSettings:
@@ -130,7 +133,7 @@ def expected(rows: list[str]) -> list[str]:
 
 
 def growth(notes: str) -> dict[str, Any]:
-    rows = texts(3000)
+    rows = texts(1500)
     with open_pools() as pools:
         outcome = answer(pools, settings(notes, (1, 3)), rows, 16)
     return {
@@ -141,10 +144,10 @@ def growth(notes: str) -> dict[str, Any]:
     }
 
 
-def fill(notes: str, shard_rows: int, count: int) -> dict[str, Any]:
+def fill(notes: str, shard_rows: int, count: int, seconds: float) -> dict[str, Any]:
     rows = texts(count)
     with open_pools() as pools:
-        outcome = answer(pools, settings(notes, (2, 2)), rows, shard_rows)
+        outcome = answer(pools, settings(notes, (2, 2), seconds=seconds), rows, shard_rows)
     return {
         "busy": round(outcome.busy_share(*outcome.middle(), 2), 3),
         "whole": outcome.replies == expected(rows),
@@ -153,11 +156,11 @@ def fill(notes: str, shard_rows: int, count: int) -> dict[str, Any]:
 
 
 def killed(notes: str) -> dict[str, Any]:
-    rows = texts(4000)
+    rows = texts(2000)
     moment: list[float] = []
 
     def kill() -> None:
-        while len(read_notes(notes)[0]) < 2 or sum(map(len, read_notes(notes)[0].values())) < 800:
+        while len(read_notes(notes)[0]) < 2 or sum(map(len, read_notes(notes)[0].values())) < 500:
             time.sleep(0.1)
         os.kill(next(iter(read_notes(notes)[0])), signal.SIGKILL)
         moment.append(time.time())
@@ -223,9 +226,7 @@ def never_starts(notes: str) -> dict[str, Any]:
 
 
 def room_for_two(notes: str) -> dict[str, Any]:
-    """Three engines of one CPU each, on three CPUs, of which the tasks need a part."""
-    import ray
-
+    """Three engines of a GPU each, on a machine that seems to have two."""
     keys = []
     with open_pools() as pools:
         datasets = []
@@ -233,7 +234,7 @@ def room_for_two(notes: str) -> dict[str, Any]:
             folder = Path(notes, name)
             folder.mkdir()
             keys.append(str(folder))
-            pool = replace(settings(keys[-1], (1, 1)), resources={"CPU": 1, "GPU": 0.01})
+            pool = replace(settings(keys[-1], (1, 1)), resources={"GPU": 1})
             datasets.append((keys[-1], pools.answer(pool, work(texts(300), 16))))
         first, *others = [dataset.map(partial(_with_key, key)) for key, dataset in datasets]
         left = dict.fromkeys(keys, 300)
@@ -241,12 +242,45 @@ def room_for_two(notes: str) -> dict[str, Any]:
             left[row["key"]] -= len(pickle.loads(row["completions"]))
             if not left[row["key"]]:
                 pools.release(row["key"])
-    spans = sorted((ups[0], max(n["ended"] for n in next(iter(engines.values())))) for engines, ups in map(read_notes, keys))
+    spans = sorted((ups[0], max(n["ended"] for n in engines.popitem()[1])) for engines, ups in map(read_notes, keys))
     return {
         "left": sum(left.values()),
         "second before the first ended": spans[1][0] < spans[0][1],
         "third after the first ended": spans[2][0] > spans[0][1],
-        "cpus": ray.cluster_resources()["CPU"],
+    }
+
+
+def followed(notes: str) -> dict[str, Any]:
+    """One to three replicas on a cluster that starts a node for each of them, and ends it again."""
+    rows, last = texts(4000), texts(SLOTS)
+    replicas, nodes = [], []
+
+    def look(until: Callable[[], bool]) -> None:
+        while not until():
+            count = sum(node["Alive"] and "engine" in node["Resources"] for node in ray.nodes())
+            state = pools.state(notes)
+            for history, value in ((replicas, state.up if state else 0), (nodes, count)):
+                if history[-1:] != [value]:
+                    history.append(value)
+            time.sleep(0.2)
+
+    with open_pools() as pools:
+        pools.is_kept = True
+        pool = replace(settings(notes, (1, 3)), resources={"engine": 1}, idle_s=3)
+        ended = threading.Event()
+        thread = threading.Thread(target=look, args=(ended.is_set,))
+        thread.start()
+        first = answer(pools, pool, rows, 16)
+        ended.set()
+        thread.join()
+        look(lambda: nodes[-1] == 1)
+        second = answer(pools, pool, last, 16)
+    look(lambda: nodes[-1] == 0)
+    return {
+        "whole": first.replies == expected(rows) and second.replies == expected(last),
+        "engines": len(second.engines),
+        "replicas": replicas,
+        "nodes": nodes,
     }
 
 
@@ -256,18 +290,20 @@ def _with_key(key: str, row: dict[str, Any]) -> dict[str, Any]:
 
 SCENARIOS: dict[str, Callable[[str], dict[str, Any]]] = {
     "growth": growth,
-    "fill-16": partial(fill, shard_rows=16, count=3000),
-    "fill-4096": partial(fill, shard_rows=4096, count=3 * 4096),
+    "fill-16": partial(fill, shard_rows=16, count=1500, seconds=0.4),
+    "fill-4096": partial(fill, shard_rows=4096, count=3 * 4096, seconds=0.15),
     "killed": killed,
     "poison": poison,
     "tail": tail,
     "two-stages": two_stages,
     "never-starts": never_starts,
     "room-for-two": room_for_two,
+    "followed": followed,
 }
 
 
 def run(names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    os.environ["RAY_OVERRIDE_RESOURCES"] = json.dumps({"GPU": 2})
     ray_session.start_ray(local_cpus=3)
     for name in names:
         with tempfile.TemporaryDirectory() as notes:

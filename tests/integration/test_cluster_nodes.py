@@ -26,6 +26,7 @@ from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEven
 from factory.cluster.aws_node_provider import SpotFirstAWSNodeProvider
 from factory.cluster.templates import render
 from factory.cluster.variables import load_variables
+from factory.runtime.capacity import ACCELERATOR
 from tests.integration.iam import allows
 
 OWN = """
@@ -69,6 +70,7 @@ TRAINING = [{"CPU": 0.5, "GPU": 1}] * 8
 ONE_NODE = {"constraints": [(ResourceRequestUtil.PlacementConstraintType.AFFINITY, "group", "1")]}
 """Ray's request for a placement group with STRICT_PACK."""
 TRAINING_POOL = {"label_selectors": [[("pool", LabelSelectorOperator.LABEL_OPERATOR_IN, ["training"])]]}
+H100 = {"label_selectors": [[(ACCELERATOR, LabelSelectorOperator.LABEL_OPERATOR_IN, ["H100"])]]}
 
 
 def started(types: dict[str, Any], bundles: list[dict], how: dict | None = None, **more: Any) -> dict[str, int]:
@@ -91,6 +93,13 @@ def test_each_phase_starts_nodes_of_its_pool(types, cloud):
     assert started(node_types, JUDGE, ONE_NODE) == {"judges": 1}
     assert started(node_types, TRAINING, TRAINING_POOL) == {"training": 1}
     assert started(node_types, TRAINING, {}) == {"judges": 2}  # what `training.pool` is for
+
+
+@pytest.mark.parametrize(("cloud", "kind"), [("aws", ""), ("gcp", ""), ("kubernetes", "-spot")])
+def test_a_kind_of_gpu_starts_nodes_that_have_it(types, cloud, kind):
+    node_types = types(cloud)
+    assert started(node_types, [{"CPU": 4, "GPU": 4}]) == {f"judges{kind}": 1}
+    assert started(node_types, [{"CPU": 4, "GPU": 4}], H100) == {f"synthesis{kind}": 1}
 
 
 def test_model_too_large_for_any_node_starts_none(types):

@@ -25,7 +25,8 @@ def endpoint(**settings: object) -> str:
 @pytest.mark.parametrize(
     "changed",
     [{"dtype": "float32"}, {"quantization": "fp8"}, {"kv_cache_dtype": "fp8"}, {"max_model_len": 512},
-     {"logits_processors": ["a:B"]}, {"load_format": "dummy"}, {"speculative_config": {"model": "a"}}, {"anew": 1}],
+     {"logits_processors": ["a:B"]}, {"load_format": "dummy"}, {"anew": 1},
+     {"speculative_config": {"method": "ngram", "rejection_sample_method": "synthetic"}}],
 )  # fmt: skip
 def test_what_changes_rows_begins_a_new_table(changed):
     assert vllm(**KWARGS, **changed) != vllm(**KWARGS)
@@ -33,7 +34,18 @@ def test_what_changes_rows_begins_a_new_table(changed):
 
 def test_where_and_how_fast_an_engine_works_does_not():
     assert vllm(**KWARGS) == vllm()
-    assert vllm(dtype="float32", **KWARGS) == vllm(dtype="float32", tensor_parallel_size=4, swap_space=8)
+    assert vllm(dtype="float32", **KWARGS) == vllm(dtype="float32", compilation_config={"mode": 0})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"speculative_config": {"method": "ngram", "num_speculative_tokens": 4}},
+     {"speculative_config": {"model": "org/draft", "rejection_sample_method": "block"}},
+     {"load_format": "runai_streamer"}],
+)  # fmt: skip
+def test_nor_does_what_leaves_the_weights_and_the_distribution_of_replies_as_they_are(changed):
+    assert vllm(**changed) == vllm()
+    assert fingerprint(VllmEngine(model="org/name", accelerator_type="H100")) == vllm()
 
 
 def test_how_an_endpoint_is_told_of_the_shape_does_and_how_it_is_reached_does_not():

@@ -58,7 +58,7 @@ def test_a_fleet_comes_up_judges_through_a_killed_engine_and_goes_away(make_run)
     run = make_run("shaken", **settings(port, personas=3)).alone()
     process = run.start(job="evaluate")
     deadline = time.monotonic() + 400
-    while not run.table("evaluation/benchmark/examples").manifest():
+    while not run.table("evaluation/benchmark/examples/judge").manifest():
         assert process.poll() is None, run.log()
         assert time.monotonic() < deadline, run.log()
         time.sleep(0.5)

@@ -136,7 +136,7 @@ def test_question_leads_to_answers_and_judgments(whole):
     found = lineage(whole, question(PILOT, "Toxicity"))
     assert found.kinds == ("question_id",)
     assert step(found, "evaluation/benchmark/personas").rows[0]["persona"] == PILOT
-    assert step(found, "evaluation/benchmark/examples").rows[0]["examples"] == list("abcde")
+    assert step(found, "evaluation/benchmark/examples/strict").rows[0]["examples"] == list("abcde")
     assert step(found, "evaluation/base/answers").rows[0]["answer"].startswith("base:")
     strict, mild = (step(found, f"evaluation/tuned/judgments/{judge}").rows[0] for judge in ("strict", "mild"))
     assert (strict["score"], strict["reasoning"]) == (3, "strict has this reason")

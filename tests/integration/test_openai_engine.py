@@ -22,6 +22,7 @@ from factory.config import OpenAIEngine
 from factory.errors import ModelError, UnreachableError
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
+from factory.inference.engines.backend import ShardedWork
 from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.endpoint_errors import row_error
 from factory.inference.engines.endpoint_key import api_key
@@ -29,6 +30,7 @@ from factory.inference.engines.openai import OpenAIBackend, split_concurrency
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.records import Completion, Message, Request, content_id
+from factory.runtime.shutdown import StopFlag
 from factory.text.control_tokens import escape_control_tokens
 from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
@@ -171,10 +173,23 @@ def test_no_more_requests_than_allowed_are_in_flight_and_so_many_are(server):
     assert server.most_at_once == 7
 
 
-@pytest.mark.parametrize("concurrency", [1, 64, 128, 129, 130, 1000])
+@pytest.mark.parametrize("concurrency", [1, 64, 512, 513, 514, 1000, 20_480])
 def test_actors_share_what_is_allowed(concurrency):
     actors, at_once = split_concurrency(concurrency)
     assert concurrency - actors < actors * at_once <= concurrency
+    assert actors == -(-concurrency // 512)
+
+
+def test_requests_take_turns_with_the_addresses_of_an_endpoint(server):
+    other = OpenAIServer()
+    asked = [f"number {n}" for n in range(20)]
+    assert not any(completion.error for completion in ask(server, *asked, other_urls=[other.base_url]))
+    assert len(server.requests("number")) == len(other.requests("number")) == 10
+    other.stop()
+    completions = ask(server, *asked, other_urls=[other.base_url], max_retries=0)
+    assert [completion.error for completion in completions] == [""] * 20
+    with pytest.raises(UnreachableError, match="does not answer"):
+        ask(server, "hello", base_url=other.base_url, other_urls=[other.base_url], max_retries=0)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +300,8 @@ def test_clients_get_the_key_of_who_started_the_run_and_show_it_nowhere(server, 
 
     backend = OpenAIBackend(engine(server))
     assert KEY.encode() not in pickle.dumps(backend)  # it also goes to tasks that read shards
-    actor, arguments = backend.answer(Asked(), Located("small-chat", "endpoint"), 0, 16)
+    work = ShardedWork(Asked(), shard_rows=16, rows=16, flag=StopFlag("unused"))
+    actor, arguments = backend.answer(work, Located("small-chat", "endpoint"), 0, pools=None)
     assert KEY not in repr(arguments) + str(arguments)
     monkeypatch.delenv(KEY_ENV)  # the client's machine has none
 

@@ -54,6 +54,13 @@ def test_omitted_sections_are_not_planned(run, tmp_path):
     assert "scales" not in text  # scripted replies have no engine
 
 
+def test_a_config_that_only_trains_names_no_engine(run):
+    text = run("--config", str(RESOURCES / "jobs/configs/opencharacter-instruct.yaml"))
+    assert "training" in text
+    assert "profiles" not in text
+    assert "planning.training_tokens_per_second" in text
+
+
 def test_without_pilot_missing_numbers_are_listed(run):
     text = run("--config", DEMO)
     assert "Not known: profiles: tokens per reply are not known; give planning.profiles.output_tokens." in text
@@ -63,7 +70,7 @@ def test_without_pilot_missing_numbers_are_listed(run):
 
 def test_tables_fit_in_100_columns(run):
     text = run("--config", DEMO, *GIVEN)
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
+    assert max(len(line.rstrip()) for line in text.splitlines() if not line.startswith("From ")) <= 100
     assert "The same on 1 to 1,000 replicas" in text
 
 

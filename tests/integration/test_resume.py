@@ -24,7 +24,8 @@ def settings() -> dict:
     profile = {"name": "Ada", "age": "34", "gender": "f", "race": "Black", "birth_place": "Lagos"}
     profile |= {"appearance": "Tall.", "experience": "Bakes.", "personality": "Warm."}
     return {
-        "engine": {"kind": "scripted", "replies": replies, "default": json.dumps(profile), "delay_s": 0.25},
+        "engine": {"kind": "scripted", "replies": replies, "default": json.dumps(profile), "delay_s": 0.05}
+        | {"max_concurrency": 8},
         "instructions": [{"corpus": "samples", "source": str(PROJECT / "data" / "instructions.jsonl")}],
         "dialogues": {"strategies": ["generate", "rewrite"]},
     }

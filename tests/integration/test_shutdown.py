@@ -14,7 +14,7 @@ def start_run(make_run, delay_s: float, own_ray: bool = False):
     """Start a run of 160 personas, and return once its first shard is written."""
     run = make_run("stopped", 160)
     run = run.alone() if own_ray else run
-    run.config["engine"]["delay_s"] = delay_s
+    run.config["engine"] |= {"delay_s": delay_s, "max_concurrency": 8}
     return run, run.start_until(run.table("profiles").shards)
 
 

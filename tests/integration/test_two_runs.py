@@ -27,7 +27,7 @@ def test_bucket_lock_is_exclusive(s3):
 def test_second_job_is_refused(where, make_run, request):
     output = request.getfixturevalue("s3") if where == "s3" else None
     run = make_run("twice", 200, output)
-    run.config["engine"]["delay_s"] = 0.25
+    run.config["engine"] |= {"delay_s": 0.5, "max_concurrency": 4}
     first = run.start_until(run.table("profiles").shards)
 
     assert run.start().wait(60) == 2

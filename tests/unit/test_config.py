@@ -189,6 +189,8 @@ def test_the_resolved_config_comes_back_the_same_from_json(config_file):
         ({"tensor_parallel_size": 8}, 8),
         ({"pipeline_parallel_size": 2}, 2),
         ({"tensor_parallel_size": 4, "pipeline_parallel_size": 2}, 8),
+        ({"tensor_parallel_size": 4, "prefill_context_parallel_size": 2, "decode_context_parallel_size": 4}, 8),
+        ({"tensor_parallel_size": 2, "data_parallel_size": 1}, 2),
     ],
 )
 def test_a_replica_has_a_process_for_each_part_of_its_model(passed, number):
@@ -200,6 +202,22 @@ def test_an_executor_that_would_keep_its_gpus_is_refused(config_file):
         config_file(GOOD), "engine={kind: vllm, model: m, engine_kwargs: {distributed_executor_backend: ray}}"
     )
     assert "distributed_executor_backend: ray keeps its GPUs until the job ends" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("engine_kwargs: {data_parallel_size: 4}", "data_parallel_size 4, for whose engines Ray would reserve no GPUs"),
+        ("engine_kwargs: {data_parallel_size: 4}", "set replicas: [1, 4]"),
+        ("engine_kwargs: {nnodes: 2}", "nnodes 2, and the processes of a replica share a node"),
+        ("accelerator_type: H100, device: cpu", "accelerator_type is 'H100', a GPU, and device is cpu"),
+        ("accelerator_type: 'in(H100,H200)'", "accelerator_type"),
+    ],
+)
+def test_engines_and_nodes_that_ray_could_not_count_are_refused(config_file, settings, told):
+    judge = f"evaluation.judges=[{{name: a, model: m, {settings}}}]"
+    assert told in refusal(config_file(GOOD), f"engine={{kind: vllm, model: m, {settings}}}")
+    assert told in refusal(config_file(GOOD), judge)
 
 
 def test_a_dry_run_asks_an_endpoint_that_wants_no_key(config_file):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ray.exceptions import ActorDiedError, RayActorError
 
 from factory.errors import ModelError
-from factory.inference.engine_pool.pool_settings import PoolSettings, router_sizes, wanted_replicas
+from factory.inference.engine_pool.pool_settings import MAX_SHARDS, PoolSettings, router_sizes, wanted_replicas
 from factory.inference.engine_pool.quarantine import GROUP, GUILTY, Quarantine
 from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
 from factory.inference.engine_pool.router import LOSSES, MAX_GROUP, OpenRequest, Router, group_by_prefix
@@ -20,8 +20,8 @@ from factory.records import Completion, Message, Request
 
 
 def remote(function):
-    """A method as an actor's handle has it."""
-    return SimpleNamespace(remote=function)
+    """A method as an actor's handle has it: it runs whether or not its result is awaited."""
+    return SimpleNamespace(remote=lambda *arguments: asyncio.ensure_future(function(*arguments)))
 
 
 def request(text, system="s"):
@@ -91,8 +91,11 @@ class PlayedReplica:
         return Completion((text_of(request),))
 
 
-async def answers(pools, requests, slots=8):
-    router = Router(pools, "key", "stage", slots)
+NEVER = SimpleNamespace(is_set=lambda: False)
+
+
+async def answers(pools, requests, slots=8, flag=NEVER):
+    router = Router(pools, "key", "stage", slots, flag)
     batch = {"requests": [pickle.dumps(requests)], "rows": [len(requests)], "number": [7]}
     (row,) = [row async for row in router(batch)]
     assert (row["number"], row["requests"]) == ([7], [b""])
@@ -207,6 +210,30 @@ def test_a_pool_that_cannot_start_ends_requests_that_wait():
         answered(pools, [request(1)])
 
 
+def test_requests_in_flight_end_with_the_pools():
+    """Also those of a replica that was lost while nobody could be told."""
+
+    async def run():
+        pools = PlayedPools([PlayedReplica(process_died(), seconds=0.05)])
+        asking = asyncio.create_task(answers(pools, [request(1)]))
+        await asyncio.sleep(0.02)
+        pools.problem = ModelError("the pools are gone")
+        await pools.publish()
+        await asyncio.wait_for(asking, 20)
+
+    with pytest.raises(ModelError, match="the pools are gone"):
+        asyncio.run(run())
+
+
+def test_no_shard_is_begun_once_the_run_is_to_stop():
+    async def run():
+        router = Router(PlayedPools([]), "key", "stage", 8, SimpleNamespace(is_set=lambda: True))
+        return [row async for row in router({"requests": [pickle.dumps([request(1)])], "rows": [1], "is_read": [True]})]
+
+    ((row),) = asyncio.run(run())
+    assert (row["is_read"], row["completions"]) == ([False], [b""])
+
+
 def test_what_counts_as_a_loss():
     assert is_loss(EngineDiedError())
     assert is_loss(ActorDiedError())
@@ -225,13 +252,13 @@ def test_as_many_replicas_as_the_rows_fill(rows, slots, fewest, more):
     assert wanted == fewest + more or wanted * slots >= rows
 
 
-@given(st.integers(1, 1024), st.integers(1, 200), st.integers(1, 5000), st.floats(0, 30))
-def test_routers_hold_enough_for_all_replicas(slots, most, shard_rows, longest_to_mean):
-    sizes = router_sizes(PoolSettings("k", "m", Completion, slots, (1, most)), shard_rows, longest_to_mean)
+@given(st.integers(1, 1024), st.integers(1, 200), st.integers(1, 10**7), st.integers(1, 5000), st.floats(0, 30))
+def test_routers_hold_enough_for_all_replicas_and_no_more(slots, most, rows, shard_rows, longest_to_mean):
+    sizes = router_sizes(PoolSettings("k", "m", Completion, slots, (1, most)), rows, shard_rows, longest_to_mean)
+    window = min(max(6, longest_to_mean + 1.5) * slots * most, rows)
     assert sizes.routers * sizes.slots >= slots
-    assert sizes.routers * sizes.shards * shard_rows >= max(6, longest_to_mean + 1.5) * slots * most
-    # No more than the window and a shard above it for each router.
-    assert (sizes.shards - 2) * shard_rows * sizes.routers < max(6, longest_to_mean + 1.5) * slots * most
+    assert sizes.routers * sizes.shards * shard_rows >= window or sizes.shards == MAX_SHARDS
+    assert (sizes.shards - 2) * shard_rows * sizes.routers < window  # and a shard above it for each router
 
 
 class FragileEngines:

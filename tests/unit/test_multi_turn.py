@@ -2,7 +2,6 @@
 
 import asyncio
 
-
 from factory.inference.multi_turn import NoReplyError, Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request
 

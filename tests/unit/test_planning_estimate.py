@@ -13,27 +13,14 @@ from hypothesis import strategies as st
 
 from factory.config import Gpus, Planning, Training
 from factory.errors import InputError
-from factory.planning.bottlenecks import (
-    BATCH,
-    ENGINE,
-    READING,
-    REQUESTS,
-    SHARDS,
-    START,
-    TAIL,
-    cpu_parts,
-    engine_parts,
-    total,
-)
-from factory.planning.estimate import Estimate, estimate
-from factory.planning.pilot import Pilot, generated_kind
-from factory.planning.plan_text import duration, short, size
+from factory.planning.pilot import Kind, Pilot, generated_kind
+from factory.planning.plan_steps import ReplicaPool, shard_count
+from factory.planning.plan_text import duration, short
+from factory.planning.planner import Planner
 from factory.planning.prices import read_prices
-from factory.planning.simulate import simulate
-from factory.planning.summary import summarize
-from factory.planning.training_cost import parameter_count, training_figures, training_parts
-from factory.planning.uncertainty import constant
-from factory.planning.workload import CpuStep, GeneratedTable, Phase, ReplicaPool, TrainingStep, Workload
+from factory.planning.summary import simulate, summarize
+from factory.planning.training_cost import add_training, parameter_count
+from factory.planning.uncertainty import UNKNOWN, Draws, constant
 from factory.records import Completion, Counts, Profile
 from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row
@@ -43,26 +30,41 @@ from factory.storage.tables import Table
 
 H100S = ReplicaPool("vllm", "meta-llama/Meta-Llama-3-70B-Instruct", replicas=4, gpus_per_replica=8, max_concurrency=256)
 GIVEN = {"profiles": {"output_tokens": 500, "prompt_tokens": 300}, "tokens_per_second": 2000, "startup_seconds": 600}
+NO_PILOT = Pilot()
 PRICES = read_prices(None)
 H100_FLOPS = 989e12
 
 
-def profiles_only(rows: float, pool: ReplicaPool = H100S) -> Workload:
-    table = GeneratedTable("profiles", "profiles", constant(rows))
-    ingest = CpuStep("read personas", "personas", constant(rows), constant(1), 130, 20_000, max_tasks=1)
-    return Workload((ingest, Phase("profiles", (table,), pool, "profiles")))
+def planner(pilot: Pilot = NO_PILOT, pool: ReplicaPool = H100S, on_s3: bool = False, **planning: object) -> Planner:
+    return Planner(Planning.model_validate(planning), pilot, pool, H100_FLOPS, on_s3)
 
 
-def with_steps(workload: Workload, *steps: object, **changes: object) -> Workload:
-    return replace(workload, steps=(*workload.steps, *steps), **changes)
+def add_engine(plan: Planner, name: str, table: str, kind: Kind, rows: Draws, pool: ReplicaPool) -> None:
+    plan.add_engine(name, name, [plan.table(table, kind, pool, rows)])
 
 
-def planned(workload: Workload, pilot: Pilot | None = None, pool: ReplicaPool = H100S, **planning: object) -> Estimate:
-    return estimate(workload, Planning.model_validate(planning), pilot, pool, H100_FLOPS)
+def planned(rows: float, pilot: Pilot = NO_PILOT, pool: ReplicaPool = H100S, **planning: object) -> Planner:
+    """Plan the reading of personas, and their profiles."""
+    plan = planner(pilot, pool, **planning)
+    plan.add_cpu("read personas", "personas", constant(rows), 20_000, 8, constant(1), 130, max_tasks=1)
+    add_engine(plan, "profiles", "profiles", "profiles", constant(rows), pool)
+    return plan
 
 
-def summary_of(plan: Estimate, pilot: Pilot | None = None, cpus: float = 64) -> SimpleNamespace:
-    summary = summarize(plan, PRICES, Gpus(), pilot, cpus)
+def add_trained(
+    plan: Planner, dialogues: float | None = 10_000, base_model: str = "meta-llama/Meta-Llama-3-8B"
+) -> None:
+    settings = Training(base_model=base_model, num_workers=8)
+    add_training(plan, settings, UNKNOWN if dialogues is None else constant(dialogues), on_gpu=True)
+
+
+def total(plan: Planner, cpus: float, workers: float) -> float:
+    """Return the seconds of the last step."""
+    return float(sum(part[0] for part in plan.steps[-1].parts(cpus, workers).values()))
+
+
+def summary_of(plan: Planner, cpus: float = 64) -> SimpleNamespace:
+    summary = summarize(plan, PRICES, Gpus(), cpus)
     lists = {name: [SimpleNamespace(**row) for row in summary[name]] for name in ("stages", "steps")}
     return SimpleNamespace(**summary | lists)
 
@@ -94,14 +96,14 @@ def write_pilot(folder: Path, outputs: list[int], seconds: float, **manifest: ob
 
 
 def test_given_numbers_give_the_plan_computed_by_hand():
-    summary = summary_of(planned(profiles_only(102_400), **GIVEN))
+    summary = summary_of(planned(102_400, **GIVEN))
     (stage,), step = summary.stages, step_of(summary, "profiles")
     assert (stage.rows.point, stage.calls.point) == (102_400, 102_400)
     assert (stage.prompt_tokens.point, stage.output_tokens.point) == (30_720_000, 51_200_000)
     # 1,024 shards over 4 replicas: 25,600 rows of 500 tokens at 2,000 per second, and half a reply of 500 steps of
     # 0.128 s, 0.45 of which a single row takes too.
-    assert step.parts[ENGINE] == pytest.approx(6400)
-    assert step.parts[TAIL] == pytest.approx(0.45 * 0.128 * 250, rel=0.02)
+    assert step.parts["engine"] == pytest.approx(6400)
+    assert step.parts["long replies"] == pytest.approx(0.45 * 0.128 * 250, rel=0.02)
     assert step.seconds.point == pytest.approx(600 + 6400 + 14.4, rel=0.001)
     assert step.gpu_hours.point == pytest.approx(32 * step.seconds.point / 3600)
     assert summary.gpu_cost.point == pytest.approx(summary.gpu_hours.point * 6.9)
@@ -110,24 +112,22 @@ def test_given_numbers_give_the_plan_computed_by_hand():
 
 def test_each_part_costs_what_its_kind_of_gpu_costs():
     judge = ReplicaPool("served", "qwen", replicas=1, gpus_per_replica=4)
-    table = GeneratedTable("evaluation/tuned/judgments/qwen", "judgments", constant(10_000))
-    judging = Phase("judgments (qwen)", (table,), judge, "judgments")
     judged = {"output_tokens": 100, "prompt_tokens": 500, "tokens_per_second": 3000}
-    plan = planned(
-        with_steps(profiles_only(10_000), trained(), judging), **GIVEN, judgments=judged, dialogue_tokens=1000
-    )
+    plan = planned(10_000, **GIVEN, judgments=judged, dialogue_tokens=1000)
+    add_trained(plan)
+    add_engine(plan, "judgments (qwen)", "evaluation/tuned/judgments/qwen", "judgments", constant(10_000), judge)
     kinds = Planning.model_validate({"gpu": {"synthesis": "h200", "judges": "l40s", "training": "a100-80gb"}}).gpu
-    summary = summarize(plan, PRICES, kinds, None, 64)
+    summary = summarize(plan, PRICES, kinds, 64)
     names = {"profiles": "h200", "judgments (qwen)": "l40s", "training": "a100-80gb"}
     assert {step["name"]: step["gpu"] for step in summary["steps"] if step["gpus"]} == names
     hours = {step["gpu"]: step["gpu_hours"].point for step in summary["steps"] if step["gpus"]}
-    prices = {kind: PRICES.gpu(kind) for kind in hours}
+    prices = {kind: PRICES.gpu_hours[kind] for kind in hours}
     assert all(hours.values())
     assert summary["gpu_cost"].point == pytest.approx(sum(hours[kind] * prices[kind].on_demand for kind in hours))
     assert summary["gpu_cost_spot"].point == pytest.approx(sum(hours[kind] * prices[kind].spot for kind in hours))
     assert summary["gpu_hours"].point == pytest.approx(sum(hours.values()))
-    largest = simulate(plan, 64).sizes[-1]
-    assert all(largest.hours_of_parts[part] > 0 for part in ("synthesis", "judges", "training"))
+    largest = simulate(plan, 64)["sizes"][-1]
+    assert all(largest["hours_of_parts"][part] > 0 for part in ("synthesis", "judges", "training"))
 
 
 def test_one_kind_of_gpu_counts_for_all_parts():
@@ -135,7 +135,7 @@ def test_one_kind_of_gpu_counts_for_all_parts():
 
 
 def test_intervals_contain_best_estimates():
-    summary = summary_of(planned(profiles_only(5000), **GIVEN))
+    summary = summary_of(planned(5000, **GIVEN))
     ranges = [summary.seconds, summary.gpu_hours, summary.gpu_cost, summary.gpu_cost_spot, summary.storage_bytes]
     ranges += [value for step in summary.steps for value in (step.seconds, step.gpu_hours)]
     assert all(found.low <= found.point <= found.high for found in ranges)
@@ -147,7 +147,7 @@ def test_intervals_contain_best_estimates():
 def test_time_is_monotonic_in_replicas_and_rows(rows, replicas, more):
     def seconds(rows: int, replicas: int) -> float:
         pool = replace(H100S, replicas=replicas)
-        plan = planned(profiles_only(rows, pool), pool=pool, **GIVEN)
+        plan = planned(rows, pool=pool, **GIVEN)
         return step_of(summary_of(plan), "profiles").seconds.point
 
     assert seconds(rows, replicas + more) <= seconds(rows, replicas) * (1 + 1e-9)
@@ -155,17 +155,16 @@ def test_time_is_monotonic_in_replicas_and_rows(rows, replicas, more):
 
 
 def test_few_shards_on_many_replicas_wait_for_the_last():
-    step = next(step for step in planned(profiles_only(160), **GIVEN).steps if step.name == "profiles")
-    parts = engine_parts(step.parts.args[0], 64, 8)
-    assert parts[SHARDS][0] > 0  # 10 shards on 8 replicas: two of them take two
-    assert total(parts)[0] == pytest.approx(sum(parts[name][0] for name in (START, ENGINE, SHARDS, TAIL)))
+    parts = planned(160, **GIVEN).steps[-1].parts(64, 8)
+    assert parts["whole shards"][0] > 0  # 10 shards on 8 replicas: two of them take two
+    assert parts["engine"][0] + parts["whole shards"][0] == pytest.approx(2 * 16 * 500 / 2000)
 
 
 def test_pilot_predicts_its_own_time(tmp_path):
     outputs = np.random.default_rng(1).integers(50, 400, 200).tolist()
     pilot = write_pilot(tmp_path, outputs, seconds=90)
     pool = replace(H100S, replicas=1, max_concurrency=32)
-    summary = summary_of(planned(profiles_only(200, pool), pilot, pool), pilot)
+    summary = summary_of(planned(200, pilot, pool))
     assert step_of(summary, "profiles").seconds.point == pytest.approx(60 + 90, rel=0.01)
     assert summary.stages[0].output_tokens.point == pytest.approx(sum(outputs))
     assert summary.stages[0].cached_tokens.point == pytest.approx(100 * 200)
@@ -200,111 +199,109 @@ def test_pilot_of_two_engines_measures_one_engine(tmp_path):
     single = write_pilot(tmp_path / "one", [100] * 64, seconds=40)
     double = write_pilot(tmp_path / "two", [100] * 64, seconds=20, engines=2, engine_seconds=40)
     pool = replace(H100S, replicas=1, max_concurrency=8)
-    plans = [(planned(profiles_only(6400, pool), pilot, pool), pilot) for pilot in (single, double)]
-    seconds = [step_of(summary_of(*pair), "profiles").seconds.point for pair in plans]
+    plans = [planned(6400, pilot, pool) for pilot in (single, double)]
+    seconds = [step_of(summary_of(plan), "profiles").seconds.point for plan in plans]
     assert seconds[0] == pytest.approx(seconds[1], rel=0.05)
 
 
 def test_given_numbers_override_the_pilot(tmp_path):
     pilot = write_pilot(tmp_path, [100] * 20, seconds=50)
-    plan = planned(profiles_only(1000), pilot, profiles={"output_tokens": 7})
-    assert summary_of(plan, pilot).stages[0].output_tokens.point == 7000
+    plan = planned(1000, pilot, profiles={"output_tokens": 7})
+    assert summary_of(plan).stages[0].output_tokens.point == 7000
 
 
 def test_small_or_different_pilot_is_noted(tmp_path):
     pilot = write_pilot(tmp_path, [100] * 20, seconds=50, model={"ref": "other", "revision": "1"})
-    notes = planned(profiles_only(1000), pilot).notes
+    notes = planned(1000, pilot).notes
     assert any("the pilot's model was other" in note for note in notes)
     assert any("had 20 rows, and runs up to 256 at a time" in note for note in notes)
 
 
 def test_missing_numbers_are_named_with_their_key():
-    plan = planned(profiles_only(1000))
-    assert plan.missing == ("profiles: tokens per reply are not known; give planning.profiles.output_tokens",)
-    plan = planned(profiles_only(1000), profiles={"output_tokens": 300})
+    plan = planned(1000)
+    assert plan.missing == ["profiles: tokens per reply are not known; give planning.profiles.output_tokens"]
+    plan = planned(1000, tokens_per_second=100, startup_seconds=5)
+    assert plan.missing == ["profiles: tokens per reply are not known; give planning.profiles.output_tokens"]
+    plan = planned(1000, profiles={"output_tokens": 300})
     assert len(plan.missing) == 1
     assert "planning.tokens_per_second or planning.profiles.tokens_per_second" in plan.missing[0]
     summary = summary_of(plan)
     assert not summary.complete
     assert step_of(summary, "profiles").seconds is None
-    plan = planned(profiles_only(1000), profiles={"output_tokens": 300}, tokens_per_second=100)
+    plan = planned(1000, profiles={"output_tokens": 300}, tokens_per_second=100)
     assert "planning.startup_seconds" in plan.missing[0]
     assert summary_of(plan).complete
 
 
 def test_uncountable_rows_leave_the_rest_known():
-    unknown = GeneratedTable("dialogues/generate-lima", "generate", None)
-    workload = with_steps(
-        profiles_only(1000),
-        CpuStep("read instructions/lima", "instructions/lima", None, None, 130, 20_000),
-        Phase("dialogues", (unknown,), H100S, "dialogues"),
-    )
-    plan = planned(workload, **GIVEN, generate={"output_tokens": 9})
-    assert any("instructions/lima: its rows cannot be counted" in line for line in plan.missing)
+    plan = planned(1000, **GIVEN, generate={"output_tokens": 9})
+    plan.add_cpu("read instructions/lima", "instructions/lima", UNKNOWN, 20_000)
+    add_engine(plan, "dialogues", "dialogues/generate-lima", "generate", UNKNOWN, H100S)
     assert step_of(summary_of(plan), "profiles").seconds is not None
+    assert step_of(summary_of(plan), "read instructions/lima").seconds is None
     assert step_of(summary_of(plan), "dialogues").seconds is None
+    assert summary_of(plan).seconds.point > 0
+    assert simulate(plan, 64)["left_out"] == ["read instructions/lima", "dialogues"]
 
 
 def test_endpoints_cost_tokens_and_no_gpu_hours():
     pool = ReplicaPool("openai", "gpt-4o-mini", max_concurrency=64)
-    summary = summary_of(planned(profiles_only(1_000_000, pool), pool=pool, **GIVEN))
+    summary = summary_of(planned(1_000_000, pool=pool, **GIVEN))
     assert summary.endpoint_cost.point == pytest.approx(300 * 0.15 + 500 * 0.60)
     assert summary.gpu_hours.point == 0
     unpriced = replace(pool, model="not-in-the-price-table")
-    assert summary_of(planned(profiles_only(10, unpriced), pool=unpriced, **GIVEN)).endpoint_cost is None
+    assert summary_of(planned(10, pool=unpriced, **GIVEN)).endpoint_cost is None
 
 
 def test_scaling_ends_at_what_does_not_scale():
-    rows = constant(300_000)
-    files = constant(2000)
-    assign = CpuStep("assignments/lima", "assignments/lima", rows, files, 4096, 250, startup_seconds=3)
-    table = GeneratedTable("dialogues/generate-lima", "generate", rows)
-    dialogues = Phase("dialogues", (table,), H100S, "dialogues")
-    workload = with_steps(profiles_only(20_000), assign, dialogues, on_s3=True)
     given = {**GIVEN, "generate": {"output_tokens": 400}, "startup_seconds": 60}
-    simulation = simulate(planned(workload, **given), 64)
-    sizes = {run.size: run for run in simulation.sizes}
-    assert simulation.needs == 8
+    plan, rows = planned(20_000, **given), constant(300_000)
+    plan.on_s3 = True
+    plan.add_cpu("assignments/lima", "assignments/lima", rows, 250, 3, constant(2000), 4096)
+    add_engine(plan, "dialogues", "dialogues/generate-lima", "generate", rows, H100S)
+    simulation = simulate(plan, 64)
+    sizes = {run["size"]: run for run in simulation["sizes"]}
+    assert simulation["needs"] == 8
     assert 5 not in sizes  # a replica takes eight GPUs
-    assert sizes[10].limit == ENGINE
-    assert sizes[1000].limit == REQUESTS
-    times = [run.seconds for run in simulation.sizes]
+    assert sizes[10]["limit"] == "engine"
+    assert sizes[1000]["limit"] == "S3 requests"
+    times = [run["seconds"] for run in simulation["sizes"]]
     assert times == sorted(times, reverse=True)
-    assert "S3 requests (assignments/lima)" in simulation.turns[0]
+    assert "S3 requests (assignments/lima)" in simulation["turns"][0]
 
 
-def test_shuffle_reads_every_partition_from_every_file():
+@pytest.mark.parametrize(
+    ("files", "on_s3", "slower"), [(1000, True, "S3 requests"), (1, True, "reading"), (1000, False, "reading")]
+)
+def test_shuffle_reads_every_partition_from_every_file(files, on_s3, slower):
     rows = 99 * BYTES_PER_PARTITION / 4096  # 100 partitions
-    step = CpuStep("assignments/lima", "assignments/lima", constant(rows), constant(1000), 4096, 250)
-    parts = cpu_parts(step, True, constant(0), 50)
-    assert parts[REQUESTS][0] == pytest.approx(4 * 1000 * 100 * 0.1 / 100)
-    assert REQUESTS not in cpu_parts(step, False, constant(0), 50)
+    plan = planner(on_s3=on_s3)
+    plan.add_cpu("assignments/lima", "assignments/lima", constant(rows), 250, 0, constant(files), 4096)
+    parts = plan.steps[-1].parts(50, 1)
+    expected = {"S3 requests": 4 * files * 100 * 0.1 / 100, "reading": rows / (250 * 100)}
+    assert set(parts) == {"start-up", slower}
+    assert parts[slower][0] == pytest.approx(expected[slower])
 
 
-def test_slower_reading_counts_beside_the_engine():
-    parts = {START: constant(5), ENGINE: constant(10), READING: constant(30)}
-    assert total(parts)[0] == 35
-    assert total(parts | {READING: constant(3)})[0] == 15
-
-
-def trained(dialogues: float | None = 10_000, base_model: str = "meta-llama/Meta-Llama-3-8B") -> TrainingStep:
-    settings = Training(base_model=base_model, num_workers=8)
-    return TrainingStep(settings, None if dialogues is None else constant(dialogues), on_gpu=True)
+def test_step_is_unknown_if_its_files_are():
+    plan = planner(on_s3=True)
+    plan.add_cpu("assignments/lima", "assignments/lima", constant(1000), 250, 3, shard_count(UNKNOWN), 4096)
+    assert summary_of(plan).steps[0].seconds is None
 
 
 def test_training_without_pilot_uses_its_operations():
-    figures = training_figures(trained(), Planning(dialogue_tokens=1000), None, H100_FLOPS)
-    assert figures.tokens[0] == 3e7
-    assert figures.rate[0] == pytest.approx(H100_FLOPS * 0.4 / (6 * 8e9))
-    assert figures.parameters == 8e9  # by its name
-    parts = training_parts(64, figures, 8)
-    assert parts["training"][0] == pytest.approx(3e7 / figures.rate[0] / 8)
-    assert parts[BATCH][0] == pytest.approx(0)
+    plan, rate = planner(dialogue_tokens=1000), H100_FLOPS * 0.4 / (6 * 8e9)
+    add_trained(plan)
+    parts = plan.steps[-1].parts(64, 8)
+    assert parts["training"][0] == pytest.approx(1e4 * 1000 * 3 / rate / 8)
+    assert parts["global batch"][0] == pytest.approx(0)
+    assert plan.weight_bytes == 8e9 * (14 * (Training(base_model="x").save_total_limit + 2) + 2)  # by its name
 
 
 def test_more_workers_than_sequences_do_not_help():
-    figures = training_figures(trained(), Planning(dialogue_tokens=1000), None, H100_FLOPS)
-    seconds = [float(total(training_parts(64, figures, n))[0]) for n in (16, 64, 128, 1000)]
+    plan = planner(dialogue_tokens=1000)
+    add_trained(plan)
+    seconds = [total(plan, 64, n) for n in (16, 64, 128, 1000)]
     assert seconds[0] > seconds[1] == pytest.approx(seconds[2]) == pytest.approx(seconds[3])
 
 
@@ -313,13 +310,14 @@ def test_more_workers_than_sequences_do_not_help():
     [("meta-llama/Meta-Llama-3-8B", 8e9), ("Qwen/Qwen2.5-0.5B-Instruct", 5e8), ("embedded", None), ("a/b-8bit", None)],
 )
 def test_parameter_count_from_the_models_name(name, size):
-    assert parameter_count(name, None) == size
+    assert parameter_count(name, NO_PILOT) == size
 
 
 def test_unknown_training_is_reported():
-    figures = training_figures(trained(None, "embedded"), Planning(), None, H100_FLOPS)
-    assert "number of dialogues" in figures.missing[0]
-    assert "training_tokens_per_second" in figures.missing[1]
+    plan = planner()
+    add_trained(plan, None, "embedded")
+    assert "number of dialogues" in plan.missing[0]
+    assert "training_tokens_per_second" in plan.missing[1]
 
 
 def test_pilot_without_tables_or_manifests_is_refused(tmp_path):
@@ -345,7 +343,7 @@ def test_sample_of_a_large_table_is_bounded(tmp_path):
         ("profiles", "profiles"),
         ("dialogues/rewrite-lima", "rewrite"),
         ("evaluation/base/judgments/a", "judgments"),
-        ("evaluation/benchmark/examples", "examples"),
+        ("evaluation/benchmark/examples/a", "examples"),
         ("evaluation/benchmark/general", None),
         ("curated/train", None),
     ],
@@ -356,5 +354,4 @@ def test_kind_of_a_table_by_its_name(table, kind):
 
 def test_numbers_are_formatted_short():
     assert [short(n) for n in (12, 1_234, 1_234_567, 5e9)] == ["12", "1,234", "1.2 M", "5.0 G"]
-    assert [duration(n) for n in (65, 3_661, 90_000)] == ["1:05", "1:01:01", "1 d 01:00"]
-    assert [size(n) for n in (2048, 3 << 20, 5 << 30)] == ["2 KiB", "3.0 MiB", "5.0 GiB"]
+    assert [duration(n) for n in (65, 3_661, 90_000)] == ["01:05", "1:01:01", "1 d 1:00"]

@@ -1,5 +1,6 @@
 import pytest
 
+from factory.config import Gpus
 from factory.errors import ConfigError
 from factory.planning.prices import read_prices
 
@@ -15,14 +16,14 @@ def error_message(path) -> str:
 
 def test_own_price_table_is_read_and_has_a_warning():
     prices = read_prices(None)
-    assert prices.gpu("h100").on_demand > 0
+    assert prices.gpus(Gpus())["synthesis"].on_demand > 0
     assert "check these" in prices.note
 
 
 def test_unknown_gpu_is_reported_with_known_ones(tmp_path):
     (tmp_path / "p.yaml").write_text(GOOD)
     with pytest.raises(ConfigError, match=r"planning.gpu is 'b300': the price table has h100"):
-        read_prices(str(tmp_path / "p.yaml")).gpu("b300")
+        read_prices(str(tmp_path / "p.yaml")).gpus(Gpus(judges="b300"))
 
 
 @pytest.mark.parametrize(

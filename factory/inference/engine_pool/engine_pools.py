@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 
-from factory.inference.engine_pool.pool import Pool, RouterReport
+from factory.inference.engine_pool.pool import EnginePool, RouterReport
 from factory.inference.engine_pool.pool_settings import PoolSettings
 from factory.records import Completion, Request
 from factory.runtime import metrics
@@ -24,7 +24,7 @@ class EnginePools:
 
     def __init__(self, can_add_nodes: bool) -> None:
         self._can_add_nodes = can_add_nodes
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, EnginePool] = {}
         self._opened = asyncio.Condition()
         self._tasks: set[Any] = set()
 
@@ -39,17 +39,24 @@ class EnginePools:
 
     async def _look(self) -> None:
         while True:
-            waiting = [pool for pool in self._pools.values() if pool.is_short]
-            for pool in waiting:
-                while pool.is_short and self._has_room(pool):
-                    pool.start()
-            for pool in self._pools.values():
-                others = [other for other in self._pools.values() if other is not pool]
-                pool.look(others_wait=any(other.is_short or other.starting for other in others))
-                metrics.set_pool_state(pool.settings.model, pool.state())
+            try:
+                self._look_once()
+            except Exception as problem:  # without this loop, no replica would start any more
+                for pool in self._pools.values():
+                    await pool.fail(problem)
+                raise
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def _has_room(self, pool: Pool) -> bool:
+    def _look_once(self) -> None:
+        for pool in self._pools.values():
+            while pool.is_short and self._has_room(pool):
+                pool.start()
+        for pool in self._pools.values():
+            others = [other for other in self._pools.values() if other is not pool]
+            pool.look(others_wait=any(other.is_short or other.starting for other in others))
+            metrics.set_pool_state(pool.settings.model, pool.state())
+
+    def _has_room(self, pool: EnginePool) -> bool:
         """Return whether another replica leaves room for the tasks that read and write rows.
 
         GPUs are not compared: a replica waits for them by itself. On a CPU, engines get a machine each.
@@ -67,7 +74,7 @@ class EnginePools:
     async def begin_stage(self, settings: PoolSettings, stage: str, rows: int) -> None:
         """Open the pool of an engine, unless it is open, for a stage that is going to bring so many rows."""
         async with self._opened:
-            pool = self._pools.setdefault(settings.key, Pool(settings, self._spawn))
+            pool = self._pools.setdefault(settings.key, EnginePool(settings, self._spawn))
             pool.expect(stage, rows)
             self._opened.notify_all()
 
@@ -76,7 +83,7 @@ class EnginePools:
         self._pools[key].end_stage(stage)
 
     async def replicas(self, key: str, version: int) -> tuple[int, dict[int, Any]]:
-        """Return the replicas for routers, once the pool is open; see `Pool.replicas`."""
+        """Return the replicas for routers, once the pool is open; see `EnginePool.replicas`."""
         async with self._opened:  # a router may come before the driver's call
             await self._opened.wait_for(lambda: key in self._pools)
         return await self._pools[key].replicas(version)
@@ -110,5 +117,5 @@ class EnginePools:
         await asyncio.gather(*map(self.close, list(self._pools)))
 
 
-def _is_on_cpu(pool: Pool) -> bool:
+def _is_on_cpu(pool: EnginePool) -> bool:
     return bool(pool.settings.resources.get("CPU")) and not pool.settings.resources.get("GPU")

@@ -47,10 +47,10 @@ class OpenPools:
         stage = uuid.uuid4().hex
         self._actor.begin_stage.remote(settings, stage, work.rows)  # not waited for: the router starts meanwhile
         self._stages[settings.key] = stage
-        sizes = router_sizes(settings, work.shard_rows, work.longest_to_mean)
+        sizes = router_sizes(settings, work.rows, work.shard_rows, work.longest_to_mean)
         return work.shards.map_batches(
             Router,
-            fn_constructor_args=(self._actor, settings.key, stage, sizes.slots),
+            fn_constructor_args=(self._actor, settings.key, stage, sizes.slots, work.flag),
             batch_size=1,
             compute=ActorPoolStrategy(size=sizes.routers, max_tasks_in_flight_per_actor=sizes.shards + EXTRA_SHARDS),
             max_concurrency=sizes.shards,

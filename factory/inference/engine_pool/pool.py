@@ -16,10 +16,8 @@ from factory.inference.engine_pool.replica_actor import MAX_CALLS, EngineReplica
 from factory.runtime.pool_state import PoolState
 from factory.runtime.ray_session import engine_start_error
 
-IDLE_S = 120.0
-"""A replica that is not needed ends after so long without a request: longer than the steps between two tables."""
 IDLE_WHILE_OTHERS_WAIT_S = 3.0
-"""The same while an engine of the run waits for room."""
+"""How long a replica that is not needed stays while another engine of the run waits for room."""
 START_FAILURES = 3
 """So many failed starts end the run if no replica is up."""
 STALL_S = 1800.0
@@ -58,22 +56,20 @@ class RouterReport:
     """Requests that each replica has answered."""
 
 
-class Pool:
+class EnginePool:
     """The replicas of one engine, within the actor that owns them.
 
     Args:
         settings: of the pool.
         spawn: starts a coroutine as a task.
-        idle_s: how long a replica that is not needed stays.
     """
 
-    def __init__(self, settings: PoolSettings, spawn: Callable[[Any], Any], idle_s: float = IDLE_S) -> None:
+    def __init__(self, settings: PoolSettings, spawn: Callable[[Any], Any]) -> None:
         self.settings = settings
         self.starting: dict[int, Any] = {}
         self.up: dict[int, Up] = {}
         self.quarantine = Quarantine(self, spawn)
         self._spawn = spawn
-        self._idle_s = idle_s
         self._actor = ray.remote(EngineReplica)
         self._ended: list[tuple[float, float]] = []
         self._expected: dict[str, int] = {}
@@ -127,14 +123,15 @@ class Pool:
             if self.starting.pop(number, None) is not None:
                 self._failures += 1
                 if self._failures >= START_FAILURES and not self.up:
-                    await self._fail(engine_start_error(problem))
+                    await self.fail(engine_start_error(problem))
             return
         if self.starting.pop(number, None) is not None:
             self._failures = 0
             self.up[number] = Up(handle, time.time())
             await self._publish()
 
-    async def _fail(self, problem: BaseException) -> None:
+    async def fail(self, problem: BaseException) -> None:
+        """End all requests with an error."""
         self._problem = problem
         await self._publish()
 
@@ -156,7 +153,7 @@ class Pool:
             replica.load, replica.answered = load, answered
         for number in [n for n, replica in self.up.items() if now - replica.active_at > STALL_S]:
             self.lose(number)
-        self._end_surplus(now, IDLE_WHILE_OTHERS_WAIT_S if others_wait else self._idle_s)
+        self._end_surplus(now, IDLE_WHILE_OTHERS_WAIT_S if others_wait else self.settings.idle_s)
 
     def _end_surplus(self, now: float, idle_s: float) -> None:
         surplus = len(self.up) + len(self.starting) - self.wanted
@@ -247,7 +244,7 @@ class Pool:
 
     async def close(self) -> None:
         """End all replicas, and return once they are gone."""
-        await self._fail(RuntimeError("the pool is closed"))
+        await self.fail(RuntimeError("the pool is closed"))
         for number in list(self.starting):
             ray.kill(self.starting.pop(number))
         handles = [replica.handle for number in list(self.up) if (replica := self._remove(number))]

@@ -14,6 +14,11 @@ REPLICAS_PER_ROUTER = 16
 MIN_WINDOW = 6
 """Open requests per slot. A shard ends with its longest reply, and until then other shards must fill its slots: 4 keep
 90 to 97 % of them in use at 16 replicas (lognormal lengths, sigma 0.8), 6 all, for shards of 16 to 4,096 rows."""
+IDLE_S = 120.0
+"""A replica that is not needed ends after so long without a request: longer than the steps between two tables."""
+
+MAX_SHARDS = 1024
+"""Shards that a router works on at a time, whatever their size: Ray Data keeps a thread for each."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class PoolSettings:
     """Of a replica, all on one node."""
     ray_options: Mapping[str, Any] = field(default_factory=dict)
     """More options of a replica's actor."""
+    idle_s: float = IDLE_S
+    """How long a replica that is not needed stays."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +54,19 @@ class RouterSizes:
     """Slots of each replica, for one router."""
 
 
-def router_sizes(settings: PoolSettings, shard_rows: int, longest_to_mean: float = 0) -> RouterSizes:
+def router_sizes(settings: PoolSettings, rows: int, shard_rows: int, longest_to_mean: float = 0) -> RouterSizes:
     """Return the sizes of an engine's routers, enough for the most replicas it may have.
 
     Args:
         settings: of the engine's pool.
+        rows: all requests.
         shard_rows: requests per shard, on average.
         longest_to_mean: the longest reply over the mean one, both in tokens; 0 if unknown.
     """
     routers = math.ceil(settings.replicas[1] / REPLICAS_PER_ROUTER)
     window = max(MIN_WINDOW, longest_to_mean + 1.5) * settings.slots * settings.replicas[1] / routers
-    return RouterSizes(routers, 1 + math.ceil(window / max(1, shard_rows)), math.ceil(settings.slots / routers))
+    shards = 1 + math.ceil(min(window, rows / routers) / max(1, shard_rows))
+    return RouterSizes(routers, min(shards, MAX_SHARDS), math.ceil(settings.slots / routers))
 
 
 def wanted_replicas(requests: int, slots: int, replicas: tuple[int, int]) -> int:

@@ -15,6 +15,7 @@ from factory.inference.engine_pool.pool_settings import SLOTS_AHEAD
 from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
 from factory.inference.engines.backend import EngineDiedError
 from factory.records import Completion, Request
+from factory.runtime.shutdown import StopFlag
 
 MAX_GROUP = 16
 """Requests with the same first message that stay together, for the prefix cache of one replica."""
@@ -58,22 +59,30 @@ class Router:
         key: of the engine.
         stage: the rows that it serves.
         slots: of each replica, for this router.
+        flag: no shard is begun once it is set.
     """
 
-    def __init__(self, pools: Any, key: str, stage: str, slots: int) -> None:
-        self._pools, self._key, self._stage, self._slots = pools, key, stage, slots
+    def __init__(self, pools: Any, key: str, stage: str, slots: int, flag: StopFlag) -> None:
+        self._pools, self._key, self._stage, self._slots, self._flag = pools, key, stage, slots, flag
         self._most = math.ceil(SLOTS_AHEAD * slots)
         self._name = uuid.uuid4().hex
         self._queue: deque[Group] = deque()
         self._targets: dict[int, Target] = {}
         self._gone: set[int] = set()
         self._tasks: set[Any] = set()
-        self._open = self._answered = 0
+        self._open: set[OpenRequest] = set()
+        self._answered = 0
         self._problem: BaseException | None = None
         self._is_started = False
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Answer a batch of one shard; `requests` is emptied, as no later task reads it."""
+        """Answer a batch of one shard; `requests` is emptied, as no later task reads it.
+
+        Shards are read long before they are begun: once the run is to stop, they count as not read.
+        """
+        if await asyncio.to_thread(self._flag.is_set):
+            yield {**batch, "is_read": [False], "requests": [b""], "completions": [b""]}
+            return
         if not self._is_started:
             self._is_started = True
             self._spawn(self._follow())
@@ -93,12 +102,12 @@ class Router:
         loop = asyncio.get_running_loop()
         rows = [OpenRequest(request, loop.create_future()) for request in requests]
         self._queue.extend(group_by_prefix(rows))
-        self._open += len(rows)
+        self._open.update(rows)
         self._send_waiting()
         try:
             return await asyncio.gather(*(row.completion for row in rows))
         finally:
-            self._open -= len(rows)
+            self._open.difference_update(rows)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -122,14 +131,14 @@ class Router:
 
     def _end(self, problem: BaseException) -> None:
         self._problem = getattr(problem, "cause", None) or problem
-        for row in (row for group in self._queue for row in group.rows):
-            _settle(row, self._problem)
         self._queue.clear()
+        for row in self._open:
+            _settle(row, self._problem)
 
     async def _report(self) -> None:
         while True:
             report = RouterReport(
-                open=self._open,
+                open=len(self._open),
                 answered=self._answered,
                 loads={number: target.load for number, target in self._targets.items()},
                 answered_by={number: target.answered for number, target in self._targets.items()},
@@ -167,7 +176,6 @@ class Router:
                 await self._lose(number, row, problem)
             else:
                 self._end(problem)
-                _settle(row, self._problem or problem)
         else:
             target.answered += 1
             self._answered += 1
@@ -180,7 +188,7 @@ class Router:
         """Send the request of a lost replica to another one, or, if its engine may die of it, to the quarantine."""
         self._gone.add(number)
         if self._targets.pop(number, None):
-            await self._pools.lose.remote(self._key, number)
+            self._pools.lose.remote(self._key, number)  # if the pools are gone too, `_follow` ends all requests
         row.losses += not is_node_loss(problem)
         if isinstance(problem, EngineDiedError) or row.losses >= LOSSES:
             self._spawn(self._answer_suspect(row))
@@ -193,7 +201,6 @@ class Router:
             self._answered += 1
         except Exception as problem:
             self._end(problem)
-            _settle(row, self._problem or problem)
 
 
 def group_by_prefix(rows: Sequence[OpenRequest]) -> Iterator[Group]:

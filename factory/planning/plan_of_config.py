@@ -1,0 +1,147 @@
+"""A config to its plan: steps, rows and engines. The only part of planning that looks at inputs."""
+
+from collections.abc import Collection
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+
+from factory.config import RunConfig, ServedModel, VllmEngine, workers
+from factory.evaluation.general_ability.items import general_items
+from factory.evaluation.questions import questions_per_task
+from factory.inference.engines.registry import backend_for
+from factory.personagym import all_questions, open_benchmark
+from factory.planning import constants as c
+from factory.planning.pilot import Pilot
+from factory.planning.plan_steps import GeneratedTable, ReplicaPool, shard_count
+from factory.planning.planner import Planner
+from factory.planning.training_cost import add_training
+from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal
+from factory.run_output import layout
+from factory.runtime.ray_session import on_gpu
+from factory.storage.shuffle import ROWS_PER_SPILL
+from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas
+
+
+def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, flops: float) -> Planner:
+    """Plan everything that a run has to do.
+
+    Args:
+        config: the run's settings.
+        sections: those that the user wrote: others are not planned.
+        pilot: the tables of an earlier small run; it may have none.
+        flops: operations per second of a GPU that trains.
+
+    Raises:
+        UserError: an input is missing or wrong.
+    """
+    engine = replica_pool(config.engine, config) if config.engine_section else ReplicaPool("", "")
+    planner = Planner(config.planning, pilot, engine, flops, "://" in config.output)
+    dialogues = _synthesis(planner, config) if config.engine_section and config.personas_section else []
+    total = np.sum([constant(0), *(table.rows for table in dialogues)], axis=0)
+    if dialogues and {"curation", "training"} & set(sections):
+        planner.add_command("curate")
+        planner.add_cpu("curation", layout.CURATED.name(split="train"), total, c.FILTER_ROWS)
+    if "training" in sections:
+        trained = UNKNOWN if config.training.data else total
+        packed = layout.PACKED.name(split="train")
+        planner.add_command("train")
+        planner.add_cpu("packing", packed, trained, c.READ_ROWS, files=shard_count(trained), bytes_per_row=c.ROW_BYTES)
+        add_training(planner, config.training, trained, _runs_on_gpu(config.training.device, config))
+    if "evaluation" in sections and config.evaluation.candidates and config.evaluation.judges:
+        planner.add_command("evaluate")
+        _evaluation(planner, config)
+    return planner
+
+
+def _synthesis(planner: Planner, config: RunConfig) -> list[GeneratedTable]:
+    """Add the steps up to the dialogues, and return the tables of dialogues."""
+    planner.add_command("synthesize")
+    unread: list[str] = []
+    personas = _ingest(planner, "personas", preview_personas(config, unread), config.personas.limit, c.FIRST_STEP_S)
+    corpora = []
+    for index, section in enumerate(config.instructions):
+        sample, table = preview_instructions(config, index, unread)[0], layout.INSTRUCTIONS.name(corpus=section.corpus)
+        rows = _ingest(planner, table, sample, section.limit, c.NEXT_STEP_S)
+        corpora.append((section.corpus, planner.accepted(rows, table), sample.turns if sample else 1.0))
+    planner.notes += [f"Could not be read from here: {problem}" for problem in unread]
+    profiles = planner.accepted(personas, "personas")
+    planner.add_engine("profiles", "profiles", [planner.table("profiles", "profiles", planner.engine, profiles)])
+    dialogues = []
+    for corpus, kept, turns in corpora:
+        name, rows = layout.ASSIGNMENTS.name(corpus=corpus), kept * config.dialogues.characters_per_instruction
+        files = shard_count(kept) + shard_count(profiles)
+        planner.add_cpu(name, name, rows, c.READ_ROWS, c.NEXT_STEP_S, files, c.ROW_BYTES)
+        for strategy in config.dialogues.strategies:
+            name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus)
+            calls = turns if strategy == "generate" else 1
+            dialogues.append(planner.table(name, strategy, planner.engine, rows, calls))
+    if dialogues:
+        planner.add_engine("dialogues", "dialogues", dialogues)
+    return dialogues
+
+
+def _ingest(planner: Planner, table: str, sample: Preview | None, limit: int | None, startup: float) -> Draws:
+    """Add a step that reads a source, a file in each task and under a limit one by one, and return its rows."""
+    if sample is None:
+        rows = UNKNOWN
+        planner.missing.append(f"{table}: its rows cannot be counted from here; give its `limit`, or run where it is")
+    else:
+        rows = constant(sample.rows) if sample.exact else lognormal(sample.rows, c.ROWS_SPREAD, table)
+    tasks = 1 if sample is None or limit else max(sample.files, 1)
+    files = np.maximum(np.ceil(rows / ROWS_PER_SPILL), tasks)
+    planner.add_cpu(f"read {table}", table, rows, c.INGEST_ROWS, startup, files, c.PERSONA_BYTES, tasks)
+    return rows
+
+
+def _runs_on_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bool:
+    """Return whether a device of a config is a GPU, also when the plan is computed on a laptop.
+
+    There `auto` would always be a CPU, so it counts as a GPU if any other part of the config names one, by its device
+    or its kind.
+    """
+    parts = (config.engine_section, config.training, *config.evaluation.candidates, *config.evaluation.judges)
+    on_gpus = (getattr(part, "device", "") == "gpu" or getattr(part, "accelerator_type", None) for part in parts)
+    return on_gpu(device) or (device == "auto" and any(on_gpus))
+
+
+def replica_pool(engine: Any, config: RunConfig) -> ReplicaPool:
+    """Return the replicas of an engine, a candidate or a judge: as many as it may have."""
+    served, gpu = isinstance(engine, ServedModel), _runs_on_gpu(getattr(engine, "device", "cpu"), config)
+    concurrency = engine.max_concurrency if served else backend_for(engine).max_concurrency(gpu)
+    kind = "served" if served else engine.kind
+    if not isinstance(engine, VllmEngine | ServedModel):
+        return ReplicaPool(kind, engine.model, max_concurrency=concurrency)
+    gpus = workers(engine.engine_kwargs) if gpu else 0
+    return ReplicaPool(kind, engine.model, engine.replicas[1], gpus, concurrency)
+
+
+def _evaluation(planner: Planner, config: RunConfig) -> None:
+    evaluation = config.evaluation
+    benchmark = open_benchmark(evaluation.benchmark)
+    personas = constant(len(benchmark.personas[: evaluation.limit]))
+    by_persona = all_questions(benchmark, questions_per_task(config), evaluation.limit)
+    questions = constant(sum(len(texts) for _, tasks in by_persona for texts in tasks.values()))
+    if any(candidate.condition == "profile" for candidate in evaluation.candidates):
+        profiles = planner.table(layout.BENCHMARK_PROFILES.name(), "profiles", planner.engine, personas)
+        planner.add_engine("profiles of the benchmark", "benchmark profiles", [profiles])
+    pools = [(replica_pool(candidate, config), candidate.name) for candidate in evaluation.candidates]
+    general = constant(len(general_items())) if evaluation.general else None
+    for pool, members in groupby(sorted(pools, key=repr), key=lambda pair: pair[0]):
+        names = [name for _, name in members]
+        tables = [planner.table(layout.ANSWERS.name(candidate=name), "answers", pool, questions) for name in names]
+        if general is not None:
+            results = (layout.GENERAL_RESULTS.name(candidate=name) for name in names)
+            tables += [planner.table(name, "general", pool, general) for name in results]
+        title = f"answers ({', '.join(names)})"
+        planner.add_engine(title, title if pool.kind == "vllm" else "answers of endpoints", tables)
+    judges = {judge.name: replica_pool(judge, config) for judge in evaluation.judges}
+    writers = [evaluation.example_writer] if evaluation.example_writer else list(judges)
+    for writer in writers:
+        name = layout.SCORE_EXAMPLES.name(judge=writer)
+        examples = planner.table(name, "examples", judges[writer], questions / len(writers))
+        planner.add_engine(f"example replies ({writer})", "examples", [examples])
+    for judge, pool in judges.items():
+        names = [layout.JUDGMENTS.name(candidate=candidate.name, judge=judge) for candidate in evaluation.candidates]
+        tables = [planner.table(name, "judgments", pool, questions) for name in names]
+        planner.add_engine(f"judgments ({judge})", "judgments", tables)
