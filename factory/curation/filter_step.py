@@ -152,7 +152,8 @@ def _reject(
 
 def _result(run: CurationRun, row: Row, dialogue: DialogueContext, reject: Reject | None) -> dict[str, Any]:
     quality = run.config.curation.quality
-    language = None if reject else quality.wrong_language.detect(max(dialogue.replies, key=len))
+    longest = max(dialogue.replies, key=len)
+    language = None if reject else quality.wrong_language.detect(longest, dialogue.languages)
     return {
         "dialogue": int(row["dialogue_id"], 16),
         "character": int(row["character_id"], 16),

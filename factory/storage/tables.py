@@ -131,7 +131,9 @@ class Table:
     def _rehearse(self, rehearsal: archive.Rehearsal, fingerprint: str, inputs: Mapping[str, Any]) -> None:
         before, current = self._begun(), self._document(MANIFEST)
         after = current
-        if not before or before["fingerprint"] != fingerprint:
+        is_same = before is not None and before["fingerprint"] == fingerprint
+        rehearsal.all_finished &= is_same and bool(current)
+        if not is_same:
             if rows := self.rows_written():
                 rehearsal.changes.append(archive.Change(self.name, rows, _why_rebuilt(before, inputs)))
             archived = self.archived(fingerprint)
