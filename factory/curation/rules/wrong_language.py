@@ -60,4 +60,4 @@ class WrongLanguage(Rule):
 
 
 def _has_letters(text: str, count: int) -> bool:
-    return any(islice(filter(str.isalpha, text), count - 1, None))
+    return any(islice((character for character in text if character.isalpha()), count - 1, None))
