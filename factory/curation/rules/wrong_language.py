@@ -60,4 +60,5 @@ class WrongLanguage(Rule):
 
 
 def _has_letters(text: str, count: int) -> bool:
-    return any(islice((character for character in text if character.isalpha()), count - 1, None))
+    letters = (character for character in text if character.isalpha())
+    return next(islice(letters, count - 1, None), None) is not None
