@@ -19,7 +19,7 @@ from factory.runtime import confirmation, shutdown
 from factory.runtime.progress import Progress, Silent
 from factory.runtime.shutdown import RESUME_HINT
 from factory.storage import file_io
-from factory.storage.archive import Change
+from factory.storage.archive import Rehearsal
 from factory.storage.run_lock import hold_run_lock
 from factory.storage.tables import SUFFIX, Table
 from factory.text.redaction import redact_secrets
@@ -31,7 +31,7 @@ class Job:
 
     config: RunConfig
     progress: Progress
-    confirm: Callable[[], None] = lambda: None
+    confirm: Callable[[], object] = lambda: None
     """Checks again what would be archived, once more is known; call it before the first expensive step."""
 
     def model(self) -> Located:
@@ -58,11 +58,13 @@ class JobStep:
     """The command that comes next."""
     opens: Callable[[Job], object] | None = None
     """The part of `run` that opens its tables; where all are finished, it does nothing else."""
+    only_tables: bool = False
+    """Whether `run` does nothing where its tables are all finished, so that Ray need not start."""
 
-    def changes(self, config: RunConfig) -> list[Change]:
-        """Return which finished tables a run would archive."""
+    def rehearse(self, config: RunConfig) -> Rehearsal:
+        """Return which finished tables a run would archive, and whether all of its tables are finished."""
         opens = self.opens
-        return confirmation.rehearse(lambda read: opens(Job(config, Silent(), read))) if opens else []
+        return confirmation.rehearse(lambda read: opens(Job(config, Silent(), read))) if opens else Rehearsal()
 
 
 def run_job(step: JobStep, description: str | None) -> None:
@@ -91,7 +93,7 @@ def run_job(step: JobStep, description: str | None) -> None:
         if arguments.dry_run:
             step.dry_run(config, progress)
             with suppress(UserError):  # the plan named what is wrong, or what could not be reached
-                for line in confirmation.archive_lines(step.changes(config)):
+                for line in confirmation.archive_lines(step.rehearse(config).changes):
                     progress.print(line)
             return
         on_ray_loss = partial(_end_without_ray, progress, errors)
@@ -135,16 +137,23 @@ def run_step(
         FactoryError: the step fails.
     """
 
-    def confirm() -> None:
-        limit = config.confirm_above_rows
-        confirmation.confirm_archiving(step.changes(config), config.output, limit, confirmed, progress)
+    def confirm() -> Rehearsal:
+        rehearsal, limit = step.rehearse(config), config.confirm_above_rows
+        confirmation.confirm_archiving(rehearsal.changes, config.output, limit, confirmed, progress)
+        return rehearsal
 
     job = Job(config, progress, confirm)
     file_io.check_writable(config.output)
     step.check(config)
     with hold_run_lock(config.output):
-        job.confirm()
+        rehearsal = confirm()
         file_io.write_bytes(file_io.join(config.output, "config.json"), settings_document(config))
+        if step.only_tables and rehearsal.all_finished:  # Ray takes seconds to start
+            if title:
+                progress.heading(title, config.output)
+            for manifest in rehearsal.manifests.values():
+                progress.record_table(manifest, skipped=True)
+            return
         from factory.runtime import ray_processes, ray_session
 
         ray_session.start_ray(verbose, step.local_cpus(config))

@@ -24,7 +24,14 @@ def curate(job: Job) -> None:
         write_curated(run, filtered, duplicates, selection, job.progress)
 
 
-STEP = JobStep(curate, check, plan, opens=lambda job: open_tables(job.config, job.progress), then="train")
+STEP = JobStep(
+    curate,
+    check,
+    plan,
+    opens=lambda job: open_tables(job.config, job.progress),
+    only_tables=True,
+    then="train",
+)
 
 
 def run() -> None:

@@ -21,7 +21,7 @@ def synthesize(job: Job) -> None:
         steps.make_dialogues(job.config, model, assignments, job.progress)
 
 
-STEP = JobStep(synthesize, check, plan, opens=synthesize, then="curate")
+STEP = JobStep(synthesize, check, plan, opens=synthesize, only_tables=True, then="curate")
 
 
 def run() -> None:

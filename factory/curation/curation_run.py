@@ -66,7 +66,7 @@ class CurationRun:
     @property
     def filtered(self) -> Table:
         """The filter's result for each dialogue, with a shard per unit."""
-        return Table(self.temporary, "filtered")
+        return Table(self.temporary, "filter-results")
 
     def name(self, unit: Row) -> str:
         """Return the name of a unit's shards."""

@@ -1,19 +1,28 @@
 """Near-duplicate detection: group dialogues by LSH band, and choose which one of each group to keep.
 
-    bands ──a task per partition──► pairs ──one task──► dropped and kept ids
+    filtered ──spilled by band──► a task per partition ──► pairs ──one task──► dropped and kept ids
 
 Only near-duplicates have pairs, of 16 bytes each; the result stays in Ray's object store.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from factory.curation.curation_run import CurationRun
-from factory.curation.filter_step import SPILL_SUFFIX, FilterResult
-from factory.curation.minhash import band_pairs, duplicate_groups
+from factory.curation.filter_step import PARTITION_BYTES, FilterResult
+from factory.curation.minhash import band_pairs, banding_for, duplicate_groups
+from factory.runtime.exchange import Exchanged, exchange_shards
+from factory.storage import file_io
 from factory.storage.shuffle import FileShuffle
+from factory.storage.tables import Table
+
+BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
+BYTES_PER_BAND = 16
 
 
 def find_near_duplicates(run: CurationRun, filtered: FilterResult) -> Any:
@@ -22,19 +31,33 @@ def find_near_duplicates(run: CurationRun, filtered: FilterResult) -> Any:
     Returns:
         A reference to two arrays: the dropped ids, sorted, and for each the id that is kept instead.
     """
-    bands = filtered.bands
-    if bands is None:
+    threshold = run.config.curation.near_duplicates.threshold
+    if threshold is None:
         return ray.put(duplicate_groups(np.zeros((0, 2), np.uint64)))
-    files = ray.put([f"{run.name(unit)}{SPILL_SUFFIX}" for unit in filtered.units])
-    pairs = [_pairs.remote(bands, files, partition) for partition in range(bands.partitions)]
+    rows = run.rows * banding_for(threshold).bands
+    shuffle = FileShuffle(file_io.join(run.temporary, "bands"), 1 + rows * BYTES_PER_BAND // PARTITION_BYTES, BANDS)
+    shards = [run.name(unit) for unit in filtered.units]
+    bands = exchange_shards(shuffle, shards, run.rows, partial(_read, run.filtered), _keys)
+    pairs = [_pairs.remote(bands, partition) for partition in range(shuffle.partitions)]
     duplicates = _groups.remote(*pairs)
     ray.wait([duplicates], fetch_local=False)
     return duplicates
 
 
+def _read(filtered: Table, shard: str) -> pa.Table:
+    """Return the bands of a unit's accepted dialogues, each in a row."""
+    rows = filtered.read(shard, ["dialogue", "bands"]).combine_chunks()
+    owners = rows["dialogue"].take(pc.list_parent_indices(rows["bands"]))
+    return pa.table([pc.list_flatten(rows["bands"]), owners], schema=BANDS)
+
+
+def _keys(bands: pa.Table) -> np.ndarray:
+    return np.asarray(bands["band"].to_numpy().astype(np.int64))
+
+
 @ray.remote(num_cpus=1)
-def _pairs(bands: FileShuffle, files: list[str], partition: int) -> np.ndarray:
-    rows = bands.collect(files, partition)
+def _pairs(bands: Exchanged, partition: int) -> np.ndarray:
+    rows = bands.collect(partition)
     return band_pairs(rows["band"].to_numpy(), rows["dialogue"].to_numpy())
 
 

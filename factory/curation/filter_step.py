@@ -1,8 +1,8 @@
 """Filter: quality, contamination and safety rules for every dialogue, and MinHash bands of those that pass.
 
     dialogues ───┐
-                 ├─ a unit ──┬──► filtered: a row per dialogue
-    assignments ─┘           └──► bands of the accepted ones, spilled by band
+                 ├─ a unit ──► filtered: a row per dialogue, with the bands of an accepted one
+    assignments ─┘
 
 A unit with a shard in `filtered` is done, so an interrupted run continues with the others.
 """
@@ -18,7 +18,7 @@ import pyarrow as pa
 import ray
 
 from factory.curation.curation_run import CurationRun, units
-from factory.curation.minhash import PERMUTATIONS, band_keys, banding_for, signature
+from factory.curation.minhash import band_keys, banding_for, signature
 from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.decontamination import BenchmarkTexts, find_benchmark_text
 from factory.curation.rules.quality import check_quality
@@ -31,9 +31,7 @@ from factory.records import Counts, Reject
 from factory.runtime import metrics
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
-from factory.storage import file_io
 from factory.storage.rows import Row, to_messages
-from factory.storage.shuffle import FileShuffle
 
 FILTERED = pa.schema(
     [
@@ -42,13 +40,11 @@ FILTERED = pa.schema(
         ("reason", pa.string()),
         ("found", pa.string()),
         ("language", pa.string()),
+        ("bands", pa.list_(pa.uint64())),
     ]
 )
-BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
 METRIC = "curated/filtered"
 """The step that dashboards show while dialogues are filtered."""
-SPILL_SUFFIX = ".arrow"
-BYTES_PER_BAND = 16
 PARTITION_BYTES = 32 << 20
 """Target size of a partition of these numbers; a task needs about four times as much memory."""
 
@@ -60,16 +56,12 @@ class FilterResult:
     units: list[dict[str, Any]]
     rows_in: dict[str, int]
     """Dialogues of each split, accepted or not."""
-    bands: FileShuffle | None
-    """None where near-duplicates are kept."""
 
 
 def filter_dialogues(run: CurationRun, progress: Progress) -> FilterResult:
     """Apply the rules to all dialogues that have no result yet."""
     work = units(run)
-    finished, bands = set(run.filtered.shards()), _bands(run)
-    if bands:  # without its spilled file, no duplicate of a unit would be found
-        finished &= {name.removesuffix(SPILL_SUFFIX) for name in file_io.list_names(bands.folder, SPILL_SUFFIX)}
+    finished = set(run.filtered.shards())
     done = [unit for unit in work if run.name(unit) in finished]
     left = [unit for unit in work if run.name(unit) not in finished]
     rows_in: Counter[str] = Counter()
@@ -83,22 +75,14 @@ def filter_dialogues(run: CurationRun, progress: Progress) -> FilterResult:
     progress.resume(earlier)
     rows = earlier.rows
     if left:
-        for row in iter_rows(dataset_of(left).map(partial(_filter, run, bands), num_cpus=1)):
+        for row in iter_rows(dataset_of(left).map(partial(_filter, run), num_cpus=1)):
             filtered = _add_counts(row, rows_in)
             progress.advance(filtered)
             rows += filtered.rows
             # Without the reasons: they are counted when the curated tables are written.
             metrics.count(METRIC, Counts(ok=filtered.rows))
             metrics.set_rows_left(METRIC, run.rows - rows)
-    return FilterResult(work, dict(rows_in), bands)
-
-
-def _bands(run: CurationRun) -> FileShuffle | None:
-    threshold = run.config.curation.near_duplicates.threshold
-    if threshold is None:
-        return None
-    size = run.rows * banding_for(threshold).bands * BYTES_PER_BAND
-    return FileShuffle(file_io.join(run.temporary, "bands"), 1 + size // PARTITION_BYTES, BANDS)
+    return FilterResult(work, dict(rows_in))
 
 
 def _add_counts(row: Row, rows_in: Counter[str]) -> Counts:
@@ -124,23 +108,23 @@ def _count(run: CurationRun, filtered: pa.Table) -> dict[str, Any]:
     return {"rows_in": json.dumps(rows_in), "counts": json.dumps(asdict(Counts(accepted, dict(reasons))))}
 
 
-def _filter(run: CurationRun, bands: FileShuffle | None, unit: Row) -> dict[str, Any]:
+def _filter(run: CurationRun, unit: Row) -> dict[str, Any]:
     assignments = {(row["instruction_id"], row["character_id"]): row for row in run.assignments(unit).to_pylist()}
     benchmark, people = ray.get(run.benchmark), ray.get(run.people)
     rows = run.dialogues(unit).to_pylist()
     dialogues = [_context(run, row, assignments[row["instruction_id"], row["character_id"]]) for row in rows]
     toxic = np.zeros(len(rows)) if run.config.safety.toxicity is None else toxicities(dialogues)
     results: list[dict[str, Any]] = []
-    accepted = []
+    signatures: dict[int, np.ndarray] = {}
     for row, dialogue, toxicity in zip(rows, dialogues, toxic.tolist(), strict=True):
         reject = _reject(run, benchmark, people, dialogue, toxicity)
         results.append(_result(run, row, dialogue, reject))
-        if reject is None and bands:
-            accepted.append((results[-1]["dialogue"], signature(np.concatenate(dialogue.reply_hashes))))
-    if bands:
-        _spill(run, bands, accepted, f"{run.name(unit)}{SPILL_SUFFIX}")
+        if reject is None and run.config.curation.near_duplicates.threshold is not None:
+            signatures[len(results) - 1] = signature(np.concatenate(dialogue.reply_hashes))
+    for position, bands in zip(signatures, _bands(run, list(signatures.values())), strict=True):
+        results[position]["bands"] = bands
     table = pa.Table.from_pylist(results, schema=FILTERED)
-    run.filtered.write_arrow(run.name(unit), table)  # after the bands, because it marks the unit as done
+    run.filtered.write_arrow(run.name(unit), table)
     return _count(run, table)
 
 
@@ -168,7 +152,8 @@ def _reject(
 
 def _result(run: CurationRun, row: Row, dialogue: DialogueContext, reject: Reject | None) -> dict[str, Any]:
     quality = run.config.curation.quality
-    language = None if reject else quality.wrong_language.detect(max(dialogue.replies, key=len))
+    longest = max(dialogue.replies, key=len)
+    language = None if reject else quality.wrong_language.detect(longest, dialogue.languages)
     return {
         "dialogue": int(row["dialogue_id"], 16),
         "character": int(row["character_id"], 16),
@@ -178,10 +163,9 @@ def _result(run: CurationRun, row: Row, dialogue: DialogueContext, reject: Rejec
     }
 
 
-def _spill(run: CurationRun, bands: FileShuffle, accepted: list[tuple[int, np.ndarray]], name: str) -> None:
+def _bands(run: CurationRun, signatures: list[np.ndarray]) -> list[list[int]]:
+    """Return the keys of the bands of each signature."""
+    if not signatures:
+        return []
     banding = banding_for(run.config.curation.near_duplicates.threshold or 1)
-    signatures = np.array([values for _, values in accepted], np.uint32).reshape(len(accepted), PERMUTATIONS)
-    keys = band_keys(signatures, banding)
-    dialogues = np.repeat(np.array([dialogue for dialogue, _ in accepted], np.uint64), banding.bands)
-    rows = pa.table([keys.ravel(), dialogues], schema=BANDS)
-    bands.spill(rows, keys.ravel().astype(np.int64), name)
+    return [keys.tolist() for keys in band_keys(np.stack(signatures), banding)]

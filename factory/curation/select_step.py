@@ -7,6 +7,7 @@ threshold. Then each partition counts the characters that are left.
 
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ import ray
 
 from factory.curation.curation_run import CurationRun
 from factory.curation.dataset_stats import ATTRIBUTES, CharacterStats
-from factory.curation.filter_step import PARTITION_BYTES, SPILL_SUFFIX, FilterResult
+from factory.curation.filter_step import PARTITION_BYTES, FilterResult
 from factory.curation.sampling import SPLITS, hash_ranks, in_validation, over_limit, rank_threshold, row_quota
 from factory.errors import InputError
-from factory.runtime.ray_session import IO_TASK_CPUS
+from factory.runtime.exchange import Exchanged, exchange_shards
 from factory.storage import file_io
-from factory.storage.rows import Row
 from factory.storage.shuffle import FileShuffle
+from factory.storage.tables import Table
 from factory.text.ngrams import contained
 
 Duplicates = tuple[np.ndarray, np.ndarray]
@@ -46,12 +47,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class _Spilled:
-    """Dialogues and profiles by character, and the files that hold them."""
+    """Dialogues and profiles by character."""
 
-    dialogues: FileShuffle
-    profiles: FileShuffle
-    dialogue_files: list[str]
-    profile_files: list[str]
+    dialogues: Exchanged
+    profiles: Exchanged
 
 
 def select_dialogues(run: CurationRun, filtered: FilterResult, duplicates: Any) -> Selection:
@@ -61,12 +60,10 @@ def select_dialogues(run: CurationRun, filtered: FilterResult, duplicates: Any) 
         InputError: a source of a weighted mixture has none.
     """
     run_ref = ray.put(run)  # once, not with every task
-    dialogues, profiles = _shuffles(run)
-    dialogue_files = [_spill_dialogues.remote(run_ref, dialogues, duplicates, unit) for unit in filtered.units]
-    profile_files = [_spill_profiles.remote(run_ref, profiles, shard) for shard in run.profiles.shards()]
-    spilled = ray.put(_Spilled(dialogues, profiles, ray.get(dialogue_files), ray.get(profile_files)))
+    spilled = _spill(run, filtered, duplicates)
+    partitions = spilled.dialogues.shuffle.partitions
     limit = _limit.options(num_returns=2 + len(run.sources))
-    limited: list[Any] = [limit.remote(run_ref, spilled, partition) for partition in range(dialogues.partitions)]
+    limited: list[Any] = [limit.remote(run_ref, spilled, partition) for partition in range(partitions)]
     thresholds = _thresholds(run, limited)
     over = _sorted.remote(*[ids for ids, *_ in limited])
     counted = [
@@ -109,33 +106,47 @@ def _threshold(keep: int, *ranks: np.ndarray) -> int | None:
     return rank_threshold(np.concatenate(ranks), keep)
 
 
-def _shuffles(run: CurationRun) -> tuple[FileShuffle, FileShuffle]:
+def _spill(run: CurationRun, filtered: FilterResult, duplicates: Any) -> _Spilled:
+    """Spill the accepted, distinct dialogues and the profiles by character."""
     profiles = (run.profiles.manifest() or {})["ok"]
     size = run.rows * BYTES_PER_DIALOGUE + profiles * BYTES_PER_PROFILE
     partitions = 1 + size // PARTITION_BYTES
-    return (
-        FileShuffle(file_io.join(run.temporary, "dialogues"), partitions, DIALOGUES),
-        FileShuffle(file_io.join(run.temporary, "characters"), partitions, CHARACTERS),
+    units = [(run.name(unit), unit["source"]) for unit in filtered.units]
+    return _Spilled(
+        exchange_shards(
+            FileShuffle(file_io.join(run.temporary, "dialogues"), partitions, DIALOGUES),
+            units,
+            run.rows,
+            partial(_read_dialogues, run.filtered, duplicates),
+            _dialogue_keys,
+        ),
+        exchange_shards(
+            FileShuffle(file_io.join(run.temporary, "characters"), partitions, CHARACTERS),
+            run.profiles.shards(),
+            profiles,
+            partial(_read_profiles, run.profiles),
+            _keys,
+        ),
     )
 
 
-@ray.remote(num_cpus=IO_TASK_CPUS)
-def _spill_dialogues(run: CurationRun, shuffle: FileShuffle, duplicates: Duplicates, unit: Row) -> str:
-    rows = run.filtered.read(run.name(unit), ["dialogue", "character", "reason"])
+def _read_dialogues(filtered: Table, duplicates: Any, unit: tuple[str, int]) -> pa.Table:
+    name, source = unit
+    rows = filtered.read(name, ["dialogue", "character", "reason"])
     rows = rows.filter(pc.is_null(rows["reason"]))
-    dropped, _ = duplicates
+    dropped, _ = ray.get(duplicates)
     rows = rows.filter(pa.array(~contained(rows["dialogue"].to_numpy(), dropped)))
-    sources = np.full(len(rows), unit["source"], np.int32)
-    keys = rows["character"].to_numpy().astype(np.int64)
-    table = pa.table([rows["dialogue"], rows["character"], sources], schema=DIALOGUES)
-    return shuffle.spill(table, keys, f"{run.name(unit)}{SPILL_SUFFIX}")
+    sources = np.full(len(rows), source, np.int32)
+    return pa.table([rows["dialogue"], rows["character"], sources], schema=DIALOGUES)
 
 
-@ray.remote(num_cpus=IO_TASK_CPUS)
-def _spill_profiles(run: CurationRun, shuffle: FileShuffle, shard: str) -> str:
-    profiles = run.profiles.read(shard, ["status", *CHARACTERS.names])
-    profiles = profiles.filter(pc.equal(profiles["status"], "ok"))
-    return shuffle.spill(profiles, _keys(profiles).astype(np.int64), f"{shard}{SPILL_SUFFIX}")
+def _dialogue_keys(dialogues: pa.Table) -> np.ndarray:
+    return np.asarray(dialogues["character"].to_numpy().astype(np.int64))
+
+
+def _read_profiles(profiles: Table, shard: str) -> pa.Table:
+    rows = profiles.read(shard, ["status", *CHARACTERS.names])
+    return rows.filter(pc.equal(rows["status"], "ok"))
 
 
 def _keys(profiles: pa.Table) -> np.ndarray:
@@ -145,7 +156,7 @@ def _keys(profiles: pa.Table) -> np.ndarray:
 @ray.remote(num_cpus=1)
 def _limit(run: CurationRun, spilled: _Spilled, partition: int) -> tuple[Any, ...]:
     """Return the ids of a partition that are over the limit, and each source's count and ranks of the others."""
-    dialogues, characters, sources = _read_dialogues(spilled, partition)
+    dialogues, characters, sources = _collect_dialogues(spilled, partition)
     limit = run.config.curation.max_per_character
     over = np.zeros(len(dialogues), bool)
     if limit:
@@ -160,12 +171,12 @@ def _count_characters(
     run: CurationRun, spilled: _Spilled, partition: int, over: np.ndarray, thresholds: list[int | None]
 ) -> bytes:
     """Return the statistics of a partition's characters that have a dialogue left, pickled, by split."""
-    dialogues, characters, sources = _read_dialogues(spilled, partition)
+    dialogues, characters, sources = _collect_dialogues(spilled, partition)
     kept = ~contained(dialogues, np.sort(over))
     for number, threshold in enumerate(thresholds):
         of_source = sources == number
         kept[of_source] &= in_mixture(run, dialogues[of_source], threshold)
-    profiles = spilled.profiles.collect(spilled.profile_files, partition)
+    profiles = spilled.profiles.collect(partition)
     profiles = profiles.filter(pa.array(contained(_keys(profiles), np.unique(characters[kept]))))
     validation = in_validation(_keys(profiles), run.config.seed, run.config.curation.validation_fraction)
     stats = {split: CharacterStats() for split in SPLITS}
@@ -174,8 +185,8 @@ def _count_characters(
     return pickle.dumps(stats)
 
 
-def _read_dialogues(spilled: _Spilled, partition: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rows = spilled.dialogues.collect(spilled.dialogue_files, partition)
+def _collect_dialogues(spilled: _Spilled, partition: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows = spilled.dialogues.collect(partition)
     dialogues, characters, sources = (rows[name].to_numpy() for name in DIALOGUES.names)
     return dialogues, characters, sources
 

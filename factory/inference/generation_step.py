@@ -20,7 +20,7 @@ from factory.inference.engines.registry import backend_for
 from factory.inference.model_files import Located
 from factory.records import Completion, Counts, Reject, Request, TokenSampling
 from factory.runtime.shutdown import StopFlag
-from factory.storage.rows import count_rows, ok_row, rejected_row, to_record
+from factory.storage.rows import ok_row, rejected_row, to_record
 from factory.storage.tables import Table
 
 In = TypeVar("In")
@@ -161,9 +161,8 @@ def _parse(step: GenerationStep[In, Out], record: In, completion: Completion) ->
 
 def count_shard(table: Table, shard: dict[str, Any]) -> dict[str, Any]:
     """Count the rows of a shard; a damaged one is moved aside, and `damage` is its error."""
-    columns = ["status", "reason", "prompt_tokens", "output_tokens", "cached_tokens"]
     try:
-        return {**shard, "damage": "", **counts_to_row(count_rows(table.read(shard["shard"], columns)))}
+        return {**shard, "damage": "", **counts_to_row(table.count(shard["shard"]))}
     except DamagedError as problem:
         table.drop_damaged(shard["shard"])
         return {**shard, "damage": str(problem), **counts_to_row(Counts())}

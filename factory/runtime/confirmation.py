@@ -8,15 +8,15 @@ from contextlib import suppress
 from factory.errors import UserError
 from factory.runtime.progress import Progress
 from factory.storage import archive
-from factory.storage.archive import Change
+from factory.storage.archive import Change, Rehearsal
 
 
 class _UnreadInputError(Exception):
     """Ends a rehearsal whose input has not been read yet: the rest depends on its rows."""
 
 
-def rehearse(opens: Callable[[Callable[[], None]], object]) -> list[Change]:
-    """Find what a job would archive, without changing anything.
+def rehearse(opens: Callable[[Callable[[], None]], object]) -> Rehearsal:
+    """Find what a job would archive and whether its tables are finished, without changing anything.
 
     Args:
         opens: the part of the job that opens its tables, one after the other. It calls the given function
@@ -29,7 +29,7 @@ def rehearse(opens: Callable[[Callable[[], None]], object]) -> list[Change]:
                 raise _UnreadInputError
 
         opens(check_read)
-    return rehearsal.changes
+    return rehearsal
 
 
 def archive_lines(changes: Sequence[Change]) -> list[str]:

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import psutil
 import ray
-from ray.data._internal.datasource.range_datasource import RangeDatasource
 from ray.data.block import BlockAccessor
 from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -20,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from factory.errors import FactoryError, ModelError, UnreachableError
 from factory.runtime import loopback, shutdown
 from factory.runtime.ray_processes import own_session
+from factory.runtime.row_datasource import RowDatasource
 
 LOCAL_BLOCKS_BYTES = 256 << 20
 """Memory limit for the blocks of a pipeline on one machine: hundreds of shards."""
@@ -198,23 +198,23 @@ def rows_as_they_come(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
 
 
 def range_dataset(count: int, num_cpus: float = IO_TASK_CPUS) -> ray.data.Dataset:
-    """Return a dataset of the numbers below `count` in a column `id`, one block each.
+    """Return a dataset of the numbers below `count` in a column `id`, as `dataset_of` does for any rows."""
+    return dataset_of([{"id": number} for number in range(count)], num_cpus)
 
-    Ray's own `range` creates them in separate tasks of one CPU each, so a run hung forever if engines or judges
+
+def dataset_of(rows: Sequence[Mapping[str, Any]], num_cpus: float = IO_TASK_CPUS) -> ray.data.Dataset:
+    """Return a dataset with one block per row; rows are names, not data.
+
+    Ray's own sources create blocks in separate tasks of one CPU each, so a run hung forever if engines or judges
     used all but half a CPU; with the CPU request of the map that reads them, both become one task.
 
     Args:
-        count: how many.
+        rows: values that Arrow can hold.
         num_cpus: the CPU request of the map over them.
     """
-    source = RangeDatasource(count, column_name="id")
-    read: ray.data.Dataset = ray.data.read_datasource(source, num_cpus=num_cpus, override_num_blocks=max(1, count))
+    source, blocks = RowDatasource(rows), max(1, len(rows))
+    read: ray.data.Dataset = ray.data.read_datasource(source, num_cpus=num_cpus, override_num_blocks=blocks)
     return read
-
-
-def dataset_of(rows: list[dict[str, Any]]) -> ray.data.Dataset:
-    """Return a dataset with one block per row; rows are names, not data."""
-    return range_dataset(len(rows)).map(lambda row: rows[row["id"]], num_cpus=IO_TASK_CPUS)
 
 
 @contextmanager

@@ -33,6 +33,8 @@ class Rehearsal:
     changes: list[Change] = field(default_factory=list)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By table path, as if the run had finished; `finished` is None if the rows are unknown."""
+    all_finished: bool = True
+    """Whether every table that was opened is finished, with the fingerprint of this run."""
 
 
 _rehearsal: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)

@@ -100,6 +100,24 @@ def read_bytes(path: str) -> bytes:
         return bytes(fs.cat_file(name))
 
 
+def read_tail(path: str, length: int) -> tuple[int, bytes]:
+    """Return the size of a file, and its last bytes; two small requests on S3."""
+    fs, name = filesystem(path)
+    with storage_errors(path):
+        total = int(fs.info(name)["size"] or 0)
+        return total, bytes(fs.cat_file(name, start=max(0, total - length), end=total)) if total else b""
+
+
+def read_ranges(paths: list[str], starts: list[int], ends: list[int]) -> list[bytes]:
+    """Return the bytes from `starts` to `ends` of files of one storage, with one request each, many at a time."""
+    if not paths:
+        return []
+    fs, _ = filesystem(paths[0])
+    with storage_errors(os.path.dirname(paths[0])):
+        names = [str(fs._strip_protocol(path)) for path in paths]
+        return [bytes(data) for data in fs.cat_ranges(names, starts, ends, on_error="raise")]
+
+
 def read_if_there(path: str) -> bytes | None:
     """Return the content of a file that other processes may delete, or None if there is none."""
     fs, name = filesystem(path)

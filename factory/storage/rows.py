@@ -13,6 +13,9 @@ from factory.text.normalize import shorten
 Row = Mapping[str, Any]
 Record = TypeVar("Record")
 
+TOKEN_COLUMNS = ["prompt_tokens", "output_tokens", "cached_tokens"]
+COUNTED_COLUMNS = ["status", "reason", *TOKEN_COLUMNS]
+"""What `count_rows` needs."""
 DETAIL_CHARACTERS = 20_000
 """Enough for a rejected reply of 4,000 tokens; longer ones were never meant to be a reply."""
 
@@ -37,11 +40,7 @@ def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None,
 def _token_counts(completion: Completion | None) -> dict[str, int]:
     if completion is None:
         return {}
-    return {
-        "prompt_tokens": completion.prompt_tokens,
-        "output_tokens": completion.output_tokens,
-        "cached_tokens": completion.cached_tokens,
-    }
+    return {name: getattr(completion, name) for name in TOKEN_COLUMNS}
 
 
 def to_record(record_type: type[Record], row: Row) -> Record:
@@ -65,5 +64,5 @@ def count_rows(table: pa.Table) -> Counts:
     """Count rows by status and reason, with their tokens."""
     status, reason = table["status"].to_pylist(), table["reason"].to_pylist()
     reasons = [r for s, r in zip(status, reason, strict=True) if s != "ok"]
-    totals = [pa.compute.sum(table[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens", "cached_tokens")]
+    totals = [pa.compute.sum(table[name]).as_py() or 0 for name in TOKEN_COLUMNS]
     return Counts(len(status) - len(reasons), {r: reasons.count(r) for r in sorted(set(reasons))}, *totals)

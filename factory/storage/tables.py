@@ -26,9 +26,10 @@ from factory.errors import DamagedError, TableError
 from factory.records import Counts
 from factory.storage import archive, file_io, folder_moves
 from factory.storage.bucket_keys import MAX_CONCURRENCY
+from factory.storage.footers import UNREADABLE, counts_in, read_footer, to_parquet
 from factory.storage.input_changes import explain_changes
 from factory.storage.local_files import DRAFT
-from factory.storage.rows import Row, count_rows
+from factory.storage.rows import COUNTED_COLUMNS, Row, count_rows
 from factory.text.redaction import redact_secrets
 
 MANIFEST = ".manifest.json"
@@ -40,8 +41,6 @@ REJECTED = "rejected-"
 """Prefix of shards that hold rejected input rows."""
 DAMAGED = ".damaged/"
 """The folder of a table for shards that could not be read."""
-UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
-"""What Arrow raises for a file that is not what was written."""
 MIN_SHARD_ROWS = 16
 MAX_SHARD_ROWS = 4096
 MANY = 1 << 40
@@ -132,7 +131,9 @@ class Table:
     def _rehearse(self, rehearsal: archive.Rehearsal, fingerprint: str, inputs: Mapping[str, Any]) -> None:
         before, current = self._begun(), self._document(MANIFEST)
         after = current
-        if not before or before["fingerprint"] != fingerprint:
+        is_same = before is not None and before["fingerprint"] == fingerprint
+        rehearsal.all_finished &= is_same and bool(current)
+        if not is_same:
             if rows := self.rows_written():
                 rehearsal.changes.append(archive.Change(self.name, rows, _why_rebuilt(before, inputs)))
             archived = self.archived(fingerprint)
@@ -148,16 +149,14 @@ class Table:
         """Count the rows on disk: by the manifest, or by the shards of an unfinished table."""
         if manifest := self._document(MANIFEST):
             return int(manifest.get("rows_in", 0))
-        fs, name = file_io.filesystem(self.path)
 
         def rows(shard: str) -> int:
-            with fs.open(file_io.join(name, shard + SUFFIX), "rb") as file:
-                try:
-                    return int(pq.ParquetFile(file).metadata.num_rows)
-                except UNREADABLE:
-                    return 0
+            try:
+                return int(read_footer(self._file(shard)).num_rows)
+            except DamagedError:
+                return 0
 
-        with file_io.storage_errors(self.path), ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
+        with ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
             return sum(pool.map(rows, self.shards()))
 
     def archived(self, fingerprint: str) -> "Table | None":
@@ -197,12 +196,24 @@ class Table:
         Raises:
             DamagedError: it is not what was written.
         """
-        path = file_io.join(self.path, shard + SUFFIX)
+        path = self._file(shard)
         data = file_io.read_bytes(path)
         try:
             return pq.read_table(io.BytesIO(data), columns=columns, page_checksum_verification=True)
         except UNREADABLE as problem:
             raise DamagedError.of(path, problem) from None
+
+    def count(self, shard: str) -> Counts:
+        """Count the rows of a shard that `write` wrote: by its footer, or by its rows if that holds no counts.
+
+        Raises:
+            DamagedError: it is not what was written, as far as `read_footer` finds it.
+        """
+        counts = counts_in(read_footer(self._file(shard)))
+        return counts or count_rows(self.read(shard, COUNTED_COLUMNS))
+
+    def _file(self, shard: str) -> str:
+        return file_io.join(self.path, shard + SUFFIX)
 
     def drop_damaged(self, shard: str) -> None:
         """Move a damaged shard to `.damaged/`, with the manifest: the table is no longer finished."""
@@ -215,14 +226,13 @@ class Table:
     def write(self, shard: str, rows: Iterable[Row], schema: pa.Schema) -> Counts:
         """Write a shard atomically; columns that a row lacks are null."""
         table = pa.Table.from_pylist(list(rows), schema=schema)
-        self.write_arrow(shard, table)
-        return count_rows(table)
+        counts = count_rows(table)
+        file_io.write_bytes(self._file(shard), to_parquet(table, counts))
+        return counts
 
     def write_arrow(self, shard: str, rows: pa.Table) -> None:
         """Write a shard from an Arrow table."""
-        buffer = io.BytesIO()
-        pq.write_table(rows, buffer, compression="zstd", write_page_checksum=True)
-        file_io.write_bytes(file_io.join(self.path, shard + SUFFIX), buffer.getvalue())
+        file_io.write_bytes(self._file(shard), to_parquet(rows))
 
     def check_complete(self, counts: Counts, rows_in: int) -> None:
         """Check that accepted and rejected rows add up to the input rows.

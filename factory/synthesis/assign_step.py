@@ -7,8 +7,6 @@
 A shard holds whole characters, and one engine replica answers all of a shard.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,11 +18,12 @@ import ray
 from factory.records import Counts
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table, identity
+from factory.runtime.exchange import Exchanged, exchange_shards
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, iter_rows, range_dataset
 from factory.storage import file_io
 from factory.storage.schemas import ASSIGNMENTS
-from factory.storage.shuffle import FileShuffle, group_shards, partitions_for
+from factory.storage.shuffle import FileShuffle, partitions_for
 from factory.storage.tables import Table, rows_per_shard
 from factory.synthesis.assignment import cut_at_characters, draw_characters
 
@@ -35,18 +34,6 @@ _INSTRUCTIONS = pa.schema(
     [ASSIGNMENTS.field(name) for name in ("character_id", "instruction_id", "corpus", "messages")]
 )
 _PROFILES = pa.schema([ASSIGNMENTS.field(name) for name in ("character_id", "persona", "profile")])
-
-
-@dataclass(frozen=True)
-class _Spilled:
-    """A shuffle and its files."""
-
-    shuffle: FileShuffle
-    files: list[str]
-
-    def collect(self, partition: int) -> pa.Table:
-        """Return the rows of a partition."""
-        return self.shuffle.collect(self.files, partition)
 
 
 def assign_characters(
@@ -76,11 +63,11 @@ def assign_characters(
         draws = _draw.remote(ids, sum(corpus["source_rows"]), n, seed)
         offsets = np.cumsum([0, *corpus["source_rows"]]).tolist()
         shuffle = FileShuffle(file_io.join(folder, "profiles"), partitions, _PROFILES)
-        spilled_profiles = _spill_all(shuffle, profiles, count, partial(_read_profiles, profiles))
+        by_profile = exchange_shards(shuffle, profiles.shards(), count, partial(_read_profiles, profiles), _keys)
         shuffle = FileShuffle(file_io.join(folder, "instructions"), partitions, _INSTRUCTIONS)
         read = partial(_read_instructions, instructions, offsets, ids, draws)
-        spilled_instructions = _spill_all(shuffle, instructions, rows, read)
-        join = partial(_join, spilled_instructions, spilled_profiles, table, rows_per_shard(rows))
+        by_instruction = exchange_shards(shuffle, instructions.shards(), rows, read, _keys)
+        join = partial(_join, by_instruction, by_profile, table, rows_per_shard(rows))
         counts = Counts()
         for row in iter_rows(range_dataset(partitions).map(join, num_cpus=IO_TASK_CPUS)):
             part = Counts(ok=row["rows"])
@@ -91,16 +78,6 @@ def assign_characters(
         return Built(counts, {"characters": count})
 
     return build_table(table, fingerprint_inputs, rows, work, progress)
-
-
-def _spill_all(shuffle: FileShuffle, table: Table, rows: int, read: Callable[[str], pa.Table]) -> _Spilled:
-    """Spill a table with so many rows, with several shards per task."""
-    runs = group_shards(table.shards(), rows)
-    spilled = range_dataset(len(runs)).flat_map(
-        lambda row: [{"file": name} for name in shuffle.spill_shards(runs[row["id"]], read, _keys)],
-        num_cpus=IO_TASK_CPUS,
-    )
-    return _Spilled(shuffle, sorted(row["file"] for row in iter_rows(spilled)))
 
 
 @ray.remote(num_cpus=IO_TASK_CPUS)
@@ -138,7 +115,7 @@ def _read_instructions(instructions: Table, offsets: list[int], ids_ref: Any, dr
 
 
 def _join(
-    instructions: _Spilled, profiles: _Spilled, table: Table, shard_rows: int, row: dict[str, Any]
+    instructions: Exchanged, profiles: Exchanged, table: Table, shard_rows: int, row: dict[str, Any]
 ) -> dict[str, Any]:
     rows = instructions.collect(row["id"])
     rows = rows.sort_by([("character_id", "ascending"), ("instruction_id", "ascending")])

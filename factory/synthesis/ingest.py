@@ -19,6 +19,7 @@ import pyarrow as pa
 from factory.records import Counts, Reject, content_id, int_key
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
+from factory.runtime.exchange import Exchanged, exchange, spill_row, to_spills
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, iter_rows, range_dataset
 from factory.storage.rows import count_rows, ok_row, rejected_row
@@ -70,8 +71,8 @@ def ingest_files(
         shuffle.delete()
         spills, source_rows = _spill_all(kind, files, limit, shuffle)
         rows = sum(spill["rows"] for spill in spills)
-        names = [spill["file"] for spill in spills]
-        counts, digest = _write_all(kind, shuffle, names, table, rows_per_shard(rows), progress)
+        exchanged = exchange(shuffle, to_spills(spills))
+        counts, digest = _write_all(kind, exchanged, table, rows_per_shard(rows), progress)
         table.check_complete(counts, rows)
         shuffle.delete()
         return Built(counts, {"files": stats, "source_rows": source_rows}, digest)
@@ -90,7 +91,7 @@ def _spill_all(
         spills.append(spill)
         for source, rows in zip(spill["sources"], spill["source_rows"], strict=True):
             source_rows[source] = max(source_rows[source], rows)
-    return sorted(spills, key=lambda spill: spill["file"]), source_rows
+    return spills, source_rows
 
 
 def _spill(
@@ -123,7 +124,7 @@ def _spill_next(kind: InputKind, read: Iterator[tuple[int, RawRow]], shuffle: Fi
         return {}
     table = pa.Table.from_pylist(rows, schema=kind.schema)
     return {
-        "file": shuffle.spill(table, np.array(keys, np.int64)),
+        **spill_row(shuffle.spill(table, np.array(keys, np.int64))),
         "rows": len(rows),
         "sources": list(ends),
         "source_rows": list(ends.values()),
@@ -156,14 +157,15 @@ def read_row(kind: InputKind, source: int, raw: RawRow) -> Any | Reject:
 
 
 def _write_all(
-    kind: InputKind, shuffle: FileShuffle, files: list[str], table: Table, shard_rows: int, progress: Progress
+    kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int, progress: Progress
 ) -> tuple[Counts, str]:
     """Write every partition, and return a digest of the accepted rows' ids and positions and of their shards.
 
     One more rejected row may change all shards, and tables that are built shard by shard must then be rebuilt.
     """
-    work = range_dataset(shuffle.partitions)
-    written = work.map(partial(_write, kind, shuffle, files, table, shard_rows), num_cpus=IO_TASK_CPUS)
+    partitions = exchanged.shuffle.partitions
+    work = range_dataset(partitions)
+    written = work.map(partial(_write, kind, exchanged, table, shard_rows), num_cpus=IO_TASK_CPUS)
     counts, digests = Counts(), {}
     for row in iter_rows(written):
         part = Counts(**json.loads(row["counts"]))
@@ -171,15 +173,13 @@ def _write_all(
         digests[row["partition"]] = row["digest"]
         progress.advance(part)
         metrics.count(table.name, part)
-    shards = f"{shuffle.partitions} partitions, {shard_rows} rows a shard: "
+    shards = f"{partitions} partitions, {shard_rows} rows a shard: "
     return counts, hashlib.sha256((shards + "".join(digests[p] for p in sorted(digests))).encode()).hexdigest()[:16]
 
 
-def _write(
-    kind: InputKind, shuffle: FileShuffle, files: list[str], table: Table, shard_rows: int, row: dict[str, Any]
-) -> dict[str, Any]:
+def _write(kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int, row: dict[str, Any]) -> dict[str, Any]:
     partition = row["id"]
-    rows = shuffle.collect(files, partition)
+    rows = exchanged.collect(partition)
     kept, rejected = drop_duplicates(rows, kind.id_column)
     for number, start in enumerate(range(0, kept.num_rows, shard_rows)):
         table.write_arrow(f"{partition:04}-{number:05}", kept.slice(start, shard_rows))

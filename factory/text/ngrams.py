@@ -21,7 +21,10 @@ _UNSPACED = (
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 # Python's \w excludes the marks that are vowels in Indic scripts.
 _MARKS = "".join(c for c in map(chr, range(0x300, 0x1E000)) if unicodedata.category(c)[0] == "M")
-_WORD = re.compile(rf"[{_UNSPACED}]|(?:[^\W_{_UNSPACED}]|[{_IS_UNSPACED.sub('', _MARKS)}])+")
+_WORD = re.compile(
+    r"[a-z0-9]++(?![^\x00-\x7f])"  # the usual word by itself halves the time
+    rf"|[{_UNSPACED}]|(?:[^\W_{_UNSPACED}]|[{_IS_UNSPACED.sub('', _MARKS)}])+"
+)
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 

@@ -20,11 +20,12 @@ from factory.records import Counts, Reject, content_id, int_key
 from factory.run_output import layout
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
+from factory.runtime.exchange import Exchanged, exchange_shards
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, range_dataset
+from factory.runtime.ray_session import IO_TASK_CPUS, iter_rows, range_dataset
 from factory.storage.rows import count_rows, rejected_row
 from factory.storage.schemas import COMMON_COLUMNS
-from factory.storage.shuffle import FileShuffle, partitions_for
+from factory.storage.shuffle import BYTES_PER_SPILL, FileShuffle, partitions_for
 from factory.storage.tables import REJECTED, Table
 from factory.training.dialogue import tokenize, tokenizer_for
 from factory.training.packing import pack
@@ -130,14 +131,10 @@ def _pack_all(
 ) -> tuple[Counts, dict[str, int], dict[str, int]]:
     folder = table.temporary_folder
     shuffle = FileShuffle(folder, partitions_for(rows * BYTES_PER_DIALOGUE), _TOKENIZED)
-    shuffle.delete()
-    names = source.shards()
-    tokenized = dataset_of([{"shard": name} for name in names]).map(
-        lambda row: _tokenize_shard(source, row["shard"], training, model, shuffle), num_cpus=IO_TASK_CPUS
-    )
-    files = sorted(row["file"] for row in iter_rows(tokenized))
+    read = partial(_tokenize_shard, source, training, model)
+    exchanged = exchange_shards(shuffle, source.shards(), rows, read, _keys, BYTES_PER_SPILL // BYTES_PER_DIALOGUE)
     packed = range_dataset(shuffle.partitions).map(
-        partial(_pack_partition, shuffle, files, table, training.sequence_length), num_cpus=IO_TASK_CPUS
+        partial(_pack_partition, exchanged, table, training.sequence_length), num_cpus=IO_TASK_CPUS
     )
     counts, shards = Counts(), {}
     tokens = {"tokens": 0, "learned_tokens": 0, "truncated_dialogues": 0}
@@ -153,9 +150,7 @@ def _pack_all(
     return counts, shards, tokens
 
 
-def _tokenize_shard(
-    source: Table, shard: str, training: Training, model: Located, shuffle: FileShuffle
-) -> dict[str, Any]:
+def _tokenize_shard(source: Table, training: Training, model: Located, shard: str) -> pa.Table:
     tokenizer = tokenizer_for(model.pinned, training.chat_template)
     curated = source.read(shard, ["dialogue_id", "messages", "status"])
     rows = []
@@ -165,15 +160,16 @@ def _tokenize_shard(
             rows.append(rejected_row(result, {"dialogue_id": row["dialogue_id"]}))
         else:
             rows.append({name: getattr(result, name) for name in result.__slots__} | {"status": "ok"})
+    return pa.Table.from_pylist(rows, schema=_TOKENIZED)
+
+
+def _keys(rows: pa.Table) -> np.ndarray:
     # By a hash of the id, not by the id, which already divides the curated table into shards.
-    keys = np.array([int_key(content_id("packed", row["dialogue_id"])) for row in rows], np.int64)
-    return {"file": shuffle.spill(pa.Table.from_pylist(rows, schema=_TOKENIZED), keys)}
+    return np.array([int_key(content_id("packed", name)) for name in rows["dialogue_id"].to_pylist()], np.int64)
 
 
-def _pack_partition(
-    shuffle: FileShuffle, files: list[str], table: Table, size: int, row: dict[str, Any]
-) -> dict[str, Any]:
-    rows = shuffle.collect(files, row["id"]).sort_by("dialogue_id")
+def _pack_partition(exchanged: Exchanged, table: Table, size: int, row: dict[str, Any]) -> dict[str, Any]:
+    rows = exchanged.collect(row["id"]).sort_by("dialogue_id")
     ok, rejected = (rows.filter(test(rows["status"], "ok")).combine_chunks() for test in (pc.equal, pc.not_equal))
     lengths = pc.list_value_length(ok["input_ids"]).to_pylist()
     sequences = pack(lengths, size)

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from factory.commands import curate, synthesize
 from factory.config import RunConfig
+from factory.config.loading import load_config
 from factory.curation.curation_run import open_tables
+from factory.curation.sampling import SPLITS
 from factory.inference.model_files import Located
+from factory.job import run_step
 from factory.runtime import confirmation
 from factory.runtime.progress import Silent
 from factory.storage import file_io
@@ -46,6 +50,43 @@ def test_dry_run_lists_tables_to_archive(run):
     assert "Archives 180 finished rows of assignments/samples, because profiles was" in output
     assert "Archives 180 finished rows of dialogues/generate-samples, because work was" in output
     assert files(run) == before
+
+
+def test_finished_synthesis_starts_no_ray(run, tmp_path):
+    import ray
+
+    config = load_config(run.folder / "config.json")
+    before = {name: size for name, size in files(run).items() if name != "config.json"}
+    run_step(synthesize.STEP, config, Silent())
+    assert not ray.is_initialized()
+    assert {name: size for name, size in files(run).items() if name != "config.json"} == before
+    personas = tmp_path / "personas.jsonl"
+    personas.write_bytes(Path(run.config["personas"]["source"]).read_bytes())
+    for changed in (f"personas.source={personas}", WARMER, "dialogues.strategies=[generate]", "seed=7"):
+        is_same = changed.startswith("dialogues")  # one table fewer
+        other = load_config(run.folder / "config.json", [changed])
+        assert synthesize.STEP.rehearse(other).all_finished is is_same, changed
+
+
+def test_finished_curation_starts_no_ray(tmp_path):
+    import ray
+
+    config = RunConfig.model_validate(make_tables(tmp_path / "run", [[("How are you?", "Well.")]] * 30, validation=5))
+    assert not curate.STEP.rehearse(config).all_finished
+    _, fingerprint = open_tables(config, Silent())
+    for number, split in enumerate(SPLITS):
+        assert not curate.STEP.rehearse(config).all_finished, f"{number} of two tables are finished"
+        counts = {"ok": 5, "rows_in": 5, "rejected": {}}
+        Table(config.output, f"curated/{split}").finish(
+            {"fingerprint": fingerprint, "finished": "2026-01-01", **counts}
+        )
+    run_step(curate.STEP, config, Silent())
+    assert not ray.is_initialized()
+    dialogues = Table(config.output, "dialogues/generate-samples")
+    assert curate.STEP.rehearse(config).all_finished
+    document = dialogues.manifest() or {}
+    dialogues.finish({**document, "finished": "2026-02-02"})
+    assert not curate.STEP.rehearse(config).all_finished, "the dialogues were generated again"
 
 
 def test_same_content_elsewhere_archives_input_only(run, tmp_path):
@@ -137,7 +178,7 @@ def test_rehearsals_need_no_ray(tmp_path):
     import ray
 
     config = RunConfig.model_validate(make_tables(tmp_path / "run", [[("How are you?", "Well.")]] * 30, validation=5))
-    changes = confirmation.rehearse(lambda _: open_tables(config, Silent()))
+    changes = confirmation.rehearse(lambda _: open_tables(config, Silent())).changes
     assert {(change.name, change.rows) for change in changes} == {("curated/train", 26), ("curated/validation", 6)}
     packed = Table(config.output, "packed/train")
     packed.begin("other", {"sequence_length": 1})
@@ -147,7 +188,7 @@ def test_rehearsals_need_no_ray(tmp_path):
     checkpoints.begin("other", {"seed": 1})
     checkpoints.finish({"fingerprint": "other", "finished": "2026-01-01", "ok": 25, "rows_in": 25})
     before = file_io.sizes(config.output)
-    changes = confirmation.rehearse(lambda _: open_table(config, Located("embedded", "r"), Silent()))
+    changes = confirmation.rehearse(lambda _: open_table(config, Located("embedded", "r"), Silent())).changes
     assert [(change.name, change.rows) for change in changes] == [("packed/train", 25), ("checkpoints", 25)]
     assert file_io.sizes(config.output) == before
     assert not ray.is_initialized()

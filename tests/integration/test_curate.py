@@ -233,7 +233,7 @@ def test_killed_run_on_s3_is_resumed(made, curated, s3, tmp_path):
     fs, name = file_io.filesystem(place)
     fs.put(made.output, name, recursive=True)
     run = Run(tmp_path, made.config | {"output": place})
-    run.kill_when(lambda: len(files(run, TEMPORARY, "/filtered/")) >= 1, job="curate")
+    run.kill_when(lambda: len(files(run, TEMPORARY, "/filter-results/")) >= 1, job="curate")
     # A kill in the middle of writing also leaves a whole shard, and no manifest.
     shard = curated.table("curated/train").shards()[0]
     run.table("curated/train").write_arrow(shard, curated.table("curated/train").read(shard))

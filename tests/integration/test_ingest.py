@@ -3,8 +3,9 @@
 import json
 
 from factory.config import RunConfig
+from factory.runtime.exchange import to_spills
 from factory.storage.schemas import PERSONAS
-from factory.storage.shuffle import FileShuffle
+from factory.storage.shuffle import FileShuffle, SpillIndex
 from factory.synthesis import ingest
 from factory.synthesis.ingest import _spill
 from factory.synthesis.steps import persona_kind
@@ -16,7 +17,8 @@ def spill(folder, file, limit=None):
     )
     shuffle = FileShuffle(str(folder / "spills"), 3, PERSONAS)
     spills = _spill(persona_kind(config), [(0, str(file))], limit, shuffle)
-    tables = [shuffle.collect([spill["file"]], part) for spill in spills for part in range(3)]
+    index = SpillIndex.of(to_spills(spills))
+    tables = [shuffle.collect(index, part) for part in range(3)]
     return spills, sorted((row for table in tables for row in table.to_pylist()), key=lambda row: row["row"])
 
 

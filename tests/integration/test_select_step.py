@@ -70,10 +70,12 @@ def filtered_run(output: str, owners: dict[str, np.ndarray]) -> tuple[CurationRu
         for part, own in enumerate(np.array_split(characters, UNITS)):
             unit = {"source": number, "shards": [f"{part:04}"], "rows": len(own)}
             dialogues = np.random.default_rng([number, part]).integers(0, 2**63, len(own)).astype(np.uint64)
-            nulls = pa.nulls(len(own), pa.string())
-            run.filtered.write_arrow(run.name(unit), pa.table([dialogues, own, nulls, nulls, nulls], schema=FILTERED))
+            columns = {"dialogue": dialogues, "character": own}
+            nulls = {field.name: pa.nulls(len(own), field.type) for field in list(FILTERED)[2:]}
+            results = pa.table(columns | nulls, schema=FILTERED)
+            run.filtered.write_arrow(run.name(unit), results)
             units.append(unit)
-    return run, FilterResult(units, {}, None)
+    return run, FilterResult(units, {})
 
 
 def test_weights_hold_after_the_limit_per_character(session, tmp_path):

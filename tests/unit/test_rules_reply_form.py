@@ -6,6 +6,7 @@ from factory.config import Quality
 from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.copied_reference import CopiedReference
 from factory.records import Message
+from factory.text.language import detect, detect_expected
 
 RULES = Quality()
 ENGLISH = frozenset({"ENGLISH"})
@@ -252,3 +253,31 @@ def test_wrong_language_uses_the_characters_language():
 def test_wrong_language_accepts_the_references_language():
     references = ("Harina, agua y sal, y mucho tiempo en el horno.",)
     assert RULES.wrong_language.find(dialogue("How?", SPANISH, references=references)) is None
+
+
+JAPANESE = "パンは小麦粉と水と塩で作ります。生地をよくこねて、一時間ほど休ませてから、熱いオーブンで焼きます。"
+ARABIC = "الخبز يحتاج إلى دقيق وماء وملح فقط، ومن يعجنه وقتا كافيا ثم يتركه يرتاح ساعة قبل الفرن يأكل خبزا طيبا."
+CODE = "```\npan = harina + agua + sal + masa + horno\n```\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(text * 4 for text in (BREAD, SPANISH, KOREAN, GERMAN, JAPANESE, ARABIC)),
+        f"{BREAD[:100]} {GERMAN * 4}",
+        f"{GERMAN * 4} {BREAD[:100]}",
+        f"{CODE}{BREAD * 3}",
+        "1 2 3 4 5 6 7 8 9 " * 40,
+        "👩‍🍳🍞 " * 80 + SPANISH * 3,
+    ],
+)
+@pytest.mark.parametrize("expected", ["ENGLISH", "GERMAN", "SPANISH", "KOREAN", "JAPANESE", "ARABIC"])
+def test_wrong_language_finds_the_same_in_a_sample(text, expected):
+    rule = RULES.wrong_language
+    assert rule.detect(text, frozenset({expected})) == rule.detect(text)
+
+
+def test_wrong_language_needs_the_whole_text_to_reject():
+    switched = f"{BREAD} {GERMAN * 4}"
+    assert detect_expected(switched, ENGLISH, 0.9) == detect(switched), "the sample is of both languages"
+    assert RULES.wrong_language.find(reply(f"{BREAD[:60]} {GERMAN * 4}")) == "reply 1 is in German"

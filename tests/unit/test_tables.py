@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from factory.errors import DamagedError, StorageError, TableError
 from factory.records import Completion, Counts, Message, Persona, Reject, content_id, int_key
-from factory.storage import shuffle
 from factory.storage.file_io import check_writable, write_bytes
 from factory.storage.rows import DETAIL_CHARACTERS, ok_row, rejected_row
 from factory.storage.schemas import DIALOGUES, PERSONAS
-from factory.storage.shuffle import FileShuffle, group_shards
 from factory.storage.tables import Table, compute_fingerprint
 from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.personas import read_persona
@@ -287,49 +285,6 @@ def test_invisible_differences_are_duplicates():
     kept, refused = drop_duplicates(pa.Table.from_pylist(rows, schema=PERSONAS), "character_id")
     assert kept["persona"].to_pylist() == ["a baker"]
     assert refused["reason"].to_pylist() == ["duplicate"] * 2
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    spills=st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), max_size=4), partitions=st.integers(1, 7)
-)
-def test_shuffle_groups_equal_keys(tmp_path_factory, spills, partitions):
-    schema = pa.schema([("key", pa.int64()), ("spill", pa.int64())])
-    file_shuffle = FileShuffle(str(tmp_path_factory.mktemp("shuffle")), partitions, schema)
-    files = []
-    for number, keys in enumerate(spills):
-        rows = pa.Table.from_pydict({"key": keys, "spill": [number] * len(keys)}, schema=schema)
-        files.append(file_shuffle.spill(rows, np.array(keys, np.int64)))
-    parts = [file_shuffle.collect(files, p).to_pylist() for p in range(partitions)]
-    together = [(row["key"], row["spill"]) for part in parts for row in part]
-    assert sorted(together) == sorted((key, n) for n, keys in enumerate(spills) for key in keys)
-    locations = {(row["key"], p) for p, part in enumerate(parts) for row in part}
-    assert len(locations) == len({key for key, _ in locations})
-
-
-def test_small_shards_share_spill_files(tmp_path, monkeypatch):
-    schema = pa.schema([("key", pa.int64())])
-    file_shuffle = FileShuffle(str(tmp_path), 3, schema)
-    shards = [str(number) for number in range(104)]
-    assert [len(group) for group in group_shards(shards, 20_000)] == [104]
-    assert [len(group) for group in group_shards(shards, 156_000)] == [26] * 4
-    assert group_shards([], 0) == [[]]
-
-    def spilled() -> list[str]:
-        rows = lambda shard: pa.table({"key": [int(shard)] * 19, "other": [0] * 19})  # noqa: E731
-        return [f for group in group_shards(shards, 20_000) for f in file_shuffle.spill_shards(group, rows, keys)]
-
-    def keys(rows: pa.Table) -> np.ndarray:
-        return rows["key"].to_numpy()
-
-    (single,) = spilled()
-    monkeypatch.setattr(shuffle, "BYTES_PER_SPILL", 4_000)
-    several = spilled()
-    assert len(several) == 4, "memory is bounded"
-    for partition in range(3):
-        expected = [number for number in range(partition, 104, 3) for _ in range(19)]
-        assert file_shuffle.collect([single], partition)["key"].to_pylist() == expected
-        assert file_shuffle.collect(several, partition)["key"].to_pylist() == expected
 
 
 @given(st.text())

@@ -14,13 +14,15 @@ class BreaksCharacter(Rule):
         for reply in dialogue.replies:
             text = _without_quotations(reply)
             found = [phrases.MODEL.search(text)]
-            if not phrases.IS_MACHINE.search(character):
-                found.append(phrases.MACHINE.search(text))
+            machine = phrases.MACHINE.search(text)
+            if machine and not phrases.IS_MACHINE.search(character):
+                found.append(machine)
             for match in phrases.ASSISTANT.finditer(text):
                 name = match[1] or match[2]
                 found.append(None if name.casefold() in character.casefold() else match)
-            if not phrases.USER.search(f"{character}\n{dialogue.user_text}"):
-                found.append(phrases.ABOUT_USER.search(text))
+            about_user = phrases.ABOUT_USER.search(text)
+            if about_user and not phrases.USER.search(f"{character}\n{dialogue.user_text}"):
+                found.append(about_user)
             for match in filter(None, found):
                 return match[0].strip()
         return None

@@ -1,10 +1,12 @@
 """The rule `wrong_language`, and the language of a text."""
 
+from itertools import islice
+
 from pydantic import Field
 
 from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.rule import Rule
-from factory.text.language import detect, languages_named, likelihood, prose, with_similar
+from factory.text.language import detect_expected, languages_named, likelihood, prose, with_similar
 
 MIN_LIKELIHOOD, MIN_USER_LETTERS = 0.25, 20
 """A user turn of this many letters allows replies in a language that it has with this probability."""
@@ -27,17 +29,20 @@ class WrongLanguage(Rule):
             return None
         expected = with_similar(dialogue.languages)
         for number, reply in enumerate(dialogue.replies, 1):
-            language = self.detect(reply)
+            language = self.detect(reply, dialogue.languages)
             if language and language not in expected and not self._has_cause(language, dialogue):
                 return f"reply {number} is in {language.title()}"
         return None
 
-    def detect(self, text: str) -> str | None:
-        """Return the language of a text, or None where it is too short or the detector is not sure."""
+    def detect(self, text: str, expected: frozenset[str] = frozenset()) -> str | None:
+        """Return the language of a text, or None where it is too short or the detector is not sure.
+
+        A sample of the text suffices for one of the expected languages.
+        """
         written = prose(text)
-        if _letters(written) < self.min_letters:
+        if not _has_letters(written, self.min_letters):
             return None
-        language, confidence = detect(written) or ("", 0.0)
+        language, confidence = detect_expected(written, expected, self.min_confidence) or ("", 0.0)
         return language if confidence >= self.min_confidence else None
 
     def _has_cause(self, language: str, dialogue: DialogueContext) -> bool:
@@ -45,7 +50,7 @@ class WrongLanguage(Rule):
         if similar & languages_named(dialogue.user_text):
             return True
         # By itself a turn of a word or two may be in many languages.
-        long = [text for text in dialogue.users + dialogue.references if _letters(text) >= MIN_USER_LETTERS]
+        long = [text for text in dialogue.users + dialogue.references if _has_letters(text, MIN_USER_LETTERS)]
         for text in [dialogue.user_text, *long]:
             detected = self.detect(text)
             candidates = dialogue.languages | {detected or language}
@@ -54,5 +59,6 @@ class WrongLanguage(Rule):
         return False
 
 
-def _letters(text: str) -> int:
-    return sum(map(str.isalpha, text))
+def _has_letters(text: str, count: int) -> bool:
+    letters = (character for character in text if character.isalpha())
+    return next(islice(letters, count - 1, None), None) is not None
