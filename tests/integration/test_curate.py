@@ -237,7 +237,7 @@ def test_killed_run_on_s3_is_resumed(made, curated, s3, tmp_path):
     # A kill in the middle of writing also leaves a whole shard, and no manifest.
     shard = curated.table("curated/train").shards()[0]
     run.table("curated/train").write_arrow(shard, curated.table("curated/train").read(shard))
-    assert "going on" in run.finish(job="curate")
+    assert ": resuming, " in run.finish(job="curate")
     assert by_id(run) == by_id(curated)
 
     before = files(run, "curated", ".parquet")
