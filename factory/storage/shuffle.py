@@ -61,7 +61,8 @@ class Spill:
 class SpillIndex:
     """Where the parts of all files lie, as arrays, which Ray's object store shares without a copy.
 
-    Two levels keep it at 8 bytes for each file and the square root of the partitions: 15 MB at 10^9 rows.
+    Two levels keep it at 8 bytes for each file and the square root of the partitions: at 10^9 rows 16 MB for
+    instructions and 63 MB for tokenized dialogues.
     """
 
     files: np.ndarray
