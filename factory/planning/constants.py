@@ -36,8 +36,8 @@ GETS_PER_SECOND = 5500.0
 """A prefix of S3 takes at least this many (AWS, "Optimizing Amazon S3 performance"); a table is a prefix."""
 S3_LATENCY_S = (0.02, 0.1, 0.2)
 """A small object's first byte takes 100 to 200 ms (AWS, the same guide), and less from within the region."""
-GETS_PER_BATCH = 4
-"""To read one partition from a spilled file: a HEAD and three ranges, counted on an S3 server."""
+GETS_AT_ONCE = 128
+"""By one task: s3fs has so many requests on their way."""
 
 OPERATIONS = 6
 """Floating-point operations per parameter and token: two forward, four backward."""

@@ -13,13 +13,12 @@ from factory.inference.engines.registry import backend_for
 from factory.personagym import all_questions, open_benchmark
 from factory.planning import constants as c
 from factory.planning.pilot import Pilot
-from factory.planning.plan_steps import GeneratedTable, ReplicaPool, shard_count
+from factory.planning.plan_steps import GeneratedTable, ReplicaPool, spilled_files
 from factory.planning.planner import Planner
 from factory.planning.training_cost import add_training
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal
 from factory.run_output import layout
 from factory.runtime.ray_session import on_gpu
-from factory.storage.shuffle import ROWS_PER_SPILL
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas
 
 
@@ -46,7 +45,8 @@ def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, f
         trained = UNKNOWN if config.training.data else total
         packed = layout.PACKED.name(split="train")
         planner.add_command("train")
-        planner.add_cpu("packing", packed, trained, c.READ_ROWS, files=shard_count(trained), bytes_per_row=c.ROW_BYTES)
+        files = spilled_files(trained, c.ROW_BYTES)
+        planner.add_cpu("packing", packed, trained, c.READ_ROWS, files=files, bytes_per_row=c.ROW_BYTES)
         add_training(planner, config.training, trained, _runs_on_gpu(config.training.device, config))
     if "evaluation" in sections and config.evaluation.candidates and config.evaluation.judges:
         planner.add_command("evaluate")
@@ -70,7 +70,7 @@ def _synthesis(planner: Planner, config: RunConfig) -> list[GeneratedTable]:
     dialogues = []
     for corpus, kept, turns in corpora:
         name, rows = layout.ASSIGNMENTS.name(corpus=corpus), kept * config.dialogues.characters_per_instruction
-        files = shard_count(kept) + shard_count(profiles)
+        files = spilled_files(rows, c.ROW_BYTES) + spilled_files(profiles, c.ROW_BYTES)
         planner.add_cpu(name, name, rows, c.READ_ROWS, c.NEXT_STEP_S, files, c.ROW_BYTES)
         for strategy in config.dialogues.strategies:
             name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus)
@@ -89,7 +89,7 @@ def _ingest(planner: Planner, table: str, sample: Preview | None, limit: int | N
     else:
         rows = constant(sample.rows) if sample.exact else lognormal(sample.rows, c.ROWS_SPREAD, table)
     tasks = 1 if sample is None or limit else max(sample.files, 1)
-    files = np.maximum(np.ceil(rows / ROWS_PER_SPILL), tasks)
+    files = np.maximum(spilled_files(rows, c.PERSONA_BYTES), tasks)
     planner.add_cpu(f"read {table}", table, rows, c.INGEST_ROWS, startup, files, c.PERSONA_BYTES, tasks)
     return rows
 

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
 from factory.planning.pilot import Kind, PilotTable
 from factory.planning.uncertainty import Draws
-from factory.storage.tables import rows_per_shard
+from factory.storage.shuffle import BYTES_PER_SPILL, ROWS_PER_SPILL, FileShuffle
 
-Limit = Literal[
-    "start-up", "engine", "long replies", "whole shards", "reading", "S3 requests", "training", "global batch"
-]
+Limit = Literal["start-up", "engine", "long replies", "reading", "S3 requests", "training", "global batch"]
 REMEDIES: dict[Limit, str] = {
     "start-up": "It takes as long on any cluster: use a larger run, or engines that are kept up",
     "long replies": "The longest replies end last: lower max_tokens, or use fewer replicas",
-    "whole shards": "A table has about 1,024 shards, and a replica takes whole ones: use fewer replicas",
     "reading": "A task reads one file, and all files under a limit: give many files and no limit",
-    "S3 requests": "Every partition is read from every spilled file: split the run",
+    "S3 requests": "The requests of a shuffle grow faster than its rows: split the run",
     "global batch": "A step has global_batch_size sequences: raise it, or use fewer training processes",
 }
 """What helps against the limits that more GPUs do not remove."""
@@ -86,7 +84,17 @@ class Step:
     """Whether more workers help."""
 
 
-def shard_count(rows: Draws) -> Draws:
-    """Return the number of shards of a table."""
-    shards: Draws = np.maximum(np.ceil(rows / rows_per_shard(round(np.nan_to_num(rows[0])))), 1.0)
-    return shards
+def spilled_files(rows: Draws, bytes_per_row: float) -> Draws:
+    """Return to how many files rows are spilled."""
+    files: Draws = np.ceil(rows * max(1 / ROWS_PER_SPILL, bytes_per_row / BYTES_PER_SPILL))
+    return files
+
+
+def shuffle_requests(files: Draws, partitions: int) -> Draws:
+    """Return how many ranges of spilled files are read until each partition is in one place."""
+    shuffle = FileShuffle("", partitions, pa.schema([]))
+    if shuffle.groups == 1:
+        return files * partitions
+    # Each group is read from all files and written to its share of as many, from which its partitions are read.
+    requests: Draws = files * shuffle.groups + np.ceil(files / shuffle.groups) * partitions
+    return requests

@@ -13,7 +13,7 @@ from factory.config import Planning, StageFigures
 from factory.planning import constants as c
 from factory.planning.batching import ReplyLengths, tail_steps
 from factory.planning.pilot import Kind, Pilot, PilotTable
-from factory.planning.plan_steps import GeneratedTable, Parts, ReplicaPool, Step, shard_count
+from factory.planning.plan_steps import GeneratedTable, Parts, ReplicaPool, Step, shuffle_requests
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, mean_of, proportion, uniform
 from factory.storage.shuffle import partitions_for
 
@@ -66,7 +66,7 @@ class Planner:
             rows: rows of the table.
             rows_per_task: rows per second of one task.
             startup: seconds regardless of its rows.
-            files: files from which every partition is read, of rows that are shuffled through files.
+            files: to which rows are spilled that are shuffled.
             bytes_per_row: of those.
             max_tasks: tasks that can run at the same time.
         """
@@ -76,12 +76,13 @@ class Planner:
         seconds = float(seen.manifest["seconds"]) if seen else startup
         start = lognormal(seconds, c.STARTUP_SPREAD, f"start-up {table}")
         partitions = partitions_for(round(np.nan_to_num(rows[0]) * bytes_per_row))
-        gets, latency = c.GETS_PER_BATCH * files * partitions, uniform(*c.S3_LATENCY_S, "S3 latency")
+        gets, latency = shuffle_requests(constant(0) + files, partitions), uniform(*c.S3_LATENCY_S, "S3 latency")
 
         def parts(cpus: float, workers: float) -> Parts:
             slots = cpus * c.TASKS_PER_CORE
             reading = rows / (rows_per_task * max(1.0, min(max_tasks, slots)))
-            requests = np.maximum(gets / c.GETS_PER_SECOND, gets * latency / min(partitions, slots))
+            at_once = min(partitions, slots) * np.clip(files, 1, c.GETS_AT_ONCE)
+            requests = np.maximum(gets / c.GETS_PER_SECOND, gets * latency / at_once)
             if on_s3 and not requests[0] <= reading[0]:
                 return {"start-up": start, "S3 requests": requests}
             return {"start-up": start, "reading": reading}
@@ -103,12 +104,11 @@ class Planner:
         return GeneratedTable(name, kind, pool, rows, calls_per_row, sample, output, prompt, cached, seen)
 
     def add_engine(self, name: str, group: str, tables: Sequence[GeneratedTable]) -> None:
-        """Add a step in which an engine fills tables at once; a replica takes whole shards, the most loaded counts."""
+        """Add a step in which an engine fills tables at once, its replicas evenly loaded."""
         self.tables += tables
         self.rows |= {table.name: table.rows for table in tables}
         pool, (fixed, prefill) = tables[0].pool, _batch_cost(tables[0].pool)
         rows = np.sum([table.rows for table in tables], axis=0)
-        shards = np.sum([shard_count(table.rows) for table in tables], axis=0)
         lengths = ReplyLengths.mixture([(float(table.rows[0]), table.sample) for table in tables])
         output = np.sum([table.rows * table.output for table in tables], axis=0) / rows
         computed = np.sum([t.rows * np.nan_to_num(t.prompt - t.cached) for t in tables], axis=0) / rows
@@ -125,15 +125,9 @@ class Planner:
             startup = constant(0) if np.isnan(rate[0]) else self._startup(name, group, tables)
 
         def parts(cpus: float, replicas: float) -> Parts:
-            loaded = rows * np.ceil(shards / replicas) / shards
-            tail = fixed * pool.max_concurrency * tail_steps(lengths, float(loaded[0]), pool.max_concurrency)
-            even = rows / replicas * work / rate
-            return {
-                "start-up": startup,
-                "engine": even,
-                "whole shards": loaded * work / rate - even,
-                "long replies": tail / rate,
-            }
+            share = rows / replicas
+            tail = fixed * pool.max_concurrency * tail_steps(lengths, float(share[0]), pool.max_concurrency)
+            return {"start-up": startup, "engine": share * work / rate, "long replies": tail / rate}
 
         part: Literal["synthesis", "judges"] = "synthesis" if pool == self.engine else "judges"
         step = Step(name, group, parts, pool.replicas, "replica", pool.gpus_per_replica, part, pool.is_local)
@@ -182,7 +176,10 @@ class Planner:
             )
 
     def _startup(self, name: str, group: str, tables: Sequence[GeneratedTable]) -> Draws:
-        if not tables[0].pool.is_local or group == "judgments":  # the judges are running by then
+        if not tables[0].pool.is_local or group in (
+            "dialogues",
+            "judgments",
+        ):  # its engine has been up since the step before
             return constant(0)
         if self.planning.startup_seconds is not None:
             return constant(self.planning.startup_seconds)

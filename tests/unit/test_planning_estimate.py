@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from factory.config import Gpus, Planning, Training
 from factory.errors import InputError
 from factory.planning.pilot import Kind, Pilot, generated_kind
-from factory.planning.plan_steps import ReplicaPool, shard_count
+from factory.planning.plan_steps import ReplicaPool, shuffle_requests, spilled_files
 from factory.planning.plan_text import duration, short
 from factory.planning.planner import Planner
 from factory.planning.prices import read_prices
@@ -101,7 +101,7 @@ def test_given_numbers_give_the_plan_computed_by_hand():
     (stage,), step = summary.stages, step_of(summary, "profiles")
     assert (stage.rows.point, stage.calls.point) == (102_400, 102_400)
     assert (stage.prompt_tokens.point, stage.output_tokens.point) == (30_720_000, 51_200_000)
-    # 1,024 shards over 4 replicas: 25,600 rows of 500 tokens at 2,000 per second, and half a reply of 500 steps of
+    # 4 replicas: 25,600 rows of 500 tokens at 2,000 per second, and half a reply of 500 steps of
     # 0.128 s, 0.45 of which a single row takes too.
     assert step.parts["engine"] == pytest.approx(6400)
     assert step.parts["long replies"] == pytest.approx(0.45 * 0.128 * 250, rel=0.02)
@@ -155,10 +155,15 @@ def test_time_is_monotonic_in_replicas_and_rows(rows, replicas, more):
     assert seconds(2 * rows, replicas) >= seconds(rows, replicas) * (1 - 1e-9)
 
 
-def test_few_shards_on_many_replicas_wait_for_the_last():
+def test_an_engine_starts_once_for_profiles_and_dialogues():
+    plan = planned(1000, **GIVEN, generate={"output_tokens": 400})
+    add_engine(plan, "dialogues", "dialogues/generate-lima", "generate", constant(1000), H100S)
+    assert [step.parts(64, 4)["start-up"][0] for step in plan.steps[-2:]] == [600, 0]
+
+
+def test_replicas_share_rows_and_not_shards():
     parts = planned(160, **GIVEN).steps[-1].parts(64, 8)
-    assert parts["whole shards"][0] > 0  # 10 shards on 8 replicas: two of them take two
-    assert parts["engine"][0] + parts["whole shards"][0] == pytest.approx(2 * 16 * 500 / 2000)
+    assert parts["engine"][0] == pytest.approx(20 * 500 / 2000)
 
 
 def test_pilot_predicts_its_own_time(tmp_path):
@@ -267,7 +272,7 @@ def test_scaling_ends_at_what_does_not_scale():
     given = {**GIVEN, "generate": {"output_tokens": 400}, "startup_seconds": 60}
     plan, rows = planned(20_000, **given), constant(300_000)
     plan.on_s3 = True
-    plan.add_cpu("assignments/lima", "assignments/lima", rows, 250, 3, constant(2000), 4096)
+    plan.add_cpu("assignments/lima", "assignments/lima", rows, 250, 3, constant(20_000), 4096)
     add_engine(plan, "dialogues", "dialogues/generate-lima", "generate", rows, H100S)
     simulation = simulate(plan, 64)
     sizes = {run["size"]: run for run in simulation["sizes"]}
@@ -288,14 +293,19 @@ def test_shuffle_reads_every_partition_from_every_file(files, on_s3, slower):
     plan = planner(on_s3=on_s3)
     plan.add_cpu("assignments/lima", "assignments/lima", constant(rows), 250, 0, constant(files), 4096)
     parts = plan.steps[-1].parts(50, 1)
-    expected = {"S3 requests": 4 * files * 100 * 0.1 / 100, "reading": rows / (250 * 100)}
+    expected = {"S3 requests": files * 100 / 5500, "reading": rows / (250 * 100)}
     assert set(parts) == {"start-up", slower}
     assert parts[slower][0] == pytest.approx(expected[slower])
 
 
+@pytest.mark.parametrize(("partitions", "requests"), [(512, 1000 * 512), (4096, 1000 * 64 + 16 * 4096)])
+def test_many_partitions_are_read_in_two_levels(partitions, requests):
+    assert shuffle_requests(constant(1000), partitions)[0] == requests
+
+
 def test_step_is_unknown_if_its_files_are():
     plan = planner(on_s3=True)
-    plan.add_cpu("assignments/lima", "assignments/lima", constant(1000), 250, 3, shard_count(UNKNOWN), 4096)
+    plan.add_cpu("assignments/lima", "assignments/lima", constant(1000), 250, 3, spilled_files(UNKNOWN, 4096), 4096)
     assert summary_of(plan).steps[0].seconds is None
 
 
