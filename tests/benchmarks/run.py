@@ -7,7 +7,7 @@ import sys
 
 from factory.cli import quiet
 from factory.runtime.progress import Progress
-from tests.benchmarks import curation, ingress, judging, planner, prefix, report, scale, throughput, training
+from tests.benchmarks import curation, ingress, judging, planner, prefix, report, scale, schedule, throughput, training
 
 BENCHMARKS = {
     "throughput": (throughput.measure, "the job's tokens per second over bare vLLM's; target: 0.95 or more"),
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "ingress": (ingress.measure, "requests per second through 1, 2 and 4 ingresses to replicas that answer at once"),
     "planner": (planner.measure, "measured time over predicted, three configs; target: each within 0.25 of 1"),
     "report": (report.measure, "1,000,000 rows over 100,000; target: at most 11, 1.3 and 20 MB"),
+    "schedule": (schedule.measure, "useful share of the time with 8 to 1,000 replicas, simulated; target: .9 and .8"),
     "training": (training.measure, "tokens per second: our loop over the transformers Trainer; target: 1.0 or more"),
 }
 

@@ -13,15 +13,13 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
 
 from factory.inference.engine_pool.engine_pools import EnginePools
-from factory.inference.engine_pool.pool_settings import PoolSettings, router_sizes
+from factory.inference.engine_pool.pool_settings import EXTRA_SHARDS, PoolSettings, router_sizes
 from factory.inference.engine_pool.replica_actor import MAX_CALLS
 from factory.inference.engine_pool.router import Router
 from factory.inference.engines.backend import ShardedWork
 from factory.runtime.pool_state import PoolState
 from factory.runtime.ray_session import driver_node_options
 
-EXTRA_SHARDS = 2
-"""Shards that wait at a router for the next that ends."""
 CLOSE_TIMEOUT_S = 60
 REPORT_EVERY_S = 1.0
 

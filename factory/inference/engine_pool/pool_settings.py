@@ -17,6 +17,8 @@ MIN_WINDOW = 6
 IDLE_S = 120.0
 """A replica that is not needed ends after so long without a request: longer than the steps between two tables."""
 
+EXTRA_SHARDS = 2
+"""Shards that wait at a router for the next that ends."""
 MAX_SHARDS = 1024
 """Shards that a router works on at a time, whatever their size: Ray Data keeps a thread for each."""
 
