@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check judges-up judges-down generate-benchmark plan trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check judges-up judges-down generate-benchmark plan tune trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' \
@@ -102,6 +102,9 @@ judges-up: needs-config $(STAMP)  ## start a persistent fleet of judges; make ju
 
 judges-down: $(STAMP)  ## stop the persistent fleet of judges
 	.venv/bin/python jobs/judges_down.py
+
+tune: needs-config $(STAMP)  ## the fastest vLLM settings for a run, written into its config: CONFIG=FILE ARGS="--only NAME key=value ..."
+	.venv/bin/python jobs/tune.py --config $(CONFIG) $(ARGS)
 
 plan: needs-config $(STAMP)  ## time, cost and bottlenecks of a run, before it runs: CONFIG=FILE ARGS="--pilot FOLDER key=value ..."
 	.venv/bin/python jobs/plan.py --config $(CONFIG) $(ARGS)

@@ -36,6 +36,7 @@ COMMANDS = {
     "export": "curated dialogues to files for other tools, with a data set card",
     "chat": "a page to create characters and talk to them",
     "plan": "calls, tokens, hours and cost of a run, before it runs",
+    "tune": "the fastest vLLM settings for a run, written into its config",
     "trace": "where a row comes from, and what became of it",
     "prune": "list or delete tables that changed settings archived",
     "judge-check": "how reliable each judge is",

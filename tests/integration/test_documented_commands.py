@@ -63,6 +63,8 @@ ELSEWHERE = {
     "character-factory trace run.yaml --explain Toxicity --candidate tuned --worst 5": "test_attribution.py",
     "character-factory export run.yaml --format opencharacter --push-to-hub OWNER/NAME --private":
         "needs the hub: test_export.py",
+    "character-factory tune run.yaml": "test_tune.py, as the next",
+    "character-factory tune run.yaml --only max_num_seqs --rows 500 --keep-config": "",
     "make cluster-up": "test_local_cluster.py, as the next four",
     "make submit JOB=synthesize CONFIG=jobs/configs/demo.yaml": "",
     "make cluster-status": "",
@@ -72,7 +74,7 @@ ELSEWHERE = {
 """Commands that are not run here, and why."""
 PAGES = ("README.md", *(f"docs/{name}.md" for name in (
     "quickstart", "clusters", "synthesis", "curation", "training", "evaluation", "report", "export", "playground",
-    "tracing", "planning",
+    "tracing", "planning", "tuning",
 )))  # fmt: skip
 
 
