@@ -4,7 +4,7 @@
                                       ├─────────────► a partition: joined, sorted by character ──► shards
     profiles ─────────────────────────┘ character
 
-A shard holds whole characters, and one engine replica answers all of a shard.
+A shard holds whole characters, whose requests share a prefix in the engine's cache.
 """
 
 from functools import partial
@@ -23,12 +23,14 @@ from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, iter_rows, range_dataset
 from factory.storage import file_io
 from factory.storage.schemas import ASSIGNMENTS
-from factory.storage.shuffle import FileShuffle, partitions_for
+from factory.storage.shuffle import ROWS_PER_SPILL, FileShuffle, group_shards, partitions_for
 from factory.storage.tables import Table, rows_per_shard
 from factory.synthesis.assignment import cut_at_characters, draw_characters
 
 BYTES_PER_ROW = 4096
 """Approximate size of an instruction with a profile, from which the number of partitions follows."""
+ID_TASKS = 256
+"""That read the ids of the characters, at most."""
 
 _INSTRUCTIONS = pa.schema(
     [ASSIGNMENTS.field(name) for name in ("character_id", "instruction_id", "corpus", "messages")]
@@ -59,7 +61,8 @@ def assign_characters(
         file_io.delete_folder(folder)
         partitions = partitions_for(rows * BYTES_PER_ROW)
         # Both stay in the object store: 8 bytes per character, 4 per draw.
-        ids = _sorted_ids.remote(profiles, profiles.shards())
+        shards = group_shards(profiles.shards(), count, max(ROWS_PER_SPILL, count // ID_TASKS))
+        ids = _sorted.remote(*[_ids.remote(profiles, group) for group in shards])
         draws = _draw.remote(ids, sum(corpus["source_rows"]), n, seed)
         offsets = np.cumsum([0, *corpus["source_rows"]]).tolist()
         shuffle = FileShuffle(file_io.join(folder, "profiles"), partitions, _PROFILES)
@@ -81,13 +84,18 @@ def assign_characters(
 
 
 @ray.remote(num_cpus=IO_TASK_CPUS)
-def _sorted_ids(profiles: Table, shards: list[str]) -> np.ndarray:
-    """Return the ids of all characters as uint64, sorted."""
+def _ids(profiles: Table, shards: list[str]) -> np.ndarray:
+    """Return the ids of the characters in some shards, as uint64."""
     ids: list[np.ndarray] = [np.array([], np.uint64)]
     for shard in shards:
         rows = profiles.read(shard, ["character_id", "status"])
         accepted = rows.filter(pc.equal(rows["status"], "ok"))
         ids.append(np.array([int(i, 16) for i in accepted["character_id"].to_pylist()], np.uint64))
+    return np.concatenate(ids)
+
+
+@ray.remote(num_cpus=IO_TASK_CPUS)
+def _sorted(*ids: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate(ids))
 
 

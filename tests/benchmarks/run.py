@@ -7,7 +7,18 @@ import sys
 
 from factory.cli import quiet
 from factory.runtime.progress import Progress
-from tests.benchmarks import curation, ingress, judging, planner, prefix, report, scale, schedule, throughput, training
+from tests.benchmarks import (
+    curation,
+    ingress,
+    judging,
+    planner,
+    prefix,
+    report,
+    scale,
+    schedule,
+    throughput,
+    training,
+)
 
 BENCHMARKS = {
     "throughput": (throughput.measure, "the job's tokens per second over bare vLLM's; target: 0.95 or more"),

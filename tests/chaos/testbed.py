@@ -108,7 +108,8 @@ class Testbed:
             assert time.monotonic() < deadline, f"no node has started; see {self.folder}/nodes.log"
             time.sleep(0.2)
         node = self._nodes[number]
-        for process in [*raylets, *_below(node.pid)]:
+        # With `ray start` itself: one that still starts its node would wait a minute for the raylet.
+        for process in [*raylets, *_below(node.pid), psutil.Process(node.pid)]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         node.wait(60)
