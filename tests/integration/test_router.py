@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from factory.inference.engine_pool.pool_settings import MAX_SHARDS, PoolSettings
 from factory.inference.engine_pool.quarantine import GROUP, GUILTY, Quarantine
 from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
 from factory.inference.engine_pool.router import LOSSES, MAX_GROUP, Group, OpenRequest, Router, Target, group_by_prefix
+from factory.inference.engine_pool.router_reports import SILENCE_S, RouterReport
 from factory.inference.engines.backend import EngineDiedError
 from factory.records import Completion, Message, Request
 
@@ -366,6 +368,46 @@ def test_machines_lost_while_engines_start_do_not_end_the_run():
     lost = RayActorError(error_msg="because its node has died")
     assert asyncio.run(failed(lost, START_FAILURES + 1)) is None
     assert isinstance(asyncio.run(failed(process_died(), START_FAILURES)), ModelError)
+
+
+def test_a_silent_router_holds_no_requests():
+    async def run():
+        pool = EnginePool(PoolSettings("k", "m", Completion, 8, (1, 4)), asyncio.ensure_future)
+        pool.up = {1: RunningReplica(None, 0), 2: RunningReplica(None, 0)}
+        pool.expect("stage", 40)
+        pool.report("stage", "dead", RouterReport(open=24, answered=8, loads={1: 8, 2: 8}, answered_by={1: 8}))
+        pool.look(others_wait=False)
+        before = pool.wanted, pool.state().open, pool.up[1].load
+        pool._reports.empty_silent(time.monotonic() + SILENCE_S + 1)
+        pool.report("stage", "alive", RouterReport(open=8, answered=24, loads={1: 8}, answered_by={1: 24}))
+        pool.look(others_wait=False)
+        return before, (pool.wanted, pool.state().open, pool.up[1].load, pool.up[2].load)
+
+    assert asyncio.run(run()) == ((4, 24, 8), (1, 8, 8, 0))
+
+
+def test_an_engine_that_hangs_in_quarantine_counts_as_dead(monkeypatch):
+    monkeypatch.setattr("factory.inference.engine_pool.quarantine.STALL_S", 0.05)
+
+    class Hanging(FragileEngines):
+        async def borrow(self):
+            number, replica = await super().borrow()
+            reply = replica.answer
+
+            async def answer(request):
+                if text_of(request) == "3":
+                    await asyncio.sleep(60)
+                return await reply.remote(request)
+
+            return number, SimpleNamespace(answer=remote(answer))
+
+    async def run():
+        quarantine = Quarantine(Hanging(set()), asyncio.ensure_future)
+        return await asyncio.gather(*(quarantine.answer(request(str(number))) for number in range(6)))
+
+    completions = asyncio.run(run())
+    assert [bool(completion.error) for completion in completions] == [number == 3 for number in range(6)]
+    assert "answered nothing" in completions[3].detail
 
 
 def test_closing_a_pool_ends_the_replicas_that_retire(monkeypatch):

@@ -5,14 +5,17 @@ from typing import Any
 
 import ray
 
-from factory.inference.engine_pool.pool import EnginePool, RouterReport
+from factory.inference.engine_pool.pool import EnginePool
 from factory.inference.engine_pool.pool_settings import PoolSettings
+from factory.inference.engine_pool.router_reports import RouterReport
 from factory.records import Completion, Request
 from factory.runtime import metrics
 from factory.runtime.pool_state import PoolState
 from factory.runtime.ray_session import IO_TASK_CPUS
 
 LOOK_EVERY_S = 0.5
+LOOK_FAILURES = 20
+"""So many failed looks in a row end the run."""
 
 
 class EnginePools:
@@ -38,14 +41,16 @@ class EnginePools:
         task.add_done_callback(self._tasks.discard)
 
     async def _look(self) -> None:
-        while True:
+        failures = 0
+        while failures < LOOK_FAILURES:
             try:
                 self._look_once()
-            except Exception as problem:  # without this loop, no replica would start any more
-                for pool in self._pools.values():
-                    await pool.fail(problem)
-                raise
+                failures = 0
+            except Exception as problem:  # the head may not have answered
+                failures, last = failures + 1, problem
             await asyncio.sleep(LOOK_EVERY_S)
+        for pool in self._pools.values():  # no replica would start any more
+            await pool.fail(last)
 
     def _look_once(self) -> None:
         for pool in self._pools.values():

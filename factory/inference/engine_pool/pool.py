@@ -10,9 +10,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from factory.inference.engine_pool.pool_settings import PoolSettings, wanted_replicas
+from factory.inference.engine_pool.pool_settings import STALL_S, PoolSettings, wanted_replicas
 from factory.inference.engine_pool.quarantine import Quarantine
 from factory.inference.engine_pool.replica_actor import MAX_CALLS, EngineReplica, is_node_loss
+from factory.inference.engine_pool.router_reports import RouterReport, RouterReports
 from factory.runtime.pool_state import PoolState
 from factory.runtime.ray_session import engine_start_error
 
@@ -20,8 +21,6 @@ IDLE_WHILE_OTHERS_WAIT_S = 3.0
 """How long a replica that is not needed stays while another engine of the run waits for room."""
 START_FAILURES = 3
 """So many failed starts end the run if no replica is up."""
-STALL_S = 1800.0
-"""A replica that answers none of its requests for so long hangs, and is replaced."""
 POLL_S = 30.0
 CLOSE_S = 20.0
 """How long an engine may take to end by itself."""
@@ -42,20 +41,6 @@ class RunningReplica:
     borrowed: bool = False
 
 
-@dataclass(frozen=True)
-class RouterReport:
-    """What a router says of itself."""
-
-    open: int
-    """Requests that it holds."""
-    answered: int
-    """Rows that need no answer any more, all shards together."""
-    loads: dict[int, int]
-    """Requests at each replica, by its number."""
-    answered_by: dict[int, int]
-    """Requests that each replica has answered."""
-
-
 class EnginePool:
     """The replicas of one engine, within the actor that owns them.
 
@@ -74,7 +59,7 @@ class EnginePool:
         self._retiring: list[Any] = []
         self._ended: list[tuple[float, float]] = []
         self._expected: dict[str, int] = {}
-        self._reports: dict[tuple[str, str], RouterReport] = {}
+        self._reports = RouterReports()
         self._numbers = self._failures = self._version = 0
         self._changed = asyncio.Condition()
         self._problem: BaseException | None = None
@@ -87,19 +72,18 @@ class EnginePool:
     def end_stage(self, stage: str) -> None:
         """Forget a stage."""
         self._expected.pop(stage, None)
-        self._reports = {key: report for key, report in self._reports.items() if key[0] != stage}
+        self._reports.forget(stage)
 
     def report(self, stage: str, router: str, report: RouterReport) -> None:
         """Take a router's report."""
         if stage in self._expected:
-            self._reports[stage, router] = report
+            self._reports.take(stage, router, report)
 
     @property
     def wanted(self) -> int:
         """How many replicas the unanswered rows need."""
-        left = sum(self._expected.values()) - sum(report.answered for report in self._reports.values())
-        held = sum(report.open for report in self._reports.values())
-        return wanted_replicas(max(left, held), self.settings.slots, self.settings.replicas)
+        left = sum(self._expected.values()) - self._reports.answered
+        return wanted_replicas(max(left, self._reports.open), self.settings.slots, self.settings.replicas)
 
     @property
     def is_short(self) -> bool:
@@ -144,9 +128,9 @@ class EnginePool:
     def look(self, others_wait: bool) -> None:
         """Follow the reports: end replicas that are not needed, and those that hang."""
         now = time.monotonic()
+        self._reports.empty_silent(now)
         for number, replica in self.up.items():
-            load = sum(report.loads.get(number, 0) for report in self._reports.values())
-            answered = sum(report.answered_by.get(number, 0) for report in self._reports.values())
+            load, answered = self._reports.load(number), self._reports.answered_by(number)
             if replica.borrowed or load or replica.load:
                 replica.idle_since = now
             if replica.borrowed or answered != replica.answered or not load:
@@ -220,8 +204,8 @@ class EnginePool:
             replica.borrowed = True
             await self._publish()
             try:
-                await replica.handle.drained.remote()
-            except RayError:
+                await asyncio.wait_for(replica.handle.drained.remote(), STALL_S)
+            except (RayError, TimeoutError):
                 self.lose(number)
             else:
                 return number, replica.handle
@@ -235,13 +219,12 @@ class EnginePool:
     def state(self) -> PoolState:
         """Return the pool as it is."""
         slots = self.settings.slots
-        loads = [sum(report.loads.get(number, 0) for report in self._reports.values()) for number in self.up]
         return PoolState(
             up=len(self.up),
             wanted=self.wanted,
             slots=slots * len(self.up),
-            used=sum(min(load, slots) for load in loads),
-            open=sum(report.open for report in self._reports.values()),
+            used=sum(min(self._reports.load(number), slots) for number in self.up),
+            open=self._reports.open,
             lives=(*self._ended, *((replica.up_at, None) for replica in self.up.values())),
         )
 

@@ -17,6 +17,8 @@ MIN_WINDOW = 6
 IDLE_S = 120.0
 """A replica that is not needed ends after so long without a request: longer than the steps between two tables."""
 
+STALL_S = 1800.0
+"""A replica that answers none of its requests for so long hangs, and is replaced."""
 EXTRA_SHARDS = 2
 """Shards that wait at a router for the next that ends."""
 MAX_SHARDS = 1024

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from factory.inference.engine_pool.pool_settings import STALL_S
 from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
+from factory.inference.engines.backend import EngineDiedError
 from factory.records import Completion, Request
 
 GROUP = {1: 16, 2: 1}
@@ -79,7 +81,11 @@ class Quarantine:
             deaths = max(suspect.deaths for suspect in self._suspects)
             group = [suspect for suspect in self._suspects if suspect.deaths == deaths][: GROUP[deaths]]
             calls = [replica.answer.remote(suspect.request) for suspect in group]
-            results = await asyncio.gather(*calls, return_exceptions=True)
+            results: list[Any]
+            try:
+                results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), STALL_S)
+            except TimeoutError:
+                results = [EngineDiedError(f"the engine answered nothing for {STALL_S:.0f} s")] * len(group)
             for suspect, result in zip(group, results, strict=True):
                 self._settle(suspect, result)
             if any(map(is_loss, results)):

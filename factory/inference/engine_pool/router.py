@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from factory.inference.engine_pool.pool import RouterReport
 from factory.inference.engine_pool.pool_settings import SLOTS_AHEAD
 from factory.inference.engine_pool.replica_actor import is_loss, is_node_loss
+from factory.inference.engine_pool.router_reports import RouterReport
 from factory.inference.engines.backend import EngineDiedError
 from factory.records import Completion, Request
 from factory.runtime.shutdown import StopFlag
