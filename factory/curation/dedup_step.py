@@ -1,8 +1,9 @@
 """Near-duplicate detection: group dialogues by LSH band, and choose which one of each group to keep.
 
-    filtered ──spilled by band──► a task per partition ──► pairs ──one task──► dropped and kept ids
+    filtered ──spilled by band──► a task per partition ──► pairs ──joined──► dropped and kept ids
 
-Only near-duplicates have pairs, of 16 bytes each; the result stays in Ray's object store.
+Only near-duplicates have pairs, of 16 bytes each, joined from 32 partitions at a time; the result is in
+Ray's object store.
 """
 
 from functools import partial
@@ -15,7 +16,7 @@ import ray
 
 from factory.curation.curation_run import CurationRun
 from factory.curation.filter_step import PARTITION_BYTES, FilterResult
-from factory.curation.minhash import band_pairs, banding_for, duplicate_groups
+from factory.curation.minhash import band_pairs, banding_for, duplicate_groups, spanning_pairs
 from factory.runtime.exchange import Exchanged, exchange_shards
 from factory.storage import file_io
 from factory.storage.shuffle import FileShuffle
@@ -23,6 +24,8 @@ from factory.storage.tables import Table
 
 BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
 BYTES_PER_BAND = 16
+MERGED = 32
+"""Partitions whose pairs are joined in one task: each dialogue is then in one pair, and no longer in one per band."""
 
 
 def find_near_duplicates(run: CurationRun, filtered: FilterResult) -> Any:
@@ -39,6 +42,8 @@ def find_near_duplicates(run: CurationRun, filtered: FilterResult) -> Any:
     shards = [run.name(unit) for unit in filtered.units]
     bands = exchange_shards(shuffle, shards, run.rows, partial(_read, run.filtered), _keys)
     pairs = [_pairs.remote(bands, partition) for partition in range(shuffle.partitions)]
+    while len(pairs) > MERGED:  # the pairs of all partitions together may not fit into one task
+        pairs = [_spanning.remote(*pairs[start : start + MERGED]) for start in range(0, len(pairs), MERGED)]
     duplicates = _groups.remote(*pairs)
     ray.wait([duplicates], fetch_local=False)
     return duplicates
@@ -59,6 +64,11 @@ def _keys(bands: pa.Table) -> np.ndarray:
 def _pairs(bands: Exchanged, partition: int) -> np.ndarray:
     rows = bands.collect(partition)
     return band_pairs(rows["band"].to_numpy(), rows["dialogue"].to_numpy())
+
+
+@ray.remote(num_cpus=1)
+def _spanning(*pairs: np.ndarray) -> np.ndarray:
+    return spanning_pairs(np.concatenate(pairs))
 
 
 @ray.remote(num_cpus=1)

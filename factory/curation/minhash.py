@@ -101,3 +101,9 @@ def duplicate_groups(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.minimum.at(smallest, group, nodes)
     dropped = nodes != smallest[group]
     return nodes[dropped], smallest[group][dropped]
+
+
+def spanning_pairs(pairs: np.ndarray) -> np.ndarray:
+    """Return the fewest pairs that join the same groups: (smallest, other), uint64 of shape (pairs, 2)."""
+    dropped, kept = duplicate_groups(pairs)
+    return np.stack([kept, dropped], axis=1)

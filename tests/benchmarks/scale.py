@@ -1,4 +1,4 @@
-"""Memory and time of the whole way from file to profiles with the `scripted` engine.
+"""Memory and time of the whole way from file to profiles with the `scripted` engine, and with more replicas of it.
 
 Peak memory is the proportional set size of the job and every process that it started, so that
 shared memory counts once.
@@ -38,20 +38,34 @@ def write_personas(path: Path, count: int) -> None:
             file.write(json.dumps({"persona": sentence}) + "\n")
 
 
-def run(count: int) -> dict[str, float]:
-    """Seconds and peak bytes of one run over `count` personas."""
+SLOTS, REPLY_S, ROWS = 64, 2.0, 2000
+"""Of a replica that takes time: its slots, the mean duration of a reply (lognormal, sigma 0.8), and its rows."""
+
+
+def run(count: int, **engine: object) -> dict[str, float]:
+    """Measure one run over `count` personas: its seconds and peak bytes, and the manifest's figures of its engines."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "personas.jsonl"
         write_personas(source, count)
         config = Path(folder) / "run.json"
-        engine = {"kind": "scripted", "default": json.dumps(PROFILE)}
+        engine = {"kind": "scripted", "default": json.dumps(PROFILE), **engine}
         config.write_text(
             json.dumps({"output": f"{folder}/run", "engine": engine, "personas": {"source": str(source)}})
         )
         figures = run_job("synthesize", config)
         manifest = json.loads((Path(folder) / "run/profiles/.manifest.json").read_text())
         assert manifest["ok"] == count
-        return figures
+        engines = {name: manifest[name] for name in ("engines", "engine_seconds", "startup_seconds")}
+        return {**figures, **engines, "table_seconds": manifest["seconds"]}
+
+
+def run_replicas(count: int) -> tuple[float, float]:
+    """Return the rows per second of some replicas, and the part of their slots that is in use while they are up."""
+    rows = ROWS * count
+    timed = {"delay_s": REPLY_S, "delay_sigma": 0.8, "max_concurrency": SLOTS, "replicas": [1, count]}
+    made = run(rows, **timed)
+    assert made["engines"] == count
+    return rows / (made["table_seconds"] - made["startup_seconds"]), rows * REPLY_S / SLOTS / made["engine_seconds"]
 
 
 def run_job(name: str, config: Path) -> dict[str, float]:
@@ -108,7 +122,14 @@ def measure(say: Callable[[str], None], small: int = 100_000, large: int = 1_000
         runs[count] = run(count)
         made = runs[count]
         say(f"  {count:,} personas: {made['seconds']:.0f} s, {made['peak_bytes'] / 2**20:,.0f} MiB")
-    return {
+    figures = {
         "time_growth": runs[large]["seconds"] / runs[small]["seconds"],
         "memory_growth": runs[large]["peak_bytes"] / runs[small]["peak_bytes"],
     }
+    alone = 0.0
+    for count in (1, 2, 4):
+        speed, used = run_replicas(count)
+        alone = alone or speed
+        say(f"  {count} replicas: {speed:.0f} rows/s, {used:.0%} of their slots in use")
+        figures |= {f"speedup_{count}": speed / alone, f"slots_used_{count}": used}
+    return figures

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.curation.minhash import band_keys, band_pairs, banding_for, duplicate_groups, signature
+from factory.curation.minhash import (
+    band_keys,
+    band_pairs,
+    banding_for,
+    duplicate_groups,
+    signature,
+    spanning_pairs,
+)
 from factory.text.ngrams import word_hashes
 
 IDS = st.integers(0, 2**64 - 1)
@@ -84,3 +91,22 @@ def test_chains_across_partitions_are_one_group():
     dropped, kept = duplicate_groups(np.concatenate([first, second]))
     assert dropped.tolist() == [9, 2**63 + 7]
     assert kept.tolist() == [4, 4]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=40), st.integers(0, 40))
+def test_partitions_may_be_joined_in_any_parts(links, cut):
+    pairs = np.array(links, np.uint64)
+    parts = [spanning_pairs(part) for part in (pairs[:cut], pairs[cut:])]
+    joined, whole = duplicate_groups(np.concatenate(parts)), duplicate_groups(pairs)
+    assert [ids.tolist() for ids in joined] == [ids.tolist() for ids in whole]
+
+
+def test_a_million_copies_of_a_reply_leave_one():
+    dialogues = np.arange(1_000_000, dtype=np.uint64)
+    pairs = [band_pairs(np.full(len(dialogues), band, np.uint64), dialogues) for band in (3, 5)]
+    joined = spanning_pairs(np.concatenate(pairs))
+    assert len(joined) == 999_999
+    dropped, kept = duplicate_groups(joined)
+    assert len(dropped) == 999_999
+    assert set(kept.tolist()) == {0}
