@@ -200,7 +200,7 @@ test-slow: $(STAMP)  ## the long real runs that make test leaves out: kills, fau
 bench: $(STAMP)  ## the benchmarks
 	.venv/bin/python -m tests.benchmarks.run $(ARGS)
 
-chaos: $(STAMP)  ## faults at random moments, and what they cost: ARGS="--seed 7 --faults 20 --scenarios synthesis engine training judging"
+chaos: $(STAMP)  ## faults at random moments, and what they cost: ARGS="--seed 7 --faults 20 --scenarios synthesis replicas engine training judging"
 	.venv/bin/python -m tests.chaos.run $(ARGS)
 
 prompts-lock: $(STAMP)  ## note the hashes of new prompt versions in prompts/versions.txt

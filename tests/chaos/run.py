@@ -1,6 +1,6 @@
 """Injects faults at seeded random moments, records their cost, and checks that nothing is lost.
 
-python -m tests.chaos.run --seed 7 --faults 20 --scenarios synthesis engine training judging
+python -m tests.chaos.run --seed 7 --faults 20 --scenarios synthesis replicas engine training judging
 """
 
 import argparse
@@ -28,6 +28,16 @@ from tests.integration.runs import Run
 
 S3_OUTAGE_S = 20.0
 """Duration of an outage of the S3 server."""
+S3_ERRORS_S = 10.0
+"""For how long the S3 server refuses requests."""
+PROCESSES = {
+    "vLLM engine": "EngineCore",
+    "engine replica": "ray::EngineReplica",
+    "task": "ray::Map",
+    "Serve replica": "ServeReplica",
+    "training worker": "RayTrainWorker",
+}
+"""What the command of a victim contains. Ray kills a task likewise when a node is short of memory."""
 STALL_TIMEOUT_S = 600
 """A run without progress for this time hangs."""
 WRITE_ONCE = ".parquet"
@@ -137,8 +147,11 @@ def _inject(kind: str, testbed: Testbed, process: subprocess.Popen, rng: random.
         return testbed.kill_node(rng)
     if kind == "S3 outage":
         return testbed.stop_bucket(S3_OUTAGE_S)
-    named = {"vLLM engine": "EngineCore", "Serve replica": "ServeReplica", "training worker": "RayTrainWorker"}
-    return testbed.kill(rng, named[kind])
+    if kind == "S3 errors":
+        return testbed.disturb_bucket(rng, S3_ERRORS_S)
+    if kind == "clock":
+        return testbed.shift_clock(rng)
+    return testbed.kill(rng, PROCESSES[kind])
 
 
 def _record_recovery(execution: Execution, console: Console) -> None:

@@ -14,7 +14,7 @@ from factory.storage import file_io
 from tests.chaos.faults import Fault, in_flight
 from tests.chaos.testbed import NODE_CPUS, Testbed
 from tests.integration import small_training
-from tests.integration.runs import Run
+from tests.integration.runs import GOOD_PROFILE, Run
 
 PROFILE_REPLY_S = 0.5
 PERSONAS = 1200
@@ -108,15 +108,31 @@ def _check_synthesis(testbed: Testbed, run: Run, faults: list[Fault]) -> dict[st
     return {"requests": requests.total(), **_check_repeats("synthesis", requests.total() - PERSONAS, faults)}
 
 
+def _replicas(testbed: Testbed, name: str) -> Run:
+    """Profiles from two or three scripted replicas on both nodes."""
+    engine = {
+        "kind": "scripted", "default": json.dumps(GOOD_PROFILE), "delay_s": PROFILE_REPLY_S, "delay_sigma": 0.8,
+        "max_concurrency": 8, "replicas": [2, 3], "num_cpus": 1, "start_s": 2,
+    }  # fmt: skip
+    return _run(testbed, name, _bakers(PERSONAS), engine=engine)
+
+
+def _check_replicas(_testbed: Testbed, run: Run, _faults: list[Fault]) -> dict[str, int]:
+    assert len(_complete_rows(run, "profiles", "character_id")) == PERSONAS
+    reasons = run.reasons("profiles")
+    assert reasons == {"ok": PERSONAS}
+    return reasons
+
+
 EMBEDDED = 64
 KILLS_UNTIL_BLAMED = 3
 """A request that was alone in an engine at its third death is taken for the cause (see `engine_pool.quarantine`)."""
 
 
 def _engine(testbed: Testbed, name: str) -> Run:
-    """Profiles from the embedded model, one shard at a time, so that progress is continuous."""
+    """Profiles from the embedded model on one node or both, in small shards, so that progress is continuous."""
     kwargs = {"max_model_len": 4096, "max_num_seqs": 16}
-    engine = {"kind": "vllm", "model": "embedded", "device": "cpu", "engine_kwargs": kwargs}
+    engine = {"kind": "vllm", "model": "embedded", "device": "cpu", "engine_kwargs": kwargs, "replicas": [1, 2]}
     profiles = {"sampling": {"temperature": 0.6, "top_p": 1.0, "max_tokens": 384}}
     return _run(testbed, name, _bakers(EMBEDDED), engine=engine, profiles=profiles)
 
@@ -216,19 +232,23 @@ def _check_judging(_testbed: Testbed, run: Run, _faults: list[Fault]) -> dict[st
 
 SCENARIOS = (
     Scenario(
-        "synthesis", "synthesize", ("node", "driver", "S3 outage"),
+        "synthesis", "synthesize", ("node", "driver", "S3 outage", "S3 errors", "task", "clock"),
         _synthesis, _requested_not_written, _check_synthesis, r"profiles/[^/]+\.parquet", 25,
     ),
     Scenario(
-        "engine", "synthesize", ("vLLM engine", "node", "driver"),
+        "replicas", "synthesize", ("engine replica", "node", "driver", "S3 errors", "task", "clock"),
+        _replicas, _unknown, _check_replicas, r"profiles/[^/]+\.parquet", 25,
+    ),
+    Scenario(
+        "engine", "synthesize", ("vLLM engine", "node", "driver", "S3 errors", "clock"),
         _engine, _unknown, _check_engine, r"profiles/[^/]+\.parquet", 120,
     ),
     Scenario(
-        "training", "train", ("training worker", "node", "driver", "S3 outage"),
+        "training", "train", ("training worker", "node", "driver", "S3 outage", "S3 errors", "clock"),
         _training, _since_the_checkpoint, _check_training, r"checkpoints/step-\d+/checkpoint\.json", 15,
     ),
     Scenario(
-        "judging", "evaluate", ("Serve replica", "vLLM engine", "node", "driver"),
+        "judging", "evaluate", ("Serve replica", "vLLM engine", "node", "driver", "clock"),
         _judging, _unknown, _check_judging, r"evaluation/(benchmark/examples|one/judgments)/judge/[^/]+\.parquet", 120,
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,10 @@ from factory.runtime.ray_session import START_WAIT_S
 from factory.storage import file_io
 from tests.integration.openai_server import KEY, OpenAIServer
 
+LATE_S = 1.0
+SLOW_DOWN = (
+    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+)
 NODES = 2
 NODE_CPUS = 4
 """Nominal CPUs: the actors of judges, engines and training share the real ones. The head has none, as on a cluster, so
@@ -47,6 +51,9 @@ class Testbed:
             "FACTORY_TEST_KEY": KEY,
         }
         os.environ.update(self.environment)  # this process reads the bucket too
+        self._clock = folder / "clock"
+        # Only the tested processes get it.
+        self.environment |= {"CHAOS_CLOCK": str(self._clock), "PYTHONPATH": str(Path(__file__).parent / "clock")}
         self.open_bucket()
         file_io.filesystem(self.bucket)[0].mkdir(self.bucket.removeprefix("s3://"))
         self.api = OpenAIServer()
@@ -87,7 +94,9 @@ class Testbed:
         ]  # fmt: skip
         # In its own session, so that signals from the terminal do not reach it.
         with (self.folder / "nodes.log").open("a") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            environment = os.environ | self.environment
+            environment.pop("RAY_ADDRESS", None)
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
 
     def open_bucket(self) -> None:
         """Start the S3 server, with the data it had before."""
@@ -124,6 +133,33 @@ class Testbed:
         chosen = rng.choice(sorted(found, key=lambda process: process.pid))
         chosen.send_signal(signal.SIGKILL)
         return f"pid {chosen.pid}"
+
+    def disturb_bucket(self, rng: random.Random, seconds: float) -> str:
+        """Let the S3 server refuse half of the requests with 503 for some seconds, and answer the others late."""
+        assert self._bucket
+        server = self._bucket._server
+        assert server
+        answer, refused = server.app, 0
+
+        def disturbed(environ: dict, start_response: Callable) -> Iterable[bytes]:
+            nonlocal refused
+            if rng.random() < 0.5:
+                refused += 1
+                start_response("503 Slow Down", [("Content-Type", "application/xml")])
+                return [SLOW_DOWN]
+            time.sleep(LATE_S)
+            return answer(environ, start_response)
+
+        server.app = disturbed
+        time.sleep(seconds)
+        server.app = answer
+        return f"{refused} refused"
+
+    def shift_clock(self, rng: random.Random) -> str:
+        """Set the wall clock of all Python processes forward or back by up to an hour."""
+        seconds = rng.randrange(-3600, 3600)
+        self._clock.write_text(str(seconds))
+        return f"{seconds:+d} s"
 
     def stop_bucket(self, seconds: float) -> str:
         """Stop the S3 server for some seconds."""
