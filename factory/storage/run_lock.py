@@ -4,7 +4,8 @@
     S3      _running.json    a lease: which run holds the output, and when it was last renewed
 
 A killed run leaves its lease in the object store. On the same machine, another run sees by the process
-that its holder is dead; elsewhere the lease expires after STALE_S (clocks should agree within a minute).
+that its holder is dead; elsewhere the lease expires after STALE_S. One that seems expired, or renewed in the future,
+is watched before it is taken over: a living run renews it, whatever its clock says.
 A run ends if another one took its lease over, because it was suspended or could not reach its storage.
 """
 
@@ -30,6 +31,10 @@ LOCK = ".running.lock"
 LEASE = "_running.json"
 RENEW_EVERY_S = 20.0
 STALE_S = 90.0
+CLOCKS_DIFFER_S = 60.0
+"""By how much clocks of two machines may differ without a second look."""
+WATCHED_RENEWALS = 1.5
+"""For how many of its intervals a lease is watched."""
 TAKEN_OVER = signal.SIGUSR2
 """Interrupts the main thread of a run that lost its lease: background jobs of a shell ignore SIGINT."""
 
@@ -104,7 +109,7 @@ def _lease(output: str, renew_every_s: float) -> Iterator[None]:
     own = LeaseHolder(
         uuid.uuid4().hex, socket.gethostname(), _machine(), os.getpid(), _start_time(os.getpid()) or "", time.time()
     )
-    _acquire(output, path, own)
+    _acquire(output, path, own, WATCHED_RENEWALS * renew_every_s)
     before = signal.signal(TAKEN_OVER, signal.default_int_handler)
     renewal = _Renewal(path, own, renew_every_s)
     renewal.start()
@@ -123,7 +128,7 @@ def _lease(output: str, renew_every_s: float) -> Iterator[None]:
         )
 
 
-def _acquire(output: str, path: str, own: LeaseHolder) -> None:
+def _acquire(output: str, path: str, own: LeaseHolder, watch_s: float) -> None:
     """Write the lease, unless another run holds one that is valid.
 
     Two runs that take over a dead run's lease at the same moment may both continue; one ends at its next renewal.
@@ -137,15 +142,29 @@ def _acquire(output: str, path: str, own: LeaseHolder) -> None:
             continue
         if other.run == own.run:  # the response to the first request was lost
             return
-        free_in = other.renewed + STALE_S - time.time()
-        if free_in > 0 and not other.is_dead():
-            silent = max(0, time.time() - other.renewed)
+        silent = time.time() - other.renewed
+        if (
+            other.run
+            and not other.is_dead()
+            and (-CLOCKS_DIFFER_S < silent < STALE_S or _changes(path, other, watch_s))
+        ):
+            silent = max(0.0, silent) if silent < STALE_S else 0.0
             raise UserError(
                 f"output {output}: {_describe(other)} works on it, last heard of {silent:.0f} s ago; "
-                f"wait until it ends, or choose another output; if it is dead, the output is free in {free_in:.0f} s, "
-                f"or once you delete {path}"
+                f"wait until it ends, or choose another output; if it is dead, the output is free in "
+                f"{STALE_S - silent:.0f} s, or once you delete {path}"
             )
         file_io.delete_file(path)
+
+
+def _changes(path: str, holder: LeaseHolder, seconds: float) -> bool:
+    """Return whether a lease is renewed within some seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, seconds / 10))
+        if (now := _holder(path)) != holder:
+            return now is not None
+    return False
 
 
 def _describe(other: LeaseHolder) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from dataclasses import asdict, replace
@@ -99,6 +100,7 @@ def test_remote_holder_is_named_with_expiry(output, remote_holder):
     "changed",
     [
         {"renewed": 0.0},
+        {"renewed": time.time() + 3600},
         {"pid": 2**22 + 1, "machine": "here"},
         {"started": "another process", "machine": "here", "pid": os.getpid()},
     ],
@@ -107,10 +109,30 @@ def test_stale_and_dead_leases_are_taken_over(output, remote_holder, changed):
     if "machine" in changed:
         changed["machine"] = run_lock._machine()
     write_lease(output, replace(remote_holder, **changed))
-    with hold_run_lock(output):
+    with hold_run_lock(output, renew_every_s=0.1):
         assert read_lease(output)["pid"] == os.getpid()
         assert read_lease(output)["run"] != "other"
     assert not file_io.exists(f"{output}/{LEASE}")
+
+
+@pytest.mark.parametrize("shift", [-1000, 1000])
+def test_a_living_run_with_another_clock_keeps_its_lease(output, remote_holder, shift):
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(0.05):
+            write_lease(output, replace(remote_holder, renewed=time.time() + shift))
+
+    write_lease(output, replace(remote_holder, renewed=time.time() + shift))
+    renewal = threading.Thread(target=renew)
+    renewal.start()
+    try:
+        with pytest.raises(UserError, match="last heard of 0 s ago"), hold_run_lock(output, renew_every_s=0.5):
+            pass
+    finally:
+        ended.set()
+        renewal.join()
+    assert read_lease(output)["run"] == "other"
 
 
 def test_lease_of_live_process_is_kept(output):
