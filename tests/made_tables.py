@@ -10,7 +10,7 @@ from factory.storage.manifest import Timing, build_manifest
 from factory.storage.rows import ok_row, rejected_row
 from factory.storage.schemas import DIALOGUES, EXAMPLES, PROFILES
 from factory.storage.tables import Table
-from factory.text.language import SAMPLE
+from factory.text.language import SAMPLES
 
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "frequency_penalty": 0.0, "max_tokens": 512}
 CORPUS, STRATEGY = "samples", "generate"
@@ -43,7 +43,7 @@ def make_tables(
         "near_duplicates": {"threshold": 0.8},
         "seed": 42,
         "language": "English",
-        "language_sample": SAMPLE,
+        "language_samples": SAMPLES,
         "quality": {"too_short": {"min_words": 3}},
         "safety": ["email", "US", 0.99, "d1ge57"],
         "profiles": ["profiles-built", FINISHED],

@@ -12,7 +12,7 @@ from factory.errors import ConfigError, InputError
 from factory.inference.prompts import load_prompt
 from factory.run_output import layout
 from factory.storage.tables import Table
-from factory.text.language import SAMPLE, languages_named
+from factory.text.language import SAMPLES, languages_named
 
 PROMPTS = ("dialogue-generate", "dialogue-rewrite", "training-system")
 _JINJA = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}", re.DOTALL)
@@ -74,7 +74,7 @@ def find_inputs(config: RunConfig) -> CurationInputs:
         **curation.model_dump(exclude={"benchmark", "mixture"}),
         "seed": config.seed,
         "language": config.profiles.language,
-        "language_sample": SAMPLE,
+        "language_samples": SAMPLES,
         "benchmark": benchmark.digest,
         "safety": [*safety.personal_data, *safety.phone_regions, safety.toxicity, people and people.digest],
         "prompts": [prompt.ref for prompt in prompts],

@@ -27,6 +27,10 @@ _WORD = re.compile(
 )
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
+_SPACED_WORD = re.compile(r"[^\W_]+")
+_HAS_NO_MARKS = re.compile(  # Latin, Greek, Cyrillic, punctuation, Hangul, emoji
+    "[\0-\u02ff\u0370-\u0482\u048a-\u052f\u1e00-\u206f\u20a0-\u20cf\u2100-\u2bff\uac00-\ud7a3\U0001f000-\U0001faff]*+"
+)
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _MIXERS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
@@ -36,7 +40,8 @@ def words(text: str) -> list[str]:
     """Return the words of a text in order, without case and punctuation."""
     if text.isascii():  # four times as fast
         return _ASCII_WORD.findall(text.lower())
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return (_SPACED_WORD if _HAS_NO_MARKS.fullmatch(text) else _WORD).findall(text)  # four times as fast
 
 
 @lru_cache(128)  # most rules use a reply, and each dialogue of a character uses its profile

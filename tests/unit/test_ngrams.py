@@ -1,10 +1,12 @@
 """Words and n-grams of texts in many scripts."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.text.ngrams import ngrams, word_hashes, words
+from factory.text.ngrams import _HAS_NO_MARKS, _IS_UNSPACED, _WORD, ngrams, word_hashes, words
 
 
 @given(st.text(), st.text())
@@ -15,6 +17,16 @@ def test_words_of_joined_texts(left, right):
 @given(st.text(st.characters(max_codepoint=127)))
 def test_ascii_words_are_the_same_in_mixed_texts(text):
     assert [*words(text), "é"] == words(f"{text} é")
+
+
+@given(st.text(st.sampled_from("aéйß빵_\u2019\u2014\u201c 5\n😀\u017f\u0130") | st.characters()))
+def test_words_of_texts_without_marks_are_those_of_all_scripts(text):
+    assert words(text) == _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def test_no_script_without_spaces_and_no_mark_counts_as_plain():
+    plain = [c for c in map(chr, range(0x20000)) if _HAS_NO_MARKS.fullmatch(c)]
+    assert not [c for c in plain if unicodedata.category(c)[0] == "M" or _IS_UNSPACED.match(c)]
 
 
 @pytest.mark.parametrize(
