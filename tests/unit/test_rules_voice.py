@@ -2,8 +2,11 @@
 # ruff: noqa: RUF001 - texts in many scripts
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from factory.config import Quality
+from factory.curation.rules import phrases
 from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.quality import check_quality
 from factory.inference.prompts import load_prompt
@@ -84,6 +87,13 @@ def test_breaks_character_rejects_the_assistant(text):
 )
 def test_breaks_character_accepts_talk_about_machines(text):
     assert RULES.breaks_character.find(dialogue("How do I bake bread?", text)) is None
+
+
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
+@given(st.from_regex(phrases.MODEL))
+def test_a_text_without_the_words_of_models_has_no_such_phrase(text):
+    words = [word for word in phrases.MODEL_WORDS if word in text.casefold()]
+    assert words or not phrases.MODEL.search(text)
 
 
 def test_breaks_character_accepts_a_machine_character():

@@ -13,7 +13,8 @@ class BreaksCharacter(Rule):
         character = f"{dialogue.persona}\n{dialogue.profile}"
         for reply in dialogue.replies:
             text = _without_quotations(reply)
-            found = [phrases.MODEL.search(text)]
+            folded = text.casefold()
+            found = [phrases.MODEL.search(text) if any(word in folded for word in phrases.MODEL_WORDS) else None]
             machine = phrases.MACHINE.search(text)
             if machine and not phrases.IS_MACHINE.search(character):
                 found.append(machine)

@@ -33,6 +33,12 @@ MODEL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """No character says this about itself."""
+MODEL_WORDS = (
+    "language model", "sprachmodell", "modelo de ", "modèle de ", "modele de ", "modello linguistico",
+    "языковая модель", "语言模型", "語言模型", "ai助手", "人工智能助手", "言語モデル", "私はai",
+    "모델", "어시스턴트", "비서",
+)  # fmt: skip
+"""Of which every match of MODEL has one, without case: looking for them takes a twentieth of the time."""
 
 MACHINE = re.compile(
     rf"{_I_AM}{_KIND}"
