@@ -82,16 +82,18 @@ def _sweep(trials: Trials, names: tuple[str, ...], progress: Progress) -> Trial:
     def values(changes: Settings) -> Settings:
         return values_of(changed(trials.config, changes))
 
-    for trial, best in sweep(names, values, machine_of(trials.config), attempt):
+    machine = machine_of(trials.config)
+    unit = "GPU" if machine.gpus else "replica"
+    for trial, best in sweep(names, values, machine, attempt):
         own = own or trial
-        progress.print(f"  {_result(trial, own)}{' (best)' if trial is best and trial is not own else ''}")
+        progress.print(f"  {_result(trial, own, unit)}{' (best)' if trial is best and trial is not own else ''}")
     return best
 
 
-def _result(trial: Trial, own: Trial) -> str:
+def _result(trial: Trial, own: Trial, unit: str) -> str:
     if trial.problem:
         return f"failed: {trial.problem}"
-    speed = f"{trial.tokens_per_second:,.0f} tokens/s per replica, {duration(trial.cost)} of one device for the run"
+    speed = f"{trial.tokens_per_second:,.0f} tokens/s per replica; the whole run on one {unit}: {duration(trial.cost)}"
     return speed if trial is own else f"{speed}, {own.cost / trial.cost:.2f} times as fast"
 
 
