@@ -19,7 +19,7 @@ from factory.runtime.progress import Progress
 from factory.synthesis import dry_run
 from factory.tuning.config_file import write_engine_kwargs
 from factory.tuning.sweep import NAMES, Settings, Trial, sweep
-from factory.tuning.trials import Trials, changed, engine_of, machine_of, values_of
+from factory.tuning.trials import Trials, changed, engine_of, limits_of, values_of
 
 
 def run() -> None:
@@ -82,9 +82,9 @@ def _sweep(trials: Trials, names: tuple[str, ...], progress: Progress) -> Trial:
     def values(changes: Settings) -> Settings:
         return values_of(changed(trials.config, changes))
 
-    machine = machine_of(trials.config)
-    unit = "GPU" if machine.gpus else "replica"
-    for trial, best in sweep(names, values, machine, attempt):
+    limits = limits_of(trials.config)
+    unit = "GPU" if limits.gpus else "replica"
+    for trial, best in sweep(names, values, limits, attempt):
         own = own or trial
         progress.print(f"  {_result(trial, own, unit)}{' (best)' if trial is best and trial is not own else ''}")
     return best

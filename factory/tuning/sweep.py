@@ -18,7 +18,7 @@ NAMES = ("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens", "spec
 
 
 @dataclass(frozen=True)
-class Machine:
+class SweepLimits:
     """What limits the settings."""
 
     gpus: int
@@ -54,7 +54,7 @@ def _words(value: Any) -> str:
 def sweep(
     names: tuple[str, ...],
     values_of: Callable[[Settings], Settings],
-    machine: Machine,
+    limits: SweepLimits,
     run: Callable[[Settings], Trial],
 ) -> Iterator[tuple[Trial, Trial]]:
     """Yield each trial with the best one so far; the first is that of the config's own settings.
@@ -62,14 +62,14 @@ def sweep(
     Args:
         names: those of `NAMES` to change.
         values_of: returns the values that an engine gets with some changes, given or by default.
-        machine: what limits them.
+        limits: of the settings.
         run: tries changes.
     """
     best = run({})
     yield best, best
     for name in (name for name in NAMES if name in names):
         before = best
-        for values in _directions(name, values_of(best.changes).get(name), machine):
+        for values in _directions(name, values_of(best.changes).get(name), limits):
             for value in values:
                 trial = run({**best.changes, name: value})
                 is_better = trial.cost < best.cost * (1 - MIN_GAIN)
@@ -81,13 +81,13 @@ def sweep(
                 break
 
 
-def _directions(name: str, now: Any, machine: Machine) -> list[list[Any]]:
+def _directions(name: str, now: Any, limits: SweepLimits) -> list[list[Any]]:
     """Return lists of values; one is left at the first value that is no better, and the next begun if none was."""
     if name == "max_num_seqs":
         return [[now * 2, now * 4], [now // 2] if now > 1 else []]
     if name == "speculative_config":
-        return [[None]] if now else [[SUFFIX] if machine.has_suffix else [], [NGRAM]]
-    if not machine.gpus:
+        return [[None]] if now else [[SUFFIX] if limits.has_suffix else [], [NGRAM]]
+    if not limits.gpus:
         return []
-    known = [value for value in PARALLEL if value <= machine.gpus] if name == "tensor_parallel_size" else BATCHED_TOKENS
+    known = [value for value in PARALLEL if value <= limits.gpus] if name == "tensor_parallel_size" else BATCHED_TOKENS
     return [[value for value in known if value > now], [value for value in reversed(known) if value < now]]

@@ -19,7 +19,7 @@ from factory.runtime.progress import Silent
 from factory.runtime.ray_session import on_gpu
 from factory.storage import file_io
 from factory.storage.tables import compute_fingerprint
-from factory.tuning.sweep import Machine, Settings, Trial
+from factory.tuning.sweep import Settings, SweepLimits, Trial
 
 MIN_ROWS = 300
 FILLED = 2
@@ -51,14 +51,14 @@ def values_of(config: RunConfig) -> dict[str, Any]:
     return {"tensor_parallel_size": 1, "max_num_batched_tokens": 0, "speculative_config": None, **given}
 
 
-def machine_of(config: RunConfig) -> Machine:
+def limits_of(config: RunConfig) -> SweepLimits:
     """Return what limits the settings on the cluster."""
     engine = engine_of(config)
     if not on_gpu(engine.device):
-        return Machine(0, False)
+        return SweepLimits(0, False)
     most = max((int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
     now = int(vllm_settings.replica_bundle(engine).resources["GPU"])  # nodes of an autoscaling cluster may be off
-    return Machine(max(most, now), find_spec("arctic_inference") is not None)
+    return SweepLimits(max(most, now), find_spec("arctic_inference") is not None)
 
 
 @dataclass(frozen=True)

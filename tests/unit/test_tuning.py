@@ -7,14 +7,14 @@ import pytest
 from factory.config.loading import load_config
 from factory.errors import ConfigError
 from factory.tuning.config_file import write_engine_kwargs
-from factory.tuning.sweep import NAMES, NGRAM, SUFFIX, Machine, Settings, Trial, sweep
+from factory.tuning.sweep import NAMES, NGRAM, SUFFIX, Settings, SweepLimits, Trial, sweep
 
-CPU = Machine(0, False)
-NODE = Machine(8, True)
+CPU = SweepLimits(0, False)
+NODE = SweepLimits(8, True)
 OWN = {"tensor_parallel_size": 2, "max_num_seqs": 256, "max_num_batched_tokens": 8192, "speculative_config": None}
 
 
-def swept(cost, machine=NODE, names=NAMES, own=OWN) -> tuple[list[Settings], Trial]:
+def swept(cost, limits=NODE, names=NAMES, own=OWN) -> tuple[list[Settings], Trial]:
     tried: list[Settings] = []
 
     def run(changes: Settings) -> Trial:
@@ -22,7 +22,7 @@ def swept(cost, machine=NODE, names=NAMES, own=OWN) -> tuple[list[Settings], Tri
         found = cost({**own, **changes})
         return Trial(changes, cost=found) if found else Trial(changes, problem="out of memory")
 
-    *_, (_, best) = sweep(names, lambda changes: {**own, **changes}, machine, run)
+    *_, (_, best) = sweep(names, lambda changes: {**own, **changes}, limits, run)
     return tried, best
 
 
