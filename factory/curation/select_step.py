@@ -22,6 +22,7 @@ from factory.curation.sampling import SPLITS, hash_ranks, in_validation, over_li
 from factory.errors import InputError
 from factory.runtime.exchange import Exchanged, exchange_shards
 from factory.storage import file_io
+from factory.storage.rows import character_numbers
 from factory.storage.shuffle import FileShuffle
 from factory.storage.tables import Table
 from factory.text.ngrams import contained
@@ -125,7 +126,7 @@ def _spill(run: CurationRun, filtered: FilterResult, duplicates: Any) -> _Spille
             run.profiles.shards(),
             profiles,
             partial(_read_profiles, run.profiles),
-            _keys,
+            character_numbers,
         ),
     )
 
@@ -147,10 +148,6 @@ def _dialogue_keys(dialogues: pa.Table) -> np.ndarray:
 def _read_profiles(profiles: Table, shard: str) -> pa.Table:
     rows = profiles.read(shard, ["status", *CHARACTERS.names])
     return rows.filter(pc.equal(rows["status"], "ok"))
-
-
-def _keys(profiles: pa.Table) -> np.ndarray:
-    return np.array([int(name, 16) for name in profiles["character_id"].to_pylist()], np.uint64)
 
 
 @ray.remote(num_cpus=1)
@@ -177,8 +174,8 @@ def _count_characters(
         of_source = sources == number
         kept[of_source] &= in_mixture(run, dialogues[of_source], threshold)
     profiles = spilled.profiles.collect(partition)
-    profiles = profiles.filter(pa.array(contained(_keys(profiles), np.unique(characters[kept]))))
-    validation = in_validation(_keys(profiles), run.config.seed, run.config.curation.validation_fraction)
+    profiles = profiles.filter(pa.array(contained(character_numbers(profiles), np.unique(characters[kept]))))
+    validation = in_validation(character_numbers(profiles), run.config.seed, run.config.curation.validation_fraction)
     stats = {split: CharacterStats() for split in SPLITS}
     for profile, is_validation in zip(profiles.to_pylist(), validation.tolist(), strict=True):
         stats[SPLITS[is_validation]].add(profile)

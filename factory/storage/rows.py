@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -18,6 +19,11 @@ COUNTED_COLUMNS = ["status", "reason", *TOKEN_COLUMNS]
 """What `count_rows` needs."""
 DETAIL_CHARACTERS = 20_000
 """Enough for a rejected reply of 4,000 tokens; longer ones were never meant to be a reply."""
+
+
+def character_numbers(rows: pa.Table) -> np.ndarray:
+    """Return the character ids of rows as numbers, uint64 of shape (rows,), whose order is that of the ids."""
+    return np.array([int(name, 16) for name in rows["character_id"].to_pylist()], np.uint64)
 
 
 def ok_row(record: Any, completion: Completion | None = None, **provenance: str) -> dict[str, Any]:

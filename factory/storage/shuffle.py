@@ -101,7 +101,7 @@ class FileShuffle:
         return math.ceil(self.partitions / self.width)
 
     def spill(self, rows: pa.Table, keys: np.ndarray) -> Spill:
-        """Write rows to a new file, cut by their int64 keys."""
+        """Write rows to a new file, cut by their 64-bit keys."""
         partition = (keys.astype(np.uint64) % np.uint64(self.partitions)).astype(np.int32)
         rows = rows.select(self.schema.names).cast(self.schema)
         if self.groups == 1:

@@ -22,6 +22,7 @@ from factory.runtime.exchange import Exchanged, exchange_shards
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, iter_rows, range_dataset
 from factory.storage import file_io
+from factory.storage.rows import character_numbers
 from factory.storage.schemas import ASSIGNMENTS
 from factory.storage.shuffle import ROWS_PER_SPILL, FileShuffle, group_shards, partitions_for
 from factory.storage.tables import Table, rows_per_shard
@@ -66,10 +67,12 @@ def assign_characters(
         draws = _draw.remote(ids, sum(corpus["source_rows"]), n, seed)
         offsets = np.cumsum([0, *corpus["source_rows"]]).tolist()
         shuffle = FileShuffle(file_io.join(folder, "profiles"), partitions, _PROFILES)
-        by_profile = exchange_shards(shuffle, profiles.shards(), count, partial(_read_profiles, profiles), _keys)
+        by_profile = exchange_shards(
+            shuffle, profiles.shards(), count, partial(_read_profiles, profiles), character_numbers
+        )
         shuffle = FileShuffle(file_io.join(folder, "instructions"), partitions, _INSTRUCTIONS)
         read = partial(_read_instructions, instructions, offsets, ids, draws)
-        by_instruction = exchange_shards(shuffle, instructions.shards(), rows, read, _keys)
+        by_instruction = exchange_shards(shuffle, instructions.shards(), rows, read, character_numbers)
         join = partial(_join, by_instruction, by_profile, table, rows_per_shard(rows))
         counts = Counts()
         for row in iter_rows(range_dataset(partitions).map(join, num_cpus=IO_TASK_CPUS)):
@@ -90,7 +93,7 @@ def _ids(profiles: Table, shards: list[str]) -> np.ndarray:
     for shard in shards:
         rows = profiles.read(shard, ["character_id", "status"])
         accepted = rows.filter(pc.equal(rows["status"], "ok"))
-        ids.append(np.array([int(i, 16) for i in accepted["character_id"].to_pylist()], np.uint64))
+        ids.append(character_numbers(accepted))
     return np.concatenate(ids)
 
 
@@ -129,15 +132,11 @@ def _join(
     rows = rows.sort_by([("character_id", "ascending"), ("instruction_id", "ascending")])
     # Arrow's join does not support list columns, so the rows are matched by position.
     characters = profiles.collect(row["id"]).sort_by("character_id")
-    keys = _keys(rows)
-    matched = characters.take(np.searchsorted(_keys(characters).astype(np.uint64), keys.astype(np.uint64)))
+    keys = character_numbers(rows)
+    matched = characters.take(np.searchsorted(character_numbers(characters), keys))
     for name in ("persona", "profile"):
         rows = rows.append_column(name, matched[name])
     rows = rows.select(ASSIGNMENTS.names)
     for number, (start, end) in enumerate(cut_at_characters(keys, shard_rows)):
         table.write_arrow(f"{row['id']:04}-{number:05}", rows.slice(start, end - start))
     return {"rows": rows.num_rows}
-
-
-def _keys(rows: pa.Table) -> np.ndarray:
-    return np.array([int(i, 16) for i in rows["character_id"].to_pylist()], np.uint64).astype(np.int64)
