@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -77,6 +78,28 @@ def _within_a_replica(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     return engine_kwargs
 
 
+def _for_a_template(kwargs: dict[str, Any]) -> dict[str, Any]:
+    if taken := sorted(_TAKEN & kwargs.keys()):
+        raise ValueError(
+            f"chat_template_kwargs has {', '.join(taken)}, which the factory sets itself; leave it out: variables of "
+            "the chat template belong here, such as enable_thinking"
+        )
+    try:
+        time.strptime(kwargs.get("date_string", "26 Jul 2024"), "%d %b %Y")
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"chat_template_kwargs has the date_string {kwargs['date_string']!r}; write it as '26 Jul 2024'"
+        ) from None
+    return kwargs
+
+
+_TAKEN = {
+    "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length",
+    "messages", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "strftime_now", "tokenize",
+    "tokenizer_kwargs", "tools", "truncation",
+}  # fmt: skip
+ChatTemplateKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_for_a_template)]
+"""Variables of a model's chat template."""
 EngineKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_within_a_replica)]
 AcceleratorType = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 """The value of a node's label `ray.io/accelerator-type`."""
@@ -97,6 +120,9 @@ class VllmEngine(Section):
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len, max_num_seqs, quantization,
     speculative_config."""
+    chat_template_kwargs: ChatTemplateKwargs = Field(default_factory=dict)
+    """Variables of the model's chat template, such as enable_thinking (false by default) or reasoning_effort;
+    date_string is the date that the template tells, 26 Jul 2024 by default, so that no day changes the prompts."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

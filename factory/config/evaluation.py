@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from factory.config.engines import (
     AcceleratorType,
+    ChatTemplateKwargs,
     EngineKwargs,
     OpenAIEngine,
     ScriptedEngine,
@@ -69,6 +70,8 @@ class ServedModel(Section):
     """The kind of GPU of the replicas' nodes, by Ray's name for it, such as H100; null: any."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len."""
+    chat_template_kwargs: ChatTemplateKwargs = Field(default_factory=dict)
+    """Variables of the model's chat template, as those of an engine of kind vllm; date_string has no default here."""
 
     @model_validator(mode="after")
     def _check_replicas(self) -> Self:

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from factory.config.engines import EMBEDDED
+from factory.config.engines import EMBEDDED, ChatTemplateKwargs
 from factory.config.paths import ModelRef, OutputPath
 from factory.config.sections import Name, Section
 
@@ -28,6 +28,8 @@ class Training(Section):
     base_model: ModelRef = EMBEDDED
     chat_template: Literal["tokenizer", "llama-3", "chatml"] = "tokenizer"
     """`tokenizer`: the tokenizer's own; a base model has none and needs that of its family."""
+    chat_template_kwargs: ChatTemplateKwargs = Field(default_factory=dict)
+    """Variables of the chat template, as those of an engine of kind vllm; candidates need the same ones."""
     lora: Lora | None = None
     """Without it, full fine-tuning."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -50,9 +52,10 @@ class Training(Section):
     liger: bool = False
     """Liger's fused kernels, on GPUs."""
     sequence_length: int = Field(4096, ge=16)
-    """Tokens of a packed sequence, and the maximum of a dialogue."""
+    """Tokens of a packed sequence, and the maximum of a dialogue's sequence."""
     overlong: Literal["truncate", "reject"] = "truncate"
-    """Longer dialogues are truncated after the last turn that fits, or rejected."""
+    """Longer dialogues are truncated after the last turn that fits, or rejected. Where the chat template writes past
+    turns in another way, such as without thoughts, a dialogue is several sequences, one for each reply."""
     epochs: int = Field(3, ge=1)
     global_batch_size: int = Field(64, ge=1)
     """Packed sequences of one optimizer step, over all workers."""

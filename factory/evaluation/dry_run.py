@@ -16,7 +16,7 @@ from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.registry import backend_for
-from factory.inference.locate import locate_model, locate_served
+from factory.inference.locate import locate_model, locate_served, served_template
 from factory.inference.prompts import load_prompt
 from factory.personagym import Benchmark, all_questions, benchmark_digest, open_benchmark
 from factory.records import AnswerWithExamples, Request
@@ -96,7 +96,7 @@ def locate(member: Any) -> model_files.Located:
         UnreachableError: its endpoint or store does not answer.
     """
     if isinstance(member, ServedModel):
-        return locate_served(member.model, member.engine_kwargs)
+        return locate_served(member.model, member.engine_kwargs, member.chat_template_kwargs)
     return locate_model(member)
 
 
@@ -131,7 +131,7 @@ def check_window(
     else:
         folder = model_files.fetch(judge.model, weights=False)
         window = judge.engine_kwargs.get("max_model_len") or context_window(folder)
-        lengths = _count_tokens(folder, requests)
+        lengths = _count_tokens(judge, folder, requests)
     if not window:
         return
     parts = {
@@ -148,15 +148,12 @@ def check_window(
 
 
 def context_window(folder: str) -> int | None:
-    """Return the tokens of a model's context by its config; a vision-language model has them a level deeper."""
-    config = model_files.read_json(folder, "config.json")
-    text = config.get("text_config")
-    nested = text if isinstance(text, dict) else {}
-    return model_files.whole_number(config.get("max_position_embeddings") or nested.get("max_position_embeddings"))
+    """Return the tokens of a model's context by its config."""
+    return model_files.config_number(model_files.read_json(folder, "config.json"), "max_position_embeddings")
 
 
-def _count_tokens(folder: str, requests: Iterable[Request]) -> Iterator[int]:
-    tokenizer = ChatTokenizer(folder)
+def _count_tokens(judge: ServedModel, folder: str, requests: Iterable[Request]) -> Iterator[int]:
+    tokenizer = ChatTokenizer(folder, served_template(judge.engine_kwargs), judge.chat_template_kwargs)
     yield from (len(tokenizer.encode(request.messages)) for request in requests)
 
 

@@ -64,7 +64,11 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> JudgeClient:
         max_retries=20,
         special_tokens=control_tokens(model_files.fetch(judge.model, weights=False)) if fleet_url else (),
     )
-    settings = {"logprobs": True, "engine_kwargs": fingerprint_kwargs(judge.engine_kwargs)}
+    settings = {
+        "logprobs": True,
+        "engine_kwargs": fingerprint_kwargs(judge.engine_kwargs),
+        "chat_template_kwargs": judge.chat_template_kwargs,
+    }
     return JudgeClient(judge.name, judge.kind, model_files.locate(judge.model), endpoint, settings)
 
 

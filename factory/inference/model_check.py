@@ -11,7 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,8 +23,9 @@ import factory
 from factory.config import EMBEDDED
 from factory.errors import ModelError
 from factory.inference import model_files
-from factory.inference.chat_template import ChatTokenizer, NoTemplateError
+from factory.inference.chat_template import ChatTokenizer
 from factory.inference.model_files import Located
+from factory.inference.tokenizer_files import NoTemplateError
 
 LOADING_S = 300
 """Also on a slow disk, with vLLM to import."""
@@ -33,36 +34,49 @@ RENDERING_S = 10
 RENDERING_BYTES = 2**31
 
 
-@cache
-def check_chat(located: Located, template: str | None = None, trusted: bool = False) -> None:
+def check_chat(
+    located: Located, template: str | None = None, kwargs: Mapping[str, Any] | None = None, trusted: bool = False
+) -> None:
     """Check now what every row would meet later: that a model's chat template exists and accepts our chats.
 
     Raises:
         ModelError: it does not.
     """
     if located.ref != EMBEDDED:
-        check_folder(model_files.fetch(located.pinned, weights=False), template, trusted=trusted)
+        _check_once(located.pinned, template, json.dumps(kwargs or {}, sort_keys=True), trusted)
 
 
-def check_folder(folder: str, template: str | None = None, by: str = "vllm", trusted: bool = False) -> None:
+@cache
+def _check_once(model: str, template: str | None, kwargs: str, trusted: bool) -> None:
+    check_folder(model_files.fetch(model, weights=False), template, json.loads(kwargs), trusted=trusted)
+
+
+def check_folder(
+    folder: str,
+    template: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    by: str = "vllm",
+    trusted: bool = False,
+) -> None:
     """Check that a tokenizer, its chat template and a config can be used, within a deadline.
 
     Args:
         folder: a local Hugging Face folder.
         template: a Jinja chat template in place of the tokenizer's own.
+        kwargs: variables of the template.
         by: what will load the model, `vllm` or `transformers`.
         trusted: whether vLLM may run code that comes with the model.
 
     Raises:
         ModelError: one is broken, runs for too long, or needs code of its own.
     """
-    arguments = {"folder": folder, "template": template, "by": by, "trusted": trusted, "rendering_s": RENDERING_S}
+    arguments = {"folder": folder, "template": template, "kwargs": dict(kwargs or {}), "by": by, "trusted": trusted}
     # The package as this process has it, and (-P) nothing of the folder that this process is in.
     path = [str(Path(factory.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "factory.inference.model_check"],
-            input=json.dumps(arguments),
+            input=json.dumps(arguments | {"rendering_s": RENDERING_S}),
             capture_output=True,
             text=True,
             errors="replace",
@@ -96,11 +110,13 @@ def main() -> None:
     print(f"\n{json.dumps(result)}")
 
 
-def _check(folder: str, template: str | None, by: str, trusted: bool, rendering_s: float) -> None:
+def _check(
+    folder: str, template: str | None, kwargs: dict[str, Any], by: str, trusted: bool, rendering_s: float
+) -> None:
     config = model_files.read_json(folder, "config.json")
-    tokenizer = ChatTokenizer(folder, template)
+    tokenizer = ChatTokenizer(folder, template, kwargs)
     with _limits(rendering_s):
-        tokenizer.check_roles()
+        tokenizer.check_roles(model_files.config_number(config, "vocab_size"))
     if config.get("auto_map") and not trusted:  # transformers and vLLM take seconds to import
         _check_code(folder, by)
 

@@ -99,6 +99,13 @@ def whole_number(value: Any) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
+def config_number(config: dict[str, Any], name: str) -> int | None:
+    """Return a positive integer of a model's config; a vision-language model has those of its text a level deeper."""
+    text = config.get("text_config")
+    nested = text if isinstance(text, dict) else {}
+    return whole_number(config.get(name) or nested.get(name))
+
+
 def _fetch_once(name: str, build: Callable[[Path], None]) -> str:
     target = cache_folder() / name
     if target.is_dir():

@@ -34,7 +34,10 @@ def _find_packed(files: TableFiles, ids: list[str]) -> Matches:
     refused = [name for name in files.shards if name.startswith(REJECTED)]
     sequences = [name for name in files.shards if not name.startswith(REJECTED)]
     wanted = pa.array(ids, pa.string())
-    rows = [row for batch in files.scan(["dialogue_ids", "lengths"], None, sequences) for row in _unpack(batch, wanted)]
+    tokens: Counter[str] = Counter()
+    for batch in files.scan(["dialogue_ids", "lengths"], None, sequences):
+        tokens.update(_count_tokens(batch, wanted))
+    rows: list[dict[str, Any]] = [{"dialogue_id": id_, "status": "ok", "tokens": n} for id_, n in tokens.items()]
     among = ds.field("dialogue_id").isin(wanted)
     for batch in files.scan(["dialogue_id", "status", "reason", "detail"], among, refused):
         rows += batch.to_pylist()
@@ -42,11 +45,13 @@ def _find_packed(files: TableFiles, ids: list[str]) -> Matches:
     return Matches(len(rows), dict(Counter(row.get("reason") or row["status"] for row in rows)), rows)
 
 
-def _unpack(batch: pa.RecordBatch, wanted: pa.Array) -> Iterator[dict[str, Any]]:
-    """Yield the wanted dialogues of some packed sequences; `tokens` is the length of each there."""
+def _count_tokens(batch: pa.RecordBatch, wanted: pa.Array) -> Counter[str]:
+    """Count the tokens of the wanted dialogues in some packed sequences, where each may have several segments."""
     ids, lengths = (pc.list_flatten(batch[name]) for name in ("dialogue_ids", "lengths"))
+    tokens: Counter[str] = Counter()
     for index in pc.indices_nonzero(pc.is_in(ids, value_set=wanted)).to_pylist():
-        yield {"dialogue_id": ids[index].as_py(), "status": "ok", "tokens": lengths[index].as_py()}
+        tokens[ids[index].as_py()] += lengths[index].as_py()
+    return tokens
 
 
 def _training_step(reader: LineageReader, packed: LineageStep, ids: list[str]) -> LineageStep:

@@ -11,7 +11,9 @@ from typing import Any
 from factory.config import Fleet, ServedModel
 from factory.config import workers as engine_processes
 from factory.inference import model_files
+from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.vllm_settings import GUIDE, node_labels, with_defaults
+from factory.inference.locate import served_template
 from factory.runtime.ray_session import on_gpu
 from factory.serving.request_guard import BodyLimit, add_request_guard
 
@@ -31,7 +33,7 @@ BODY_BYTES = 16 << 20
 
 def wire_name(judge: ServedModel) -> str:
     """Return a model's name for HTTP clients: its own, and a hash of what changes its replies."""
-    inputs = [model_files.locate(judge.model).revision, judge.device, judge.engine_kwargs]
+    inputs = [model_files.locate(judge.model).revision, judge.device, judge.engine_kwargs, judge.chat_template_kwargs]
     return f"{judge.name}-{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
@@ -148,13 +150,12 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by itself vLLM puts all models on one core
         "OMP_NUM_THREADS": str(threads),
     }
+    # The driver reads only the model's config and tokenizer; each replica downloads the model itself.
+    folder = model_files.fetch(judge.model, weights=False)
+    chat = ChatTokenizer(folder, served_template(judge.engine_kwargs), judge.chat_template_kwargs).server_settings
     cpu_environment = {name: os.environ.get(name, value) for name, value in shared_machine.items()}
     return LLMConfig(
-        # The driver reads only the model's config; each replica downloads the model itself.
-        model_loading_config={
-            "model_id": wire_name(judge),
-            "model_source": model_files.fetch(judge.model, weights=False),
-        },
+        model_loading_config={"model_id": wire_name(judge), "model_source": folder},
         engine_kwargs=with_defaults(
             judge,
             max_num_seqs=judge.max_concurrency,
@@ -162,7 +163,8 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
             max_logprobs=LOGPROBS,
             enable_prompt_tokens_details=True,  # tokens from the prefix cache
             structured_outputs_config=GUIDE,
-        ),
+        )
+        | chat,
         placement_group_config={"bundles": [bundle] * workers(judge), "strategy": "STRICT_PACK"},
         runtime_env={"env_vars": {} if gpu else cpu_environment},
         log_engine_metrics=gpu,

@@ -33,7 +33,7 @@ def check(config: RunConfig) -> None:
     if not fleet.port:
         raise ConfigError("evaluation.fleet.port is 0; a fleet that stays needs a port that others know")
     for judge in judges:
-        locate_served(judge.model, judge.engine_kwargs)
+        locate_served(judge.model, judge.engine_kwargs, judge.chat_template_kwargs)
     check_fleet(fleet)
     if url := running(fleet, judges):
         raise ConfigError(f"evaluation.fleet: these judges are up already at {url}")
@@ -49,7 +49,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
     """
     check_fleet(config.evaluation.fleet)
     for judge in config.evaluation.fleet_judges:
-        located = locate_served(judge.model, judge.engine_kwargs)
+        located = locate_served(judge.model, judge.engine_kwargs, judge.chat_template_kwargs)
         progress.print(f"{judge.name}: {located.ref} (revision {located.revision}), replicas {list(judge.replicas)}")
 
 

@@ -1,8 +1,11 @@
 """Control tokens: the strings by which chat templates separate turns, such as `<|im_end|>`, `[/INST]` and `</s>`.
 
-The only list of them, for escaping them in data (engines, playground, judges) and for rejecting replies
-that contain them (curation). Servers tokenize the rendered template, so a control token in data would end
-its own message; in a reply it shows that a model wrote past its end.
+The only list of them, for escaping them in data (engines, training, playground, judges) and for rejecting
+replies that contain them (curation). The rendered template is tokenized as a whole, so a control token in data
+would end its own message; in a reply it shows that a model wrote past its end.
+
+One way of escaping, a zero-width space behind the first character: `TokenEscape` for the tokens of a known
+tokenizer, `escape_control_tokens` for those of all families, where a server has the tokenizer.
 
 Every repeat in the patterns is bounded, so no text takes long.
 """
@@ -21,7 +24,7 @@ _NEVER_TEXT = (
     r"</?(?:bos|eos|eod|eop|sop|eot|eom|BOS|EOS|EOD|EOP|EOT)>",  # Gemma, GLM, Qwen
     r"<(?:BOS|EOS|EOP|PAD|UNK|MASK)_TOKEN>",  # Command R
     r"<(?:start|end)_of_(?:turn|image|audio)>|<(?:image|audio)_soft_token>",  # Gemma
-    r"<(?:begin(?:ning)?|end)_of_(?:text|sentence|document)>",  # MiniMax
+    r"<(?:begin(?:ning)?|end)_of_(?:text|sentence|document|utterance)>",  # MiniMax, Idefics
     r"</?(?:think|tool_calls?|tool_response)>",  # Qwen, DeepSeek, GLM
     r"</?(?:seed:[a-z_]{2,40}|minimax:tool_call)>",  # Seed-OSS, MiniMax
     r"<(?:file_sep|gh_stars|empty_output|fim_(?:prefix|middle|suffix|pad))>",  # StarCoder, SmolLM
@@ -52,7 +55,13 @@ def _any(patterns: Iterable[str]) -> str:
     return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 
+_SPACE = "\u200b"
 _CERTAIN = re.compile(_any(_NEVER_TEXT))
+_FAMILIES = re.compile(_any((*_NEVER_TEXT, *_TEXT_BETWEEN_OTHERS, *_ALSO_TEXT)))
+_HTML = re.compile(
+    "</?(?:a|b|blockquote|br|caption|code|del|div|em|h[1-6]|hr|i|img|li|ol|p|pre|small|span|strong|sub|sup|table|tbody"
+    "|td|tfoot|th|thead|tr|u|ul)>"
+)
 _PARTIAL = re.compile(rf"\A\w{{1,20}}{_BAR}>|<{_BAR}\w{{2,20}}{_BAR}?\Z")
 """A control token of which only a part was written."""
 _EDGE = _any(_TEXT_BETWEEN_OTHERS)
@@ -81,6 +90,16 @@ def has_control_tokens(text: str) -> bool:
     return bool(_CERTAIN.search(text))
 
 
+def find_family_tokens(source: str) -> set[str]:
+    """Return the strings in a chat template that are control tokens of some family, also where they are mere text."""
+    return {match[0] for match in _FAMILIES.finditer(source)}
+
+
+def is_plain_text(token: str) -> bool:
+    """Return whether an added token is text that a tokenizer reads at once: white space or HTML, as Gemma 3 has."""
+    return not token.strip(" \t\r\n\u2581") or bool(_HTML.fullmatch(token))
+
+
 def escape_control_tokens(text: str, special: tuple[str, ...] = ()) -> str:
     """Break control tokens in data by a zero-width space: servers such as vLLM's would interpret them.
 
@@ -88,14 +107,42 @@ def escape_control_tokens(text: str, special: tuple[str, ...] = ()) -> str:
         text: a part of the model's input.
         special: the model's own control tokens, in addition to those of the families such as `<|im_end|>`.
     """
-    return _any_of(special).sub("\\g<0>\u200b", text)
+    return _any_of(special).sub("\\g<0>" + _SPACE, text)
 
 
 @cache
 def _any_of(special: tuple[str, ...]) -> re.Pattern[str]:
     """Compile a pattern of the first character of each control token, also of one inside another."""
-    families = _any((*_NEVER_TEXT, *_TEXT_BETWEEN_OTHERS, *_ALSO_TEXT))
-    known = re.compile(families)
-    own = [token for token in special if len(token) > 1 and not known.match(token)]
-    first = rf"(?=[<\[\]])(?={families})[\s\S]"  # the first assertion halves the time
-    return re.compile("|".join([first, *(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in own)]))
+    own = _rests_by_first(token for token in special if not _FAMILIES.match(token))
+    first = rf"(?=[<\[\]])(?={_FAMILIES.pattern})[\s\S]"  # the first assertion halves the time
+    return re.compile("|".join([first, *(f"{start}(?={rests})" for start, rests in own.items())]))
+
+
+def _rests_by_first(tokens: Iterable[str]) -> dict[str, str]:
+    """Return patterns by the first character of tokens: what follows it. A single character cannot be broken."""
+    rests: dict[str, list[str]] = {}
+    for token in tokens:
+        if len(token) > 1:
+            rests.setdefault(re.escape(token[0]), []).append(re.escape(token[1:]))
+    return {first: f"{_SPACE}*+(?:{'|'.join(found)})" for first, found in rests.items()}
+
+
+class TokenEscape:
+    """Breaks given control tokens in data, reversibly: a text that is escaped already gets one more space.
+
+    Args:
+        tokens: literal strings; no others are touched.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        rests = _rests_by_first(tokens)
+        self._first = re.compile("|".join(f"{first}(?={rest})" for first, rest in rests.items()) or "(?!)")
+        self._space = re.compile("|".join(f"(?<={first}){_SPACE}(?={rest})" for first, rest in rests.items()) or "(?!)")
+
+    def escape(self, text: str) -> str:
+        """Return a text without the tokens."""
+        return self._first.sub("\\g<0>" + _SPACE, text)
+
+    def unescape(self, text: str) -> str:
+        """Return the text that was escaped."""
+        return self._space.sub("", text)

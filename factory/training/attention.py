@@ -1,4 +1,4 @@
-"""Causal attention within each dialogue of a packed sequence, and none across.
+"""Causal attention within each segment of a packed sequence, and none across.
 
 With a mask over the whole sequence, every dialogue would be scored against all others and most scores
 discarded: eight ninths of the work for 4,096 tokens of nine dialogues. Registered with transformers
@@ -36,8 +36,8 @@ def packed_attention(
         attention_mask: none; transformers creates none for a custom attention.
         scaling: factor of the scores.
         dropout: probability of dropping a weight.
-        cu_seq_lens_q: int32 of shape (dialogues + 1,): the start of each dialogue, and the end of the last.
-        max_length_q: tokens of the longest dialogue.
+        cu_seq_lens_q: int32 of shape (segments + 1,): the start of each segment, and the end of the last.
+        max_length_q: tokens of the longest segment.
 
     Returns:
         Shape (1, tokens, heads, head size), and no weights.

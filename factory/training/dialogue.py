@@ -1,5 +1,6 @@
 """Tokenization of a curated dialogue, with the mask of the tokens that are learned."""
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Literal
 from factory.config import EMBEDDED, Training
 from factory.errors import ModelError
 from factory.inference import model_files
-from factory.inference.chat_template import ChatTokenizer, NoTemplateError
+from factory.inference.chat_template import ChatTokenizer, Encoded
 from factory.inference.model_check import check_folder
+from factory.inference.tokenizer_files import NoTemplateError
 from factory.records import Message, Reject
 from factory.storage.rows import Row, to_messages
 
@@ -19,23 +21,28 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, slots=True)
 class TokenizedDialogue:
-    """Tokens of a dialogue; `loss_mask` marks the assistant's."""
+    """Tokens of the sequences of a dialogue; `loss_mask` marks the assistant's."""
 
     dialogue_id: str
-    input_ids: list[int]
-    loss_mask: list[bool]
+    input_ids: list[list[int]]
+    loss_mask: list[list[bool]]
     truncated: bool
 
 
-@cache
-def tokenizer_for(base_model: str, chat_template: str) -> ChatTokenizer:
+def tokenizer_for(base_model: str, training: Training) -> ChatTokenizer:
     """Return the tokenizer of a base model with the chat template that the config names; cached per process.
 
     Raises:
         ModelError: the model has no chat template and the config names none.
     """
+    return _tokenizer(base_model, training.chat_template, json.dumps(training.chat_template_kwargs, sort_keys=True))
+
+
+@cache
+def _tokenizer(base_model: str, chat_template: str, kwargs: str) -> ChatTokenizer:
+    folder = model_files.fetch(base_model, weights=False)
     try:
-        return ChatTokenizer(model_files.fetch(base_model, weights=False), _template(chat_template))
+        return ChatTokenizer(folder, _template(chat_template), json.loads(kwargs))
     except NoTemplateError:
         raise _no_template(base_model) from None
 
@@ -59,24 +66,20 @@ def check_template(training: Training) -> ChatTokenizer:
     """
     if training.base_model != EMBEDDED:
         _check_files(training)
-    tokenizer = tokenizer_for(training.base_model, training.chat_template)
-    probe = [Message("system", "s"), Message("user", "u"), Message("assistant", "a")]
+    tokenizer = tokenizer_for(training.base_model, training)
     try:
-        encoded = tokenizer.encode_dialogue(probe)
+        tokenizer.encode_dialogue([Message("system", "s"), Message("user", "u"), Message("assistant", "a")])
     except ModelError as problem:
-        raise ModelError(f"training.base_model {training.base_model!r}: {problem}") from None
-    if None in encoded.ids:
         raise ModelError(
-            f"training.chat_template {training.chat_template!r}: its special tokens are not among those of "
-            f"{training.base_model!r}; name another one"
-        )
+            f"training.base_model {training.base_model!r}, training.chat_template {training.chat_template!r}: {problem}"
+        ) from None
     return tokenizer
 
 
 def _check_files(training: Training) -> None:
     folder = model_files.fetch(training.base_model, weights=False)
     try:
-        check_folder(folder, _template(training.chat_template), by="transformers")
+        check_folder(folder, _template(training.chat_template), training.chat_template_kwargs, by="transformers")
     except NoTemplateError:
         raise _no_template(training.base_model) from None
     if Path(folder, "generation_config.json").exists():
@@ -86,20 +89,31 @@ def _check_files(training: Training) -> None:
 def tokenize(
     tokenizer: ChatTokenizer, row: Row, max_tokens: int, overlong: Literal["truncate", "reject"]
 ) -> TokenizedDialogue | Reject:
-    """Tokenize one dialogue; one that is too long is truncated at the end of a turn, or rejected.
+    """Tokenize one dialogue; a sequence of it that is too long is truncated at the end of a turn, or all is rejected.
+
+    Sequences of which no turn fits are left out, as the turns are that a truncated one ends before.
 
     Raises:
         ModelError: none of its tokens would be learned.
     """
-    encoded = tokenizer.encode_dialogue(to_messages(row))
-    if not any(encoded.mask):
+    sequences = tokenizer.encode_dialogue(to_messages(row))
+    if not sequences:
         raise ModelError(f"dialogue {row['dialogue_id']}: none of its tokens would be learned; check the chat template")
-    length = len(encoded.ids)
-    if length > max_tokens:
-        fitting = [end for end in encoded.ends if end <= max_tokens]
-        if overlong == "reject" or not fitting:
-            return Reject("too_long", f"{length} tokens, a sequence has {max_tokens}")
-        length = fitting[-1]
+    longest = max(len(sequence.ids) for sequence in sequences)
+    lengths = [_fitting_length(sequence, max_tokens) for sequence in sequences]
+    if not any(lengths) or (overlong == "reject" and longest > max_tokens):
+        return Reject("too_long", f"{longest} tokens, a sequence has {max_tokens}")
+    kept = [(sequence, length) for sequence, length in zip(sequences, lengths, strict=True) if length]
     return TokenizedDialogue(
-        row["dialogue_id"], encoded.ids[:length], encoded.mask[:length], truncated=length < len(encoded.ids)
+        row["dialogue_id"],
+        [sequence.ids[:length] for sequence, length in kept],
+        [sequence.mask[:length] for sequence, length in kept],
+        truncated=longest > max_tokens,
     )
+
+
+def _fitting_length(sequence: Encoded, max_tokens: int) -> int:
+    """Return how many tokens of a sequence can be kept; 0 if not even its first reply fits."""
+    if len(sequence.ids) <= max_tokens:
+        return len(sequence.ids)
+    return max((end for end in sequence.ends if end <= max_tokens), default=0)

@@ -45,10 +45,10 @@ class PackedLoss(nn.Module):
 
         Args:
             input_ids: int64 of shape (1, tokens).
-            positions: int64 of shape (1, tokens); they restart with each dialogue, and attention does not cross
-                dialogues (transformers reads that from them, `packed` from `boundaries`).
-            boundaries: int32 of shape (dialogues + 1,): the start of each dialogue, and the end of the last.
-            max_length: tokens of the longest dialogue.
+            positions: int64 of shape (1, tokens); they restart with each segment, and attention does not cross
+                segments (transformers reads that from them, `packed` from `boundaries`).
+            boundaries: int32 of shape (segments + 1,): the start of each segment, and the end of the last.
+            max_length: tokens of the longest segment.
             target_positions: int64 of shape (learned,), the positions whose next token is learned.
             labels: int64 of shape (learned,), those tokens.
 
@@ -63,9 +63,9 @@ class PackedLoss(nn.Module):
 
 
 def build_batch(row: dict[str, Any], device: torch.device) -> tuple[dict[str, Any], np.ndarray]:
-    """Return the inputs of `PackedLoss` for a packed sequence, and the dialogue of each learned token."""
+    """Return the inputs of `PackedLoss` for a packed sequence, and the segment of each learned token."""
     ids = np.asarray(row["input_ids"], np.int64)
-    target_positions, dialogue = find_targets(ids, np.asarray(row["loss_mask"], bool), row["lengths"])
+    target_positions, segment = find_targets(ids, np.asarray(row["loss_mask"], bool), row["lengths"])
     arrays = {
         "input_ids": ids[None],
         "positions": position_ids(row["lengths"])[None],
@@ -74,7 +74,7 @@ def build_batch(row: dict[str, Any], device: torch.device) -> tuple[dict[str, An
         "labels": ids[target_positions + 1],
     }
     tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-    return {**tensors, "max_length": max(row["lengths"])}, dialogue
+    return {**tensors, "max_length": max(row["lengths"])}, segment
 
 
 FILLER: dict[str, Any] = {"input_ids": [0, 0], "loss_mask": [False, True], "lengths": [2], "dialogue_ids": [""]}

@@ -25,7 +25,7 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: WorkerSetup) 
     training = setup.training
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary) / "model"
-        tokenizer = tokenizer_for(setup.base_model, training.chat_template)
+        tokenizer = tokenizer_for(setup.base_model, training)
         if training.lora:
             _save_adapted(weights, base_folder, setup, staged, tokenizer.end_of_turn)
         else:

@@ -36,8 +36,8 @@ BYTES_PER_DIALOGUE = 4096
 _TOKENIZED = pa.schema(
     [
         pa.field("dialogue_id", pa.string()),
-        pa.field("input_ids", pa.list_(pa.int32())),
-        pa.field("loss_mask", pa.list_(pa.bool_())),
+        pa.field("input_ids", pa.list_(pa.list_(pa.int32()))),
+        pa.field("loss_mask", pa.list_(pa.list_(pa.bool_()))),
         pa.field("truncated", pa.bool_()),
         *COMMON_COLUMNS,
     ]
@@ -50,7 +50,10 @@ PACKED_SCHEMA = pa.schema(
         pa.field("dialogue_ids", pa.list_(pa.string())),
     ]
 )
-"""A packed sequence: the concatenated tokens of its dialogues, and the length of each."""
+"""A packed sequence: the concatenated tokens of its segments, and the length and the dialogue of each.
+
+A segment is one training sequence of a dialogue: usually all of it; one reply where the chat template writes past turns
+in another way."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
     fingerprint_inputs = {
         "curated": [curated["fingerprint"], curated["finished"]],
         "model": [model.ref, model.revision],
-        "chat_template": training.chat_template,
+        "chat_template": [training.chat_template, training.chat_template_kwargs],
         "sequence_length": training.sequence_length,
         "overlong": training.overlong,
     }
@@ -137,7 +140,7 @@ def _pack_all(
         partial(_pack_partition, exchanged, table, training.sequence_length), num_cpus=IO_TASK_CPUS
     )
     counts, shards = Counts(), {}
-    tokens = {"tokens": 0, "learned_tokens": 0, "truncated_dialogues": 0}
+    tokens = {"tokens": 0, "learned_tokens": 0, "segments": 0, "truncated_dialogues": 0}
     for row in iter_rows(packed):
         packed_counts = Counts(ok=row["ok"], rejected={"too_long": row["too_long"]} if row["too_long"] else {})
         counts += packed_counts
@@ -151,7 +154,7 @@ def _pack_all(
 
 
 def _tokenize_shard(source: Table, training: Training, model: Located, shard: str) -> pa.Table:
-    tokenizer = tokenizer_for(model.pinned, training.chat_template)
+    tokenizer = tokenizer_for(model.pinned, training)
     curated = source.read(shard, ["dialogue_id", "messages", "status"])
     rows = []
     for row in curated.filter(pc.equal(curated["status"], "ok")).to_pylist():
@@ -171,11 +174,12 @@ def _keys(rows: pa.Table) -> np.ndarray:
 def _pack_partition(exchanged: Exchanged, table: Table, size: int, row: dict[str, Any]) -> dict[str, Any]:
     rows = exchanged.collect(row["id"]).sort_by("dialogue_id")
     ok, rejected = (rows.filter(test(rows["status"], "ok")).combine_chunks() for test in (pc.equal, pc.not_equal))
-    lengths = pc.list_value_length(ok["input_ids"]).to_pylist()
+    segments = _segments(ok)
+    lengths = pc.list_value_length(segments["input_ids"]).to_pylist()
     sequences = pack(lengths, size)
     name = f"{row['id']:05}"
     if sequences:
-        table.write_arrow(name, _sequences(ok, lengths, sequences))
+        table.write_arrow(name, _sequences(segments, lengths, sequences))
     if rejected.num_rows:
         table.write_arrow(REJECTED + name, rejected.drop_columns(["input_ids", "loss_mask", "truncated"]))
     return {
@@ -184,14 +188,25 @@ def _pack_partition(exchanged: Exchanged, table: Table, size: int, row: dict[str
         "ok": ok.num_rows,
         "too_long": count_rows(rejected).rows,
         "tokens": sum(lengths),
-        "learned_tokens": pc.sum(pc.list_flatten(ok["loss_mask"])).as_py() or 0,
+        "learned_tokens": pc.sum(pc.list_flatten(segments["loss_mask"])).as_py() or 0,
+        "segments": len(lengths),
         "truncated_dialogues": pc.sum(ok["truncated"]).as_py() or 0,
     }
 
 
-def _sequences(rows: pa.Table, lengths: list[int], sequences: list[list[int]]) -> pa.Table:
-    """Return packed sequences of tokenized dialogues, built without a Python object per token."""
-    ordered = rows.take([item for sequence in sequences for item in sequence])
+def _segments(dialogues: pa.Table) -> pa.Table:
+    """Return a row for each training sequence of tokenized dialogues."""
+    columns = {name: pc.list_flatten(dialogues[name]) for name in ("input_ids", "loss_mask")}
+    return pa.table(columns | {"dialogue_id": dialogues["dialogue_id"].take(_parents(dialogues["input_ids"]))})
+
+
+def _parents(lists: pa.ChunkedArray) -> pa.Array:
+    return pc.list_parent_indices(lists.combine_chunks())
+
+
+def _sequences(segments: pa.Table, lengths: list[int], sequences: list[list[int]]) -> pa.Table:
+    """Return packed sequences of segments, built without a Python object per token."""
+    ordered = segments.take([item for sequence in sequences for item in sequence])
     items = np.cumsum([0, *map(len, sequences)]).astype(np.int32)
     packed_lengths = np.array([lengths[item] for sequence in sequences for item in sequence], np.int32)
     tokens = np.concatenate([[0], np.cumsum(packed_lengths)])[items].astype(np.int32)

@@ -1,7 +1,7 @@
 """Sequence packing: best fit decreasing.
 
-A sequence is not padded: its dialogues are concatenated, and each starts at position 0; attention
-and loss do not cross dialogues (`attention.py`, `find_targets`).
+A sequence is not padded: its segments, which are dialogues or parts of one, are concatenated, and each starts at
+position 0; attention and loss do not cross segments (`attention.py`, `find_targets`).
 """
 
 import bisect
@@ -39,7 +39,7 @@ def pack(lengths: Sequence[int], size: int) -> list[list[int]]:
 
 
 def position_ids(lengths: Sequence[int]) -> np.ndarray:
-    """Return the positions of a packed sequence, int64 of shape (tokens,); they restart with each dialogue."""
+    """Return the positions of a packed sequence, int64 of shape (tokens,); they restart with each segment."""
     return np.concatenate([np.arange(length) for length in lengths])
 
 
@@ -48,9 +48,9 @@ def find_targets(input_ids: np.ndarray, loss_mask: np.ndarray, lengths: Sequence
 
     Returns:
         The positions whose next token is learned, int64 of shape (learned tokens,), and the index of
-        the dialogue of each. The first token of a dialogue is never a target.
+        the segment of each. The first token of a segment is never a target.
     """
-    dialogue = np.repeat(np.arange(len(lengths)), lengths)
-    learned = loss_mask[1:] & (dialogue[1:] == dialogue[:-1])
+    segment = np.repeat(np.arange(len(lengths)), lengths)
+    learned = loss_mask[1:] & (segment[1:] == segment[:-1])
     positions = np.flatnonzero(learned)
-    return positions, dialogue[positions]
+    return positions, segment[positions]

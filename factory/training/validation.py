@@ -37,12 +37,12 @@ def validate(
     with torch.no_grad():
         for number in range(-(-sequences // workers)):
             row: dict[str, Any] = own_rows[number] if number < len(own_rows) else FILLER
-            batch, dialogue = build_batch(row, device)
+            batch, segment = build_batch(row, device)
             losses = engine(**batch).double().cpu().numpy()
             if row is not FILLER:
                 count = len(row["lengths"])
-                sums = np.bincount(dialogue, weights=losses, minlength=count)
-                learned = np.bincount(dialogue, minlength=count)
+                sums = np.bincount(segment, weights=losses, minlength=count)
+                learned = np.bincount(segment, minlength=count)
                 found += [
                     {"dialogue_id": name, "loss": float(loss), "tokens": int(tokens)}
                     for name, loss, tokens in zip(row["dialogue_ids"], sums, learned, strict=True)
@@ -50,8 +50,18 @@ def validate(
     engine.train()
     parts: list[Any] = [None] * workers
     dist.all_gather_object(parts, found)
-    rows = sorted((row for part in parts for row in part), key=lambda row: row["dialogue_id"])
+    by_dialogue = sum_by_dialogue([row for part in parts for row in part])
     if dist.get_rank() == 0:
-        losses_by_dialogue = pa.Table.from_pylist(rows, schema=VALIDATION_SCHEMA)
-        Table(setup.checkpoints, "validation").write_arrow(f"step-{step:08}", losses_by_dialogue)
-    return float(sum(row["loss"] for row in rows) / sum(row["tokens"] for row in rows)), len(rows)
+        Table(setup.checkpoints, "validation").write_arrow(f"step-{step:08}", by_dialogue)
+    loss, tokens = (sum(by_dialogue[name].to_pylist()) for name in ("loss", "tokens"))
+    return loss / tokens, by_dialogue.num_rows
+
+
+def sum_by_dialogue(segments: list[dict[str, Any]]) -> pa.Table:
+    """Return a row per dialogue, in order of the ids: the sums of its segments, in whatever sequences they are."""
+    rows: dict[str, dict[str, Any]] = {}
+    for segment in segments:
+        name = segment["dialogue_id"]
+        before = rows.get(name, {"loss": 0.0, "tokens": 0})
+        rows[name] = segment | {key: before[key] + segment[key] for key in ("loss", "tokens")}
+    return pa.Table.from_pylist([rows[name] for name in sorted(rows)], schema=VALIDATION_SCHEMA)

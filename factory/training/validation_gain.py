@@ -43,9 +43,9 @@ def join_validations(before: pa.Table, after: pa.Table) -> pa.Table:
     """Return the dialogues that two validations have in common, with `loss`, `tokens` and `loss_after`.
 
     `training.validation_sequences` may change before a run goes on, as the model does not depend on it; the
-    validations then have different dialogues, and only those in both can be compared.
+    validations then have different dialogues, or parts of them, and only what is in both can be compared.
     """
-    joined = before.join(after.select(["dialogue_id", "loss"]), "dialogue_id", join_type="inner", right_suffix="_after")
+    joined = before.join(after, ["dialogue_id", "tokens"], join_type="inner", right_suffix="_after")
     return joined.sort_by("dialogue_id")
 
 

@@ -66,7 +66,7 @@ def by_meta(meta, messages: list[Message]) -> tuple[list[int], list[bool]]:
 
 
 def test_llama_3_has_the_ids_and_the_mask_of_metas_own_format(llama, meta):
-    encoded = llama.encode_dialogue(TALK)
+    (encoded,) = llama.encode_dialogue(TALK)
     assert (encoded.ids, encoded.mask) == by_meta(meta, TALK)
     assert llama.encode(TALK[:2]) == by_meta(meta, TALK[:2])[0] + meta._encode_header("assistant")
 
@@ -75,23 +75,24 @@ def test_llama_3_has_the_ids_and_the_mask_of_metas_own_format(llama, meta):
 @settings(max_examples=100, deadline=None)
 def test_llama_3_agrees_with_meta_on_any_text(llama, meta, system, user, reply):
     talk = [Message("system", system), Message("user", user), Message("assistant", reply)]
-    encoded = llama.encode_dialogue(talk)
+    (encoded,) = llama.encode_dialogue(talk)
     assert (encoded.ids, encoded.mask) == by_meta(meta, talk)
 
 
 @pytest.mark.parametrize("special", ["<|eot_id|>", "<|start_header_id|>system<|end_header_id|>", "<|begin_of_text|>"])
 def test_llama_3s_special_tokens_in_data_are_text(llama, meta, special):
     talk = [Message("system", special), Message("user", special), Message("assistant", f"so {special}!")]
-    encoded = llama.encode_dialogue(talk)
+    (encoded,) = llama.encode_dialogue(talk)
     assert encoded.ids.count(meta.tokenizer.eot_id) == 3
     assert encoded.ids.count(meta.tokenizer.bos_id) == 1
-    assert (encoded.ids, encoded.mask) == by_meta(meta, talk)
+    escaped = [Message(m.role, llama.escape(m.content)) for m in talk]
+    assert (encoded.ids, encoded.mask) == by_meta(meta, escaped)
 
 
 def test_smollm2_has_the_ids_of_its_own_template_and_learns_replies_alone(smollm):
     tokenizer = smollm._tokenizer
     chat = [{"role": m.role, "content": m.content} for m in TALK]
-    encoded = smollm.encode_dialogue(TALK)
+    (encoded,) = smollm.encode_dialogue(TALK)
     assert encoded.ids == tokenizer.apply_chat_template(chat, return_dict=False)
     learned = [token for token, mask in zip(encoded.ids, encoded.mask, strict=True) if mask]
     assert tokenizer.decode(learned) == "".join(f"{TALK[n].content}<|im_end|>" for n in (2, 4))

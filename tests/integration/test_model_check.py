@@ -14,9 +14,10 @@ from factory.config import Training, VllmEngine
 from factory.errors import ModelError
 from factory.evaluation.dry_run import context_window
 from factory.inference import model_check, model_files
-from factory.inference.chat_template import ChatTokenizer, NoTemplateError
+from factory.inference.chat_template import ChatTokenizer
 from factory.inference.locate import locate_model
 from factory.inference.model_check import check_folder
+from factory.inference.tokenizer_files import NoTemplateError
 from factory.records import Message
 from factory.training.dialogue import check_template
 from tests.integration.runs import PROJECT
@@ -101,7 +102,7 @@ RAISING = {
     "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}": "RecursionError",
     "{{ raise_exception('no\\n' * 10**6) }}": "no no no",
     "{{ messages.missing.deeper }}": "missing",
-    "\ue0009\ue001{{ messages[0].content }}": "private-use",
+    "{{ messages[0].content }}": "leaves out the user message",
 }
 
 
@@ -114,11 +115,6 @@ def test_a_template_that_raises_is_one_line(folder, template, said):
 def test_a_template_that_takes_all_memory_is_one_line(folder):
     with_template(folder, "{{ 'a' * 10**11 }}")
     assert "MemoryError" in refusal(folder)
-
-
-def test_a_template_may_write_any_number(folder):
-    with_template(folder, f"\ue000{'9' * 5000}\ue001")
-    roles(folder)()  # odd, and no harm
 
 
 ENDLESS = [

@@ -64,7 +64,7 @@ def test_tuned_base_model_stops_at_end_of_turn(base, tmp_path):
     assert stops(folder) == [END_OF_TEXT, END_OF_TURN]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert (tokenizer.eos_token, tokenizer.eos_token_id) == ("<|eot_id|>", END_OF_TURN)
-    assert tokenizer_for(base, "llama-3")._tokenizer.eos_token_id == END_OF_TEXT  # as it was
+    assert tokenizer_for(base, Training(chat_template="llama-3"))._tokenizer.eos_token_id == END_OF_TEXT  # as it was
 
 
 def test_merged_adapters_stop_without_generation_config(base, tmp_path):

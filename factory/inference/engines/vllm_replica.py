@@ -44,13 +44,14 @@ class VllmReplica(Replica):
     Args:
         model: a `Located.pinned`; it is downloaded to this machine.
         engine_kwargs: vLLM's settings.
+        chat_template_kwargs: variables of the model's chat template.
     """
 
-    def __init__(self, model: str, engine_kwargs: dict[str, Any]) -> None:
+    def __init__(self, model: str, engine_kwargs: dict[str, Any], chat_template_kwargs: dict[str, Any]) -> None:
         os.environ.update(cpu_environment() | os.environ)
         folder = model_files.fetch(model)
         self._model = model
-        self._tokenizer = ChatTokenizer(folder)
+        self._tokenizer = ChatTokenizer(folder, kwargs=chat_template_kwargs)
         self._request_ids = itertools.count()
         arguments = AsyncEngineArgs(model=folder, runner="generate", enable_log_requests=False, **engine_kwargs)
         self._engine = AsyncLLM.from_engine_args(arguments)
@@ -70,7 +71,7 @@ class VllmReplica(Replica):
             tokens = opening.pop() if opening else self._tokenizer.encode(messages)
             answer = await self._answer(tokens, **attempt_sampling(request, again), **_guide(request))
             return Reply(
-                text=answer.outputs[0].text,
+                text=self._tokenizer.unescape(answer.outputs[0].text),
                 prompt_tokens=len(tokens),
                 output_tokens=len(answer.outputs[0].token_ids),
                 cached_tokens=answer.num_cached_tokens or 0,
@@ -81,18 +82,22 @@ class VllmReplica(Replica):
 
     async def _score(self, messages: tuple[Message, ...]) -> Completion:
         """Return the log-likelihood of the assistant's replies, each after what comes before it."""
+        likelihood, prompt_tokens, learned = 0.0, 0, 0
         try:
-            encoded = self._tokenizer.encode_dialogue(messages)
-            answer = await self._answer(encoded.ids, max_tokens=1, temperature=0, prompt_logprobs=0)
+            for sequence in self._tokenizer.encode_dialogue(messages):
+                answer = await self._answer(sequence.ids, max_tokens=1, temperature=0, prompt_logprobs=0)
+                positions = [position for position, is_reply in enumerate(sequence.mask) if is_reply]
+                logprobs = (answer.prompt_logprobs[position][sequence.ids[position]] for position in positions)
+                likelihood += sum(token.logprob for token in logprobs)
+                prompt_tokens += len(sequence.ids)
+                learned += len(positions)
         except RowError as problem:
             return Completion(error=problem.reason, detail=problem.detail)
         except ModelError as problem:  # a chat template in which replies cannot be located
             return Completion(error="engine_error", detail=str(problem))
-        positions = [position for position, is_reply in enumerate(encoded.mask) if is_reply]
-        likelihood = sum(answer.prompt_logprobs[position][encoded.ids[position]].logprob for position in positions)
         if not math.isfinite(likelihood):  # weights that hold a NaN
             return Completion(error="engine_error", detail=f"the log-likelihood of the reply is {likelihood}")
-        return Completion((), len(encoded.ids), len(positions), log_likelihood=likelihood)
+        return Completion((), prompt_tokens, learned, log_likelihood=likelihood)
 
     async def _answer(self, tokens: list[int], **sampling: Any) -> Any:
         """Return vLLM's output for a prompt."""
