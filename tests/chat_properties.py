@@ -81,7 +81,7 @@ def check_contexts(tokenizer: ChatTokenizer, talk: Sequence[Message], thoughts: 
     for (before, ids), (turn, reply) in zip(learned(tokenizer, talk, thoughts), replies, strict=True):
         assert before == tokenizer.encode(talk[:turn])
         text = tokenizer._tokenizer.decode(ids)
-        assert tokenizer.escape(reply).strip() in text
+        assert tokenizer.escape(reply).strip().replace("▁", " ") in text.replace("▁", " ")  # SentencePiece's space
         assert text.endswith(tokenizer._tokenizer.convert_ids_to_tokens(tokenizer.end_of_turn))
 
 
@@ -92,6 +92,7 @@ def check_hostile(tokenizer: ChatTokenizer, talk: Sequence[Message]) -> None:
     def control_ids(messages: Sequence[Message]) -> list[list[int]]:
         return [[n for n in ids if n in control] for pair in learned(tokenizer, messages) for ids in pair]
 
-    assert control_ids(talk) == control_ids([Message(m.role, "x") for m in talk])
+    # An empty message stays empty: templates leave out its marks.
+    assert control_ids(talk) == control_ids([Message(m.role, "x" if m.content.strip() else "") for m in talk])
     for message in talk:
         assert tokenizer.unescape(tokenizer.escape(message.content)) == message.content
