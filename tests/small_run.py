@@ -182,14 +182,14 @@ class SmallRun:
         self.write("curated/validation", validation, EXAMPLES, settings)
 
     def training(self, finished: bool = True) -> None:
-        """Write packed sequences (the rewritten dialogue is too long for one) and a training on them."""
+        """Write packed sequences and a training on them: one dialogue is in two segments, another is too long."""
         for split, who in (("train", ADA), ("validation", BEN)):
             settings = {"curated": self.identity(f"curated/{split}"), "sequence_length": 64}
             table = Table(self.output, f"packed/{split}")
             table.begin(f"built-{split}", settings)
             packed = {
-                "input_ids": [1] * 9, "loss_mask": [True] * 9, "lengths": [5, 4],
-                "dialogue_ids": ["ffffffffffffffff", dialogue(who, INSTRUCTION_TEXTS[0])],
+                "input_ids": [1] * 9, "loss_mask": [True] * 9, "lengths": [1, 5, 3],
+                "dialogue_ids": [named := dialogue(who, INSTRUCTION_TEXTS[0]), "ffffffffffffffff", named],
             }  # fmt: skip
             table.write_arrow("00000", pa.Table.from_pylist([packed], schema=PACKED))
             long = rejected_row(

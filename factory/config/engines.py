@@ -63,13 +63,15 @@ def _without_secrets(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     return engine_kwargs
 
 
-def _within_a_replica(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
+def _ours_to_set(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     engines, nodes = (engine_kwargs.get(name, 1) for name in ("data_parallel_size", "nnodes"))
     if engines != 1:
         raise ValueError(
             f"engine_kwargs has data_parallel_size {engines!r}, for whose engines Ray would reserve no GPUs; leave it "
             f"out, and set replicas: [1, {engines!r}], which are as many engines, each with GPUs of its own"
         )
+    if "default_chat_template_kwargs" in engine_kwargs:
+        raise ValueError("engine_kwargs has default_chat_template_kwargs; set the key chat_template_kwargs beside it")
     if nodes != 1:
         raise ValueError(
             f"engine_kwargs has nnodes {nodes!r}, and the processes of a replica share a node; leave it out, and for a "
@@ -100,7 +102,7 @@ _TAKEN = {
 }  # fmt: skip
 ChatTemplateKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_for_a_template)]
 """Variables of a model's chat template."""
-EngineKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_within_a_replica)]
+EngineKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_ours_to_set)]
 AcceleratorType = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 """The value of a node's label `ray.io/accelerator-type`."""
 

@@ -75,7 +75,7 @@ class ChatTokenizer:
         Raises:
             ModelError: the template refuses such a chat.
         """
-        return self._encode(self._render(messages, True))
+        return self._encode(self._render(self._form, self._escaped(messages), True, ""))
 
     def encode_dialogue(self, messages: Sequence[Message], thoughts: Sequence[str] = ()) -> list[Encoded]:
         """Token ids of a finished dialogue, and which of them the assistant wrote.
@@ -91,16 +91,18 @@ class ChatTokenizer:
             ModelError: the template refuses such a chat, leaves out a message, or changes the text of a reply.
         """
         found: list[Encoded] = []
+        messages = self._escaped(messages)
         text = ""  # of the last sequence; empty where its ids are not those of its text
         for turn, message in enumerate(messages):
             if message.role != "assistant":
                 continue
-            prompt = self._render(messages[:turn], True)
+            prompt = self._render(self._form, messages[:turn], True, "")
             asked = self._continued(found[-1].ids, text, prompt) if text else self._encode(prompt)
             if not found or asked[: len(found[-1].ids)] != found[-1].ids:
                 found.append(Encoded())
             found[-1].add(asked[len(found[-1].ids) :], False)
-            reply = self._learned(prompt, messages[: turn + 1], thoughts[turn] if turn < len(thoughts) else "")
+            thought = self.escape(thoughts[turn]) if turn < len(thoughts) else ""
+            reply = self._learned(prompt, messages[: turn + 1], thought)
             ids = self._encode_behind(prompt, reply)
             found[-1].add(self._encode_apart(reply) if ids is None else ids, True)
             text = "" if ids is None else prompt + reply
@@ -176,13 +178,12 @@ class ChatTokenizer:
 
     @cached_property
     def _form(self) -> ChatForm:  # on first use, as a foreign template may run for ever
-        return chat_form.find_form(self._folder, self._source, self._rendered, self._names, self._closing_id)
+        return chat_form.find_form(self._folder, self._source, self._render, self._names, self._closing_id)
 
-    def _render(self, messages: Sequence[Message], asks: bool, thoughts: str = "") -> str:
-        escaped = [Message(m.role, self.escape(m.content)) for m in messages]
-        return self._rendered(self._form, escaped, asks, self.escape(thoughts))
+    def _escaped(self, messages: Sequence[Message]) -> list[Message]:
+        return [Message(m.role, self.escape(m.content)) for m in messages]
 
-    def _rendered(self, form: ChatForm, messages: Sequence[Message], asks: bool, thoughts: str) -> str:
+    def _render(self, form: ChatForm, messages: Sequence[Message], asks: bool, thoughts: str) -> str:
         try:
             text = self._tokenizer.apply_chat_template(
                 chat_form.to_chat(messages, form.in_parts, thoughts),
@@ -197,15 +198,15 @@ class ChatTokenizer:
 
     def _learned(self, prompt: str, messages: Sequence[Message], thoughts: str) -> str:
         """Return what the template writes for the last message behind the prompt that asks for it."""
-        form, reply = self._form, self.escape(messages[-1].content)
-        shown = self._render(messages, False, thoughts).removesuffix(form.after_reply)
+        form, reply = self._form, messages[-1].content
+        shown = self._render(form, messages, False, thoughts).removesuffix(form.after_reply)
         if not shown.rstrip().endswith(reply.strip()):
             raise ModelError(f"model {self._folder!r}: its chat template changes the text of a reply; name another one")
         if shown.startswith(prompt):
             return shown[len(prompt) :] + form.close
         kept = reply if shown.endswith(reply) else reply.strip()
         if (thought_end := chat_form.open_thought_end(form, prompt)) is not None:
-            return self.escape(thoughts) + thought_end + kept + form.close
+            return thoughts + thought_end + kept + form.close
         before = shown.removesuffix(kept)
         return before[len(before.rstrip()) :] + kept + form.close
 

@@ -81,7 +81,8 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
     fingerprint_inputs = {
         "curated": [curated["fingerprint"], curated["finished"]],
         "model": [model.ref, model.revision],
-        "chat_template": [training.chat_template, training.chat_template_kwargs],
+        "chat_template": training.chat_template,
+        "chat_template_kwargs": training.chat_template_kwargs,
         "sequence_length": training.sequence_length,
         "overlong": training.overlong,
     }

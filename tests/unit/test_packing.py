@@ -131,6 +131,13 @@ def test_validations_are_compared_on_common_dialogues():
     assert join_validations(validation(a=1.0), validation(b=1.0)).num_rows == 0
 
 
+def test_dialogue_that_was_validated_in_part_is_not_compared():
+    """With another `validation_sequences`, other segments of it were."""
+    before, after = validation(a=1.0, b=2.0), validation(a=1.0, b=1.0)
+    part = after.set_column(2, "tokens", pa.array([10, 4]))
+    assert join_validations(before, part)["dialogue_id"].to_pylist() == ["a"]
+
+
 def test_dialogues_are_weighted_by_their_tokens():
     found = loss_change([100, 10], [50, 20], [90, 10], seed=1)
     assert found.before == pytest.approx(1.1)
