@@ -18,11 +18,9 @@ from typing import Any
 from factory.errors import ModelError
 from factory.inference import chat_form
 from factory.inference.chat_form import ChatForm
-from factory.inference.tokenizer_files import NoTemplateError, find_control_tokens, load_tokenizer, template_source
+from factory.inference.tokenizer_files import find_control_tokens, load_tokenizer, template_source
 from factory.records import Message
 from factory.text.control_tokens import TokenEscape
-
-__all__ = ["ChatTokenizer", "Encoded", "NoTemplateError", "control_tokens"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class ChatTokenizer:
             found[-1].add(self._encode_apart(reply) if ids is None else ids, True)
             text = "" if ids is None else prompt + reply
         rest = self._form.after_reply
-        if text and rest.startswith(self._form.close):  # as in `apply_chat_template`; nothing of it is learned
+        if found and rest.startswith(self._form.close):  # as in `apply_chat_template`; nothing of it is learned
             found[-1].add(self._continued([], self._form.close, rest), False)
         return found
 

@@ -181,6 +181,25 @@ def test_a_window_is_a_whole_number(folder, config, window):
     assert context_window(str(folder)) == window
 
 
+def test_a_token_without_an_embedding_is_found_by_the_check(folder):
+    write(folder, "config.json", {"model_type": "llama", "text_config": {"vocab_size": 257}})
+    assert "token 257, and its config.json has a vocab_size of 257" in refusal(folder)
+    write(folder, "config.json", {"model_type": "llama", "vocab_size": 258})
+    check_folder(str(folder))
+
+
+def test_the_variables_of_a_template_are_checked_with_it(folder):
+    with_template(folder, "{% if level == 'most' %}{{ raise_exception('no such level') }}{% endif %}" + GOOD)
+    check_folder(str(folder), kwargs={"level": "some"})
+    assert "no such level" in refusal(folder, kwargs={"level": "most"})
+    with pytest.raises(ModelError, match="no such level"):
+        locate_model(VllmEngine(model=str(folder), chat_template_kwargs={"level": "most"}))
+    with pytest.raises(ModelError, match="no such level"):
+        check_template(
+            Training(base_model=str(folder), chat_template="tokenizer", chat_template_kwargs={"level": "most"})
+        )
+
+
 def test_the_default_of_named_templates_is_used_and_saved(folder, tmp_path):
     with_template(folder, [{"name": "tool_use", "template": "x"}, {"name": "default", "template": GOOD}])
     check_folder(str(folder))
