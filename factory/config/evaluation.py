@@ -71,7 +71,8 @@ class ServedModel(Section):
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len."""
     chat_template_kwargs: ChatTemplateKwargs = Field(default_factory=dict)
-    """Variables of the model's chat template, as those of an engine of kind vllm; date_string has no default here."""
+    """Variables of the model's chat template, as those of an engine of kind vllm. A template that reads the clock
+    itself, as gpt-oss' does, tells a judge the date of today."""
 
     @model_validator(mode="after")
     def _check_replicas(self) -> Self:

@@ -65,8 +65,8 @@ Render = Callable[[ChatForm, Sequence[Message], bool, str], str]
 
 def template_kwargs(source: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables of a chat template: those given, without thinking and on a fixed day by default."""
-    quiet = {"enable_thinking": False} if "enable_thinking" in source else {}
-    return quiet | dict(given)
+    defaults = {"enable_thinking": False, "date_string": DAY.strftime(DATE_FORMAT)}
+    return {name: value for name, value in defaults.items() if name in source} | dict(given)
 
 
 def clock(given: Mapping[str, Any]) -> Callable[[str], str]:
@@ -125,21 +125,19 @@ def _accepted_form(folder: str, source: str, render: Render) -> ChatForm:
     system, user, reply, again = (f"\ue000{number}\ue001" for number in range(4))
     chat = [Message("system", system), Message("user", user), Message("assistant", reply), Message("user", again)]
     problems: list[ModelError] = []
-    for template in (source, _FIRST_USER + source):
-        for in_parts in (False, True):
-            form = ChatForm(template, in_parts)
-            try:
-                first, later = render(form, chat[:2], True, ""), render(form, chat, True, "")
-            except ModelError as problem:
-                problems.append(problem)
-                continue
-            hidden = [m.role for m in chat if m.content not in (first if m in chat[:2] else later)]
-            hidden += [m.role for m in chat[:2] if m.content not in later]
-            if not hidden:
-                return form
-            problems.append(
-                ModelError(f"model {folder!r}: its chat template leaves out the {hidden[0]} message; name another one")
-            )
+    for form in (ChatForm(source), ChatForm(source, in_parts=True), ChatForm(_FIRST_USER + source)):
+        try:
+            first, later = render(form, chat[:2], True, ""), render(form, chat, True, "")
+        except ModelError as problem:
+            problems.append(problem)
+            continue
+        hidden = [m.role for m in chat if m.content not in (first if m in chat[:2] else later)]
+        hidden += [m.role for m in chat[:2] if m.content not in later]
+        if not hidden:
+            return form
+        problems.append(
+            ModelError(f"model {folder!r}: its chat template leaves out the {hidden[0]} message; name another one")
+        )
     raise problems[0]
 
 

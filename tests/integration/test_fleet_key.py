@@ -134,7 +134,7 @@ def test_a_served_judge_asks_as_its_own_chat_template_does(tmp_path):
     """Its server merges the system message where the template takes none, and leaves out thoughts by default."""
     template = (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('none') }}{% endif %}{{ m.content }}</s>"
-        "{% endfor %}{% if not enable_thinking %}<think></think>{% endif %}"
+        "{% endfor %}{{ date_string }}{% if not enable_thinking %}<think></think>{% endif %}"
     )
     save_byte_tokenizer(tmp_path, ["<think>", "</think>"])
     (tmp_path / "chat_template.jinja").write_text(template)
@@ -148,7 +148,8 @@ def test_a_served_judge_asks_as_its_own_chat_template_does(tmp_path):
     assert asked["chat_template"].endswith(template)
     thinking = judge.model_copy(update={"chat_template_kwargs": {"enable_thinking": True}})
     assert wire_name(thinking) != wire_name(judge)
-    assert _llm_config(thinking, 1).engine_kwargs["default_chat_template_kwargs"] == {"enable_thinking": True}
+    expected = {"enable_thinking": True, "date_string": "26 Jul 2024"}
+    assert _llm_config(thinking, 1).engine_kwargs["default_chat_template_kwargs"] == expected
     (client,) = open_judges(
         RunConfig.model_construct(evaluation=Evaluation(judges=(thinking,))), "http://127.0.0.1:1/v1"
     )
