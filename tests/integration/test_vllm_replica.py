@@ -4,23 +4,27 @@ import asyncio
 import itertools
 import os
 from array import array
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
+from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.backend import EngineDiedError
 from factory.inference.engines.vllm_replica import VllmReplica
 from factory.inference.engines.vllm_settings import cpu_environment
 from factory.records import Completion, Message, Request
+from tests.chat_properties import save_byte_tokenizer
 
 
 class PlayedEngine(VllmReplica):
     """The replica around an engine that ends each request as the test says."""
 
-    def __init__(self, ending: str | Exception) -> None:
+    def __init__(self, ending: str | Exception, tokenizer: ChatTokenizer) -> None:
         self._model = "played"
+        self._tokenizer = tokenizer
         self._request_ids = itertools.count()
         self._window = 64
         self._engine = SimpleNamespace(generate=self._generated, shutdown=lambda: None)
@@ -31,38 +35,75 @@ class PlayedEngine(VllmReplica):
             raise self._ending
         if isinstance(self._ending, Exception):
             raise EngineGenerateError from self._ending
-        reply = SimpleNamespace(text="so far", token_ids=[1, 2], finish_reason=self._ending)
-        yield SimpleNamespace(finished=True, outputs=[reply], num_cached_tokens=0)
+        reply = SimpleNamespace(text="so <\u200b/s>", token_ids=[1, 2], finish_reason=self._ending)
+        ids = prompt["prompt_token_ids"]
+        likely = [{token: SimpleNamespace(logprob=-1.0 - number)} for number, token in enumerate(ids)]
+        yield SimpleNamespace(finished=True, outputs=[reply], num_cached_tokens=0, prompt_logprobs=likely)
 
 
-def answered(ending: str | Exception) -> Completion:
-    async def ask() -> Completion:
-        return await PlayedEngine(ending).complete(Request((Message("user", "u"),), tokens=array("i", [1, 2, 3])))
+TEMPLATE = (
+    "{% for m in messages %}{{ m.content }}{{ '<a>' if loop.last and m.role == 'assistant' else '</s>' }}{% endfor %}"
+)
+"""The last reply ends with another token than those before it, so that a dialogue is several sequences."""
 
-    return asyncio.run(ask())
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> ChatTokenizer:
+    return ChatTokenizer(save_byte_tokenizer(tmp_path_factory.mktemp("tokenizer"), ["<a>"]), TEMPLATE)
+
+
+@pytest.fixture
+def answered(tokenizer) -> Callable[..., Completion]:
+    """Return what the replica answers around an engine that ends a request in some way."""
+
+    def ask(ending: str | Exception, *dialogue: str) -> Completion:
+        request = Request((Message("user", "u"),), tokens=array("i", [1, 2, 3]))
+        if dialogue:
+            roles = itertools.cycle(["user", "assistant"])
+            request = Request(tuple(map(Message, roles, dialogue)), score_only=True)
+
+        async def complete() -> Completion:
+            return await PlayedEngine(ending, tokenizer).complete(request)
+
+        return asyncio.run(complete())
+
+    return ask
 
 
 @pytest.mark.parametrize("ending", ["error", "abort"])
-def test_a_request_that_the_engine_gave_up_is_a_reject_and_no_empty_reply(ending):
+def test_a_request_that_the_engine_gave_up_is_a_reject_and_no_empty_reply(answered, ending):
     made = answered(ending)
     assert (made.error, made.replies) == ("engine_error", ())
     assert repr(ending) in made.detail
 
 
-def test_a_request_that_fails_alone_is_a_reject_with_its_cause():
+def test_a_request_that_fails_alone_is_a_reject_with_its_cause(answered):
     made = answered(RuntimeError("the KV cache of another machine is gone"))
     assert (made.error, made.detail) == ("engine_error", "RuntimeError: the KV cache of another machine is gone")
 
 
-def test_a_dead_engine_is_no_matter_of_a_single_request():
+def test_a_dead_engine_is_no_matter_of_a_single_request(answered):
     with pytest.raises(EngineDiedError, match="EngineDeadError"):
         answered(EngineDeadError())
 
 
 @pytest.mark.parametrize(("ending", "cut"), [("stop", False), ("length", True), ("repetition", False)])
-def test_other_endings_are_replies(ending, cut):
+def test_other_endings_are_replies(answered, ending, cut):
     made = answered(ending)
-    assert (made.error, made.replies, made.truncated) == ("", ("so far",), cut)
+    assert (made.error, made.replies, made.truncated) == ("", ("so </s>",), cut)
+
+
+def test_every_sequence_of_a_dialogue_is_scored(answered, tokenizer):
+    """The played engine finds the token at position n likely by exp(-1 - n)."""
+    dialogue = ("u", "one", "v", "two")
+    sequences = tokenizer.encode_dialogue(
+        [Message(r, t) for r, t in zip(["user", "assistant"] * 2, dialogue, strict=True)]
+    )
+    assert len(sequences) == 2
+    made = answered("length", *dialogue)
+    learned = [n for sequence in sequences for n, mask in enumerate(sequence.mask) if mask]
+    assert made.log_likelihood == sum(-1.0 - n for n in learned)
+    assert (made.prompt_tokens, made.output_tokens) == (sum(len(s.ids) for s in sequences), len(learned))
 
 
 def test_an_engine_uses_both_of_two_cores_and_leaves_one_of_more_free(monkeypatch):
