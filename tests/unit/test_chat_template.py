@@ -182,6 +182,11 @@ def test_reply_joined_with_the_end_of_its_prompt_is_learned_apart(folder):
     assert len(tokenizer.encode_dialogue(talk)) == 2
 
 
+def test_template_of_another_tokenizer_is_an_error(folder):
+    with pytest.raises(ModelError, match=r"ends a reply without a special token of its tokenizer \(with '<\|im_end\|>"):
+        ChatTokenizer(folder, SHAPES["plain"].replace("<|z|>", "<|im_end|>").replace("<|u|>", "")).check_roles()
+
+
 def test_template_that_changes_a_reply_is_an_error(tokenizers):
     with pytest.raises(ModelError, match="changes the text of a reply"):
         tokenizers["changes its mind"].encode_dialogue(TALK)

@@ -48,6 +48,7 @@ def rule_on_reply(rule: Rule) -> Callable[[str], object]:
     return find
 
 
+ESCAPE = control_tokens.TokenEscape(["<|im_end|>", "<<", "[/INST]", "a\n", "\u200b|"])
 READERS: dict[str, Callable[[str], object]] = {
     **{name: rule_on_reply(rule) for name, rule in Quality().rules.items()},
     "is_complete": lambda text: is_complete(text, ("Ada",)),
@@ -55,6 +56,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "toxicity": toxicity.parts,
     "find_control_token": control_tokens.find_control_token,
     "escape_control_tokens": control_tokens.escape_control_tokens,
+    "escape": ESCAPE.escape,
+    "unescape": ESCAPE.unescape,
     "redact_urls": redaction.redact_urls,
     "prose": language.prose,
     "languages_named": language.languages_named,
