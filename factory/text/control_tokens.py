@@ -97,7 +97,7 @@ def find_family_tokens(source: str) -> set[str]:
 
 def is_plain_text(token: str) -> bool:
     """Return whether an added token is text that a tokenizer reads at once: white space or HTML, as Gemma 3 has."""
-    return not token.strip(" \t\r\n\u2581") or bool(_HTML.fullmatch(token))
+    return not token.strip(f" \t\r\n\u2581{_SPACE}") or bool(_HTML.fullmatch(token))
 
 
 def escape_control_tokens(text: str, special: tuple[str, ...] = ()) -> str:
@@ -122,7 +122,7 @@ def _rests_by_first(tokens: Iterable[str]) -> dict[str, str]:
     """Return patterns by the first character of tokens: what follows it. A single character cannot be broken."""
     rests: dict[str, list[str]] = {}
     for token in tokens:
-        if len(token) > 1:
+        if len(token) > 1 and token[0] != _SPACE:  # or a run of spaces would take quadratic time
             rests.setdefault(re.escape(token[0]), []).append(re.escape(token[1:]))
     return {first: f"{_SPACE}*+(?:{'|'.join(found)})" for first, found in rests.items()}
 

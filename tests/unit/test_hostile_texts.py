@@ -48,7 +48,7 @@ def rule_on_reply(rule: Rule) -> Callable[[str], object]:
     return find
 
 
-ESCAPE = control_tokens.TokenEscape(["<|im_end|>", "<<", "[/INST]", "a\n", "\u200b|"])
+ESCAPE = control_tokens.TokenEscape(["<|im_end|>", "<<", "[/INST]", "a\n"])
 READERS: dict[str, Callable[[str], object]] = {
     **{name: rule_on_reply(rule) for name, rule in Quality().rules.items()},
     "is_complete": lambda text: is_complete(text, ("Ada",)),
