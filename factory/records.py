@@ -395,11 +395,11 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class TokenSampling:
-    """Sampling parameters of a reply."""
+    """Sampling parameters of a reply; None leaves one to an endpoint."""
 
-    temperature: float = 1
-    top_p: float = 1
-    frequency_penalty: float = 0
+    temperature: float | None = 1
+    top_p: float | None = 1
+    frequency_penalty: float | None = 0
     max_tokens: int = 2048
 
 
@@ -411,7 +411,7 @@ class Request:
     module) returns False for a reply, if a reply is a refusal, or if free text for `is_parsable` is
     truncated, the request is sent again, `attempts` times in all; then the last reply is kept.
     `logprobs` is how many likely tokens to return for each position, which only endpoints do.
-    `temperature` replaces that of `sampling`, which the step sets from the settings of its table.
+    `temperature` replaces that of `sampling`, which the step sets from the settings of its table, unless that is None.
     With `score_only`, nothing is generated: the messages hold the replies, and the engine returns
     their log-likelihood (only vLLM does). `tokens` are the ids of `messages`, if the engine prepared them.
     """
@@ -444,7 +444,8 @@ class Completion:
     over turns and attempts; `cached_tokens` were served from the prefix cache. `error` is the reason of a reject
     (`engine_error`, `engine_died`, `too_long`), `detail` its text. `ending` has the last tokens of the last reply
     if log-probabilities were requested and returned. `log_likelihood` (nats, over `output_tokens`) is that of the
-    replies of a `score_only` request.
+    replies of a `score_only` request. `thoughts` has one text per turn, empty where the model did not think or does
+    not show it; they are never part of a reply or of a later turn. `thought_tokens` are a part of `output_tokens`.
     """
 
     replies: tuple[str, ...] = ()
@@ -456,6 +457,8 @@ class Completion:
     detail: str = ""
     ending: tuple[TokenChoice, ...] = ()
     log_likelihood: float | None = None
+    thoughts: tuple[str, ...] = ()
+    thought_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-import time
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -128,6 +128,7 @@ class VllmEngine(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        check_not_hosted(self.model)
         check_order(self.replicas)
         check_accelerator(self.accelerator_type, self.device)
         if "seed" in self.engine_kwargs:
@@ -159,6 +160,40 @@ def check_accelerator(accelerator_type: str | None, device: str) -> None:
         raise ValueError(f"accelerator_type is {accelerator_type!r}, a GPU, and device is cpu; leave one of them out")
 
 
+HOSTED = {
+    r"(gpt-\d|chatgpt-|o\d\b)": "https://api.openai.com/v1",
+    r"claude-": "https://api.anthropic.com/v1",
+    r"gemini-": "https://generativelanguage.googleapis.com/v1beta/openai",
+    r"deepseek-(chat|reasoner)": "https://api.deepseek.com/v1",
+    r"(mistral|magistral|ministral)-": "https://api.mistral.ai/v1",
+    r"grok-": "https://api.x.ai/v1",
+}
+"""The address behind which models with such a name, and no organization before it, are offered."""
+
+
+def check_not_hosted(model: str) -> None:
+    """Raise ValueError if a model that is to run here has the name of one that only an API offers."""
+    for name, url in HOSTED.items():
+        if re.match(name, model) and "/" not in model and not Path(model).exists():
+            raise ValueError(
+                f"model {model!r} is offered by an API, and not run here; add the two lines `kind: openai` and "
+                f"`base_url: {url}` (and `api_key_env:` with the name of the variable that holds your key, unless it "
+                "is OPENAI_API_KEY)"
+            )
+
+
+_SET_ELSEWHERE = {
+    "model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "temperature", "top_p",
+    "frequency_penalty", "response_format", "logprobs", "top_logprobs",
+}  # fmt: skip
+
+
+def _only_extra(body: dict[str, Any]) -> dict[str, Any]:
+    if known := ", ".join(sorted(_SET_ELSEWHERE & body.keys())):
+        raise ValueError(f"leave {known} out; it is set by the run, its sampling or the endpoint's other settings")
+    return body
+
+
 class OpenAIEngine(Section):
     """Text generation through an OpenAI-compatible endpoint."""
 
@@ -170,19 +205,32 @@ class OpenAIEngine(Section):
     api_key_env: EnvironmentName | None = "OPENAI_API_KEY"
     """The environment variable that holds the key (never the key itself); null for an endpoint without a key."""
     max_concurrency: int = Field(64, ge=1)
-    """Maximum number of requests in flight."""
+    """Maximum number of requests in flight; fewer are while the endpoint refuses some with 429."""
     timeout_s: float = Field(300, gt=0, allow_inf_nan=False)
     """Maximum duration of one attempt at a request, from connecting to the last byte of the reply."""
     max_retries: int = Field(10, ge=0)
     """Maximum number of retries (with backoff) on 408, 409, 429, 5xx and timeouts; Retry-After is honored up to two
     minutes."""
     deadline_s: float = Field(3600, gt=0, allow_inf_nan=False)
-    """Maximum duration of a request including retries and waits; after it the row fails, or the run if the endpoint
-    answers no other request either."""
+    """Maximum duration of a request including retries and their pauses, but not the wait under the rate limits; after
+    it the row fails, or the run if the endpoint answers no other request either."""
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     """How to request JSON output from the endpoint; gpt-4o-2024-05-13 supports `json_object` only."""
     logprobs: bool = True
     """Whether to request log-probabilities from judges; some endpoints reject such requests."""
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """The endpoint's name for the sampling's max_tokens; gpt-5 and the o-series know max_completion_tokens only. The
+    other name is taken by itself where the endpoint refuses this one by name."""
+    extra_body: Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_only_extra)] = Field(
+        default_factory=dict
+    )
+    """Further parameters of each request, as the endpoint knows them, such as {reasoning_effort: low} or
+    {chat_template_kwargs: {enable_thinking: false}}; they change the rows."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """Maximum number of requests per minute, spread evenly, by all clients of the run together; null: any number."""
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """Maximum number of tokens per minute, of prompts and replies together. A request reserves its max_tokens, as
+    endpoints count, until its reply comes."""
     special_tokens: tuple[str, ...] = ()
     """Control tokens of the model beside the usual ones, which are escaped in data. Not needed for models that this
     factory serves: their control tokens are read from their tokenizers."""

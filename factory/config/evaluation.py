@@ -12,6 +12,7 @@ from factory.config.engines import (
     ScriptedEngine,
     VllmEngine,
     check_accelerator,
+    check_not_hosted,
     check_order,
 )
 from factory.config.paths import InputPath, ModelRef
@@ -21,8 +22,8 @@ from factory.config.sections import EnvironmentName, HostName, Name, Sampling, S
 class AnswerSampling(Sampling):
     """Sampling of the candidates' answers: the paper's values."""
 
-    temperature: float = Field(0.9, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: float | None = Field(0.9, ge=0)
+    top_p: float | None = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(1024, ge=1)
     """A longer answer is truncated there, judged as it is, and counted."""
 
@@ -30,8 +31,8 @@ class AnswerSampling(Sampling):
 class JudgeSampling(Sampling):
     """Sampling of the verdicts: the paper's temperature; a retry uses 0.5 or more, or it would repeat the reply."""
 
-    temperature: float = Field(0, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: float | None = Field(0, ge=0)
+    top_p: float | None = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(1024, ge=1)
 
 
@@ -76,6 +77,7 @@ class ServedModel(Section):
 
     @model_validator(mode="after")
     def _check_replicas(self) -> Self:
+        check_not_hosted(self.model)
         check_order(self.replicas)
         check_accelerator(self.accelerator_type, self.device)
         return self

@@ -7,12 +7,12 @@ from typing import Any, Self, TypeVar
 from pydantic import ConfigDict, Field, model_validator
 
 from factory.config.curation import Curation, Safety
-from factory.config.engines import EMBEDDED, Engine
+from factory.config.engines import EMBEDDED, Engine, VllmEngine
 from factory.config.evaluation import BenchmarkGeneration, Evaluation
 from factory.config.paths import LocalPath, OutputPath, role_of
 from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
-from factory.config.sections import Section
+from factory.config.sections import Sampling, Section
 from factory.config.synthesis import Dialogues, Instructions, Personas, Profiles
 from factory.config.training import Training
 from factory.errors import ConfigError
@@ -69,6 +69,23 @@ class RunConfig(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"instructions names the corpus {name!r} twice; give each its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _has_sampling_for_vllm(self) -> Self:
+        used: list[tuple[str, Sampling, str]] = []
+        if isinstance(self.engine_section, VllmEngine):
+            sections = ("profiles", "dialogues", "benchmark_generation")
+            used = [(f"{name}.sampling", getattr(self, name).sampling, "the engine") for name in sections]
+        for candidate in self.evaluation.candidates:
+            if isinstance(candidate, VllmEngine):
+                used.append(("evaluation.sampling", self.evaluation.sampling, f"the candidate {candidate.name!r}"))
+        for key, sampling, by in used:
+            if sampling.nulls:
+                raise ValueError(
+                    f"{key}.{sampling.nulls[0]} is null, which only endpoints take (kind: openai), and {by} is vLLM; "
+                    "give a number"
+                )
         return self
 
     def limited(self, rows: int) -> "RunConfig":

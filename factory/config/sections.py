@@ -50,13 +50,23 @@ class Section(BaseModel):
 
 
 class Sampling(Section):
-    """Sampling parameters. The paper does not publish its values for synthesis."""
+    """Sampling parameters. The paper does not publish its values for synthesis.
 
-    temperature: float = Field(0.6, ge=0)
-    """Sampling temperature; Persona Hub's demo uses 0.6."""
-    top_p: float = Field(0.95, gt=0, le=1)
-    """Nucleus sampling; 1.0 is more than twice as fast on a CPU, because the vocabulary need not be sorted."""
-    frequency_penalty: float = Field(0, ge=-2, le=2)
-    """Above 0, tokens become less likely each time they occur; without it small models repeat themselves."""
+    For an endpoint all but max_tokens may be null, which is not sent: reasoning models such as gpt-5 refuse them.
+    """
+
+    temperature: float | None = Field(0.6, ge=0)
+    """Sampling temperature; Persona Hub's demo uses 0.6. null: the endpoint's own."""
+    top_p: float | None = Field(0.95, gt=0, le=1)
+    """Nucleus sampling; 1.0 is more than twice as fast on a CPU, because the vocabulary need not be sorted. null: the
+    endpoint's own."""
+    frequency_penalty: float | None = Field(0, ge=-2, le=2)
+    """Above 0, tokens become less likely each time they occur; without it small models repeat themselves. 0 and null
+    are not sent to an endpoint."""
     max_tokens: int = Field(2048, ge=1)
-    """Maximum number of tokens in a reply; a reply cut there is rejected as `truncated`."""
+    """Maximum number of tokens in a reply, thoughts included; a reply cut there is rejected as `truncated`."""
+
+    @property
+    def nulls(self) -> list[str]:
+        """The parameters that are not set."""
+        return [name for name, value in self if value is None]

@@ -12,9 +12,11 @@ from factory.config import EndpointJudge, RunConfig, Sampling, ScriptedJudge, Se
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
 from factory.inference.engines.endpoint_key import api_key
+from factory.inference.engines.endpoint_request import request_body
 from factory.inference.generation_step import EngineUse
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
+from factory.records import Message
 from factory.runtime.progress import Progress
 from factory.serving.deployment import LOGPROBS, in_flight, wire_name
 from factory.serving.fleet import fleet_key_env, other_proxies
@@ -107,8 +109,7 @@ def _returns_logprobs(judge: JudgeClient) -> bool:
 async def _probe(judge: EndpointJudge) -> Any:
     from factory.inference.engines.http_clients import make_client
 
-    request: dict[str, Any] = {"model": judge.model, "max_tokens": 4, "logprobs": True, "top_logprobs": LOGPROBS}
-    request["messages"] = [{"role": "user", "content": "Say yes."}]
+    request = request_body(judge, [Message("user", "Say yes.")], {"max_tokens": 4}, logprobs=LOGPROBS)
     client = make_client(judge, SecretStr(api_key(judge)), timeout_s=min(judge.timeout_s, PROBE_TIMEOUT_S))
     async with asyncio.timeout(PROBES_S), client:
         answer = await client.chat.completions.with_raw_response.create(**request)

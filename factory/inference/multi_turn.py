@@ -13,16 +13,18 @@ MAX_TOKEN_COUNT = 2**31 - 1
 """Tables count a row's tokens in 32 bits."""
 
 
-def attempt_temperature(temperature: float, again: bool) -> float:
+def attempt_temperature(temperature: float | None, again: bool) -> float | None:
     """Return the temperature of one attempt at a request; `again` if an earlier attempt failed."""
-    return max(temperature, AGAIN_TEMPERATURE) if again else temperature
+    return temperature if temperature is None or not again else max(temperature, AGAIN_TEMPERATURE)
 
 
 def attempt_sampling(request: Request, again: bool) -> dict[str, Any]:
-    """Return the sampling of one attempt at a request, by parameter."""
-    sampling = asdict(request.sampling)
-    temperature = request.sampling.temperature if request.temperature is None else request.temperature
-    return {**sampling, "temperature": attempt_temperature(temperature, again)}
+    """Return the sampling of one attempt at a request, by parameter, without those that are left to the endpoint."""
+    sampling = {name: value for name, value in asdict(request.sampling).items() if value is not None}
+    if "temperature" in sampling:
+        temperature = sampling["temperature"] if request.temperature is None else request.temperature
+        sampling["temperature"] = attempt_temperature(temperature, again)
+    return sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Reply:
     cached_tokens: int = 0
     truncated: bool = False
     ending: tuple[TokenChoice, ...] = ()
+    thoughts: str = ""
+    thought_tokens: int = 0
 
 
 class RowError(Exception):
@@ -95,6 +99,8 @@ async def generate_turns(request: Request, next_reply: NextReply) -> Completion:
         error=error,
         detail=detail,
         ending=turns[-1].ending if turns else (),
+        thoughts=tuple(turn.thoughts for turn in turns),
+        thought_tokens=_total(reply.thought_tokens for reply in replies),
     )
 
 

@@ -1,7 +1,8 @@
 """Requests to the playground's models: profiles and streamed replies, with failures as messages to the user."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +11,14 @@ from pydantic import SecretStr
 
 from factory.config import OpenAIEngine, Sampling
 from factory.inference.engines.endpoint_key import api_key
-from factory.inference.engines.endpoint_reply import max_characters
-from factory.inference.engines.openai import response_format
-from factory.inference.multi_turn import attempt_temperature
+from factory.inference.engines.endpoint_reply import max_characters, parse_reply
+from factory.inference.engines.endpoint_request import request_body
+from factory.inference.engines.endpoint_thoughts import content_text, split_text
+from factory.inference.multi_turn import RowError, attempt_temperature
 from factory.inference.prompts import Prompt
 from factory.playground.chat_models import ChatModel
 from factory.records import Completion, Message, Persona, Profile
 from factory.synthesis.profiles import parse_profile, render_profile
-from factory.text.control_tokens import escape_control_tokens
 from factory.text.normalize import is_text
 
 UPDATE_EVERY_S = 0.05
@@ -53,28 +54,23 @@ def make_client(endpoint: OpenAIEngine, max_tokens: int) -> Any:
     )
 
 
-def _request_body(endpoint: OpenAIEngine, messages: Iterable[Message], sampling: Sampling) -> dict[str, Any]:
-    parameters = {name: value for name, value in sampling if name != "frequency_penalty" or value}
-    escaped = [{"role": m.role, "content": escape_control_tokens(m.content, endpoint.special_tokens)} for m in messages]
-    return {"model": endpoint.model, "messages": escaped, **parameters}
-
-
 async def generate_profile(
     client: Any, model: ChatModel, prompt: Prompt, language: str, persona: Persona, sampling: Sampling, attempts: int
 ) -> Profile | str:
     """Return a profile of a persona, generated as in synthesis, or a message that explains the failure."""
     request = render_profile(prompt, language, persona)
     for attempt in range(attempts):
-        body = _request_body(model.endpoint, request.messages, sampling)
-        body |= response_format(model.endpoint.structured, request.schema)
-        body["temperature"] = attempt_temperature(sampling.temperature, attempt > 0)
+        temperature = attempt_temperature(sampling.temperature, attempt > 0)
+        parameters = {**sampling.model_dump(), "temperature": temperature}
+        body = request_body(model.endpoint, request.messages, parameters, request.schema)
         try:
-            answer = await client.chat.completions.create(**body)
+            answer = await client.chat.completions.with_raw_response.create(**body)
         except Exception as problem:
             return describe_failure(model.name, problem)
-        with suppress(AttributeError, IndexError, TypeError):  # an endpoint may return anything
-            profile = parse_profile(language, persona, Completion((str(answer.choices[0].message.content),)))
-            if isinstance(profile, Profile) and answer.choices[0].finish_reason != "length":
+        with suppress(AttributeError, LookupError, RecursionError, RowError, TypeError, ValueError):
+            reply = parse_reply(json.loads(answer.content), sampling.max_tokens)
+            profile = parse_profile(language, persona, Completion((reply.text,)))
+            if isinstance(profile, Profile) and not reply.truncated:
                 return profile
     return f"{model.name} returned no valid profile in {attempts} attempts. Try again, or write the profile yourself."
 
@@ -87,16 +83,19 @@ async def stream_reply(
     reply: StreamedReply,
     on_update: Callable[[], None],
 ) -> None:
-    """Stream a model's reply into `reply`; call `on_update` after each change."""
+    """Stream a model's reply into `reply`, without its thoughts; call `on_update` after each change."""
+    written = ""
     try:
-        stream = await client.chat.completions.create(**_request_body(model.endpoint, messages, sampling), stream=True)
+        body = request_body(model.endpoint, messages, sampling.model_dump())
+        stream = await client.chat.completions.create(**body, stream=True)
         async with stream:
             async for chunk in stream:
                 for choice in chunk.choices[:1]:
-                    reply.text += choice.delta.content or ""
+                    written += content_text(choice.delta.content)
                     if choice.finish_reason == "length":
                         reply.problem = f"{model.name}: the reply was cut at {sampling.max_tokens:,} tokens."
-                if len(reply.text) > max_characters(sampling.max_tokens):
+                reply.text = split_text(written).text
+                if len(written) > max_characters(sampling.max_tokens):
                     reply.problem = (
                         f"{model.name} did not stop after {sampling.max_tokens:,} tokens; the reply was cut."
                     )

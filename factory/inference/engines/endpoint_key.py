@@ -35,3 +35,10 @@ def config_key(engine: OpenAIEngine) -> str:
     """Return where an endpoint is in the config: candidates and judges have names."""
     name = getattr(engine, "name", None)
     return f"evaluation ({name})" if name else "engine"
+
+
+def sampling_key(engine: OpenAIEngine) -> str:
+    """Return where the sampling of an endpoint's requests is in the config."""
+    if not hasattr(engine, "name"):
+        return "sampling (of profiles and dialogues)"
+    return "evaluation.sampling" if hasattr(engine, "condition") else "evaluation.judge_sampling"

@@ -5,9 +5,11 @@ plausible: the reply is paid for.
 """
 
 import json
+import re
 from typing import Any
 
 from factory.inference.engines.endpoint_errors import DETAIL_CHARACTERS
+from factory.inference.engines.endpoint_thoughts import split_message
 from factory.inference.multi_turn import NoReplyError, Reply
 from factory.records import TokenChoice
 from factory.text.normalize import shorten
@@ -24,28 +26,66 @@ ROUNDING = 0.01
 """The logarithm of a probability may exceed 0 by this much."""
 
 
+CUT = {"length", "model_length", "max_tokens"}
+REFUSED = {"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii"}
+FAILED = {"error", "abort", "insufficient_system_resource"}
+"""Words of finish reasons, in lower case; with all others a reply is whole."""
+
+
+class EmptyReplyError(NoReplyError):
+    """An answer that was not cut, and says nothing: it is worth asking again."""
+
+
 def parse_reply(answer: Any, max_tokens: int) -> Reply:
-    """Return the reply of an endpoint's JSON answer.
+    """Return the reply of an endpoint's JSON answer, with the thoughts of a reasoning model apart from it.
 
     Raises:
         NoReplyError: a refusal, or no usable text.
         LookupError, TypeError, ValueError: the answer has another shape, as json and dicts raise them.
     """
     choice, usage = answer["choices"][0], as_object(answer.get("usage"))
-    text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
-    refusal = choice["message"].get("refusal") or (finish_reason == "content_filter" and (text or finish_reason))
-    if refusal or finish_reason in ("error", "abort") or (text is None and finish_reason != "length"):
-        detail = str(refusal or f"no reply: {json.dumps(choice)}")
-        raise NoReplyError("refused" if refusal else "engine_error", shorten(detail, DETAIL_CHARACTERS))
-    text = text or ""
-    text.encode()  # fails if it is no text, or has half characters
-    if len(text) > max_characters(max_tokens):
-        detail = f"a reply of {len(text):,} characters, where {max_tokens:,} tokens were asked for: {text}"
+    split, refusal = split_message(choice["message"]), choice["message"].get("refusal")
+    reasons = set(re.findall("[a-z_]+", str(choice.get("finish_reason")).lower()[:100]))
+    if refusal or reasons & REFUSED:
+        said = str(refusal or split.text or choice["finish_reason"])
+        raise NoReplyError("refused", shorten(said, DETAIL_CHARACTERS))
+    truncated = bool(reasons & CUT) or split.is_open
+    is_empty = not split.text.strip() and not truncated
+    if is_empty or reasons & FAILED:
+        kind = EmptyReplyError if is_empty else NoReplyError
+        raise kind("engine_error", shorten(f"no reply: {json.dumps(choice)}", DETAIL_CHARACTERS))
+    split.text.encode()  # fails if it has half characters
+    if len(split.text) > max_characters(max_tokens):
+        detail = f"a reply of {len(split.text):,} characters, where {max_tokens:,} tokens were asked for: {split.text}"
         raise NoReplyError("engine_error", shorten(detail, DETAIL_CHARACTERS))
-    prompt_tokens, output_tokens = token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens"))
-    cached = min(prompt_tokens, token_count(as_object(usage.get("prompt_tokens_details")).get("cached_tokens")))
-    ending = _parse_ending(choice.get("logprobs"))
-    return Reply(text, prompt_tokens, output_tokens, cached, truncated=finish_reason == "length", ending=ending)
+    thoughts = split.thoughts[: max_characters(max_tokens)].encode("utf-8", "ignore").decode()
+    return Reply(
+        split.text,
+        **_token_counts(usage, len(thoughts) / max(1, len(thoughts) + len(split.text))),
+        truncated=truncated,
+        ending=_parse_ending(choice.get("logprobs")),
+        thoughts=thoughts,
+    )
+
+
+def _token_counts(usage: dict[str, Any], thought_share: float) -> dict[str, int]:
+    """Return the token counts of a reply.
+
+    Args:
+        usage: the endpoint's counts.
+        thought_share: of the characters, by which thoughts are counted where the endpoint does not.
+    """
+    prompt, output = token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens"))
+    # Some count thoughts in the total alone.
+    output = max(output, token_count(usage.get("total_tokens")) - prompt)
+    details = [as_object(usage.get("completion_tokens_details")), usage]
+    counted = next((tokens for each in details if (tokens := token_count(each.get("reasoning_tokens")))), 0)
+    return {
+        "prompt_tokens": prompt,
+        "output_tokens": output,
+        "cached_tokens": min(prompt, token_count(as_object(usage.get("prompt_tokens_details")).get("cached_tokens"))),
+        "thought_tokens": min(output, counted or round(output * thought_share)),
+    }
 
 
 def max_characters(max_tokens: int) -> int:
