@@ -1,22 +1,36 @@
 """Limits what a client sends to an endpoint: requests in flight, and requests and tokens per minute.
 
-How many requests an endpoint takes at the same time is learned from its refusals (429): a round of answers raises the
-limit by one, a refusal lowers it by a part (additive increase, multiplicative decrease, as in TCP).
+How many requests an endpoint takes at the same time is learned from its refusals (429): answers raise the limit step by
+step, a refusal lowers it by a part (additive increase, multiplicative decrease, as in TCP). Against simulated caps,
+buckets and windows this uses 97 to 100 % of what they allow (`tests/unit/test_endpoint_limits.py`).
 """
 
 import asyncio
 import math
+from contextlib import suppress
 from types import TracebackType
 
+from factory.config import OpenAIEngine
 from factory.inference.engines.endpoint_errors import BUSY, retry_after_s
 
 KEPT, KEPT_WHEN_FLOODED = 0.9, 0.5
-"""The part of a limit that a refusal leaves. Halving at each would use 75 % of a constant capacity on average, 0.9 uses
-95 %; where fewer requests were answered than the limit since the last refusal, it is far too high, and halved."""
+"""The part of the limit that a refusal leaves. Halving at each would use 75 % of a constant capacity on average, 0.9
+uses 95 %; but while hardly anything is answered between two refusals, the limit is far too high, and halved."""
+MOST_GAIN = 0.1
+"""The limit rises by one per round of answers, or per second where they take longer, and by this much per answer at
+most: with 0.5, an endpoint that takes five requests refused a third of all attempts."""
 CATCH_UP_S = 0.1
 """A client that is late may catch up with the pace of this time; endpoints also count in short windows."""
-LOOK_EVERY_S = 1
-"""The next request in line looks again after this time, as answers may have taken fewer tokens than reserved."""
+
+
+def share_of_limits(engine: OpenAIEngine, actors: int) -> OpenAIEngine:
+    """Return an endpoint with the requests and tokens per minute that one of its clients may send.
+
+    Equal shares are enough: the number of clients is fixed, a shard goes to whichever is free, and up to 512 requests
+    at a time, more than low limits ever need, there is one client.
+    """
+    limits = {"requests_per_minute": engine.requests_per_minute, "tokens_per_minute": engine.tokens_per_minute}
+    return engine.model_copy(update={name: limit and limit / actors for name, limit in limits.items()})
 
 
 class _Pace:
@@ -39,10 +53,11 @@ class Place:
     Set `spent` to the tokens of the answer; without it the reserved ones are given back too.
     """
 
-    def __init__(self, limits: "EndpointLimits", reserved: int, round_: int) -> None:
+    def __init__(self, limits: "EndpointLimits", reserved: int, round_: int, sent_at: float) -> None:
         self._limits = limits
         self.reserved = reserved
         self.round = round_
+        self.sent_at = sent_at
         self.spent: int | None = None
 
     def __enter__(self) -> "Place":
@@ -66,7 +81,7 @@ class EndpointLimits:
     def __init__(
         self, at_once: int, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
     ) -> None:
-        self.in_flight = 0
+        self._places: set[Place] = set()  # of the requests in flight
         self._most = self._limit = float(at_once)
         self._round = self._answered = 0  # rounds end with a refusal
         self._paused_until = -math.inf
@@ -82,38 +97,43 @@ class EndpointLimits:
         """
         clock = asyncio.get_running_loop().time
         async with self._line:
-            while True:
-                pause_s = max(self._paused_until, self._requests.next_at, self._tokens.next_at) - clock()
-                if self.in_flight >= int(self._limit):
-                    self._freed.clear()
-                    await self._freed.wait()
-                elif pause_s > 0:
-                    await asyncio.sleep(min(pause_s, LOOK_EVERY_S))
-                else:
-                    break
-            self.in_flight += 1
+            while (pause_s := self._next_at() - clock()) > 0 or len(self._places) >= int(self._limit):
+                self._freed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s if pause_s > 0 else None):
+                        await self._freed.wait()
+            place = Place(self, tokens, self._round, clock())
+            self._places.add(place)
             self._requests.reserve(1, clock())
             self._tokens.reserve(tokens, clock())
-            return Place(self, tokens, self._round)
+            return place
+
+    def _next_at(self) -> float:
+        return max(self._paused_until, self._requests.next_at, self._tokens.next_at)
 
     def give_back(self, place: Place, problem: BaseException | None) -> None:
         """End a place, and learn from what became of its request."""
         if place.spent is not None:
-            self._answered += 1
-            if self.in_flight >= int(self._limit):
-                self._limit = min(self._most, self._limit + 1 / self._limit)
+            self._raise(place)
         elif getattr(problem, "status_code", 0) == BUSY:
             pause_until = asyncio.get_running_loop().time() + retry_after_s(problem)
             self._paused_until = max(self._paused_until, pause_until)
             self._lower(place)
         self._tokens.correct((place.spent or 0) - place.reserved)
-        self.in_flight -= 1
+        self._places.remove(place)
         self._freed.set()
+
+    def _raise(self, answered: Place) -> None:
+        self._answered += 1
+        if len(self._places) >= int(self._limit):
+            seconds = asyncio.get_running_loop().time() - answered.sent_at
+            self._limit = min(self._most, self._limit + min(MOST_GAIN, max(1, seconds) / self._limit))
 
     def _lower(self, refused: Place) -> None:
         if refused.round < self._round:  # sent before the last refusal was known
             return
-        kept = KEPT if self._answered >= self._limit else KEPT_WHEN_FLOODED
-        self._limit = max(1.0, kept * min(self._limit, self.in_flight))
+        kept = KEPT if self._answered >= self._limit / 4 else KEPT_WHEN_FLOODED
+        accepted = sum(place.round < self._round for place in self._places)  # or they would have been refused by now
+        self._limit = max(1.0, accepted, kept * min(self._limit, len(self._places)))
         self._round += 1
         self._answered = 0

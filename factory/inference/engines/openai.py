@@ -12,6 +12,7 @@ from factory.config import LOOPBACK, OpenAIEngine
 from factory.inference.engines.backend import Backend, ShardedWork
 from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.endpoint_key import api_key
+from factory.inference.engines.endpoint_limits import share_of_limits
 from factory.inference.engines.openai_replica import OpenAIReplica
 from factory.inference.engines.shards_in_flight import shards_in_flight
 from factory.inference.model_files import Located
@@ -63,13 +64,3 @@ def split_concurrency(concurrency: int) -> tuple[int, int]:
     """Return how many client actors share the allowed concurrent requests, and how many each may send."""
     actors = math.ceil(concurrency / REQUESTS_PER_ACTOR)
     return actors, concurrency // actors
-
-
-def share_of_limits(engine: OpenAIEngine, actors: int) -> OpenAIEngine:
-    """Return an endpoint with the requests and tokens per minute that one of its clients may send.
-
-    Equal shares are enough: the number of clients is fixed, a shard goes to whichever is free, and up to 512 requests
-    at a time, more than low limits ever need, there is one client.
-    """
-    limits = {"requests_per_minute": engine.requests_per_minute, "tokens_per_minute": engine.tokens_per_minute}
-    return engine.model_copy(update={name: limit and limit / actors for name, limit in limits.items()})
