@@ -52,6 +52,8 @@ class JobStep:
     """Finds what is wrong before Ray takes its seconds to start, missing models included."""
     dry_run: Callable[[RunConfig, Progress], None]
     """Prints the plan."""
+    ask: Callable[[RunConfig, Progress], object] = lambda config, progress: None
+    """Asks the step's endpoints a short question each, behind the plan of a dry run."""
     local_cpus: Callable[[RunConfig], int] = lambda config: 0
     """The logical CPUs of a Ray session on this machine; 0 for its cores."""
     then: str = ""
@@ -78,7 +80,8 @@ def run_job(step: JobStep, description: str | None) -> None:
         FactoryError: the job fails.
     """
     parser = Parser(description)
-    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, generate nothing")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
+    parser.add_argument("--offline", action="store_true", help="with --dry-run: ask endpoints no question")
     parser.add_argument(
         "--limit", type=int, metavar="N", help="read the first N rows of each source; training and serving ignore it"
     )
@@ -92,6 +95,8 @@ def run_job(step: JobStep, description: str | None) -> None:
     with quiet(arguments.verbose) as errors:
         if arguments.dry_run:
             step.dry_run(config, progress)
+            if not arguments.offline:
+                step.ask(config, progress)
             with suppress(UserError):  # the plan named what is wrong, or what could not be reached
                 for line in confirmation.archive_lines(step.rehearse(config).changes):
                     progress.print(line)

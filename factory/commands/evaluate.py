@@ -3,8 +3,13 @@
 character-factory evaluate demo [section.key=value ...]
 """
 
+from collections.abc import Iterator
+from functools import partial
+
+from factory.config import RunConfig
 from factory.evaluation.dry_run import check, local_cpus, plan
 from factory.job import Job, JobStep, run_job
+from factory.planning.endpoint_questions import EndpointUse, ask_endpoints
 
 
 def make_tables(job: Job) -> None:
@@ -35,7 +40,25 @@ def evaluate(job: Job) -> None:
     write_scores(job.config, open_benchmark(job.config.evaluation.benchmark), job.progress)
 
 
-STEP = JobStep(evaluate, check, plan, local_cpus=local_cpus, opens=make_tables, then="report")
+def _endpoints(config: RunConfig) -> Iterator[EndpointUse]:
+    if config.evaluation.uses_profiles:
+        yield EndpointUse(config.engine, config.profiles.sampling)
+    for candidate in config.evaluation.candidates:
+        yield EndpointUse(candidate, config.evaluation.sampling, is_json=False)
+    yield from judges(config)
+
+
+def judges(config: RunConfig) -> Iterator[EndpointUse]:
+    """Yield the judges of a config, as both steps that judge use them."""
+    for judge in config.evaluation.judges:
+        yield EndpointUse(
+            judge, config.evaluation.judge_sampling, is_json=config.evaluation.judge_protocol == "structured"
+        )
+
+
+STEP = JobStep(
+    evaluate, check, plan, partial(ask_endpoints, _endpoints), local_cpus=local_cpus, opens=make_tables, then="report"
+)
 
 
 def run() -> None:

@@ -3,8 +3,13 @@
 character-factory synthesize demo [section.key=value ...]
 """
 
+from collections.abc import Iterator
+from functools import partial
+
+from factory.config import RunConfig
 from factory.inference.engine_pool.open_pools import keep_engines
 from factory.job import Job, JobStep, run_job
+from factory.planning.endpoint_questions import EndpointUse, ask_endpoints
 from factory.synthesis import steps
 from factory.synthesis.dry_run import check, plan
 
@@ -21,7 +26,21 @@ def synthesize(job: Job) -> None:
         steps.make_dialogues(job.config, model, assignments, job.progress)
 
 
-STEP = JobStep(synthesize, check, plan, opens=synthesize, only_tables=True, then="curate")
+def _endpoints(config: RunConfig) -> Iterator[EndpointUse]:
+    yield EndpointUse(config.engine, config.profiles.sampling)
+    if config.instructions:
+        yield EndpointUse(config.engine, config.dialogues.sampling, is_json=False)
+
+
+STEP = JobStep(
+    synthesize,
+    check,
+    plan,
+    partial(ask_endpoints, _endpoints),
+    opens=synthesize,
+    only_tables=True,
+    then="curate",
+)
 
 
 def run() -> None:
