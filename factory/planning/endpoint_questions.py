@@ -94,8 +94,8 @@ def _check(use: EndpointUse, completion: Completion) -> None:
         raise ModelError(f"{where}: {use.engine.model!r} gives no reply to a short question ({completion.detail})")
     if completion.truncated and not completion.replies[-1].strip():
         raise ModelError(
-            f"{where}: {use.engine.model!r} thinks until its limit and gives no reply; raise {sampling}.max_tokens "
-            f"(it is {use.sampling.max_tokens:,}), or let it think less by {where}.extra_body, such as "
+            f"{where}: {use.engine.model!r} thinks until its limit and gives no reply; raise max_tokens "
+            f"({use.sampling.max_tokens:,}) in {sampling}, or let it think less by {where}.extra_body, such as "
             "{reasoning_effort: low}"
         )
 

@@ -23,11 +23,15 @@ def engine_of(server: OpenAIServer, **settings: object) -> OpenAIEngine:
 
 
 def ask_shard(
-    server: OpenAIServer, *requests: str | Request, at_once: int = 64, **settings: object
+    server: OpenAIServer,
+    *requests: str | Request,
+    at_once: int = 64,
+    sampling: TokenSampling = SAMPLING,
+    **settings: object,
 ) -> list[Completion]:
     """Return the actor's answers to a shard of requests; a text stands for one user message."""
     shard = [Request((Message("user", each),)) if isinstance(each, str) else each for each in requests]
-    shard = [replace(request, sampling=SAMPLING) for request in shard]
+    shard = [replace(request, sampling=sampling) for request in shard]
 
     async def answer() -> list[Completion]:
         engine = engine_of(server, **settings)

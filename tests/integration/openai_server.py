@@ -4,7 +4,7 @@ A marker such as `[[503 x2]]` in the last user message makes it misbehave for th
 as it says (always without a number); `rules` sent to `/control` do so for everybody. What it was
 asked stands in `/log`.
 
-python tests/integration/openai_server.py PORT   # 0 takes a free one; the port is printed
+python -m tests.integration.openai_server PORT   # 0 takes a free one; the port is printed
 """
 
 import asyncio
@@ -22,6 +22,8 @@ from functools import cache
 from pathlib import Path
 
 from aiohttp import web
+
+from tests.integration import reasoning_models
 
 KEY = "sk-secret-4f1c9e77d0b84a52"
 MODELS = ("small-chat", "small-chat-mini", "embedder")
@@ -57,6 +59,11 @@ class Rules:
     logprobs: str = ""
     """JSON in place of the log-probabilities."""
     retry_after: str = "2"
+    family: str = ""
+    """The reasoning model that it behaves as: one of `reasoning_models`."""
+    finish_reason: str | None = "stop"
+    per_second: float = 0
+    """How many requests it takes; what a second leaves over is lost, and the others get a 429."""
 
 
 @dataclass
@@ -68,6 +75,16 @@ class Server:
     times: Counter = field(default_factory=Counter)
     now: int = 0
     most_at_once: int = 0
+    left: float = 0
+    filled_at: float = 0
+
+    def is_over_its_rate(self) -> bool:
+        now, rate = time.monotonic(), self.rules.per_second
+        self.left, self.filled_at = min(rate, self.left + (now - self.filled_at) * rate), now
+        if rate and self.left < 1:
+            return True
+        self.left -= 1
+        return False
 
     async def control(self, request: web.Request) -> web.Response:
         self.__init__(Rules(**await request.json()))
@@ -95,6 +112,9 @@ class Server:
         try:
             if self.now > self.rules.at_most:
                 response = failed(self.rules.busy, "too many")
+            elif self.is_over_its_rate():
+                wait_ms = (1 - self.left) / self.rules.per_second * 1000
+                response = failed(429, "too many per second", {"retry-after-ms": f"{wait_ms:.0f}"})
             else:
                 await asyncio.sleep(self.rules.delay_s)
                 response = await self.answer(request, body)
@@ -129,7 +149,15 @@ class Server:
             return failed(400, SAID[kind])
         if kind == "refuse-logprobs" and "logprobs" in body:
             return failed(400, "logprobs is not supported by this model")
+        if refused := reasoning_models.refusal(self.rules.family, body):
+            return refused
         response = reply(kind, body)
+        if self.rules.family:
+            response.text = json.dumps(reasoning_models.dressed(self.rules.family, json.loads(response.text)))
+        if self.rules.finish_reason != "stop":
+            answer = json.loads(response.text)
+            answer["choices"][0]["finish_reason"] = self.rules.finish_reason
+            response.text = json.dumps(answer)
         for name, value in {"usage": self.rules.usage, "logprobs": self.rules.logprobs}.items():
             if value:
                 marked = json.loads(response.text)
@@ -235,6 +263,7 @@ def reply(kind: str, body: dict) -> web.Response:
         choice["message"]["content"] = "I would say that it is worth a four."
     if kind == "half-score":
         choice["message"]["content"] = json.dumps({"reasoning": "between two", "score": 4.5})
+    reasoning_models.spoil(kind, choice)
     if body.get("logprobs") and kind != "no-logprobs":
         choice["logprobs"] = {"content": _score_tokens()}
     answer = {"id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
@@ -307,8 +336,8 @@ class OpenAIServer:
 
     def start(self) -> None:
         """Start it, after the first time on the same port again."""
-        command = [sys.executable, Path(__file__), str(self._port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "tests.integration.openai_server", str(self._port)]
+        self._process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
         self._port = int(self._process.stdout.readline())
 
     def stop(self) -> None:

@@ -25,6 +25,8 @@ BUSY = 429
 def max_rounds(problem: Any) -> int:
     """Return how often a request may use up its retries: more than once if another request may be at fault."""
     status = getattr(problem, "status_code", 0)
+    if _is_too_large(problem):
+        return 1
     if status in (BUSY, 503):
         return 10
     return 1 if 300 <= status < 500 and status not in (408, 409) else 2
@@ -33,7 +35,12 @@ def max_rounds(problem: Any) -> int:
 def is_temporary(problem: Any) -> bool:
     """Return whether the same request may be answered a little later."""
     status = getattr(problem, "status_code", None)
-    return status is None or status in (408, 409, BUSY) or status >= 500
+    return status is None or (status in (408, 409, BUSY) and not _is_too_large(problem)) or status >= 500
+
+
+def _is_too_large(problem: Any) -> bool:
+    """Return whether a request has more tokens than an endpoint takes per minute: it is refused for ever."""
+    return getattr(problem, "status_code", 0) == BUSY and "request too large" in str(problem).lower()
 
 
 def retry_after_s(problem: Any) -> float:
@@ -79,7 +86,7 @@ def refusal_text(problem: Any) -> str:
 def row_error(key: SecretStr, problem: Any) -> RowError:
     """Return the error of a single row, with the endpoint's answer but without the key."""
     answer = redact_key(key, f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}")
-    patterns = {"too_long": "(context|model).length", "refused": "content_(filter|policy)"}
+    patterns = {"too_long": "(context|model).length|[Rr]equest too large", "refused": "content_(filter|policy)"}
     found = [reason for reason, p in patterns.items() if max_rounds(problem) == 1 and re.search(p, answer)]
     return RowError([*found, "engine_error"][0], shorten(answer, DETAIL_CHARACTERS))
 
@@ -99,9 +106,9 @@ def _way_out(engine: OpenAIEngine, problem: Any) -> str:
     """Return which setting to change, if a refusal names a parameter."""
     section, sampling = config_key(engine), sampling_key(engine)
     ways = {
-        **{name: f"set {sampling}.{name}: null" for name in ("temperature", "top_p", "frequency_penalty")},
-        "max_completion_tokens": f"set {section}.token_limit: max_tokens, or lower {sampling}.max_tokens",
-        "max_tokens": f"set {section}.token_limit: max_completion_tokens, or lower {sampling}.max_tokens",
+        **{name: f"set {name}: null in {sampling}" for name in ("temperature", "top_p", "frequency_penalty")},
+        "max_completion_tokens": f"set {section}.token_limit: max_tokens, or lower max_tokens in {sampling}",
+        "max_tokens": f"set {section}.token_limit: max_completion_tokens, or lower max_tokens in {sampling}",
         "(top_)?logprobs": f"set {section}.logprobs: false",
         "response_format|json_schema": f"set {section}.structured: json_object, or none",
         **{re.escape(name): f"take {name} out of {section}.extra_body" for name in engine.extra_body},

@@ -40,5 +40,5 @@ def config_key(engine: OpenAIEngine) -> str:
 def sampling_key(engine: OpenAIEngine) -> str:
     """Return where the sampling of an endpoint's requests is in the config."""
     if not hasattr(engine, "name"):
-        return "sampling (of profiles and dialogues)"
+        return "profiles.sampling and dialogues.sampling"
     return "evaluation.sampling" if hasattr(engine, "condition") else "evaluation.judge_sampling"

@@ -6,8 +6,9 @@ buckets and windows this uses 97 to 100 % of what they allow (`tests/unit/test_e
 """
 
 import asyncio
+import heapq
+import itertools
 import math
-from contextlib import suppress
 from types import TracebackType
 
 from factory.config import OpenAIEngine
@@ -86,30 +87,44 @@ class EndpointLimits:
         self._round = self._answered = 0  # rounds end with a refusal
         self._paused_until = -math.inf
         self._requests, self._tokens = _Pace(requests_per_minute), _Pace(tokens_per_minute)
-        self._line = asyncio.Lock()  # fair: those who wait get it in order
-        self._freed = asyncio.Event()
+        self._line: list[tuple[int, int, int, asyncio.Future[Place]]] = []
+        self._numbers = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def place(self, tokens: int) -> Place:
+    async def place(self, tokens: int, refusals: int = 0) -> Place:
         """Wait in line until a request may be sent.
 
         Args:
             tokens: to reserve for it and its reply.
+            refusals: how often it was refused; those that were more often come first, so that none is refused for ever.
         """
-        clock = asyncio.get_running_loop().time
-        async with self._line:
-            while (pause_s := self._next_at() - clock()) > 0 or len(self._places) >= int(self._limit):
-                self._freed.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s if pause_s > 0 else None):
-                        await self._freed.wait()
-            place = Place(self, tokens, self._round, clock())
-            self._places.add(place)
-            self._requests.reserve(1, clock())
-            self._tokens.reserve(tokens, clock())
-            return place
+        turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._line, (-refusals, next(self._numbers), tokens, turn))
+        self._admit()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back(turn.result(), None)
+            raise
 
-    def _next_at(self) -> float:
-        return max(self._paused_until, self._requests.next_at, self._tokens.next_at)
+    def _admit(self) -> None:
+        """Give places to the first in line; if none may be sent yet, look again when one may."""
+        loop = asyncio.get_running_loop()
+        if self._timer:
+            self._timer.cancel()
+        while self._line and len(self._places) < int(self._limit):
+            next_at = max(self._paused_until, self._requests.next_at, self._tokens.next_at)
+            if next_at > loop.time():
+                self._timer = loop.call_at(next_at, self._admit)
+                return
+            _, _, tokens, turn = heapq.heappop(self._line)
+            if not turn.done():  # cancelled
+                place = Place(self, tokens, self._round, loop.time())
+                self._places.add(place)
+                self._requests.reserve(1, loop.time())
+                self._tokens.reserve(tokens, loop.time())
+                turn.set_result(place)
 
     def give_back(self, place: Place, problem: BaseException | None) -> None:
         """End a place, and learn from what became of its request."""
@@ -121,7 +136,7 @@ class EndpointLimits:
             self._lower(place)
         self._tokens.correct((place.spent or 0) - place.reserved)
         self._places.remove(place)
-        self._freed.set()
+        self._admit()
 
     def _raise(self, answered: Place) -> None:
         self._answered += 1

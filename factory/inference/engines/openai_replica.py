@@ -28,7 +28,6 @@ from factory.inference.engines.endpoint_errors import (
     is_temporary,
     max_rounds,
     pause_s,
-    retry_after_s,
     row_error,
     run_error,
 )
@@ -106,7 +105,9 @@ class OpenAIReplica(Replica):
             async with asyncio.timeout(self.engine.deadline_s) as deadline:
                 while True:
                     try:
-                        return await self._attempts(addresses, messages, request, again or empty > 0, deadline)
+                        return await self._attempts(
+                            addresses, messages, request, again or empty > 0, deadline, failures=failures
+                        )
                     except EmptyReplyError:
                         empty += 1
                         if empty == EMPTY_TRIES:
@@ -117,8 +118,7 @@ class OpenAIReplica(Replica):
                             await self._raise_if_endpoint_down(request)
                         if failures >= max_rounds(problem):
                             raise row_error(self._key, problem) from None
-                        if asks_for_longer(problem):
-                            await asyncio.sleep(retry_after_s(problem))
+                        await asyncio.sleep(pause_s(problem, failures, random.random()))
         except TimeoutError:
             await self._raise_if_endpoint_down(request)
             raise RowError("engine_error", f"not answered in {self.engine.deadline_s:g} s") from None
@@ -131,6 +131,7 @@ class OpenAIReplica(Replica):
         again: bool,
         deadline: asyncio.Timeout,
         retries: int | None = None,
+        failures: int = 0,
     ) -> Reply:
         """Send a request until it is answered or has no retries left, to one address after another."""
         from openai import APIError
@@ -139,7 +140,7 @@ class OpenAIReplica(Replica):
         tokens = sum(len(message.content) for message in messages) // CHARACTERS_PER_TOKEN
         for attempt in itertools.count():
             async with _suspended(deadline):
-                place = await self._limits.place(tokens + request.sampling.max_tokens)
+                place = await self._limits.place(tokens + request.sampling.max_tokens, attempt + failures)
             try:
                 with place:
                     reply = await self._send(next(addresses), messages, request, again)
