@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from factory.commands.curate import run
 from factory.config import RunConfig, workers
@@ -240,3 +241,67 @@ def test_a_limit_that_is_no_number_is_one_short_line(monkeypatch, value):
     with pytest.raises(ConfigError, match=r"^argument --limit: invalid int value: .* --help shows the options$") as it:
         run()
     assert len(str(it.value)) < 400
+
+
+NULL = {"sampling": {"temperature": None}}
+MODELS = {"vllm": {"kind": "vllm", "model": "embedded"}, "endpoint": {"kind": "openai", "model": "gpt-5"}}
+
+
+def test_only_endpoints_take_a_null_in_their_sampling():
+    config = RunConfig(output="x", engine=MODELS["endpoint"], profiles=NULL, dialogues=NULL)
+    assert config.profiles.sampling.temperature is None
+    with pytest.raises(ValidationError, match=r"dialogues\.sampling\.temperature is null.*the engine is vLLM; give a"):
+        RunConfig(output="x", engine=MODELS["vllm"], dialogues=NULL)
+
+
+def test_a_vllm_candidate_takes_no_null_either():
+    candidates = [{"name": name, **model} for name, model in MODELS.items()]
+    nulls = {"sampling": {"top_p": None}}
+    assert RunConfig(output="x", evaluation={"candidates": candidates[1:], **nulls})
+    with pytest.raises(ValidationError, match=r"evaluation\.sampling\.top_p is null.*candidate 'vllm' is vLLM"):
+        RunConfig(output="x", evaluation={"candidates": candidates, **nulls})
+
+
+@pytest.mark.parametrize(
+    ("model", "url"),
+    [
+        ("gpt-4o", "https://api.openai.com/v1"),
+        ("o3-mini", "https://api.openai.com/v1"),
+        ("claude-sonnet-4-5", "https://api.anthropic.com/v1"),
+        ("gemini-2.5-pro", "https://generativelanguage.googleapis.com/v1beta/openai"),
+        ("deepseek-reasoner", "https://api.deepseek.com/v1"),
+        ("magistral-medium-latest", "https://api.mistral.ai/v1"),
+        ("grok-4", "https://api.x.ai/v1"),
+    ],
+)
+@pytest.mark.parametrize("key", ["candidates", "judges"])
+def test_a_hosted_model_without_its_address_gets_the_lines_to_add(config_file, key, model, url):
+    message = refusal(config_file(f"output: x\nevaluation: {{{key}: [{{name: j, model: {model}}}]}}"))
+    assert f"add the two lines `kind: openai` and `base_url: {url}`" in message
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt2", "openai/gpt-oss-20b", "mistralai/Mistral-7B-Instruct-v0.3", "./gpt-4o", "embedded"]
+)
+def test_a_model_that_runs_here_is_none_of_the_hosted(model):
+    assert RunConfig(output="x", evaluation={"candidates": [{"name": "c", "model": model}]})
+
+
+def test_a_folder_named_like_a_hosted_model_is_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("gpt-4o").mkdir()
+    assert RunConfig(output="x", engine={"kind": "vllm", "model": "gpt-4o"})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("{temperature: 1}", "leave temperature out"),
+        ("{model: a, n: 2}", "leave model, n out"),
+        ("{api_key: sk-1}", "would show the secret 'api_key'"),
+    ],
+)
+def test_extra_body_holds_neither_settings_nor_secrets(config_file, body, said):
+    message = refusal(config_file(f"output: x\nengine: {{kind: openai, model: m, extra_body: {body}}}"))
+    assert said in message
+    assert "sk-1" not in message

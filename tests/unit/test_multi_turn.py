@@ -2,8 +2,10 @@
 
 import asyncio
 
-from factory.inference.multi_turn import NoReplyError, Reply, RowError, generate_turns
-from factory.records import Completion, Message, Request
+import pytest
+
+from factory.inference.multi_turn import NoReplyError, Reply, RowError, attempt_sampling, generate_turns
+from factory.records import Completion, Message, Request, TokenSampling
 
 REQUEST = Request((Message("system", "s"), Message("user", "u1")), follow_ups=("u2", "u3"))
 
@@ -84,3 +86,26 @@ def test_free_text_that_was_cut_is_asked_for_again_though_it_can_be_read():
     done, asked = told(cut, cut, attempts=2)
     assert (done.replies, done.truncated, asked) == ((cut.text,), True, 2)
     assert told(cut, Reply("good"), schema="{}")[1] == 1
+
+
+def test_thoughts_are_kept_by_turn_and_never_sent_back():
+    seen = []
+
+    async def ask(messages, again):
+        seen.append("".join(message.content for message in messages))
+        return Reply("r", output_tokens=5, thoughts=f"t{len(seen)}", thought_tokens=2)
+
+    done = asyncio.run(generate_turns(REQUEST, ask))
+    assert (done.replies, done.thoughts, done.thought_tokens) == (("r",) * 3, ("t1", "t2", "t3"), 6)
+    assert "t1" not in seen[-1]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "own", "again", "expected"),
+    [(0.6, None, False, 0.6), (0.6, 0, False, 0), (0.6, 0, True, 0.5), (None, 0, True, "unset"), (0, None, True, 0.5)],
+)
+def test_a_null_temperature_is_left_to_the_endpoint(sampling, own, again, expected):
+    request = Request((), temperature=own, sampling=TokenSampling(temperature=sampling, top_p=None))
+    sent = attempt_sampling(request, again)
+    assert sent.get("temperature", "unset") == expected
+    assert "top_p" not in sent
