@@ -221,6 +221,9 @@ class OpenAIEngine(Section):
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """The endpoint's name for the sampling's max_tokens; gpt-5 and the o-series know max_completion_tokens only. The
     other name is taken by itself where the endpoint refuses this one by name."""
+    not_sent: tuple[Literal["temperature", "top_p", "frequency_penalty"], ...] = ()
+    """Sampling parameters that this endpoint refuses, while other candidates or judges get them; for an engine of its
+    own, null in the sampling does the same."""
     extra_body: Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_only_extra)] = Field(
         default_factory=dict
     )

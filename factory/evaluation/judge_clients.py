@@ -12,7 +12,7 @@ from factory.config import EndpointJudge, RunConfig, Sampling, ScriptedJudge, Se
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
 from factory.inference.engines.endpoint_key import api_key
-from factory.inference.engines.endpoint_request import request_body
+from factory.inference.engines.endpoint_request import request_body, with_other_limit
 from factory.inference.generation_step import EngineUse
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
@@ -107,10 +107,19 @@ def _returns_logprobs(judge: JudgeClient) -> bool:
 
 
 async def _probe(judge: EndpointJudge) -> Any:
+    from openai import APIStatusError
+
     from factory.inference.engines.http_clients import make_client
 
-    request = request_body(judge, [Message("user", "Say yes.")], {"max_tokens": 4}, logprobs=LOGPROBS)
+    message, limit = [Message("user", "Say yes.")], {"max_tokens": 4}
     client = make_client(judge, SecretStr(api_key(judge)), timeout_s=min(judge.timeout_s, PROBE_TIMEOUT_S))
     async with asyncio.timeout(PROBES_S), client:
-        answer = await client.chat.completions.with_raw_response.create(**request)
+        create = client.chat.completions.with_raw_response.create
+        try:
+            answer = await create(**request_body(judge, message, limit, logprobs=LOGPROBS))
+        except APIStatusError as problem:
+            renamed = with_other_limit(judge, problem)
+            if renamed is None:
+                raise
+            answer = await create(**request_body(renamed, message, limit, logprobs=LOGPROBS))
         return json.loads(answer.content)

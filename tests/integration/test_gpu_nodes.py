@@ -130,6 +130,10 @@ def test_judges_ask_for_their_kind_of_gpu_for_each_bundle(gpu_nodes):
     judge = ServedModel(
         name="a", model="embedded", device="gpu", accelerator_type="H100", engine_kwargs={"tensor_parallel_size": 2}
     )
-    asked = _deployment(_llm_config(judge, 1), judge)._bound_deployment._replica_config
+    config = _llm_config(judge, 1)
+    assert config.engine_kwargs["generation_config"] == "vllm", (
+        "requests that leave a parameter out get the neutral one"
+    )
+    asked = _deployment(config, judge)._bound_deployment._replica_config
     assert json.loads(json.dumps(asked.placement_group_bundles)) == [{"GPU": 1, "CPU": 0}] * 2
     assert asked.placement_group_bundle_label_selector == [{ACCELERATOR: "H100"}] * 2

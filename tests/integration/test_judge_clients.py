@@ -53,6 +53,20 @@ def test_probe_turns_logprobs_off_only_when_sure(server, monkeypatch, misbehave,
     assert requests_logprobs(server) == still
 
 
+@pytest.mark.parametrize(("family", "still"), [("deepseek", True), ("vllm", True), ("gpt-5", False), ("gemini", False)])
+def test_probe_asks_reasoning_models_as_they_know_it(server, monkeypatch, family, still):
+    monkeypatch.setenv(KEY_ENV, KEY)
+    server.rule(family=family)
+    assert requests_logprobs(server) == still
+
+
+def test_probe_takes_the_other_name_of_the_token_limit(server, monkeypatch):
+    monkeypatch.setenv(KEY_ENV, KEY)
+    server.rule(family="mistral")
+    assert requests_logprobs(server, token_limit="max_completion_tokens")
+    assert [entry["status"] for entry in server.requests()] == [422, 200]
+
+
 def test_silent_endpoint_keeps_logprobs(server, monkeypatch):
     monkeypatch.setenv(KEY_ENV, KEY)
     server.rule(misbehave="hang")

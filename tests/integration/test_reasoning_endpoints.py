@@ -9,6 +9,7 @@ import pytest
 
 from factory.config import RunConfig, Sampling
 from factory.errors import ModelError
+from factory.inference.engines.openai import OpenAIBackend
 from factory.inference.prompts import load_prompt
 from factory.planning.endpoint_questions import EndpointUse, ask_endpoints
 from factory.records import Message, Persona, Profile, Request, TokenSampling
@@ -97,6 +98,13 @@ REFUSED = {
 }
 
 
+def test_a_judge_leaves_out_what_the_others_get(server):
+    server.rule(family="gpt-5")
+    (completion,) = ask(server, "a", sampling=SAMPLING, not_sent=("temperature", "top_p"))
+    assert completion.replies == ("You said: a",)
+    assert {"temperature", "top_p"}.isdisjoint(server.requests()[-1])
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refused_parameter_ends_the_run_by_its_setting(server, name):
     family, sampling, said = REFUSED[name]
@@ -165,10 +173,18 @@ def test_a_storm_of_429_loses_nothing(server):
     asked = [f"number {n}" for n in range(300)]
     completions = ask(server, *asked, at_once=64)
     assert [one.replies for one in completions] == [(f"You said: {text}",) for text in asked]
-    good = [entry["at"] for entry in server.requests() if entry["status"] == 200]
+    good = [entry["at"] for entry in server.requests("number") if entry["status"] == 200]
     assert len(good) == 300
     busiest = max(sum(at <= other < at + 1 for other in good) for at in good)
     assert busiest <= 200, "a second's requests, and what one second left over"
+
+
+def test_what_an_endpoint_is_sent_besides_is_in_the_fingerprint(server):
+    """And nothing that changes no row."""
+    same = engine_of(server, token_limit="max_completion_tokens", requests_per_minute=5, tokens_per_minute=9)
+    assert OpenAIBackend(same).fingerprint_settings() == {"structured": "json_schema"}
+    extra = OpenAIBackend(engine_of(server, extra_body={"top_k": 5}, not_sent=("top_p",))).fingerprint_settings()
+    assert extra == {"structured": "json_schema", "extra_body": {"top_k": 5}, "not_sent": ["top_p"]}
 
 
 def questions(server: OpenAIServer, capfd: pytest.CaptureFixture, sampling: TokenSampling, **settings: object) -> str:

@@ -73,7 +73,10 @@ def pause_s(problem: Any, attempt: int, chance: float) -> float:
         chance: a random number from 0 to 1, so that the requests of an outage do not all come back together.
     """
     backoff = min(MOST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt, 10)) * (1 - chance / 4)
-    return retry_after_s(problem) or backoff
+    asked_s = retry_after_s(problem)
+    if asked_s and getattr(problem, "status_code", 0) == BUSY:
+        return 0  # the client's limits make this pause, for all of its requests
+    return asked_s or backoff
 
 
 def refusal_text(problem: Any) -> str:
@@ -105,8 +108,9 @@ def run_error(engine: OpenAIEngine, key: SecretStr, problem: Any) -> UserError:
 def _way_out(engine: OpenAIEngine, problem: Any) -> str:
     """Return which setting to change, if a refusal names a parameter."""
     section, sampling = config_key(engine), sampling_key(engine)
+    null = "set {0}: null in {1}" if section == "engine" else "give it not_sent: [{0}], or set {0}: null in {1}"
     ways = {
-        **{name: f"set {name}: null in {sampling}" for name in ("temperature", "top_p", "frequency_penalty")},
+        **{name: null.format(name, sampling) for name in ("temperature", "top_p", "frequency_penalty")},
         "max_completion_tokens": f"set {section}.token_limit: max_tokens, or lower max_tokens in {sampling}",
         "max_tokens": f"set {section}.token_limit: max_completion_tokens, or lower max_tokens in {sampling}",
         "(top_)?logprobs": f"set {section}.logprobs: false",

@@ -29,7 +29,7 @@ def request_body(
         schema: the JSON schema of the reply.
         logprobs: how many likely tokens to request for each position.
     """
-    parameters = {name: value for name, value in sampling.items() if value is not None}
+    parameters = {name: value for name, value in sampling.items() if value is not None and name not in engine.not_sent}
     if not parameters.get("frequency_penalty"):
         parameters.pop("frequency_penalty", None)
     if "max_tokens" in parameters:

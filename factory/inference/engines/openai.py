@@ -32,8 +32,8 @@ class OpenAIBackend(Backend[OpenAIEngine]):
         return Located(self.settings.model, ENDPOINT)
 
     def fingerprint_settings(self) -> dict[str, Any]:
-        extra = {"extra_body": self.settings.extra_body} if self.settings.extra_body else {}
-        return {"structured": self.settings.structured, **extra}
+        given = self.settings.model_dump(mode="json", include={"not_sent", "extra_body"}, exclude_defaults=True)
+        return {"structured": self.settings.structured, **given}
 
     def max_concurrency(self, gpu: bool) -> int:
         return self.settings.max_concurrency
