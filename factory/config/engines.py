@@ -230,7 +230,8 @@ class OpenAIEngine(Section):
     """Further parameters of each request, as the endpoint knows them, such as {reasoning_effort: low} or
     {chat_template_kwargs: {enable_thinking: false}}; they change the rows."""
     requests_per_minute: float | None = Field(None, gt=0)
-    """Maximum number of requests per minute, spread evenly, by all clients of the run together; null: any number."""
+    """Maximum number of requests per minute, spread evenly, by all clients of this engine, candidate or judge together;
+    null: any number."""
     tokens_per_minute: float | None = Field(None, gt=0)
     """Maximum number of tokens per minute, of prompts and replies together. A request reserves its max_tokens, as
     endpoints count, until its reply comes."""

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine
+from factory.inference.engines.endpoint_errors import is_temporary, max_rounds, retry_after_s, row_error
 from factory.inference.engines.endpoint_limits import EndpointLimits, share_of_limits
 from factory.inference.engines.openai_replica import OpenAIReplica
 from factory.records import Message, Request, TokenSampling
@@ -189,3 +190,38 @@ def test_a_place_is_given_back_whatever_becomes_of_its_request():
         assert not limits._places
 
     run_virtually(work())
+
+
+def refused(headers: dict[str, str], status: int = 429, body: object = None) -> openai.APIStatusError:
+    response = httpx2.Response(status, headers=headers, json=body, request=httpx2.Request("POST", "http://host"))
+    return openai.APIStatusError(str(body), response=response, body=None)
+
+
+IN_MANY_YEARS = "Wed, 21 Oct 2065 07:28:00 GMT"
+PAUSES = {
+    "2": 2,
+    "0.5": 0.5,
+    "-3": 0,
+    "nan": 0,
+    "inf": 120,
+    "1" + 400 * "0": 120,
+    "soon": 0,
+    "": 0,
+    IN_MANY_YEARS: 120,
+    "Wed, 21 Oct 1965 07:28:00 GMT": 0,
+    "Wed, 99 Oct 99999 07:28:00 GMT": 0,
+}
+
+
+@pytest.mark.parametrize(("header", "seconds"), PAUSES.items(), ids=lambda value: str(value)[:12])
+def test_retry_after_is_read_in_all_of_its_forms(header, seconds):
+    assert retry_after_s(refused({"Retry-After": header})) == seconds
+    assert retry_after_s(refused({"Retry-After": header, "retry-after-ms": "1500"})) == 1.5
+
+
+def test_a_request_that_is_too_large_for_a_minute_is_rejected_at_once():
+    said = "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40001."
+    problem = refused({}, body={"error": {"message": said, "code": "rate_limit_exceeded"}})
+    assert not is_temporary(problem)
+    assert max_rounds(problem) == 1
+    assert row_error(SecretStr("none"), problem).reason == "too_long"

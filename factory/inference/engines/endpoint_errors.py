@@ -60,8 +60,11 @@ def _retry_after_s(problem: Any) -> float:
             return max(0.0, float(headers[name]) * unit_s)  # of NaN, max is the 0
         except (KeyError, ValueError):
             continue
-    date = email.utils.parsedate_tz(headers.get("retry-after"))
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+    try:
+        date = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
+        return max(0.0, date.timestamp() - time.time())
+    except (OverflowError, TypeError, ValueError):
+        return 0.0
 
 
 def pause_s(problem: Any, attempt: int, chance: float) -> float:

@@ -133,12 +133,23 @@ class OpenAIReplica(Replica):
         retries: int | None = None,
         failures: int = 0,
     ) -> Reply:
-        """Send a request until it is answered or has no retries left, to one address after another."""
+        """Send a request until it is answered or has no retries left.
+
+        Args:
+            addresses: clients, by turns.
+            messages: what to reply to.
+            request: the other parameters.
+            again: whether an earlier reply could not be used.
+            deadline: does not run while the request waits for its turn.
+            retries: by default those of the config.
+            failures: how often it had no retries left before.
+        """
         from openai import APIError
 
         retries = self.engine.max_retries if retries is None else retries
         tokens = sum(len(message.content) for message in messages) // CHARACTERS_PER_TOKEN
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             async with _suspended(deadline):
                 place = await self._limits.place(tokens + request.sampling.max_tokens, attempt + failures)
             try:
@@ -151,7 +162,7 @@ class OpenAIReplica(Replica):
                 if attempt >= retries or not is_temporary(problem) or asks_for_longer(problem):
                     raise
                 await asyncio.sleep(pause_s(problem, attempt, random.random()))
-        raise AssertionError
+                attempt += 1
 
     async def _raise_if_endpoint_down(self, failed: Request) -> None:
         """Return once the endpoint has answered another request, a small one of ours if need be; else end the run."""
