@@ -58,6 +58,8 @@ def dressed(family: str, answer: dict) -> dict:
 
 def spoil(kind: str, choice: dict) -> None:
     """Put a thought into a choice in one of the ways in which it may arrive."""
+    if not kind.startswith(("thought-", "blank")):
+        return
     message = choice["message"]
     text = message["content"]
     forms = {
@@ -76,8 +78,7 @@ def spoil(kind: str, choice: dict) -> None:
         "thought-only": "",
         "blank": "\n",
     }
-    if kind in forms:
-        message["content"] = forms[kind]
+    message["content"] = forms[kind]
     if kind in ("thought-field", "thought-only"):
         message["reasoning_content"] = THOUGHT
 

@@ -374,17 +374,20 @@ def test_a_whole_run_keeps_its_accounts_its_pace_and_its_secret(server, make_run
     ).alone()
     quick = REJECTS.keys() - {"429", "hang"}
     spoiled = {f"a baker [[{kind}]]": REJECTS[kind][0] for kind in quick}
+    thinking = [f"a baker [[thought-{form}]]" for form in ("first", "unopened", "braces", "parts", "field")]
     with (run.folder / "personas.jsonl").open("a") as file:
-        for persona in spoiled:
+        for persona in (*spoiled, *thinking):
             file.write(f'{{"persona": "{persona}"}}\n')
     said = run.finish()
 
     rows = {row["character_id"]: row for row in run.rows("profiles")}
-    assert len(rows) == len(run.rows("profiles")) == 200 + len(spoiled)
+    assert len(rows) == len(run.rows("profiles")) == 205 + len(spoiled)
     assert {persona: rows[content_id(persona)]["reason"] for persona in spoiled} == spoiled
     assert all(rows[content_id(persona)]["detail"] for persona in spoiled)
     manifest = run.table("profiles").manifest()
-    assert manifest["ok"] == 200
+    assert manifest["ok"] == 205
+    assert {rows[content_id(persona)]["reason"] for persona in thinking} == {None}
+    assert "THOUGHT" not in str([row["profile"] for row in rows.values()])
     assert manifest["ok"] + sum(manifest["rejected"].values()) == manifest["rows_in"] == len(rows)
     assert run.table("dialogues/generate-talks").manifest()["ok"] == 20
     assert server.most_at_once == 24

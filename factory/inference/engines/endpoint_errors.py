@@ -92,7 +92,7 @@ def refusal_text(problem: Any) -> str:
 def row_error(key: SecretStr, problem: Any) -> RowError:
     """Return the error of a single row, with the endpoint's answer but without the key."""
     answer = redact_key(key, f"{problem} {problem.response.text if hasattr(problem, 'response') else ''}")
-    patterns = {"too_long": "(context|model).length|[Rr]equest too large", "refused": "content_(filter|policy)"}
+    patterns = {"too_long": "(context|model).length|(?i:request) too large", "refused": "content_(filter|policy)"}
     found = [reason for reason, p in patterns.items() if max_rounds(problem) == 1 and re.search(p, answer)]
     return RowError([*found, "engine_error"][0], shorten(answer, DETAIL_CHARACTERS))
 
