@@ -23,10 +23,11 @@ from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.endpoint_reply import parse_reply
 from factory.inference.engines.openai import OpenAIReplica
 from factory.inference.model_files import Located
+from factory.inference.prompts import load_prompt
 from factory.playground import streaming
 from factory.playground.chat_models import ChatModel
 from factory.playground.streaming import StreamedReply, stream_reply
-from factory.records import Completion, Message, Profile, Reject, Request
+from factory.records import Completion, Message, Persona, Profile, Reject, Request
 from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row, rejected_row
 from factory.storage.schemas import PROFILES
@@ -317,3 +318,35 @@ def test_a_stream_may_be_slower_than_its_silence(server):
         return reply
 
     assert asyncio.run(written()) == StreamedReply("You said: one two three four five")
+
+
+@pytest.mark.parametrize("form", ["first", "unopened", "gpt-oss", "field"])
+def test_a_streamed_reply_ends_without_its_thoughts(server, form):
+    async def written() -> StreamedReply:
+        reply, sampling = StreamedReply(), Sampling(max_tokens=64, temperature=None)
+        asked = engine(server, token_limit="max_completion_tokens", extra_body={"top_k": 5})
+        async with streaming.make_client(asked, sampling.max_tokens) as client:
+            said = [Message("user", f"one [[thought-{form}]]")]
+            await stream_reply(client, ChatModel("ada", "m", asked), said, sampling, reply, lambda: None)
+        return reply
+
+    assert asyncio.run(written()) == StreamedReply(f"You said: one [[thought-{form}]]")
+    (entry,) = server.requests()
+    assert (entry["max_completion_tokens"], entry["top_k"]) == (64, 5)
+    assert {"temperature", "max_tokens"}.isdisjoint(entry)
+
+
+@pytest.mark.parametrize("family", ["deepseek", "mistral", "vllm"])
+def test_the_page_reads_the_profiles_of_reasoning_models(server, family):
+    server.rule(family=family)
+
+    async def made() -> Profile | str:
+        asked = engine(server)
+        async with streaming.make_client(asked, 64) as client:
+            prompt, persona = load_prompt("profile", None), Persona("0" * 16, "a baker")
+            model, sampling = ChatModel("ada", "m", asked), Sampling(max_tokens=64)
+            return await streaming.generate_profile(client, model, prompt, "English", persona, sampling, 1)
+
+    profile = asyncio.run(made())
+    assert isinstance(profile, Profile), profile
+    assert profile.name == "Ada Oduya"
