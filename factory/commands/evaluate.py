@@ -46,6 +46,9 @@ def _endpoints(config: RunConfig) -> Iterator[EndpointUse]:
     for candidate in config.evaluation.candidates:
         yield EndpointUse(candidate, config.evaluation.sampling, is_json=False)
     yield from judges(config)
+    for judge in config.evaluation.judges:
+        if config.evaluation.example_writer in (None, judge.name):
+            yield EndpointUse(judge, config.evaluation.example_sampling)
 
 
 def judges(config: RunConfig) -> Iterator[EndpointUse]:

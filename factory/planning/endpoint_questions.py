@@ -84,7 +84,7 @@ def _ask(use: EndpointUse, config: RunConfig, progress: Progress) -> None:
 def _cost(config: RunConfig, model: str, tokens: int, most: int) -> str:
     prices = read_prices(config.planning.prices)
     if (price := prices.million_tokens.get(model)) is None:
-        return "at a price that the price table does not have"
+        return "price not known"
     return f"at most {(tokens * price.prompt + most * price.output) / 1e6:.4f} {prices.currency}"
 
 

@@ -41,4 +41,5 @@ def sampling_key(engine: OpenAIEngine) -> str:
     """Return where the sampling of an endpoint's requests is in the config."""
     if not hasattr(engine, "name"):
         return "profiles.sampling and dialogues.sampling"
-    return "evaluation.sampling" if hasattr(engine, "condition") else "evaluation.judge_sampling"
+    judges = "evaluation.judge_sampling and evaluation.example_sampling"
+    return "evaluation.sampling" if hasattr(engine, "condition") else judges
