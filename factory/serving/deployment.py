@@ -164,7 +164,8 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
             enable_prompt_tokens_details=True,  # tokens from the prefix cache
             structured_outputs_config=GUIDE,
             generation_config="vllm",  # what a request leaves out is the default, as in synthesis, not the model's own
-        ),
+        )
+        | chat,
         placement_group_config={"bundles": [bundle] * workers(judge), "strategy": "STRICT_PACK"},
         runtime_env={"env_vars": {} if gpu else cpu_environment},
         log_engine_metrics=gpu,

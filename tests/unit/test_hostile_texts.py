@@ -57,6 +57,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "toxicity": toxicity.parts,
     "find_control_token": control_tokens.find_control_token,
     "escape_control_tokens": control_tokens.escape_control_tokens,
+    "escape": ESCAPE.escape,
+    "unescape": ESCAPE.unescape,
     "split_text": endpoint_thoughts.split_text,
     "redact_urls": redaction.redact_urls,
     "prose": language.prose,
