@@ -88,7 +88,7 @@ def measure(say: Callable[[str], None], count: int = 600) -> dict[str, float]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
-        found[number] = json.loads(done.stdout.rpartition(RESULT)[2])
+        found[number] = json.loads(done.stdout.rpartition(RESULT)[2].splitlines()[0])
         say(f"  {number} ingresses: " + ", ".join(f"{name} {value:.2f}" for name, value in found[number].items()))
     one, cpu = found[1], {number: _cpu(figures) for number, figures in found.items()}
     return {

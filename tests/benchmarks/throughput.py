@@ -160,7 +160,7 @@ def measure(say: Callable[[str], None], count: int = 96, rounds: int = 1) -> dic
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(done.stderr[-3000:])
-            found[side].append(json.loads(done.stdout.rpartition(RESULT)[2]))
+            found[side].append(json.loads(done.stdout.rpartition(RESULT)[2].splitlines()[0]))
             say(f"  sigma {sigma}, {side}: {found[side][-1]['speed']:.0f} tokens/s")
         speeds = {side: statistics.median(one["speed"] for one in each) for side, each in found.items()}
         figures |= {f"{side}_{sigma}": speed for side, speed in speeds.items()}
