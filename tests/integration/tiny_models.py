@@ -47,11 +47,25 @@ SIZES = {
 CHATML = ("<think>", "</think>", "<|im_start|>", "<|im_end|>")
 GEMMA = ("<start_of_turn>", "<end_of_turn>")
 HARMONY = ("<|start|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|call|>", "<|end|>", "<|return|>")
+_BAR, _LOW = "\uff5c", "\u2581"
+DEEPSEEK = (
+    "<think>",
+    "</think>",
+    *(f"<{_BAR}{name}{_BAR}>" for name in (f"begin{_LOW}of{_LOW}sentence", "User", "Assistant")),
+    f"<{_BAR}end{_LOW}of{_LOW}sentence{_BAR}>",
+)
+LATENT = {
+    "q_lora_rank": 32, "kv_lora_rank": 32, "qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "v_head_dim": 32,
+    "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "n_shared_experts": 1,
+    "moe_intermediate_size": 64, "first_k_dense_replace": 1, "num_key_value_heads": 2, "head_dim": 16,
+}  # fmt: skip
 FAMILIES = (
     Family("Qwen3", "qwen3", CHATML),
     Family("Gemma2", "gemma", GEMMA, config={"tie_word_embeddings": True, "sliding_window": 256}),
     Family("Gemma3", "gemma3", GEMMA, config={"tie_word_embeddings": True, "sliding_window": 256}),
     Family("Mistral", "mistral", ("[INST]", "[/INST]")),
+    Family("Olmo2", "phi3", ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>")),
+    Family("DeepseekV3", "deepseekv3", DEEPSEEK, config=LATENT),
     Family("Phi3", "phi3", ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>")),
     Family("GptOss", "gptoss", HARMONY, config={"num_local_experts": 4, "num_experts_per_tok": 2}),
 )
