@@ -27,10 +27,11 @@ class PlayedEngine(VllmReplica):
         self._tokenizer = tokenizer
         self._request_ids = itertools.count()
         self._window = 64
+        self._engine_kwargs: dict[str, Any] = {}
         self._engine = SimpleNamespace(generate=self._generated, shutdown=lambda: None)
         self._ending = ending
 
-    async def _generated(self, prompt: Any, params: Any, request_id: str) -> Any:
+    async def _generated(self, prompt: Any, params: Any, request_id: str, reasoning_ended: bool | None) -> Any:
         if isinstance(self._ending, EngineDeadError):
             raise self._ending
         if isinstance(self._ending, Exception):
