@@ -155,7 +155,7 @@ def _split_stats(run: CurationRun, unit: Row, rows: pa.Table, kept: np.ndarray, 
 
 
 def _examples(rows: pa.Table, positions: np.ndarray, reasons: np.ndarray, found: np.ndarray, split: str) -> pa.Table:
-    """Return the rows of one split; a rejected one has what was found and its replies in `detail`, no messages.
+    """Return the rows of one split; a rejected one has what was found and its replies in `detail`, nothing else.
 
     Personal data are not passed on: the `detail` of their rows has only what was found, masked.
     """
@@ -174,9 +174,9 @@ def _examples(rows: pa.Table, positions: np.ndarray, reasons: np.ndarray, found:
         ),
     }
     columns = {name: added[name] if name in added else rows[name] for name in EXAMPLES.names}
-    without_messages = columns | {"messages": pa.nulls(rows.num_rows, EXAMPLES.field("messages").type)}
+    texts = {name: pa.nulls(rows.num_rows, EXAMPLES.field(name).type) for name in ("messages", "thoughts")}
     kept = pa.table(columns, schema=EXAMPLES).filter(accepted)
-    rejected = pa.table(without_messages, schema=EXAMPLES).filter(pc.invert(accepted))
+    rejected = pa.table(columns | texts, schema=EXAMPLES).filter(pc.invert(accepted))
     return pa.concat_tables([kept, rejected])
 
 

@@ -68,12 +68,22 @@ def check_template(training: Training) -> ChatTokenizer:
         _check_files(training)
     tokenizer = tokenizer_for(training.base_model, training)
     try:
-        tokenizer.encode_dialogue([Message("system", "s"), Message("user", "u"), Message("assistant", "a")])
+        _check_learned(tokenizer, training.learn_thoughts)
     except ModelError as problem:
         raise ModelError(
             f"training.base_model {training.base_model!r}, training.chat_template {training.chat_template!r}: {problem}"
         ) from None
     return tokenizer
+
+
+def _check_learned(tokenizer: ChatTokenizer, learn_thoughts: bool) -> None:
+    dialogue = [Message("system", "s"), Message("user", "u"), Message("assistant", "a")]
+    without, found = (tokenizer.encode_dialogue(dialogue, ["", "", thought]) for thought in ("", "hm"))
+    if learn_thoughts and found == without:
+        raise ModelError(
+            "it shows no thoughts, which training.learn_thoughts needs; set chat_template_kwargs.enable_thinking to "
+            "true, here and for the candidate, if the template names it, or learn_thoughts to false"
+        )
 
 
 def _check_files(training: Training) -> None:
@@ -93,10 +103,12 @@ def tokenize(
 
     Sequences of which no turn fits are left out, as the turns are that a truncated one ends before.
 
+    Thoughts are learned where the row has a column of them.
+
     Raises:
         ModelError: none of its tokens would be learned.
     """
-    sequences = tokenizer.encode_dialogue(to_messages(row))
+    sequences = tokenizer.encode_dialogue(to_messages(row), _thoughts(row))
     if not sequences:
         raise ModelError(f"dialogue {row['dialogue_id']}: none of its tokens would be learned; check the chat template")
     longest = max(len(sequence.ids) for sequence in sequences)
@@ -110,6 +122,12 @@ def tokenize(
         [sequence.mask[:length] for sequence, length in kept],
         truncated=longest > max_tokens,
     )
+
+
+def _thoughts(row: Row) -> list[str]:
+    """Return the thoughts before each message; those before a dialogue was rewritten are not the character's."""
+    thoughts = iter(row.get("thoughts") or () if row.get("strategy") == "generate" else ())
+    return [next(thoughts, "") if message["role"] == "assistant" else "" for message in row["messages"]]
 
 
 def _fitting_length(sequence: Encoded, max_tokens: int) -> int:

@@ -217,6 +217,7 @@ def test_parallel_steps_count_once_in_the_time():
         common = {
             "prompt_tokens": None,
             "cached_tokens": None,
+            "thought_tokens": None,
             "output_tokens": None,
             "engine_seconds": None,
             "rows": 3,
