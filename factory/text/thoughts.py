@@ -4,6 +4,7 @@ The only list of these marks, for engines, endpoints, chat templates and curatio
 missing, because the prompt ended with it; the last one may be missing, because the reply was cut.
 """
 
+import re
 from dataclasses import dataclass
 
 MARKS = (
@@ -19,6 +20,15 @@ MARKS = (
 _AROUND_CHANNELS = ("<|start|>assistant", "<|end|>", "<|return|>")
 _UNMARKED = ("analysis", "assistantfinal")
 """What is left of gpt-oss' marks where a server leaves out special tokens."""
+
+_WORDS = r"think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad|inner_(?:thoughts?|monologue)"
+_TAG = re.compile(rf"<(?P<end>/)?(?P<word>{_WORDS})>", re.IGNORECASE)
+_BEFORE_A_LINE = re.compile(rf"(?im)^[\s>*_#-]{{0,8}}<(?:{_WORDS})>")
+_NEVER_TEXT = re.compile(
+    r"</?(?:seed:)?think>|\[/?THINK]|<\|(?:START|END)_THINKING\|>|<\|channel\|?>|<channel\|>"
+    r"|<\|(?:begin|end)_of_(?:thought|solution)\|>|◁/?think▷"  # Sky-T1; Kimi
+    r"|\Aanalysis(?=[A-Z])|assistant(?:final|analysis|commentary)"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,24 @@ def split_text(text: str) -> SplitReply:
 def join_thoughts(*parts: str) -> str:
     """Return the thoughts before and behind a reply as one text, without marks."""
     return "\n".join(filter(None, map(_without_marks, parts)))
+
+
+def find_thought_mark(text: str) -> str | None:
+    """Return a mark that shows that thoughts are left in a reply, or None.
+
+    A tag that is also a word, such as `<reasoning>`, is one before a line, or if it ends what was not begun: a text may
+    mention it, or show both. Code is to be removed before.
+    """
+    found = _NEVER_TEXT.search(text) or _BEFORE_A_LINE.search(text)
+    if found:
+        return found[0].strip()
+    begun = set()
+    for tag in _TAG.finditer(text):
+        word = tag["word"].casefold()
+        if tag["end"] and word not in begun:
+            return tag[0]
+        begun.add(word)
+    return None
 
 
 def _without_marks(text: str) -> str:

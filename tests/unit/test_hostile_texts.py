@@ -59,6 +59,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "escape": ESCAPE.escape,
     "unescape": ESCAPE.unescape,
     "split_text": thoughts.split_text,
+    "find_thought_mark": thoughts.find_thought_mark,
     "redact_urls": redaction.redact_urls,
     "prose": language.prose,
     "languages_named": language.languages_named,
