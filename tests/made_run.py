@@ -244,7 +244,13 @@ def _training(output: str, steps: int = 40) -> None:
     _manifest(Table(output, "checkpoints"), Counts(ok=80), **fields)
     file_io.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     _manifest(
-        Table(output, "packed/train"), Counts(ok=80), tokens=80_000, learned_tokens=30_000, sequences=90, fill=0.93
+        Table(output, "packed/train"),
+        Counts(ok=80),
+        tokens=80_000,
+        learned_tokens=30_000,
+        segments=110,
+        sequences=90,
+        fill=0.93,
     )
 
 

@@ -1,10 +1,11 @@
 """Tokenization of a curated dialogue, with the mask of the tokens that are learned."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from factory.config import EMBEDDED, Training
 from factory.errors import ModelError
@@ -94,6 +95,17 @@ def _check_files(training: Training) -> None:
         raise _no_template(training.base_model) from None
     if Path(folder, "generation_config.json").exists():
         model_files.read_json(folder, "generation_config.json")  # the export of the trained model copies it
+
+
+def splits_turns(tokenizer: ChatTokenizer) -> bool:
+    """Return whether each reply is a segment of its own, because the template writes past turns in another way."""
+    turns = [Message("user", "u"), Message("assistant", "a")]
+    return len(tokenizer.encode_dialogue([Message("system", "s"), *turns, *turns])) > 1
+
+
+def count_segments(curated: Mapping[str, Any], is_split: bool) -> int:
+    """Return the training sequences before packing of a curated table, by its manifest."""
+    return max(curated["ok"], (curated.get("figures") or {}).get("turns", 0)) if is_split else int(curated["ok"])
 
 
 def tokenize(

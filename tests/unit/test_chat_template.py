@@ -11,7 +11,7 @@ from factory.config import Training, VllmEngine
 from factory.errors import ModelError
 from factory.inference.chat_template import ChatTokenizer
 from factory.records import Message, Reject
-from factory.training.dialogue import _check_learned, tokenize
+from factory.training.dialogue import _check_learned, count_segments, splits_turns, tokenize
 from tests.chat_properties import TALK, asked, check_contexts, check_hostile, learned, odd_talks, save_byte_tokenizer
 
 OPEN = "{{ '<s>' }}{% for m in messages %}"
@@ -236,6 +236,13 @@ def rows(tokenizer: ChatTokenizer, **columns: object) -> list[list[int]]:
     made = tokenize(tokenizer, row, 512, "reject")
     assert not isinstance(made, Reject)
     return made.input_ids
+
+
+def test_a_dry_run_counts_the_segments_of_a_template(tokenizers):
+    curated = {"ok": 10, "figures": {"turns": 25}}
+    found = {name: count_segments(curated, splits_turns(tokenizers[name])) for name in GOOD}
+    assert found == {name: 25 if SEQUENCES.get(name, 1) > 1 else 10 for name in GOOD}
+    assert count_segments({"ok": 10}, is_split=True) == 10
 
 
 def test_thoughts_are_learned_from_rows_that_have_them(tokenizers):
