@@ -68,7 +68,7 @@ REJECTED = {
 """The reasons and replies of rejected dialogues; one of the near-duplicates is kept."""
 THOUGHT = (
     'THOUGHT: they ask about bread {"replies": ["THOUGHT"]} }{ and I am a baker who was told to answer in two '
-    f"sentences, and to write to {ADDRESS} as it is the same thought for all of them, word by word, each time."
+    "sentences, as it is the same thought for all of them, word by word, each time."
 )
 THINKING = {
     20: f"<think>\n{THOUGHT}\n</think>\n\n",
@@ -76,7 +76,7 @@ THINKING = {
     22: "<think>\n\n</think>\n\n",
     23: f"[THINK]{THOUGHT}[/THINK]",
     24: f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant<|channel|>final<|message|>",
-    25: f"<think>{THOUGHT}</think>Hm.<think>{THOUGHT}</think>",
+    25: f"<think>{THOUGHT}</think>Hm.<think>{THOUGHT} Write to {ADDRESS}, love.</think>",
     26: f"analysis{THOUGHT}assistantfinal",
 }
 """What a reasoning model writes before some of its replies."""
@@ -189,9 +189,11 @@ def test_thoughts_are_kept_apart_and_never_curated(made, curated):
     thinking = {name: row for name, row in before.items() if row["thoughts"]}
     assert len(thinking) == 2 * (len(THINKING) - 1), "all but the empty thought"
     assert all("THOUGHT" in row["thoughts"][0] and row["thought_tokens"] > 30 for row in thinking.values())
+    held = {name for name, row in thinking.items() if ADDRESS in row["thoughts"][0]}
+    assert len(held) == 2
     assert {after[name]["reason"] for name in thinking} <= SELECTION | {"real_person"}
     for name, row in after.items():
-        assert row["thoughts"] == (before[name]["thoughts"] if row["status"] == "ok" else None)
+        assert row["thoughts"] == (before[name]["thoughts"] if row["status"] == "ok" and name not in held else None)
         assert "THOUGHT" not in json.dumps([row["messages"], row["detail"]])
     assert any(row["thoughts"] for row in after.values())
     tokens = sum(row["thought_tokens"] for row in [*before.values(), unclosed])
@@ -205,7 +207,7 @@ def test_personal_data_are_not_passed_on(curated):
     assert row["detail"].endswith(" Write to [e-mail address], love.")
     for path in Path(curated.output, "curated").rglob("*.json"):
         assert ADDRESS not in path.read_text()
-    assert ADDRESS not in json.dumps([row | {"thoughts": None} for row in rows(curated)])
+    assert ADDRESS not in json.dumps(rows(curated))
     safety = curated.table("curated/train").manifest()["safety"]
     assert (safety["people"]["names"], safety["toxicity"], safety["personal_data"][0]) == (1, 0.99, "email")
 
