@@ -89,6 +89,10 @@ def test_answer_is_the_stripped_reply(truncated):
 )
 def test_empty_or_invalid_answer_is_rejected(reply, reason):
     assert parse_answer("ours", QUESTION, completion(reply)) == Reject(reason, reply)
+
+
+def test_an_answer_that_ended_within_a_thought_is_truncated():
+    assert parse_answer("ours", QUESTION, completion("", truncated=True)) == Reject("truncated", "")
     assert answer_ids("ours", QUESTION) == {"candidate": "ours", **ABOUT}
 
 
