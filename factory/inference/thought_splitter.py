@@ -42,7 +42,7 @@ class ThoughtSplitter:
         opening = OPEN_THOUGHT.search(self._decode(prompt[-PROMPT_TOKENS:], special=True))
         if not self._ends:  # the marks are text to this model
             split = split_text(opening[1] + text if opening else text)
-            return split, len(self._encode(split.thoughts))
+            return split, 0 if split.text == text else max(0, len(ids) - len(self._encode(split.text)))
         ids = list(ids)
         end = max((at + len(mark) for mark in self._ends for at in _find(ids, mark)), default=0)
         begin = min((at for mark in self._starts for at in _find(ids, mark) if at >= end), default=len(ids))

@@ -89,11 +89,11 @@ def test_answer_is_the_stripped_reply(truncated):
 )
 def test_empty_or_invalid_answer_is_rejected(reply, reason):
     assert parse_answer("ours", QUESTION, completion(reply)) == Reject(reason, reply)
+    assert answer_ids("ours", QUESTION) == {"candidate": "ours", **ABOUT}
 
 
 def test_an_answer_that_ended_within_a_thought_is_truncated():
     assert parse_answer("ours", QUESTION, completion("", truncated=True)) == Reject("truncated", "")
-    assert answer_ids("ours", QUESTION) == {"candidate": "ours", **ABOUT}
 
 
 def test_score_examples_request_has_the_criteria():

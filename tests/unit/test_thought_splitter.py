@@ -65,9 +65,8 @@ def test_thoughts_are_split_at_the_last_mark(tokenizers, kind, name):
     found, tokens, all_tokens = split(tokenizers[kind], text.format(start=start, end=end))
     assert found == expected
     assert tokens <= all_tokens
-    assert bool(tokens) == (name != "none" and (bool(expected.thoughts) or kind != "text"))
-    if expected.is_open and not expected.text:
-        assert tokens == all_tokens if kind != "text" else tokens
+    assert bool(tokens) == (name != "none")
+    assert expected.text or tokens == all_tokens
 
 
 def test_an_unfinished_channel_is_no_reply(tokenizers):
