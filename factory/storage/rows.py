@@ -43,7 +43,7 @@ def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None,
     return dict(ids) | outcome | provenance | _of_completion(completion)
 
 
-def _of_completion(completion: Completion | None) -> Row:
+def _of_completion(completion: Completion | None) -> dict[str, Any]:
     if completion is None:
         return {}
     thoughts = list(completion.thoughts) if any(completion.thoughts) else None
