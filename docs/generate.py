@@ -143,7 +143,9 @@ def outputs() -> str:
         "A table is a folder of Parquet files and a `.manifest.json`, which is written last: without it, the table is "
         "not finished. Files that hold no rows begin with a dot, so `pyarrow`, `pandas`, `datasets` and DuckDB read "
         'the folder as it is. Rows with `status` "ok" are accepted; the others have a `reason` '
-        "([reject reasons](reject-reasons.md)) and the raw text in `detail`.\n\n",
+        "([reject reasons](reject-reasons.md)) and the raw text in `detail`. Rows that an engine answered have its "
+        "`prompt`, `model` and tokens, and in `thoughts` what a reasoning model wrote before each reply (null where it "
+        "shows none; `thought_tokens` are output tokens too).\n\n",
         "| table | written by |\n| --- | --- |\n",
     ]
     parts += [f"| `{kind.template}` | `character-factory {kind.command}` |\n" for kind in layout.KINDS]

@@ -471,13 +471,17 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Row and token counts of a table or part of it; `ok` and `rejected` add up to its rows."""
+    """Row and token counts of a table or part of it; `ok` and `rejected` add up to its rows.
+
+    `thought_tokens` are a part of `output_tokens`.
+    """
 
     ok: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    thought_tokens: int = 0
 
     @property
     def rows(self) -> int:
@@ -492,4 +496,5 @@ class Counts:
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            thought_tokens=self.thought_tokens + other.thought_tokens,
         )

@@ -146,7 +146,14 @@ def _dialogue(
         "dialogue_id": content_id(strategy, corpus, instruction, character.character_id), "strategy": strategy,
         "corpus": corpus, "instruction_id": instruction, "character_id": character.character_id,
     }  # fmt: skip
-    tokens = Completion(prompt_tokens=400, output_tokens=draw.randint(20, 200), cached_tokens=256)
+    thoughts = [f"They ask {one} I am {character.name}. <b>Patience</b>." for one in questions]
+    tokens = Completion(
+        prompt_tokens=400,
+        output_tokens=draw.randint(20, 200),
+        cached_tokens=256,
+        thoughts=tuple(thoughts) if strategy == "generate" else (),
+        thought_tokens=12 if strategy == "generate" else 0,
+    )
     made_with = {"prompt": f"dialogue-{strategy}@1#def", "model": "gpt-4o-mini"}
     if draw.random() < 0.12:
         return rejected_row(
@@ -237,7 +244,13 @@ def _training(output: str, steps: int = 40) -> None:
     _manifest(Table(output, "checkpoints"), Counts(ok=80), **fields)
     file_io.write_bytes(f"{output}/checkpoints/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     _manifest(
-        Table(output, "packed/train"), Counts(ok=80), tokens=80_000, learned_tokens=30_000, sequences=90, fill=0.93
+        Table(output, "packed/train"),
+        Counts(ok=80),
+        tokens=80_000,
+        learned_tokens=30_000,
+        segments=110,
+        sequences=90,
+        fill=0.93,
     )
 
 
@@ -255,7 +268,8 @@ def _evaluation(output: str, characters: list[Profile], draw: random.Random, mod
                     answer=f"I, {one.name}, say so.",
                     truncated=False,
                 )
-                answers.append(ok_row(answer, prompt="answer@1#x", model="m"))
+                thought = Completion(output_tokens=30, thoughts=(f"{task} is asked.",), thought_tokens=9)
+                answers.append(ok_row(answer, thought, prompt="answer@1#x", model="m"))
                 for judge, kept in judged.items():
                     score = Score(max(1, min(5, level + draw.randint(-1, 1))))
                     verdict = Judgment(

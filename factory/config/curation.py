@@ -10,6 +10,7 @@ from factory.config.synthesis import Strategy
 from factory.curation.rules.breaks_character import BreaksCharacter
 from factory.curation.rules.copied_reference import CopiedReference
 from factory.curation.rules.leaked_prompt import LeakedPrompt
+from factory.curation.rules.leaked_thoughts import LeakedThoughts
 from factory.curation.rules.repetition import Repetition
 from factory.curation.rules.rule import Rule
 from factory.curation.rules.speaks_for_user import SpeaksForUser
@@ -26,6 +27,7 @@ class Quality(Section):
 
     disabled_rules: tuple[str, ...] = ()
     """Rules that are not applied."""
+    leaked_thoughts: LeakedThoughts = LeakedThoughts()  # first, as other rules would name what thoughts look like
     too_short: TooShort = TooShort()
     unfinished_sentence: UnfinishedSentence = UnfinishedSentence()
     repetition: Repetition = Repetition()

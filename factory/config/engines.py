@@ -124,8 +124,9 @@ class VllmEngine(Section):
     """Passed to vLLM unchanged, such as tensor_parallel_size, max_model_len, max_num_seqs, quantization,
     speculative_config."""
     chat_template_kwargs: ChatTemplateKwargs = Field(default_factory=dict)
-    """Variables of the model's chat template, such as enable_thinking (false by default) or reasoning_effort;
-    date_string is the date that the template tells, 26 Jul 2024 by default, so that no day changes the prompts."""
+    """Variables of the model's chat template, such as enable_thinking (false by default; guided replies begin without
+    thoughts in any case) or reasoning_effort; date_string is the date that the template tells, 26 Jul 2024 by default,
+    so that no day changes the prompts."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

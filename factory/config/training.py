@@ -30,6 +30,9 @@ class Training(Section):
     """`tokenizer`: the tokenizer's own; a base model has none and needs that of its family."""
     chat_template_kwargs: ChatTemplateKwargs = Field(default_factory=dict)
     """Variables of the chat template, as those of an engine of kind vllm; candidates need the same ones."""
+    learn_thoughts: bool = False
+    """Learn the thoughts of `generate` dialogues too, which no rule of curation has read. For a template that names
+    `enable_thinking`, set it to true in `chat_template_kwargs`, also of the candidate."""
     lora: Lora | None = None
     """Without it, full fine-tuning."""
     device: Literal["auto", "cpu", "gpu"] = "auto"

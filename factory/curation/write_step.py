@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from factory.config import PERSONAL_DATA
+from factory.config import PERSONAL_DATA, Safety
 from factory.curation.curation_run import CurationRun, temporary_folder
 from factory.curation.dataset_stats import DatasetStats
 from factory.curation.filter_step import FilterResult
 from factory.curation.minhash import banding_for
+from factory.curation.rules.personal_data import find_personal_data
 from factory.curation.sampling import SPLITS, in_validation
 from factory.curation.select_step import Selection, in_mixture
 from factory.errors import InputError
@@ -29,6 +30,8 @@ from factory.storage.rows import DETAIL_CHARACTERS, Row
 from factory.storage.schemas import EXAMPLES
 from factory.text.ngrams import contained, word_hashes
 from factory.text.normalize import shorten
+
+_TEXTS = EXAMPLES.field("thoughts").type
 
 
 @dataclass
@@ -129,7 +132,9 @@ def _write(run: CurationRun, duplicates: Any, thresholds: list[int | None], over
     for split, in_split in zip(SPLITS, (~validation, validation), strict=True):
         positions = np.flatnonzero(in_split)
         if len(positions):
-            run.tables[split].write_arrow(run.name(unit), _examples(rows, positions, reasons, found, split))
+            run.tables[split].write_arrow(
+                run.name(unit), _examples(rows, positions, reasons, found, split, run.config.safety)
+            )
         stats[split] = _split_stats(run, unit, rows, np.flatnonzero(in_split & _accepted(reasons)), languages)
         stats[split].counts = _counts(reasons[positions].tolist())
     return {"stats": pickle.dumps(stats)}
@@ -154,15 +159,19 @@ def _split_stats(run: CurationRun, unit: Row, rows: pa.Table, kept: np.ndarray, 
     return SplitStats(kept=Counter({run.sources[unit["source"]].name: len(kept)}), dialogues=stats)
 
 
-def _examples(rows: pa.Table, positions: np.ndarray, reasons: np.ndarray, found: np.ndarray, split: str) -> pa.Table:
-    """Return the rows of one split; a rejected one has what was found and its replies in `detail`, no messages.
+def _examples(
+    rows: pa.Table, positions: np.ndarray, reasons: np.ndarray, found: np.ndarray, split: str, safety: Safety
+) -> pa.Table:
+    """Return the rows of one split; a rejected one has what was found and its replies in `detail`, nothing else.
 
-    Personal data are not passed on: the `detail` of their rows has only what was found, masked.
+    Personal data are not passed on: the `detail` of their rows has only what was found, masked, and thoughts that hold
+    some are left out.
     """
     rows, reasons, found = rows.take(positions), reasons[positions], found[positions]
     accepted = pa.array(_accepted(reasons))
     added = {
         "split": pa.array([split] * rows.num_rows),
+        "thoughts": pa.array([_safe(thoughts, safety) for thoughts in rows["thoughts"].to_pylist()], _TEXTS),
         "status": pa.array(["ok" if reason is None else "rejected" for reason in reasons]),
         "reason": pa.array(reasons.tolist(), pa.string()),
         "detail": pa.array(
@@ -174,10 +183,15 @@ def _examples(rows: pa.Table, positions: np.ndarray, reasons: np.ndarray, found:
         ),
     }
     columns = {name: added[name] if name in added else rows[name] for name in EXAMPLES.names}
-    without_messages = columns | {"messages": pa.nulls(rows.num_rows, EXAMPLES.field("messages").type)}
+    texts = {name: pa.nulls(rows.num_rows, EXAMPLES.field(name).type) for name in ("messages", "thoughts")}
     kept = pa.table(columns, schema=EXAMPLES).filter(accepted)
-    rejected = pa.table(without_messages, schema=EXAMPLES).filter(pc.invert(accepted))
+    rejected = pa.table(columns | texts, schema=EXAMPLES).filter(pc.invert(accepted))
     return pa.concat_tables([kept, rejected])
+
+
+def _safe(thoughts: list[str] | None, safety: Safety) -> list[str] | None:
+    held = any(find_personal_data(text, safety.personal_data, safety.phone_regions) for text in thoughts or [])
+    return None if held else thoughts
 
 
 def _detail(found: str | None, messages: list[dict[str, str]]) -> str:

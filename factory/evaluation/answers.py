@@ -13,11 +13,11 @@ def render_answer(prompt: Prompt, question: QuestionWithProfile) -> Request | Re
 
 
 def parse_answer(candidate: str, question: Question, completion: Completion) -> Answer | Reject:
-    """Take the reply as it is; a truncated one counts as the candidate's answer."""
+    """Take the reply as it is; a truncated one counts as the candidate's answer, unless it ended within a thought."""
     reply = completion.replies[-1]
     answer = reply.strip()
     if not answer:
-        return Reject("empty_reply", reply)
+        return Reject("truncated" if completion.truncated else "empty_reply", reply)
     if not is_text(answer):
         return Reject("invalid_text", reply)
     return Answer(**answer_ids(candidate, question), answer=answer, truncated=completion.truncated)

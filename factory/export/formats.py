@@ -6,8 +6,9 @@
     opencharacter  {"question", "question_source", "character_answer", "history"}              xywang1/OpenCharacter
 
 If a format has one question and one answer, they are those of the last turn, and `history` has the turns before it.
-Every format ends with the ids, so that a row can be traced. In `opencharacter` the system message is not in the row:
-its persona and profile are in the rows of the characters, as published.
+Every format ends with the ids, so that a row can be traced, and with the thoughts of a reasoning model if they are
+learned (`training.learn_thoughts`). In `opencharacter` the system message is not in the row: its persona and profile
+are in the rows of the characters, as published.
 
 A new format is a function that converts a row, and an entry in `SHAPES`.
 """
@@ -145,6 +146,18 @@ SHAPES: dict[str, Shape] = {
         ],
     ),
 }
+
+
+def with_thoughts(shape: Shape) -> Shape:
+    """Return a shape with the thoughts before each reply in a column of their own."""
+    meaning = "what the model wrote before each reply, which no rule of curation has read; null if it did not think"
+    return Shape(
+        lambda row: {**shape.convert(row), "thoughts": row["thoughts"]},
+        (*shape.reads, "thoughts"),
+        shape.schema.append(pa.field("thoughts", pa.list_(_TEXT))),
+        {**shape.meaning, "thoughts": meaning},
+    )
+
 
 CHARACTERS = Shape(
     to_character,

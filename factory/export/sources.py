@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from factory.config import RunConfig
 from factory.errors import ConfigError, InputError
 from factory.export.export_files import FileType, size_of
-from factory.export.formats import CHARACTERS, SHAPES, Shape
+from factory.export.formats import CHARACTERS, SHAPES, Shape, with_thoughts
 from factory.run_output import layout
 from factory.run_output.layout import SPLITS
 from factory.storage import file_io
@@ -108,12 +108,13 @@ def find_sources(config: RunConfig, what: Selection, export_format: str, file_ty
         dialogues = _all_dialogues(config)
         tables = {"train": dialogues}
     identities = {name: [_identity(table, what) for table in group] for name, group in tables.items()}
-    columns = ("status", *COUNTED, *SHAPES[export_format].reads)
+    shape = with_thoughts(SHAPES[export_format]) if config.training.learn_thoughts else SHAPES[export_format]
+    columns = ("status", *COUNTED, *shape.reads)
     parts = [
         ExportPart(
             name,
             group,
-            SHAPES[export_format],
+            shape,
             sum(_read_manifest(table, what)["ok"] for table in group),
             tuple(dict.fromkeys(columns)),
         )
@@ -127,6 +128,8 @@ def find_sources(config: RunConfig, what: Selection, export_format: str, file_ty
         parts.append(_characters(config, dialogues, what, sum(tables.values(), ())))
         identities[CHARACTERS_PART] = [_identity(table, what) for table in parts[-1].tables]
     settings: dict[str, Any] = {"what": what, "format": export_format, "file_type": file_type, "made_of": identities}
+    if config.training.learn_thoughts:
+        settings["thoughts"] = True
     if parts[-1].only is not None:
         settings["characters"] = "those who speak"
     return Sources(config, export_format, what, tuple(part for part in parts if part.rows), dialogues, settings)

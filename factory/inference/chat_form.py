@@ -14,6 +14,7 @@ from jinja2 import TemplateError
 
 from factory.errors import ModelError
 from factory.records import Message
+from factory.text.thoughts import MARKS
 
 DAY = datetime(2024, 7, 26)
 """The date that a template tells unless `date_string` names another: the one that LLaMA 3.1's and 3.2's fall back to.
@@ -21,13 +22,8 @@ Today's would change what a model is asked with from one day to the next."""
 DATE_FORMAT = "%d %b %Y"
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
 """What templates call the thoughts of a message: Qwen's; LFM's and Gemma's; gpt-oss'."""
-_THOUGHT_ENDS = {
-    "<think>": "\n</think>\n\n",
-    "[THINK]": "[/THINK]",
-    "<seed:think>": "</seed:think>",
-    "<|START_THINKING|>": "<|END_THINKING|>",
-}
-_OPEN_THOUGHT = re.compile(rf"({'|'.join(map(re.escape, _THOUGHT_ENDS))})\s*\Z")
+_THOUGHT_ENDS = {**dict(MARKS), "<think>": "\n</think>\n\n"}
+OPEN_THOUGHT = re.compile(rf"({'|'.join(map(re.escape, _THOUGHT_ENDS))})\s*\Z")
 _FIRST_USER = """\
 {%- if messages and messages[0]['role'] == 'system' -%}
 {%- if messages | length > 1 and messages[1]['role'] == 'user' -%}
@@ -143,7 +139,7 @@ def _accepted_form(folder: str, source: str, render: Render) -> ChatForm:
 
 def open_thought_end(form: ChatForm, prompt: str) -> str | None:
     """Return what ends the thought that a prompt leaves open; None if it leaves none open."""
-    opening = _OPEN_THOUGHT.search(prompt)
+    opening = OPEN_THOUGHT.search(prompt)
     return (form.thought_end or _THOUGHT_ENDS[opening[1]]) if opening else None
 
 

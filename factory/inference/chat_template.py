@@ -18,9 +18,11 @@ from typing import Any
 from factory.errors import ModelError
 from factory.inference import chat_form
 from factory.inference.chat_form import ChatForm
+from factory.inference.thought_splitter import ThoughtSplitter
 from factory.inference.tokenizer_files import find_control_tokens, load_tokenizer, template_source
 from factory.records import Message
 from factory.text.control_tokens import TokenEscape
+from factory.text.thoughts import MARKS, SplitReply
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,35 @@ class ChatTokenizer:
         self._real = [token for token in control if self._id_of(token) is not None]
         self._names = re.compile("|".join(map(re.escape, self._real)) or "(?!)")
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    def encode(self, messages: Sequence[Message], close_thoughts: bool = False) -> list[int]:
         """Token ids of a chat, with the opening of the next assistant turn behind it.
+
+        Args:
+            messages: the chat.
+            close_thoughts: whether the reply itself begins there, also if the template leaves room for thoughts.
 
         Raises:
             ModelError: the template refuses such a chat.
         """
-        return self._encode(self._render(self._form, self._escaped(messages), True, ""))
+        prompt = self._render(self._form, self._escaped(messages), True, "")
+        ids = self._encode(prompt)
+        return ids + self._reply_ids(prompt, self.no_thoughts)[0] if close_thoughts and self.no_thoughts else ids
+
+    @cached_property
+    def no_thoughts(self) -> str:
+        """What the template writes between a prompt and a reply without thoughts, such as gpt-oss' `final` channel.
+
+        Empty if the model does not think, or if the prompt itself ends with that.
+        """
+        chat = [Message("system", "s"), Message("user", "u"), Message("assistant", "\ue000")]
+        prompt = self._render(self._form, chat[:2], True, "")
+        between = self._learned(prompt, chat, "").partition("\ue000")[0]
+        return between if self._names.search(between) or any(end in between for _, end in MARKS) else ""
+
+    def split_thoughts(self, prompt: Sequence[int], ids: Sequence[int], text: str) -> tuple[SplitReply, int]:
+        """Split the thoughts off a reply, and count their tokens, as `ThoughtSplitter.split` does."""
+        split, tokens = self._splitter.split(prompt, ids, text)
+        return SplitReply(self.unescape(split.text), self.unescape(split.thoughts), split.is_open), tokens
 
     def encode_dialogue(self, messages: Sequence[Message], thoughts: Sequence[str] = ()) -> list[Encoded]:
         """Token ids of a finished dialogue, and which of them the assistant wrote.
@@ -101,9 +125,9 @@ class ChatTokenizer:
             found[-1].add(asked[len(found[-1].ids) :], False)
             thought = self.escape(thoughts[turn]) if turn < len(thoughts) else ""
             reply = self._learned(prompt, messages[: turn + 1], thought)
-            ids = self._encode_behind(prompt, reply)
-            found[-1].add(self._encode_apart(reply) if ids is None else ids, True)
-            text = "" if ids is None else prompt + reply
+            ids, is_joined = self._reply_ids(prompt, reply)
+            found[-1].add(ids, True)
+            text = prompt + reply if is_joined else ""
         rest = self._form.after_reply
         if found and rest.startswith(self._form.close):  # as in `apply_chat_template`; nothing of it is learned
             found[-1].add(self._continued([], self._form.close, rest), False)
@@ -175,6 +199,10 @@ class ChatTokenizer:
             )
 
     @cached_property
+    def _splitter(self) -> ThoughtSplitter:
+        return ThoughtSplitter(self._tokenizer, self._names)
+
+    @cached_property
     def _form(self) -> ChatForm:  # on first use, as a foreign template may run for ever
         return chat_form.find_form(self._folder, self._source, self._render, self._names, self._closing_id)
 
@@ -215,14 +243,16 @@ class ChatTokenizer:
         last: str = self._tokenizer.convert_ids_to_tokens(self._form.end)
         return ids + self._encode(last + longer[len(text) :])[1:]
 
-    def _encode_behind(self, prompt: str, reply: str) -> list[int] | None:
-        """Return the ids of a reply behind its prompt; None if its beginning would be one token with the prompt's end.
+    def _reply_ids(self, prompt: str, reply: str) -> tuple[list[int], bool]:
+        """Return the ids of a reply behind its prompt, and whether both are tokenized like that as one text.
 
-        A control token parts what stands before it from what stands behind it, so the end of the prompt is enough.
+        They are not where the prompt's end and the reply's beginning would be one token. A control token parts what
+        stands before it from what stands behind it, so the end of the prompt is enough.
         """
         start = max((match.start() for match in self._names.finditer(prompt)), default=0)
         before, both = self._encode(prompt[start:]), self._encode(prompt[start:] + reply)
-        return both[len(before) :] if both[: len(before)] == before else None
+        is_joined = both[: len(before)] == before
+        return (both[len(before) :] if is_joined else self._encode_apart(reply)), is_joined
 
     def _encode_apart(self, text: str) -> list[int]:
         """Return the ids of a text in the middle of another, whatever that is: some tokenizers put a space in front."""

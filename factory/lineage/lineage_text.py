@@ -57,7 +57,7 @@ _BUILD_SETTINGS = (
     "prompt", "system", "ref", "revision", "base_model", "model", "engine", "sampling", "seed", "language",
     "engine_kwargs", "structured", "attempts", "column", "format", "near_duplicates", "benchmark_words",
     "max_per_character", "validation_fraction", "chat_template", "chat_template_kwargs", "sequence_length",
-    "overlong", "epochs", "learning_rate", "global_batch_size", "zero_stage", "lora",
+    "overlong", "learn_thoughts", "epochs", "learning_rate", "global_batch_size", "zero_stage", "lora",
 )  # fmt: skip
 """The settings that are shown, in this order."""
 _NAMES = {"ref": "model", "messages": "last message", "rule": "by"}

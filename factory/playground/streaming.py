@@ -13,13 +13,14 @@ from factory.config import OpenAIEngine, Sampling
 from factory.inference.engines.endpoint_key import api_key
 from factory.inference.engines.endpoint_reply import max_characters, parse_reply
 from factory.inference.engines.endpoint_request import request_body
-from factory.inference.engines.endpoint_thoughts import content_text, split_text
+from factory.inference.engines.endpoint_thoughts import content_text
 from factory.inference.multi_turn import RowError, attempt_temperature
 from factory.inference.prompts import Prompt
 from factory.playground.chat_models import ChatModel
 from factory.records import Completion, Message, Persona, Profile
 from factory.synthesis.profiles import parse_profile, render_profile
 from factory.text.normalize import is_text
+from factory.text.thoughts import split_text
 
 UPDATE_EVERY_S = 0.05
 """Time between two updates of the page, which could not keep up with one per token."""

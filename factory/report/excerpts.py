@@ -38,6 +38,8 @@ def excerpt_row(row: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
         name: excerpt(value, mask) if isinstance(value, str) and name not in UNMASKED else value
         for name, value in row.items()
     }
+    if row.get("thoughts"):
+        shown["thoughts"] = [excerpt(str(thought or ""), mask) for thought in row["thoughts"]]
     if row.get("messages"):
         turns = [turn if isinstance(turn, dict) else {} for turn in row["messages"]]
         shown["messages"] = [

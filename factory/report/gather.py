@@ -31,6 +31,7 @@ ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personalit
 STEREOTYPE_ITEMS = ("persona", "personality", "name", "gender", "race", "birth_place", "language")
 DIALOGUE_COLUMNS = [
     "dialogue_id", "messages", "status", "reason", "detail", "model", "prompt", "prompt_tokens", "output_tokens",
+    "thoughts",
 ]  # fmt: skip
 DIALOGUES_BYTES = 9_000_000
 """Maximum bytes of all dialogues on the page, with their instructions and references."""
@@ -228,7 +229,7 @@ def _read_rejected(folder: RunFolder, sample: ReportSample, rejects: RejectSampl
     budget = ByteBudget(REJECTED_BYTES)
     for table, locations in sorted(by_table.items(), key=lambda item: list(folder.tables).index(item[0])):
         id_column = ID_COLUMNS.get(kind_of(table))  # type: ignore[arg-type]
-        columns = ["reason", "detail", "model", *([id_column] if id_column else [])]
+        columns = ["reason", "detail", "model", "thoughts", *([id_column] if id_column else [])]
         rows = (excerpt_row(row, mask) for _, row in fetch_rows(folder, folder.tables, locations, columns))
         sample.rejected += [(table, row) for row in rows if budget.fits(row)]
     sample.dropped["rejected rows"] = budget.dropped

@@ -26,6 +26,7 @@ from factory.run_output.layout import (
 )
 from factory.run_output.table_files import group_by_table, list_sizes
 from factory.storage import file_io
+from factory.storage.schemas import EXAMPLES
 from factory.storage.tables import MANIFEST, SUFFIX, Table
 
 HIDDEN_KINDS = (BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, GENERAL_ITEMS)
@@ -35,8 +36,10 @@ READERS = 4
 """Files read at the same time: on S3 each is a round trip."""
 BATCH_ROWS = 1024
 NUMBERS = ("score", "prompt_tokens", "output_tokens")
-LISTS = ("messages",)
+LISTS = ("messages", "thoughts")
 """The columns that do not hold text."""
+THOUGHTS = EXAMPLES.field("thoughts")
+"""The column that tables of earlier versions lack."""
 REQUIRED = ("rows_in", "ok")
 """The integers that every manifest has."""
 
@@ -216,12 +219,15 @@ def _read_rows(path: str, columns: Sequence[str], rows: Sequence[int] | None) ->
             file = pq.ParquetFile(io.BytesIO(file_io.read_bytes(path)))
         else:
             file = pq.ParquetFile(path, memory_map=True)
-        problem = next(filter(None, (_check_column(file.schema_arrow, name) for name in columns)), None)
+        written = [name for name in columns if name != THOUGHTS.name or name in file.schema_arrow.names]
+        problem = next(filter(None, (_check_column(file.schema_arrow, name) for name in written)), None)
         if problem:
             return problem
-        table = file.read(list(columns)) if rows is None else _take_rows(file, columns, rows)
+        table = file.read(written) if rows is None else _take_rows(file, written, rows)
         table = table.cast(pa.schema([_normalize_type(column) for column in table.schema]))
         table.validate(full=True)  # texts are UTF-8
+        if len(written) < len(columns):
+            table = table.append_column(THOUGHTS, pa.nulls(table.num_rows, THOUGHTS.type))
     except (pa.ArrowException, OSError, StorageError) as error:
         return f"cannot be read ({' '.join(str(error).split())[:200]})"
     return table

@@ -37,7 +37,8 @@ TOKENS = Metric(
     "factory_tokens",
     "counter",
     ("step", "model", "kind"),
-    "Tokens by table and model: prompt, cached (prompt tokens from the prefix cache), output, trained.",
+    "Tokens by table and model: prompt, cached (prompt tokens from the prefix cache), output, thought (of output), "
+    "trained.",
 )
 LEFT = Metric("factory_rows_left", "gauge", ("step",), "Rows of a table still to be written; for training, steps.")
 REQUESTS = Metric("factory_engine_requests", "gauge", ("model", "state"), "Requests of a replica, running or waiting.")
@@ -74,6 +75,7 @@ def count(step: str, counts: Counts, model: str = "") -> None:
     _add(TOKENS, counts.prompt_tokens, step=step, model=model, kind="prompt")
     _add(TOKENS, counts.cached_tokens, step=step, model=model, kind="cached")
     _add(TOKENS, counts.output_tokens, step=step, model=model, kind="output")
+    _add(TOKENS, counts.thought_tokens, step=step, model=model, kind="thought")
 
 
 def count_trained(tokens: int) -> None:

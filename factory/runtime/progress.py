@@ -164,12 +164,15 @@ class Progress:
         """Print the tables of the step: counts, reject reasons and speed."""
         grid = Grid(box=None, padding=(0, 2, 0, 0))
         grid.add_column("table", no_wrap=True)
-        for name in ("rows in", "ok", "rejected", "tokens in", "cached", "tokens out", "tokens/s", "time"):
+        thoughts = ["thoughts"] if any(manifest.get("thought_tokens") for _, manifest, _ in self._tables) else []
+        names = ("rows in", "ok", "rejected", "tokens in", "cached", "tokens out", *thoughts, "tokens/s", "time")
+        for name in names:
             grid.add_column(name, justify="right")
         for step, manifest, skipped in self._tables:
             rejected = sum(manifest["rejected"].values())
             tokens_in = manifest["prompt_tokens"]
-            cached = f"{manifest['cached_tokens'] / tokens_in:.0%}" if tokens_in else ""
+            cached = _share(manifest["cached_tokens"], tokens_in)
+            shares = [_share(manifest.get("thought_tokens"), manifest["output_tokens"]) for _ in thoughts]
             speed = "" if skipped or not manifest["output_tokens"] else f"{manifest['output_tokens_per_second']:,.0f}"
             grid.add_row(
                 step,
@@ -179,6 +182,7 @@ class Progress:
                 f"{tokens_in:,}" if tokens_in else "",
                 cached,
                 f"{manifest['output_tokens']:,}" if tokens_in else "",
+                *shares,
                 speed,
                 "skipped" if skipped else _duration(manifest["seconds"]),
             )
@@ -216,6 +220,10 @@ class Silent(Progress):
 
 def _joined(tables: Sequence[str]) -> str:
     return tables[0] if len(tables) == 1 else f"{tables[0].partition('/')[0]} ({len(tables)} tables)"
+
+
+def _share(part: int | None, whole: int) -> str:
+    return f"{(part or 0) / whole:.0%}" if whole else ""
 
 
 def _left(seconds: float, done: int, total: int) -> str:

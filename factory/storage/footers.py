@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from factory.errors import DamagedError
 from factory.records import Counts
 from factory.storage import file_io
+from factory.storage.schemas import THOUGHT_COLUMNS
 
 COUNTS = "counts"
 TAIL_BYTES = 64 << 10
@@ -31,6 +32,22 @@ def to_parquet(rows: pa.Table, counts: Counts | None = None) -> bytes:
             # Pages have a checksum, the footer has none.
             writer.add_key_value_metadata({COUNTS: f"{zlib.crc32(text.encode()):08x}{text}"})
     return buffer.getvalue()
+
+
+def from_parquet(data: bytes, columns: list[str] | None = None) -> pa.Table:
+    """Return rows of a shard's file; what it lacks of the columns of thoughts, as an earlier version's does, is null.
+
+    Raises:
+        ArrowException, OSError, UnicodeDecodeError: the file is not what was written.
+    """
+    written = pq.read_schema(pa.BufferReader(data)).names
+    is_earlier = "cached_tokens" in written and "thought_tokens" not in written
+    added = [field for field in THOUGHT_COLUMNS if is_earlier and (columns is None or field.name in columns)]
+    names = columns if columns is None else [name for name in columns if name not in {field.name for field in added}]
+    rows = pq.read_table(pa.BufferReader(data), columns=names, page_checksum_verification=True)
+    for field in added:
+        rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows
 
 
 def read_footer(path: str) -> pq.FileMetaData:

@@ -67,6 +67,7 @@ def build_manifest(
         "prompt_tokens": counts.prompt_tokens,
         "output_tokens": counts.output_tokens,
         "cached_tokens": counts.cached_tokens,
+        "thought_tokens": counts.thought_tokens,
         "seconds": round(timing.seconds, 1),
         "startup_seconds": round(timing.startup_seconds, 1),
         "engines": timing.engines,

@@ -14,7 +14,7 @@ from factory.text.normalize import shorten
 Row = Mapping[str, Any]
 Record = TypeVar("Record")
 
-TOKEN_COLUMNS = ["prompt_tokens", "output_tokens", "cached_tokens"]
+TOKEN_COLUMNS = ["prompt_tokens", "output_tokens", "cached_tokens", "thought_tokens"]
 COUNTED_COLUMNS = ["status", "reason", *TOKEN_COLUMNS]
 """What `count_rows` needs."""
 DETAIL_CHARACTERS = 20_000
@@ -27,12 +27,12 @@ def character_numbers(rows: pa.Table) -> np.ndarray:
 
 
 def ok_row(record: Any, completion: Completion | None = None, **provenance: str) -> dict[str, Any]:
-    """Return the row of a record, with its token counts and the `prompt` and `model` that generated it."""
+    """Return the row of a record, with its tokens and thoughts, and the `prompt` and `model` that generated it."""
     # Not dataclasses.asdict: it copies deeply, which is slow for a million rows.
     row = {name: getattr(record, name) for name in record.__slots__}
     if "messages" in row:
         row["messages"] = [{"role": m.role, "content": m.content} for m in row["messages"]]
-    return row | {"status": "ok"} | provenance | _token_counts(completion)
+    return row | {"status": "ok"} | provenance | _of_completion(completion)
 
 
 def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None, **provenance: str) -> dict[str, Any]:
@@ -40,13 +40,14 @@ def rejected_row(reject: Reject, ids: Row, completion: Completion | None = None,
     # Parquet holds UTF-8, so lone surrogates are escaped.
     detail = shorten(reject.detail, DETAIL_CHARACTERS).encode("utf-8", "backslashreplace").decode()
     outcome = {"status": "rejected", "reason": reject.reason, "detail": detail}
-    return dict(ids) | outcome | provenance | _token_counts(completion)
+    return dict(ids) | outcome | provenance | _of_completion(completion)
 
 
-def _token_counts(completion: Completion | None) -> dict[str, int]:
+def _of_completion(completion: Completion | None) -> dict[str, Any]:
     if completion is None:
         return {}
-    return {name: getattr(completion, name) for name in TOKEN_COLUMNS}
+    thoughts = list(completion.thoughts) if any(completion.thoughts) else None
+    return {"thoughts": thoughts} | {name: getattr(completion, name) for name in TOKEN_COLUMNS}
 
 
 def to_record(record_type: type[Record], row: Row) -> Record:

@@ -40,6 +40,8 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
     tuple[Message, ...]: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
 }
 
+THOUGHT_COLUMNS = [pa.field("thoughts", pa.list_(pa.string())), pa.field("thought_tokens", pa.int32())]
+"""Tables of earlier versions end before these."""
 COMMON_COLUMNS = [
     pa.field("status", pa.string()),
     pa.field("reason", pa.string()),
@@ -49,8 +51,10 @@ COMMON_COLUMNS = [
     pa.field("prompt_tokens", pa.int32()),
     pa.field("output_tokens", pa.int32()),
     pa.field("cached_tokens", pa.int32()),
+    *THOUGHT_COLUMNS,
 ]
-"""The last columns of most tables. `cached_tokens` are prompt tokens served from the prefix cache."""
+"""The last columns of most tables. `cached_tokens` are prompt tokens served from the prefix cache. `thoughts` has what
+a reasoning model wrote before each reply, null where it shows none; `thought_tokens` are output tokens too."""
 
 
 def record_schema(record: type) -> pa.Schema:

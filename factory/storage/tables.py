@@ -13,20 +13,18 @@ too, but `datasets` reads such files as rows.
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from factory.errors import DamagedError, TableError
 from factory.records import Counts
 from factory.storage import archive, file_io, folder_moves
 from factory.storage.bucket_keys import MAX_CONCURRENCY
-from factory.storage.footers import UNREADABLE, counts_in, read_footer, to_parquet
+from factory.storage.footers import UNREADABLE, counts_in, from_parquet, read_footer, to_parquet
 from factory.storage.input_changes import explain_changes
 from factory.storage.local_files import DRAFT
 from factory.storage.rows import COUNTED_COLUMNS, Row, count_rows
@@ -199,7 +197,7 @@ class Table:
         path = self._file(shard)
         data = file_io.read_bytes(path)
         try:
-            return pq.read_table(io.BytesIO(data), columns=columns, page_checksum_verification=True)
+            return from_parquet(data, columns)
         except UNREADABLE as problem:
             raise DamagedError.of(path, problem) from None
 

@@ -6,6 +6,7 @@ from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Persona, Profile, ProfileFields, Reject, Request
 from factory.text.normalize import is_text
+from factory.text.thoughts import find_thought_mark
 
 LABELS = {
     "name": "Name",
@@ -37,6 +38,8 @@ def parse_profile(language: str, persona: Persona, completion: Completion) -> Pr
         return Reject("empty_field", reply)
     if not all(map(is_text, items.values())):
         return Reject("invalid_text", reply)
+    if any(map(find_thought_mark, items.values())):
+        return Reject("leaked_thoughts", reply)
     return Profile(
         **profile_ids(persona),
         persona=persona.persona,

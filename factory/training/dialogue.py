@@ -1,10 +1,11 @@
 """Tokenization of a curated dialogue, with the mask of the tokens that are learned."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from factory.config import EMBEDDED, Training
 from factory.errors import ModelError
@@ -68,12 +69,22 @@ def check_template(training: Training) -> ChatTokenizer:
         _check_files(training)
     tokenizer = tokenizer_for(training.base_model, training)
     try:
-        tokenizer.encode_dialogue([Message("system", "s"), Message("user", "u"), Message("assistant", "a")])
+        _check_learned(tokenizer, training.learn_thoughts)
     except ModelError as problem:
         raise ModelError(
             f"training.base_model {training.base_model!r}, training.chat_template {training.chat_template!r}: {problem}"
         ) from None
     return tokenizer
+
+
+def _check_learned(tokenizer: ChatTokenizer, learn_thoughts: bool) -> None:
+    dialogue = [Message("system", "s"), Message("user", "u"), Message("assistant", "a")]
+    without, found = (tokenizer.encode_dialogue(dialogue, ["", "", thought]) for thought in ("", "hm"))
+    if learn_thoughts and found == without:
+        raise ModelError(
+            "it shows no thoughts, which training.learn_thoughts needs; set chat_template_kwargs.enable_thinking to "
+            "true, here and for the candidate, if the template names it, or learn_thoughts to false"
+        )
 
 
 def _check_files(training: Training) -> None:
@@ -86,6 +97,17 @@ def _check_files(training: Training) -> None:
         model_files.read_json(folder, "generation_config.json")  # the export of the trained model copies it
 
 
+def splits_turns(tokenizer: ChatTokenizer) -> bool:
+    """Return whether each reply is a segment of its own, because the template writes past turns in another way."""
+    turns = [Message("user", "u"), Message("assistant", "a")]
+    return len(tokenizer.encode_dialogue([Message("system", "s"), *turns, *turns])) > 1
+
+
+def count_segments(curated: Mapping[str, Any], is_split: bool) -> int:
+    """Return the training sequences before packing of a curated table, by its manifest."""
+    return max(curated["ok"], (curated.get("figures") or {}).get("turns", 0)) if is_split else int(curated["ok"])
+
+
 def tokenize(
     tokenizer: ChatTokenizer, row: Row, max_tokens: int, overlong: Literal["truncate", "reject"]
 ) -> TokenizedDialogue | Reject:
@@ -93,10 +115,12 @@ def tokenize(
 
     Sequences of which no turn fits are left out, as the turns are that a truncated one ends before.
 
+    Thoughts are learned where the row has a column of them.
+
     Raises:
         ModelError: none of its tokens would be learned.
     """
-    sequences = tokenizer.encode_dialogue(to_messages(row))
+    sequences = tokenizer.encode_dialogue(to_messages(row), _thoughts(row))
     if not sequences:
         raise ModelError(f"dialogue {row['dialogue_id']}: none of its tokens would be learned; check the chat template")
     longest = max(len(sequence.ids) for sequence in sequences)
@@ -110,6 +134,12 @@ def tokenize(
         [sequence.mask[:length] for sequence, length in kept],
         truncated=longest > max_tokens,
     )
+
+
+def _thoughts(row: Row) -> list[str]:
+    """Return the thoughts before each message; those before a dialogue was rewritten are not the character's."""
+    thoughts = iter(row.get("thoughts") or () if row.get("strategy") == "generate" else ())
+    return [next(thoughts, "") if message["role"] == "assistant" else "" for message in row["messages"]]
 
 
 def _fitting_length(sequence: Encoded, max_tokens: int) -> int:

@@ -14,11 +14,11 @@ from factory.runtime.progress import Progress
 from factory.runtime.ray_session import on_gpu
 from factory.storage import file_io
 from factory.training import checkpoints
-from factory.training.dialogue import check_template
+from factory.training.dialogue import check_template, count_segments, splits_turns
 from factory.training.pack_step import curated_manifest, curated_table
 
-TOKENS_PER_DIALOGUE = 700
-"""With a profile of 1.7 kB in front; packing counts them exactly."""
+TOKENS_PER_SEGMENT = 700
+"""With a profile of 1.7 kB in front; packing counts tokens and segments exactly."""
 
 
 def check(config: RunConfig) -> None:
@@ -105,26 +105,27 @@ def plan(config: RunConfig, progress: Progress) -> None:
 
     training, notes = resolve_precision(config.training), []
     file_io.check_writable(config.output)
-    grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("split", "dialogues", "tokens, about", "sequences, about", "steps, about"):
-        grid.add_column(column, justify="left" if column == "split" else "right")
-    for split in ("train", "validation"):
-        dialogues = curated_manifest(curated_table(config, split))["ok"]
-        tokens = dialogues * TOKENS_PER_DIALOGUE
-        sequences = -(-tokens // training.sequence_length)
-        steps = -(-sequences * training.epochs // training.global_batch_size)
-        shown = f"{steps:,}" if split == "train" else ""
-        grid.add_row(split, f"{dialogues:,}", f"{tokens:,}", f"{sequences:,}", shown)
-    model = f"{training.base_model} (not checked)"
+    model, is_split = f"{training.base_model} (not checked)", False
     try:
         located = model_files.locate(training.base_model)
         model = f"{located.ref} (revision {located.revision})"
-        check_template(training)
+        is_split = splits_turns(check_template(training))
         check_window(training)
         check_attention(training)
         check_kernels(training)
     except UnreachableError as problem:
         notes.append(str(problem))
+    grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("split", "dialogues", "segments", "tokens, about", "sequences, about", "steps, about"):
+        grid.add_column(column, justify="left" if column == "split" else "right")
+    for split in ("train", "validation"):
+        manifest = curated_manifest(curated_table(config, split))
+        segments = count_segments(manifest, is_split)
+        tokens = segments * TOKENS_PER_SEGMENT
+        sequences = -(-tokens // training.sequence_length)
+        steps = -(-sequences * training.epochs // training.global_batch_size)
+        shown = f"{steps:,}" if split == "train" else ""
+        grid.add_row(split, f"{manifest['ok']:,}", f"{segments:,}", f"{tokens:,}", f"{sequences:,}", shown)
     progress.show(grid)
     progress.print(f"Base model: {model}")
     progress.print(

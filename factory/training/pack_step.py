@@ -83,6 +83,7 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
         "model": [model.ref, model.revision],
         "chat_template": training.chat_template,
         "chat_template_kwargs": training.chat_template_kwargs,
+        "learn_thoughts": training.learn_thoughts,
         "sequence_length": training.sequence_length,
         "overlong": training.overlong,
     }
@@ -156,7 +157,8 @@ def _pack_all(
 
 def _tokenize_shard(source: Table, training: Training, model: Located, shard: str) -> pa.Table:
     tokenizer = tokenizer_for(model.pinned, training)
-    curated = source.read(shard, ["dialogue_id", "messages", "status"])
+    columns = ["dialogue_id", "messages", "status"]
+    curated = source.read(shard, [*columns, "strategy", "thoughts"] if training.learn_thoughts else columns)
     rows = []
     for row in curated.filter(pc.equal(curated["status"], "ok")).to_pylist():
         result = tokenize(tokenizer, row, training.sequence_length, training.overlong)

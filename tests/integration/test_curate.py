@@ -58,6 +58,7 @@ REJECTED = {
     ("generate", 8): ("benchmark_text", speech("asked")),
     ("rewrite", 8): ("benchmark_text", speech("asked again")),
     ("rewrite", 9): ("copied_reference", speech("reference 9")),
+    ("rewrite", 14): ("leaked_thoughts", f"<reasoning>{speech('thought')}</reasoning>\n\n{speech('thinks')}"),
     ("generate", 10): ("near_duplicate", SAME),
     ("rewrite", 10): ("near_duplicate", SAME.replace("love", "my love")),
     ("generate", 11): ("near_duplicate", SAME.upper()),
@@ -65,6 +66,21 @@ REJECTED = {
     ("rewrite", 13): ("toxic", f"{speech('insult')} You stupid fucking bitch, get the fuck out of my shop."),
 }
 """The reasons and replies of rejected dialogues; one of the near-duplicates is kept."""
+THOUGHT = (
+    'THOUGHT: they ask about bread {"replies": ["THOUGHT"]} }{ and I am a baker who was told to answer in two '
+    "sentences, as it is the same thought for all of them, word by word, each time."
+)
+THINKING = {
+    20: f"<think>\n{THOUGHT}\n</think>\n\n",
+    21: f"{THOUGHT}\n</think>\n\n",
+    22: "<think>\n\n</think>\n\n",
+    23: f"[THINK]{THOUGHT}[/THINK]",
+    24: f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant<|channel|>final<|message|>",
+    25: f"<think>{THOUGHT}</think>Hm.<think>{THOUGHT} Write to {ADDRESS}, love.</think>",
+    26: f"analysis{THOUGHT}assistantfinal",
+}
+"""What a reasoning model writes before some of its replies."""
+UNCLOSED = 27
 
 
 def user_turn(number: int) -> str:
@@ -86,11 +102,13 @@ def settings(folder: Path) -> dict:
     replies = []
     for number in range(INSTRUCTIONS):
         texts = {s: REJECTED.get((s, number), ("", speech(f"{s} {number}")))[1] for s in ("generate", "rewrite")}
-        rewritten = json.dumps({"replies": [texts["rewrite"]]})
+        thought = THINKING.get(number, "")
+        rewritten = thought + json.dumps({"replies": [texts["rewrite"]]})
         replies.append({"contains": f"[user]\n{user_turn(number)}\n", "reply": rewritten})
-        replies.append({"contains": user_turn(number), "reply": texts["generate"]})
+        generated = f"<think>\n{THOUGHT}" if number == UNCLOSED else thought + texts["generate"]
+        replies.append({"contains": user_turn(number), "reply": generated})
     return {
-        "engine": {"kind": "scripted", "replies": replies, "default": json.dumps(GOOD_PROFILE)},
+        "engine": {"kind": "scripted", "replies": replies, "default": THINKING[21] + json.dumps(GOOD_PROFILE)},
         "instructions": [{"corpus": "bread", "source": str(corpus)}],
         "dialogues": {"strategies": ["generate", "rewrite"], "characters_per_instruction": 1},
         "curation": {
@@ -137,8 +155,9 @@ def by_id(run: Run) -> dict[str, dict]:
     return {row["dialogue_id"]: row for row in found}
 
 
-def dialogues(run: Run) -> dict[str, dict]:
-    return {row["dialogue_id"]: row for s in ("generate", "rewrite") for row in run.rows(f"dialogues/{s}-bread")}
+def dialogues(run: Run, status: str = "ok") -> dict[str, dict]:
+    found = [row for s in ("generate", "rewrite") for row in run.rows(f"dialogues/{s}-bread")]
+    return {row["dialogue_id"]: row for row in found if row["status"] == status}
 
 
 def test_every_dialogue_is_in_one_table_with_its_reason(made, curated):
@@ -158,6 +177,28 @@ def test_every_dialogue_is_in_one_table_with_its_reason(made, curated):
     expected["real_person"] = sum(row["character_id"] == content_id(REAL_PERSONA) for row in before.values())
     assert expected["real_person"]
     assert Counter(row["reason"] for row in after.values() if row["reason"] not in SELECTION) == expected
+
+
+def test_thoughts_are_kept_apart_and_never_curated(made, curated):
+    profiles = made.rows("profiles")
+    assert {(row["name"], *row["thoughts"]) for row in profiles} == {(GOOD_PROFILE["name"], THOUGHT)}
+    before, after = dialogues(made), by_id(curated)
+    (unclosed,) = dialogues(made, "rejected").values()
+    assert (unclosed["reason"], unclosed["detail"], unclosed["thoughts"]) == ("truncated", "", [THOUGHT])
+    assert "THOUGHT" not in json.dumps([row["messages"] for row in before.values()])
+    thinking = {name: row for name, row in before.items() if row["thoughts"]}
+    assert len(thinking) == 2 * (len(THINKING) - 1), "all but the empty thought"
+    assert all("THOUGHT" in row["thoughts"][0] and row["thought_tokens"] > 30 for row in thinking.values())
+    held = {name for name, row in thinking.items() if ADDRESS in row["thoughts"][0]}
+    assert len(held) == 2
+    assert {after[name]["reason"] for name in thinking} <= SELECTION | {"real_person"}
+    for name, row in after.items():
+        assert row["thoughts"] == (before[name]["thoughts"] if row["status"] == "ok" and name not in held else None)
+        assert "THOUGHT" not in json.dumps([row["messages"], row["detail"]])
+    assert any(row["thoughts"] for row in after.values())
+    tokens = sum(row["thought_tokens"] for row in [*before.values(), unclosed])
+    strategies = [made.table(f"dialogues/{strategy}-bread").manifest() for strategy in WEIGHTS]
+    assert sum(manifest["thought_tokens"] for manifest in strategies) == tokens
 
 
 def test_personal_data_are_not_passed_on(curated):
@@ -223,7 +264,7 @@ def test_manifests_count_the_rows(curated):
         assert 0 < figures["distinct_ngrams"]["1"]["share"] < figures["distinct_ngrams"]["3"]["share"] <= 1
         assert manifest["sources"] == dict(Counter(f"{row['strategy']}-{row['corpus']}" for row in good))
         assert manifest["benchmark"]["texts"] == 2
-    assert total == 2 * INSTRUCTIONS
+    assert total == 2 * INSTRUCTIONS - 1, "all but the one without a reply"
     assert not list(Path(curated.output, TEMPORARY).glob("*"))
 
 
@@ -310,7 +351,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(made, tmp_path):
     )
     for part in (
         "generate-bread",
-        "200",
+        "199",
         "wrong_language",
         "too_short.min_words 3",
         "12 bands of 10",

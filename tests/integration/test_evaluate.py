@@ -18,6 +18,7 @@ from tests.integration.runs import PROJECT
 
 VERDICT = '{"reasoning": "It is what such a person would say.", "score": 4}'
 LOW = '{"reasoning": "It is not.", "score": 2}'
+THOUGHT = '<think>\nTHOUGHT: {"score": 1}\n</think>\n\n'
 PERSONAS = 4
 QUESTIONS = PERSONAS * len(TASKS)
 
@@ -41,16 +42,19 @@ def judgments(run, candidate: str, judge: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def scored(make_module_run):
-    """Evaluate two candidates, one with a profile and one with an empty answer, by three judges."""
+    """Evaluate two candidates, one with a profile and one with an empty answer, by three judges.
+
+    The one with a profile thinks, and so does the first judge, who fails where it is shown a thought.
+    """
     # The questions of three personas have these words.
     candidates = [
         scripted("plain", "I am who I am.", mitten=" "),
-        {**scripted("told", "I was told a good deal."), "condition": "profile"},
+        {**scripted("told", f"{THOUGHT}I was told a good deal."), "condition": "profile"},
     ]
     for candidate in candidates:
         candidate["num_cpus"] = 1  # on one machine: the second starts when the first has answered all
     judges = [
-        scripted("kind", VERDICT),
+        scripted("kind", THOUGHT.removeprefix("<think>") + VERDICT, THOUGHT="I cannot say."),
         scripted("strict", LOW, **{"a good deal": VERDICT}),
         scripted("broken", "I cannot say.", **{"a good deal": VERDICT}),
     ]
@@ -70,6 +74,17 @@ def test_each_question_and_answer_gives_one_row(scored):
             assert sorted(row["question_id"] for row in judgments(scored, candidate, judge)) == answered
     assert scored.reasons("evaluation/told/answers") == {"ok": QUESTIONS}
     assert scored.reasons("evaluation/plain/answers")["empty_reply"] > 0
+
+
+def test_thoughts_are_kept_beside_answers_and_verdicts_and_never_judged(scored):
+    told, kind = scored.rows("evaluation/told/answers"), judgments(scored, "told", "kind")
+    assert {row["answer"] for row in told} == {"I was told a good deal."}
+    assert {(row["score"], row["reasoning"]) for row in kind} == {(4, "It is what such a person would say.")}
+    for rows in (told, kind):
+        assert {tuple(row["thoughts"]) for row in rows} == {('THOUGHT: {"score": 1}',)}
+        assert {row["thought_tokens"] for row in rows} == {3}
+    assert {row["thoughts"] for row in scored.rows("evaluation/plain/answers")} == {None}
+    assert scored.table("evaluation/told/answers").manifest()["thought_tokens"] == 3 * QUESTIONS
 
 
 def test_condition_decides_prompt_and_profile(scored):

@@ -78,8 +78,8 @@ dialogue = DialogueContext((Message("user", "Hello?"), Message("assistant", "WHO
 print(quality.shouting.find(dialogue))
 """
     assert run(copy, "A rule", code).splitlines() == [
-        "['too_short', 'unfinished_sentence', 'repetition', 'shouting', 'breaks_character', 'leaked_prompt', "
-        "'speaks_for_user', 'copied_reference', 'wrong_language'] 0.3",
+        "['leaked_thoughts', 'too_short', 'unfinished_sentence', 'repetition', 'shouting', 'breaks_character', "
+        "'leaked_prompt', 'speaks_for_user', 'copied_reference', 'wrong_language'] 0.3",
         "reply 1 is in capital letters",
     ]
 

@@ -1,17 +1,20 @@
 """Tiny models of today's architectures through every real engine: vLLM, the judges' fleet, and training."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from factory.inference.engines.vllm_settings import GUIDE
 from factory.personagym import TASKS
+from factory.records import Completion, Message, Request, TokenSampling
 from factory.runtime.ray_head import free_port
 from tests.integration.runs import Run
 from tests.integration.small_training import curve, settings_of, write_dialogues
 from tests.integration.test_real_tokenizers import MISTRAL
-from tests.integration.tiny_models import FAMILIES, THINKER, Family, save_model
+from tests.integration.tiny_models import CHATML, FAMILIES, THINKER, Family, save_model
 from tests.unit.test_published_templates import TEMPLATES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # three engines and a training per model
@@ -76,6 +79,34 @@ def test_answers_and_verdicts(made, make_run):
     assert verdicts.keys() <= {"ok", "judge_failed"}, verdicts
 
 
+@pytest.mark.parametrize("template", ["qwen3", "qwen3_5_think"])
+def test_thoughts_through_vllm(tmp_path, template):
+    """The model thinks whatever it is asked, behind a prompt that opens the thought or leaves that to the model."""
+    from factory.inference.engines.vllm_replica import VllmReplica
+
+    opening = ["<think>"] if template == "qwen3" else []
+    script = ["\u010a", *opening, "H", "M", "</think>", "A", "y", "e", "<|im_end|>"]  # a line break ends the prompt
+    model = save_model(Family("Qwen3", template, CHATML, tuple(script)), tmp_path, TEMPLATES[template])
+    kwargs = {"max_model_len": 1024, "enforce_eager": True, "structured_outputs_config": GUIDE}
+    replica = VllmReplica(model, kwargs, {"enable_thinking": True})
+
+    async def ask() -> list[Completion]:
+        talk = Request((Message("user", "u"),), follow_ups=("v",))
+        cut = Request((Message("user", "u"),), sampling=TokenSampling(max_tokens=2))
+        verdict = Request((Message("user", "u"),), schema='{"enum": ["yes"]}')
+        return [await replica.complete(request) for request in (talk, cut, verdict)]
+
+    try:
+        talk, cut, verdict = asyncio.run(ask())
+    finally:
+        replica.close()
+    assert (talk.error, talk.replies, talk.thoughts) == ("", ("Aye", "Aye"), ("HM", "HM"))
+    assert talk.thought_tokens == 2 * (len(opening) + 3)
+    assert talk.output_tokens == talk.thought_tokens + 2 * 4
+    assert (cut.truncated, cut.replies) == (True, ("",))
+    assert (verdict.error, verdict.replies, verdict.thoughts) == ("", ('"yes"',), ("",))
+
+
 def test_two_steps_of_training(made, make_run):
     family, model = made
     run = make_run(family.name, training=settings_of(model, **SMALL)).alone()
@@ -101,6 +132,6 @@ def test_thoughts_of_a_model_are_no_part_of_its_replies(make_run, tmp_path):
     run.finish(job="evaluate", timeout=600)
     for candidate in ("one", "two"):
         rows = run.rows(f"evaluation/{candidate}/answers")
-        assert {(row["answer"], row["thoughts"]) for row in rows} == {("Oven", "hm")}
+        assert {(row["answer"], *row["thoughts"]) for row in rows} == {("Oven", "hm")}
         assert {row["thought_tokens"] for row in rows} == {4}
         assert run.reasons(f"evaluation/{candidate}/answers") == {"ok": len(TASKS)}

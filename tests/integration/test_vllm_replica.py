@@ -27,10 +27,11 @@ class PlayedEngine(VllmReplica):
         self._tokenizer = tokenizer
         self._request_ids = itertools.count()
         self._window = 64
+        self._engine_kwargs: dict[str, Any] = {}
         self._engine = SimpleNamespace(generate=self._generated, shutdown=lambda: None)
         self._ending = ending
 
-    async def _generated(self, prompt: Any, params: Any, request_id: str) -> Any:
+    async def _generated(self, prompt: Any, params: Any, request_id: str, reasoning_ended: bool | None) -> Any:
         if isinstance(self._ending, EngineDeadError):
             raise self._ending
         if isinstance(self._ending, Exception):
@@ -104,6 +105,53 @@ def test_every_sequence_of_a_dialogue_is_scored(answered, tokenizer):
     learned = [n for sequence in sequences for n, mask in enumerate(sequence.mask) if mask]
     assert made.log_likelihood == sum(-1.0 - n for n in learned)
     assert (made.prompt_tokens, made.output_tokens) == (sum(len(s.ids) for s in sequences), len(learned))
+
+
+class ThinkingEngine(PlayedEngine):
+    """The replica around an engine that writes the same to each prompt, and keeps what it was asked."""
+
+    def __init__(self, said: str, tokenizer: ChatTokenizer) -> None:
+        super().__init__("stop", tokenizer)
+        self._said = tokenizer._encode(said)
+        self.asked: list[tuple[str, bool | None]] = []
+
+    async def _generated(self, prompt: Any, params: Any, request_id: str, reasoning_ended: bool | None) -> Any:
+        decode = self._tokenizer._tokenizer.decode
+        self.asked.append((decode(prompt["prompt_token_ids"]), reasoning_ended))
+        text, ids = decode(self._said, skip_special_tokens=True), [*self._said, self._tokenizer.end_of_turn]
+        reply = SimpleNamespace(text=text, token_ids=ids, finish_reason="stop")
+        yield SimpleNamespace(finished=True, outputs=[reply], num_cached_tokens=0)
+
+
+@pytest.fixture(scope="module")
+def thinking(tmp_path_factory) -> ChatTokenizer:
+    folder = save_byte_tokenizer(tmp_path_factory.mktemp("thinking"), ["<a>", "[THINK]", "[/THINK]"])
+    turns = (
+        "{% for m in messages %}{{ m.role + m.content }}{{ '<a>' if m.role == 'assistant' else '</s>' }}{% endfor %}"
+    )
+    return ChatTokenizer(folder, turns + "{% if add_generation_prompt %}assistant[THINK]{% endif %}")
+
+
+def test_thoughts_are_split_off_and_never_shown_again(thinking):
+    engine = ThinkingEngine("HM {x}[/THINK]Aye, </s> and <\u200b/s>.", thinking)
+    made = asyncio.run(engine.complete(Request((Message("user", "u"),), follow_ups=("v",))))
+    assert (made.replies, made.thoughts) == (("Aye,  and </s>.",) * 2, ("HM {x}",) * 2)
+    assert (made.truncated, made.thought_tokens) == (False, 2 * (len("HM {x}") + 1))
+    assert [asked.count("HM") for asked, _ in engine.asked] == [0, 0]
+    cut = asyncio.run(ThinkingEngine("HM", thinking).complete(Request((Message("user", "u"),))))
+    assert (cut.replies, cut.thoughts, cut.truncated) == (("",), ("HM",), True)
+
+
+def test_a_guided_reply_begins_behind_the_thoughts(thinking):
+    engine = ThinkingEngine("{}", thinking)
+    request = Request((Message("user", "u"),), schema="{}")
+    made = asyncio.run(engine.complete(request))
+    assert (made.replies, made.thoughts, made.truncated) == (("{}",), ("",), False)
+    engine._engine_kwargs = {"reasoning_parser": "mistral"}
+    opened = asyncio.run(engine.complete(request))
+    assert opened.truncated
+    ends = [(asked.removeprefix("useru</s>"), ended) for asked, ended in engine.asked]
+    assert ends == [("assistant[THINK][/THINK]", True), ("assistant[THINK]", False)]
 
 
 def test_an_engine_uses_both_of_two_cores_and_leaves_one_of_more_free(monkeypatch):

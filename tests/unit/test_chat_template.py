@@ -11,7 +11,7 @@ from factory.config import Training, VllmEngine
 from factory.errors import ModelError
 from factory.inference.chat_template import ChatTokenizer
 from factory.records import Message, Reject
-from factory.training.dialogue import tokenize
+from factory.training.dialogue import _check_learned, count_segments, splits_turns, tokenize
 from tests.chat_properties import TALK, asked, check_contexts, check_hostile, learned, odd_talks, save_byte_tokenizer
 
 OPEN = "{{ '<s>' }}{% for m in messages %}"
@@ -229,6 +229,40 @@ def test_overlong_counts_the_sequences_of_a_dialogue(tokenizers):
         "too_long", f"{lengths[-1]} tokens, a sequence has {lengths[-1] - 1}"
     )
     assert tokenize(tokenizer, row(TALK), lengths[0] - 1, "truncate").reason == "too_long"
+
+
+def rows(tokenizer: ChatTokenizer, **columns: object) -> list[list[int]]:
+    row = {"dialogue_id": "d", "messages": [{"role": m.role, "content": m.content} for m in TALK[:5]]} | columns
+    made = tokenize(tokenizer, row, 512, "reject")
+    assert not isinstance(made, Reject)
+    return made.input_ids
+
+
+def test_a_dry_run_counts_the_segments_of_a_template(tokenizers):
+    curated = {"ok": 10, "figures": {"turns": 25}}
+    found = {name: count_segments(curated, splits_turns(tokenizers[name])) for name in GOOD}
+    assert found == {name: 25 if SEQUENCES.get(name, 1) > 1 else 10 for name in GOOD}
+    assert count_segments({"ok": 10}, is_split=True) == 10
+
+
+def test_thoughts_are_learned_from_rows_that_have_them(tokenizers):
+    tokenizer, thoughts = tokenizers["history without thoughts"], ["hm", "so"]
+    without = rows(tokenizer)
+    assert rows(tokenizer, strategy="generate", thoughts=None) == without
+    assert rows(tokenizer, strategy="rewrite", thoughts=thoughts[:1]) == without
+    learned_ids = rows(tokenizer, strategy="generate", thoughts=thoughts)
+    shown = [tokenizer._tokenizer.decode(ids) for ids in learned_ids]
+    assert [("hm\n</think>" in text, "so\n</think>" in text) for text in shown] == [(True, False), (False, True)]
+
+
+def test_a_template_that_shows_no_thoughts_is_refused_for_learning_them(tokenizers):
+    for name, shows in (("plain", False), ("thinking is an option", False), ("history without thoughts", True)):
+        if shows:
+            _check_learned(tokenizers[name], learn_thoughts=True)
+            continue
+        _check_learned(tokenizers[name], learn_thoughts=False)
+        with pytest.raises(ModelError, match=r"shows no thoughts.*enable_thinking"):
+            _check_learned(tokenizers[name], learn_thoughts=True)
 
 
 @pytest.mark.parametrize(

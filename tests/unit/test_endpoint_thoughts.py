@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.inference.engines.endpoint_reply import EmptyReplyError, parse_reply
-from factory.inference.engines.endpoint_thoughts import MARKS, SplitReply, split_message, split_text
+from factory.inference.engines.endpoint_thoughts import split_message
 from factory.inference.multi_turn import NoReplyError, Reply
+from factory.text.thoughts import MARKS, SplitReply, split_text
 
 TEXTS = {
     "plain": ("Hello.", SplitReply("Hello.")),
@@ -23,7 +24,7 @@ TEXTS = {
     "Gemini": ("<thought>hm</thought>Hello.", SplitReply("Hello.", "hm")),
     "gpt-oss": (
         "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hello.<|return|>",
-        SplitReply("Hello.", "hm<|end|><|start|>assistant"),
+        SplitReply("Hello.", "hm"),
     ),
     "gpt-oss, cut": ("<|channel|>analysis<|message|>hm", SplitReply("", "hm", is_open=True)),
     "gpt-oss without special tokens": (

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.export.export_files import json_line
-from factory.export.formats import IDS, SHAPES, to_character
+from factory.export.formats import IDS, SHAPES, to_character, with_thoughts
 from factory.records import Reject
 from factory.storage.schemas import DIALOGUES
 from factory.storage.tables import Table
@@ -63,12 +63,15 @@ def test_messages_keep_their_order_and_role(name, row):
 
 
 @pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("thoughts", [False, True])
 @settings(deadline=None)
 @given(row=dialogues())
-def test_row_survives_json_and_arrow(name, row):
-    shape = SHAPES[name]
+def test_row_survives_json_and_arrow(name, thoughts, row):
+    shape = with_thoughts(SHAPES[name]) if thoughts else SHAPES[name]
+    row = row | {"thoughts": ["", "hm"]}
     exported = shape.convert(row)
     assert list(exported) == shape.schema.names == list(shape.meaning)
+    assert ("thoughts" in exported) == thoughts
     line = json_line(exported)
     assert line.decode().splitlines(keepends=True) == [line.decode()], "one line for every reader of lines"
     assert json.loads(line) == exported

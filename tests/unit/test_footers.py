@@ -2,6 +2,7 @@
 
 import io
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -47,6 +48,21 @@ def test_shard_of_an_earlier_version_is_counted_by_its_rows(table):
     file_io.write_bytes(shard(table), buffer.getvalue())
     assert footers.counts_in(footers.read_footer(shard(table))) is None
     assert table.count("0") == WRITTEN
+
+
+def test_shard_without_thoughts_of_an_earlier_version_is_read(table):
+    rows = table.read("0").drop_columns(["thoughts", "thought_tokens"])
+    table.write_arrow("old", rows)
+    assert table.count("old") == WRITTEN
+    read = table.read("old")
+    assert read.schema == PERSONAS
+    assert read["thoughts"].null_count == read.num_rows
+    assert read.drop_columns(["thoughts", "thought_tokens"]) == rows
+    columns = ["status", "thoughts", "character_id"]
+    assert table.read("old", columns).select(columns) == table.read("0", columns)
+    with pytest.raises(DamagedError):
+        table.read("old", ["no_such_column"])
+    assert pa.concat_tables([read, table.read("0")]).num_rows == 602
 
 
 def test_changed_counts_are_counted_again(table):

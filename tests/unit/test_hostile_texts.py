@@ -13,10 +13,9 @@ from factory.evaluation import rubric, verdict_parsing
 from factory.evaluation.general_ability.ifeval import VerifiableInstruction, failed_checks
 from factory.export import dataset_card
 from factory.inference import json_reply
-from factory.inference.engines import endpoint_thoughts
 from factory.playground.streaming import repair_text
 from factory.records import Message, TokenChoice
-from factory.text import control_tokens, language, normalize, redaction
+from factory.text import control_tokens, language, normalize, redaction, thoughts
 from tests.hard_texts import HOSTILE
 
 CHECKS = VerifiableInstruction.model_validate(
@@ -59,7 +58,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "escape_control_tokens": control_tokens.escape_control_tokens,
     "escape": ESCAPE.escape,
     "unescape": ESCAPE.unescape,
-    "split_text": endpoint_thoughts.split_text,
+    "split_text": thoughts.split_text,
+    "find_thought_mark": thoughts.find_thought_mark,
     "redact_urls": redaction.redact_urls,
     "prose": language.prose,
     "languages_named": language.languages_named,

@@ -92,6 +92,10 @@ def test_empty_or_invalid_answer_is_rejected(reply, reason):
     assert answer_ids("ours", QUESTION) == {"candidate": "ours", **ABOUT}
 
 
+def test_an_answer_that_ended_within_a_thought_is_truncated():
+    assert parse_answer("ours", QUESTION, completion("", truncated=True)) == Reject("truncated", "")
+
+
 def test_score_examples_request_has_the_criteria():
     request = render_score_examples(load_prompt("score-examples"), RUBRICS, 3, QUESTION)
     system, user = request.messages

@@ -50,6 +50,11 @@ def test_published_template(tokenizer, request):
     for turns in (2, 4, 6):
         assert tokenizer.encode(TALK[:turns]) == asked(tokenizer, TALK[:turns])
         assert TALK[0].content in tokenizer._tokenizer.decode(tokenizer.encode(TALK[:turns]))
+        closed, whole = (
+            tokenizer.encode(TALK[:turns], close_thoughts=True),
+            tokenizer.encode_dialogue(TALK[: turns + 1]),
+        )
+        assert whole[-1].ids[: len(closed)] == closed
     check_contexts(tokenizer, TALK)
     check_contexts(tokenizer, TALK, ["", "", "hm", "", "so", "", "ah"])
     hostile = [type(m)(m.role, f"{m.content}{text} and <b>") for m, text in zip(TALK, HOSTILE, strict=True)]

@@ -126,6 +126,7 @@ def test_histogram_has_few_bars_and_all_counts():
 
 def test_rejected_dialogue_has_reason_and_raw_text():
     common = {"reason": None, "detail": None, "model": "m", "prompt": "p", "prompt_tokens": 1, "output_tokens": 2}
+    common |= {"thoughts": ["hm", "so"]}
     messages = [{"role": role, "content": role} for role in ("system", "user", "assistant")]
     good = {"dialogue_id": "d1", "status": "ok", "messages": messages, **common}
     bad = {
@@ -149,6 +150,8 @@ def test_rejected_dialogue_has_reason_and_raw_text():
         None,
     )
     assert case["sides"]["rewrite"]["raw"] == "half"
+    assert case["sides"]["rewrite"]["thoughts"] == ["hm\n\nso"]
+    assert case["sides"]["generate"]["thoughts"] == ["hm", "so"]
     assert case["sides"]["generate"]["curation_reason"] == "unfinished_sentence"
     assert case["sides"]["generate"]["statuses"] == ["accepted", dialogue_cases.LEFT_OUT]
     assert case["sides"]["rewrite"]["statuses"] == ["rejected"]
@@ -156,6 +159,7 @@ def test_rejected_dialogue_has_reason_and_raw_text():
 
 def test_dialogue_with_personal_data_is_hidden():
     common = {"reason": None, "detail": None, "model": "m", "prompt": "p", "prompt_tokens": 1, "output_tokens": 2}
+    common |= {"thoughts": ["Their address is ada@lagosbread.com."]}
     messages = [{"role": role, "content": "ada@lagosbread.com"} for role in ("user", "assistant")]
     row = {"dialogue_id": "d1", "status": "ok", "messages": messages, **common}
     sample = ReportSample(
@@ -217,6 +221,7 @@ def test_parallel_steps_count_once_in_the_time():
         common = {
             "prompt_tokens": None,
             "cached_tokens": None,
+            "thought_tokens": None,
             "output_tokens": None,
             "engine_seconds": None,
             "rows": 3,

@@ -38,6 +38,18 @@ def test_rows_round_trip(tmp_path):
     assert (second["character_id"], second["persona"], second["detail"]) == ("c", None, "lone \\ud800 surrogate")
 
 
+def test_rows_keep_the_thoughts_before_each_reply(tmp_path):
+    table = Table(str(tmp_path), "profiles")
+    thought = Completion(("a", "b"), output_tokens=9, thoughts=("", "hm"), thought_tokens=4)
+    none = Completion(("a",), output_tokens=2, thoughts=("",))
+    rows = [ok_row(Persona("a", "b"), thought), ok_row(Persona("c", "d"), none)]
+    rows.append(rejected_row(Reject("truncated"), {"character_id": "e"}, thought))
+    counts = table.write("0", rows, PERSONAS)
+    assert (counts.output_tokens, counts.thought_tokens) == (20, 8)
+    assert table.count("0") == counts
+    assert table.read("0")["thoughts"].to_pylist() == [["", "hm"], None, ["", "hm"]]
+
+
 def test_details_are_shortened():
     row = rejected_row(Reject("invalid_reply", "y" * 50_000_000), {"character_id": "c"})
     assert len(row["detail"]) <= DETAIL_CHARACTERS

@@ -1,34 +1,12 @@
 """Splits the thoughts of a reasoning model off its reply, in whatever form an endpoint sends them.
 
 Some have a field for them, some send a list of typed parts, and a server without a parser for its model leaves them in
-the text, between marks of which the first may be missing, because the prompt ended with it.
+the text.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-MARKS = (
-    ("<think>", "</think>"),  # Qwen, DeepSeek, GLM, Nemotron
-    ("[THINK]", "[/THINK]"),  # Mistral
-    ("<seed:think>", "</seed:think>"),
-    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
-    ("<|channel>", "<channel|>"),  # Gemma 4
-    ("<thought>", "</thought>"),  # Gemini's compatible endpoint
-    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
-)
-_AFTER_FINAL = ("<|return|>", "<|end|>")
-_UNMARKED = ("analysis", "assistantfinal")
-"""What is left of gpt-oss' marks where a server leaves out special tokens."""
-
-
-@dataclass(frozen=True)
-class SplitReply:
-    """A reply without its thoughts."""
-
-    text: str
-    thoughts: str = ""
-    is_open: bool = False
-    """Whether a thought was not closed, so that there is no reply, or none after it."""
+from factory.text.thoughts import MARKS, SplitReply, split_text
 
 
 def split_message(message: dict[str, Any]) -> SplitReply:
@@ -59,28 +37,6 @@ def content_text(content: Any) -> str:
     if content is not None and not isinstance(content, str):
         raise TypeError
     return content or ""
-
-
-def split_text(text: str) -> SplitReply:
-    """Split a text at the last mark that ends a thought; what comes before is thought, also without a first mark."""
-    if text.startswith(_UNMARKED[0]) and _UNMARKED[1] in text:
-        thoughts, _, reply = text.removeprefix(_UNMARKED[0]).rpartition(_UNMARKED[1])
-        return SplitReply(reply.strip(), thoughts.strip())
-    end = max((text.rfind(close) + len(close) for _, close in MARKS if close in text), default=0)
-    begin = min((at for start, _ in MARKS if (at := text.find(start, end)) >= 0), default=len(text))
-    if not end and begin == len(text):
-        return SplitReply(text)
-    reply = text[end:begin].strip()
-    for mark in _AFTER_FINAL:
-        reply = reply.removesuffix(mark).strip()
-    thoughts = "\n".join(filter(None, (_without_marks(text[:end]), _without_marks(text[begin:]))))
-    return SplitReply(reply, thoughts, is_open=begin < len(text))
-
-
-def _without_marks(text: str) -> str:
-    for mark in (mark for pair in MARKS for mark in pair):
-        text = text.replace(mark, "")
-    return text.strip()
 
 
 def _join(parts: Any, kind: str) -> str:

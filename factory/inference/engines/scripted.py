@@ -17,6 +17,7 @@ from factory.inference.model_files import Located
 from factory.inference.multi_turn import Reply, RowError, generate_turns
 from factory.records import Completion, Message, Request
 from factory.runtime.capacity import IO_TASK, Bundle, check_capacity
+from factory.text.thoughts import split_text
 
 SPEED = {"delay_s", "delay_sigma", "start_s", "max_concurrency", "replicas", "num_cpus"}
 """Settings that change no row."""
@@ -84,4 +85,12 @@ class _ScriptedReplica(Replica):
 def _count_words(messages: list[Message], text: str, truncated: bool = False) -> Reply:
     # A word counts as a token: enough for totals to add up.
     words = sum(len(message.content.split()) for message in messages)
-    return Reply(text, words, len(text.split()), truncated=truncated)
+    split = split_text(text)
+    return Reply(
+        split.text,
+        words,
+        len(text.split()),
+        truncated=truncated or split.is_open,
+        thoughts=split.thoughts,
+        thought_tokens=len(split.thoughts.split()),
+    )

@@ -49,7 +49,8 @@ class VllmBackend(PooledBackend[VllmEngine]):
         if request.score_only:  # the reply is part of the prompt; the engine tokenizes both to find where it starts
             return request
         tokenizer = _tokenizer(model.pinned, json.dumps(self.settings.chat_template_kwargs, sort_keys=True))
-        return replace(request, tokens=array("i", tokenizer.encode(request.messages)))
+        closed = vllm_settings.closes_thoughts(request, self.settings.engine_kwargs)
+        return replace(request, tokens=array("i", tokenizer.encode(request.messages, closed)))
 
     def check_room(self) -> None:
         vllm_settings.check_replicas_fit(self.settings)

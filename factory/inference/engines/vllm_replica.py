@@ -23,19 +23,13 @@ from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.backend import EngineDiedError, Replica
 from factory.inference.engines.engine_metrics import report_periodically, vllm_state
-from factory.inference.engines.vllm_settings import cpu_environment
+from factory.inference.engines.vllm_settings import closes_thoughts, cpu_environment
 from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
 from factory.records import Completion, Message, Request
 
 NO_ANSWER = ("error", "abort")
 """How vLLM ends a request that it gave up, with the text so far."""
 _WHOLE = RequestOutputKind.FINAL_ONLY
-
-
-def _guide(request: Request) -> dict[str, Any]:
-    if not request.schema:
-        return {}
-    return {"structured_outputs": StructuredOutputsParams(json=request.schema)}
 
 
 class VllmReplica(Replica):
@@ -52,6 +46,7 @@ class VllmReplica(Replica):
         folder = model_files.fetch(model)
         self._model = model
         self._tokenizer = ChatTokenizer(folder, kwargs=chat_template_kwargs)
+        self._engine_kwargs = engine_kwargs
         self._request_ids = itertools.count()
         arguments = AsyncEngineArgs(model=folder, runner="generate", enable_log_requests=False, **engine_kwargs)
         self._engine = AsyncLLM.from_engine_args(arguments)
@@ -65,17 +60,29 @@ class VllmReplica(Replica):
         _ = self._watching
         if request.score_only:
             return await self._score(request.messages)
+        closed = closes_thoughts(request, self._engine_kwargs)
+        guide: dict[str, Any] = {}
+        if request.schema:
+            # By itself vLLM guesses from the prompt whether a thought comes first, and waits for its end before it
+            # guides: wrongly where the history holds a closed thought, and for ever where the model does not think.
+            guide = {"reasoning_ended": closed or not self._tokenizer.no_thoughts}
+            guide["structured_outputs"] = StructuredOutputsParams(json=request.schema)
         opening = [request.tokens.tolist()] if request.tokens else []
 
         async def reply(messages: list[Message], again: bool) -> Reply:
-            tokens = opening.pop() if opening else self._tokenizer.encode(messages)
-            answer = await self._answer(tokens, **attempt_sampling(request, again), **_guide(request))
+            tokens = opening.pop() if opening else self._tokenizer.encode(messages, closed)
+            answer = await self._answer(tokens, **attempt_sampling(request, again), **guide)
+            (output,) = answer.outputs
+            ids = output.token_ids[:-1] if output.finish_reason == "stop" else output.token_ids
+            split, thought_tokens = self._tokenizer.split_thoughts(tokens, ids, output.text)
             return Reply(
-                text=self._tokenizer.unescape(answer.outputs[0].text),
+                text=split.text,
                 prompt_tokens=len(tokens),
-                output_tokens=len(answer.outputs[0].token_ids),
+                output_tokens=len(output.token_ids),
                 cached_tokens=answer.num_cached_tokens or 0,
-                truncated=answer.outputs[0].finish_reason == "length",
+                truncated=output.finish_reason == "length" or split.is_open,
+                thoughts=split.thoughts,
+                thought_tokens=thought_tokens,
             )
 
         return await generate_turns(request, reply)
@@ -99,12 +106,12 @@ class VllmReplica(Replica):
             return Completion(error="engine_error", detail=f"the log-likelihood of the reply is {likelihood}")
         return Completion((), prompt_tokens, learned, log_likelihood=likelihood)
 
-    async def _answer(self, tokens: list[int], **sampling: Any) -> Any:
+    async def _answer(self, tokens: list[int], reasoning_ended: bool | None = None, **sampling: Any) -> Any:
         """Return vLLM's output for a prompt."""
         if len(tokens) >= self._window:
             raise RowError("too_long", f"the prompt has {len(tokens)} tokens, the model's window {self._window}")
         try:
-            return await self._generate(tokens, SamplingParams(**sampling, output_kind=_WHOLE))
+            return await self._generate(tokens, SamplingParams(**sampling, output_kind=_WHOLE), reasoning_ended)
         except EngineDeadError as problem:
             raise EngineDiedError(f"{type(problem).__name__}: {problem}") from None
         except (ValueError, VLLMClientError) as problem:  # vLLM refuses the request
@@ -113,9 +120,9 @@ class VllmReplica(Replica):
             cause = problem.__cause__ or problem
             raise RowError("engine_error", f"{type(cause).__name__}: {cause}") from None
 
-    async def _generate(self, tokens: list[int], params: SamplingParams) -> Any:
-        prompt = TokensPrompt(prompt_token_ids=tokens)
-        async for output in self._engine.generate(prompt, params, str(next(self._request_ids))):
+    async def _generate(self, tokens: list[int], params: SamplingParams, reasoning_ended: bool | None) -> Any:
+        prompt, request_id = TokensPrompt(prompt_token_ids=tokens), str(next(self._request_ids))
+        async for output in self._engine.generate(prompt, params, request_id, reasoning_ended=reasoning_ended):
             if output.finished:
                 if output.outputs[0].finish_reason in NO_ANSWER:
                     raise RowError("engine_error", f"the engine ended it with {output.outputs[0].finish_reason!r}")

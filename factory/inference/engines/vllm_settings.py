@@ -8,6 +8,7 @@ from typing import Any
 from factory.config import PROCESS_COUNTS, ServedModel, VllmEngine, workers
 from factory.errors import ConfigError
 from factory.inference.engines.gpu_memory import UNKNOWN, default_slots, is_large
+from factory.records import Request
 from factory.runtime.capacity import ACCELERATOR, IO_TASK, Bundle, check_capacity
 from factory.runtime.ray_session import fast_bf16, on_gpu
 
@@ -105,6 +106,17 @@ def check_speculation(engine_kwargs: Mapping[str, Any]) -> None:
             "engine_kwargs.speculative_config has method suffix, which needs the package arctic-inference; it is not "
             "installed: install it on every machine, or take method: ngram"
         )
+
+
+def closes_thoughts(request: Request, engine_kwargs: Mapping[str, Any]) -> bool:
+    """Return whether the reply to a request begins without thoughts.
+
+    A guided one does, as the guide holds from its first token on: a thought would be written as JSON. With a
+    `reasoning_parser` vLLM guides from the end of the thought on.
+    """
+    given = engine_kwargs.get("structured_outputs_config")
+    parsers = [engine_kwargs, given if isinstance(given, Mapping) else {}]
+    return bool(request.schema) and not any(each.get("reasoning_parser") for each in parsers)
 
 
 def cpu_environment() -> dict[str, str]:

@@ -77,6 +77,7 @@ def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> 
     return {
         "id": row["dialogue_id"],
         "replies": [HIDDEN] * len(replies) if hidden else replies,
+        "thoughts": [] if hidden else _thoughts(row),
         "statuses": statuses,
         "reason": row["reason"],
         "raw": None if accepted else row["detail"],
@@ -86,6 +87,12 @@ def _side(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> 
         "prompt": row["prompt"],
         "tokens": [row["prompt_tokens"], row["output_tokens"]],
     }
+
+
+def _thoughts(row: Mapping[str, Any]) -> list[str]:
+    """Return the thoughts before each reply; of a rejected row, which has no replies, as one text."""
+    thoughts = row["thoughts"] or []
+    return thoughts if row["status"] == "ok" else ["\n\n".join(filter(None, thoughts))]
 
 
 def rejected_rows(rejected: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -98,6 +105,7 @@ def rejected_rows(rejected: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dic
             "reason": row["reason"] or "no reason",
             "model": row["model"],
             "raw": row["detail"] or "",
+            "thoughts": "\n\n".join(filter(None, row["thoughts"] or [])),
         }
         for table, row in rejected
     ]

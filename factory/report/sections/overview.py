@@ -8,6 +8,7 @@ from factory.report.row_sample import StatusCounts
 from factory.run_output import layout
 from factory.run_output.folder import RunTable, whole
 from factory.run_output.layout import TableKind, kind_of
+from factory.storage.rows import TOKEN_COLUMNS
 
 STAGES: tuple[tuple[str, tuple[TableKind, ...]], ...] = (
     ("Input", (layout.PERSONAS, layout.INSTRUCTIONS)),
@@ -38,7 +39,7 @@ def _table_row(table: RunTable, read: StatusCounts | None) -> dict[str, Any]:
         "ok": whole(manifest["ok"]) if table.finished else (read.ok if read else None),
         "rejected": rejected,
         "malformed": read.malformed if read else 0,
-        **{name: whole(manifest.get(name)) for name in ("prompt_tokens", "output_tokens", "cached_tokens")},
+        **{name: whole(manifest.get(name)) for name in TOKEN_COLUMNS},
         **{name: _number(manifest.get(name)) for name in ("seconds", "rows_per_second", "output_tokens_per_second")},
         "engine": _text(manifest.get("engine")),
         "engine_seconds": _number(manifest.get("engine_seconds")),
@@ -133,8 +134,9 @@ def missing_stages(
 
 def totals(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return sums over all tables; `seconds` is the time in which at least one step was running."""
-    names = ("prompt_tokens", "cached_tokens", "output_tokens", "engine_seconds")
-    return {name: sum(row[name] or 0 for row in rows) for name in names} | {"seconds": _busy_seconds(rows)}
+    return {name: sum(row[name] or 0 for row in rows) for name in (*TOKEN_COLUMNS, "engine_seconds")} | {
+        "seconds": _busy_seconds(rows)
+    }
 
 
 def _busy_seconds(rows: Sequence[Mapping[str, Any]]) -> float:

@@ -180,7 +180,7 @@ def _answer_rows(
 ) -> list[dict[str, Any]]:
     extremes = judged.extremes()
     ids = [question for questions in extremes.values() for question in questions]
-    answers = find_rows(folder, table, "question_id", ids, ["persona", "task", "question", "answer"])
+    answers = find_rows(folder, table, "question_id", ids, ["persona", "task", "question", "answer", "thoughts"])
     judgments = {
         judge: find_rows(folder, one, "question_id", ids, ["score", "reasoning", "status", "detail"])
         for judge, one in judges.items()
@@ -190,6 +190,7 @@ def _answer_rows(
             "which": which,
             "task": answers[question]["task"] or "",
             **{name: excerpt(answers[question][name] or "", mask) for name in ("persona", "question", "answer")},
+            "thoughts": "\n\n".join(excerpt(str(each), mask) for each in answers[question]["thoughts"] or []),
             "judgments": [
                 {
                     "judge": judge,

@@ -87,7 +87,7 @@ def training_data(folder: RunFolder) -> dict[str, Any]:
     if table is None and not curve.points:
         return {}
     manifest = table.manifest if table else {}
-    names = ("tokens", "learned_tokens", "sequences", "fill", "truncated_dialogues", "ok")
+    names = ("tokens", "learned_tokens", "segments", "sequences", "fill", "truncated_dialogues", "ok")
     return {
         "curve": curve.points,
         "steps_per_point": curve.steps_per_point,

@@ -59,11 +59,14 @@ const bubble = (kind, title, ...content) => el("div", { class: `bubble ${kind}` 
 /** The reply of one strategy in a turn; a rejected one has its raw text. */
 function showReply(name, side, turn) {
   const title = SIDES[name] ?? name, reply = side.replies[turn];
-  if (turn) return reply ? bubble(name, title, longText(reply)) : null;
+  if (turn) return reply ? bubble(name, title, longText(reply), thoughts(side.thoughts[turn])) : null;
   const tags = [...side.statuses.map((status) => tag(status === "rejected" ? `rejected: ${side.reason}` : status.startsWith("left out") ? `${status}: ${side.curation_reason}` : status,
     status === "rejected" || status.startsWith("left out") ? "bad" : "good")), side.split ? tag(side.split) : null];
-  return bubble(name, title, reply ? longText(reply) : null, side.raw !== null ? raw(side.raw, `Raw text of ${side.id}`) : null, el("div", { class: "tags" }, tags));
+  return bubble(name, title, reply ? longText(reply) : null, side.raw !== null ? raw(side.raw, `Raw text of ${side.id}`) : null, thoughts(side.thoughts[turn]), el("div", { class: "tags" }, tags));
 }
+
+/** What a reasoning model wrote before a reply. */
+const thoughts = (value) => (value ? folded("Thoughts", text(value, "p", { class: "text muted" })) : null);
 
 const raw = (value, label) => el("div", { class: "raw", tabindex: "0", role: "region", "aria-label": label }, text(value || "(nothing)", "pre"));
 
@@ -82,6 +85,6 @@ function showRejected(rejected, reasons) {
     filters: [{ id: "table", label: "Table", of: (row) => row.table }, { id: "reason", label: "Reason", of: (row) => row.reason }],
     words: (row) => [row.table, row.reason, row.id, row.raw].join(" "),
     show: (row) => el("li", { class: "panel" }, el("div", { class: "tags" }, tag(row.reason, "bad"), tag(row.table), row.id ? tag(row.id) : null, row.model ? tag(row.model) : null),
-      raw(row.raw, `Raw text of ${row.id ?? "a row"} in ${row.table}`)),
+      raw(row.raw, `Raw text of ${row.id ?? "a row"} in ${row.table}`), thoughts(row.thoughts)),
   })));
 }

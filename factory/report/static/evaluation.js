@@ -64,7 +64,7 @@ function showAnswers(body, answers) {
     show: (row) => el("li", { class: "panel case" },
       el("div", { class: "tags" }, tag(row.which, row.which === "best" ? "good" : "bad"), tag(row.candidate), tag(row.task), row.judgments.map((one) => tag(`${one.judge}: ${one.score ?? "failed"}`))),
       text(row.persona, "p", { class: "text muted small" }),
-      el("div", { class: "chat" }, bubble("user", "Question", longText(row.question)), bubble("generate", row.candidate, longText(row.answer))),
+      el("div", { class: "chat" }, bubble("user", "Question", longText(row.question)), bubble("generate", row.candidate, longText(row.answer), thoughts(row.thoughts))),
       row.judgments.map((one) => el("div", { class: "verdict" }, el("h4", {}, `${one.judge}: ${one.score ?? "no score"}`), text(one.reasoning || "(no reasons)", "p", { class: "text small" })))),
   })));
 }

@@ -5,7 +5,7 @@ function showOverview({ flow: stages, steps, totals, costs, versions, settings }
     stat("Characters", count(accepted(/^profiles$/)), "accepted profiles"),
     stat("Dialogues", count(accepted(/^dialogues\//)), "accepted"),
     stat("Curated", count(accepted(/^curated\//)), "training and validation"),
-    stat("Tokens written", short(totals.output_tokens), `${count(totals.output_tokens)} by models`),
+    stat("Tokens written", short(totals.output_tokens), `${count(totals.output_tokens)} by models${totals.thought_tokens ? `, ${percent(totals.thought_tokens, totals.output_tokens)} of them thoughts` : ""}`),
     stat("Tokens read", short(totals.prompt_tokens), totals.prompt_tokens ? `${percent(totals.cached_tokens, totals.prompt_tokens)} from the cache` : null),
     stat("Time", duration(totals.seconds), "parallel steps count once"),
     totals.engine_seconds ? stat("Engine time", duration(totals.engine_seconds), "sum over replicas") : null));

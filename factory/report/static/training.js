@@ -5,12 +5,13 @@ function showTraining(training) {
     return;
   }
   const { curve, validations, gain, steps, packed } = training;
-  const by = training.trained_by ?? {};
+  const by = training.trained_by ?? {}, train = packed["packed/train"] ?? {};
   body.append(el("dl", { class: "stats" },
     stat("Steps", steps[1] ? `${count(steps[0])} of ${count(steps[1])}` : count(steps[0]), training.epochs ? `${training.epochs} epochs` : "so far"),
     stat("Tokens trained on", short(training.tokens), count(training.tokens)),
-    packed["packed/train"]?.learned_tokens ? stat("Learned tokens per epoch", short(packed["packed/train"].learned_tokens), `${percent(packed["packed/train"].learned_tokens, packed["packed/train"].tokens)} of all; the others are context`) : null,
-    packed["packed/train"]?.fill ? stat("Sequences filled", percent(packed["packed/train"].fill * 1000, 1000), `${count(packed["packed/train"].sequences)} sequences`) : null,
+    train.learned_tokens ? stat("Learned tokens per epoch", short(train.learned_tokens), `${percent(train.learned_tokens, train.tokens)} of all; the others are context`) : null,
+    train.fill ? stat("Sequences filled", percent(train.fill * 1000, 1000), `${count(train.sequences)} sequences`) : null,
+    isNumber(train.segments) && train.segments !== train.ok ? stat("Segments", short(train.segments), `of ${plural(train.ok, "dialogue")}: the chat template shows past turns in another way`) : null,
     by.parameters ? stat("Parameters", short(by.parameters), `${by.engine ?? ""} · ZeRO ${by.zero_stage ?? absent} · ${count(by.workers)} workers`) : null,
     isNumber(training.train_loss) ? stat("Last training loss", fixed(training.train_loss, 3), "nats per token") : null));
   if (gain && isNumber(gain.before)) body.append(table("Validation loss before and after training", ["validation loss", "before", "after", "change", "95 % interval", "dialogues", "verdict"],
