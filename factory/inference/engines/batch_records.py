@@ -49,7 +49,7 @@ class BatchRecord:
 
     def delete(self) -> None:
         """Forget it: its rows are asked again."""
-        for ending in (ANSWERS, RECORD):
+        for ending in (ANSWERS, RECORD):  # in this order: answers without their record could become those of another
             file_io.delete_file(self.path + ending)
 
 
@@ -67,15 +67,15 @@ def hash_lines(lines: Iterable[bytes]) -> str:
 
 
 def read_records(folder: str) -> list[BatchRecord]:
-    """Return the records of a round."""
+    """Return the records of a round; what cannot be read of them is deleted."""
     paths = [file_io.join(folder, name.removesuffix(RECORD)) for name in file_io.list_names(folder, RECORD)]
     found = []
     for path in paths:
         document = file_io.read_document(path + RECORD) or {}
         try:
             found.append(BatchRecord(path, **{**document, "rows": tuple(document["rows"])}))
-        except (LookupError, TypeError):  # not what was written: as if it were not there
-            continue
+        except (LookupError, TypeError):
+            BatchRecord(path, (), "", "", 0).delete()
     return found
 
 
