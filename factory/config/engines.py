@@ -235,7 +235,7 @@ class OpenAIEngine(Section):
     price: a batch for the requests of a shard, and one more for each further turn and attempt. Each may take up to 24
     hours. Limits per minute and in flight do not apply. It may change when a run is resumed, once no batch is open."""
     max_batches: int = Field(64, ge=1)
-    """Maximum number of shards whose batches are open at the same time."""
+    """Maximum number of shards whose batches are open at the same time; their rows are in memory."""
     max_batch_requests: int = Field(50_000, ge=1, le=50_000)
     """Maximum number of requests in a batch; a shard of more has several batches. Lower it where an account may have
     fewer tokens waiting than a shard has."""

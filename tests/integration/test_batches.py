@@ -315,9 +315,10 @@ def test_settings_that_do_not_fit_together_are_refused():
         OpenAIEngine(kind="openai", model="m", batch_poll_s=(5, 1))
 
 
-def test_a_record_that_is_not_what_was_written_is_as_if_it_were_not_there(server, tmp_path):
+def test_a_record_of_other_questions_or_that_is_not_what_was_written_is_as_if_it_were_not_there(server, tmp_path):
     client = Client(server, tmp_path)
-    client.answer([user("one")])
+    for text in ("other", "one"):
+        assert replies(client.answer([user(text)])[0]) == [(f"You said: {text}",)]
     (record,) = tmp_path.glob("state/*/*/*.json")
     for content in ("", "[]", "{}", json.dumps({**json.loads(record.read_text()), "content": "another"})):
         record.write_text(content)
