@@ -114,7 +114,9 @@ class BatchClient:
 
     async def look(self, batch: str) -> dict[str, Any] | None:
         """Return a batch; None if the endpoint does not have it."""
-        return await self._call(lambda: self._client.batches.with_raw_response.retrieve(batch), may_be_absent=True)
+        retrieve = partial(self._client.batches.with_raw_response.retrieve, batch)
+        found: dict[str, Any] | None = await self._call(retrieve, may_be_absent=True)
+        return found
 
     async def download(self, file: str, tokens: int) -> AsyncIterator[bytes]:
         """Yield the lines of a file; none if the endpoint does not have it.

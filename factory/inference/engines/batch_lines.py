@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from factory.inference.engines.endpoint_reply import ENDING_TOKENS, as_object
 
-ENDPOINT = "/v1/chat/completions"
+ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 MAX_BYTES = 190_000_000
 """Of a batch's file; OpenAI takes 200 MB."""
 UNANSWERED = 0
@@ -71,7 +71,8 @@ def read_answer(line: str | bytes) -> tuple[int, Answer] | None:
     except (LookupError, RecursionError, TypeError, ValueError):
         return None
     response = as_object(entry.get("response"))
-    status, body = response.get("status_code"), response.get("body")
+    status = response.get("status_code")
+    body: Any = response.get("body")
     if type(status) is not int or not 100 <= status < 600:
         return row, Answer(UNANSWERED, entry.get("error"))
     with suppress(AttributeError, LookupError, TypeError):
