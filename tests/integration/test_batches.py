@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,12 +12,15 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from factory.config import OpenAIEngine
+from factory.config import OpenAIEngine, Sampling
 from factory.errors import ModelError, Stopped, UnreachableError
+from factory.inference import open_work
 from factory.inference.engines.batch_client import check_batches
 from factory.inference.engines.batch_records import open_batches
 from factory.inference.engines.batch_replica import BatchReplica
 from factory.inference.engines.endpoint_key import api_key
+from factory.inference.generation_step import EngineUse
+from factory.inference.model_files import Located
 from factory.inference.multi_turn import AGAIN_TEMPERATURE
 from factory.records import Completion, Message, Request
 from factory.runtime.shutdown import StopFlag
@@ -251,16 +255,21 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("cut", [0, 2], ids=["heard", "unheard"])
-def test_a_client_killed_at_any_moment_pays_nothing_twice(server, tmp_path, cut):
+@pytest.mark.parametrize(("cut", "place"), [(0, "local"), (2, "local"), (2, "s3")])
+def test_a_client_killed_at_any_moment_pays_nothing_twice(server, tmp_path, monkeypatch, request, cut, place):
+    folder = tmp_path if place == "local" else f"{request.getfixturevalue('s3')}/batches"
     set_batch_rules(server.base_url, cut=cut)
     shards = [[user(f"{n}-{row}", follow_ups=(f"{n}-{row} again",)) for row in range(4)] for n in range(3)]
     for moment in MOMENTS.values():
-        Client(server, tmp_path).answer(*shards, kill_when=lambda at=moment: at(batch_log(server.base_url)))
-    answered = Client(server, tmp_path).answer(*shards)
+        Client(server, folder).answer(*shards, kill_when=lambda at=moment: at(batch_log(server.base_url)))
+        monkeypatch.setenv(KEY_ENV, "sk-wrong")
+        with pytest.raises(ModelError, match=KEY_ENV):
+            Client(server, folder).answer(*shards)
+        monkeypatch.setenv(KEY_ENV, KEY)
+    answered = Client(server, folder).answer(*shards)
     assert [len(completion.replies) for shard in answered for completion in shard] == [2] * 12
     assert (len(paid(server)), set(paid(server).values())) == (24, {1})
-    again = Client(server, tmp_path).answer(*shards)
+    again = Client(server, folder).answer(*shards)
     assert (again, len(batch_log(server.base_url)["batches"])) == (answered, 6)
 
 
@@ -291,6 +300,24 @@ def test_a_stop_leaves_the_batches_open_and_the_next_run_takes_their_answers(ser
     assert not any(completion.error for shard in client.answer(*shards) for completion in shard)
     assert (len(paid(server)), set(paid(server).values())) == (6, {1})
     assert open_batches([f"{tmp_path}/state"]) == (0, 0)
+
+
+def test_what_is_open_is_told_once_for_each_engine(server, tmp_path, monkeypatch):
+    set_batch_rules(server.base_url, polls=0)
+    for name in "ab":
+        folder = str(tmp_path / name)
+        Client(server, folder).answer([user("one"), user("two")], kill_when=lambda at=folder: open_batches([at])[0])
+    monkeypatch.setattr(open_work, "REPORT_EVERY_S", 0.01)
+    batched, direct = batch_engine(server), engine_of(server)
+    uses = [
+        (EngineUse(engine, Sampling(), 0, Located("m", "")), f"{tmp_path}/{name}/state")
+        for engine, name in ((batched, "a"), (batched, "b"), (direct, "a"))
+    ]
+    told: list[str] = []
+    with open_work.report_open_work(uses, told.append):
+        while not told:
+            time.sleep(0.01)
+    assert told == ["waiting for 4 rows in 2 batches at small-chat"]
 
 
 def test_a_batch_that_somebody_cancels_ends_the_run_and_the_next_one_asks_its_rows_again(server, tmp_path):

@@ -32,6 +32,10 @@ DETAIL_CHARACTERS = 600
 METADATA_CHARACTERS = 512
 
 
+class BatchRefusedError(ModelError):
+    """A batch that the endpoint does not take."""
+
+
 def check_batches(engine: OpenAIEngine) -> None:
     """Check that an endpoint has an interface for batches.
 
@@ -103,14 +107,17 @@ class BatchClient:
         after: dict[str, Any] = {}
         while True:
             answer = await self._call(partial(self._client.batches.with_raw_response.list, limit=LISTED, **after))
-            batches = [as_object(each) for each in answer.get("data") or []]
+            listed = answer.get("data")
+            batches = [as_object(each) for each in listed] if isinstance(listed, list) else []
             for batch in batches:
                 if batch.get("input_file_id") == file and batch.get("status") != "failed":
-                    return str(batch["id"])
-            created = [each.get("created_at") for each in batches]
-            if not answer.get("has_more") or not created or float(created[-1] or 0) < uploaded - CLOCKS_S:
+                    return str(batch.get("id"))
+            last = batches[-1] if batches else {}
+            created = last.get("created_at")
+            is_newer = isinstance(created, int | float) and created > uploaded - CLOCKS_S
+            if not (answer.get("has_more") and is_newer):
                 return ""
-            after = {"after": str(batches[-1]["id"])}
+            after = {"after": str(last.get("id"))}
 
     async def look(self, batch: str) -> dict[str, Any] | None:
         """Return a batch; None if the endpoint does not have it."""
@@ -202,12 +209,12 @@ class BatchClient:
             return ModelError(f"{where} has no interface for batches ({status}); leave {section}.batch out")
         return self.refusal(str(problem)) if status in (400, 413, 422) else run_error(self.engine, self._key, problem)
 
-    def refusal(self, said: str) -> ModelError:
+    def refusal(self, said: str) -> BatchRefusedError:
         """Return the error of a batch that the endpoint does not take."""
         engine, section = self.engine, config_key(self.engine)
         where = f"{section}.batch: {redact_urls(engine.base_url)}"
         answer = shorten(" ".join(redact_key(self._key, said).split()), DETAIL_CHARACTERS)
-        return ModelError(
+        return BatchRefusedError(
             f"{where} refuses a batch for {engine.model!r} ({answer}); change that, or leave {section}.batch out"
         )
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from factory.inference.engines.endpoint_reply import ENDING_TOKENS, as_object
+from factory.inference.engines.endpoint_reply import ENDING_TOKENS, MISSHAPEN, as_object
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 MAX_BYTES = 190_000_000
@@ -68,7 +68,7 @@ def read_answer(line: str | bytes) -> tuple[int, Answer] | None:
     try:
         entry = json.loads(line)
         row = int(entry["custom_id"])
-    except (LookupError, RecursionError, TypeError, ValueError):
+    except MISSHAPEN:
         return None
     response = as_object(entry.get("response"))
     status = response.get("status_code")

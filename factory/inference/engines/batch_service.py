@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from factory.config import OpenAIEngine
-from factory.errors import ModelError, Stopped
-from factory.inference.engines.batch_client import BatchClient
+from factory.errors import Stopped
+from factory.inference.engines.batch_client import BatchClient, BatchRefusedError
 from factory.inference.engines.batch_lines import Answer, answer_line, read_answer, read_answers, split_files
 from factory.inference.engines.batch_records import BatchRecord, hash_lines, read_records, record_path
 from factory.inference.engines.endpoint_key import config_key
@@ -61,10 +61,10 @@ class BatchService:
         for record in await asyncio.to_thread(read_records, folder):
             if record.content == hash_lines(lines.get(row, b"") for row in record.rows):
                 known.append(record)
+                for row in record.rows:
+                    del lines[row]
             else:  # made by another version, or with settings that change no row
                 await asyncio.to_thread(record.delete)
-        for row in [row for record in known for row in record.rows]:
-            del lines[row]
         parts = list(split_files(lines, self._engine.max_batch_requests))
         lines.clear()
         answers = await asyncio.gather(
@@ -110,7 +110,7 @@ class BatchService:
         A lost batch is empty.
 
         Raises:
-            ModelError: the endpoint refuses it.
+            BatchRefusedError: the endpoint does not take it.
             Stopped: it was canceled while this run waited.
         """
         is_resumed, full_since = not is_new, None
@@ -148,7 +148,7 @@ class BatchService:
 
         try:
             made = replace(record, batch=await self._client.patiently(create))
-        except ModelError:
+        except BatchRefusedError:
             await asyncio.to_thread(record.delete)
             raise
         await asyncio.to_thread(made.write)
@@ -188,7 +188,7 @@ class BatchService:
             async with asyncio.timeout(self._engine.batch_poll_s[1]), self._room:
                 await self._room.wait()
 
-    async def _forgotten(self, record: BatchRecord, said: str) -> ModelError:
+    async def _forgotten(self, record: BatchRecord, said: str) -> BatchRefusedError:
         """Return the error of a batch that the endpoint refuses, and forget it, so that the next run begins anew."""
         await asyncio.to_thread(record.delete)
         await self._client.delete(record.file)
@@ -203,5 +203,5 @@ class BatchService:
 
 
 def _first_problem(batch: Mapping[str, Any]) -> dict[str, Any]:
-    found = as_object(batch.get("errors")).get("data") or [None]
-    return as_object(found[0])
+    found = as_object(batch.get("errors")).get("data")
+    return as_object(found[0]) if isinstance(found, list) and found else {}
