@@ -6,7 +6,7 @@ import pytest
 
 from factory.inference.engines.batch_lines import (
     UNANSWERED,
-    Answer,
+    BatchAnswer,
     answer_line,
     question_line,
     read_answer,
@@ -42,7 +42,7 @@ NO_ANSWERS = (
 @pytest.mark.parametrize("line", NO_ANSWERS)
 def test_what_is_no_answer_is_left_out(line):
     assert read_answer(line) is None
-    assert read_answers([line.encode()], [0]) == {0: Answer(others_good=False)}
+    assert read_answers([line.encode()], [0]) == {0: BatchAnswer(others_good=False)}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_is_no_answer_is_left_out(line):
 )
 def test_an_answer_without_a_status_is_unanswered(response):
     line = json.dumps({"custom_id": "3", "response": response, "error": {"code": "batch_expired"}})
-    assert read_answer(line) == (3, Answer(UNANSWERED, {"code": "batch_expired"}))
+    assert read_answer(line) == (3, BatchAnswer(UNANSWERED, {"code": "batch_expired"}))
 
 
 def test_answers_are_kept_but_for_log_probabilities_that_nobody_reads():
@@ -59,10 +59,10 @@ def test_answers_are_kept_but_for_log_probabilities_that_nobody_reads():
     assert answer.body["choices"][0]["logprobs"]["content"] == list(range(88, 100))
     assert read_answer(answer_line(row, answer)) == (row, answer)
     for odd in (None, [], {"choices": []}, {"choices": [{"logprobs": {"content": 7}}]}):
-        assert read_answer(answer_line(1, Answer(200, odd))) == (1, Answer(200, odd))
+        assert read_answer(answer_line(1, BatchAnswer(200, odd))) == (1, BatchAnswer(200, odd))
 
 
 def test_rows_without_an_answer_are_unanswered_and_know_whether_others_have_one():
-    lines = [answer_line(0, Answer(400)), answer_line(9, Answer(200, {}))]
-    assert read_answers(lines, [0, 1]) == {0: Answer(400), 1: Answer()}
+    lines = [answer_line(0, BatchAnswer(400)), answer_line(9, BatchAnswer(200, {}))]
+    assert read_answers(lines, [0, 1]) == {0: BatchAnswer(400), 1: BatchAnswer()}
     assert not read_answers(lines[:1], [0])[0].others_good

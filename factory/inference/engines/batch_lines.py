@@ -20,7 +20,7 @@ UNANSWERED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BatchAnswer:
     """What became of one question."""
 
     status: int = UNANSWERED
@@ -63,7 +63,7 @@ def split_files(lines: Mapping[int, bytes], most: int, max_bytes: int = MAX_BYTE
         yield part
 
 
-def read_answer(line: str | bytes) -> tuple[int, Answer] | None:
+def read_answer(line: str | bytes) -> tuple[int, BatchAnswer] | None:
     """Return a line's row and answer, without the log-probabilities that nobody reads; None if it is no answer."""
     try:
         entry = json.loads(line)
@@ -74,23 +74,23 @@ def read_answer(line: str | bytes) -> tuple[int, Answer] | None:
     status = response.get("status_code")
     body: Any = response.get("body")
     if type(status) is not int or not 100 <= status < 600:
-        return row, Answer(UNANSWERED, entry.get("error"))
+        return row, BatchAnswer(UNANSWERED, entry.get("error"))
     with suppress(AttributeError, LookupError, TypeError):
         logprobs = body["choices"][0]["logprobs"]
         logprobs["content"] = logprobs["content"][-ENDING_TOKENS:]
-    return row, Answer(status, body)
+    return row, BatchAnswer(status, body)
 
 
-def answer_line(row: int, answer: Answer) -> bytes:
+def answer_line(row: int, answer: BatchAnswer) -> bytes:
     """Return an answer as a line that `read_answer` reads."""
     response = {"status_code": answer.status, "body": answer.body} if answer.status else None
     line = {"custom_id": str(row), "response": response, "error": None if response else answer.body}
     return json.dumps(line).encode() + b"\n"
 
 
-def read_answers(lines: Iterable[bytes], rows: Iterable[int]) -> dict[int, Answer]:
+def read_answers(lines: Iterable[bytes], rows: Iterable[int]) -> dict[int, BatchAnswer]:
     """Return the answers of a batch to its rows; those without one are unanswered."""
     read = dict(answer for line in lines if (answer := read_answer(line)))
     good = any(answer.status == 200 for answer in read.values())
-    found = {row: read.get(row, Answer()) for row in rows}
-    return {row: Answer(answer.status, answer.body, good) for row, answer in found.items()}
+    found = {row: read.get(row, BatchAnswer()) for row in rows}
+    return {row: BatchAnswer(answer.status, answer.body, good) for row, answer in found.items()}

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from factory.config import OpenAIEngine
 from factory.errors import FactoryError, StorageError
-from factory.inference.engines.batch_lines import UNANSWERED, Answer, question_line
+from factory.inference.engines.batch_lines import UNANSWERED, BatchAnswer, question_line
 from factory.inference.engines.batch_records import delete_records
 from factory.inference.engines.batch_rounds import Rounds
 from factory.inference.engines.batch_service import BatchService
@@ -71,11 +71,11 @@ class BatchReplica(OpenAIReplica):
         read = {} if is_answered else {"is_read": [False]}
         yield {**batch, **read, "requests": [b""], "completions": [pickle.dumps(completions)]}
 
-    async def ask(self, folder: str, lines: dict[int, bytes], max_tokens: int) -> dict[int, Answer]:
+    async def ask(self, folder: str, lines: dict[int, bytes], max_tokens: int) -> dict[int, BatchAnswer]:
         """Return the answers to a round."""
         return await self._batches.answer(folder, lines, max_tokens)
 
-    def problem(self, answer: Answer) -> Exception:
+    def problem(self, answer: BatchAnswer) -> Exception:
         """Return an answer that is not a reply as the error that the client raises for such an answer."""
         import httpx2
         from openai import APIResponseValidationError, APIStatusError
@@ -105,7 +105,7 @@ class _Shard:
         finally:
             self._rounds.close()
 
-    async def _ask(self, number: int, lines: dict[int, bytes]) -> dict[int, Answer]:
+    async def _ask(self, number: int, lines: dict[int, bytes]) -> dict[int, BatchAnswer]:
         return await self._replica.ask(file_io.join(self._folder, str(number)), lines, self._max_tokens)
 
     async def _complete(self, row: int, request: Request) -> Completion:

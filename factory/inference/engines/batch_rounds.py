@@ -8,9 +8,9 @@ same rounds, and finds their batches.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from factory.inference.engines.batch_lines import Answer
+from factory.inference.engines.batch_lines import BatchAnswer
 
-AskRound = Callable[[int, dict[int, bytes]], Awaitable[Mapping[int, Answer]]]
+AskRound = Callable[[int, dict[int, bytes]], Awaitable[Mapping[int, BatchAnswer]]]
 """Gets the answers of a round: from its number and its questions by row, the answers by row."""
 
 
@@ -27,12 +27,12 @@ class Rounds:
         """Of the round that is asked, or was last."""
         self._open = rows
         self._ask_round = ask_round
-        self._asked: dict[int, tuple[bytes, asyncio.Future[Answer]]] = {}
+        self._asked: dict[int, tuple[bytes, asyncio.Future[BatchAnswer]]] = {}
         self._round: asyncio.Task[None] | None = None
 
-    async def ask(self, row: int, line: bytes) -> Answer:
+    async def ask(self, row: int, line: bytes) -> BatchAnswer:
         """Return the answer to a row's question, with the round in which all others have one."""
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[BatchAnswer] = asyncio.get_running_loop().create_future()
         self._asked[row] = (line, answer)
         self._begin_if_complete()
         return await answer
@@ -55,7 +55,7 @@ class Rounds:
             waiting = {row: answer for row, (_, answer) in asked.items()}
             self._round = asyncio.get_running_loop().create_task(self._answer(lines, waiting))
 
-    async def _answer(self, lines: dict[int, bytes], waiting: dict[int, "asyncio.Future[Answer]"]) -> None:
+    async def _answer(self, lines: dict[int, bytes], waiting: dict[int, "asyncio.Future[BatchAnswer]"]) -> None:
         try:
             answers = await self._ask_round(self.number, lines)
         except Exception as problem:

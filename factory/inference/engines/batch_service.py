@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from factory.config import OpenAIEngine
 from factory.errors import Stopped
 from factory.inference.engines.batch_client import BatchClient, BatchRefusedError
-from factory.inference.engines.batch_lines import Answer, answer_line, read_answer, read_answers, split_files
+from factory.inference.engines.batch_lines import BatchAnswer, answer_line, read_answer, read_answers, split_files
 from factory.inference.engines.batch_records import BatchRecord, hash_lines, read_records, record_path
 from factory.inference.engines.endpoint_key import config_key
 from factory.inference.engines.endpoint_reply import as_object
@@ -49,7 +49,7 @@ class BatchService:
         """Batches that the endpoint works on."""
         self._room = asyncio.Condition()
 
-    async def answer(self, folder: str, lines: dict[int, bytes], tokens: int) -> dict[int, Answer]:
+    async def answer(self, folder: str, lines: dict[int, bytes], tokens: int) -> dict[int, BatchAnswer]:
         """Return the answers to the questions of a round, some of which may be unanswered.
 
         Args:
@@ -72,7 +72,7 @@ class BatchService:
         )
         return {row: answer for part in answers for row, answer in part.items()}
 
-    async def _begin(self, folder: str, lines: dict[int, bytes], tokens: int) -> dict[int, Answer]:
+    async def _begin(self, folder: str, lines: dict[int, bytes], tokens: int) -> dict[int, BatchAnswer]:
         async with self._transfers:
             rows, content = tuple(lines), hash_lines(lines.values())
             file = await self._client.upload(lines.values())
@@ -81,13 +81,13 @@ class BatchService:
         await asyncio.to_thread(record.write)
         return await self._finish(record, tokens, is_new=True)
 
-    async def _go_on(self, record: BatchRecord, tokens: int) -> dict[int, Answer]:
+    async def _go_on(self, record: BatchRecord, tokens: int) -> dict[int, BatchAnswer]:
         answers = await asyncio.to_thread(record.answers)
         if answers is None:
             return await self._finish(record, tokens, is_new=False)
         return read_answers(answers, record.rows)
 
-    async def _finish(self, record: BatchRecord, tokens: int, is_new: bool) -> dict[int, Answer]:
+    async def _finish(self, record: BatchRecord, tokens: int, is_new: bool) -> dict[int, BatchAnswer]:
         batch = await self._taken_and_ended(record, is_new)
         files = [str(batch[name]) for name in ("output_file_id", "error_file_id") if batch.get(name)]
         async with self._transfers:
