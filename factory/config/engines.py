@@ -231,6 +231,17 @@ class OpenAIEngine(Section):
     )
     """Further parameters of each request, as the endpoint knows them, such as {reasoning_effort: low} or
     {chat_template_kwargs: {enable_thinking: false}}; they change the rows."""
+    batch: bool = False
+    """Whether rows are asked through the endpoint's interface for files and batches, which OpenAI offers at half the
+    price: a batch for the requests of a shard, and one more for each further turn and attempt. Each may take up to 24
+    hours. Limits per minute and in flight do not apply. It may change when a run is resumed, once no batch is open."""
+    max_batches: int = Field(64, ge=1)
+    """Maximum number of shards whose batches are open at the same time; their rows are in memory."""
+    max_batch_requests: int = Field(50_000, ge=1, le=50_000)
+    """Maximum number of requests in a batch; a shard of more has several batches. Lower it where an account may have
+    fewer tokens waiting than a shard has."""
+    batch_poll_s: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (10, 300)
+    """Shortest and longest pause between two looks at a batch; the pauses grow from one to the other."""
     requests_per_minute: float | None = Field(None, gt=0)
     """Maximum number of requests per minute, spread evenly, by all clients of this engine, candidate or judge together;
     null: any number."""
@@ -248,6 +259,14 @@ class OpenAIEngine(Section):
                 f"deadline_s is {self.deadline_s:g}, so no attempt could take timeout_s, {self.timeout_s:g}; raise "
                 "deadline_s, which all attempts at a request have together"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_address_for_batches(self) -> Self:
+        if self.batch and self.other_urls:
+            raise ValueError("batch is true, and a batch is at one address; leave other_urls out")
+        if self.batch_poll_s[0] > self.batch_poll_s[1]:
+            raise ValueError(f"batch_poll_s must be [shortest, longest], not {list(self.batch_poll_s)}")
         return self
 
 

@@ -20,11 +20,13 @@ from factory.inference.generation_step import (
     parse_and_write,
     read_and_render,
 )
+from factory.inference.open_work import open_work, report_open_work
 from factory.records import Counts
 from factory.runtime import metrics, shutdown
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors, rows_as_they_come
 from factory.runtime.shutdown import StopFlag
+from factory.storage import file_io
 from factory.storage.manifest import Timing, build_manifest
 from factory.storage.tables import compute_fingerprint
 
@@ -39,6 +41,11 @@ class PendingJob:
     done: list[str]
     pending: list[str]
     """`_count_done` adds finished shards that cannot be read."""
+
+    @property
+    def state(self) -> str:
+        """The folder for what its engine must find again after a kill."""
+        return file_io.join(self.job.table.temporary_folder, self.fingerprint)
 
 
 def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
@@ -83,7 +90,8 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
 
     for number in [n for n, shards in enumerate(left) if not shards]:
         finish(number)
-    with pools.report_to(progress.engine_states):
+    uses = [(pending.job.engine, pending.state) for pending in opened]
+    with pools.report_to(progress.engine_states), report_open_work(uses, progress.print):
         for number, counts in _generate(opened, totals, flag, pools):
             progress.advance(counts)
             written[number] += counts
@@ -95,7 +103,9 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
     if any(left):
         rows, rows_in = sum(totals, Counts()).rows, sum(pending.rows_in for pending in opened)
         tables = ", ".join(pending.job.table.name for pending in opened)
-        raise Stopped(f"{rows:,} rows of {rows_in:,} of {tables} are written; the same command goes on with the rest")
+        going_on = "".join(f"; {work} go on there and are paid" for work in open_work(uses))
+        said = f"{rows:,} rows of {rows_in:,} of {tables} are written{going_on}"
+        raise Stopped(f"{said}; the same command goes on with the rest")
 
 
 def _count_metrics(pending: PendingJob, counts: Counts, total: Counts) -> None:
@@ -131,6 +141,7 @@ def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progr
     provenance = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
     manifest = build_manifest(table.name, pending.rows_in, counts, timing, pending.fingerprint, **provenance)
     table.finish(manifest)
+    file_io.delete_folder(pending.state)
     progress.record_table(manifest)
 
 
@@ -176,7 +187,9 @@ def _answer(
 ) -> Dataset:
     """Return the answered pending shards of an engine's jobs."""
     own = [(number, pending) for number, pending in enumerate(opened) if pending.job.engine.is_same_engine(engine)]
-    shards = [{"job": number, "shard": name} for number, pending in own for name in pending.pending]
+    shards = [
+        {"job": number, "shard": name, "state": pending.state} for number, pending in own for name in pending.pending
+    ]
     all_shards = sum(len(pending.pending) + len(pending.done) for _, pending in own)
     rows = sum(pending.rows_in for _, pending in own)
     jobs = [pending.job for pending in opened]

@@ -59,6 +59,8 @@ def _ask(use: EndpointUse, config: RunConfig, progress: Progress) -> None:
         schema=SCHEMA if use.is_json else None,
         sampling=TokenSampling(**use.sampling.model_dump()),
     )
+    if engine.batch:
+        progress.print(f"{where}: a run asks in batches, which take up to 24 h for each turn; this question is none")
     tokens, most = len(question) // CHARACTERS_PER_TOKEN, use.sampling.max_tokens
     progress.print(
         f"{where}: asks {engine.model} one short question: some {tokens} tokens in, at most {most:,} out, "

@@ -375,14 +375,17 @@ class OpenAIServer:
 
 
 def main(port: int) -> None:
+    from tests.integration.batch_server import Desk  # it answers with what is in this module
+
     server = Server()
-    app = web.Application()
+    app = web.Application(client_max_size=2**28)
     app.add_routes(
         [
             web.post("/v1/control", server.control),
             web.get("/v1/log", server.tell),
             web.get("/v1/models", server.models),
             web.post("/v1/chat/completions", server.chat),
+            *Desk(server).routes(),
         ]
     )
 

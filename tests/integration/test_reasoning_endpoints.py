@@ -213,6 +213,12 @@ def test_a_dry_run_asks_one_question_with_the_runs_parameters(server, capfd):
     assert sent == {"temperature": 0.6, "top_p": 0.95, "max_tokens": 64, "top_k": 5}
 
 
+def test_a_dry_run_tells_that_a_run_asks_in_batches_and_asks_directly_itself(server, capfd):
+    said = questions(server, capfd, SAMPLING, batch=True)
+    assert "engine: a run asks in batches, which take up to 24 h for each turn" in said
+    assert len(server.requests()) == 1
+
+
 def test_a_dry_run_names_the_setting_of_a_refused_parameter(server, capfd):
     server.rule(family="gpt-5")
     with pytest.raises(ModelError, match=r"set temperature: null in profiles\.sampling"):

@@ -8,7 +8,7 @@ A backend takes a Ray dataset with one shard of work per row, `requests` (a pick
 import asyncio
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -34,7 +34,8 @@ class ShardedWork:
     """Shards to answer."""
 
     shards: "Dataset"
-    """With the columns `requests`, and `rows`, the number of input rows."""
+    """With the columns `requests`, `rows` (the number of input rows), `shard` (its name) and `state` (the folder of its
+    table and settings for what an engine must find again after a kill, which the end of the table deletes)."""
     shard_rows: int
     """Input rows per shard, on average."""
     rows: int
@@ -79,6 +80,10 @@ class Backend(ABC, Generic[Settings]):
     @abstractmethod
     def answer(self, work: ShardedWork, model: Located, seed: int, pools: "OpenPools") -> "Dataset":
         """Add the column `completions` to shards; an engine that takes long to start uses the pools of the run."""
+
+    def open_work(self, states: Sequence[str]) -> str:
+        """Return in a few words what goes on without the run, as far as `state` folders show it; mostly nothing."""
+        return ""
 
     def pool_key(self, model: Located, seed: int) -> str:
         """Return what the engine's pool is found by; empty without a pool."""

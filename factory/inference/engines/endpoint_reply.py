@@ -32,6 +32,10 @@ FAILED = {"error", "abort", "insufficient_system_resource"}
 """Words of finish reasons, in lower case; with all others a reply is whole."""
 
 
+MISSHAPEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading an answer of another shape raises."""
+
+
 class EmptyReplyError(NoReplyError):
     """An answer that was not cut, and says nothing: it is worth asking again."""
 
@@ -41,7 +45,7 @@ def parse_reply(answer: Any, max_tokens: int) -> Reply:
 
     Raises:
         NoReplyError: a refusal, or no usable text.
-        LookupError, TypeError, ValueError: the answer has another shape, as json and dicts raise them.
+        MISSHAPEN: the answer has another shape.
     """
     choice, usage = answer["choices"][0], as_object(answer.get("usage"))
     split, refusal = split_message(choice["message"]), choice["message"].get("refusal")

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,9 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from factory.config import LOOPBACK, OpenAIEngine
 from factory.inference.engines.backend import Backend, ShardedWork
+from factory.inference.engines.batch_client import check_batches
+from factory.inference.engines.batch_records import open_batches
+from factory.inference.engines.batch_replica import BatchReplica
 from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.endpoint_key import api_key
 from factory.inference.engines.endpoint_limits import share_of_limits
@@ -20,6 +24,7 @@ from factory.runtime.ray_session import driver_node_options
 
 REQUESTS_PER_ACTOR = 512
 """One request costs its process 4 ms of CPU time: it sends 250 per second, half as many as are open at 2 s each."""
+BATCHES_PER_ACTOR = 64
 ENDPOINT = "endpoint"
 """In place of a revision, which endpoints do not report; the URL decides nothing, as an endpoint may move."""
 
@@ -29,6 +34,8 @@ class OpenAIBackend(Backend[OpenAIEngine]):
 
     def locate(self) -> Located:
         check_endpoint(self.settings)
+        if self.settings.batch:
+            check_batches(self.settings)
         return Located(self.settings.model, ENDPOINT)
 
     def fingerprint_settings(self) -> dict[str, Any]:
@@ -42,17 +49,29 @@ class OpenAIBackend(Backend[OpenAIEngine]):
         name = self.settings.api_key_env
         return name if name and name not in os.environ else None
 
+    def open_work(self, states: Sequence[str]) -> str:
+        batches, rows = open_batches(states) if self.settings.batch else (0, 0)
+        return f"{rows:,} rows in {batches:,} batches at {self.settings.model}" if batches else ""
+
     def answer(self, work: ShardedWork, model: Located, seed: int, pools: Any) -> Dataset:
-        actors, at_once = split_concurrency(self.settings.max_concurrency)
-        concurrent, in_flight = shards_in_flight(at_once, work.shard_rows)
         # Read here: on a cluster the clients' machines lack the environment of the user who started the run.
         key = SecretStr(api_key(self.settings))
         where: dict[str, Any] = {"num_cpus": 0.1}  # it waits for others
         if urlsplit(self.settings.base_url).hostname in LOOPBACK:  # the endpoint is on the machine of the driver
             where = driver_node_options()
+        client: type[OpenAIReplica] = OpenAIReplica
+        arguments: tuple[Any, ...]
+        if self.settings.batch:
+            actors = math.ceil(self.settings.max_batches / BATCHES_PER_ACTOR)
+            concurrent = in_flight = math.ceil(self.settings.max_batches / actors)
+            client, arguments = BatchReplica, (self.settings, key, work.flag)
+        else:
+            actors, at_once = split_concurrency(self.settings.max_concurrency)
+            concurrent, in_flight = shards_in_flight(at_once, work.shard_rows)
+            arguments = (share_of_limits(self.settings, actors), key, at_once)
         return work.shards.map_batches(
-            OpenAIReplica,
-            fn_constructor_args=(share_of_limits(self.settings, actors), key, at_once),
+            client,
+            fn_constructor_args=arguments,
             batch_size=1,
             compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight),
             max_concurrency=concurrent,

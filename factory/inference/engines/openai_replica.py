@@ -32,7 +32,7 @@ from factory.inference.engines.endpoint_errors import (
     run_error,
 )
 from factory.inference.engines.endpoint_limits import EndpointLimits
-from factory.inference.engines.endpoint_reply import EmptyReplyError, parse_reply
+from factory.inference.engines.endpoint_reply import MISSHAPEN, EmptyReplyError, parse_reply
 from factory.inference.engines.endpoint_request import request_body, with_other_limit
 from factory.inference.engines.engine_metrics import Requests, report_periodically
 from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
@@ -42,6 +42,7 @@ CHARACTERS_PER_TOKEN = 4
 """Of English text, with today's tokenizers; the tokenizer of an endpoint is unknown."""
 EMPTY_TRIES = 3
 """How often a request is sent that gets empty answers: reasoning models give some by chance."""
+SCORE_ONLY = Completion(error="engine_error", detail="an endpoint does not return how likely a given reply is")
 _PING = Request((Message("user", 'Answer with the JSON object {"ok": true}.'),), schema='{"type": "object"}')
 
 
@@ -56,7 +57,7 @@ class OpenAIReplica(Replica):
 
     def __init__(self, engine: OpenAIEngine, key: SecretStr, at_once: int) -> None:
         self.engine = engine
-        self._key = key
+        self.key = key
         self._slots = asyncio.Semaphore(at_once)
         self._limits = EndpointLimits(at_once, engine.requests_per_minute, engine.tokens_per_minute)
         self._requests = Requests(at_once)
@@ -74,7 +75,7 @@ class OpenAIReplica(Replica):
 
             engine = self.engine
             addresses = [engine.model_copy(update={"base_url": url}) for url in (engine.base_url, *engine.other_urls)]
-            clients = [make_client(each, self._key, max_tokens=max_tokens, max_retries=0) for each in addresses]
+            clients = [make_client(each, self.key, max_tokens=max_tokens, max_retries=0) for each in addresses]
             self._clients[max_tokens] = clients
         return self._clients[max_tokens]
 
@@ -85,7 +86,7 @@ class OpenAIReplica(Replica):
     async def complete(self, request: Request) -> Completion:
         _ = self._watching
         if request.score_only:
-            return Completion(error="engine_error", detail="an endpoint does not return how likely a given reply is")
+            return SCORE_ONLY
         self._requests.open += 1
         try:
             async with self._slots:
@@ -115,12 +116,12 @@ class OpenAIReplica(Replica):
                     except APIError as problem:
                         failures += 1
                         async with _suspended(deadline):
-                            await self._raise_if_endpoint_down(request)
+                            await self.raise_if_endpoint_down(request)
                         if failures >= max_rounds(problem):
-                            raise row_error(self._key, problem) from None
+                            raise row_error(self.key, problem) from None
                         await asyncio.sleep(pause_s(problem, failures, random.random()))
         except TimeoutError:
-            await self._raise_if_endpoint_down(request)
+            await self.raise_if_endpoint_down(request)
             raise RowError("engine_error", f"not answered in {self.engine.deadline_s:g} s") from None
 
     async def _attempts(
@@ -164,7 +165,7 @@ class OpenAIReplica(Replica):
                 await asyncio.sleep(pause_s(problem, attempt, random.random()))
                 attempt += 1
 
-    async def _raise_if_endpoint_down(self, failed: Request) -> None:
+    async def raise_if_endpoint_down(self, failed: Request) -> None:
         """Return once the endpoint has answered another request, a small one of ours if need be; else end the run."""
         from openai import APIError
 
@@ -185,7 +186,7 @@ class OpenAIReplica(Replica):
                 except APIError as said:
                     problem = said
         if problem and self._answered_at <= failed_at:
-            raise run_error(self.engine, self._key, problem) from None
+            raise run_error(self.engine, self.key, problem) from None
 
     async def _send(self, client: Any, messages: Sequence[Message], request: Request, again: bool) -> Reply:
         from openai import APIResponseValidationError, APIStatusError
@@ -200,7 +201,7 @@ class OpenAIReplica(Replica):
             answer = await create(**request_body(self.engine, messages, *parameters))
         try:  # the client itself checks nothing
             reply = parse_reply(json.loads(answer.content), request.sampling.max_tokens)
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        except MISSHAPEN:
             raise APIResponseValidationError(answer.http_response, None) from None
         self._answered_at = time.monotonic()
         return reply
