@@ -52,7 +52,7 @@ class OpenAIBackend(Backend[OpenAIEngine]):
             where = driver_node_options()
         return work.shards.map_batches(
             OpenAIReplica,
-            fn_constructor_args=(share_of_limits(self.settings, actors), key, at_once),
+            fn_constructor_args=(share_of_limits(self.settings, actors), key, at_once, work.flag),
             batch_size=1,
             compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight),
             max_concurrency=concurrent,

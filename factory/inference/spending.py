@@ -1,0 +1,146 @@
+"""What a command has used of its budget, and how much work the rest allows.
+
+Work is given to the engines in waves, so that what is open when a budget ends is in it too. The first wave is small, as
+the use of a row is only guessed; then the rows that are written tell it, the better the more there are. Each wave ends
+with its last reply: four or five of them come near the limit, and a budget that all rows fit into costs a second one.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from factory.config import Budget, TokenPrices
+from factory.inference.token_prices import cost_of
+from factory.records import Counts
+from factory.text.amounts import dollars
+
+GUESS_TIMES = 4.0
+"""A row that nothing is known of counts as so many replies of `max_tokens` tokens, to prompts as long."""
+MARGIN = 2.0
+"""The mean use of n rows may be too low by MARGIN / sqrt(n): twice its standard error where rows differ by as much as
+their mean."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What rows use, by the names of the budget's limits; costs are in US dollars, not a number if not known."""
+
+    cost: float = 0
+    rows: float = 0
+    tokens: float = 0
+
+    @staticmethod
+    def of(counts: Counts, prices: TokenPrices | None) -> "Usage":
+        """Return the use of rows that are counted; without prices their cost is not known."""
+        cost = math.nan if prices is None else cost_of(counts, prices)
+        return Usage(cost, counts.rows, counts.prompt_tokens + counts.output_tokens)
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.cost + other.cost, self.rows + other.rows, self.tokens + other.tokens)
+
+    def __mul__(self, times: float) -> "Usage":
+        return Usage(self.cost * times, self.rows * times, self.tokens * times)
+
+
+@dataclass(frozen=True)
+class OpenWork:
+    """The shards of a table that are not written, with what is known of their rows."""
+
+    shards: int
+    shard_rows: float
+    """Rows per shard, on average."""
+    max_tokens: int
+    """Of a reply."""
+    prices: TokenPrices | None
+    written: Counts
+    """Of the table's rows that are there."""
+
+    def expected(self, margin: float = MARGIN) -> Usage:
+        """Return what a shard uses at most, as far as that can be told."""
+        if not self.written.rows:
+            guess = Counts(prompt_tokens=self.max_tokens, output_tokens=self.max_tokens)
+            row = Usage.of(guess, self.prices) * GUESS_TIMES
+        else:
+            mean = Usage.of(self.written, self.prices) * (1 / self.written.rows)
+            row = mean * (1 + margin / math.sqrt(self.written.rows))
+        return Usage(row.cost, 1, row.tokens) * self.shard_rows
+
+
+@dataclass
+class Spending:
+    """The use of a command's tables; there are as many numbers as tables."""
+
+    budget: Budget = field(default_factory=Budget)
+    used: dict[str, Usage] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Usage:
+        """The use of all tables."""
+        return sum(self.used.values(), Usage())
+
+    def _left(self) -> Mapping[str, tuple[float, float]]:
+        """Return each limit with what is left of it."""
+        total, limits = self.total, self.budget.model_dump(include={"cost", "rows", "tokens"}, exclude_none=True)
+        return {name: (limit, limit - getattr(total, name)) for name, limit in limits.items()}
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether a limit is reached."""
+        return any(left <= 0 for _, left in self._left().values())
+
+    def next_wave(self, work: Sequence[OpenWork]) -> list[int]:
+        """Return how many shards of each table may be begun; none if the budget is reached.
+
+        A table of which no row is written gets one at least, unless a limit is used up, to learn what its rows use.
+        """
+        if self.is_used_up:
+            return [0] * len(work)
+        share = self._share(sum((one.expected() * one.shards for one in work), Usage()))
+        if share >= 1:
+            return [one.shards for one in work]
+        wave = [max(math.floor(share * one.shards), min(one.shards, not one.written.rows)) for one in work]
+        if not any(wave):  # the last ones, as many as fit
+            taken = Usage()
+            for number, one in enumerate(work):
+                if one.shards and self._share(taken + one.expected(margin=0)) >= 1:
+                    taken, wave[number] = taken + one.expected(margin=0), 1
+        return wave
+
+    def _share(self, use: Usage) -> float:
+        """Return how many times a use fits into what is left."""
+        parts = [left / getattr(use, name) for name, (_, left) in self._left().items() if getattr(use, name)]
+        return min(parts, default=math.inf)
+
+    def reached(self) -> str:
+        """Return the limit that is reached, or nearest to it, in words."""
+        left = self._left()
+        name = min(left, key=lambda one: left[one][1] / left[one][0])
+        limit, rest = left[name]
+        show = dollars if name == "cost" else "{:,.0f}".format
+        unit = "" if name == "cost" else f" {name}"
+        return f"budget.{name} is reached with {show(limit - rest)} of {show(limit)}{unit}"
+
+    def cost_text(self) -> str:
+        """Return the cost for the progress line; empty where nothing is paid for."""
+        cost, limit = self.total.cost, self.budget.cost
+        of = f" of {dollars(limit)}" if limit else ""
+        return f", cost {dollars(cost)}{of}" if cost or limit else ""
+
+
+_current: list[Spending] = []
+
+
+@contextmanager
+def limited_by(budget: Budget) -> Iterator[None]:
+    """Count what the tables use that are built inside, against a budget."""
+    _current.append(Spending(budget))
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+def current_spending() -> Spending:
+    """Return the spending of the command that runs; without a limit outside of one."""
+    return _current[-1] if _current else Spending()
