@@ -2,7 +2,8 @@
 
 Work is given to the engines in waves, so that what is open when a budget ends is in it too. The first wave is small, as
 the use of a row is only guessed; then the rows that are written tell it, the better the more there are. Each wave ends
-with its last reply: four or five of them come near the limit, and a budget that all rows fit into costs a second one.
+with its last reply: three or four of them come within a percent of the limit (about ten where that is a few dozen
+shards away), and where all rows fit into the budget there are two.
 """
 
 import math
@@ -20,6 +21,8 @@ GUESS_TIMES = 4.0
 MARGIN = 2.0
 """The mean use of n rows may be too low by MARGIN / sqrt(n): twice its standard error where rows differ by as much as
 their mean."""
+NEAR = 0.01
+"""A budget counts as reached when less than this part of a limit is left: each further wave would add little."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Usage:
 
     def __mul__(self, times: float) -> "Usage":
         return Usage(self.cost * times, self.rows * times, self.tokens * times)
+
+
+NOTHING = Usage()
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Spending:
     @property
     def total(self) -> Usage:
         """The use of all tables."""
-        return sum(self.used.values(), Usage())
+        return sum(self.used.values(), NOTHING)
 
     def _left(self) -> Mapping[str, tuple[float, float]]:
         """Return each limit with what is left of it."""
@@ -94,23 +100,28 @@ class Spending:
 
         A table of which no row is written gets one at least, unless a limit is used up, to learn what its rows use.
         """
-        if self.is_used_up:
+        if any(left < NEAR * limit for limit, left in self._left().values()):
             return [0] * len(work)
-        share = self._share(sum((one.expected() * one.shards for one in work), Usage()))
+        share = self._share(sum((one.expected() * one.shards for one in work), NOTHING))
         if share >= 1:
             return [one.shards for one in work]
         wave = [max(math.floor(share * one.shards), min(one.shards, not one.written.rows)) for one in work]
         if not any(wave):  # the last ones, as many as fit
-            taken = Usage()
+            taken = NOTHING
             for number, one in enumerate(work):
-                if one.shards and self._share(taken + one.expected(margin=0)) >= 1:
-                    taken, wave[number] = taken + one.expected(margin=0), 1
+                shard = one.expected(margin=0)
+                wave[number] = min(one.shards, math.floor(self._share(shard, taken)))
+                taken += shard * wave[number]
         return wave
 
-    def _share(self, use: Usage) -> float:
-        """Return how many times a use fits into what is left."""
-        parts = [left / getattr(use, name) for name, (_, left) in self._left().items() if getattr(use, name)]
-        return min(parts, default=math.inf)
+    def _share(self, use: Usage, taken: Usage = NOTHING) -> float:
+        """Return how many times a use fits into what is left when so much more is taken."""
+        parts = [
+            (left - getattr(taken, name)) / getattr(use, name)
+            for name, (_, left) in self._left().items()
+            if getattr(use, name)
+        ]
+        return max(0, min(parts, default=math.inf))
 
     def reached(self) -> str:
         """Return the limit that is reached, or nearest to it, in words."""
