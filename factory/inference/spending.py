@@ -62,7 +62,7 @@ class OpenWork:
     written: Counts
     """Of the table's rows that are there."""
 
-    def expected(self, margin: float = MARGIN) -> Usage:
+    def expected(self, margin: float) -> Usage:
         """Return what a shard uses at most, as far as that can be told."""
         if not self.written.rows:
             guess = Counts(prompt_tokens=self.max_tokens, output_tokens=self.max_tokens)
@@ -102,16 +102,21 @@ class Spending:
         """
         if any(left < NEAR * limit for limit, left in self._left().values()):
             return [0] * len(work)
-        share = self._share(sum((one.expected() * one.shards for one in work), NOTHING))
-        if share >= 1:
-            return [one.shards for one in work]
-        wave = [max(math.floor(share * one.shards), min(one.shards, not one.written.rows)) for one in work]
-        if not any(wave):  # the last ones, as many as fit
-            taken = NOTHING
-            for number, one in enumerate(work):
-                shard = one.expected(margin=0)
-                wave[number] = min(one.shards, math.floor(self._share(shard, taken)))
-                taken += shard * wave[number]
+        wave = self._wave(work, MARGIN)
+        if not any(wave):  # the last ones
+            wave = self._wave(work, margin=0)
+        return [max(shards, min(one.shards, not one.written.rows)) for shards, one in zip(wave, work, strict=True)]
+
+    def _wave(self, work: Sequence[OpenWork], margin: float) -> list[int]:
+        """Return how many shards of each table fit, the same part of each as far as shards can be divided."""
+        expected = [one.expected(margin) for one in work]
+        share = min(1.0, self._share(sum((use * one.shards for use, one in zip(expected, work, strict=True)), NOTHING)))
+        wave = [math.floor(share * one.shards) for one in work]
+        taken = sum((use * shards for use, shards in zip(expected, wave, strict=True)), NOTHING)
+        for number, one in enumerate(work):
+            more = math.floor(min(one.shards - wave[number], self._share(expected[number], taken)))
+            wave[number] += more
+            taken += expected[number] * more
         return wave
 
     def _share(self, use: Usage, taken: Usage = NOTHING) -> float:
