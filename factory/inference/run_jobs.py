@@ -6,6 +6,7 @@ A finished shard is skipped, so a killed run resumes where it stopped; the drive
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 from ray.data import Dataset
 
@@ -151,10 +152,10 @@ def _open(job: TableJob, progress: Progress) -> PendingJob | None:
 def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progress) -> None:
     table, step, engine = pending.job.table, pending.job.step, pending.job.engine
     table.check_complete(counts, pending.rows_in)
-    provenance = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
+    fields: dict[str, Any] = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
     if isinstance(engine.config, OpenAIEngine):
-        provenance["cost"] = pending.prices and round(cost_of(counts, pending.prices), 6)
-    manifest = build_manifest(table.name, pending.rows_in, counts, timing, pending.fingerprint, **provenance)
+        fields["cost"] = None if pending.prices is None else round(cost_of(counts, pending.prices), 6)
+    manifest = build_manifest(table.name, pending.rows_in, counts, timing, pending.fingerprint, **fields)
     table.finish(manifest)
     progress.record_table(manifest)
 

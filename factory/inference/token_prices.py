@@ -72,7 +72,5 @@ def _list_prices(engine: OpenAIEngine) -> TokenPrices | None:
     listed = model.get_prices(datetime.now(UTC))
     given = {"input": listed.input_mtok, "output": listed.output_mtok, "cached": listed.cache_read_mtok}
     # The first tier: the others are for prompts of 200,000 tokens and more, which no step writes.
-    numbers = {name: getattr(price, "base", price) for name, price in given.items()}
-    if numbers["input"] is None or numbers["output"] is None:
-        return None
-    return TokenPrices(**{name: None if price is None else float(price) for name, price in numbers.items()})
+    prices = {name: float(getattr(price, "base", price)) for name, price in given.items() if price is not None}
+    return TokenPrices(**prices) if prices.keys() >= {"input", "output"} else None

@@ -45,7 +45,7 @@ def test_costs_of_two_models_end_a_run_that_goes_on_with_a_higher_budget(evaluat
     assert last.endswith("are written; raise it, and the same command goes on with the rest")
     assert 1.6 < used < 2.0 + 16 * ROW_COST["dear"]
     assert all(first.values())
-    assert all(evaluated.table(f"evaluation/{name}/answers").manifest() is None for name in PRICES)
+    assert evaluated.table("evaluation/dear/answers").manifest() is None
 
     before = {name: evaluated.table(f"evaluation/{name}/answers").shards() for name in PRICES}
     assert evaluated.start(job="evaluate").wait(300) == 1, evaluated.log()  # a restart has no new allowance

@@ -109,7 +109,7 @@ class Replica(ABC):
 
         Shards are read long before they are begun: once the run is to stop, they count as not read.
         """
-        if self.flag and await asyncio.to_thread(self.flag.is_set):
+        if self.flag is not None and await asyncio.to_thread(self.flag.is_set):
             yield {**batch, "is_read": [False], "requests": [b""], "completions": [b""]}
             return
         completions = await asyncio.gather(*map(self.complete, pickle.loads(batch["requests"][0])))

@@ -66,7 +66,7 @@ def _endpoint_rows(tables: Sequence[RunTable], config: RunConfig) -> Iterator[di
         if table.manifest.get("engine") != "openai":
             continue
         model = _configured_model(table.name, config)
-        counts = Counts(**{name: whole(table.manifest.get(name)) for name in TOKEN_COLUMNS})
+        counts = Counts(0, {}, *(whole(table.manifest.get(name)) for name in TOKEN_COLUMNS))
         tokens = f"{counts.prompt_tokens:,} tokens in, {counts.output_tokens:,} out"
         cost = table.manifest.get("cost")
         if isinstance(model, ServedModel):
