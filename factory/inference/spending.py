@@ -2,8 +2,9 @@
 
 Work is given to the engines in waves, so that what is open when a budget ends is in it too. The first wave is small, as
 the use of a row is only guessed; then the rows that are written tell it, the better the more there are. Each wave ends
-with its last reply: three or four of them come within a percent of the limit (about ten where that is a few dozen
-shards away), and where all rows fit into the budget there are two.
+with its last reply: about four of them come within a percent of the limit, and two or three are needed where all rows
+fit into the budget. In simulations of two tables (lengths lognormal, sigma 0.8, one 17 times as dear; 60 runs each) the
+use was over the limit by 0.7 % at most where that was 700 shards, 1.7 % for 140, and 19 % for 40.
 """
 
 import math
@@ -21,6 +22,8 @@ GUESS_TIMES = 4.0
 MARGIN = 2.0
 """The mean use of n rows may be too low by MARGIN / sqrt(n): twice its standard error where rows differ by as much as
 their mean."""
+GROWTH = 8
+"""A wave is at most so many times what a table has: a few rows tell little of many."""
 NEAR = 0.01
 """A budget counts as reached when less than this part of a limit is left: each further wave would add little."""
 
@@ -72,6 +75,13 @@ class OpenWork:
             row = mean * (1 + margin / math.sqrt(self.written.rows))
         return Usage(row.cost, 1, row.tokens) * self.shard_rows
 
+    @property
+    def most(self) -> int:
+        """The most shards that may be begun on what is known."""
+        if not self.written.rows:
+            return self.shards
+        return min(self.shards, math.ceil(GROWTH * self.written.rows / self.shard_rows))
+
 
 @dataclass
 class Spending:
@@ -110,13 +120,14 @@ class Spending:
     def _wave(self, work: Sequence[OpenWork], margin: float) -> list[int]:
         """Return how many shards of each table fit, the same part of each as far as shards can be divided."""
         expected = [one.expected(margin) for one in work]
-        share = min(1.0, self._share(sum((use * one.shards for use, one in zip(expected, work, strict=True)), NOTHING)))
-        wave = [math.floor(share * one.shards) for one in work]
+        most = [one.most for one in work]
+        share = min(1.0, self._share(sum((use * shards for use, shards in zip(expected, most, strict=True)), NOTHING)))
+        wave = [math.floor(share * shards) for shards in most]
         taken = sum((use * shards for use, shards in zip(expected, wave, strict=True)), NOTHING)
-        for number, one in enumerate(work):
-            more = math.floor(min(one.shards - wave[number], self._share(expected[number], taken)))
+        for number, use in enumerate(expected):
+            more = math.floor(min(most[number] - wave[number], self._share(use, taken)))
             wave[number] += more
-            taken += expected[number] * more
+            taken += use * more
         return wave
 
     def _share(self, use: Usage, taken: Usage = NOTHING) -> float:
