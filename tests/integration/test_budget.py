@@ -1,7 +1,10 @@
 """A run ends at its budget as at a stop request, and the same command with a higher one goes on."""
 
+import json
+
 import pytest
 
+from factory.storage import file_io
 from tests.integration.endpoint_client import KEY_ENV
 from tests.integration.openai_server import KEY, OpenAIServer
 
@@ -54,6 +57,8 @@ def test_costs_of_two_models_end_a_run_that_goes_on_with_a_higher_budget(evaluat
     evaluated.config["budget"] = {"cost": 100.0}
     said = evaluated.finish(job="evaluate")
     assert "Cost of endpoints: " in said
+    costs = json.loads(file_io.read_bytes(f"{evaluated.output}/evaluation/scores.json"))["costs"]
+    assert costs == {f"answers of {name}": pytest.approx(spent(evaluated, name)) for name in PRICES}
     questions = {row["question_id"] for row in evaluated.rows("evaluation/benchmark/questions")}
     for name in PRICES:
         ids = [row["question_id"] for row in evaluated.rows(f"evaluation/{name}/answers")]
