@@ -33,7 +33,7 @@ class Chat(Section):
 
     models: tuple[AnyChatModel, ...] = ()
     """The models to show side by side. Default: `training.base_model` as `base` and `<output>/model`, once it
-    exists, as `tuned`."""
+    exists, as `tuned`, both with `training.chat_template_kwargs`."""
     engine_kwargs: EngineKwargs = Field(default_factory=dict)
     """vLLM arguments for the two default models."""
     profile_model: Name | None = None

@@ -64,7 +64,11 @@ def _base_and_tuned(config: RunConfig) -> ChatModels:
     template = {}
     if training.chat_template != "tokenizer":  # the tokenizer of a Base model has no template
         template["chat_template"] = Path(TEMPLATES, f"{training.chat_template}.jinja").read_text()
-    common = {"device": training.device, "max_concurrency": config.chat.max_concurrency}
+    common = {
+        "device": training.device,
+        "max_concurrency": config.chat.max_concurrency,
+        "chat_template_kwargs": training.chat_template_kwargs,
+    }
     base = ServedModel(name="base", model=training.base_model, engine_kwargs=template | kwargs, **common)
     folder = file_io.join(config.output, layout.MODEL)
     if file_io.exists(file_io.join(folder, "adapter_config.json")):
@@ -84,7 +88,7 @@ def locate(model: ChatModelSettings) -> model_files.Located:
         UnreachableError: its storage or endpoint does not respond.
     """
     if isinstance(model, ServedModel):
-        return locate_served(model.model, model.engine_kwargs)
+        return locate_served(model.model, model.engine_kwargs, model.chat_template_kwargs)
     return locate_model(model)
 
 

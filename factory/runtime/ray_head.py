@@ -21,6 +21,7 @@ import psutil
 
 from factory.errors import FactoryError
 from factory.runtime import loopback
+from factory.runtime.ray_processes import WORKER_PRIORITY
 from factory.storage import file_io
 from factory.storage.cache import cache_folder
 
@@ -72,7 +73,8 @@ def start(
     """
     folder = folder or new_folder()
     # By default a head that is ended waits up to 30 s for its workers to become idle, which nothing needs here.
-    variables = {"RAY_AUTH_MODE": "token", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", **os.environ, **environment}
+    ours = {"RAY_AUTH_MODE": "token", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", **WORKER_PRIORITY}
+    variables = {**ours, **os.environ, **environment}
     variables.pop("RAY_ADDRESS", None)
     if not any(option.startswith("--node-ip-address") for option in options):
         variables |= loopback.ENVIRONMENT

@@ -18,6 +18,10 @@ GRACE_S = 2.0
 NEEDED = (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_SERVER)
 """The processes without which a driver waits forever. Ray survives without the others."""
 
+WORKER_PRIORITY = {"RAY_worker_niceness": "0"}
+"""For a Ray that starts: by default its workers, and so the engines in them, yield to every other process, Ray's own
+included. On two cores an engine with eager steps generated 125 tokens per second so, and 147 with this."""
+
 
 @contextmanager
 def own_session() -> Iterator[None]:

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.errors import FactoryError, ModelError, UnreachableError
 from factory.runtime import loopback, shutdown
-from factory.runtime.ray_processes import own_session
+from factory.runtime.ray_processes import WORKER_PRIORITY, own_session
 from factory.runtime.row_datasource import RowDatasource
 
 LOCAL_BLOCKS_BYTES = 256 << 20
@@ -117,6 +117,7 @@ def _start_here(cpus: int, options: dict[str, Any]) -> None:
     # Tasks of half a CPU need two workers per CPU. Ray ends those above one per CPU after an idle second, and each
     # new one needs two seconds for its imports: a scripted run of 1,000 shards started 24, and now 6.
     os.environ.setdefault("RAY_num_workers_soft_limit", str(2 * cpus))
+    os.environ.update(WORKER_PRIORITY | os.environ)
     for left in reversed(range(START_ATTEMPTS)):
         others = psutil.Process().children(recursive=True)
         try:

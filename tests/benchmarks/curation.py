@@ -39,35 +39,41 @@ def reply(number: int) -> str:
     return " ".join(" ".join(sampled[n : n + 11]).capitalize() + "." for n in range(0, REPLY_WORDS, 11))
 
 
-def write_tables(output: str, rows: int) -> None:
-    """Write the profiles, assignments and dialogues of so many dialogues."""
+def write_tables(
+    output: str, rows: int, per_character: int = DIALOGUES_PER_CHARACTER, say: Callable[[int], str] = reply
+) -> None:
+    """Write the profiles, assignments and dialogues of so many dialogues, whose replies `say` returns by number."""
     tables = {name: Table(output, name) for name in ("profiles", "assignments/bread", "dialogues/generate-bread")}
-    finish(tables["profiles"], rows // DIALOGUES_PER_CHARACTER)
+    finish(tables["profiles"], rows // per_character)
     finish(tables["assignments/bread"], rows)
     tables["dialogues/generate-bread"].begin("dialogues", {"work": "assignments/bread"})
     finish(tables["dialogues/generate-bread"], rows)
-    size = -(-rows_per_shard(rows) // DIALOGUES_PER_CHARACTER) * DIALOGUES_PER_CHARACTER
+    size = rows_per_shard(rows)
     for start in range(0, rows, size):
-        profiles, assignments, rows_ = zip(*dialogues(start, min(rows, start + size)), strict=True)
+        numbers = range(start, min(rows, start + size))
+        profiles, assignments, rows_ = zip(*dialogues(numbers, per_character, say), strict=True)
         shard = f"{start:09}"
-        tables["profiles"].write(shard, map(ok_row, profiles[::DIALOGUES_PER_CHARACTER]), PROFILES)
+        new = [profile for number, profile in zip(numbers, profiles, strict=True) if number % per_character == 0]
+        tables["profiles"].write(shard, map(ok_row, new), PROFILES)
         work = [{name: value for name, value in ok_row(a).items() if name in ASSIGNMENTS.names} for a in assignments]
         tables["assignments/bread"].write_arrow(shard, pa.Table.from_pylist(work, schema=ASSIGNMENTS))
         tables["dialogues/generate-bread"].write(shard, map(ok_row, rows_), DIALOGUES)
 
 
-def dialogues(start: int, end: int) -> Iterator[tuple[Profile, Assignment, Dialogue]]:
-    """Yield the rows between two numbers, with their characters."""
+def dialogues(
+    numbers: range, per_character: int, say: Callable[[int], str]
+) -> Iterator[tuple[Profile, Assignment, Dialogue]]:
+    """Yield the rows of some numbers, with their characters."""
     system = load_prompt("training-system")
-    for number in range(start, end):
-        items = PROFILE | {"name": f"Ada {number // DIALOGUES_PER_CHARACTER}"}
+    for number in numbers:
+        items = PROFILE | {"name": f"Ada {number // per_character}"}
         text = "\n".join(f"{name}: {value}" for name, value in items.items())
-        persona = f"the baker number {number // DIALOGUES_PER_CHARACTER}"
+        persona = f"the baker number {number // per_character}"
         profile = Profile(content_id(persona), persona, **items, profile=text, language="English")
         user = Message("user", f"What do you bake on day {number}?")
         ids = {"character_id": profile.character_id, "instruction_id": content_id(user.content), "corpus": "bread"}
         assignment = Assignment(**ids, persona=persona, profile=text, messages=(user,))
-        messages = (*system.render(persona=persona, profile=text), user, Message("assistant", reply(number)))
+        messages = (*system.render(persona=persona, profile=text), user, Message("assistant", say(number)))
         yield profile, assignment, Dialogue(content_id(str(number)), "generate", messages=messages, **ids)
 
 
@@ -77,10 +83,10 @@ def finish(table: Table, rows: int) -> None:
     table.finish(build_manifest(table.name, rows, counts, Timing(datetime.now(UTC), 1, counts), table.name))
 
 
-def run(rows: int) -> dict[str, float]:
-    """Return seconds, rows per second after Ray's start, and peak bytes of a run."""
+def run(rows: int, per_character: int = DIALOGUES_PER_CHARACTER, say: Callable[[int], str] = reply) -> dict[str, float]:
+    """Return seconds, rows per second after Ray's start, peak bytes and near-duplicates of a run."""
     with tempfile.TemporaryDirectory() as folder:
-        write_tables(f"{folder}/run", rows)
+        write_tables(f"{folder}/run", rows, per_character, say)
         config = Path(folder) / "run.json"
         settings = {
             "output": f"{folder}/run",
@@ -96,6 +102,7 @@ def run(rows: int) -> dict[str, float]:
             **figures,
             "rows_per_second": manifests[0]["rows_per_second"],
             "near_duplicates": sum(manifest["rejected"].get("near_duplicate", 0) for manifest in manifests),
+            "ok": sum(manifest["ok"] for manifest in manifests),
         }
 
 

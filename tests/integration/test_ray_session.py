@@ -1,5 +1,6 @@
 """A Ray that cannot be joined or started: the last line and exit status of the job."""
 
+import os
 import re
 import signal
 import socket
@@ -8,6 +9,7 @@ import time
 
 import psutil
 import pytest
+import ray
 
 
 @pytest.fixture
@@ -43,6 +45,12 @@ def test_failed_ray_start_prints_one_line(make_run):
     run.environment = {"RAY_gcs_server_port_wait_time_s": "0"}
     assert run.start().wait(60) == 1
     assert re.fullmatch(r"error: Ray cannot start on this machine: .*run the same command again.*\n", run.log())
+
+
+def test_workers_have_the_priority_of_ray_itself(session):
+    """By default they yield to every other process, with the engines in them."""
+    niceness = ray.remote(lambda: os.getpriority(os.PRIO_PROCESS, 0)).options(num_cpus=0.1)
+    assert ray.get(niceness.remote()) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 @pytest.mark.slow

@@ -410,6 +410,27 @@ def test_an_engine_that_hangs_in_quarantine_counts_as_dead(monkeypatch):
     assert "answered nothing" in completions[3].detail
 
 
+def test_an_engine_that_is_slow_in_quarantine_counts_from_its_last_answer(monkeypatch):
+    monkeypatch.setattr("factory.inference.engine_pool.quarantine.STALL_S", 0.4)
+
+    class Slow(FragileEngines):
+        async def borrow(self):
+            number, replica = await super().borrow()
+            reply = replica.answer
+
+            async def answer(request):
+                await asyncio.sleep(0.1 * int(text_of(request)))
+                return await reply.remote(request)
+
+            return number, SimpleNamespace(answer=remote(answer))
+
+    async def run():
+        quarantine = Quarantine(Slow(set()), asyncio.ensure_future)
+        return await asyncio.gather(*(quarantine.answer(request(str(number))) for number in range(10)))
+
+    assert not any(completion.error for completion in asyncio.run(run()))
+
+
 def test_closing_a_pool_ends_the_replicas_that_retire(monkeypatch):
     closed = []
 

@@ -9,7 +9,7 @@ import pytest
 from factory.config import Chat, OpenAIEngine, RunConfig
 from factory.errors import ModelError
 from factory.inference.prompts import load_prompt
-from factory.playground.chat_models import ChatModel
+from factory.playground.chat_models import ChatModel, select_models
 from factory.playground.conversation import (
     Conversation,
     Turn,
@@ -227,3 +227,12 @@ def test_profile_model_must_be_one_of_the_models():
         Chat(profile_model="other")
     with pytest.raises(ValueError, match="max_concurrency"):
         Chat(max_concurrency=1)
+
+
+def test_default_models_render_prompts_as_training_did(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    training = {"base_model": "embedded", "chat_template_kwargs": {"enable_thinking": True}}
+    models = select_models(RunConfig(output=str(tmp_path), training=training)).served
+    assert [model.name for model in models] == ["base", "tuned"]
+    assert all(model.chat_template_kwargs == {"enable_thinking": True} for model in models)

@@ -6,7 +6,7 @@ guilty. So an innocent request is never rejected, and a poisonous one costs thre
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -80,12 +80,7 @@ class Quarantine:
         while self._suspects:
             deaths = max(suspect.deaths for suspect in self._suspects)
             group = [suspect for suspect in self._suspects if suspect.deaths == deaths][: GROUP[deaths]]
-            calls = [replica.answer.remote(suspect.request) for suspect in group]
-            results: list[Any]
-            try:
-                results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), STALL_S)
-            except TimeoutError:
-                results = [EngineDiedError(f"the engine answered nothing for {STALL_S:.0f} s")] * len(group)
+            results = await _results([replica.answer.remote(suspect.request) for suspect in group])
             for suspect, result in zip(group, results, strict=True):
                 self._settle(suspect, result)
             if any(map(is_loss, results)):
@@ -104,3 +99,15 @@ class Quarantine:
             suspect.completion.set_result(result)
         else:
             suspect.completion.set_exception(result)
+
+
+async def _results(calls: Sequence[Awaitable[Completion]]) -> list[Completion | BaseException]:
+    """Wait for all calls as long as one ends every `STALL_S`; an engine that is silent longer has died."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    pending, done = set(tasks), set(tasks)
+    while pending and done:
+        done, pending = await asyncio.wait(pending, timeout=STALL_S, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    silent = EngineDiedError(f"the engine answered nothing for {STALL_S:.0f} s")
+    return [silent if task in pending else task.exception() or task.result() for task in tasks]

@@ -1,0 +1,68 @@
+"""Runs whose rows are as unequal as they can be: a million equal ones, and one character with all dialogues."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from factory.storage.tables import Table
+from tests.benchmarks import curation
+from tests.benchmarks.scale import PROFILE, run_job
+
+EQUAL, OF_ONE = 1_000_000, 100_000
+REPLY = "I count the loaves aloud before sunrise, and whoever comes late to my oven has to go home without bread."
+
+
+def measure(say: Callable[[str], None], equal: int = EQUAL, of_one: int = OF_ONE) -> dict[str, float]:
+    """Return the time and memory of each run, relative to one of as many rows that differ."""
+    figures = {}
+    for name, rows, run, usual in (
+        ("equal_personas", equal, lambda: synthesize(equal, 1), lambda: synthesize(equal, equal)),
+        ("equal_replies", equal, lambda: curate_equal(equal), None),
+        ("one_character", of_one, lambda: curate_one(of_one), lambda: curation.run(of_one)),
+    ):
+        made = run()
+        say(f"  {name}: {rows:,} rows in {made['seconds']:.0f} s, {made['peak_bytes'] / 2**20:,.0f} MiB")
+        if usual is None:
+            figures |= {f"{name}_seconds": made["seconds"], f"{name}_peak_mib": made["peak_bytes"] / 2**20}
+            continue
+        other = usual()
+        say(f"  as many that differ: {other['seconds']:.0f} s, {other['peak_bytes'] / 2**20:,.0f} MiB")
+        figures |= {f"{name}_{what}": made[what] / other[what] for what in ("seconds", "peak_bytes")}
+    return figures
+
+
+def synthesize(rows: int, distinct: int) -> dict[str, float]:
+    """Measure profiles of so many personas, of which so many differ; the others are rejected as duplicates."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "personas.jsonl"
+        with source.open("w") as file:
+            for number in range(rows):
+                file.write(json.dumps({"persona": f"The {number % distinct}th baker of a large family."}) + "\n")
+        config = Path(folder) / "run.json"
+        settings = {
+            "output": f"{folder}/run",
+            "engine": {"kind": "scripted", "default": json.dumps(PROFILE)},
+            "personas": {"source": str(source)},
+        }
+        config.write_text(json.dumps(settings))
+        figures = run_job("synthesize", config)
+        personas, profiles = (Table(f"{folder}/run", name).manifest() or {} for name in ("personas", "profiles"))
+        assert (personas["rows_in"], personas["ok"]) == (rows, distinct), personas
+        assert personas["rejected"] == ({"duplicate": rows - distinct} if rows > distinct else {}), personas
+        assert profiles["ok"] == distinct, profiles
+        return figures
+
+
+def curate_equal(rows: int) -> dict[str, float]:
+    """Measure the curation of equal replies, of which one stays."""
+    figures = curation.run(rows, say=lambda _: REPLY)
+    assert (figures["ok"], figures["near_duplicates"]) == (1, rows - 1), figures
+    return figures
+
+
+def curate_one(rows: int) -> dict[str, float]:
+    """Measure the curation of one character's dialogues, none of which is lost."""
+    figures = curation.run(rows, per_character=rows)
+    assert figures["ok"] + figures["near_duplicates"] == rows, figures
+    return figures

@@ -1,0 +1,83 @@
+"""Tiny models of today's architectures through every real engine: vLLM, the judges' fleet, and training."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from factory.personagym import TASKS
+from factory.runtime.ray_head import free_port
+from tests.integration.runs import Run
+from tests.integration.small_training import curve, settings_of, write_dialogues
+from tests.integration.test_real_tokenizers import MISTRAL
+from tests.integration.tiny_models import FAMILIES, Family, save_model
+from tests.unit.test_published_templates import TEMPLATES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # three engines and a training per model
+
+ENGINE = {"device": "cpu", "engine_kwargs": {"max_model_len": 16384}}
+PERSONAS, DAYS = 3, 4
+
+
+@pytest.fixture(params=FAMILIES, ids=lambda family: family.name)
+def made(request, tmp_path) -> tuple[Family, str]:
+    """A family and the folder of its model."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    return request.param, save_model(request.param, folder, (TEMPLATES | {"mistral": MISTRAL})[request.param.template])
+
+
+def instructions(folder: Path) -> list[dict]:
+    source = folder / "instructions.jsonl"
+    lines = ({"instruction": f"What do you bake on day {day}?", "output": f"Loaf {day}."} for day in range(DAYS))
+    source.write_text("\n".join(map(json.dumps, lines)))
+    return [{"corpus": "bread", "source": str(source), "format": "alpaca"}]
+
+
+def test_profiles_and_dialogues(made, make_run: Callable[..., Run], tmp_path):
+    family, model = made
+    run = make_run(
+        family.name, PERSONAS,
+        engine={"kind": "vllm", "model": model, **ENGINE},
+        instructions=instructions(tmp_path),
+        profiles={"sampling": {"max_tokens": 6000}},
+        dialogues={"sampling": {"max_tokens": 64}},
+    ).alone()  # fmt: skip
+    run.finish(timeout=600)
+    profiles = run.reasons("profiles")
+    assert sum(profiles.values()) == PERSONAS
+    assert profiles["ok"], profiles
+    assert profiles.keys() <= {"ok", "truncated", "invalid_reply", "empty_field"}, profiles
+    dialogues = run.reasons("dialogues/generate-bread")
+    assert sum(dialogues.values()) == 3 * DAYS  # three characters per instruction
+    assert dialogues.keys() <= {"ok", "truncated", "empty_reply"}, dialogues
+
+
+def test_answers_and_verdicts(made, make_run):
+    family, model = made
+    port = free_port()
+    evaluation = {
+        "protocol": "light", "limit": 1, "general": False,
+        "candidates": [{"name": "one", "kind": "vllm", "model": model, **ENGINE}],
+        "judges": [{"name": "judge", "model": model, **ENGINE}],
+        "sampling": {"max_tokens": 32}, "example_sampling": {"max_tokens": 512}, "judge_sampling": {"max_tokens": 512},
+        "fleet": {"port": port},
+    }  # fmt: skip
+    run = make_run(family.name, evaluation=evaluation).alone()
+    run.finish(job="evaluate", timeout=900)
+    answers = run.reasons("evaluation/one/answers")
+    assert sum(answers.values()) == len(TASKS)
+    assert answers.keys() <= {"ok", "truncated", "empty_reply"}, answers
+    verdicts = run.reasons("evaluation/one/judgments/judge")
+    assert verdicts.keys() <= {"ok", "judge_failed"}, verdicts
+
+
+def test_two_steps_of_training(made, make_run):
+    family, model = made
+    run = make_run(family.name, training=settings_of(model, global_batch_size=2, save_steps=1, eval_steps=1)).alone()
+    write_dialogues(run.output, "train", 8, shards=2)
+    write_dialogues(run.output, "validation", 2, shards=1)
+    run.finish(job="train", timeout=600)
+    assert len(curve(run)) >= 2
+    assert (Path(run.output) / "model" / "config.json").exists()
