@@ -78,7 +78,7 @@ class OpenWork:
     @property
     def most(self) -> int:
         """The most shards that may be begun on what is known."""
-        if not self.written.rows:
+        if not self.shards or not self.written.rows:
             return self.shards
         return min(self.shards, math.ceil(GROWTH * self.written.rows / self.shard_rows))
 

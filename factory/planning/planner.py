@@ -103,7 +103,7 @@ class Planner:
             prompts, sample, hits = np.hstack([other.sample for other in seen])
             output, prompt, cached = mean_of(sample, f"output {name}"), mean_of(prompts, name), mean_of(hits, name)
         elif about:
-            self.estimated.append(kind)
+            self.estimated += [] if given.output_tokens else [kind]
             spread = lognormal(1, c.ESTIMATE_SPREAD, f"estimate {kind}")
             sample, output, prompt = np.array([about.output]), about.output * spread, about.prompt * spread
         if given.output_tokens:

@@ -53,6 +53,12 @@ def test_last_shards_are_begun_as_long_as_they_fit():
     assert Spending(Budget(cost=0.0096 + 0.004), used).next_wave([work(9, written), work(9, written)]) == [0, 0]
 
 
+def test_finished_table_gets_nothing():
+    written = Counts(ok=100, prompt_tokens=1600, output_tokens=1600)
+    done = OpenWork(0, 0, 1000, CHEAP, written)
+    assert Spending(Budget(cost=1), {"a": Usage.of(written, CHEAP)}).next_wave([done, work(1, written)]) == [0, 1]
+
+
 def test_used_up_budget_begins_nothing():
     spending = Spending(Budget(tokens=100, rows=10**6), {"profiles": Usage(tokens=100)})
     assert spending.is_used_up
