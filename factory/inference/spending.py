@@ -144,15 +144,19 @@ class Spending:
         left = self._left()
         name = min(left, key=lambda one: left[one][1] / left[one][0])
         limit, rest = left[name]
-        show = dollars if name == "cost" else "{:,.0f}".format
-        unit = "" if name == "cost" else f" {name}"
-        return f"budget.{name} is reached with {show(limit - rest)} of {show(limit)}{unit}"
+        used = _dollars_of(limit - rest, limit) if name == "cost" else f"{limit - rest:,.0f} of {limit:,} {name}"
+        return f"budget.{name} is reached with {used}"
 
     def cost_text(self) -> str:
         """Return the cost for the progress line; empty where nothing is paid for."""
         cost, limit = self.total.cost, self.budget.cost
-        of = f" of {dollars(limit)}" if limit else ""
-        return f", cost {dollars(cost)}{of}" if cost or limit else ""
+        if cost != cost:
+            return ", cost unknown"
+        return f", {_dollars_of(cost, limit) if limit else dollars(cost)}" if cost or limit else ""
+
+
+def _dollars_of(cost: float, limit: float) -> str:
+    return f"{dollars(cost).removesuffix(' USD')} of {dollars(limit)}"
 
 
 _current: list[Spending] = []

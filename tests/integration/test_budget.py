@@ -44,7 +44,7 @@ def test_costs_of_two_models_end_a_run_that_goes_on_with_a_higher_budget(evaluat
     first = {name: len(evaluated.rows(f"evaluation/{name}/answers")) for name in PRICES}
     used = spent(evaluated, "cheap") + spent(evaluated, "dear")
     print(f"{used:.3f} of 2.10 USD, {first}")
-    assert last.startswith(f"stopped: budget.cost is reached with {used:.2f} USD of 2.10 USD; {sum(first.values())} ")
+    assert last.startswith(f"stopped: budget.cost is reached with {used:.2f} of 2.10 USD; {sum(first.values())} ")
     assert last.endswith("are written; raise it, and the same command goes on with the rest")
     assert 1.7 < used < 2.1 + 16 * ROW_COST["dear"]
     assert all(first.values())

@@ -68,15 +68,15 @@ def test_used_up_budget_begins_nothing():
 
 def test_nearest_limit_is_named():
     spending = Spending(Budget(cost=10, rows=1000, tokens=10**9), {"profiles": Usage(9.99, 10, 5000)})
-    assert spending.reached() == "budget.cost is reached with 9.99 USD of 10.00 USD"
+    assert spending.reached() == "budget.cost is reached with 9.99 of 10.00 USD"
 
 
 def test_cost_is_shown_where_something_is_paid():
     assert Spending().cost_text() == ""
     assert Spending(used={"profiles": Usage(0, 5, 5)}).cost_text() == ""
-    assert Spending(used={"profiles": Usage(1.5)}).cost_text() == ", cost 1.50 USD"
+    assert Spending(used={"profiles": Usage(1.5)}).cost_text() == ", 1.50 USD"
     assert Spending(used={"profiles": Usage(1.5), "x": Usage(float("nan"))}).cost_text() == ", cost unknown"
-    assert Spending(Budget(cost=2), {"profiles": Usage(1.5)}).cost_text() == ", cost 1.50 USD of 2.00 USD"
+    assert Spending(Budget(cost=2), {"profiles": Usage(1.5)}).cost_text() == ", 1.50 of 2.00 USD"
 
 
 def run(budget: Budget, tables: list[np.ndarray], prices: list[TokenPrices], starts: int = 1) -> tuple[Usage, int]:
