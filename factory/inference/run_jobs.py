@@ -113,10 +113,11 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
     if any(left):
         rows, rows_in = sum(totals, Counts()).rows, sum(pending.rows_in for pending in opened)
         tables = ", ".join(pending.job.table.name for pending in opened)
-        done = f"{rows:,} rows of {rows_in:,} of {tables} are written"
-        if shutdown.is_requested():
-            raise shutdown.stopped(f"{done}; the same command goes on with the rest")
-        raise shutdown.stopped(f"{spending.reached()}; {done}; raise it, and the same command goes on with the rest")
+        limit = "" if shutdown.is_requested() else spending.reached()
+        raise shutdown.stopped(
+            f"{limit and f'{limit}; '}{rows:,} rows of {rows_in:,} of {tables} are written; "
+            f"{limit and 'raise it, and '}the same command goes on with the rest"
+        )
 
 
 def _count_metrics(pending: PendingJob, counts: Counts, total: Counts) -> None:

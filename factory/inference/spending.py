@@ -140,8 +140,9 @@ class Spending:
         return max(0, min(parts, default=math.inf))
 
     def reached(self) -> str:
-        """Return the limit that is reached, or nearest to it, in words."""
-        left = self._left()
+        """Return the limit that is reached, or nearest to it, in words; empty without limits."""
+        if not (left := self._left()):
+            return ""
         name = min(left, key=lambda one: left[one][1] / left[one][0])
         limit, rest = left[name]
         used = _dollars_of(limit - rest, limit) if name == "cost" else f"{limit - rest:,.0f} of {limit:,} {name}"

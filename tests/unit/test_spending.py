@@ -67,6 +67,7 @@ def test_used_up_budget_begins_nothing():
 
 
 def test_nearest_limit_is_named():
+    assert Spending().reached() == ""
     spending = Spending(Budget(cost=10, rows=1000, tokens=10**9), {"profiles": Usage(9.99, 10, 5000)})
     assert spending.reached() == "budget.cost is reached with 9.99 of 10.00 USD"
 
