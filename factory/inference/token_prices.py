@@ -71,6 +71,10 @@ def _list_prices(engine: OpenAIEngine) -> TokenPrices | None:
         return None
     listed = model.get_prices(datetime.now(UTC))
     given = {"input": listed.input_mtok, "output": listed.output_mtok, "cached": listed.cache_read_mtok}
-    # The first tier: the others are for prompts of 200,000 tokens and more, which no step writes.
-    prices = {name: float(getattr(price, "base", price)) for name, price in given.items() if price is not None}
+    prices = {name: _first_tier(price) for name, price in given.items() if price is not None}
     return TokenPrices(**prices) if prices.keys() >= {"input", "output"} else None
+
+
+def _first_tier(price: Any) -> float:
+    """Return a list price; the other tiers are for prompts of 200,000 tokens and more, which no step writes."""
+    return float(getattr(price, "base", price))
