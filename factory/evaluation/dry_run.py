@@ -10,7 +10,7 @@ from factory.config import EndpointJudge, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.questions import questions_per_task
-from factory.evaluation.token_estimates import estimated_tokens, evaluation_tokens, longest_requests
+from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.endpoint_check import check_endpoint

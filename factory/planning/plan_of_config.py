@@ -9,7 +9,7 @@ import numpy as np
 from factory.config import RunConfig, ServedModel, VllmEngine, workers
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.questions import questions_per_task
-from factory.evaluation.token_estimates import evaluation_tokens
+from factory.evaluation.row_tokens import evaluation_tokens
 from factory.inference.engines.registry import backend_for
 from factory.inference.token_prices import token_prices
 from factory.personagym import all_questions, open_benchmark

@@ -10,7 +10,7 @@ from factory.config import RunConfig
 from factory.errors import ConfigError
 from factory.evaluation import dry_run
 from factory.evaluation.judge_check import judge_check_steps
-from factory.evaluation.token_estimates import longest_requests
+from factory.evaluation.row_tokens import longest_requests
 from factory.personagym import TASKS, open_benchmark
 from factory.storage import file_io
 from tests.integration.openai_server import KEY, OpenAIServer

@@ -31,8 +31,8 @@ from factory.evaluation.judge_check.pairwise import (
 )
 from factory.evaluation.judge_clients import JudgeClient
 from factory.evaluation.judging import render_judgment
+from factory.evaluation.row_tokens import evaluation_tokens
 from factory.evaluation.rubric import Rubric
-from factory.evaluation.token_estimates import evaluation_tokens
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.inference.token_estimates import cost_line
