@@ -47,8 +47,8 @@ class Training(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
     attention: Literal["packed", "sdpa", "flash_attention_2", "flex_attention"] = "packed"
-    """`packed`: within each dialogue of a sequence, with torch's FlashAttention on GPUs; the others are those of
-    transformers."""
+    """`packed`: within each dialogue of a sequence, with torch's FlashAttention on GPUs, and with a model's sliding
+    window, soft cap or attention sinks; the others are those of transformers."""
     liger: bool = False
     """Liger's fused kernels, on GPUs."""
     sequence_length: int = Field(4096, ge=16)

@@ -70,15 +70,21 @@ def check_attention(training: Training) -> None:
     """Check that the config's attention computes that of the base model.
 
     Raises:
-        ConfigError: `packed` does not support it.
+        ConfigError: it computes another one.
     """
     model = _architecture(training)
-    sliding = model_files.whole_number(model.get("sliding_window")) if model.get("use_sliding_window", True) else None
-    slides = sliding and sliding < training.sequence_length
-    if training.attention == "packed" and (slides or model.get("attn_logit_softcapping")):
+    chunk = model_files.whole_number(model.get("attention_chunk_size"))
+    if training.attention == "packed" and chunk and chunk < training.sequence_length:
         raise ConfigError(
-            f"training.attention: packed has no sliding window and no soft cap, which {training.base_model!r} needs; "
-            "use sdpa"
+            f"training.attention: packed has no chunks, which {training.base_model!r} attends within; use sdpa"
+        )
+    has_sinks = model.get("model_type") == "gpt_oss"
+    is_capped = training.attention == "sdpa" and bool(model.get("attn_logit_softcapping"))
+    if is_capped or (has_sinks and training.attention != "packed"):
+        needs = "attention sinks" if has_sinks else "a soft cap"
+        raise ConfigError(
+            f"training.attention: {training.attention} is without {needs}, which {training.base_model!r} needs; "
+            "use packed"
         )
 
 

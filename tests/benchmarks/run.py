@@ -23,7 +23,7 @@ from tests.benchmarks import (
 
 BENCHMARKS = {
     "throughput": (throughput.measure, "the job's tokens per second over bare vLLM's; target: 0.95 or more"),
-    "scale": (scale.measure, "1,000,000 personas over 100,000 (target: at most 11 and 1.3), and 1, 2 and 4 replicas"),
+    "scale": (scale.measure, "500,000 personas over 50,000 (target: at most 11 and 1.3), and 1, 2 and 4 replicas"),
     "prefix": (prefix.measure, "prefix-cache hits, relative to the possible ones; target: 0.9 or more"),
     "curation": (curation.measure, "100,000 dialogues over 10,000; target: at most 11 and 1.3"),
     "extremes": (extremes.measure, "1,000,000 equal rows, and 100,000 dialogues of one character: none may be lost"),

@@ -115,7 +115,7 @@ def watch(process: subprocess.Popen):
     return result
 
 
-def measure(say: Callable[[str], None], small: int = 100_000, large: int = 1_000_000) -> dict[str, float]:
+def measure(say: Callable[[str], None], small: int = 50_000, large: int = 500_000) -> dict[str, float]:
     """Growth of time and memory from the small run to the large one."""
     runs = {}
     for count in (small, large):

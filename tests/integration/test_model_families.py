@@ -11,13 +11,14 @@ from factory.runtime.ray_head import free_port
 from tests.integration.runs import Run
 from tests.integration.small_training import curve, settings_of, write_dialogues
 from tests.integration.test_real_tokenizers import MISTRAL
-from tests.integration.tiny_models import FAMILIES, Family, save_model
+from tests.integration.tiny_models import FAMILIES, THINKER, Family, save_model
 from tests.unit.test_published_templates import TEMPLATES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # three engines and a training per model
 
 ENGINE = {"device": "cpu", "engine_kwargs": {"max_model_len": 16384}}
 PERSONAS, DAYS = 3, 4
+SMALL = {"num_workers": 1, "sequence_length": 1024, "global_batch_size": 2, "save_steps": 1, "eval_steps": 1}
 
 
 @pytest.fixture(params=FAMILIES, ids=lambda family: family.name)
@@ -75,9 +76,29 @@ def test_answers_and_verdicts(made, make_run):
 
 def test_two_steps_of_training(made, make_run):
     family, model = made
-    run = make_run(family.name, training=settings_of(model, global_batch_size=2, save_steps=1, eval_steps=1)).alone()
+    run = make_run(family.name, training=settings_of(model, **SMALL)).alone()
     write_dialogues(run.output, "train", 8, shards=2)
     write_dialogues(run.output, "validation", 2, shards=1)
     run.finish(job="train", timeout=600)
     assert len(curve(run)) >= 2
     assert (Path(run.output) / "model" / "config.json").exists()
+
+
+def test_thoughts_of_a_model_are_no_part_of_its_replies(make_run, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = save_model(THINKER, folder, TEMPLATES[THINKER.template])
+    candidate = {"kind": "vllm", "model": model, **ENGINE}
+    thinks = {"chat_template_kwargs": {"enable_thinking": True}}
+    evaluation = {
+        "protocol": "light", "limit": 1, "general": False, "sampling": {"max_tokens": 32},
+        "candidates": [candidate | {"name": "one"}, candidate | {"name": "two"} | thinks],
+        "judges": [{"name": "kind", "kind": "scripted", "default": '{"reasoning": "So.", "score": 4}'}],
+    }  # fmt: skip
+    run = make_run("thinker", evaluation=evaluation).alone()
+    run.finish(job="evaluate", timeout=600)
+    for candidate in ("one", "two"):
+        rows = run.rows(f"evaluation/{candidate}/answers")
+        assert {(row["answer"], row["thoughts"]) for row in rows} == {("Oven", "hm")}
+        assert {row["thought_tokens"] for row in rows} == {4}
+        assert run.reasons(f"evaluation/{candidate}/answers") == {"ok": len(TASKS)}

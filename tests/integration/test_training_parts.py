@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -30,6 +31,7 @@ from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import _TOKENIZED, _pack_partition, curated_manifest
 from factory.training.validation import sum_by_dialogue
 from tests.integration.small_training import save_tiny
+from tests.integration.tiny_models import FAMILIES, save_model
 
 
 def test_missing_validation_names_its_setting(tmp_path):
@@ -164,25 +166,56 @@ def test_packed_attention_equals_masked_attention(tmp_path):
     torch.testing.assert_close(gradients, others, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_packed_attention_is_that_of_each_family(tmp_path, family):
+    """Window, soft cap and sinks, each small enough to matter, against transformers' own, a dialogue at a time."""
+    bites = {"sliding_window": 16} | ({"attn_logit_softcapping": 0.01} if family.name == "Gemma2" else {})
+    save_model(replace(family, config=family.config | bites), tmp_path, "{{ messages }}")
+    draw = torch.Generator().manual_seed(0)
+    lengths = [40, 7, 90, 2]
+    packed = load_model(str(tmp_path), Training(precision="fp32"), 0)
+    plain = load_model(str(tmp_path), Training(precision="fp32"), 0)
+    plain.set_attn_implementation("eager")
+    rows = [
+        {"input_ids": ids.tolist(), "loss_mask": [False, *[True] * (len(ids) - 1)], "lengths": [len(ids)]}
+        for ids in torch.randint(0, 200, (sum(lengths),), generator=draw).split(lengths)
+    ]
+    both = {name: [item for row in rows for item in row[name]] for name in ("input_ids", "loss_mask", "lengths")}
+    together = PackedLoss(packed)(**build_batch(both, torch.device("cpu"))[0])
+    alone = torch.cat([PackedLoss(plain)(**build_batch(row, torch.device("cpu"))[0]) for row in rows])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    for losses in (together, alone):
+        losses.sum().backward()
+    torch.testing.assert_close(
+        {name: part.grad for name, part in packed.named_parameters()},
+        {name: part.grad for name, part in plain.named_parameters()},
+        atol=1e-3,
+        rtol=1e-3,
+    )
+
+
 @pytest.mark.parametrize(
-    ("more", "refused"),
+    ("more", "attention", "refused"),
     [
-        ({"sliding_window": 64}, True),
-        ({"attn_logit_softcapping": 50.0}, True),
-        ({"sliding_window": 64, "use_sliding_window": False}, False),
-        ({"sliding_window": 4096}, False),
+        ({"attn_logit_softcapping": 50.0}, "sdpa", "is without a soft cap"),
+        ({"attn_logit_softcapping": 50.0}, "packed", ""),
+        ({"model_type": "gpt_oss"}, "sdpa", "is without attention sinks"),
+        ({"model_type": "gpt_oss"}, "packed", ""),
+        ({"attention_chunk_size": 64}, "packed", "packed has no chunks"),
+        ({"attention_chunk_size": 64}, "sdpa", ""),
+        ({"sliding_window": 64}, "packed", ""),
     ],
 )
-def test_packed_attention_refuses_other_attention(tmp_path, more, refused):
+def test_attention_that_a_model_does_not_have_is_refused(tmp_path, more, attention, refused):
     save_tiny(str(tmp_path))
     config = tmp_path / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | more))
-    training = Training(base_model=str(tmp_path), sequence_length=128)
-    if refused:
-        with pytest.raises(ConfigError, match=r"training\.attention: packed has no sliding window"):
-            check_attention(training)
-        training = Training(base_model=str(tmp_path), sequence_length=128, attention="sdpa")
-    check_attention(training)
+    training = Training(base_model=str(tmp_path), sequence_length=128, attention=attention)
+    if not refused:
+        check_attention(training)
+        return
+    with pytest.raises(ConfigError, match=refused):
+        check_attention(training)
 
 
 class NumberedAdam(torch.optim.Optimizer):

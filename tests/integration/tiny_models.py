@@ -70,6 +70,12 @@ FAMILIES = (
     Family("GptOss", "gptoss", HARMONY, config={"num_local_experts": 4, "num_experts_per_tok": 2}),
 )
 
+NEWLINE = chr(0x10A)
+"""A line break as a token of bytes: a prompt of Qwen3 ends with one."""
+THINKER = Family(
+    "Qwen3", "qwen3", CHATML, script=(NEWLINE, "<think>", "h", "m", "</think>", "O", "v", "e", "n", "<|im_end|>")
+)
+
 
 def save_model(family: Family, folder: Any, template: str) -> str:
     """Write a family's tiny model with a chat template, and return its folder."""
