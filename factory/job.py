@@ -4,17 +4,20 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
 from factory.cli import Parser, error_line, quiet, with_absolute_paths
-from factory.config import RunConfig
+from factory.config import Budget, RunConfig
 from factory.errors import DamagedError, FactoryError, Stopped, UserError
+from factory.inference.endpoint_questions import EndpointUse, ask_endpoints
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
+from factory.inference.spending import limited_by
+from factory.inference.token_prices import check_prices
 from factory.runtime import confirmation, shutdown
 from factory.runtime.progress import Progress, Silent
 from factory.runtime.shutdown import RESUME_HINT
@@ -52,8 +55,8 @@ class JobStep:
     """Finds what is wrong before Ray takes its seconds to start, missing models included."""
     dry_run: Callable[[RunConfig, Progress], None]
     """Prints the plan."""
-    ask: Callable[[RunConfig, Progress], object] = lambda config, progress: None
-    """Asks the step's endpoints a short question each, behind the plan of a dry run."""
+    endpoints: Callable[[RunConfig], Iterable[EndpointUse]] = lambda config: ()
+    """What it sends to which engines; a dry run asks those that are endpoints a short question each."""
     local_cpus: Callable[[RunConfig], int] = lambda config: 0
     """The logical CPUs of a Ray session on this machine; 0 for its cores."""
     then: str = ""
@@ -66,7 +69,10 @@ class JobStep:
     def rehearse(self, config: RunConfig) -> Rehearsal:
         """Return which finished tables a run would archive, and whether all of its tables are finished."""
         opens = self.opens
-        return confirmation.rehearse(lambda read: opens(Job(config, Silent(), read))) if opens else Rehearsal()
+        if opens is None:
+            return Rehearsal()
+        with limited_by(Budget()):  # what is only rehearsed uses nothing
+            return confirmation.rehearse(lambda read: opens(Job(config, Silent(), read)))
 
 
 def run_job(step: JobStep, description: str | None) -> None:
@@ -96,7 +102,7 @@ def run_job(step: JobStep, description: str | None) -> None:
         if arguments.dry_run:
             step.dry_run(config, progress)
             if not arguments.offline:
-                step.ask(config, progress)
+                ask_endpoints(step.endpoints(config), progress)
             with suppress(UserError):  # the plan named what is wrong, or what could not be reached
                 for line in confirmation.archive_lines(step.rehearse(config).changes):
                     progress.print(line)
@@ -150,7 +156,12 @@ def run_step(
     job = Job(config, progress, confirm)
     file_io.check_writable(config.output)
     step.check(config)
-    with hold_run_lock(config.output):
+    check_prices([use.engine for use in step.endpoints(config)], config.budget, progress.print)
+    with (
+        hold_run_lock(config.output),
+        shutdown.time_limit(config.budget.hours, progress.print),
+        limited_by(config.budget),
+    ):
         rehearsal = confirm()
         file_io.write_bytes(file_io.join(config.output, "config.json"), settings_document(config))
         if step.only_tables and rehearsal.all_finished:  # Ray takes seconds to start

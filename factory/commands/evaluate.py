@@ -4,12 +4,11 @@ character-factory evaluate demo [section.key=value ...]
 """
 
 from collections.abc import Iterator
-from functools import partial
 
 from factory.config import RunConfig
 from factory.evaluation.dry_run import check, local_cpus, plan
+from factory.inference.endpoint_questions import EndpointUse
 from factory.job import Job, JobStep, run_job
-from factory.planning.endpoint_questions import EndpointUse, ask_endpoints
 
 
 def make_tables(job: Job) -> None:
@@ -59,9 +58,7 @@ def judges(config: RunConfig) -> Iterator[EndpointUse]:
         )
 
 
-STEP = JobStep(
-    evaluate, check, plan, partial(ask_endpoints, _endpoints), local_cpus=local_cpus, opens=make_tables, then="report"
-)
+STEP = JobStep(evaluate, check, plan, _endpoints, local_cpus=local_cpus, opens=make_tables, then="report")
 
 
 def run() -> None:

@@ -3,14 +3,12 @@
 character-factory generate-benchmark demo [section.key=value ...]
 """
 
-from functools import partial
-
 from factory.benchmark_generation import dry_run, generation_steps
 from factory.benchmark_generation.write_benchmark import write_benchmark
 from factory.config import RunConfig
+from factory.inference.endpoint_questions import EndpointUse
 from factory.inference.engine_pool.open_pools import keep_engines
 from factory.job import Job, JobStep, run_job
-from factory.planning.endpoint_questions import EndpointUse, ask_endpoints
 from factory.runtime.progress import Progress
 from factory.synthesis.dry_run import find_model
 from factory.synthesis.input_sample import preview_personas
@@ -43,8 +41,11 @@ def plan(config: RunConfig, progress: Progress) -> None:
     dry_run.plan(config, rows, exact, model, notes, progress)
 
 
-ASK = partial(ask_endpoints, lambda config: [EndpointUse(config.engine, config.benchmark_generation.sampling)])
-STEP = JobStep(generate_benchmark, check, plan, ASK, opens=generate_benchmark)
+def _endpoints(config: RunConfig) -> list[EndpointUse]:
+    return [EndpointUse(config.engine, config.benchmark_generation.sampling)]
+
+
+STEP = JobStep(generate_benchmark, check, plan, _endpoints, opens=generate_benchmark)
 
 
 def run() -> None:

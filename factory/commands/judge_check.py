@@ -3,15 +3,12 @@
 character-factory judge-check demo [section.key=value ...]
 """
 
-from functools import partial
-
 from factory.commands.evaluate import judges
 from factory.evaluation.dry_run import local_cpus
 from factory.evaluation.judge_check import judge_check_steps as steps
 from factory.evaluation.judge_check.judge_report import write_report
 from factory.job import Job, JobStep, run_job
 from factory.personagym import open_benchmark
-from factory.planning.endpoint_questions import ask_endpoints
 
 
 def make_tables(job: Job) -> None:
@@ -28,9 +25,7 @@ def check_judges(job: Job) -> None:
     write_report(job.config, job.progress)
 
 
-STEP = JobStep(
-    check_judges, steps.check, steps.plan, partial(ask_endpoints, judges), local_cpus=local_cpus, opens=make_tables
-)
+STEP = JobStep(check_judges, steps.check, steps.plan, judges, local_cpus=local_cpus, opens=make_tables)
 
 
 def run() -> None:

@@ -4,12 +4,11 @@ character-factory synthesize demo [section.key=value ...]
 """
 
 from collections.abc import Iterator
-from functools import partial
 
 from factory.config import RunConfig
+from factory.inference.endpoint_questions import EndpointUse
 from factory.inference.engine_pool.open_pools import keep_engines
 from factory.job import Job, JobStep, run_job
-from factory.planning.endpoint_questions import EndpointUse, ask_endpoints
 from factory.synthesis import steps
 from factory.synthesis.dry_run import check, plan
 
@@ -36,7 +35,7 @@ STEP = JobStep(
     synthesize,
     check,
     plan,
-    partial(ask_endpoints, _endpoints),
+    _endpoints,
     opens=synthesize,
     only_tables=True,
     then="curate",

@@ -1,5 +1,6 @@
 """One frozen tree of settings. All defaults are in this folder, and nowhere else."""
 
+from factory.config.budget import Budget
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Safety, SafetyReason
 from factory.config.engines import (
     EMBEDDED,
@@ -7,6 +8,7 @@ from factory.config.engines import (
     PROCESS_COUNTS,
     OpenAIEngine,
     ScriptedEngine,
+    TokenPrices,
     VllmEngine,
     fingerprint_kwargs,
     workers,
@@ -21,9 +23,9 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import Lora, Training
 
 __all__ = [
-    "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus",
-    "Instructions", "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning",
-    "Quality", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
-    "ServedModel", "StageFigures", "Strategy", "Training", "VllmEngine", "checked_path", "fingerprint_kwargs",
-    "workers",
+    "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet",
+    "Gpus", "Instructions", "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas",
+    "Planning", "Quality", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge",
+    "Section", "ServedModel", "StageFigures", "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path",
+    "fingerprint_kwargs", "workers",
 ]  # fmt: skip

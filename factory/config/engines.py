@@ -196,6 +196,16 @@ def _only_extra(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
+class TokenPrices(Section):
+    """Prices in US dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    """Of the reply, thoughts included."""
+    cached: float | None = Field(None, ge=0)
+    """Of the part of a prompt that the endpoint had in its cache; null: as `input`."""
+
+
 class OpenAIEngine(Section):
     """Text generation through an OpenAI-compatible endpoint."""
 
@@ -248,6 +258,9 @@ class OpenAIEngine(Section):
     tokens_per_minute: float | None = Field(None, gt=0)
     """Maximum number of tokens per minute, of prompts and replies together. A request reserves its max_tokens, as
     endpoints count, until its reply comes."""
+    prices: TokenPrices | None = None
+    """What its tokens cost, such as {input: 0.15, output: 0.6, cached: 0.075}; null: the list prices of the model at
+    this address, by the package genai-prices, where it has them. Batches cost half of that."""
     special_tokens: tuple[str, ...] = ()
     """Control tokens of the model beside the usual ones, which are escaped in data. Not needed for models that this
     factory serves: their control tokens are read from their tokenizers."""

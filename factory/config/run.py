@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ConfigDict, Field, model_validator
 
+from factory.config.budget import Budget
 from factory.config.curation import Curation, Safety
 from factory.config.engines import EMBEDDED, Engine, VllmEngine
 from factory.config.evaluation import BenchmarkGeneration, Evaluation
@@ -45,6 +46,7 @@ class RunConfig(Section):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     benchmark_generation: BenchmarkGeneration = BenchmarkGeneration()
+    budget: Budget = Budget()
     planning: Planning = Planning()
     attribution: Attribution = Attribution()
     chat: Chat = Chat()

@@ -147,8 +147,25 @@ def build_scores(
             {candidate.name: candidate.model for candidate in candidates},
             config.engine_section.model if config.instructions and config.engine_section else None,
         ),
+        costs=_costs(config),
         published=benchmark.official,
     )
+
+
+def _costs(config: RunConfig) -> dict[str, float | None]:
+    """Return what each candidate and judge behind an endpoint cost, by the manifests of their tables."""
+    evaluation, output, costs = config.evaluation, config.output, dict[str, float | None]()
+    names, kinds = [one.name for one in evaluation.candidates], [layout.ANSWERS]
+    kinds += [layout.GENERAL_RESULTS] if evaluation.general else []
+    tables = {f"answers of {name}": [kind.table(output, candidate=name) for kind in kinds] for name in names}
+    for judge in evaluation.judges:
+        judged = [layout.JUDGMENTS.table(output, candidate=name, judge=judge.name) for name in names]
+        tables[f"judgments of {judge.name}"] = [*judged, layout.SCORE_EXAMPLES.table(output, judge=judge.name)]
+    for what, parts in tables.items():
+        paid = [manifest["cost"] for table in parts if "cost" in (manifest := table.manifest() or {})]
+        if any(cost != 0 for cost in paid):
+            costs[what] = None if None in paid else round(sum(paid), 6)
+    return costs
 
 
 def _candidate_scores(config: RunConfig, arrays: ScoreArrays, number: int) -> scores_schema.CandidateScores:

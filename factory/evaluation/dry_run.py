@@ -9,17 +9,23 @@ from rich.table import Table as Grid
 from factory.config import EndpointJudge, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.general_ability.items import general_items
-from factory.evaluation.judging import JudgeProtocol, render_judgment
 from factory.evaluation.questions import questions_per_task
-from factory.evaluation.rubric import read_rubric
+from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.registry import backend_for
 from factory.inference.locate import locate_model, locate_served, served_template
 from factory.inference.prompts import load_prompt
+from factory.inference.token_estimates import (
+    CHARACTERS_PER_TOKEN,
+    PERSONA_CHARACTERS,
+    PROFILE_TOKENS,
+    RowTokens,
+    cost_line,
+)
 from factory.personagym import Benchmark, all_questions, benchmark_digest, open_benchmark
-from factory.records import AnswerWithExamples, Request
+from factory.records import Request
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet, cpus_of
 from factory.storage import file_io
@@ -29,8 +35,6 @@ MEMBERS = {"candidates": "a model to score", "judges": "a judge that scores"}
 """What each key of `evaluation` lists."""
 ModelJudge = ServedModel | EndpointJudge
 """A judge with a context window; where an endpoint does not report its length, nothing is checked."""
-CHARACTERS_PER_TOKEN = 4
-"""Of English text, with today's tokenizers; the tokenizer of an endpoint is unknown."""
 JOB_CPUS = 4
 """A candidate's engine, and the tasks that read and write beside it."""
 
@@ -106,7 +110,7 @@ def _check_window(config: RunConfig, benchmark: Benchmark, judge: ModelJudge) ->
         "example replies (evaluation.example_sampling.max_tokens)": evaluation.example_sampling.max_tokens,
         "answer (evaluation.sampling.max_tokens)": evaluation.sampling.max_tokens,
     }
-    check_window(config, judge, "rubric, persona and question", _longest_requests(config, benchmark), other_tokens)
+    check_window(config, judge, "rubric, persona and question", longest_requests(config, benchmark), other_tokens)
 
 
 def check_window(
@@ -126,7 +130,7 @@ def check_window(
     """
     lengths: Iterator[int]
     if isinstance(judge, EndpointJudge):
-        window, lengths = check_endpoint(judge), map(_estimate_tokens, requests)
+        window, lengths = check_endpoint(judge), map(estimated_tokens, requests)
         content += f", at {CHARACTERS_PER_TOKEN} characters per token"
     else:
         folder = model_files.fetch(judge.model, weights=False)
@@ -155,26 +159,6 @@ def context_window(folder: str) -> int | None:
 def _count_tokens(judge: ServedModel, folder: str, requests: Iterable[Request]) -> Iterator[int]:
     tokenizer = ChatTokenizer(folder, served_template(judge.engine_kwargs), judge.chat_template_kwargs)
     yield from (len(tokenizer.encode(request.messages)) for request in requests)
-
-
-def _estimate_tokens(request: Request) -> int:
-    return sum(len(message.content) for message in request.messages) // CHARACTERS_PER_TOKEN
-
-
-def _longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Request]:
-    """Yield a judge's request about the longest question of each task, without examples and answer."""
-    longest: dict[str, tuple[str, str]] = {}
-    for persona, tasks in all_questions(benchmark, questions_per_task(config), config.evaluation.limit):
-        for task, questions in tasks.items():
-            candidates = [(persona, question) for question in questions] + [longest.get(task, ("", ""))]
-            longest[task] = max(candidates, key=lambda texts: len("".join(texts)))
-    is_structured = config.evaluation.judge_protocol == "structured"
-    prompt = load_prompt("judge", config.prompts_dir) if is_structured else None
-    rubrics = {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
-    protocol = JudgeProtocol("judge", rubrics, prompt, attempts=1, logprobs=0)
-    for task, (persona, question) in longest.items():
-        answer = AnswerWithExamples("", "", persona, task, "", question, answer="-", truncated=False)
-        yield render_judgment(protocol, answer)
 
 
 def check_reachable(members: Iterable[Any], check_judge: Callable[[ModelJudge], None]) -> list[str]:
@@ -216,6 +200,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
     questions = sum(len(listed) for _, tasks in by_persona for listed in tasks.values())
     notes = check_reachable(_members(config), partial(_check_window, config, benchmark))
     progress.show(_plan_grid(config, personas, questions))
+    if line := cost_line(_cost(config, benchmark, personas, questions)):
+        progress.print(line)
     progress.print(
         f"Benchmark: {benchmark.folder} ({benchmark.name}, {evaluation.protocol}), {personas:,} personas, "
         f"{questions:,} questions"
@@ -243,3 +229,19 @@ def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:
     for judge in judges:
         grid.add_row(f"judgments ({judge.name})", f"{questions * len(candidates):,}", f"{judge.model} ({judge.kind})")
     return grid
+
+
+def _cost(config: RunConfig, benchmark: Benchmark, personas: int, questions: int) -> float:
+    """Return about what the endpoints of an evaluation cost, in US dollars; not a number if a price is not known."""
+    evaluation, tokens, cost = config.evaluation, evaluation_tokens(config, benchmark), 0.0
+    if evaluation.uses_profiles:
+        profile = RowTokens.of(PERSONA_CHARACTERS, PROFILE_TOKENS, config.profiles.sampling)
+        cost += profile.cost(config.engine, personas)
+    for candidate in evaluation.candidates:
+        cost += tokens["answers"].cost(candidate, questions)
+        cost += tokens["general"].cost(candidate, len(general_items()) * evaluation.general)
+    writers = [one for one in evaluation.judges if evaluation.example_writer in (None, one.name)]
+    for judge in evaluation.judges:
+        cost += tokens["judgments"].cost(judge, questions * len(evaluation.candidates))
+        cost += tokens["examples"].cost(judge, (judge in writers) * questions / max(1, len(writers)))
+    return cost

@@ -8,7 +8,15 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from factory.config import EndpointJudge, RunConfig, Sampling, ScriptedJudge, ServedModel, fingerprint_kwargs
+from factory.config import (
+    EndpointJudge,
+    RunConfig,
+    Sampling,
+    ScriptedJudge,
+    ServedModel,
+    TokenPrices,
+    fingerprint_kwargs,
+)
 from factory.inference import model_files
 from factory.inference.chat_template import control_tokens
 from factory.inference.engines.endpoint_key import api_key
@@ -64,6 +72,7 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> JudgeClient:
         max_concurrency=in_flight(judge),
         timeout_s=600,
         max_retries=20,
+        prices=TokenPrices(input=0, output=0),  # its GPUs are paid for
         special_tokens=control_tokens(model_files.fetch(judge.model, weights=False)) if fleet_url else (),
     )
     settings = {

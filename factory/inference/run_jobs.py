@@ -6,10 +6,11 @@ A finished shard is skipped, so a killed run resumes where it stopped; the drive
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 from ray.data import Dataset
 
-from factory.errors import Stopped
+from factory.config import OpenAIEngine, TokenPrices
 from factory.inference.engine_pool.open_pools import OpenPools, open_pools
 from factory.inference.engines.backend import ShardedWork
 from factory.inference.generation_step import (
@@ -21,6 +22,8 @@ from factory.inference.generation_step import (
     read_and_render,
 )
 from factory.inference.open_work import open_work, report_open_work
+from factory.inference.spending import OpenWork, Spending, Usage, current_spending
+from factory.inference.token_prices import cost_of, token_prices
 from factory.records import Counts
 from factory.runtime import metrics, shutdown
 from factory.runtime.progress import Progress
@@ -28,6 +31,7 @@ from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, rer
 from factory.runtime.shutdown import StopFlag
 from factory.storage import file_io
 from factory.storage.manifest import Timing, build_manifest
+from factory.storage.rows import TOKEN_COLUMNS
 from factory.storage.tables import compute_fingerprint
 
 
@@ -40,7 +44,18 @@ class PendingJob:
     rows_in: int
     done: list[str]
     pending: list[str]
-    """`_count_done` adds finished shards that cannot be read."""
+    """`_count_done` adds finished shards that cannot be read; those of a wave that is written move to `done`."""
+    prices: TokenPrices | None
+    """Of the engine's tokens; None if they are not known."""
+
+    def rows_of(self, shards: int, written: Counts) -> float:
+        """Return how many rows pending shards have, on average."""
+        return (self.rows_in - written.rows) * shards / max(1, len(self.pending))
+
+    def work(self, written: Counts) -> OpenWork:
+        """Return what is left to do, for the budget."""
+        shards, sampling = len(self.pending), self.job.engine.sampling
+        return OpenWork(shards, self.rows_of(1, written), sampling.max_tokens, self.prices, written)
 
     @property
     def state(self) -> str:
@@ -55,7 +70,7 @@ def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
     large model; jobs of several engines run at the same time.
 
     Raises:
-        Stopped: a stop of the run was requested; all shards in flight are written.
+        Stopped: a stop of the run was requested, or its budget is used up; all shards in flight are written.
         FactoryError: the run cannot go on; what is written stays, and the same command goes on.
     """
     opened = [pending for job in jobs if (pending := _open(job, progress))]
@@ -76,7 +91,9 @@ def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
 def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools: OpenPools) -> None:
     totals = [_count_done(pending, progress) for pending in opened]
     left = [len(pending.pending) for pending in opened]
-    progress.resume(sum(totals, Counts()))
+    spending = current_spending()
+    spending.used |= {p.job.table.name: Usage.of(total, p.prices) for p, total in zip(opened, totals, strict=True)}
+    progress.resume(sum(totals, Counts()), spending.cost_text())
     written = [Counts() for _ in opened]
 
     def finish(number: int) -> None:
@@ -92,10 +109,11 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
         finish(number)
     uses = [(pending.job.engine, pending.state) for pending in opened]
     with pools.report_to(progress.engine_states), report_open_work(uses, progress.print):
-        for number, counts in _generate(opened, totals, flag, pools):
-            progress.advance(counts)
+        for number, counts in _generate_within(spending, opened, totals, flag, pools):
             written[number] += counts
             totals[number] += counts
+            spending.used[opened[number].job.table.name] = Usage.of(totals[number], opened[number].prices)
+            progress.advance(counts, spending.cost_text())
             _count_metrics(opened[number], counts, totals[number])
             left[number] -= 1
             if not left[number]:
@@ -104,8 +122,11 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
         rows, rows_in = sum(totals, Counts()).rows, sum(pending.rows_in for pending in opened)
         tables = ", ".join(pending.job.table.name for pending in opened)
         going_on = "".join(f"; {work} go on there and are paid" for work in open_work(uses))
-        said = f"{rows:,} rows of {rows_in:,} of {tables} are written{going_on}"
-        raise Stopped(f"{said}; the same command goes on with the rest")
+        limit = "" if shutdown.is_requested() else spending.reached()
+        raise shutdown.stopped(
+            f"{limit and f'{limit}; '}{rows:,} rows of {rows_in:,} of {tables} are written{going_on}; "
+            f"{limit and 'raise it, and '}the same command goes on with the rest"
+        )
 
 
 def _count_metrics(pending: PendingJob, counts: Counts, total: Counts) -> None:
@@ -127,19 +148,24 @@ def _open(job: TableJob, progress: Progress) -> PendingJob | None:
     fingerprint = compute_fingerprint(inputs)
     job.table.begin(fingerprint, inputs, progress.print)
     finished = job.table.manifest()
+    prices = token_prices(job.engine.config)
     if finished:
+        counts = Counts(finished["ok"], finished["rejected"], *(finished.get(name, 0) for name in TOKEN_COLUMNS))
+        current_spending().used[job.table.name] = Usage.of(counts, prices)
         progress.record_table(finished, skipped=True)
         return None
     names, written = job.work.shards(), set(job.table.shards())
     done, pending = ([name for name in names if (name in written) is expected] for expected in (True, False))
-    return PendingJob(job, fingerprint, (job.work.manifest() or {})["ok"], done, pending)
+    return PendingJob(job, fingerprint, (job.work.manifest() or {})["ok"], done, pending, prices)
 
 
 def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progress) -> None:
     table, step, engine = pending.job.table, pending.job.step, pending.job.engine
     table.check_complete(counts, pending.rows_in)
-    provenance = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
-    manifest = build_manifest(table.name, pending.rows_in, counts, timing, pending.fingerprint, **provenance)
+    fields: dict[str, Any] = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
+    if isinstance(engine.config, OpenAIEngine):
+        fields["cost"] = None if pending.prices is None else round(cost_of(counts, pending.prices), 6)
+    manifest = build_manifest(table.name, pending.rows_in, counts, timing, pending.fingerprint, **fields)
     table.finish(manifest)
     file_io.delete_folder(pending.state)
     progress.record_table(manifest)
@@ -160,20 +186,39 @@ def _count_done(pending: PendingJob, progress: Progress) -> Counts:
     return total
 
 
-def _generate(
-    opened: Sequence[PendingJob], done: Sequence[Counts], flag: StopFlag, pools: OpenPools
+def _generate_within(
+    spending: Spending, opened: Sequence[PendingJob], totals: Sequence[Counts], flag: StopFlag, pools: OpenPools
 ) -> Iterator[tuple[int, Counts]]:
-    """Yield for each written shard its job's number and its counts.
+    """Yield for each written shard its job's number and its counts, as long as the budget allows to begin more.
 
-    After a stop request, these are the shards that were read by then.
+    After a stop request, these are the shards that were read by then; `totals` grow with what is yielded.
     """
+    while not shutdown.is_requested():
+        wave = spending.next_wave([one.work(total) for one, total in zip(opened, totals, strict=True)])
+        if not any(wave):
+            return
+        is_stopping = False
+        for number, counts in _generate(opened, wave, totals, flag, pools):
+            yield number, counts
+            if spending.is_used_up and not is_stopping:  # the rows use more than those before
+                is_stopping = True
+                flag.set()
+        if is_stopping:
+            return
+        for pending, shards in zip(opened, wave, strict=True):
+            pending.done.extend(pending.pending[:shards])
+            del pending.pending[:shards]
+
+
+def _generate(
+    opened: Sequence[PendingJob], wave: Sequence[int], done: Sequence[Counts], flag: StopFlag, pools: OpenPools
+) -> Iterator[tuple[int, Counts]]:
+    """Yield for each written shard of a wave, so many of each job, its job's number and its counts."""
     engines: list[EngineUse] = []
-    for pending in opened:
-        if pending.pending and not any(map(pending.job.engine.is_same_engine, engines)):
+    for pending, shards in zip(opened, wave, strict=True):
+        if shards and not any(map(pending.job.engine.is_same_engine, engines)):
             engines.append(pending.job.engine)
-    if not engines:
-        return
-    first, *others = [_answer(opened, done, engine, flag, pools) for engine in engines]
+    first, *others = [_answer(opened, wave, done, engine, flag, pools) for engine in engines]
     answered = first.union(*others) if others else first
     # One block per shard from the read on: nothing in between merges or splits blocks.
     written = answered.map(partial(parse_and_write, [pending.job for pending in opened]), num_cpus=IO_TASK_CPUS)
@@ -183,21 +228,27 @@ def _generate(
 
 
 def _answer(
-    opened: Sequence[PendingJob], done: Sequence[Counts], engine: EngineUse, flag: StopFlag, pools: OpenPools
+    opened: Sequence[PendingJob],
+    wave: Sequence[int],
+    done: Sequence[Counts],
+    engine: EngineUse,
+    flag: StopFlag,
+    pools: OpenPools,
 ) -> Dataset:
-    """Return the answered pending shards of an engine's jobs."""
-    own = [(number, pending) for number, pending in enumerate(opened) if pending.job.engine.is_same_engine(engine)]
+    """Return the answered shards of a wave that an engine's jobs have in it."""
+    own = [(n, one) for n, one in enumerate(opened) if wave[n] and one.job.engine.is_same_engine(engine)]
     shards = [
-        {"job": number, "shard": name, "state": pending.state} for number, pending in own for name in pending.pending
+        {"job": number, "shard": name, "state": pending.state}
+        for number, pending in own
+        for name in pending.pending[: wave[number]]
     ]
-    all_shards = sum(len(pending.pending) + len(pending.done) for _, pending in own)
-    rows = sum(pending.rows_in for _, pending in own)
+    rows = round(sum(pending.rows_of(wave[number], done[number]) for number, pending in own))
     jobs = [pending.job for pending in opened]
     read = dataset_of(shards).map(partial(read_and_render, jobs, flag), num_cpus=IO_TASK_CPUS)
     work = ShardedWork(
         read,
-        shard_rows=max(1, rows // all_shards),
-        rows=rows - sum(done[number].rows for number, _ in own),
+        shard_rows=max(1, rows // len(shards)),
+        rows=rows,
         flag=flag,
         longest_to_mean=max(_longest_to_mean(pending.job, done[number]) for number, pending in own),
     )

@@ -20,6 +20,9 @@ CPUS_PER_GPU = 12
 """Cores that come with a GPU: 12 in a node of eight A100s, 24 in one of eight H100s."""
 TASKS_PER_CORE = 2
 """Our Ray tasks request half a core each, so that two share one while they wait for S3."""
+ESTIMATE_SPREAD = 0.4
+"""Relative error of tokens per row that are estimated from the lengths of prompts and usual replies: half or twice as
+many are possible."""
 ROWS_SPREAD = 0.1
 """Relative error of a row count that is estimated from file sizes."""
 INGEST_ROWS = 20_000.0

@@ -9,7 +9,9 @@ import numpy as np
 from factory.config import RunConfig, ServedModel, VllmEngine, workers
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.questions import questions_per_task
+from factory.evaluation.row_tokens import evaluation_tokens
 from factory.inference.engines.registry import backend_for
+from factory.inference.token_prices import token_prices
 from factory.personagym import all_questions, open_benchmark
 from factory.planning import constants as c
 from factory.planning.pilot import Pilot
@@ -19,6 +21,7 @@ from factory.planning.training_cost import add_training
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal
 from factory.run_output import layout
 from factory.runtime.ray_session import on_gpu
+from factory.synthesis.dry_run import dialogue_tokens, profile_tokens
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas
 
 
@@ -51,6 +54,11 @@ def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, f
     if "evaluation" in sections and config.evaluation.candidates and config.evaluation.judges:
         planner.add_command("evaluate")
         _evaluation(planner, config)
+    if planner.estimated:
+        kinds = ", ".join(dict.fromkeys(planner.estimated))
+        planner.notes.append(f"Tokens of {kinds} are estimates, of prompts and usual replies; a pilot measures them.")
+    paid = [table.pool for table in planner.tables if table.pool.kind == "openai" and not table.pool.prices]
+    planner.missing += [f"the price of {model}; give its `prices`" for model in dict.fromkeys(p.model for p in paid)]
     return planner
 
 
@@ -58,24 +66,28 @@ def _synthesis(planner: Planner, config: RunConfig) -> list[GeneratedTable]:
     """Add the steps up to the dialogues, and return the tables of dialogues."""
     planner.add_command("synthesize")
     unread: list[str] = []
-    personas = _ingest(planner, "personas", preview_personas(config, unread), config.personas.limit, c.FIRST_STEP_S)
+    preview = preview_personas(config, unread)
+    personas = _ingest(planner, "personas", preview, config.personas.limit, c.FIRST_STEP_S)
     corpora = []
     for index, section in enumerate(config.instructions):
         sample, table = preview_instructions(config, index, unread)[0], layout.INSTRUCTIONS.name(corpus=section.corpus)
         rows = _ingest(planner, table, sample, section.limit, c.NEXT_STEP_S)
-        corpora.append((section.corpus, planner.accepted(rows, table), sample.turns if sample else 1.0))
+        corpora.append((section.corpus, planner.accepted(rows, table), sample))
     planner.notes += [f"Could not be read from here: {problem}" for problem in unread]
     profiles = planner.accepted(personas, "personas")
-    planner.add_engine("profiles", "profiles", [planner.table("profiles", "profiles", planner.engine, profiles)])
+    about = profile_tokens(config, preview)
+    written = planner.table("profiles", "profiles", planner.engine, profiles, about=about)
+    planner.add_engine("profiles", "profiles", [written])
     dialogues = []
-    for corpus, kept, turns in corpora:
+    for corpus, kept, sample in corpora:
         name, rows = layout.ASSIGNMENTS.name(corpus=corpus), kept * config.dialogues.characters_per_instruction
         files = spilled_files(rows, c.ROW_BYTES) + spilled_files(profiles, c.ROW_BYTES)
         planner.add_cpu(name, name, rows, c.READ_ROWS, c.NEXT_STEP_S, files, c.ROW_BYTES)
         for strategy in config.dialogues.strategies:
             name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus)
-            calls = turns if strategy == "generate" else 1
-            dialogues.append(planner.table(name, strategy, planner.engine, rows, calls))
+            calls = sample.turns if sample and strategy == "generate" else 1
+            about = dialogue_tokens(config, strategy, sample)
+            dialogues.append(planner.table(name, strategy, planner.engine, rows, calls, about))
     if dialogues:
         planner.add_engine("dialogues", "dialogues", dialogues)
     return dialogues
@@ -111,7 +123,7 @@ def replica_pool(engine: Any, config: RunConfig) -> ReplicaPool:
     concurrency = engine.max_concurrency if served else backend_for(engine).max_concurrency(gpu)
     kind = "served" if served else engine.kind
     if not isinstance(engine, VllmEngine | ServedModel):
-        return ReplicaPool(kind, engine.model, max_concurrency=concurrency)
+        return ReplicaPool(kind, engine.model, max_concurrency=concurrency, prices=token_prices(engine))
     gpus = workers(engine.engine_kwargs) if gpu else 0
     return ReplicaPool(kind, engine.model, engine.replicas[1], gpus, concurrency)
 
@@ -122,26 +134,30 @@ def _evaluation(planner: Planner, config: RunConfig) -> None:
     personas = constant(len(benchmark.personas[: evaluation.limit]))
     by_persona = all_questions(benchmark, questions_per_task(config), evaluation.limit)
     questions = constant(sum(len(texts) for _, tasks in by_persona for texts in tasks.values()))
+    about = evaluation_tokens(config, benchmark)
     if any(candidate.condition == "profile" for candidate in evaluation.candidates):
-        profiles = planner.table(layout.BENCHMARK_PROFILES.name(), "profiles", planner.engine, personas)
+        profile = profile_tokens(config, None)
+        profiles = planner.table(layout.BENCHMARK_PROFILES.name(), "profiles", planner.engine, personas, about=profile)
         planner.add_engine("profiles of the benchmark", "benchmark profiles", [profiles])
     pools = [(replica_pool(candidate, config), candidate.name) for candidate in evaluation.candidates]
     general = constant(len(general_items())) if evaluation.general else None
     for pool, members in groupby(sorted(pools, key=repr), key=lambda pair: pair[0]):
         names = [name for _, name in members]
-        tables = [planner.table(layout.ANSWERS.name(candidate=name), "answers", pool, questions) for name in names]
+        answers = (layout.ANSWERS.name(candidate=name) for name in names)
+        tables = [planner.table(name, "answers", pool, questions, about=about["answers"]) for name in answers]
         if general is not None:
             results = (layout.GENERAL_RESULTS.name(candidate=name) for name in names)
-            tables += [planner.table(name, "general", pool, general) for name in results]
+            tables += [planner.table(name, "general", pool, general, about=about["general"]) for name in results]
         title = f"answers ({', '.join(names)})"
         planner.add_engine(title, title if pool.kind == "vllm" else "answers of endpoints", tables)
     judges = {judge.name: replica_pool(judge, config) for judge in evaluation.judges}
     writers = [evaluation.example_writer] if evaluation.example_writer else list(judges)
     for writer in writers:
         name = layout.SCORE_EXAMPLES.name(judge=writer)
-        examples = planner.table(name, "examples", judges[writer], questions / len(writers))
+        rows = questions / len(writers)
+        examples = planner.table(name, "examples", judges[writer], rows, about=about["examples"])
         planner.add_engine(f"example replies ({writer})", "examples", [examples])
     for judge, pool in judges.items():
         names = [layout.JUDGMENTS.name(candidate=candidate.name, judge=judge) for candidate in evaluation.candidates]
-        tables = [planner.table(name, "judgments", pool, questions) for name in names]
+        tables = [planner.table(name, "judgments", pool, questions, about=about["judgments"]) for name in names]
         planner.add_engine(f"judgments ({judge})", "judgments", tables)

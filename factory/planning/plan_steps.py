@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from factory.config import TokenPrices
 from factory.planning.pilot import Kind, PilotTable
 from factory.planning.uncertainty import Draws
 from factory.storage.shuffle import BYTES_PER_SPILL, ROWS_PER_SPILL, FileShuffle
@@ -37,6 +38,8 @@ class ReplicaPool:
     """0 on a CPU, and for endpoints."""
     max_concurrency: int = 64
     """Rows that one replica works on at a time."""
+    prices: TokenPrices | None = None
+    """Of an endpoint's tokens; None if they are not known."""
 
     @property
     def is_local(self) -> bool:

@@ -11,6 +11,7 @@ from factory.config import Gpus
 from factory.planning.prices import GpuPrice, Prices
 from factory.planning.uncertainty import LEVEL, Interval
 from factory.runtime.progress import Progress
+from factory.text.amounts import dollars
 
 UNKNOWN = "not known"
 INTERVAL = f"{LEVEL} % interval"
@@ -80,9 +81,9 @@ def _totals(summary: dict[str, Any], prices: Prices) -> Iterator[str]:
         yield f"GPU cost:  {_with_ends(summary['gpu_cost'], '{:,.0f}'.format)} {prices.currency} on demand{on_spot}"
         yield f"           {', '.join(dict.fromkeys(step['gpu'] for step in summary['steps'] if step['gpu']))} {as_of}"
     if endpoints is None:
-        yield "Endpoints: cost not known; add their models to million_tokens in the price table"
+        yield "Endpoints: cost not known"
     elif endpoints.point:
-        yield f"Endpoints: {_with_ends(endpoints, '{:,.2f}'.format)} {prices.currency}, {as_of}"
+        yield f"Endpoints: {_with_ends(endpoints, dollars)}, at the prices of the config, else at list prices"
     per_month = summary["storage_cost_per_month"].point
     cost = f", {per_month:,.2f} {prices.currency} per month" if per_month >= 0.01 else ""
     stored = _with_ends(summary["storage_bytes"], lambda size: decimal(round(size)))

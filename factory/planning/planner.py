@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from factory.config import Planning, StageFigures
+from factory.inference.token_estimates import RowTokens
 from factory.planning import constants as c
 from factory.planning.batching import ReplyLengths, tail_steps
 from factory.planning.pilot import Kind, Pilot, PilotTable
@@ -40,6 +41,8 @@ class Planner:
         self.weight_bytes = 0.0
         """Of checkpoints and the trained model."""
         self.missing: list[str] = []
+        self.estimated: list[Kind] = []
+        """Kinds of tables whose tokens per row nothing measured."""
         self.notes: list[str] = []
         """What makes the estimate less certain than it could be."""
 
@@ -89,13 +92,20 @@ class Planner:
 
         self.steps.append(Step(name, name, parts))
 
-    def table(self, name: str, kind: Kind, pool: ReplicaPool, rows: Draws, calls_per_row: float = 1) -> GeneratedTable:
-        """Return a table with its tokens per row: the config's, else the pilot's."""
+    def table(
+        self, name: str, kind: Kind, pool: ReplicaPool, rows: Draws, calls_per_row: float = 1,
+        about: RowTokens | None = None,
+    ) -> GeneratedTable:  # fmt: skip
+        """Return a table with its tokens per row: the config's, else the pilot's, else about so many."""
         given, seen = self._given(kind), self.pilot.like(name, kind)
         sample, output, prompt, cached = np.array([np.nan]), UNKNOWN, UNKNOWN, UNKNOWN
         if seen:
             prompts, sample, hits = np.hstack([other.sample for other in seen])
             output, prompt, cached = mean_of(sample, f"output {name}"), mean_of(prompts, name), mean_of(hits, name)
+        elif about:
+            self.estimated += [] if given.output_tokens else [kind]
+            spread = lognormal(1, c.ESTIMATE_SPREAD, f"estimate {kind}")
+            sample, output, prompt = np.array([about.output]), about.output * spread, about.prompt * spread
         if given.output_tokens:
             sample, output = np.array([given.output_tokens]), constant(given.output_tokens)
         if given.prompt_tokens:

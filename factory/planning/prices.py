@@ -1,6 +1,7 @@
 """The price table: a YAML file with a date; check it before relying on it."""
 
 import datetime
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -21,21 +22,13 @@ class GpuPrice(Section):
     """Dense bfloat16 operations per second, in 10^12."""
 
 
-class TokenPrice(Section):
-    """Price of an endpoint's tokens, per million."""
-
-    prompt: float = Field(ge=0)
-    output: float = Field(ge=0)
-
-
 class Prices(Section):
-    """Prices in one currency."""
+    """Prices in US dollars, as those of endpoints are."""
 
     date: datetime.date
     note: str
-    currency: str = "USD"
+    currency: Literal["USD"] = "USD"
     gpu_hours: dict[str, GpuPrice] = Field(min_length=1)
-    million_tokens: dict[str, TokenPrice] = Field(default_factory=dict)
     storage_gib_month: float = Field(ge=0)
 
     def gpus(self, kinds: Gpus) -> dict[str, GpuPrice]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from factory.config import Gpus
 from factory.planning import constants as c
-from factory.planning.plan_steps import REMEDIES, Limit, Step
+from factory.planning.plan_steps import REMEDIES, GeneratedTable, Limit, Step
 from factory.planning.planner import Planner
 from factory.planning.prices import Prices
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, interval, lognormal
@@ -60,7 +60,7 @@ def summarize(plan: Planner, prices: Prices, kinds: Gpus, cpus: float) -> dict[s
         "steps": steps, "complete": all(step["seconds"] for step in steps),
         "seconds": interval(seconds), "gpu_hours": interval(hours),
         "gpu_cost": interval(cost), "gpu_cost_spot": interval(spot),
-        "endpoint_cost": interval(_endpoint_cost(plan, prices)), "storage_bytes": interval(stored),
+        "endpoint_cost": interval(_endpoint_cost(plan)), "storage_bytes": interval(stored),
         "storage_cost_per_month": interval(stored / 2**30 * prices.storage_gib_month),
     }  # fmt: skip
 
@@ -70,14 +70,22 @@ def _groups(plan: Planner) -> list[list[Step]]:
     return [list(group) for _, group in groupby(plan.steps, key=lambda step: step.concurrency_group)]
 
 
-def _endpoint_cost(plan: Planner, prices: Prices) -> Draws:
+def _endpoint_cost(plan: Planner) -> Draws:
     """Return the price of the endpoints' tokens."""
     cost = constant(0)
     for table in plan.tables:
         if table.pool.kind == "openai":
-            price = prices.million_tokens.get(table.pool.model)
-            per_row = table.prompt * price.prompt + table.output * price.output if price else UNKNOWN
-            cost = cost + table.rows * per_row / 1e6
+            cost = cost + (table.rows * _row_cost(table) if table.pool.prices else UNKNOWN)
+    return cost
+
+
+def _row_cost(table: GeneratedTable) -> Draws:
+    prices, cached = table.pool.prices, np.nan_to_num(table.cached)
+    assert prices is not None
+    price_of_cached = prices.input if prices.cached is None else prices.cached
+    cost: Draws = (
+        (table.prompt - cached) * prices.input + cached * price_of_cached + table.output * prices.output
+    ) / 1e6
     return cost
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from factory.records import Counts
 from factory.runtime.pool_state import Lives, PoolState
 from factory.storage.manifest import Timing
+from factory.text.amounts import dollars
 from factory.text.redaction import redact_urls
 
 PLAIN_LINE_EVERY_S = 10
@@ -61,7 +62,7 @@ class Progress:
         self._earlier = self._built = Counts()
         self._printed_at = 0.0
         self._startup = 0.0
-        self._engines = ""
+        self._engines = self._cost = ""
         self._clock_at_resume = self._clock
         if self._console.is_terminal:
             columns = (
@@ -76,9 +77,9 @@ class Progress:
         elif rows is not None:
             self.print(f"{self._step}: {rows:,} {unit} to do")
 
-    def resume(self, counts: Counts) -> None:
-        """Count rows that an earlier run finished."""
-        self._earlier = counts
+    def resume(self, counts: Counts, cost: str = "") -> None:
+        """Count rows that an earlier run finished; `cost` is what the run costs so far, for the line."""
+        self._earlier, self._cost = counts, cost
         if counts.rows:
             self.print(f"{self._step}: resuming, {counts.rows:,} of {self._rows:,} rows are there")
         if self._bar:
@@ -105,9 +106,10 @@ class Progress:
         seconds = (total - done) * (time.monotonic() - self._clock_at_resume) / max(done - before, 1)
         self._update(done, f"step {done:,}/{total:,}, {metrics}{_left(seconds, done - before, total - before)}")
 
-    def advance(self, counts: Counts) -> None:
-        """Count rows that were just written."""
+    def advance(self, counts: Counts, cost: str = "") -> None:
+        """Count rows that were just written; `cost` is what the run costs so far, for the line."""
         self._built += counts
+        self._cost = cost
         self._update(self._earlier.rows + self._built.rows, self._status(time.monotonic()))
 
     def _update(self, completed: int, status: str) -> None:
@@ -128,10 +130,10 @@ class Progress:
         )
         rejected = f", {rows - self._earlier.ok - self._built.ok:,} rejected"
         if self._rows is None:
-            return f"{rows:,} rows{rejected}, {rate}{self._engines}"
+            return f"{rows:,} rows{rejected}, {rate}{self._engines}{self._cost}"
         seconds_left = (self._rows - rows) * seconds / max(self._built.rows, 1)
         left = _left(seconds_left, self._built.rows, self._rows - self._earlier.rows)
-        return f"{rows:,}/{self._rows:,} rows{rejected}, {rate}{self._engines}{left}"
+        return f"{rows:,}/{self._rows:,} rows{rejected}, {rate}{self._engines}{self._cost}{left}"
 
     def timing(self, built: Counts, lives: Lives = ()) -> Timing:
         """Return the clock as it is, for a table of which this run wrote these rows with these engine replicas."""
@@ -162,10 +164,12 @@ class Progress:
 
     def summary(self) -> None:
         """Print the tables of the step: counts, reject reasons and speed."""
+        costs = [manifest["cost"] for _, manifest, _ in self._tables if "cost" in manifest]
         grid = Grid(box=None, padding=(0, 2, 0, 0))
         grid.add_column("table", no_wrap=True)
         thoughts = ["thoughts"] if any(manifest.get("thought_tokens") for _, manifest, _ in self._tables) else []
-        names = ("rows in", "ok", "rejected", "tokens in", "cached", "tokens out", *thoughts, "tokens/s", "time")
+        paid = ["cost"] if any(cost != 0 for cost in costs) else []
+        names = ("rows in", "ok", "rejected", "tokens in", "cached", "tokens out", *thoughts, "tokens/s", "time", *paid)
         for name in names:
             grid.add_column(name, justify="right")
         for step, manifest, skipped in self._tables:
@@ -185,8 +189,12 @@ class Progress:
                 *shares,
                 speed,
                 "skipped" if skipped else _duration(manifest["seconds"]),
+                *(_cost(manifest.get("cost", "")) for _ in paid),
             )
         self._console.print(grid)
+        if paid and len(costs) > 1:
+            unknown = f", and what {costs.count(None)} of the tables cost is not known" if None in costs else ""
+            self.print(f"Cost of endpoints: {dollars(sum(cost or 0 for cost in costs))}{unknown}")
         reasons = [
             f"  {step}: " + ", ".join(f"{reason} {number:,}" for reason, number in manifest["rejected"].items())
             for step, manifest, _ in self._tables
@@ -224,6 +232,10 @@ def _joined(tables: Sequence[str]) -> str:
 
 def _share(part: int | None, whole: int) -> str:
     return f"{(part or 0) / whole:.0%}" if whole else ""
+
+
+def _cost(cost: Any) -> str:
+    return "unknown" if cost is None else dollars(cost) if cost != "" else ""
 
 
 def _left(seconds: float, done: int, total: int) -> str:

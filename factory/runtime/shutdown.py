@@ -1,8 +1,8 @@
 """Graceful shutdown: the first SIGTERM finishes the work in flight, a second one ends the run at once.
 
-`ray job stop` sends it, and so does a batch system or a machine that is being preempted. The run then creates a
-stop flag in its output, which every task checks before it reads a shard of work: no more is read, what was read
-is written, and the same command resumes with the rest.
+`ray job stop` sends it, and so does a batch system or a machine that is being preempted; the end of `budget.hours`
+requests the same. The run then creates a stop flag in its output, which every task checks before it reads a shard of
+work: no more is read, what was read is written, and the same command resumes with the rest.
 """
 
 import os
@@ -21,6 +21,7 @@ POLL_S = 0.2
 RESUME_HINT = "finished rows are kept; the same command resumes the run"
 
 _requested = threading.Event()
+_reasons: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class StopFlag:
     def is_set(self) -> bool:
         """Return whether a shutdown was requested."""
         return file_io.exists(self.path)
+
+    def set(self) -> None:
+        """Let no task start more work."""
+        file_io.write_bytes(self.path, b"")
 
 
 @contextmanager
@@ -58,8 +63,37 @@ def _set_on_request(flag: StopFlag, ended: threading.Event) -> None:
     while not ended.wait(POLL_S):
         if _requested.is_set():
             with suppress(StorageError):  # retried
-                file_io.write_bytes(flag.path, b"")
+                flag.set()
                 return
+
+
+@contextmanager
+def time_limit(hours: float | None, report: Callable[[str], None]) -> Iterator[None]:
+    """Request a shutdown after so many hours; None for no limit."""
+    if hours is None:
+        yield
+        return
+
+    def request_shutdown() -> None:
+        _reasons.append(f"budget.hours is reached ({hours:g})")
+        _requested.set()
+        report(f"Stopping, as {_reasons[-1]}: work in flight is finished and written")
+
+    timer = threading.Timer(hours * 3600, request_shutdown)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if _reasons:  # this process may run another step
+            _reasons.clear()
+            _requested.clear()
+
+
+def stopped(text: str) -> Stopped:
+    """Return the error of a run that stopped, with the reason where there is one."""
+    return Stopped("; ".join([*_reasons, text]))
 
 
 def is_requested() -> bool:
@@ -74,7 +108,7 @@ def raise_if_requested() -> None:
         Stopped: a shutdown was requested.
     """
     if _requested.is_set():
-        raise Stopped(RESUME_HINT)
+        raise stopped(RESUME_HINT)
 
 
 def wait_for_request() -> None:

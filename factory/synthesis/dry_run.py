@@ -2,23 +2,25 @@
 
 from rich.table import Table as Grid
 
-from factory.config import RunConfig, Sampling
+from factory.config import RunConfig, Strategy
 from factory.errors import UnreachableError
 from factory.inference.engines.registry import backend_for
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
+from factory.inference.token_estimates import (
+    PERSONA_CHARACTERS,
+    PROFILE_CHARACTERS,
+    PROFILE_TOKENS,
+    REPLY_CHARACTERS,
+    REPLY_TOKENS,
+    RowTokens,
+    cost_line,
+)
 from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas, show_previews
 from factory.synthesis.steps import check_enough_characters, instruction_files, persona_files
-
-CHARACTERS_PER_TOKEN = 4
-PROFILE_CHARACTERS = 1700
-"""Average size of the paper's profiles with their personas."""
-PROFILE_TOKENS = 450
-REPLY_TOKENS = 250
-"""Assumed length of a reply; a pilot run with --limit gives a better estimate."""
 
 
 def check(config: RunConfig) -> None:
@@ -59,17 +61,16 @@ def plan(config: RunConfig, progress: Progress) -> None:
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("table", "rows", "calls", "tokens in, about", "tokens out, about"):
         grid.add_column(column, justify="left" if column == "table" else "right")
-    prompt = len(load_prompt("profile", config.prompts_dir).text)
-    _add_table(grid, layout.PROFILES.name(), personas, 1, prompt, config.profiles.sampling, PROFILE_TOKENS)
+    cost = _add_table(grid, config, layout.PROFILES.name(), personas, profile_tokens(config, personas))
     for corpus, (sample, _) in zip(config.instructions, corpora, strict=True):
         for strategy in config.dialogues.strategies:
-            n = config.dialogues.characters_per_instruction
-            prompt = len(load_prompt(f"dialogue-{strategy}", config.prompts_dir).text) + PROFILE_CHARACTERS
+            name, n = layout.DIALOGUES.name(strategy=strategy, corpus=corpus.corpus), config.dialogues
             calls = 1 if strategy == "rewrite" else (sample.turns if sample else 1)
-            out = round(REPLY_TOKENS * (sample.turns if sample and strategy == "rewrite" else 1))
-            name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus.corpus)
-            _add_table(grid, name, sample, n, prompt, config.dialogues.sampling, out, calls)
+            tokens = dialogue_tokens(config, strategy, sample)
+            cost += _add_table(grid, config, name, sample, tokens, n.characters_per_instruction, calls)
     progress.show(grid)
+    if line := cost_line(cost):
+        progress.print(line)
     progress.print(f"Engine: {config.engine.kind}, model {model}")
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
@@ -93,21 +94,37 @@ def find_model(config: RunConfig, notes: list[str]) -> str:
     return f"{config.engine.model} (not checked)"
 
 
+def profile_tokens(config: RunConfig, personas: Preview | None) -> RowTokens:
+    """Return about how many tokens a profile takes; without a preview for personas of the usual length."""
+    characters = personas.characters if personas else PERSONA_CHARACTERS
+    prompt = len(load_prompt("profile", config.prompts_dir).text)
+    return RowTokens.of(prompt + characters, PROFILE_TOKENS, config.profiles.sampling)
+
+
+def dialogue_tokens(config: RunConfig, strategy: Strategy, sample: Preview | None) -> RowTokens:
+    """Return about how many tokens a dialogue takes; without a preview for one turn of the usual length."""
+    characters, turns = (sample.characters, sample.turns) if sample else (REPLY_CHARACTERS, 1.0)
+    characters += len(load_prompt(f"dialogue-{strategy}", config.prompts_dir).text) + PROFILE_CHARACTERS
+    if strategy == "rewrite":
+        return RowTokens.of(characters, REPLY_TOKENS * turns, config.dialogues.sampling)
+    return RowTokens.of(characters, REPLY_TOKENS, config.dialogues.sampling, calls=turns)
+
+
 def _add_table(
     grid: Grid,
+    config: RunConfig,
     name: str,
     sample: Preview | None,
-    times: int,
-    prompt: int,
-    sampling: Sampling,
-    out: int,
+    tokens: RowTokens,
+    times: int = 1,
     calls_per_row: float = 1,
-) -> None:
+) -> float:
+    """Add a table to the plan, and return what it costs."""
     if sample is None:
         grid.add_row(name, "unknown", "unknown", "unknown", "unknown")
-        return
+        return tokens.cost(config.engine, 1) and float("nan")
     rows = sample.usable * times
-    calls = round(rows * calls_per_row)
-    tokens_in = round(calls * (prompt + sample.characters) / CHARACTERS_PER_TOKEN)
     shown = f"{rows:,}" if sample.whole else f"about {rows:,}"
-    grid.add_row(name, shown, f"{calls:,}", f"{tokens_in:,}", f"{calls * min(out, sampling.max_tokens):,}")
+    numbers = (rows * calls_per_row, rows * tokens.prompt, rows * tokens.output)
+    grid.add_row(name, shown, *(f"{round(number):,}" for number in numbers))
+    return tokens.cost(config.engine, rows)

@@ -15,7 +15,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Queue
 
 from factory.config import RunConfig, Training
-from factory.errors import FactoryError, Stopped, TrainingError
+from factory.errors import FactoryError, TrainingError
 from factory.inference.model_files import Located
 from factory.records import Counts
 from factory.run_output import layout
@@ -151,7 +151,7 @@ def _run_workers(setup: WorkerSetup, monitor: TrainingMonitor) -> None:
     if monitor.error is not None:
         raise monitor.error
     if monitor.stopped_after is not None:
-        raise Stopped(
+        raise shutdown.stopped(
             f"training: step {monitor.stopped_after:,} of {monitor.steps:,} is done; the same command resumes the run"
         )
 

@@ -9,8 +9,8 @@ import pytest
 from factory.config import RunConfig
 from factory.errors import ConfigError
 from factory.evaluation import dry_run
-from factory.evaluation.dry_run import _longest_requests
 from factory.evaluation.judge_check import judge_check_steps
+from factory.evaluation.row_tokens import longest_requests
 from factory.personagym import TASKS, open_benchmark
 from factory.storage import file_io
 from tests.integration.openai_server import KEY, OpenAIServer
@@ -359,6 +359,6 @@ def test_invalid_benchmark_is_refused_by_file(make_run, tmp_path):
 @pytest.mark.parametrize(("protocol", "has_schema"), [("structured", True), ("opencharacter", False)])
 def test_judge_windows_are_checked_with_the_prompt_of_the_protocol(protocol, has_schema):
     config = RunConfig.model_validate({"output": "x", "evaluation": {"judge_protocol": protocol}})
-    requests = list(_longest_requests(config, open_benchmark(None)))
+    requests = list(longest_requests(config, open_benchmark(None)))
     assert len(requests) == 5
     assert all((request.schema is not None) == has_schema for request in requests)

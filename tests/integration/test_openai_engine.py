@@ -27,6 +27,7 @@ from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.endpoint_errors import row_error
 from factory.inference.engines.endpoint_key import api_key
 from factory.inference.engines.openai import OpenAIBackend, split_concurrency
+from factory.inference.engines.openai_replica import OpenAIReplica
 from factory.inference.locate import locate_model
 from factory.inference.model_files import Located
 from factory.records import Completion, Message, Request, content_id
@@ -469,3 +470,19 @@ def test_an_error_is_whole_where_there_is_no_key_to_leave_out():
     keyless = api_key(OpenAIEngine(kind="openai", model="m", api_key_env=None))
     assert row_error(SecretStr(keyless), problem).detail.strip() == "none of them"
     assert row_error(SecretStr("them"), problem).detail.strip() == "none of ***"
+
+
+def test_client_begins_no_shard_once_the_run_is_to_stop(server, tmp_path):
+    flag = StopFlag(str(tmp_path / "stop"))
+    replica = OpenAIReplica(engine(server), SecretStr(KEY), 1, flag)
+
+    async def answer() -> list[dict]:
+        requests = pickle.dumps([Request((Message("user", "hello"),))])
+        return [row async for row in replica({"is_read": [True], "requests": [requests]})]
+
+    (begun,) = asyncio.run(answer())
+    assert begun["is_read"] == [True]
+    flag.set()
+    (left,) = asyncio.run(answer())
+    assert (left["is_read"], left["completions"]) == ([False], [b""])
+    assert len(server.requests()) == 1

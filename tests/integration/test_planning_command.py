@@ -63,7 +63,9 @@ def test_a_config_that_only_trains_names_no_engine(run):
 
 def test_without_pilot_missing_numbers_are_listed(run):
     text = run("--config", DEMO)
-    assert "Not known: profiles: tokens per reply are not known; give planning.profiles.output_tokens." in text
+    assert "Tokens of profiles, generate, rewrite" in text
+    assert "are estimates, of prompts and usual replies; a pilot measures them." in text
+    assert "Not known: profiles: the speed of embedded is not known; give planning.tokens_per_second" in text
     assert f"make synthesize CONFIG={DEMO} ARGS='--limit 200 output=runs/pilot'" in text
     assert "How the run scales is not known" in text
 

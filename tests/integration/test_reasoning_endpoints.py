@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 
-from factory.config import RunConfig, Sampling
+from factory.config import Sampling
 from factory.errors import ModelError
+from factory.inference.endpoint_questions import EndpointUse, ask_endpoints
 from factory.inference.engines.openai import OpenAIBackend
 from factory.inference.prompts import load_prompt
-from factory.planning.endpoint_questions import EndpointUse, ask_endpoints
 from factory.records import Message, Persona, Profile, Request, TokenSampling
 from factory.runtime.progress import Progress
 from factory.synthesis.profiles import parse_profile, render_profile
@@ -189,7 +189,6 @@ def test_what_an_endpoint_is_sent_besides_is_in_the_fingerprint(server):
 
 def questions(server: OpenAIServer, capfd: pytest.CaptureFixture, sampling: TokenSampling, **settings: object) -> str:
     """Return what a dry run prints of its question."""
-    config = RunConfig(output="x")
     use = EndpointUse(
         engine_of(server, timeout_s=5, **settings),
         Sampling(
@@ -199,14 +198,14 @@ def questions(server: OpenAIServer, capfd: pytest.CaptureFixture, sampling: Toke
             max_tokens=sampling.max_tokens,
         ),
     )
-    ask_endpoints(lambda config: [use, use], config, Progress())
+    ask_endpoints([use, use], Progress())
     return capfd.readouterr().out
 
 
 def test_a_dry_run_asks_one_question_with_the_runs_parameters(server, capfd):
     server.rule(family="vllm")
-    said = questions(server, capfd, SAMPLING, extra_body={"top_k": 5}, model="gpt-4o-mini")
-    assert "engine: asks gpt-4o-mini one short question: some 14 tokens in, at most 64 out, at most 0.0000 USD" in said
+    said = questions(server, capfd, SAMPLING, extra_body={"top_k": 5}, prices={"input": 10, "output": 40})
+    assert "engine: asks small-chat one short question: some 14 tokens in, at most 64 out, at most 0.0027 USD" in said
     assert "answered in" in said
     (entry,) = server.requests()
     sent = {name: entry[name] for name in ("temperature", "top_p", "max_tokens", "top_k")}

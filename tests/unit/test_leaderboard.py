@@ -394,3 +394,9 @@ def test_page_has_no_absolute_path():
     page = leaderboard(document(candidates=[candidate("base", model=folder)], judges=judges))
     assert "/home" not in page
     assert page.count("demo/model") == 2
+
+
+def test_costs_of_endpoints_are_listed():
+    assert "Cost of endpoints" not in leaderboard(document())
+    page = leaderboard(document(costs={"answers of tuned": 1.5, "judgments of judge_b": None}))
+    assert r"Cost of endpoints: answers of tuned 1.50 USD, judgments of judge_b unknown." in page

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.config import Gpus, Planning, Training
+from factory.config import Gpus, Planning, TokenPrices, Training
 from factory.errors import InputError
+from factory.inference.token_estimates import RowTokens
 from factory.planning.pilot import Kind, Pilot, generated_kind
 from factory.planning.plan_steps import ReplicaPool, shuffle_requests, spilled_files
 from factory.planning.plan_text import duration, short
@@ -260,12 +261,30 @@ def test_uncountable_rows_leave_the_rest_known():
 
 
 def test_endpoints_cost_tokens_and_no_gpu_hours():
-    pool = ReplicaPool("openai", "gpt-4o-mini", max_concurrency=64)
+    pool = ReplicaPool("openai", "m", max_concurrency=64, prices=TokenPrices(input=0.15, output=0.6))
     summary = summary_of(planned(1_000_000, pool=pool, **GIVEN))
     assert summary.endpoint_cost.point == pytest.approx(300 * 0.15 + 500 * 0.60)
     assert summary.gpu_hours.point == 0
-    unpriced = replace(pool, model="not-in-the-price-table")
-    assert summary_of(planned(10, pool=unpriced, **GIVEN)).endpoint_cost is None
+    assert summary_of(planned(10, pool=replace(pool, prices=None), **GIVEN)).endpoint_cost is None
+
+
+def test_cached_tokens_cost_less(tmp_path):
+    pool = ReplicaPool("openai", "m", prices=TokenPrices(input=2, output=1, cached=0.5))
+    pilot = write_pilot(tmp_path, [100] * 40, seconds=10)  # 300 tokens in, 100 of them cached
+    assert summary_of(planned(1_000_000, pilot, pool)).endpoint_cost.point == pytest.approx(200 * 2 + 100 * 0.5 + 100)
+
+
+def test_tokens_are_estimated_without_a_pilot_and_less_certain():
+    pool = ReplicaPool("openai", "m", prices=TokenPrices(input=1, output=2))
+    plan = planner(pool=pool)
+    about = RowTokens(prompt=300, output=200)
+    plan.add_engine("x", "x", [plan.table("profiles", "profiles", pool, constant(1_000_000), about=about)])
+    cost = summary_of(plan).endpoint_cost
+    assert cost.point == pytest.approx(300 + 400)
+    assert 0.4 * cost.point < cost.low < 0.7 * cost.point
+    assert 1.5 * cost.point < cost.high < 2.6 * cost.point
+    assert plan.estimated == ["profiles"]
+    assert not any("tokens per reply" in line for line in plan.missing)
 
 
 def test_scaling_ends_at_what_does_not_scale():

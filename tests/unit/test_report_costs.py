@@ -36,16 +36,23 @@ def priced(*tables: RunTable, trained: float | None = None, **settings: Any) -> 
     return run_costs(tables, build_config(**settings), PRICES, trained)
 
 
-def test_endpoints_are_priced_by_their_tokens():
+def test_endpoints_cost_what_their_tables_recorded():
     result = priced(
-        table("profiles", engine="openai", model={"ref": "gpt-4o-mini"}, **TOKENS),
-        table("dialogues/generate-x", engine="openai", model={"ref": "org/other"}, **TOKENS),
+        table("profiles", engine="openai", model={"ref": "gpt-4o-mini"}, cost=0.75, **TOKENS),
+        table("dialogues/generate-x", engine="openai", model={"ref": "org/other"}, cost=None, **TOKENS),
         table("dialogues/rewrite-x", engine="scripted", model={"ref": "gpt-4o-mini"}, **TOKENS),
     )
     assert [row["tables"] for row in result["rows"]] == [["profiles"], ["dialogues/generate-x"]]
-    assert result["rows"][0]["cost"] == pytest.approx(2 * 0.15 + 0.60)
-    assert "does not have this endpoint" in result["rows"][1]["why"]
-    assert (result["total"], result["open"]) == (result["rows"][0]["cost"], 1)
+    assert "give its `prices`" in result["rows"][1]["why"]
+    assert (result["rows"][0]["cost"], result["total"], result["open"]) == (0.75, 0.75, 1)
+
+
+@pytest.mark.parametrize(("cached", "cost"), [(None, 2 * 0.2 + 0.8), (0.1, 1.5 * 0.2 + 0.5 * 0.1 + 0.8)])
+def test_price_that_is_given_later_prices_tables_without_a_cost(cached, cost):
+    prices = {"input": 0.2, "output": 0.8, "cached": cached}
+    engine = {"kind": "openai", "model": "m", "base_url": "http://localhost/v1", "prices": prices}
+    found = table("profiles", engine="openai", model={"ref": "m"}, cost=None, cached_tokens=500_000, **TOKENS)
+    assert priced(found, engine=engine)["total"] == pytest.approx(cost)
 
 
 def test_tables_of_one_engine_share_its_gpu_hours():

@@ -104,7 +104,7 @@ def test_cost_names_what_has_no_price():
     *_, cost = key_results(costs=priced)
     assert (cost["value"], cost["detail"]) == (
         "3.20 USD",
-        "By the price table of 2026-01-01. Parts without a price: 1 of 2.",
+        "Endpoints by their token prices, GPUs by the price table of 2026-01-01. Parts without a price: 1 of 2.",
     )
     *_, unpriced = key_results(costs=priced | {"total": None, "open": 2})
     assert (unpriced["value"], unpriced["detail"]) == ("Not priced", "Parts without a price: 2 of 2: on CPUs.")

@@ -31,9 +31,11 @@ from factory.evaluation.judge_check.pairwise import (
 )
 from factory.evaluation.judge_clients import JudgeClient
 from factory.evaluation.judging import render_judgment
+from factory.evaluation.row_tokens import evaluation_tokens
 from factory.evaluation.rubric import Rubric
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
+from factory.inference.token_estimates import cost_line
 from factory.personagym import Benchmark, open_benchmark
 from factory.records import Answer, AnswerWithExamples, OrderedPair
 from factory.runtime.build_table import build_table, write_in_shards
@@ -104,6 +106,9 @@ def plan(config: RunConfig, progress: Progress) -> None:
     for judge in judges:
         grid.add_row(judge.name, calls, calls, Text(f"{judge.model} ({judge.kind})"))
     progress.show(grid)
+    about = evaluation_tokens(config, open_benchmark(config.evaluation.benchmark))["judgments"]
+    if line := cost_line(sum(about.cost(judge, 4 * len(read_pairs())) for judge in judges)):
+        progress.print(line)
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.print(f"Not checked from here: {note}")

@@ -8,6 +8,7 @@ from factory.evaluation.scoring.model_families import display_name
 from factory.evaluation.scoring.paper_scores import GROUPS, JUDGE, published
 from factory.evaluation.scoring.scores_schema import MEAN, LengthCorrelation, Scores
 from factory.evaluation.scoring.statistics import PSCORE
+from factory.text.amounts import dollars
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is plain text
 
@@ -21,6 +22,9 @@ def leaderboard(document: Scores) -> str:
         parts += _comparison_table(document, a, b)
     parts += _general_section(document)
     parts += ["## Agreement", _escape(text.agreement_text(document)), *_answers_table(document)]
+    if document.costs:
+        costs = (f"{what} {'unknown' if cost is None else dollars(cost)}" for what, cost in document.costs.items())
+        parts.append(_escape(f"Cost of endpoints: {', '.join(costs)}."))
     if document.warnings:
         parts += ["## Warnings", "\n".join(f"- {_escape(warning)}" for warning in document.warnings)]
     return "\n\n".join(parts) + "\n"

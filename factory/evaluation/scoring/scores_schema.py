@@ -247,5 +247,8 @@ class Scores(_Part):
     """Each pair of candidates, as in `comparisons`; none where `evaluation.general` is off."""
     warnings: list[str] = Field(default_factory=list)
     """Cautions about these scores, such as judges that share a family with a candidate."""
+    costs: dict[str, Number] = Field(default_factory=dict)
+    """US dollars for the tokens of candidates and judges behind endpoints, such as `judgments of gpt`; null where a
+    price is not known."""
     published: bool
     """Whether the paper's rows are shown beside these scores: only where the benchmark is PersonaGym."""

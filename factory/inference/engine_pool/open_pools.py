@@ -44,6 +44,8 @@ class OpenPools:
             options = driver_node_options() | {"max_concurrency": MAX_CALLS}
             self._actor = ray.remote(EnginePools).options(**options).remote(_can_add_nodes())
             self._actor.begin.remote()
+        if before := self._stages.get(settings.key):  # the wave before this one, which is written
+            self._actor.end_stage.remote(settings.key, before)
         stage = uuid.uuid4().hex
         self._actor.begin_stage.remote(settings, stage, work.rows)  # not waited for: the router starts meanwhile
         self._stages[settings.key] = stage

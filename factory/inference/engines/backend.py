@@ -93,6 +93,9 @@ class Backend(ABC, Generic[Settings]):
 class Replica(ABC):
     """An engine, or a client of one, that answers many requests at the same time."""
 
+    flag: StopFlag | None = None
+    """No shard is begun once it is set."""
+
     @abstractmethod
     async def complete(self, request: Request) -> Completion:
         """Answer one request; a failure that is the request's own becomes the completion's `error`.
@@ -107,6 +110,12 @@ class Replica(ABC):
         return
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Answer a batch of one shard, as an actor of Ray Data; `requests` is emptied, as no later task reads it."""
+        """Answer a batch of one shard, as an actor of Ray Data; `requests` is emptied, as no later task reads it.
+
+        Shards are read long before they are begun: once the run is to stop, they count as not read.
+        """
+        if self.flag is not None and await asyncio.to_thread(self.flag.is_set):
+            yield {**batch, "is_read": [False], "requests": [b""], "completions": [b""]}
+            return
         completions = await asyncio.gather(*map(self.complete, pickle.loads(batch["requests"][0])))
         yield {**batch, "requests": [b""], "completions": [pickle.dumps(completions)]}

@@ -68,7 +68,7 @@ class OpenAIBackend(Backend[OpenAIEngine]):
         else:
             actors, at_once = split_concurrency(self.settings.max_concurrency)
             concurrent, in_flight = shards_in_flight(at_once, work.shard_rows)
-            arguments = (share_of_limits(self.settings, actors), key, at_once)
+            arguments = (share_of_limits(self.settings, actors), key, at_once, work.flag)
         return work.shards.map_batches(
             client,
             fn_constructor_args=arguments,

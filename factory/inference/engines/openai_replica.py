@@ -37,6 +37,7 @@ from factory.inference.engines.endpoint_request import request_body, with_other_
 from factory.inference.engines.engine_metrics import Requests, report_periodically
 from factory.inference.multi_turn import Reply, RowError, attempt_sampling, generate_turns
 from factory.records import Completion, Message, Request
+from factory.runtime.shutdown import StopFlag
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text, with today's tokenizers; the tokenizer of an endpoint is unknown."""
@@ -53,10 +54,11 @@ class OpenAIReplica(Replica):
         engine: the endpoint; its requests and tokens per minute are those of this client.
         key: its key, wrapped so that no log and no error shows it.
         at_once: the most requests in flight.
+        flag: no shard is begun once it is set.
     """
 
-    def __init__(self, engine: OpenAIEngine, key: SecretStr, at_once: int) -> None:
-        self.engine = engine
+    def __init__(self, engine: OpenAIEngine, key: SecretStr, at_once: int, flag: StopFlag | None = None) -> None:
+        self.engine, self.flag = engine, flag
         self.key = key
         self._slots = asyncio.Semaphore(at_once)
         self._limits = EndpointLimits(at_once, engine.requests_per_minute, engine.tokens_per_minute)

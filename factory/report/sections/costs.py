@@ -1,4 +1,4 @@
-"""What a run cost by the price table: tokens of endpoints, and hours of the GPUs of engines and training.
+"""What a run cost: tokens of endpoints, and by the price table hours of the GPUs of engines and training.
 
 A part whose manifest has not enough information is listed without a price.
 """
@@ -6,14 +6,18 @@ A part whose manifest has not enough information is listed without a price.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from factory.config import RunConfig, ServedModel, VllmEngine, workers
+from factory.config import OpenAIEngine, RunConfig, ServedModel, VllmEngine, workers
+from factory.inference.token_prices import cost_of, token_prices
 from factory.planning.prices import Prices
+from factory.records import Counts
 from factory.run_output import layout
 from factory.run_output.folder import RunTable, whole
 from factory.run_output.layout import is_from_training_data
+from factory.storage.rows import TOKEN_COLUMNS
 
 ON_CPUS = "on CPUs, which the price table does not have"
 UNKNOWN = "the number of GPUs is not known"
+NO_PRICE = "the price of this endpoint's model is not known; give its `prices` in the config"
 FLEET = "how long the GPUs of the fleet were up is not recorded"
 TRAINING = layout.CHECKPOINTS.name()
 
@@ -21,19 +25,19 @@ TRAINING = layout.CHECKPOINTS.name()
 def run_costs(tables: Sequence[RunTable], config: RunConfig, prices: Prices, trained: float | None) -> dict[str, Any]:
     """Return what a run cost; empty if no model was used.
 
-    Cached tokens count at the full price, GPUs at that of `planning.gpu` on demand.
+    Tokens count at the price of the time when their table was finished, GPUs at that of `planning.gpu` on demand.
 
     Args:
         tables: the run's own tables.
         config: the run's settings, which give the number of GPUs of a replica.
-        prices: prices of tokens and GPUs.
+        prices: prices of GPUs.
         trained: seconds of all training steps; None if not recorded.
 
     Returns:
         `rows`: tables, model, by (tokens or GPU-hours), cost or None, and then why; `total` of those that have a
         cost, None if none has; `open`: how many have none; `currency`, `date`.
     """
-    rows = [*_endpoint_rows(tables, config, prices), *_engine_rows(tables, config, prices)]
+    rows = [*_endpoint_rows(tables, config), *_engine_rows(tables, config, prices)]
     rows += [_training_row(table, config, prices, trained) for table in tables if table.name == TRAINING]
     if not rows:
         return {}
@@ -57,20 +61,22 @@ def _model(table: RunTable) -> str | None:
     return None if ref is None else str(ref)
 
 
-def _endpoint_rows(tables: Sequence[RunTable], config: RunConfig, prices: Prices) -> Iterator[dict[str, Any]]:
+def _endpoint_rows(tables: Sequence[RunTable], config: RunConfig) -> Iterator[dict[str, Any]]:
     for table in tables:
         if table.manifest.get("engine") != "openai":
             continue
         model = _configured_model(table.name, config)
-        price = prices.million_tokens.get(_model(table) or "")
-        tokens_in, tokens_out = (whole(table.manifest.get(name)) for name in ("prompt_tokens", "output_tokens"))
-        tokens = f"{tokens_in:,} tokens in, {tokens_out:,} out"
+        counts = Counts(0, {}, *(whole(table.manifest.get(name)) for name in TOKEN_COLUMNS))
+        tokens = f"{counts.prompt_tokens:,} tokens in, {counts.output_tokens:,} out"
+        cost = table.manifest.get("cost")
         if isinstance(model, ServedModel):
             yield _row([table], "", None, ON_CPUS if _gpus(model, table) == 0 else FLEET)
-        elif price is None:
-            yield _row([table], tokens, None, "the price table does not have this endpoint")
+        elif isinstance(cost, (int, float)):
+            yield _row([table], tokens, float(cost))
+        elif isinstance(model, OpenAIEngine) and model.model == _model(table) and (prices := token_prices(model)):
+            yield _row([table], tokens, cost_of(counts, prices))
         else:
-            yield _row([table], tokens, (tokens_in * price.prompt + tokens_out * price.output) / 1e6)
+            yield _row([table], tokens, None, NO_PRICE)
 
 
 def _engine_rows(tables: Sequence[RunTable], config: RunConfig, prices: Prices) -> Iterator[dict[str, Any]]:

@@ -184,5 +184,7 @@ def _cost(costs: Mapping[str, Any]) -> dict[str, Any]:
     if costs["total"] is None:
         reasons = dict.fromkeys(row["why"] for row in costs["rows"] if row["why"])
         return _result(title, "Not priced", f"{unpriced}: {'; '.join(reasons)}.")
-    detail = f"By the price table of {costs['date']}." + (f" {unpriced}." if costs["open"] else "")
+    detail = f"Endpoints by their token prices, GPUs by the price table of {costs['date']}." + (
+        f" {unpriced}." if costs["open"] else ""
+    )
     return _result(title, f"{costs['total']:,.2f} {costs['currency']}", detail)

@@ -12,7 +12,7 @@ function showOverview({ flow: stages, steps, totals, costs, versions, settings }
   body.append(folds(folded("Steps: rows, tokens, speed", stepTable(steps)),
     costs.rows ? folded("Cost of each part", table("Cost", ["tables", "model", "by", costs.currency],
     costs.rows.map((row) => [el("span", { class: "wrap" }, row.tables.join(", ")), row.model ?? absent, el("span", { class: "wrap" }, [row.by, row.why].filter(Boolean).join(": ")), isNumber(row.cost) ? row.cost.toFixed(4) : tag("no price")]), 3),
-    el("p", { class: "muted small" }, `By the price table of ${costs.date}; check its prices. Tokens of endpoints without a discount for cached ones, GPUs on demand. Not included: the time to load engines, and machines without GPUs.`)) : null,
+    el("p", { class: "muted small" }, `Tokens of endpoints by the prices of the config, else by list prices; GPUs on demand by the price table of ${costs.date}: check both. Not included: the time to load engines, and machines without GPUs.`)) : null,
     folded("Models, prompts and fingerprints", table("What built each table",
     ["table", "model", "engine", "prompts", "fingerprint", "started", "finished", "commit"],
     steps.filter((step) => step.finished).map((step) => [step.table, [step.model ?? absent, step.revision ? el("small", {}, ` ${step.revision.slice(0, 24)}`) : null],

@@ -2,21 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
 
-from factory.config import OpenAIEngine, RunConfig, Sampling
+from factory.config import OpenAIEngine, Sampling
 from factory.errors import ModelError, UnreachableError
 from factory.inference.engines.endpoint_key import api_key, config_key, sampling_key
 from factory.inference.engines.openai_replica import CHARACTERS_PER_TOKEN, OpenAIReplica
 from factory.inference.engines.registry import backend_for
 from factory.inference.json_reply import extract_json_object
-from factory.planning.prices import read_prices
-from factory.records import Completion, Message, Request, TokenSampling
+from factory.inference.token_prices import cost_of, token_prices
+from factory.records import Completion, Counts, Message, Request, TokenSampling
 from factory.runtime.progress import Progress
+from factory.text.amounts import dollars
 
 JSON_QUESTION = 'Answer with the JSON object {"ok": true}, and nothing else.'
 TEXT_QUESTION = "Say hello in one word."
@@ -34,7 +35,7 @@ class EndpointUse:
     is_json: bool = True
 
 
-def ask_endpoints(uses: Callable[[RunConfig], Iterable[EndpointUse]], config: RunConfig, progress: Progress) -> None:
+def ask_endpoints(uses: Iterable[EndpointUse], progress: Progress) -> None:
     """Ask each endpoint of a step once per set of parameters, and print what it costs and takes.
 
     An endpoint that does not answer, or whose key is not set, is left out, as a dry run may happen elsewhere.
@@ -43,15 +44,15 @@ def ask_endpoints(uses: Callable[[RunConfig], Iterable[EndpointUse]], config: Ru
         ModelError: it refuses the question, or gives no reply; the line names the setting to change.
     """
     asked = set()
-    for use in uses(config):
+    for use in uses:
         parameters = use.sampling.model_dump_json(exclude={"max_tokens"})
         is_endpoint = isinstance(use.engine, OpenAIEngine) and not backend_for(use.engine).missing_variable()
         if is_endpoint and (id(use.engine), parameters) not in asked:
             asked.add((id(use.engine), parameters))
-            _ask(use, config, progress)
+            _ask(use, progress)
 
 
-def _ask(use: EndpointUse, config: RunConfig, progress: Progress) -> None:
+def _ask(use: EndpointUse, progress: Progress) -> None:
     engine, where = use.engine, config_key(use.engine)
     question = JSON_QUESTION if use.is_json else TEXT_QUESTION
     request = Request(
@@ -61,10 +62,10 @@ def _ask(use: EndpointUse, config: RunConfig, progress: Progress) -> None:
     )
     if engine.batch:
         progress.print(f"{where}: a run asks in batches, which take up to 24 h for each turn; this question is none")
-    tokens, most = len(question) // CHARACTERS_PER_TOKEN, use.sampling.max_tokens
+    most = Counts(prompt_tokens=len(question) // CHARACTERS_PER_TOKEN, output_tokens=use.sampling.max_tokens)
     progress.print(
-        f"{where}: asks {engine.model} one short question: some {tokens} tokens in, at most {most:,} out, "
-        f"{_cost(config, engine.model, tokens, most)}; --offline leaves it out"
+        f"{where}: asks {engine.model} one short question: some {most.prompt_tokens} tokens in, at most "
+        f"{most.output_tokens:,} out, {_cost(engine, most)}; --offline leaves it out"
     )
     bounded = {"max_retries": min(engine.max_retries, MOST_RETRIES), "timeout_s": min(engine.timeout_s, LONGEST_S)}
     replica = OpenAIReplica(engine.model_copy(update=bounded), SecretStr(api_key(engine)), 1)
@@ -83,11 +84,9 @@ def _ask(use: EndpointUse, config: RunConfig, progress: Progress) -> None:
         progress.print(f"{where}: {note}")
 
 
-def _cost(config: RunConfig, model: str, tokens: int, most: int) -> str:
-    prices = read_prices(config.planning.prices)
-    if (price := prices.million_tokens.get(model)) is None:
-        return "price not known"
-    return f"at most {(tokens * price.prompt + most * price.output) / 1e6:.4f} {prices.currency}"
+def _cost(engine: OpenAIEngine, most: Counts) -> str:
+    prices = token_prices(engine)
+    return f"at most {dollars(cost_of(most, prices))}" if prices else "price not known"
 
 
 def _check(use: EndpointUse, completion: Completion) -> None:
