@@ -52,8 +52,9 @@ def check_prices(engines: Iterable[Any], budget: Budget, report: Callable[[str],
 
 
 def _unknown_price(engine: OpenAIEngine) -> str:
+    where = f"{engine.model!r} at {redact_urls(engine.base_url)}"
     return (
-        f"{config_key(engine)}: the price of {engine.model!r} at {redact_urls(engine.base_url)} is not known, and so is its cost; "
+        f"{config_key(engine)}: the price of {where} is not known, and so is its cost; "
         f"add a line such as `{EXAMPLE}` to it, in US dollars per million tokens"
     )
 
