@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # three engines and 
 
 ENGINE = {"device": "cpu", "engine_kwargs": {"max_model_len": 16384}}
 PERSONAS, DAYS = 3, 4
+RANDOM = {"ok", "truncated", "empty_reply", "invalid_text"}
+"""What becomes of replies of random tokens, which may have control characters."""
 SMALL = {"num_workers": 1, "sequence_length": 1024, "global_batch_size": 2, "save_steps": 1, "eval_steps": 1}
 
 
@@ -52,10 +54,10 @@ def test_profiles_and_dialogues(made, make_run: Callable[..., Run], tmp_path):
     profiles = run.reasons("profiles")
     assert sum(profiles.values()) == PERSONAS
     assert profiles["ok"], profiles
-    assert profiles.keys() <= {"ok", "truncated", "invalid_reply", "empty_field"}, profiles
+    assert profiles.keys() <= RANDOM | {"invalid_reply", "empty_field"}, profiles
     dialogues = run.reasons("dialogues/generate-bread")
     assert sum(dialogues.values()) == 3 * DAYS  # three characters per instruction
-    assert dialogues.keys() <= {"ok", "truncated", "empty_reply"}, dialogues
+    assert dialogues.keys() <= RANDOM, dialogues
 
 
 def test_answers_and_verdicts(made, make_run):
@@ -72,7 +74,7 @@ def test_answers_and_verdicts(made, make_run):
     run.finish(job="evaluate", timeout=900)
     answers = run.reasons("evaluation/one/answers")
     assert sum(answers.values()) == len(TASKS)
-    assert answers.keys() <= {"ok", "truncated", "empty_reply"}, answers
+    assert answers.keys() <= RANDOM, answers
     verdicts = run.reasons("evaluation/one/judgments/judge")
     assert verdicts.keys() <= {"ok", "judge_failed"}, verdicts
 

@@ -55,9 +55,10 @@ DEEPSEEK = (
     f"<{_BAR}end{_LOW}of{_LOW}sentence{_BAR}>",
 )
 LATENT = {
-    "q_lora_rank": 32, "kv_lora_rank": 32, "qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "v_head_dim": 32,
+    "q_lora_rank": 32, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128,
     "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "n_shared_experts": 1,
-    "moe_intermediate_size": 64, "first_k_dense_replace": 1, "num_key_value_heads": 2, "head_dim": 16,
+    "moe_intermediate_size": 64, "first_k_dense_replace": 1, "topk_method": "noaux_tc", "scoring_func": "sigmoid",
+    "num_key_value_heads": 2, "head_dim": 64,
 }  # fmt: skip
 FAMILIES = (
     Family("Qwen3", "qwen3", CHATML),
