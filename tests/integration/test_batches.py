@@ -262,6 +262,8 @@ def test_a_client_killed_at_any_moment_pays_nothing_twice(server, tmp_path, monk
     shards = [[user(f"{n}-{row}", follow_ups=(f"{n}-{row} again",)) for row in range(4)] for n in range(3)]
     for moment in MOMENTS.values():
         Client(server, folder).answer(*shards, kill_when=lambda at=moment: at(batch_log(server.base_url)))
+        if len(paid(server)) == 24 and not open_batches([f"{folder}/state"])[0]:
+            break  # on a busy machine the last kill comes when all answers are stored
         monkeypatch.setenv(KEY_ENV, "sk-wrong")
         with pytest.raises(ModelError, match=KEY_ENV):
             Client(server, folder).answer(*shards)

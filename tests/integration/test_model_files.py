@@ -145,16 +145,17 @@ def test_a_model_in_a_bucket_is_the_one_in_the_folder_that_it_was_copied_from(s3
     assert Path(model_files.fetch(f"{s3}/a-model", weights=False), "tokenizer.json").read_bytes() == b'{"a": 2}'
 
 
-def test_a_model_whose_template_refuses_a_system_message_is_told_before_a_run(tmp_path):
-    folder, own = tmp_path / "model", Path(model_files.fetch("embedded"))
-    shutil.copytree(own, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    (folder / "model.safetensors").symlink_to(own / "model.safetensors")
-    assert locate_model(VllmEngine(model=str(folder))).ref == str(folder)
-    template = folder / "chat_template.jinja"
-    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+def test_a_model_whose_template_refuses_several_turns_is_told_before_a_run(tmp_path):
+    own = Path(model_files.fetch("embedded"))
+    for name in ("good", "model"):
+        shutil.copytree(own, tmp_path / name, ignore=shutil.ignore_patterns("*.safetensors"))
+        (tmp_path / name / "model.safetensors").symlink_to(own / "model.safetensors")
+    template = tmp_path / "model" / "chat_template.jinja"
+    refusing = "{% if messages | length > 2 %}{{ raise_exception('one turn') }}{% endif %}"
     template.write_text(refusing + template.read_text())
-    with pytest.raises(ModelError, match=r"model'.*refuses a chat of system, user, assistant \(no system role\)"):
-        locate_model(VllmEngine(model=str(folder)))
+    assert locate_model(VllmEngine(model=str(tmp_path / "good"))).ref == str(tmp_path / "good")
+    with pytest.raises(ModelError, match=r"model'.*refuses a chat of .*\(one turn\)"):
+        locate_model(VllmEngine(model=str(tmp_path / "model")))
 
 
 @pytest.mark.parametrize("mark", [folder_moves.COPYING, folder_moves.MOVED])
