@@ -45,6 +45,7 @@ def temporary_files(run: Run) -> list[str]:
     return [path.name for path in Path(run.output, "_tmp").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow  # three runs of a minute together
 def test_a_run_that_is_killed_and_stopped_pays_every_question_of_its_tables_once(make_run, server, tmp_path):
     engine = {"kind": "openai", "model": "small-chat", "base_url": server.base_url, "api_key_env": KEY_ENV}
     engine |= {"batch": True, "batch_poll_s": [0.1, 0.5]}

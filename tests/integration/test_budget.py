@@ -37,6 +37,7 @@ def spent(run, name: str) -> float:
                for row in rows) / 1e6  # fmt: skip
 
 
+@pytest.mark.slow  # four runs of a minute together
 def test_costs_of_two_models_end_a_run_that_goes_on_with_a_higher_budget(evaluated):
     evaluated.config["budget"] = {"cost": 2.1}
     assert evaluated.start(job="evaluate").wait(300) == 1, evaluated.log()

@@ -171,7 +171,7 @@ def test_finish_reasons_are_read_without_case(server, reason, status):
 def test_a_storm_of_429_loses_nothing(server):
     server.rule(per_second=100)
     asked = [f"number {n}" for n in range(300)]
-    completions = ask(server, *asked, at_once=64)
+    completions = ask_shard(server, *asked, at_once=64)  # with the retries of the default
     assert [one.replies for one in completions] == [(f"You said: {text}",) for text in asked]
     good = [entry["at"] for entry in server.requests("number") if entry["status"] == 200]
     assert len(good) == 300
