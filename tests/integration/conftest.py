@@ -14,6 +14,8 @@ from moto.server import ThreadedMotoServer
 
 from factory.runtime import loopback, ray_head, ray_session
 from factory.storage import file_io
+from tests.integration.endpoint_client import KEY_ENV
+from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.runs import GOOD_PROFILE, Run
 
 
@@ -117,3 +119,19 @@ def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield make
     if disk.is_mount():
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[OpenAIServer]:
+    """An endpoint that the tests of a module share."""
+    server = OpenAIServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServer:
+    """That endpoint without rules, with its key in the environment."""
+    monkeypatch.setenv(KEY_ENV, KEY)
+    running.rule()
+    return running

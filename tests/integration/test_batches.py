@@ -5,7 +5,7 @@ import json
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -32,19 +32,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 SOON = (0.02, 0.1)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServer:
-    monkeypatch.setenv(KEY_ENV, KEY)
-    running.rule()
-    forget_batches(running.base_url)
-    return running
+def server(server: OpenAIServer) -> OpenAIServer:
+    forget_batches(server.base_url)
+    return server
 
 
 def user(text: str, **more: object) -> Request:

@@ -5,7 +5,6 @@ import gzip
 import json
 import pickle
 import zlib
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from factory.runtime.progress import Progress
 from factory.storage.rows import ok_row, rejected_row
 from factory.storage.schemas import PROFILES
 from factory.storage.tables import Table
-from tests.integration.endpoint_client import KEY_ENV, ask_shard, engine_of
+from tests.integration.endpoint_client import ask_shard, engine_of
 from tests.integration.openai_server import KEY, OpenAIServer
 
 PERSON = Profile(
@@ -41,20 +40,6 @@ PERSON = Profile(
 
 # Where a run ends, the actor and its open connections end with it: nobody closes them.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServer:
-    monkeypatch.setenv(KEY_ENV, KEY)
-    running.rule()
-    return running
 
 
 engine = partial(engine_of, max_retries=0, timeout_s=1)

@@ -41,20 +41,6 @@ from tests.integration.runs import PROJECT
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServer:
-    monkeypatch.setenv(KEY_ENV, KEY)
-    running.rule()
-    return running
-
-
 engine = partial(engine_of, max_retries=2, timeout_s=5)
 ask = partial(ask_shard, max_retries=2, timeout_s=5)
 

@@ -1,7 +1,6 @@
 """Endpoints of reasoning models: what they refuse, where their thoughts are, and what a dry run finds out."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -16,25 +15,11 @@ from factory.records import Message, Persona, Profile, Request, TokenSampling
 from factory.runtime.progress import Progress
 from factory.synthesis.profiles import parse_profile, render_profile
 from tests.integration.endpoint_client import KEY_ENV, SAMPLING, ask_shard, engine_of
-from tests.integration.openai_server import KEY, OpenAIServer
+from tests.integration.openai_server import OpenAIServer
 from tests.integration.reasoning_models import THOUGHT, THOUGHT_TOKENS
 
 # Where a run ends, the actor and its open connections end with it: nobody closes them.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServer:
-    monkeypatch.setenv(KEY_ENV, KEY)
-    running.rule()
-    return running
 
 
 ask = partial(ask_shard, max_retries=0, timeout_s=5)

@@ -386,49 +386,37 @@ def test_a_silent_router_holds_no_requests():
     assert asyncio.run(run()) == ((4, 24, 8), (1, 8, 8, 0))
 
 
-def test_an_engine_that_hangs_in_quarantine_counts_as_dead(monkeypatch):
-    monkeypatch.setattr("factory.inference.engine_pool.quarantine.STALL_S", 0.05)
+def answered_late(seconds, size):
+    """What a quarantine makes of requests whose engine takes `seconds[number]`, else no time."""
 
-    class Hanging(FragileEngines):
+    class Late(FragileEngines):
         async def borrow(self):
             number, replica = await super().borrow()
             reply = replica.answer
 
             async def answer(request):
-                if text_of(request) == "3":
-                    await asyncio.sleep(60)
+                await asyncio.sleep(seconds.get(int(text_of(request)), 0))
                 return await reply.remote(request)
 
             return number, SimpleNamespace(answer=remote(answer))
 
     async def run():
-        quarantine = Quarantine(Hanging(set()), asyncio.ensure_future)
-        return await asyncio.gather(*(quarantine.answer(request(str(number))) for number in range(6)))
+        quarantine = Quarantine(Late(set()), asyncio.ensure_future)
+        return await asyncio.gather(*(quarantine.answer(request(str(number))) for number in range(size)))
 
-    completions = asyncio.run(run())
+    return asyncio.run(run())
+
+
+def test_an_engine_that_hangs_in_quarantine_counts_as_dead(monkeypatch):
+    monkeypatch.setattr("factory.inference.engine_pool.quarantine.STALL_S", 0.05)
+    completions = answered_late({3: 60}, 6)
     assert [bool(completion.error) for completion in completions] == [number == 3 for number in range(6)]
     assert "answered nothing" in completions[3].detail
 
 
 def test_an_engine_that_is_slow_in_quarantine_counts_from_its_last_answer(monkeypatch):
     monkeypatch.setattr("factory.inference.engine_pool.quarantine.STALL_S", 0.4)
-
-    class Slow(FragileEngines):
-        async def borrow(self):
-            number, replica = await super().borrow()
-            reply = replica.answer
-
-            async def answer(request):
-                await asyncio.sleep(0.1 * int(text_of(request)))
-                return await reply.remote(request)
-
-            return number, SimpleNamespace(answer=remote(answer))
-
-    async def run():
-        quarantine = Quarantine(Slow(set()), asyncio.ensure_future)
-        return await asyncio.gather(*(quarantine.answer(request(str(number))) for number in range(10)))
-
-    assert not any(completion.error for completion in asyncio.run(run()))
+    assert not any(completion.error for completion in answered_late({number: 0.1 * number for number in range(10)}, 10))
 
 
 def test_closing_a_pool_ends_the_replicas_that_retire(monkeypatch):
