@@ -167,6 +167,10 @@ class Evaluation(Section):
     that were rejected before judging together."""
     general: bool = True
     """Whether candidates get plain instructions too, which show whether tuning reduced their general ability."""
+    general_limit: int | None = Field(None, ge=1)
+    """Number of the verifiable ones among them, which are chosen by hash; null: all, 500 if built-in."""
+    ifeval: InputPath | None = None
+    """IFEval's published file, `input_data.jsonl`, in place of the built-in verifiable instructions."""
     fleet: Fleet = Fleet()
 
     @property
