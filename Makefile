@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check judges-up judges-down generate-benchmark plan tune trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check judges-up judges-down generate-benchmark plan tune trace prune export export-scores report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' \
@@ -117,6 +117,9 @@ prune: needs-config $(STAMP)  ## list archived tables with their size; ARGS=--ye
 
 export: needs-config needs-format $(STAMP)  ## curated dialogues to files for other tools, with a card: CONFIG=FILE FORMAT=messages|sharegpt|alpaca|opencharacter
 	.venv/bin/python jobs/export.py --config $(CONFIG) --format $(FORMAT) $(ARGS)
+
+export-scores: needs-config needs-format $(STAMP)  ## scores for other tools: CONFIG=FILE FORMAT=model-index|inspect|lm-eval
+	.venv/bin/python jobs/export_scores.py --config $(CONFIG) --format $(FORMAT) $(ARGS)
 
 chat: $(STAMP)  ## a page to make characters and talk to them: CONFIG=FILE, by default the demo's; ARGS="key=value ..."
 	.venv/bin/python jobs/chat.py --config $(or $(CONFIG),$(DEMO)) $(ARGS)

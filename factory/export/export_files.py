@@ -83,24 +83,25 @@ def write_shards(
     written = WrittenFiles()
     for number, size in enumerate(sizes):
         name = shard_name(part, number, len(sizes), file_type)
-        with file_io.storage_errors(folder), _draft(folder, name) as draft:
+        with file_io.storage_errors(folder), draft(folder, name) as path:
             taken = itertools.islice(rows, size)
-            with open(draft, "wb") as file:
+            with open(path, "wb") as file:
                 count = _write_lines(file, taken) if file_type == "jsonl" else _write_groups(file, taken, schema)
             written.rows += count
-            written.files[name] = os.path.getsize(draft)
-            file_io.put_file(draft, file_io.join(folder, name))
+            written.files[name] = os.path.getsize(path)
+            file_io.put_file(path, file_io.join(folder, name))
     return written
 
 
 @contextmanager
-def _draft(folder: str, name: str) -> Iterator[str]:
+def draft(folder: str, name: str) -> Iterator[str]:
     """Yield a path for an incomplete file: on a local disk in the same folder, so that it only needs a rename."""
     if "://" in folder:
         with tempfile.TemporaryDirectory(prefix="character-factory-export-") as temporary:
             yield str(Path(temporary) / name)
         return
     path = Path(folder) / f".{name}{DRAFT}"
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield str(path)
     finally:

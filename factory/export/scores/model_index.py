@@ -1,0 +1,31 @@
+"""Scores as `model-index`, the metadata of a model card in which Hugging Face looks for results."""
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from factory.evaluation.scoring.scores_schema import CandidateScores, Scores
+from factory.evaluation.scoring.statistics import PSCORE
+
+
+def model_index(scores: Scores, candidate: CandidateScores) -> str:
+    """Return the YAML that belongs between the two `---` lines of the candidate's model card.
+
+    Every metric is a mean over personas on the scale from 1 to 5; its arguments are the 95 % interval, the personas
+    and the judges. A score that no persona has is left out.
+    """
+    benchmark, judges = scores.benchmark, [judge.model for judge in scores.judges]
+    tasks = candidate.scores.tasks | {PSCORE: candidate.scores.pscore}
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=benchmark.name,
+            dataset_name=f"{benchmark.name} ({scores.protocol})",
+            dataset_revision=benchmark.digest,
+            metric_type="score",
+            metric_name=name,
+            metric_value=round(score.mean, 4),
+            metric_args={"low": score.low, "high": score.high, "personas": score.personas, "judges": judges},
+        )
+        for name, score in tasks.items()
+        if score.mean is not None
+    ]
+    return str(ModelCardData(model_name=candidate.name, eval_results=results).to_yaml())
