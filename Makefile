@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check judges-up judges-down generate-benchmark plan tune trace prune export export-scores report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check judges-up judges-down generate-benchmark plan tune trace compare prune export export-scores report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' \
@@ -111,6 +111,9 @@ plan: needs-config $(STAMP)  ## time, cost and bottlenecks of a run, before it r
 
 trace: needs-config $(STAMP)  ## where a row comes from and went: CONFIG=FILE ID=... or EXPLAIN=TASK ARGS="--json key=value ..."
 	.venv/bin/python jobs/trace.py --config $(CONFIG) $(addprefix --id ,$(ID)) $(if $(EXPLAIN),--explain "$(EXPLAIN)") $(ARGS)
+
+compare: needs-config $(STAMP)  ## two candidates answer by answer: CONFIG=FILE ARGS="--candidates A B --with FOLDER --json key=value ..."
+	.venv/bin/python jobs/compare.py --config $(CONFIG) $(ARGS)
 
 prune: needs-config $(STAMP)  ## list archived tables with their size; ARGS=--yes deletes them: CONFIG=FILE
 	.venv/bin/python jobs/prune.py --config $(CONFIG) $(ARGS)

@@ -34,6 +34,7 @@ COMMANDS = {
     "evaluate": "candidates to their PersonaGym scores",
     "report": "a run to one HTML page",
     "export": "curated dialogues to files for other tools, with a data set card",
+    "compare": "two candidates answer by answer: wins, losses, and what changed most",
     "export-scores": "scores as a model card's metadata, an inspect_ai log, or results of lm-evaluation-harness",
     "chat": "a page to create characters and talk to them",
     "plan": "calls, tokens, hours and cost of a run, before it runs",

@@ -56,6 +56,7 @@ ELSEWHERE = {
     "tensorboard --logdir runs/mine/checkpoints/tensorboard": "serves until it is ended",
     "character-factory evaluate run.yaml": "CI runs it in `make demo`",
     "character-factory judge-check run.yaml": "test_judge_check.py",
+    "character-factory compare run.yaml --candidates tuned base": "unit/test_comparison.py",
     "character-factory export-scores run.yaml --format model-index": "unit/test_score_export.py",
     "character-factory judges-up run.yaml": "test_fleet.py",
     "character-factory generate-benchmark run.yaml": "test_benchmark_generation.py",
