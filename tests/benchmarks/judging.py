@@ -228,7 +228,7 @@ SHARES = {"one after another": 1 / 8, "endpoint": 4, "endpoint, one after anothe
 """Of the calls: of a slow side fewer, of a fast one more, so that neither is over before it is under way."""
 
 
-def measure(say: Callable[[str], None], count: int = 160, rounds: int = 1) -> dict:
+def measure(say: Callable[[str], None], count: int = 120, rounds: int = 1) -> dict:
     """All sides in turn; returns their medians and the ratios."""
     speeds: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(rounds):
