@@ -28,7 +28,7 @@ from factory.storage.tables import TEMPORARY, Table, compute_fingerprint
 ALL_ROWS = 1 << 40
 """More rows than a unit has."""
 UNIT_ROWS = 128
-"""Target number of rows of a unit, as a row takes about 3 ms, and a Ray task 20 ms more."""
+"""Target number of rows of a unit, as a row takes some milliseconds, and a Ray task 20 more."""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ INGEST_ROWS = 20_000.0
 READ_ROWS = 500.0 / TASKS_PER_CORE
 """Likewise for rows that are assigned, or tokenized and packed: rendering and tokenizing alone does 1,090 on a core;
 tokenizing a dialogue and packing it takes about as long."""
-FILTER_ROWS = 333.0 / TASKS_PER_CORE
-"""Likewise for dialogues that are curated: 3 ms each on a core (`curation/curation_run.py`)."""
+FILTER_ROWS = 125.0 / TASKS_PER_CORE
+"""Likewise for dialogues that are curated: 8 ms each on a core (`make bench ARGS=curation`: 245 per second on
+two)."""
 PERSONA_BYTES, ROW_BYTES = 130, 4096
 """Bytes per row by which `synthesis` and `training` choose the number of partitions."""
 
