@@ -80,7 +80,7 @@ def _items_needed(change: PairedChange, margin: float) -> int:
     """Return how many items show with a power of 80 % that nothing was lost, if nothing was."""
     changed = (change.gained + change.lost + 1) / (change.before.of + 2)  # as the interval counts them
     quantiles = scipy.special.ndtri(1 - LEVEL) + scipy.special.ndtri(POWER)
-    return math.ceil(changed * (quantiles / margin) ** 2)
+    return math.ceil(float(changed * (quantiles / margin) ** 2))
 
 
 def _perplexity(weighed: Sequence[Row]) -> float:

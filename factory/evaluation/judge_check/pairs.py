@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from factory.evaluation.scoring.proportions import Proportion, proportion
 from factory.evaluation.scoring.intervals import DIFFERENCES, summarize
+from factory.evaluation.scoring.proportions import Proportion, proportion
 from factory.resources import RESOURCES
 from factory.storage import file_io
 

@@ -57,9 +57,7 @@ def agreement(scores: np.ndarray, persona: np.ndarray, personas: int, seed: int)
         alpha, alphas = np.nan, alphas[:0]
     same, pairs = orders.sum(axis=0)
     resampled = weights @ orders
-    shares = np.divide(
-        resampled[:, 0], resampled[:, 1], out=np.full(len(resampled), np.nan), where=resampled[:, 1] > 0
-    )
+    shares = np.divide(resampled[:, 0], resampled[:, 1], out=np.full(len(resampled), np.nan), where=resampled[:, 1] > 0)
     return Agreement(
         float(alpha), *_quantiles(alphas), float(same / pairs) if pairs else np.nan, *_quantiles(shares), int(pairs)
     )

@@ -13,7 +13,7 @@ import numpy as np
 import scipy  # its submodules load on first use
 
 LEVEL = 0.05
-RESAMPLES = 4_000
+RESAMPLES = 2_000
 SCALE = (1.0, 5.0)
 DIFFERENCES = (-4.0, 4.0)
 """Ends of a difference of two scores."""
@@ -87,7 +87,7 @@ def mean_interval(values: np.ndarray, seed: int, ends: tuple[float, float] = SCA
     if len(values) < 2:
         return np.nan, np.nan
     off_mode = len(values) - np.unique(values.round(6), return_counts=True)[1].max()
-    if off_mode >= _MIN_OFF_MODE and len(values) >= _SKEWNESS_FACTOR * scipy.stats.skew(values) ** 2:
+    if off_mode >= _MIN_OFF_MODE and len(values) >= _SKEWNESS_FACTOR * _skewness(values) ** 2:
         return t_interval(values, ends)
     return gaffke_interval(values, seed, ends)
 
@@ -143,14 +143,20 @@ def share(count: int, of: int) -> Share:
     """Return a count with the Clopper-Pearson interval of its share; NaN of nothing."""
     if not of:
         return Share(count, of, np.nan, np.nan)
-    interval = scipy.stats.binomtest(count, of).proportion_ci(method="exact")
-    return Share(count, of, float(interval.low), float(interval.high))
+    low = float(scipy.special.betaincinv(count, of - count + 1, LEVEL / 2)) if count else 0.0
+    high = float(scipy.special.betaincinv(count + 1, of - count, 1 - LEVEL / 2)) if count < of else 1.0
+    return Share(count, of, low, high)
 
 
 def t_quantile(probability: float, degrees: float | np.ndarray) -> np.ndarray:
     """Return a quantile of Student's t; NaN for no degrees of freedom."""
     degrees = np.asarray(degrees, float)
     return np.asarray(scipy.special.stdtrit(np.where(degrees > 0, degrees, np.nan), probability))
+
+
+def _skewness(values: np.ndarray) -> float:
+    centered = values - values.mean()
+    return float((centered**3).mean() / (centered**2).mean() ** 1.5)
 
 
 def _present(values: np.ndarray) -> np.ndarray:
@@ -169,8 +175,8 @@ def _bootstrap_t_interval(values: np.ndarray, seed: int, ends: tuple[float, floa
     size, mean = len(values), values.mean()
     weights = _resampling_weights(size, seed)
     shifted = values - mean  # near 0, so that the variance below loses no digits
-    off = weights @ shifted
-    error = np.sqrt(np.maximum(weights @ shifted**2 - off**2, 0) / (size - 1))
+    off, squares = (weights @ np.stack([shifted, shifted**2], axis=1).astype(np.float32)).T
+    error = np.sqrt(np.maximum(squares - off**2, 0) / (size - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(error > ROUNDING, off / error, np.where(np.abs(off) > ROUNDING, np.sign(off) * np.inf, 0))
     low, high = np.quantile(ratios, [1 - LEVEL / 2, LEVEL / 2], method="inverted_cdf")
@@ -181,4 +187,5 @@ def _bootstrap_t_interval(values: np.ndarray, seed: int, ends: tuple[float, floa
 @lru_cache(maxsize=8)
 def _resampling_weights(size: int, seed: int) -> np.ndarray:
     """Return the weights of `size` personas in each resample (RESAMPLES, size)."""
-    return np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES) / size
+    counts = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)
+    return (counts / size).astype(np.float32)

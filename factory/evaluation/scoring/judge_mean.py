@@ -33,7 +33,7 @@ def _levels(scores: np.ndarray) -> np.ndarray:
     count, total = present.sum(axis=0), np.where(present, scores, 0).sum(axis=0)
     plain = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
     if present.all():
-        return plain
+        return np.asarray(plain)
     several = count > 1
     there = present[:, several].astype(float)
     # Normal equations after the answers' levels are removed; least squares of least norm sums to 0 over the judges.

@@ -37,7 +37,7 @@ class LengthControlled:
 def length_correlation(
     words: np.ndarray, scores: np.ndarray, persona: np.ndarray, task: np.ndarray
 ) -> RankCorrelation | None:
-    """Correlate length and score within tasks; None with fewer than three personas, or where one of the two is constant.
+    """Correlate length and score within tasks; None with fewer than three personas, or where one is constant.
 
     Lengths and scores are ranked within each task, and each persona's mean of both is subtracted: tasks differ in
     both, and so do personas, without a link between the two. Pooled over tasks, unrelated ones correlated in .6 to 1

@@ -63,4 +63,4 @@ def _chunks(numbers: np.ndarray) -> list[np.ndarray]:
 def _ratios(values: np.ndarray) -> np.ndarray:
     values = np.nan_to_num(values)
     size = np.sqrt((values**2).sum(axis=1, keepdims=True))
-    return np.divide(values, size, out=np.zeros(values.shape), where=size > 0).astype(np.float32)
+    return np.asarray(np.divide(values, size, out=np.zeros(values.shape), where=size > 0), np.float32)

@@ -78,10 +78,10 @@ def measure_spread(arrays: ScoreArrays, by_judge: np.ndarray, means: np.ndarray)
     values = pscore_values(cells)
     present = values[~np.isnan(values)]
     total = float(present.var(ddof=1)) if len(present) > 1 else np.nan
-    questions = len(means) / max(1, np.count_nonzero(~np.isnan(cells)))  # per persona and task
+    questions = len(means) / max(1, int(np.count_nonzero(~np.isnan(cells))))  # per persona and task
     within = _within(arrays, means) / questions if questions > 1 else _interaction(cells)
     judges = _between_judges(arrays, by_judge) / (len(by_judge) * questions)
-    return Spread(total, *(min(part / TASKS, total) for part in (within, judges)))
+    return Spread(total, float(np.minimum(within / TASKS, total)), float(np.minimum(judges / TASKS, total)))
 
 
 def _within(arrays: ScoreArrays, values: np.ndarray) -> float:
@@ -133,6 +133,29 @@ class FindableDifference:
     questions_measured: bool
     draws: float
     judges: float
+
+
+def expected_findable(personas: int, questions: int, judges: int, comparisons: int) -> FindableDifference:
+    """Return what an evaluation can find by the typical spread, before anything is measured.
+
+    Args:
+        personas: number of personas.
+        questions: number per task.
+        judges: number of judges.
+        comparisons: number of comparisons in the family.
+    """
+
+    def find(people: int, asked: int, draws: int, judging: int) -> float:
+        return smallest_difference(TYPICAL.variance(asked, draws, judging), people, comparisons)
+
+    return FindableDifference(
+        difference=find(personas, questions, 1, judges),
+        personas=find(2 * personas, questions, 1, judges),
+        questions=find(personas, 2 * questions, 1, judges),
+        questions_measured=True,
+        draws=find(personas, questions, 2, judges),
+        judges=find(personas, questions, 1, 2 * judges),
+    )
 
 
 def findable_difference(judged: Judged, pairs: Sequence[tuple[int, int]]) -> FindableDifference | None:

@@ -1,9 +1,9 @@
 """Scores as arrays, and their means per persona and task.
 
-    arrays           (questions,)              persona and task of each question
-    per candidate    (questions,)              words of the answer
-    per judge        (candidates, questions)   score and expected score, NaN where there is none
-    cells            (personas, tasks)         mean over a persona's questions of a task, NaN where nothing was scored
+arrays           (questions,)              persona and task of each question
+per candidate    (questions,)              words of the answer
+per judge        (candidates, questions)   score and expected score, NaN where there is none
+cells            (personas, tasks)         mean over a persona's questions of a task, NaN where nothing was scored
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class ScoreArrays:
 
     @property
     def judges(self) -> np.ndarray:
-        """bool (judges,): those that gave any score."""
+        """Bool (judges,): those that gave any score."""
         return np.asarray((~np.isnan(self.scores)).any(axis=(0, 2)))
 
 

@@ -205,7 +205,7 @@ class JudgeAgreement(_Part):
     alpha_high: Number
     """Upper end of it."""
     same_order: Number
-    """Of the pairs of candidates on one question that both of two judges tell apart, the share that both order alike."""
+    """Of the pairs of candidates on one question that two judges both tell apart, the share ordered alike by both."""
     same_order_low: Number
     """Lower end of its 95 % interval, over personas."""
     same_order_high: Number
