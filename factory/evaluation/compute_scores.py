@@ -10,8 +10,9 @@ import numpy as np
 import ray
 
 from factory.config import RunConfig
+from factory.evaluation.example_tables import all_examples
 from factory.evaluation.general_ability.general_steps import read_results
-from factory.evaluation.score_document import build_scores
+from factory.evaluation.score_document import RunFacts, build_scores
 from factory.evaluation.scoring import scores_schema
 from factory.evaluation.scoring.leaderboard import leaderboard
 from factory.evaluation.scoring.score_arrays import TASK_NAMES, ScoreArrays
@@ -42,7 +43,35 @@ def write_scores(config: RunConfig, benchmark: Benchmark, progress: Progress) ->
 
 @ray.remote(num_cpus=IO_TASK_CPUS)
 def _compute(config: RunConfig, benchmark: Benchmark) -> dict[str, Any]:
-    return build_scores(config, benchmark, read_score_arrays(config), read_results(config)).model_dump()
+    arrays, general = read_score_arrays(config), read_results(config)
+    return build_scores(config, benchmark, _read_facts(config), arrays, general).model_dump()
+
+
+def _read_facts(config: RunConfig) -> RunFacts:
+    names = [candidate.name for candidate in config.evaluation.candidates]
+    manifests = {name: layout.ANSWERS.table(config.output, candidate=name).manifest() or {} for name in names}
+    return RunFacts(
+        digest=(layout.BENCHMARK_QUESTIONS.table(config.output).inputs() or {})["benchmark"],
+        examples=(all_examples(config).manifest() or {})["ok"],
+        answers=manifests,
+        costs=_costs(config),
+    )
+
+
+def _costs(config: RunConfig) -> dict[str, float | None]:
+    """Return what each candidate and judge behind an endpoint cost, by the manifests of their tables."""
+    evaluation, output, costs = config.evaluation, config.output, dict[str, float | None]()
+    names, kinds = [one.name for one in evaluation.candidates], [layout.ANSWERS]
+    kinds += [layout.GENERAL_RESULTS] if evaluation.general else []
+    tables = {f"answers of {name}": [kind.table(output, candidate=name) for kind in kinds] for name in names}
+    for judge in evaluation.judges:
+        judged = [layout.JUDGMENTS.table(output, candidate=name, judge=judge.name) for name in names]
+        tables[f"judgments of {judge.name}"] = [*judged, layout.SCORE_EXAMPLES.table(output, judge=judge.name)]
+    for what, parts in tables.items():
+        paid = [manifest["cost"] for table in parts if "cost" in (manifest := table.manifest() or {})]
+        if any(cost != 0 for cost in paid):
+            costs[what] = None if None in paid else round(sum(paid), 6)
+    return costs
 
 
 def read_score_arrays(config: RunConfig) -> ScoreArrays:

@@ -14,6 +14,7 @@ from factory.evaluation.questions import questions_per_task
 from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
 from factory.evaluation.scoring.power import expected_findable
 from factory.evaluation.scoring.score_text import findable_text
+from factory.evaluation.scoring.scores_schema import FindableDifference
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.endpoint_check import check_endpoint
@@ -222,7 +223,8 @@ def _findable(config: RunConfig, personas: int, questions: int) -> str:
     comparisons = candidates - 1 if config.evaluation.baseline else comb(candidates, 2)
     per_task = max(1, round(questions / (personas * len(TASKS))))
     found = expected_findable(personas, per_task, len(config.evaluation.judges), comparisons)
-    return f"{findable_text(found)} This is by typical scores near the top of the scale; yours may differ."
+    text = findable_text(FindableDifference.model_validate(found))
+    return f"{text} This is by typical scores near the top of the scale; yours may differ."
 
 
 def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:

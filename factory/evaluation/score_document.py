@@ -3,12 +3,12 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from factory.config import RunConfig
-from factory.evaluation.example_tables import all_examples
 from factory.evaluation.general_ability.general_scores import compare_general, summarize_general
 from factory.evaluation.scoring import scores_schema as schema
 from factory.evaluation.scoring.agreement import agreement
@@ -21,7 +21,6 @@ from factory.evaluation.scoring.power import findable_difference
 from factory.evaluation.scoring.pscore import PSCORE, persona_std, pscore_values, task_means
 from factory.evaluation.scoring.score_arrays import TASK_NAMES, ScoreArrays, cells_of, score_bounds
 from factory.personagym import Benchmark
-from factory.run_output import layout
 from factory.storage.rows import Row
 
 MAX_PAIRS = 1_225
@@ -30,15 +29,32 @@ FAILURE_GAP = 0.02
 """Where candidates' shares of unscored questions differ by more than this, a warning is given."""
 
 
+@dataclass(frozen=True)
+class RunFacts:
+    """What the document has from the manifests of a run's tables."""
+
+    digest: str
+    """Of the benchmark."""
+    examples: int
+    """Questions with example replies."""
+    answers: Mapping[str, Mapping[str, Any]]
+    """The manifest of each candidate's answers."""
+    costs: Mapping[str, float | None]
+    """US dollars of candidates and judges behind endpoints, None where a price is not known."""
+
+
 def build_scores(
-    config: RunConfig, benchmark: Benchmark, arrays: ScoreArrays, general: Sequence[Sequence[Row]]
+    config: RunConfig, benchmark: Benchmark, facts: RunFacts, arrays: ScoreArrays, general: Sequence[Sequence[Row]]
 ) -> schema.Scores:
     """Build the document; `general` holds the results of each candidate, or nothing."""
     evaluation = config.evaluation
     candidates, judges = evaluation.candidates, evaluation.judges
     names = [candidate.name for candidate in candidates]
     whole, expected = (mean_over_judges(scores, arrays.task) for scores in (arrays.scores, arrays.expected))
-    scored = [_candidate_scores(config, arrays, number, whole, expected) for number in range(len(candidates))]
+    scored = [
+        _candidate_scores(config, arrays, number, (whole, expected), facts.answers[name])
+        for number, name in enumerate(names)
+    ]
     judged = _judged(config, arrays, scored)
     pairs = candidate_pairs(names, evaluation.baseline)
     comparisons = compare_pairs(judged, pairs)
@@ -56,10 +72,10 @@ def build_scores(
         benchmark=schema.ScoredBenchmark(
             folder=benchmark.folder,
             name=benchmark.name,
-            digest=(layout.BENCHMARK_QUESTIONS.table(config.output).inputs() or {})["benchmark"],
+            digest=facts.digest,
             personas=arrays.personas,
             questions=len(arrays.task),
-            examples=(all_examples(config).manifest() or {})["ok"],
+            examples=facts.examples,
         ),
         tasks=TASK_NAMES,
         candidates=scored,
@@ -89,7 +105,7 @@ def build_scores(
             ),
             *_failure_warnings(scored),
         ],
-        costs=_costs(config),
+        costs=dict(facts.costs),
         published=benchmark.official,
     )
 
@@ -120,16 +136,19 @@ def _judged(config: RunConfig, arrays: ScoreArrays, scored: Sequence[schema.Cand
 
 
 def _candidate_scores(
-    config: RunConfig, arrays: ScoreArrays, number: int, whole: np.ndarray, expected: np.ndarray
+    config: RunConfig,
+    arrays: ScoreArrays,
+    number: int,
+    means: tuple[np.ndarray, np.ndarray],
+    manifest: Mapping[str, Any],
 ) -> schema.CandidateScores:
     candidate = config.evaluation.candidates[number]
-    manifest = layout.ANSWERS.table(config.output, candidate=candidate.name).manifest() or {}
-    words, judges = arrays.words[number], arrays.judges
+    words, (whole, expected) = arrays.words[number], means
     by_judge = {
         judge.name: _judge_scores(config, arrays, number, (arrays.scores[number, j], arrays.expected[number, j]), [j])
         for j, judge in enumerate(config.evaluation.judges)
     }
-    by_mean = _judge_scores(config, arrays, number, (whole[number], expected[number]), np.flatnonzero(judges))
+    by_mean = _judge_scores(config, arrays, number, (whole[number], expected[number]), np.flatnonzero(arrays.judges))
     return schema.CandidateScores(
         name=candidate.name,
         model=candidate.model,
@@ -234,19 +253,3 @@ def _failure_warnings(scored: Sequence[schema.CandidateScores]) -> list[str]:
         f"{most} lacks {shares[most]:.1%} of its scores and {least} {shares[least]:.1%}: where failures hit the worst "
         "answers first, this alone makes a difference; see the bounds"
     ]
-
-
-def _costs(config: RunConfig) -> dict[str, float | None]:
-    """Return what each candidate and judge behind an endpoint cost, by the manifests of their tables."""
-    evaluation, output, costs = config.evaluation, config.output, dict[str, float | None]()
-    names, kinds = [one.name for one in evaluation.candidates], [layout.ANSWERS]
-    kinds += [layout.GENERAL_RESULTS] if evaluation.general else []
-    tables = {f"answers of {name}": [kind.table(output, candidate=name) for kind in kinds] for name in names}
-    for judge in evaluation.judges:
-        judged = [layout.JUDGMENTS.table(output, candidate=name, judge=judge.name) for name in names]
-        tables[f"judgments of {judge.name}"] = [*judged, layout.SCORE_EXAMPLES.table(output, judge=judge.name)]
-    for what, parts in tables.items():
-        paid = [manifest["cost"] for table in parts if "cost" in (manifest := table.manifest() or {})]
-        if any(cost != 0 for cost in paid):
-            costs[what] = None if None in paid else round(sum(paid), 6)
-    return costs

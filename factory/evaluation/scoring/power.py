@@ -78,20 +78,23 @@ def measure_spread(arrays: ScoreArrays, by_judge: np.ndarray, means: np.ndarray)
     values = pscore_values(cells)
     present = values[~np.isnan(values)]
     total = float(present.var(ddof=1)) if len(present) > 1 else np.nan
-    questions = len(means) / max(1, int(np.count_nonzero(~np.isnan(cells))))  # per persona and task
+    questions = questions_per_task(arrays)
     within = _within(arrays, means) / questions if questions > 1 else _interaction(cells)
     judges = _between_judges(arrays, by_judge) / (len(by_judge) * questions)
     return Spread(total, float(np.minimum(within / TASKS, total)), float(np.minimum(judges / TASKS, total)))
 
 
+def questions_per_task(arrays: ScoreArrays) -> float:
+    """Return the mean number of questions of a persona in a task."""
+    return len(arrays.task) / len(np.unique(arrays.persona.astype(np.int64) * TASKS + arrays.task))
+
+
 def _within(arrays: ScoreArrays, values: np.ndarray) -> float:
     """Return the variance of questions within a persona's task."""
-    size = arrays.personas * (int(arrays.task.max()) + 1)
-    place = arrays.persona.astype(np.int64) * (int(arrays.task.max()) + 1) + arrays.task
     present = ~np.isnan(values)
-    place, values = place[present], values[present]
-    count = np.bincount(place, minlength=size)
-    means = np.bincount(place, values, minlength=size) / np.maximum(count, 1)
+    place, values = (arrays.persona.astype(np.int64) * TASKS + arrays.task)[present], values[present]
+    count = np.bincount(place)
+    means = np.bincount(place, values) / np.maximum(count, 1)
     degrees = np.maximum(count - 1, 0).sum()
     return float(((values - means[place]) ** 2).sum() / degrees) if degrees else np.nan
 
@@ -181,7 +184,7 @@ def findable_difference(judged: Judged, pairs: Sequence[tuple[int, int]]) -> Fin
         difference=smallest_difference(total, arrays.personas, count),
         personas=smallest_difference(total, 2 * arrays.personas, count),
         questions=fewer_questions,
-        questions_measured=len(arrays.task) > arrays.personas * TASKS,
+        questions_measured=questions_per_task(arrays) > 1,
         draws=fewer_questions,
         judges=smallest_difference(total - judges / 2, arrays.personas, count),
     )
