@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from factory.evaluation.scoring.statistics import compare_all, persona_scores, summarize
 from rich.console import Console
 
 from factory.evaluation.scoring.leaderboard import leaderboard
@@ -21,7 +22,6 @@ from factory.evaluation.scoring.scores_schema import (
     Scores,
     ScoringJudge,
 )
-from factory.evaluation.scoring.statistics import compare_all, persona_scores, summarize
 from factory.personagym import TASKS
 
 NAN = float("nan")

@@ -139,7 +139,8 @@ def families_text(document: Scores) -> str:
         f"Tested together: the PScores of {what} ({count}), the tasks of the same ({families.tasks:,}), and for the "
         f"ranks the PScores of all pairs ({families.ranks:,}). In each of these families any false claim has a "
         "probability of 5 % (step-down max-T over sign flips, paired by persona). Differences by single judges and at "
-        "equal length are not tested."
+        "equal length are not tested. An interval is of one number alone, so it can leave out 0 where no difference is "
+        "shown."
     )
 
 

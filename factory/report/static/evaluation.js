@@ -22,8 +22,8 @@ function showScores(body, scores) {
   body.append(el("p", { class: "muted" }, `${scores.benchmark.name}, ${scores.protocol} protocol: ${plural(scores.benchmark.personas, "persona")}, ${plural(scores.benchmark.questions, "question")}. Scores are from 1 to 5, by the ${judgeName(first)}; ranks and comparisons are by ${kind}.`));
   if (scores.warnings.length) body.append(el("div", { class: "note" }, el("ul", {}, scores.warnings.map((one) => el("li", {}, one)))));
   body.append(el("div", { class: "apart" }, scorePlot(scores, first)));
-  body.append(rankTable(scores, first));
-  if (scores.findable) body.append(el("p", { class: "muted small" }, scores.findable));
+  body.append(el("div", { class: "apart" }, rankTable(scores, first)));
+  if (scores.findable) body.append(el("p", { class: "muted small apart" }, scores.findable));
   showComparisons(body, scores);
   showScoreTables(body, scores, first);
 }
@@ -35,8 +35,10 @@ function scorePlot(scores, first) {
     return intervals("Mean score and 95 % interval", scores.candidates.map((one) => one.name),
       scores.tasks.map((task, index) => ({ name: task.name, rows: scores.candidates.map((one) => row(one, index, one.name)) })));
   }
-  const last = scores.tasks.length - 1;
-  return intervals("PScore and 95 % interval", ["PScore"], scores.candidates.map((one) => ({ name: one.name, rows: [row(one, last, "PScore")] })));
+  const groups = scores.candidates.map((one) => ({ name: one.name, rows: [row(one, scores.tasks.length - 1, "PScore")] }));
+  const ends = groups.flatMap(({ rows: [{ mean, low, high }] }) => [mean, low, high]).filter(isNumber);
+  const scale = [Math.max(1, Math.floor(Math.min(...ends) * 10 - 0.5) / 10), Math.min(5, Math.ceil(Math.max(...ends) * 10 + 0.5) / 10)];
+  return intervals("PScore and 95 % interval", ["PScore"], groups, ends.length ? scale : [1, 5]);
 }
 
 function rankTable(scores, first) {
