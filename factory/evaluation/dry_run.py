@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 
 from factory.config import EndpointJudge, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
-from factory.evaluation.general_ability.items import general_items
+from factory.evaluation.general_ability.items import count_items
 from factory.evaluation.questions import questions_per_task
 from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
 from factory.evaluation.scoring.power import expected_findable
@@ -239,7 +239,11 @@ def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:
         name, model = candidate.name, candidate.model
         grid.add_row(f"answers ({name})", f"{questions:,}", f"{model}, with the {candidate.condition}")
         if evaluation.general:
-            grid.add_row(f"general ability ({name})", f"{len(general_items()):,}", f"{model}, without a role")
+            grid.add_row(
+                f"general ability ({name})",
+                f"{count_items(evaluation):,}",
+                f"{model}, without a role",
+            )
     writers = [evaluation.example_writer] if evaluation.example_writer else [judge.name for judge in judges]
     grid.add_row("example replies", f"{questions:,}", ", ".join(writers))
     for judge in judges:
@@ -255,7 +259,7 @@ def _cost(config: RunConfig, benchmark: Benchmark, personas: int, questions: int
         cost += profile.cost(config.engine, personas)
     for candidate in evaluation.candidates:
         cost += tokens["answers"].cost(candidate, questions)
-        cost += tokens["general"].cost(candidate, len(general_items()) * evaluation.general)
+        cost += tokens["general"].cost(candidate, count_items(evaluation))
     writers = [one for one in evaluation.judges if evaluation.example_writer in (None, one.name)]
     for judge in evaluation.judges:
         cost += tokens["judgments"].cost(judge, questions * len(evaluation.candidates))
