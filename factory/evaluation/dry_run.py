@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from math import comb
 from typing import Any
 
 from rich.table import Table as Grid
@@ -11,6 +12,9 @@ from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.general_ability.items import count_items
 from factory.evaluation.questions import questions_per_task
 from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
+from factory.evaluation.scoring.power import expected_findable
+from factory.evaluation.scoring.score_text import findable_text
+from factory.evaluation.scoring.scores_schema import FindableDifference
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.endpoint_check import check_endpoint
@@ -24,7 +28,7 @@ from factory.inference.token_estimates import (
     RowTokens,
     cost_line,
 )
-from factory.personagym import Benchmark, all_questions, benchmark_digest, open_benchmark
+from factory.personagym import TASKS, Benchmark, all_questions, benchmark_digest, open_benchmark
 from factory.records import Request
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet, cpus_of
@@ -202,6 +206,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
     progress.show(_plan_grid(config, personas, questions))
     if line := cost_line(_cost(config, benchmark, personas, questions)):
         progress.print(line)
+    if len(evaluation.candidates) > 1:
+        progress.print(_findable(config, personas, questions))
     progress.print(
         f"Benchmark: {benchmark.folder} ({benchmark.name}, {evaluation.protocol}), {personas:,} personas, "
         f"{questions:,} questions"
@@ -209,6 +215,16 @@ def plan(config: RunConfig, progress: Progress) -> None:
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.print(f"Not checked from here: {note}")
+
+
+def _findable(config: RunConfig, personas: int, questions: int) -> str:
+    """Report what the evaluation can find, by typical spreads: nothing is measured yet."""
+    candidates = len(config.evaluation.candidates)
+    comparisons = candidates - 1 if config.evaluation.baseline else comb(candidates, 2)
+    per_task = max(1, round(questions / (personas * len(TASKS))))
+    found = expected_findable(personas, per_task, len(config.evaluation.judges), comparisons)
+    text = findable_text(FindableDifference.model_validate(found))
+    return f"{text} This is by typical scores near the top of the scale; yours may differ."
 
 
 def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:

@@ -17,6 +17,7 @@ from tests.benchmarks import (
     report,
     scale,
     schedule,
+    statistics,
     throughput,
     training,
 )
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "planner": (planner.measure, "measured time over predicted, three configs; target: each within 0.25 of 1"),
     "report": (report.measure, "1,000,000 rows over 100,000; target: at most 11, 1.3 and 20 MB"),
     "schedule": (schedule.measure, "useful share of the time with 8 to 1,000 replicas, simulated; target: .9 and .8"),
+    "statistics": (statistics.measure, "coverage of intervals, false claims, bias, simulated; target: .93 and .065"),
     "training": (training.measure, "tokens per second: our loop over the transformers Trainer; target: 1.0 or more"),
 }
 

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from factory.evaluation.scoring.intervals import difference_interval
 from factory.evaluation.scoring.proportions import Proportion, proportion
-from factory.evaluation.scoring.statistics import summarize
 from factory.resources import RESOURCES
 from factory.storage import file_io
 
@@ -157,8 +159,9 @@ def _accuracy(judged: Sequence[JudgedPair]) -> Accuracy:
 
 
 def _length_bias(padded: Sequence[JudgedPair], seed: int) -> LengthBias:
-    summary = summarize(_differences(padded), seed)
-    return LengthBias(summary.mean, summary.low, summary.high, proportion([1 - won for won in _wins(padded)]))
+    differences = np.array(_differences(padded), float)
+    mean = float(differences.mean()) if len(differences) else np.nan
+    return LengthBias(mean, *difference_interval(differences, seed), proportion([1 - won for won in _wins(padded)]))
 
 
 def _differences(judged: Sequence[JudgedPair]) -> list[float]:

@@ -2,8 +2,8 @@
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from factory.evaluation.scoring.pscore import PSCORE
 from factory.evaluation.scoring.scores_schema import CandidateScores, Scores
-from factory.evaluation.scoring.statistics import PSCORE
 
 
 def model_index(scores: Scores, candidate: CandidateScores) -> str:
