@@ -12,6 +12,7 @@ from factory.planning.prices import read_prices
 from factory.report.excerpts import Mask
 from factory.report.gather import ReportSample, gather
 from factory.report.sections import (
+    changed_answers,
     dialogue_cases,
     outcome,
     overview,
@@ -76,7 +77,11 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
             "stereotypes": people.stereotype_data(sample.stereotype_profiles, config.safety, mask),
         },
         "training": trained,
-        "evaluation": {"scores": shown_scores, "answers": scores.answer_data(folder, mask)},
+        "evaluation": {
+            "scores": shown_scores,
+            "answers": scores.answer_data(folder, mask),
+            "changed": changed_answers.changed_data(folder, shown_scores, mask),
+        },
     }
     data["missing"] = _missing_steps(config, data, rows, command)
     data["problems"] = _problems(folder, sample)

@@ -119,6 +119,23 @@ def open_run(browser, tmp_path, write_report):
         context.close()
 
 
+def test_candidates_are_shown_answer_by_answer_against_the_baseline(tmp_path, write_report):
+    output = make_run(str(tmp_path / "run"), characters=12)
+    _, shown = write_report(output)
+    (pair,) = shown["evaluation"]["changed"]
+    assert (pair["a"], pair["b"]) == ("tuned", "base")
+    counts = {row["task"]: row["wins"] + row["losses"] + row["ties"] for row in pair["tasks"]}
+    assert counts["all"] == sum(count for task, count in counts.items() if task != "all") > 30
+    answer = pair["answers"][0]
+    assert answer["difference"] == max(each["difference"] for each in pair["answers"])
+    assert answer["scores_a"].keys() == answer["scores_b"].keys() <= {"judge-a", "judge-b"}
+    Path(output, "evaluation/base/judgments/judge-a/.manifest.json").unlink()
+    Path(output, "evaluation/base/judgments/judge-b/.manifest.json").unlink()
+    _, shown = write_report(output)
+    assert shown["evaluation"]["changed"] == []
+    assert any("base" in problem and "has no finished judgments" in problem for problem in shown["problems"])
+
+
 @needs_chromium
 def test_page_of_a_small_run_is_at_most_8_screens(open_run):
     page = open_run(32)

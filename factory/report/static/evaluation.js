@@ -4,10 +4,11 @@ const cell = ([mean, std, low, high]) => (isNumber(mean)
 const pValue = (p) => (isNumber(p) ? (p < 0.001 ? "<0.001" : p.toFixed(3)) : absent);
 const taskHead = (task) => [task.name, task.short === task.name ? null : el("small", {}, ` (${task.short})`)];
 
-function showEvaluation({ scores, answers }) {
+function showEvaluation({ scores, answers, changed }) {
   const body = bodyOf("evaluation");
   if (scores.candidates) showScores(body, scores);
   else body.append(notRun("There are no scores yet.", "evaluate"));
+  showChanged(body, changed);
   showAnswers(body, answers);
 }
 
@@ -97,6 +98,23 @@ function showScoreTables(body, scores, first) {
 }
 
 const range = (value, low, high) => (isNumber(value) ? [fixed(value), isNumber(low) ? el("small", {}, ` [${fixed(low)}, ${fixed(high)}]`) : null] : [absent]);
+
+/** Each candidate against the baseline, answer by answer. */
+function showChanged(body, changed) {
+  for (const one of changed) {
+    const given = (scores) => Object.entries(scores).map(([judge, score]) => tag(`${judge}: ${score}`));
+    const answer = (row) => el("li", { class: "panel case" },
+      el("div", { class: "tags" }, tag(signed(row.difference), row.difference > 0 ? "good" : "bad"), tag(row.task)),
+      text(row.persona, "p", { class: "text muted small" }),
+      el("div", { class: "chat" }, bubble("user", "Question", longText(row.question)),
+        bubble("generate", one.a, longText(row.answer_a), el("div", { class: "tags" }, given(row.scores_a))),
+        bubble("rewrite", one.b, longText(row.answer_b), el("div", { class: "tags" }, given(row.scores_b)))));
+    body.append(folded(`${one.a} and ${one.b}, answer by answer`,
+      table("Wins and losses", ["task", "difference", "wins", "losses", "ties"], one.tasks.map((row) => [row.task, signed(row.difference), count(row.wins), count(row.losses), count(row.ties)])),
+      one.personas.length ? table("Personas that changed most", ["persona", "difference"], one.personas.map((row) => [row.persona, signed(row.difference)])) : null,
+      one.answers.length ? el("ol", { class: "rows" }, one.answers.map(answer)) : null));
+  }
+}
 
 function showAnswers(body, answers) {
   const rows = answers.flatMap((one) => one.answers.map((answer) => ({ candidate: one.candidate, ...answer })));
