@@ -87,9 +87,9 @@ def test_answers_and_verdicts_in_batches_are_paid_once_and_equal_direct_ones(mak
     run = make_run("judged", evaluation=settings)
     run.environment[KEY_ENV] = KEY
 
-    set_batch_rules(server.base_url, polls=2)
-    judged = run.table("evaluation/one/judgments/now")
-    run.kill_when(lambda: judged.manifest() and open_batches(server), job="evaluate")
+    set_batch_rules(server.base_url, polls=4)
+    examples = run.table("evaluation/benchmark/examples/later")
+    run.kill_when(lambda: examples.manifest() and open_batches(server), job="evaluate")
     run.finish(job="evaluate")
 
     for candidate in ("one", "two"):
