@@ -127,7 +127,13 @@ def test_a_model_learns_to_think_only_where_thoughts_are_learned(make_run, tmp_p
     folder = tmp_path / "model"
     folder.mkdir()
     model = save_model(FAMILIES[0], folder, TEMPLATES[FAMILIES[0].template])
-    settings = SMALL | {"sequence_length": 64, "epochs": 40, "save_steps": 40, "eval_steps": 40, "learning_rate": 1e-2}
+    settings = SMALL | {
+        "sequence_length": 64,
+        "epochs": 200,
+        "save_steps": 400,
+        "eval_steps": 400,
+        "learning_rate": 1e-2,
+    }
     run = make_run("learner", training=settings_of(model, **settings, learn_thoughts=learn)).alone()
     messages = tuple(Message(role, text) for role, text in (("system", "s"), ("user", "u"), ("assistant", "Aye")))
     for split in ("train", "validation"):
