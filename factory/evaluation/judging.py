@@ -65,6 +65,8 @@ def parse_judgment(protocol: JudgeProtocol, answer: Answer, completion: Completi
 def _parse(protocol: JudgeProtocol, reply: str, truncated: bool) -> tuple[int | None, str]:
     if protocol.prompt is None:  # in truncated free text the last statement may be missing or incomplete
         return None if truncated else parse_final_score(reply), reply
+    if truncated and not reply.rstrip("` \n").endswith("}"):
+        return None, reply
     verdict = parse_verdict(reply)
     return (verdict.score, verdict.reasoning) if verdict else (None, reply)
 
