@@ -305,7 +305,8 @@ Score = NewType("Score", int)
 class Judgment:
     """One judge's score of one answer.
 
-    `expected_score` is the mean of the scores weighted by the judge's probabilities, None without them.
+    `expected_score` is the mean of the scores weighted by the judge's probabilities, None without them. After the first
+    of its `attempts`, a judge's temperature is at least 0.5, so a score that took more than one is a draw.
     """
 
     candidate: str
@@ -316,6 +317,7 @@ class Judgment:
     score: Score
     expected_score: float | None
     reasoning: str
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,6 +448,7 @@ class Completion:
     if log-probabilities were requested and returned. `log_likelihood` (nats, over `output_tokens`) is that of the
     replies of a `score_only` request. `thoughts` has one text per turn, empty where the model did not think or does
     not show it; they are never part of a reply or of a later turn. `thought_tokens` are a part of `output_tokens`.
+    `attempts` is how often a reply was asked for, over all turns.
     """
 
     replies: tuple[str, ...] = ()
@@ -459,6 +462,7 @@ class Completion:
     log_likelihood: float | None = None
     thoughts: tuple[str, ...] = ()
     thought_tokens: int = 0
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

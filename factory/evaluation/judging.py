@@ -58,8 +58,8 @@ def parse_judgment(protocol: JudgeProtocol, answer: Answer, completion: Completi
     if score is None:
         return Reject("judge_failed", reply)
     expected = expected_score(completion.ending, score)
-    ids = judgment_ids(protocol, answer)
-    return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
+    ids, attempts = judgment_ids(protocol, answer), completion.attempts
+    return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning, attempts=attempts)
 
 
 def _parse(protocol: JudgeProtocol, reply: str, truncated: bool) -> tuple[int | None, str]:
