@@ -42,6 +42,7 @@ SCHEMAS = {
     layout.SCORE_EXAMPLES: schemas.SCORE_EXAMPLES,
     layout.ANSWERS: schemas.ANSWERS,
     layout.GENERAL_RESULTS: schemas.GENERAL_RESULTS,
+    layout.BLOCK_VERDICTS: schemas.BLOCK_VERDICTS,
     layout.JUDGMENTS: schemas.JUDGMENTS,
 }
 

@@ -11,6 +11,8 @@
     Question          evaluation.questions               -> evaluation.answers (as QuestionWithProfile)
     Answer            evaluation.answers                 -> evaluation.judging (as AnswerWithExamples)
     ScoreExamples     evaluation.score_examples          -> evaluation.judging
+    AnswerBlock       evaluation.parity.answer_blocks    -> evaluation.parity.parity_requests
+    BlockVerdict      evaluation.parity.parity_requests  -> evaluation.parity.answer_blocks, fork_scores
     Judgment          evaluation.judging                 -> evaluation.compute_scores
     Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
     GeneralItem       evaluation.general_ability.items   -> evaluation.general_ability.general_steps
@@ -318,6 +320,42 @@ class Judgment:
     expected_score: float | None
     reasoning: str
     attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBlock:
+    """Answers of one candidate that the paper's runner judges in one call, with `Error` for those that failed.
+
+    `questions`, `answers` and `examples`, the text of a question's example replies, have the order of `question_ids`.
+    """
+
+    block_id: str
+    candidate: str
+    persona_id: str
+    persona: str
+    task: str
+    question_ids: tuple[str, ...]
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockVerdict:
+    """A judge's reply to a block of answers.
+
+    `counted` has the score of each evaluation in it as the paper's runner counts it, 0 where it finds none. `cut` if
+    the reply reached `max_tokens`.
+    """
+
+    candidate: str
+    judge: str
+    persona_id: str
+    task: str
+    block_id: str
+    counted: tuple[int, ...]
+    reply: str
+    cut: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from factory.commands.evaluate import judges
 from factory.evaluation.dry_run import local_cpus
 from factory.evaluation.judge_check import judge_check_steps as steps
 from factory.evaluation.judge_check.judge_report import write_report
+from factory.evaluation.run_benchmark import named_benchmark
 from factory.job import Job, JobStep, run_job
-from factory.personagym import open_benchmark
 
 
 def make_tables(job: Job) -> None:
     """Build the tables of a judge check: pipeline steps, in order."""
     config, progress = job.config, job.progress
-    benchmark = open_benchmark(config.evaluation.benchmark)
+    benchmark = named_benchmark(config)
     answers, orders = steps.build_pair_tables(config, progress)
     steps.judge_pairs(config, benchmark, answers, orders, progress)
 

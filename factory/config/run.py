@@ -81,7 +81,13 @@ class RunConfig(Section):
             used = [(f"{name}.sampling", getattr(self, name).sampling, "the engine") for name in sections]
         for candidate in self.evaluation.candidates:
             if isinstance(candidate, VllmEngine):
-                used.append(("evaluation.sampling", self.evaluation.sampling, f"the candidate {candidate.name!r}"))
+                used.append(
+                    (
+                        "evaluation.sampling",
+                        self.evaluation.answer_sampling(candidate),
+                        f"the candidate {candidate.name!r}",
+                    )
+                )
         for key, sampling, by in used:
             if sampling.nulls:
                 raise ValueError(

@@ -12,9 +12,11 @@ import numpy as np
 import ray
 
 from factory.config import RunConfig
-from factory.evaluation.example_tables import all_examples
+from factory.evaluation.example_tables import count_examples
 from factory.evaluation.general_ability.general_scores import compare_general, summarize_general
 from factory.evaluation.general_ability.general_steps import read_results
+from factory.evaluation.parity.fork_scores import fork_counts
+from factory.evaluation.parity.paper_rows import why_no_paper_rows
 from factory.evaluation.scoring import scores_schema, statistics
 from factory.evaluation.scoring.leaderboard import leaderboard
 from factory.evaluation.scoring.model_families import find_family, self_preference_warnings
@@ -106,7 +108,7 @@ def build_scores(
     config: RunConfig, benchmark: Benchmark, arrays: ScoreArrays, general: Sequence[Sequence[Row]]
 ) -> scores_schema.Scores:
     """Build the document; `general` holds the results of each candidate, or nothing."""
-    evaluation = config.evaluation
+    evaluation, because = config.evaluation, why_no_paper_rows(config, benchmark)
     candidates, judges = evaluation.candidates, evaluation.judges
     scored = [_candidate_scores(config, arrays, number) for number in range(len(candidates))]
     if general:
@@ -115,14 +117,15 @@ def build_scores(
         scored = [scores.model_copy(update={"general": ability}) for scores, ability in pairs]
     return scores_schema.Scores(
         protocol=evaluation.protocol,
-        judge_protocol=evaluation.judge_protocol,
+        judge_protocol=evaluation.parity or "structured",
         benchmark=scores_schema.ScoredBenchmark(
             folder=benchmark.folder,
             name=benchmark.name,
             digest=(layout.BENCHMARK_QUESTIONS.table(config.output).inputs() or {})["benchmark"],
             personas=arrays.personas,
             questions=len(arrays.task),
-            examples=(all_examples(config).manifest() or {})["ok"],
+            examples=count_examples(config, benchmark),
+            frozen=benchmark.frozen and benchmark.frozen.whole_digest,
         ),
         tasks=TASK_NAMES,
         candidates=scored,
@@ -148,7 +151,9 @@ def build_scores(
             config.engine_section.model if config.instructions and config.engine_section else None,
         ),
         costs=_costs(config),
-        published=benchmark.official,
+        fork_counts=fork_counts(config),
+        published=not because,
+        unpublished_because=because,
     )
 
 
@@ -159,7 +164,8 @@ def _costs(config: RunConfig) -> dict[str, float | None]:
     kinds += [layout.GENERAL_RESULTS] if evaluation.general else []
     tables = {f"answers of {name}": [kind.table(output, candidate=name) for kind in kinds] for name in names}
     for judge in evaluation.judges:
-        judged = [layout.JUDGMENTS.table(output, candidate=name, judge=judge.name) for name in names]
+        kind = layout.BLOCK_VERDICTS if evaluation.parity else layout.JUDGMENTS
+        judged = [kind.table(output, candidate=name, judge=judge.name) for name in names]
         tables[f"judgments of {judge.name}"] = [*judged, layout.SCORE_EXAMPLES.table(output, judge=judge.name)]
     for what, parts in tables.items():
         paid = [manifest["cost"] for table in parts if "cost" in (manifest := table.manifest() or {})]

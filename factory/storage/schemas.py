@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from factory.records import (
     Answer,
+    AnswerBlock,
     Assignment,
+    BlockVerdict,
     Dialogue,
     Example,
     Feedback,
@@ -37,6 +39,7 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
     int | None: pa.int32(),
     float | None: pa.float64(),
     tuple[str, ...]: pa.list_(pa.string()),
+    tuple[int, ...]: pa.list_(pa.int64()),
     tuple[Message, ...]: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
 }
 
@@ -81,6 +84,8 @@ QUESTIONS = with_common_columns(record_schema(Question))
 ANSWERS = with_common_columns(record_schema(Answer))
 SCORE_EXAMPLES = with_common_columns(record_schema(ScoreExamples))
 JUDGMENTS = with_common_columns(record_schema(Judgment))
+ANSWER_BLOCKS = record_schema(AnswerBlock)
+BLOCK_VERDICTS = with_common_columns(record_schema(BlockVerdict))
 PREFERENCES = with_common_columns(record_schema(Preference))
 GENERAL_ITEMS = with_common_columns(record_schema(GeneralItem))
 GENERAL_RESULTS = with_common_columns(record_schema(GeneralResult))

@@ -33,10 +33,11 @@ from factory.evaluation.judge_clients import JudgeClient
 from factory.evaluation.judging import render_judgment
 from factory.evaluation.row_tokens import evaluation_tokens
 from factory.evaluation.rubric import Rubric
+from factory.evaluation.run_benchmark import named_benchmark
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.inference.token_estimates import cost_line
-from factory.personagym import Benchmark, open_benchmark
+from factory.personagym import Benchmark
 from factory.records import Answer, AnswerWithExamples, OrderedPair
 from factory.runtime.build_table import build_table, write_in_shards
 from factory.runtime.progress import Progress
@@ -75,7 +76,7 @@ def _check_settings(config: RunConfig) -> Mapping[str, Rubric]:
             raise ConfigError(f"evaluation.judges: the name {judge.name!r} is taken by a table of pairs; take another")
     check_prompts(config, PROMPTS)
     check_fleet(config.evaluation.fleet)
-    return read_rubrics(open_benchmark(config.evaluation.benchmark))
+    return read_rubrics(named_benchmark(config))
 
 
 def _check_window(config: RunConfig, rubrics: Mapping[str, Rubric], judge: ModelJudge) -> None:
@@ -106,7 +107,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
     for judge in judges:
         grid.add_row(judge.name, calls, calls, Text(f"{judge.model} ({judge.kind})"))
     progress.show(grid)
-    about = evaluation_tokens(config, open_benchmark(config.evaluation.benchmark))["judgments"]
+    about = evaluation_tokens(config, named_benchmark(config))["judgments"]
     if line := cost_line(sum(about.cost(judge, 4 * len(read_pairs())) for judge in judges)):
         progress.print(line)
     progress.print(f"Output: {config.output} (can be written)")

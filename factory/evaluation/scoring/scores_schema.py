@@ -150,6 +150,31 @@ class ScoredBenchmark(_Part):
     """Number of questions over all personas."""
     examples: int
     """Questions with example replies for each score; for the others judges got none."""
+    frozen: str | None = None
+    """A hash of the questions, rubrics and example replies of a frozen benchmark: runs that have it in common were
+    asked the same. Null where the run's own judges wrote the example replies."""
+
+
+class ForkScore(_Part):
+    """A score over personas, as the paper prints it."""
+
+    mean: Number
+    """Mean over the personas."""
+    std: Number
+    """Population standard deviation over them."""
+
+
+class ForkCount(_Part):
+    """Scores as the paper's runner counts them: zeros of failed calls included, and any whole number as a score."""
+
+    scores: dict[str, ForkScore]
+    """By task, and the `PScore`."""
+    personas: int
+    """Personas, all of them: a failed call is a score."""
+    calls: int
+    """Calls of the judge."""
+    zeros: int
+    """Calls that count as 0: failed, refused, or without a score that the runner finds."""
 
 
 class ScoreDifference(_Part):
@@ -230,7 +255,7 @@ class Scores(_Part):
     protocol: Literal["light", "full"]
     """PersonaGym-Light uses the first question of each task."""
     judge_protocol: Literal["structured", "opencharacter"]
-    """How judges reply: with a JSON object, or with free text as in the paper."""
+    """How judges are asked: for a JSON object, or as in the paper (`evaluation.parity`), in free text."""
     benchmark: ScoredBenchmark
     """The benchmark that was used."""
     tasks: list[str]
@@ -250,5 +275,10 @@ class Scores(_Part):
     costs: dict[str, Number] = Field(default_factory=dict)
     """US dollars for the tokens of candidates and judges behind endpoints, such as `judgments of gpt`; null where a
     price is not known."""
+    fork_counts: dict[str, dict[str, ForkCount]] = Field(default_factory=dict)
+    """With `evaluation.parity`: each candidate's scores by each judge as the paper's runner counts the same replies."""
     published: bool
-    """Whether the paper's rows are shown beside these scores: only where the benchmark is PersonaGym."""
+    """Whether the paper's rows are shown beside these scores: only where benchmark, protocol and judge are the
+    paper's."""
+    unpublished_because: str = ""
+    """Why they are not."""
