@@ -216,6 +216,9 @@ class Evaluation(Section):
     max_judge_failures: float = Field(0.05, ge=0, le=1)
     """A score is marked where more than this share of its questions has none: for failed judgments and for answers
     that were rejected before judging together."""
+    min_judge_accuracy: float | None = Field(None, ge=0, le=1)
+    """The least share of the pairs of the judge check that each judge must rank right, such as 0.8, by the scores that
+    rank candidates. With a judge below it, or not checked, there is no evaluation. null: any judge."""
     general: bool = True
     """Whether candidates get plain instructions too, which show whether tuning reduced their general ability."""
     fleet: Fleet = Fleet()
