@@ -142,16 +142,16 @@ def test_table_and_sentences_are_printed(checked_run, reports):
     said = checked_run.log().splitlines()
     shown = {line.split()[0]: " ".join(line.split()[1:]) for line in said if line.startswith(tuple(reports))}
     assert shown["sage"] == (
-        "100 % [91, 100] 100 % [91, 100] 100 / 100 100 / 100 100 / 100 21 % +0.00 [+0.00, +0.00] 50 % 0"
+        "100 % [93, 100] 100 % [93, 100] 100 / 100 100 / 100 100 / 100 100 / 100 15 % +0.00 +0.00 0.00 0"
     )
-    assert shown["mute"] == "- - - / - - / - - / - - - - 192"
+    assert shown["mute"] == f"- - - / - - / - - / - - / - - - - - {4 * len(PAIRS)}"
     assert {report["verdict"] for report in reports.values()} <= set(said)
 
 
 def test_dry_run_prints_calls_per_judge(make_run):
     run = make_run("dry", evaluation={"judges": [{"kind": "scripted", "name": "sage", "default": ""}]})
     said = run.finish("--dry-run", job="judge_check")
-    assert ["sage", "96", "96", "scripted", "(scripted)"] in [line.split() for line in said.splitlines()]
+    assert ["sage", "160", "160", "48", "scripted", "(scripted)"] in [line.split() for line in said.splitlines()]
     assert not file_io.exists(f"{run.output}/config.json")
 
 

@@ -14,7 +14,6 @@ from factory.evaluation.judge_check.check_results import FOLDER, REPORT, setting
 from factory.evaluation.judge_check.pairs import (
     ORDERED,
     Accuracy,
-    Effect,
     JudgedPair,
     JudgeReport,
     Preferred,
@@ -146,9 +145,9 @@ def report_grid(reports: Sequence[JudgeReport], ranked_by: ScoreKind) -> Grid:
             _with_interval(report.ordered.pairwise),
             *(_both(report.by_kind[kind]) for kind in ORDERED),
             _percent(report.turned),
-            _difference(report.length_bias),
-            _difference(report.attack),
-            NONE if math.isnan(report.paraphrase.size) else f"{report.paraphrase.size:.2f}",
+            _number(report.length_bias.difference, "+z.2f"),
+            _number(report.attack.difference, "+z.2f"),
+            _number(report.paraphrase.size, ".2f"),
             str(report.failed_scores + report.failed_verdicts),
         ]
         grid.add_row(*map(Text, row))  # an interval has [brackets]
@@ -163,10 +162,8 @@ def _both(accuracy: Accuracy) -> str:
     return " / ".join(_percent(share).removesuffix(" %") for share in (accuracy.pointwise, accuracy.pairwise))
 
 
-def _difference(bias: Effect) -> str:
-    if math.isnan(bias.difference):
-        return NONE
-    return f"{bias.difference:+z.2f}" + ("" if math.isnan(bias.low) else f" [{bias.low:+z.2f}, {bias.high:+z.2f}]")
+def _number(value: float, form: str) -> str:
+    return NONE if math.isnan(value) else format(value, form)
 
 
 def _percent(share: Proportion) -> str:
