@@ -434,6 +434,70 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelItem:
+    """What a person labels: an answer, or the answers of two candidates, with how it was drawn.
+
+    `item_id` and the page do not show the candidates. `kind` is `single`, `pair` or `gold`, an answer of known quality
+    whose `candidates` is `better` or `worse`. Of the `stratum_rows` of a stratum, `stratum_drawn` were drawn with equal
+    chances, so `probability` is their ratio. `frame` is a hash of the tables that it was drawn from.
+    """
+
+    item_id: str
+    kind: str
+    candidates: tuple[str, ...]
+    persona_id: str
+    persona: str
+    task: str
+    question_id: str
+    question: str
+    answers: tuple[str, ...]
+    answer_ids: tuple[str, ...]
+    criteria: str
+    rubric: str
+    stratum: str
+    stratum_rows: int
+    stratum_drawn: int
+    probability: float | None
+    frame: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A person's last label of an item.
+
+    `answer_ids` are hashes of the answers, in the order of the item, and so are `scores`: 1 to 5, or 0 where the person
+    could not judge for the `comment`. `shown_order` has their numbers as they were shown. `verdict` on a pair is `a`,
+    `b` or `same`, by the order of the item. `repetition` is 1 where an item was shown again. `shown` and `answered` are
+    UTC; `changes` counts choices that were changed. `number` increases with each label that the page receives.
+    """
+
+    label_id: str
+    item_id: str
+    kind: str
+    persona_id: str
+    task: str
+    question_id: str
+    answer_ids: tuple[str, ...]
+    shown_order: tuple[int, ...]
+    rubric: str
+    examples_shown: bool
+    scores: tuple[int, ...]
+    verdict: str
+    comment: str
+    repetition: int
+    rater: str
+    proficiency: str
+    consent: bool
+    page_version: str
+    shown: str
+    answered: str
+    seconds: float | None
+    changes: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSampling:
     """Sampling parameters of a reply; None leaves one to an endpoint."""
 

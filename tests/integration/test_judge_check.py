@@ -141,6 +141,7 @@ def test_unreadable_judge_has_only_failures(reports, checked_run):
 def test_table_and_sentences_are_printed(checked_run, reports):
     said = checked_run.log().splitlines()
     shown = {line.split()[0]: " ".join(line.split()[1:]) for line in said if line.startswith(tuple(reports))}
+    assert "sage" in shown, checked_run.log()
     assert shown["sage"] == (
         "100 % [93, 100] 100 % [93, 100] 100 / 100 100 / 100 100 / 100 100 / 100 15 % +0.00 +0.00 0.00 0"
     )

@@ -7,14 +7,30 @@ import numpy as np
 import pytest
 
 from factory.evaluation.labels.estimates import (
+    Estimate,
     Population,
     bootstrap_kappa,
-    calibrated_mean,
+    calibrated_means,
+    estimate,
+    estimate_difference,
     merge_unlabeled,
-    raw_mean,
+    raw_means,
     weighted_kappa,
 )
 from factory.evaluation.labels.strata import MIN_DRAWN, allocate, draw_key, merge_small, score_bins
+
+
+def population_of(scores: np.ndarray, strata: np.ndarray, personas: np.ndarray) -> Population:
+    return Population(scores, strata, personas, np.full(len(scores), 1 / len(scores)), int(personas.max()) + 1)
+
+
+def calibrated_mean(population: Population, drawn: np.ndarray, labels: np.ndarray) -> Estimate:
+    return estimate(calibrated_means(population, drawn, labels))
+
+
+def raw_mean(population: Population) -> Estimate:
+    return estimate(raw_means(population))
+
 
 TASKS, PERSONAS, LABELS, RUNS = 5, 200, 200, 500
 
@@ -54,7 +70,7 @@ def test_corrected_means_cover_the_truth_and_raw_ones_do_not():
     for _ in range(RUNS):
         persona, task, people, judge = world(random, 3.6)
         strata = strata_of(task, judge)
-        population = Population(judge, strata, persona, np.full(len(judge), 1 / len(judge)))
+        population = population_of(judge, strata, persona)
         drawn = draw(random, strata, LABELS)
         found, raw = calibrated_mean(population, drawn, people[drawn]), raw_mean(population)
         covered += found.low <= truth <= found.high
@@ -66,10 +82,30 @@ def test_corrected_means_cover_the_truth_and_raw_ones_do_not():
     assert np.mean(widths) < 0.4
 
 
+def test_corrected_difference_covers_the_truth():
+    """The judge favors the one candidate by half a point."""
+    random = np.random.default_rng(3)
+    covered = raw_covered = 0
+    for _ in range(RUNS // 2):
+        means, raws = [], []
+        for bias in (0.0, 0.5):
+            persona, task, people, judge = world(random, 3.6)
+            judge = np.clip(judge + bias, 1, 5)
+            population = population_of(judge, strata_of(task, judge), persona)
+            drawn = draw(random, population.strata, LABELS // 2)
+            means.append(calibrated_means(population, drawn, people[drawn]))
+            raws.append(raw_means(population))
+        found, raw = estimate_difference(*means), estimate_difference(*raws)
+        covered += found.low <= 0 <= found.high
+        raw_covered += raw.low <= 0 <= raw.high
+    assert 0.92 <= covered / (RUNS // 2) <= 0.98
+    assert raw_covered / (RUNS // 2) < 0.05
+
+
 def test_judge_that_is_always_right_needs_no_correction():
     random = np.random.default_rng(1)
     persona, task, people, _ = world(random, 3.6)
-    population = Population(people, strata_of(task, people), persona, np.full(len(people), 1 / len(people)))
+    population = population_of(people, strata_of(task, people), persona)
     drawn = draw(random, population.strata, 100)
     found = calibrated_mean(population, drawn, people[drawn])
     assert found.mean == pytest.approx(people.mean(), abs=0.02)
@@ -78,13 +114,13 @@ def test_judge_that_is_always_right_needs_no_correction():
 
 def test_useless_judge_gives_the_mean_of_the_labels():
     scores, strata = np.full(40, 5.0), np.zeros(40, int)
-    population = Population(scores, strata, np.arange(40), np.full(40, 1 / 40))
+    population = population_of(scores, strata, np.arange(40))
     found = calibrated_mean(population, np.arange(10), np.array([1.0, 2] * 5))
     assert found.mean == pytest.approx(1.5)
 
 
 def test_too_few_labels_give_no_mean():
-    population = Population(np.array([4.0, 5, 3]), np.zeros(3, int), np.arange(3), np.full(3, 1 / 3))
+    population = population_of(np.array([4.0, 5, 3]), np.zeros(3, int), np.arange(3))
     assert math.isnan(calibrated_mean(population, np.array([0]), np.array([4.0])).mean)
     assert math.isnan(calibrated_mean(population, np.array([], int), np.array([])).mean)
 

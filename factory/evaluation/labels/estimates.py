@@ -39,22 +39,35 @@ class Population:
     """Numbers, shape (N,)."""
     weights: np.ndarray
     """Shape (N,), with a sum of 1: tasks count alike."""
+    persona_number: int
+    """Of the evaluation, whether or not each has an answer here."""
 
 
-def raw_mean(population: Population) -> Estimate:
-    """Return the mean of the judge's scores, with its interval over personas; failed answers are left out."""
+@dataclass(frozen=True)
+class PersonaMeans:
+    """A mean, with what its variance and that of a difference to another one consist of."""
+
+    mean: float
+    label_variance: float
+    """Variance that comes from having labels of a few answers only."""
+    personas: np.ndarray
+    """The mean of each persona, shape (number of personas,); NaN without one."""
+    freedom: int
+    labels: int
+
+
+def raw_means(population: Population) -> PersonaMeans:
+    """Return the mean of the judge's scores; failed answers are left out."""
     scored = ~np.isnan(population.scores)
-    if not scored.any():
-        return Estimate(math.nan, math.nan, math.nan, 0)
     weights = population.weights * scored
     values = np.where(scored, population.scores, 0.0)
-    mean = float((weights * values).sum() / weights.sum())
-    means = _persona_means(values, weights, population.personas)
-    return _interval(mean, _variance(means) / len(means), len(means) - 1, 0)
+    mean = float((weights * values).sum() / weights.sum()) if scored.any() else math.nan
+    personas = _persona_means(population, values, weights)
+    return PersonaMeans(mean, 0.0, personas, int((~np.isnan(personas)).sum()) - 1, 0)
 
 
-def calibrated_mean(population: Population, drawn: np.ndarray, labels: np.ndarray) -> Estimate:
-    """Return the mean of people's scores, by their labels and the judge's scores of all.
+def calibrated_means(population: Population, drawn: np.ndarray, labels: np.ndarray) -> PersonaMeans | None:
+    """Return the mean of people's scores, by their labels and the judge's scores of all; None of too few labels.
 
     Args:
         population: all answers.
@@ -64,19 +77,41 @@ def calibrated_mean(population: Population, drawn: np.ndarray, labels: np.ndarra
     strata = merge_unlabeled(population.strata, drawn)
     names, of = np.unique(strata, return_inverse=True)
     counts, hits = np.bincount(of, minlength=len(names)), np.bincount(of[drawn], minlength=len(names))
-    if not len(drawn) or hits.min() < 2 or len(drawn) <= len(names):
-        return Estimate(math.nan, math.nan, math.nan, len(drawn))
+    if not len(drawn) or hits.min() < 2 or len(drawn) <= len(names) or np.isnan(population.scores).all():
+        return None
     scores = np.where(np.isnan(population.scores), np.nanmean(population.scores), population.scores)
     share = np.bincount(of, population.weights, minlength=len(names))
     tuning = _tuning(scores[drawn], labels, of[drawn], share, counts, hits)
     rest = labels - tuning * scores[drawn]
     rest_means = np.bincount(of[drawn], rest, minlength=len(names)) / hits
     mean = float(tuning * (population.weights * scores).sum() + (share * rest_means).sum())
-    variances = _shrunk_variances(rest, of[drawn], hits)
-    calibrated = tuning * scores + rest_means[of]
-    personas = _persona_means(calibrated, population.weights, population.personas)
-    variance = float((share**2 * variances / hits).sum()) + _variance(personas) / len(personas)
-    return _interval(mean, variance, len(drawn) - len(names), len(drawn))
+    label_variance = float((share**2 * _shrunk_variances(rest, of[drawn], hits) / hits).sum())
+    personas = _persona_means(population, tuning * scores + rest_means[of], population.weights)
+    return PersonaMeans(mean, label_variance, personas, len(drawn) - len(names), len(drawn))
+
+
+def estimate(means: PersonaMeans | None) -> Estimate:
+    """Return a mean with its interval."""
+    if means is None:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    spread = means.personas[~np.isnan(means.personas)]
+    variance = means.label_variance + (_variance(spread) / len(spread) if len(spread) else math.nan)
+    return _interval(means.mean, variance, means.freedom, means.labels)
+
+
+def estimate_difference(a: PersonaMeans | None, b: PersonaMeans | None) -> Estimate:
+    """Return the difference of two means, a minus b, whose personas are the same."""
+    if a is None or b is None:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    return estimate(
+        PersonaMeans(
+            a.mean - b.mean,
+            a.label_variance + b.label_variance,
+            a.personas - b.personas,
+            min(a.freedom, b.freedom),
+            a.labels + b.labels,
+        )
+    )
 
 
 def merge_unlabeled(strata: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -113,7 +148,10 @@ def bootstrap_kappa(
         chosen = np.concatenate([random.choice(group, len(group)) for group in members])
         values.append(weighted_kappa(labels[chosen], scores[chosen], weights[chosen]))
     found = [value for value in values if not math.isnan(value)]
-    return tuple(map(float, np.percentile(found, [2.5, 97.5]))) if found else (math.nan, math.nan)
+    if not found:
+        return math.nan, math.nan
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _tuning(
@@ -131,12 +169,15 @@ def _shrunk_variances(values: np.ndarray, of: np.ndarray, hits: np.ndarray) -> n
     means = np.bincount(of, values, minlength=len(hits)) / hits
     squares = np.bincount(of, (values - means[of]) ** 2, minlength=len(hits))
     pooled = squares.sum() / (len(values) - len(hits))
-    return (squares + SHRINKAGE * pooled) / (hits - 1 + SHRINKAGE)
+    shrunk: np.ndarray = (squares + SHRINKAGE * pooled) / (hits - 1 + SHRINKAGE)
+    return shrunk
 
 
-def _persona_means(values: np.ndarray, weights: np.ndarray, personas: np.ndarray) -> np.ndarray:
-    sums, totals = np.bincount(personas, weights * values), np.bincount(personas, weights)
-    return sums[totals > 0] / totals[totals > 0]
+def _persona_means(population: Population, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    sums = np.bincount(population.personas, weights * values, minlength=population.persona_number)
+    totals = np.bincount(population.personas, weights, minlength=population.persona_number)
+    means: np.ndarray = np.divide(sums, totals, out=np.full(len(sums), np.nan), where=totals > 0)
+    return means
 
 
 def _variance(values: np.ndarray) -> float:
