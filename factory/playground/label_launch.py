@@ -57,7 +57,8 @@ def serve_labels(job: Job) -> None:
     with suppress(KeyboardInterrupt), serving(LabelController(job.config, items, table)) as url:
         job.progress.print(f"label: ready at {url}, {_login(job.config)}; press Ctrl-C to stop")
         shutdown.wait_for_request()
-    complete_table(job, table, SETTINGS, LABELS, Timing(began, time.monotonic() - clock, Counts()))
+    timing = Timing(began, time.monotonic() - clock, Counts())
+    complete_table(table, SETTINGS, LABELS, timing, job.progress)
 
 
 def _login(config: RunConfig) -> str:

@@ -15,7 +15,7 @@ from factory.playground.label_controller import (
     Rater,
 )
 from factory.playground.profile_form import FormError
-from factory.playground.ui import _note  # first: it sets gradio's environment
+from factory.playground.ui import status_note
 
 INTRODUCTION = (
     "A model was told to be a persona and was asked a question. You score how well its answer meets the criteria, and "
@@ -52,25 +52,25 @@ def build_label_page(controller: LabelController) -> gr.Blocks:
             verdict = gr.Radio(list(VERDICTS), label="Which is better by the criteria?", elem_id="verdict")
             comment = gr.Textbox(label="If you cannot judge: why?", max_length=MAX_COMMENT, elem_id="comment")
             save = gr.Button("Save and go on", variant="primary", elem_id="save")
-        note = gr.HTML(_note(""), elem_id="note", elem_classes="note", padding=False)
+        note = gr.HTML(status_note(""), elem_id="note", elem_classes="note", padding=False)
         shown = [item, *answers, *scores, verdict, comment]
 
         def on_start(rater_name: str, language: str | None, agreed: bool) -> list[Any]:
             try:
                 rater = controller.start(rater_name, language, agreed)
             except FormError as problem:
-                return [gr.skip(), gr.skip(), gr.skip(), _note(str(problem)), *([gr.skip()] * len(shown))]
+                return [gr.skip(), gr.skip(), gr.skip(), status_note(str(problem)), *([gr.skip()] * len(shown))]
             return [rater, gr.update(visible=False), *_view(controller, rater)]
 
         async def on_save(
             rater: Rater | None, first: str | None, second: str | None, better: str | None, why: str
         ) -> list[Any]:
             if rater is None:
-                return [gr.skip(), gr.skip(), _note("Load the page again."), *([gr.skip()] * len(shown))]
+                return [gr.skip(), gr.skip(), status_note("Load the page again."), *([gr.skip()] * len(shown))]
             try:
                 await controller.save(rater, (first, second), better, why)
             except FormError as problem:
-                return [rater, gr.skip(), _note(str(problem)), *([gr.skip()] * len(shown))]
+                return [rater, gr.skip(), status_note(str(problem)), *([gr.skip()] * len(shown))]
             return [rater, *_view(controller, rater)]
 
         def on_change(rater: Rater | None) -> None:
@@ -91,7 +91,7 @@ def _view(controller: LabelController, rater: Rater) -> list[Any]:
     if shown is None:
         return [
             gr.update(visible=False),
-            _note(f"All is done: {given:,} labels of yours. Thank you!"),
+            status_note(f"All is done: {given:,} labels of yours. Thank you!"),
             *([gr.skip()] * 7),
         ]
     item = shown.item
@@ -106,7 +106,7 @@ def _view(controller: LabelController, rater: Rater) -> list[Any]:
     ]
     return [
         gr.update(visible=True),
-        _note(f"{given:,} labels saved, {left:,} to go."),
+        status_note(f"{given:,} labels saved, {left:,} to go."),
         criteria + about,
         answers[0],
         answers[1] if is_pair else "",

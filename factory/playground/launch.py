@@ -34,7 +34,7 @@ def serve_until_stopped(job: Job) -> None:
         _print_welcome(job, models, url)
         shutdown.wait_for_request()
     timing = Timing(began, time.monotonic() - clock, Counts())
-    complete_table(job, votes_table(job.config.output), SETTINGS, FEEDBACK, timing)
+    complete_table(votes_table(job.config.output), SETTINGS, FEEDBACK, timing, job.progress)
 
 
 @contextmanager

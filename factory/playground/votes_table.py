@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from factory.errors import DamagedError
-from factory.job import Job
 from factory.records import Counts, Feedback
+from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.storage.manifest import Timing, build_manifest
 from factory.storage.rows import Row, count_rows, ok_row
@@ -92,14 +92,16 @@ def count_votes(table: Table, schema: pa.Schema = FEEDBACK) -> Counts:
     return total
 
 
-def complete_table(job: Job, table: Table, settings: Mapping[str, Any], schema: pa.Schema, timing: Timing) -> None:
+def complete_table(
+    table: Table, settings: Mapping[str, Any], schema: pa.Schema, timing: Timing, progress: Progress
+) -> None:
     """Write the manifest of a table of votes or labels, once its page has stopped."""
     if not table.inputs():  # stopped before the table was opened
         return
     counts = count_votes(table, schema)
     manifest = build_manifest(table.name, counts.rows, counts, timing, compute_fingerprint(settings))
     table.finish(manifest)
-    job.progress.record_table(manifest)
+    progress.record_table(manifest)
 
 
 def read_rows(table: Table, shard: str, schema: pa.Schema) -> list[Row]:
