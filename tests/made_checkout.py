@@ -25,7 +25,7 @@ Score = 2: It is poor.
 
 Score = 3: It is fair.
 
-Score = 4: It’s good.
+Score = 4: It is “good”.
 
 Score = 5: It is best.
 
@@ -71,7 +71,7 @@ EXAMPLES_TAIL = "Rubrics:\n{rubrics}"
 SEVERAL = f"{EXAMPLES_HEAD}Rubric 2 Examples: \nScore 1:  Response - \n\nRubric 3 Examples:\n\n{EXAMPLES_TAIL}"
 API_PROMPT = "You are now {persona}. Answer as they would."
 TUNED_PROMPT = "You play somebody.\n\n# Persona\n{persona}\n\nStay in the role. Don't harm anybody."
-CODE = '''
+CODE = """
 raise SystemExit("this must never run")
 
 
@@ -83,8 +83,8 @@ def openai_chat_gen(input_prompt=None, persona=None, system=None, message=None):
         elif system:
             message = [{"role": "system", "content": system}]
     return message
-'''
-FORK_CODE = '''
+"""
+FORK_CODE = """
 
 def open_character_llama3_instruct_chat_gen(input_prompt, persona=None):
     connection = BaseModelConnection()
@@ -96,7 +96,7 @@ def open_character_llama3_instruct_chat_gen(input_prompt, persona=None):
     else:
         sys_prompt = "You help."
     return sys_prompt
-'''
+"""
 
 
 def questions_for(persona: str, count: int = 10) -> dict[str, list[str]]:

@@ -207,7 +207,9 @@ def test_rubric_of_another_task_is_ignored(tmp_path):
 def test_two_sets_of_questions_are_refused(tmp_path):
     write(tmp_path, name="set-1")
     write(tmp_path, name="set-2")
-    with pytest.raises(InputError, match=r"several sets of questions \(set-1, set-2\); name one in evaluation.question"):
+    with pytest.raises(
+        InputError, match=r"several sets of questions \(set-1, set-2\); name one in evaluation.question"
+    ):
         open_benchmark(str(tmp_path))
     assert open_benchmark(str(tmp_path), "set-2").name == "set-2"
     with pytest.raises(InputError, match="has no set 'set-3', only set-1, set-2"):
