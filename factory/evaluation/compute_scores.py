@@ -17,6 +17,7 @@ from factory.evaluation.general_ability.general_scores import compare_general, s
 from factory.evaluation.general_ability.general_steps import read_results
 from factory.evaluation.parity.fork_scores import fork_counts
 from factory.evaluation.parity.paper_rows import why_no_paper_rows
+from factory.evaluation.score_store import append_scores, write_leaderboard
 from factory.evaluation.scoring import scores_schema, statistics
 from factory.evaluation.scoring.leaderboard import leaderboard
 from factory.evaluation.scoring.model_families import find_family, self_preference_warnings
@@ -47,6 +48,9 @@ def write_scores(config: RunConfig, benchmark: Benchmark, progress: Progress) ->
     document = scores.model_dump_json(indent=2) + "\n"
     file_io.write_bytes(page, leaderboard(scores).encode())
     file_io.write_bytes(file_io.join(config.output, layout.SCORES), document.encode())
+    if store := config.evaluation.store:
+        append_scores(store, config.output, document.encode())
+        progress.print(f"Scores of all runs: {write_leaderboard(store)}")
     progress.show(score_grid(scores))
     for note in score_notes(scores):
         progress.print(note)
