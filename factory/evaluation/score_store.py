@@ -22,7 +22,7 @@ from factory.storage.bucket_keys import MAX_CONCURRENCY
 
 FOLDER = "scores"
 PAGE = "leaderboard.md"
-_TIME = "%Y%m%dT%H%M%S"
+_TIME = "%Y%m%dT%H%M%S%f"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def append_scores(store: str, output: str, document: bytes) -> str:
         return file_io.join(folder, name)
     path = file_io.join(folder, f"{datetime.now(UTC).strftime(_TIME)}-{digest}.json")
     content = {"output": output, "scores": json.loads(document)}
-    file_io.create_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    file_io.write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return path
 
 
