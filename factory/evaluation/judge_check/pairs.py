@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from factory.evaluation.scoring.intervals import DIFFERENCES, summarize
 from factory.evaluation.scoring.proportions import Proportion, proportion
-from factory.evaluation.scoring.statistics import summarize
 from factory.resources import RESOURCES
 from factory.storage import file_io
 
@@ -157,7 +157,7 @@ def _accuracy(judged: Sequence[JudgedPair]) -> Accuracy:
 
 
 def _length_bias(padded: Sequence[JudgedPair], seed: int) -> LengthBias:
-    summary = summarize(_differences(padded), seed)
+    summary = summarize(_differences(padded), seed, DIFFERENCES)
     return LengthBias(summary.mean, summary.low, summary.high, proportion([1 - won for won in _wins(padded)]))
 
 
