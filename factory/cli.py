@@ -40,6 +40,8 @@ COMMANDS = {
     "trace": "where a row comes from, and what became of it",
     "prune": "list or delete tables that changed settings archived",
     "judge-check": "how reliable each judge is",
+    "label": "a page on which people score answers",
+    "calibrate": "judges against people's labels, and means corrected by them",
     "judges-up": "start a fleet of judges that stays up",
     "judges-down": "stop it",
     "generate-benchmark": "personas to a new benchmark",

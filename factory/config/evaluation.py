@@ -221,6 +221,9 @@ class Evaluation(Section):
     that were rejected before judging together."""
     max_unscored: float = Field(0.1, ge=0, le=1)
     """A score is left blank, and its candidate is not ranked or compared, where more than this share has none."""
+    min_judge_accuracy: float | None = Field(None, ge=0, le=1)
+    """The least share of the pairs of the judge check that each judge must rank right, such as 0.8, by the scores that
+    rank candidates. With a judge below it, or not checked, there is no evaluation. null: any judge."""
     general: bool = True
     """Whether candidates get plain instructions too, which show whether tuning reduced their general ability."""
     general_margin: float = Field(0.05, gt=0, le=1)

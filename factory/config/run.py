@@ -10,6 +10,7 @@ from factory.config.budget import Budget
 from factory.config.curation import Curation, Safety
 from factory.config.engines import EMBEDDED, Engine, VllmEngine
 from factory.config.evaluation import BenchmarkGeneration, Evaluation
+from factory.config.labels import Labels
 from factory.config.paths import LocalPath, OutputPath, role_of
 from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
@@ -50,6 +51,7 @@ class RunConfig(Section):
     planning: Planning = Planning()
     attribution: Attribution = Attribution()
     chat: Chat = Chat()
+    labels: Labels = Labels()
 
     @property
     def engine(self) -> Engine:

@@ -12,6 +12,7 @@ from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.evaluation_calls import EvaluationCalls
 from factory.evaluation.frozen_store import run_benchmark
 from factory.evaluation.general_ability.items import general_items
+from factory.evaluation.judge_check.check_results import refuse_weak_judges
 from factory.evaluation.parity.checkout_texts import block_size, check_prompts_of_checkout
 from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
 from factory.evaluation.run_benchmark import check_unchanged, named_benchmark
@@ -58,6 +59,7 @@ def check(config: RunConfig) -> None:
         UserError: something would stop a run.
     """
     check_listed(config, *MEMBERS)
+    refuse_weak_judges(config)
     check_prompts(config, PROMPTS)
     benchmark = run_benchmark(config)
     check_unchanged(config, benchmark)
@@ -201,6 +203,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
     """
     evaluation = config.evaluation
     check_listed(config, *MEMBERS)
+    refuse_weak_judges(config)
     check_prompts(config, PROMPTS)
     file_io.check_writable(config.output)
     check_fleet(evaluation.fleet)

@@ -88,19 +88,20 @@ def read_rubrics(benchmark: Benchmark) -> dict[str, Rubric]:
 def score_examples_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> list[TableJob]:
     """Return the jobs of the example replies for each score: written once per question, by one of the judges."""
     rubrics = read_rubrics(benchmark)
-    step = (parity_steps.parity_examples_step if config.evaluation.parity else _examples_step)(config, rubrics)
-    settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
     by_name = {judge.name: judge for judge in judges}
     return [
-        TableJob(
-            step,
-            questions,
-            layout.SCORE_EXAMPLES.table(config.output, judge=name),
-            settings,
-            by_name[name].engine(config.evaluation.example_sampling, config.seed),
-        )
+        examples_job(config, rubrics, by_name[name], questions, layout.SCORE_EXAMPLES.table(config.output, judge=name))
         for name, questions in question_shares(config, benchmark).items()
     ]
+
+
+def examples_job(
+    config: RunConfig, rubrics: Mapping[str, Rubric], judge: JudgeClient, questions: Table, table: Table
+) -> TableJob:
+    """Return the job in which a judge writes the example replies to questions."""
+    step = (parity_steps.parity_examples_step if config.evaluation.parity else _examples_step)(config, rubrics)
+    settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
+    return TableJob(step, questions, table, settings, judge.engine(config.evaluation.example_sampling, config.seed))
 
 
 def _examples_step(config: RunConfig, rubrics: Mapping[str, Rubric]) -> GenerationStep[Any, Any]:

@@ -60,14 +60,16 @@ def parse_judgment(protocol: JudgeProtocol, answer: Answer, completion: Completi
     if score is None:
         return Reject("judge_failed", reply)
     expected = expected_score(completion.ending, score)
-    ids = judgment_ids(protocol, answer)
-    return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
+    ids, attempts = judgment_ids(protocol, answer), completion.attempts
+    return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning, attempts=attempts)
 
 
 def _parse(protocol: JudgeProtocol, reply: str, truncated: bool) -> tuple[int | None, str]:
     if isinstance(protocol.prompt, CheckoutPrompts):
         ((score, _),) = read_scores(reply, 1, truncated)
         return score, reply
+    if truncated and not reply.rstrip("` \n").endswith("}"):  # its last statement may be missing or incomplete
+        return None, reply
     verdict = parse_verdict(reply)
     return (verdict.score, verdict.reasoning) if verdict else (None, reply)
 

@@ -17,6 +17,8 @@ from factory.records import (
     GeneralResult,
     Instruction,
     Judgment,
+    Label,
+    LabelItem,
     Message,
     Persona,
     PersonaQuestions,
@@ -89,4 +91,6 @@ BLOCK_VERDICTS = with_common_columns(record_schema(BlockVerdict))
 PREFERENCES = with_common_columns(record_schema(Preference))
 GENERAL_ITEMS = with_common_columns(record_schema(GeneralItem))
 GENERAL_RESULTS = with_common_columns(record_schema(GeneralResult))
+LABEL_ITEMS = with_common_columns(record_schema(LabelItem))
+LABELS = with_common_columns(record_schema(Label))
 FEEDBACK = with_common_columns(record_schema(Feedback))

@@ -218,7 +218,7 @@ def test_expected_score_ignores_digits_of_examples():
 
 @pytest.mark.parametrize(
     ("protocol", "reply"),
-    [(STRUCTURED, "the final score is 4"), (STRUCTURED, ""), (FREE_TEXT, '{"score": 4}'), (FREE_TEXT, "")],
+    [(STRUCTURED, "the final score is unclear"), (STRUCTURED, ""), (FREE_TEXT, '{"score": 4}'), (FREE_TEXT, "")],
 )
 def test_reply_without_score_is_a_failed_judge(protocol, reply):
     assert parse_judgment(protocol, ANSWER, completion(reply)) == Reject("judge_failed", reply)
@@ -228,3 +228,6 @@ def test_truncated_free_text_has_no_score():
     free, whole = "At first the final score is 2, but", '{"reasoning": "Plain.", "score": 2}'
     assert parse_judgment(FREE_TEXT, ANSWER, completion(free, truncated=True)) == Reject("judge_failed", free)
     assert isinstance(parse_judgment(STRUCTURED, ANSWER, completion(whole, truncated=True)), Judgment)
+    for cut in (whole.removesuffix("}"), "Plain. The final score is 2"):
+        assert parse_judgment(STRUCTURED, ANSWER, completion(cut, truncated=True)) == Reject("judge_failed", cut)
+        assert isinstance(parse_judgment(STRUCTURED, ANSWER, completion(cut)), Judgment)
