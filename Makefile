@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check label calibrate judges-up judges-down generate-benchmark plan tune trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check label calibrate judges-up judges-down generate-benchmark freeze-benchmark plan tune trace prune export report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' \
@@ -85,6 +85,9 @@ train: needs-config $(STAMP)  ## curated dialogues to checkpoints and a model: C
 
 generate-benchmark: needs-config $(STAMP)  ## personas to a new benchmark of role-playing: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/generate_benchmark.py --config $(CONFIG) $(ARGS)
+
+freeze-benchmark: needs-config $(STAMP)  ## a benchmark with its example replies to the store that runs share: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/freeze_benchmark.py --config $(CONFIG) $(ARGS)
 
 evaluate: needs-config $(STAMP)  ## candidates to their PersonaGym scores: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/evaluate.py --config $(CONFIG) $(ARGS)

@@ -45,6 +45,7 @@ COMMANDS = {
     "judges-up": "start a fleet of judges that stays up",
     "judges-down": "stop it",
     "generate-benchmark": "personas to a new benchmark",
+    "freeze-benchmark": "a benchmark with its example replies, for all runs",
 }
 """Every step; each is a module of `factory/commands/`, with - for _, that has a function `run`."""
 

@@ -25,7 +25,7 @@ Score = 2: It is poor.
 
 Score = 3: It is fair.
 
-Score = 4: It’s good.
+Score = 4: It is “good”.
 
 Score = 5: It is best.
 

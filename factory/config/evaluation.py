@@ -213,14 +213,21 @@ class Evaluation(Section):
     is added later. All candidates and judges get the same ones. Name a judge if another one is costly or weak."""
     attempts: int = Field(3, ge=1)
     """Attempts to get a valid reply of a judge: for a score, and for the example replies."""
-    max_judge_failures: float = Field(0.05, ge=0, le=1)
+    baseline: Name | None = None
+    """The candidate that each other one is compared with, such as the model before tuning. Fewer comparisons find
+    smaller differences. If null, all pairs are compared, of up to 50 candidates."""
+    max_judge_failures: float = Field(0.02, ge=0, le=1)
     """A score is marked where more than this share of its questions has none: for failed judgments and for answers
     that were rejected before judging together."""
+    max_unscored: float = Field(0.1, ge=0, le=1)
+    """A score is left blank, and its candidate is not ranked or compared, where more than this share has none."""
     min_judge_accuracy: float | None = Field(None, ge=0, le=1)
     """The least share of the pairs of the judge check that each judge must rank right, such as 0.8, by the scores that
     rank candidates. With a judge below it, or not checked, there is no evaluation. null: any judge."""
     general: bool = True
     """Whether candidates get plain instructions too, which show whether tuning reduced their general ability."""
+    general_margin: float = Field(0.05, gt=0, le=1)
+    """A loss of less than this share of the instructions counts as a general ability that was kept."""
     fleet: Fleet = Fleet()
 
     @model_validator(mode="before")
@@ -272,6 +279,9 @@ class Evaluation(Section):
                     raise ValueError(f"{what} names {name!r} twice; give each its own name")
         if any(candidate.name == "benchmark" for candidate in self.candidates):
             raise ValueError("candidates: the name 'benchmark' is taken by the benchmark's own tables; take another")
+        names = [candidate.name for candidate in self.candidates]
+        if self.baseline is not None and self.baseline not in names:
+            raise ValueError(f"baseline is {self.baseline!r}, which is none of the candidates {names}")
         names = [judge.name for judge in self.judges]
         if self.example_writer and self.example_writer not in names:
             raise ValueError(f"example_writer is {self.example_writer!r}, which is none of the judges {names}")

@@ -1,20 +1,24 @@
 """The dry run of an evaluation: checks before anything runs, and the plan."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
+from math import comb
 from typing import Any
 
 from rich.table import Table as Grid
 
 from factory.config import EndpointJudge, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
+from factory.evaluation.evaluation_calls import EvaluationCalls
 from factory.evaluation.frozen_store import run_benchmark
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.judge_check.check_results import refuse_weak_judges
 from factory.evaluation.parity.checkout_texts import block_size, check_prompts_of_checkout
 from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
-from factory.evaluation.run_benchmark import check_unchanged, named_benchmark, questions_per_task
+from factory.evaluation.run_benchmark import check_unchanged, named_benchmark
+from factory.evaluation.scoring.power import expected_findable
+from factory.evaluation.scoring.score_text import findable_text
+from factory.evaluation.scoring.scores_schema import FindableDifference
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.endpoint_check import check_endpoint
@@ -28,7 +32,7 @@ from factory.inference.token_estimates import (
     RowTokens,
     cost_line,
 )
-from factory.personagym import Benchmark, all_questions
+from factory.personagym import TASKS, Benchmark
 from factory.records import Request
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet, cpus_of
@@ -216,6 +220,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
     if line := cost_line(_cost(config, benchmark, calls)):
         progress.print(line)
     frozen = ", frozen" if benchmark.frozen else ""
+    if len(evaluation.candidates) > 1:
+        progress.print(_findable(config, calls))
     progress.print(
         f"Benchmark: {benchmark.folder} ({benchmark.name}, {evaluation.protocol}{frozen}), "
         f"{calls.personas:,} personas, {calls.questions:,} questions"
@@ -225,28 +231,14 @@ def plan(config: RunConfig, progress: Progress) -> None:
         progress.print(f"Not checked from here: {note}")
 
 
-@dataclass(frozen=True)
-class EvaluationCalls:
-    """How many calls an evaluation makes."""
-
-    personas: int
-    questions: int
-    """Answers of each candidate."""
-    examples: int
-    """Example replies to write; none of a frozen benchmark."""
-    judgments: int
-    """Calls of each judge for each candidate."""
-
-    @classmethod
-    def of(cls, config: RunConfig, benchmark: Benchmark) -> "EvaluationCalls":
-        """Count the calls by reading the questions."""
-        size, personas = block_size(config.evaluation), 0
-        lengths = []
-        for _, tasks in all_questions(benchmark, questions_per_task(config), config.evaluation.limit):
-            personas += 1
-            lengths += [len(listed) for listed in tasks.values()]
-        blocks = sum(-(-length // size) for length in lengths)
-        return cls(personas, sum(lengths), 0 if benchmark.frozen else sum(lengths), blocks)
+def _findable(config: RunConfig, calls: EvaluationCalls) -> str:
+    """Report what the evaluation can find, by typical spreads: nothing is measured yet."""
+    candidates = len(config.evaluation.candidates)
+    comparisons = candidates - 1 if config.evaluation.baseline else comb(candidates, 2)
+    per_task = max(1, round(calls.questions / (calls.personas * len(TASKS))))
+    found = expected_findable(calls.personas, per_task, len(config.evaluation.judges), comparisons)
+    text = findable_text(FindableDifference.model_validate(found))
+    return f"{text} This is by typical scores near the top of the scale; yours may differ."
 
 
 def _plan_grid(config: RunConfig, calls: EvaluationCalls) -> Grid:

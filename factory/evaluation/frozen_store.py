@@ -44,6 +44,21 @@ def run_benchmark(config: RunConfig) -> Benchmark:
     return open_benchmark(folder) if file_io.exists(file_io.join(folder, FROZEN)) else benchmark
 
 
+def check_not_frozen(config: RunConfig) -> Benchmark:
+    """Open the benchmark that the config names.
+
+    Raises:
+        UserError: it cannot be read.
+        ConfigError: it is a frozen one.
+    """
+    benchmark = named_benchmark(config)
+    if benchmark.frozen:
+        raise ConfigError(
+            f"evaluation.benchmark is {benchmark.folder}, which is frozen; name the one that it is made of"
+        )
+    return benchmark
+
+
 def frozen_folder(config: RunConfig, benchmark: Benchmark) -> str:
     """Return where the store keeps a benchmark with the example replies that the config's judges write.
 

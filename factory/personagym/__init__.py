@@ -21,11 +21,31 @@ from factory.personagym.checkout_prompts import (
     read_checkout_prompts,
     read_role_prompt,
 )
-from factory.personagym.frozen import FROZEN, Frozen
+from factory.personagym.frozen import FROZEN, Frozen, read_frozen
 
 __all__ = [
-    "BUILT_IN", "FROZEN", "LIGHT_SUFFIX", "OFFICIAL", "PERSONAS_JSON", "PROMPT_PATHS", "TASKS", "Benchmark",
-    "CheckoutPrompts", "Frozen", "Route", "all_questions", "benchmark_digest", "chosen_personas", "fill_slots",
-    "open_benchmark", "persona_questions", "question_sets", "read_checkout_prompts", "read_personas",
-    "read_role_prompt", "read_tasks", "read_texts",
+    "BUILT_IN",
+    "FROZEN",
+    "LIGHT_SUFFIX",
+    "OFFICIAL",
+    "PERSONAS_JSON",
+    "PROMPT_PATHS",
+    "TASKS",
+    "Benchmark",
+    "CheckoutPrompts",
+    "Frozen",
+    "Route",
+    "all_questions",
+    "benchmark_digest",
+    "chosen_personas",
+    "fill_slots",
+    "open_benchmark",
+    "persona_questions",
+    "question_sets",
+    "read_checkout_prompts",
+    "read_frozen",
+    "read_personas",
+    "read_role_prompt",
+    "read_tasks",
+    "read_texts",
 ]  # fmt: skip

@@ -58,4 +58,5 @@ def read_frozen(folder: str) -> Frozen | None:
     names = {field.name for field in fields(Frozen)}
     if document.keys() != names:
         raise InputError(f"benchmark {path}: is not as freeze-benchmark writes it; freeze the benchmark again")
-    return Frozen(**{name: tuple(value) if isinstance(value, list) else value for name, value in document.items()})
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in document.items()}
+    return Frozen(**values)

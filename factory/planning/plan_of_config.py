@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from factory.config import RunConfig, ServedModel, VllmEngine, workers
-from factory.evaluation.dry_run import EvaluationCalls
+from factory.evaluation.evaluation_calls import EvaluationCalls
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.row_tokens import evaluation_tokens
 from factory.evaluation.run_benchmark import named_benchmark

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from factory.evaluation.general_ability.general_scores import compare_general, summarize_general
@@ -112,10 +113,10 @@ def test_missing_results_are_null():
     assert (found.perplexity, found.items) == (None, 0)
     found = summarize_general([])
     assert (found.followed, found.low, found.perplexity) == (None, None, None)
-    change = compare_general("tuned", "base", [answered("a", True)], [answered("a", True), weighed("c", -1.0, 1)], 1)
+    change = compare_general("tuned", "base", [answered("a", True)], [answered("a", True), weighed("c", -1.0, 1)], 0.05)
     assert (change.followed, change.of, change.perplexity_b, change.log_loss, change.items) == (0.0, 1, None, None, 0)
-    nothing = compare_general("tuned", "base", [], [], 1)
-    assert (nothing.followed, nothing.p, nothing.log_loss, nothing.significant_loss) == (None, None, None, False)
+    nothing = compare_general("tuned", "base", [], [], 0.05)
+    assert (nothing.followed, nothing.followed_low, nothing.p, nothing.log_loss, nothing.verdict) == (None,) * 5
 
 
 def test_change_is_over_common_items():
@@ -133,32 +134,74 @@ def test_change_is_over_common_items():
         answered("b", False),
         answered("a", True),
     ]
-    change = compare_general("tuned", "base", after, before, seed=1)
+    change = compare_general("tuned", "base", after, before, margin=0.05)
     assert (change.followed, change.gained, change.lost, change.p, change.of) == (-0.5, 0, 1, 1.0, 2)
     assert change.perplexity_b == pytest.approx(math.exp(0.5))
     assert change.perplexity_a == pytest.approx(math.exp(0.65))
     assert change.log_loss == pytest.approx(0.15)  # 1.5 nats over 10 tokens
-    # Two items: every resample is one of them twice, or both: 1 / 8, 1.5 / 10 or 0.5 / 2 nats a token.
-    assert (change.log_loss_low, change.log_loss_high) == (pytest.approx(0.125), pytest.approx(0.25))
+    # The two items are off by 0.5 - 0.15 * 2 and 1 - 0.15 * 8 nats, of 5 tokens on average: t of one degree of freedom.
+    half = 12.706 * 0.04 * 2**0.5 / 2**0.5
+    assert (change.log_loss_low, change.log_loss_high) == (
+        pytest.approx(0.15 - half, abs=1e-3),
+        pytest.approx(0.15 + half, abs=1e-3),
+    )
     assert change.items == 2
 
 
-def test_significant_loss():
-    def of(followed: int, likelihood: float) -> list[dict]:
-        return [answered(f"v{n}", n < followed) for n in range(20)] + [
-            weighed(f"p{n}", likelihood, 4) for n in range(9)
-        ]
+def changed(gained: int, lost: int, of: int) -> tuple[list[dict], list[dict]]:
+    """Return results of a and b, of which so many differ either way."""
+    a = [answered(f"v{n}", n >= lost) for n in range(of)]
+    return a, [answered(f"v{n}", not lost <= n < lost + gained) for n in range(of)]
 
-    base = of(15, -8)
-    assert not compare_general("a", "b", base, base, 1).significant_loss
-    assert not compare_general("a", "b", of(12, -8), base, 1).significant_loss  # p is 0.25
-    assert compare_general("a", "b", of(5, -8), base, 1).significant_loss
-    assert not compare_general("a", "b", base, of(5, -8), 1).significant_loss  # a gain
-    assert compare_general("a", "b", of(15, -9), base, 1).significant_loss
-    assert not compare_general("a", "b", of(15, -7), base, 1).significant_loss
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "of", "verdict"),
+    [
+        (0, 0, 48, "unknown"),  # 48 equal results leave room for a loss of 5.7 points
+        (0, 0, 100, "kept"),
+        (20, 20, 500, "kept"),
+        (0, 100, 500, "lost"),
+        (5, 20, 500, "lower"),
+        (10, 35, 500, "unknown"),
+        (20, 24, 48, "unknown"),
+        (40, 5, 500, "kept"),
+    ],
+)
+def test_verdict_follows_the_interval_and_the_margin(gained, lost, of, verdict):
+    change = compare_general("a", "b", *changed(gained, lost, of), 0.05)
+    assert (change.verdict, change.gained, change.lost) == (verdict, gained, lost)
+    assert change.followed_low < change.followed < change.followed_high
+    assert (change.needed is not None) == (verdict == "unknown")
+
+
+def test_margin_is_a_setting():
+    results = changed(10, 35, 500)
+    assert compare_general("a", "b", *results, 0.1).verdict == "lower"
+    assert compare_general("a", "b", *results, 0.01).verdict == "lost"
+
+
+def test_items_needed_show_that_nothing_was_lost():
+    """Of 500 items 50 change: 247 would do, by (1.645 + 0.842)^2 * 0.1 / 0.05^2."""
+    change = compare_general("a", "b", *changed(10, 40, 500), 0.05)
+    assert change.verdict == "unknown"
+    assert change.needed == pytest.approx(247, rel=0.03)
+    generator, kept = np.random.default_rng(1), 0
+    for _ in range(300):
+        gained, lost, _ = generator.multinomial(change.needed, [0.05, 0.05, 0.9])
+        kept += compare_general("a", "b", *changed(gained, lost, change.needed), 0.05).verdict == "kept"
+    assert kept / 300 == pytest.approx(0.8, abs=0.06)
+
+
+def test_interval_of_a_change_covers_the_truth():
+    generator, covered = np.random.default_rng(2), 0
+    for _ in range(500):
+        gained, lost, _ = generator.multinomial(100, [0.05, 0.1, 0.85])
+        change = compare_general("a", "b", *changed(gained, lost, 100), 0.05)
+        covered += change.followed_low <= -0.05 <= change.followed_high
+    assert covered / 500 == pytest.approx(0.9, abs=0.04)
 
 
 def test_losses_of_other_tokenizers_are_not_compared():
-    change = compare_general("ours", "theirs", [weighed("x", -9.0, 9)], [weighed("x", -5.0, 4)], 1)
-    assert (change.log_loss, change.significant_loss) == (None, False)
+    change = compare_general("ours", "theirs", [weighed("x", -9.0, 9)], [weighed("x", -5.0, 4)], 0.05)
+    assert change.log_loss is None
     assert (change.perplexity_a, change.perplexity_b) == (pytest.approx(math.e), pytest.approx(math.exp(1.25)))

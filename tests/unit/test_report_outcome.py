@@ -25,42 +25,51 @@ def row(table: str, rows: int, ok: int, finished: bool = True, **rejected: int) 
     return {"table": table, "rows": rows, "ok": ok, "finished": finished, "rejected": rejected}
 
 
-def with_difference(difference: float, low: float, high: float, significant: bool, swapped: bool = False) -> dict:
-    document = scores_of(8)
+def with_difference(difference: float, low: float, high: float, verdict: str, swapped: bool = False) -> dict:
+    document = scores_of(12)
+    for candidate in document["candidates"]:
+        candidate["rank"] |= {"low": 1, "high": 2}
     for comparison in document["comparisons"]:
         if swapped:
             comparison["a"], comparison["b"] = comparison["b"], comparison["a"]
         for result in comparison["results"]:
-            result |= {"difference": difference, "low": low, "high": high, "significant": significant}
+            result |= {"difference": difference, "low": low, "high": high, "verdict": verdict}
     return document
 
 
 def test_training_result_has_difference_interval_and_personas():
-    training, leader, *_ = key_results(scores_of(8), GAIN)
+    training, leader, *_ = key_results(scores_of(12), GAIN)
     assert (training["value"], training["tone"], training["command"]) == ("Yes: PScore +1.40", "good", "")
     assert training["interval"] == [1.0, 1.4, 1.8]
-    assert "95 % interval +1.00 to +1.80, over 8 personas, mean of 2 judges" in training["detail"]
+    assert "95 % interval +1.00 to +1.80, over 12 personas, mean of 2 judges" in training["detail"]
     assert "Validation loss 2.400 before and 2.000 after" in training["detail"]
     assert leader["value"] == "tuned"
-    assert "PScore 4.00 [3.80, 4.20] over 8 personas" in leader["detail"]
+    assert "PScore 4.00 [3.80, 4.20] over 12 personas" in leader["detail"]
 
 
 @pytest.mark.parametrize(
     ("document", "value", "interval"),
     [
-        (with_difference(-0.5, -0.9, -0.1, True), "No, worse: PScore -0.50", [-0.9, -0.5, -0.1]),
-        (with_difference(-0.5, -0.9, -0.1, True, swapped=True), "Yes: PScore +0.50", [0.1, 0.5, 0.9]),
-        (with_difference(0.1, -0.2, 0.4, False), "No significant change: PScore +0.10", [-0.2, 0.1, 0.4]),
+        (with_difference(-0.5, -0.9, -0.1, "lower"), "No, worse: PScore -0.50", [-0.9, -0.5, -0.1]),
+        (with_difference(-0.5, -0.9, -0.1, "lower", swapped=True), "Yes: PScore +0.50", [0.1, 0.5, 0.9]),
+        (with_difference(0.1, -0.2, 0.4, "no_difference_shown"), "No change shown: PScore +0.10", [-0.2, 0.1, 0.4]),
+        (with_difference(0.1, -0.2, 0.4, "too_few"), "Too few personas to say: PScore +0.10", [-0.2, 0.1, 0.4]),
+        (
+            with_difference(0.3, 0.2, 0.4, "depends_on_unscored"),
+            "It depends on the unscored answers: PScore +0.30",
+            [0.2, 0.3, 0.4],
+        ),
     ],
 )
-def test_training_result_follows_sign_and_significance(document, value, interval):
+def test_training_result_follows_the_verdict(document, value, interval):
     training, *_ = key_results(document)
     assert (training["value"], training["interval"]) == (value, interval)
 
 
-def test_a_lead_that_is_not_significant_is_marked():
-    _, leader, *_ = key_results(with_difference(0.1, -0.2, 0.4, False))
-    assert leader["detail"].endswith("The lead is not significant.")
+def test_a_lead_that_is_not_shown_is_marked():
+    _, leader, *_ = key_results(with_difference(0.1, -0.2, 0.4, "no_difference_shown"))
+    assert leader["detail"].endswith("The lead is not shown: its rank is between 1 and 2.")
+    assert "not shown" not in key_results(scores_of(12))[1]["detail"]
 
 
 def test_without_scores_the_validation_loss_is_shown():

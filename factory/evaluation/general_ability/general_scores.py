@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import scipy  # its submodules load on first use
 
-from factory.evaluation.scoring.proportions import paired_change, proportion
-from factory.evaluation.scoring.scores_schema import GeneralAbility, GeneralChange
-from factory.evaluation.scoring.statistics import BATCH_VALUES, LEVEL, RESAMPLES
+from factory.evaluation.scoring.intervals import LEVEL, t_interval
+from factory.evaluation.scoring.power import POWER
+from factory.evaluation.scoring.proportions import PairedChange, paired_change, proportion
+from factory.evaluation.scoring.scores_schema import GeneralAbility, GeneralChange, GeneralVerdict
 from factory.storage.rows import Row
 
 
@@ -27,7 +27,7 @@ def summarize_general(rows: Sequence[Row]) -> GeneralAbility:
     )
 
 
-def compare_general(a: str, b: str, rows_a: Sequence[Row], rows_b: Sequence[Row], seed: int) -> GeneralChange:
+def compare_general(a: str, b: str, rows_a: Sequence[Row], rows_b: Sequence[Row], margin: float) -> GeneralChange:
     """Compare a's results with b's, over the items that both have.
 
     Args:
@@ -35,7 +35,7 @@ def compare_general(a: str, b: str, rows_a: Sequence[Row], rows_b: Sequence[Row]
         b: the candidate it is compared with.
         rows_a: the results of a.
         rows_b: the results of b, in any order.
-        seed: of the resampling.
+        margin: a loss of a smaller share of the instructions counts as kept.
     """
     before = {row["item_id"]: row for row in rows_b}
     pairs = [(before[row["item_id"]], row) for row in rows_a if row["item_id"] in before]
@@ -44,11 +44,17 @@ def compare_general(a: str, b: str, rows_a: Sequence[Row], rows_b: Sequence[Row]
     weighed = [(old, new) for old, new in pairs if new["log_likelihood"] is not None]
     # Losses per token compare only where both tokenizers split the replies alike.
     same_tokens = bool(weighed) and all(old["tokens"] == new["tokens"] for old, new in weighed)
-    loss, low, high = _loss_change(weighed, seed) if same_tokens else (math.nan, math.nan, math.nan)
+    loss, low, high = _loss_change(weighed) if same_tokens else (math.nan, math.nan, math.nan)
+    verdict = _verdict(change, margin) if checked else None
     return GeneralChange(
         a=a,
         b=b,
         followed=change.change,
+        followed_low=change.low,
+        followed_high=change.high,
+        margin=margin,
+        verdict=verdict,
+        needed=_items_needed(change, margin) if verdict == "unknown" else None,
         gained=change.gained,
         lost=change.lost,
         p=change.p if checked else math.nan,
@@ -59,8 +65,22 @@ def compare_general(a: str, b: str, rows_a: Sequence[Row], rows_b: Sequence[Row]
         log_loss_low=low,
         log_loss_high=high,
         items=len(weighed),
-        significant_loss=(change.change < 0 and change.p < LEVEL) or low > 0,
     )
+
+
+def _verdict(change: PairedChange, margin: float) -> GeneralVerdict:
+    if change.high < -margin:
+        return "lost"
+    if change.low <= -margin:
+        return "unknown"
+    return "lower" if change.high < 0 else "kept"
+
+
+def _items_needed(change: PairedChange, margin: float) -> int:
+    """Return how many items show with a power of 80 % that nothing was lost, if nothing was."""
+    changed = (change.gained + change.lost + 1) / (change.before.of + 2)  # as the interval counts them
+    quantiles = scipy.special.ndtri(1 - LEVEL) + scipy.special.ndtri(POWER)
+    return math.ceil(float(changed * (quantiles / margin) ** 2))
 
 
 def _perplexity(weighed: Sequence[Row]) -> float:
@@ -70,24 +90,9 @@ def _perplexity(weighed: Sequence[Row]) -> float:
     return math.exp(min(loss, 700))  # a broken model's perplexity exceeds what a float holds
 
 
-def _loss_change(weighed: Sequence[tuple[Row, Row]], seed: int) -> tuple[float, float, float]:
-    """Return the change of the loss per token, with its 95 % bootstrap interval over items."""
+def _loss_change(weighed: Sequence[tuple[Row, Row]]) -> tuple[float, float, float]:
+    """Return the change of the loss per token, with its 95 % interval over items."""
     changes = np.array([old["log_likelihood"] - new["log_likelihood"] for old, new in weighed])
     tokens = np.array([old["tokens"] for old, _ in weighed], float)
-
-    def change(losses: np.ndarray, sizes: np.ndarray, axis: int = -1) -> Any:
-        return losses.sum(axis=axis) / sizes.sum(axis=axis)
-
-    if len(changes) < 2:
-        return float(change(changes, tokens)), math.nan, math.nan
-    interval = scipy.stats.bootstrap(
-        (changes, tokens),
-        change,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        batch=max(1, BATCH_VALUES // len(changes)),
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(change(changes, tokens)), float(interval.low), float(interval.high)
+    ratio = changes.sum() / tokens.sum()
+    return float(ratio), *t_interval(ratio + (changes - ratio * tokens) / tokens.mean())

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from factory.evaluation.scoring.intervals import DIFFERENCES, summarize
 from factory.evaluation.scoring.proportions import Proportion, proportion
-from factory.evaluation.scoring.statistics import summarize
 from factory.resources import RESOURCES
 from factory.storage import file_io
 
@@ -184,7 +184,7 @@ def _accuracy(judged: Sequence[JudgedPair]) -> Accuracy:
 
 def _effect(changed: Sequence[JudgedPair], seed: int) -> Effect:
     differences = _differences(changed)
-    summary = summarize(differences, seed)
+    summary = summarize(differences, seed, DIFFERENCES)
     preferred = proportion([1 - won for won in _wins(changed)])
     size = sum(map(abs, differences)) / len(differences) if differences else math.nan
     return Effect(summary.mean, summary.low, summary.high, preferred, size)

@@ -21,13 +21,18 @@ def shown_examples(reply: str) -> tuple[str, ...]:
 
     The closing quote is lost with the later lines. Examples with other marks give nothing.
     """
-    marks = list(_EXAMPLE.finditer(reply))
-    ends = [mark.start() for mark in marks[1:]] + [len(reply)]
+    marked = _marked(_EXAMPLE, reply)
     quoted = [
-        f'Score {mark[1]}: "{_without_quotes(reply[mark.end() : end], end == len(reply))}"'
-        for mark, end in zip(marks, ends, strict=True)
+        f'Score {number}: "{_without_quotes(text, place == len(marked))}"'
+        for place, (number, text) in enumerate(marked, 1)
     ]
     return tuple(line for line in "\n\n".join(quoted).split("\n") if line.startswith("Score"))
+
+
+def _marked(mark: re.Pattern[str], reply: str) -> list[tuple[str, str]]:
+    """Return the number of each mark, and the text from there to the next."""
+    _, *pieces = mark.split(reply)
+    return list(zip(pieces[::2], pieces[1::2], strict=True))
 
 
 def _without_quotes(text: str, is_last: bool) -> str:
@@ -38,9 +43,7 @@ def _without_quotes(text: str, is_last: bool) -> str:
 
 def evaluations(reply: str) -> list[tuple[int, str]]:
     """Return the numbered evaluations of a judge's reply; what precedes the first is lost."""
-    marks = list(_EVALUATION.finditer(reply))
-    ends = [mark.start() for mark in marks[1:]] + [len(reply)]
-    return [(int(mark[1][:9]), reply[mark.end() : end].strip()) for mark, end in zip(marks, ends, strict=True)]
+    return [(int(number[:9]), text.strip()) for number, text in _marked(_EVALUATION, reply)]
 
 
 def counted_scores(reply: str) -> tuple[int, ...]:

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 from factory.config import RunConfig
 from factory.config.evaluation import PAPER_SAMPLING
+from factory.evaluation.parity.checkout_texts import parity_prompts, role_prompt
 from factory.evaluation.run_benchmark import questions_per_task
 from factory.evaluation.scoring.paper_scores import JUDGE, SCORES
 from factory.personagym import Benchmark, persona_questions
@@ -20,6 +22,8 @@ def why_no_paper_rows(config: RunConfig, benchmark: Benchmark) -> str:
     if not evaluation.parity:
         return "candidates and judges were not asked as in the paper; evaluation.parity: opencharacter does that"
     if other := _other_benchmark(config, benchmark):
+        return other
+    if other := _other_prompts(config):
         return other
     if evaluation.limit is not None and evaluation.limit < len(benchmark.personas):
         return f"only {evaluation.limit} of {len(benchmark.personas)} personas were used"
@@ -35,7 +39,7 @@ def why_no_paper_rows(config: RunConfig, benchmark: Benchmark) -> str:
 
 def _other_benchmark(config: RunConfig, benchmark: Benchmark) -> str:
     """Return how a benchmark differs from the paper's, as far as hashes of it are known here."""
-    known: Mapping[str, Any] = json.loads(file_io.read_bytes(SCORES))["benchmark"]
+    known = _known()
     if len(benchmark.personas) != known["personas"]:
         return f"the benchmark has {len(benchmark.personas)} personas, and PersonaGym {known['personas']}"
     if digest_of(dict(sorted(benchmark.rubrics.items()))) != known["rubrics"]:
@@ -48,6 +52,21 @@ def _other_benchmark(config: RunConfig, benchmark: Benchmark) -> str:
     if digest_of(sample) != known["questions"][config.evaluation.protocol]:
         return "the questions are not PersonaGym's"
     return ""
+
+
+def _other_prompts(config: RunConfig) -> str:
+    known = _known()
+    if digest_of(list(astuple(parity_prompts(config)))) != known["prompts"]:
+        return "the prompts in the checkout are not PersonaGym's"
+    for candidate in config.evaluation.candidates:
+        prompt = role_prompt(config, candidate)
+        if digest_of(prompt.text) != known["roles"][prompt.route]:
+            return f"the candidate {candidate.name} was not told what candidates were told in the paper"
+    return ""
+
+
+def _known() -> Mapping[str, Any]:
+    return dict(json.loads(file_io.read_bytes(SCORES))["benchmark"])
 
 
 def digest_of(content: Any) -> str:

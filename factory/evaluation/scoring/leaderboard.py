@@ -1,27 +1,32 @@
 """The scores as a Markdown page for people, `leaderboard.md`."""
 
-import re
 from collections.abc import Sequence
 
 from factory.evaluation.scoring import score_text as text
+from factory.evaluation.scoring.fork_table import fork_section
+from factory.evaluation.scoring.markdown import escape as _escape
+from factory.evaluation.scoring.markdown import markdown_table
 from factory.evaluation.scoring.model_families import display_name
 from factory.evaluation.scoring.paper_scores import GROUPS, JUDGE, published
-from factory.evaluation.scoring.scores_schema import MEAN, LengthCorrelation, Scores
-from factory.evaluation.scoring.statistics import PSCORE
+from factory.evaluation.scoring.pscore import PSCORE
+from factory.evaluation.scoring.scores_schema import CandidateComparison, JudgeScores, LengthCorrelation, Scores
 from factory.text.amounts import dollars
 
-_SPECIAL = re.compile(r"[\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is plain text
+_RANKED_BY = {
+    "expected": "expected scores, which each judge's own probabilities give",
+    "whole": "whole scores, since not all judges gave the probabilities that expected ones need",
+}
+MAX_ROWS = 200
+"""Comparisons on the page; `scores.json` has all."""
 
 
 def leaderboard(document: Scores) -> str:
     """Return the scores as a Markdown page."""
-    parts = ["# Scores", _introduction(document), *_main_table(document)]
+    parts = ["# Scores", _introduction(document), *_main_table(document), *fork_section(document)]
+    parts += _comparisons(document)
     for judge in document.judges:
         parts += _judge_table(document, judge.name)
-    for a, b in dict.fromkeys((comparison.a, comparison.b) for comparison in document.comparisons):
-        parts += _comparison_table(document, a, b)
-    parts += _general_section(document)
-    parts += ["## Agreement", _escape(text.agreement_text(document)), *_answers_table(document)]
+    parts += [*_near_top(document), *_general_section(document), *_agreement(document), *_answers_table(document)]
     if document.costs:
         costs = (f"{what} {'unknown' if cost is None else dollars(cost)}" for what, cost in document.costs.items())
         parts.append(_escape(f"Cost of endpoints: {', '.join(costs)}."))
@@ -30,15 +35,14 @@ def leaderboard(document: Scores) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _escape(value: str) -> str:
-    """Escape names and messages: nothing in them is Markdown, ends a cell or begins a line."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(value.split()))
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    lines = [head, [*["---"] * names, *["---:"] * (len(head) - names)], *rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\n{text.FOOTNOTE}" if text.MARK in table else table
+    table = markdown_table(head, rows, names)
+    notes = [f"{mark} {note}" for mark, note in text.FOOTNOTES.items() if mark in table]
+    return "\n\n".join([table, *notes])
+
+
+def _folded(title: str, *parts: str) -> str:
+    return "\n\n".join([f"<details><summary>{_escape(title)}</summary>", *parts, "</details>"])
 
 
 def _introduction(document: Scores) -> str:
@@ -47,7 +51,7 @@ def _introduction(document: Scores) -> str:
         family = judge.family or "unknown"
         judges.append(f"{judge.name} ({display_name(judge.model)}, {judge.kind}, family {family})")
     roles = " or ".join(sorted({candidate.condition for candidate in document.candidates}))
-    protocol = " (with the paper's free-text protocol)" if document.judge_protocol == "opencharacter" else ""
+    protocol = " (asked as in the paper)" if document.judge_protocol == "opencharacter" else ""
     missing = text.missing_examples(document)
     return (
         _escape(
@@ -56,34 +60,46 @@ def _introduction(document: Scores) -> str:
             f"Judges{protocol}: {'; '.join(judges)}. Scores go from 1 to 5: {text.legend(document)}. "
         )
         + " A cell is the mean over personas (their population standard deviation) and the 95 % interval of the mean. "
-        + f"{text.task_label(document, PSCORE)} is over the personas with a score in all tasks; "
-        + "their number is beside it."
+        + f"{text.task_label(document, PSCORE)} is the mean of the task means. Its bounds are what it would be if all "
+        + "unscored answers had 1, or 5. "
+        + f"Ranks and comparisons are by {_RANKED_BY[document.ranked_by]}."
         + (f"\n\n{missing}" if missing else "")
     )
 
 
 def _main_table(document: Scores) -> list[str]:
-    rows = [[_escape(one.name), one.condition, *text.score_cells(document, one.scores)] for one in document.candidates]
+    expected = document.ranked_by == "expected"
+    rows = []
+    for one in text.by_rank(document):
+        cells = [text.rank_text(one.rank), _escape(one.name), one.condition, *text.score_cells(document, one.scores)]
+        rows.append([*cells, _expected(one.scores)] if expected else cells)
     if document.published:
-        rows += _paper_rows(document)
+        rows += _paper_rows(document, expected)
         note = (
             f"Rows marked (paper) are OpenCharacter's (arXiv 2501.15427, Tables 3 to 5). Their judge is {JUDGE}: "
             "scores of other judges or benchmarks are not comparable with them."
         )
     else:
-        note = f"The paper's rows are left out: they are of PersonaGym, and {_escape(document.benchmark.name)} is not."
+        note = f"The paper's rows are left out: {_escape(document.unpublished_because)}."
     title = "## By the mean of the judges" if len(document.judges) > 1 else "## By the judge"
-    return [title, _table(["model", "role", *text.score_columns(document), "personas"], rows, names=2), note]
+    columns = text.score_columns(document)
+    head = ["rank", "model", "role", *columns, "bounds", "personas"]
+    head += [f"expected {columns[-1]}"] if expected else []
+    return [title, _table(head, rows, names=3), note]
 
 
-def _paper_rows(document: Scores) -> list[list[str]]:
+def _expected(scores: JudgeScores) -> str:
+    return text.score_cell(scores.expected_pscore, scores) if scores.expected_pscore else text.NONE
+
+
+def _paper_rows(document: Scores, expected: bool) -> list[list[str]]:
     rows = []
     for group, title in GROUPS.items():
         members = [row for row in published(document.protocol) if row.group == group]
-        rows.append([f"**paper: {title}**", *[""] * (len(document.tasks) + 3)])
+        rows.append(["", f"**paper: {title}**", *[""] * (len(document.tasks) + 4 + expected)])
         for row in members:
             cells = [text.mean_and_std(*row.scores[task]) for task in [*document.tasks, PSCORE]]
-            rows.append([f"{_escape(row.model)} (paper)", "", *cells, ""])
+            rows.append(["", f"{_escape(row.model)} (paper)", "", *cells, *[""] * (2 + expected)])
     return rows
 
 
@@ -95,14 +111,23 @@ def _judge_table(document: Scores, judge: str) -> list[str]:
             [
                 _escape(candidate.name),
                 *text.score_cells(document, scores),
-                text.score_cell(scores.expected_pscore) if scores.expected_pscore else text.NONE,
+                _expected(scores),
                 f"{scores.judged:,}",
                 f"{scores.failed:,} ({scores.failure_share:.1%})",
                 _correlation(scores.length_correlation),
             ]
         )
     columns = text.score_columns(document)
-    head = ["model", *columns, "personas", f"expected {columns[-1]}", "judged", "failed", "score and length, rho"]
+    head = [
+        "model",
+        *columns,
+        "bounds",
+        "personas",
+        f"expected {columns[-1]}",
+        "judged",
+        "failed",
+        "score and length, rho",
+    ]
     return [f"## By {_escape(judge)}", _table(head, rows)]
 
 
@@ -110,18 +135,66 @@ def _correlation(length: LengthCorrelation | None) -> str:
     return f"{length.rho:.2f} (p {text.p_value(length.p)})" if length else text.NONE
 
 
-def _comparison_table(document: Scores, a: str, b: str) -> list[str]:
-    rows = []
-    for comparison in document.comparisons:
-        if (comparison.a, comparison.b) == (a, b):
-            judge = "mean" if comparison.judge == MEAN else _escape(comparison.judge)
-            rows += [[judge, *text.difference_cells(document, result)] for result in comparison.results]
-    head = ["judge", "score", "difference", "d_z", "p", "Holm p", "personas", "significant"]
+def _comparisons(document: Scores) -> list[str]:
+    """Return the comparisons: those with the baseline or with the first rank, and the others folded."""
+    if len(document.candidates) < 2:
+        return []
+    parts = ["## Comparisons", _escape(text.families_text(document))]
+    if document.findable:
+        parts.append(text.findable_text(document.findable))
+    if not document.comparisons:
+        return [*parts, "No pair is listed, since there are so many: name an `evaluation.baseline`."]
+    first = document.baseline or text.by_rank(document)[0].name
+    shown = [one for one in document.comparisons if first in (one.a, one.b)]
+    others = [one for one in document.comparisons if first not in (one.a, one.b)][:MAX_ROWS]
+    parts += [_pscore_table(document, shown), _folded("By task", _task_table(document, shown))]
+    if others:
+        title = f"The other pairs: {len(document.comparisons) - len(shown):,}"
+        title += f", of which {MAX_ROWS} are shown; `scores.json` has all" if len(others) == MAX_ROWS else ""
+        parts.append(_folded(title, _pscore_table(document, others), _task_table(document, others)))
+    return parts
+
+
+def _pscore_table(document: Scores, comparisons: Sequence[CandidateComparison]) -> str:
+    columns = ["model", "against", f"{text.score_columns(document)[-1]}, difference", "d_z", "p", "verdict"]
+    rows = [[_escape(one.a), _escape(one.b), *text.comparison_cells(document, one)] for one in comparisons]
+    return _table([*columns, "judges in the same direction", "at equal length", "personas"], rows, names=2)
+
+
+def _task_table(document: Scores, comparisons: Sequence[CandidateComparison]) -> str:
+    rows = [[_escape(one.a), _escape(one.b), *text.task_cells(one)] for one in comparisons]
+    return _table(["model", "against", *text.score_columns(document)[:-1]], rows, names=2)
+
+
+def _near_top(document: Scores) -> list[str]:
+    rows = [
+        [_escape(one.name), *(text.below_top_cell(one.scores.tasks[task]) for task in document.tasks)]
+        for one in document.candidates
+    ]
+    if all(cell == text.NONE for row in rows for cell in row[1:]):
+        return []
     note = (
-        "The difference is over the personas with a score for both, with its 95 % interval; d_z is its mean over "
-        "its standard deviation; p is of a paired sign-flip permutation test, and Holm p is adjusted for the tasks."
+        "Personas with an answer below 5 and the 95 % interval of their share, where they are at most a quarter: near "
+        "the top of the scale they say more than a mean."
     )
-    return [f"## {_escape(a)} against {_escape(b)}", note, _table(head, rows, names=2)]
+    return ["## Near the top of the scale", note, _table(["model", *text.score_columns(document)[:-1]], rows)]
+
+
+def _agreement(document: Scores) -> list[str]:
+    rows = []
+    for task, one in document.agreement.items():
+        alpha = f"{text.number(one.alpha, '.2f')} {text.number_range(one.alpha_low, one.alpha_high)}".rstrip()
+        same = f"{text.number(one.same_order, '.2f')} {text.number_range(one.same_order_low, one.same_order_high)}"
+        rows.append([text.task_label(document, task), alpha, same.rstrip(), f"{one.pairs:,}"])
+    parts = ["## Agreement", _escape(text.agreement_text(document))]
+    if not rows:
+        return parts
+    note = (
+        "Alpha is blank with fewer than 20 scores off the most frequent, and low near the top of the scale. Same "
+        "order: of the pairs of candidates on one question that two judges both tell apart, the share that they order "
+        "alike."
+    )
+    return [*parts, note, _table(["task", "alpha", "same order", "pairs"], rows)]
 
 
 def _general_section(document: Scores) -> list[str]:

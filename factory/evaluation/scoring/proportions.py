@@ -25,12 +25,15 @@ class PairedChange:
     """The change of the same trials from one model to another: after minus before.
 
     `gained` counts the trials that failed before and succeed after, `lost` the reverse. `p` is McNemar's exact
-    two-sided p: how likely a split at least as uneven is if nothing changed.
+    two-sided p: how likely a split at least as uneven is if nothing changed. `low` and `high` are the 90 % interval of
+    the change, with half a trial added to each of gained and lost (Agresti and Min), so that it has a width.
     """
 
     before: Proportion
     after: Proportion
     change: float
+    low: float
+    high: float
     gained: int
     lost: int
     p: float
@@ -57,7 +60,16 @@ def paired_change(before: Sequence[bool], after: Sequence[bool]) -> PairedChange
     lost = sum(old and not new for old, new in zip(before, after, strict=True))
     p = float(scipy.stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     old, new = proportion(before), proportion(after)
-    return PairedChange(old, new, new.value - old.value, gained, lost, p)
+    low, high = _change_interval(gained, lost, len(before))
+    return PairedChange(old, new, new.value - old.value, low, high, gained, lost, p)
+
+
+def _change_interval(gained: int, lost: int, of: int) -> tuple[float, float]:
+    if not of:
+        return np.nan, np.nan
+    size, middle = of + 2, (gained - lost) / (of + 2)
+    half = scipy.special.ndtri(0.95) * math.sqrt(gained + lost + 1 - (gained - lost) ** 2 / size) / size
+    return float(middle - half), float(middle + half)
 
 
 def _wilson(hits: int, of: int) -> Any:

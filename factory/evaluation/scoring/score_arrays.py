@@ -1,21 +1,23 @@
-"""Scores as arrays, and the means over judges and questions.
+"""Scores as arrays, and their means per persona and task.
 
-    arrays           (questions,)              persona and task of each question
-    per candidate    (questions,)              words of the answer
-    per judge        (candidates, questions)   score and expected score, NaN where there is none
-
-Judges differ in leniency. A mean over only those judges that scored an answer would rise with each failure of a
-strict judge and fall with each failure of a lenient one. Neither mean here does.
+arrays           (questions,)              persona and task of each question
+per candidate    (questions,)              words of the answer
+per judge        (candidates, questions)   score and expected score, NaN where there is none
+cells            (personas, tasks)         mean over a persona's questions of a task, NaN where nothing was scored
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from factory.evaluation.scoring.intervals import SCALE
+from factory.evaluation.scoring.pscore import task_means
 from factory.personagym import TASKS
 
 TASK_NAMES = list(TASKS)
+MIN_EXPECTED_SHARE = 0.98
+"""Candidates are ranked by expected scores where each judge gave them for this share of its scores of each candidate;
+the others count as they are."""
 
 
 @dataclass(frozen=True)
@@ -36,48 +38,60 @@ class ScoreArrays:
     expected: np.ndarray
     """Expected scores, in the same shape."""
 
+    @property
+    def has_expected(self) -> bool:
+        """Whether all judges gave expected scores for all candidates, but for a few."""
+        scored = (~np.isnan(self.scores)).sum(axis=2)
+        expected = (~np.isnan(self.scores) & ~np.isnan(self.expected)).sum(axis=2)
+        return bool(scored.any() and (expected >= MIN_EXPECTED_SHARE * scored).all())
 
-def persona_task_means(arrays: ScoreArrays, scores: np.ndarray) -> np.ndarray:
-    """Return the mean score of each persona in each task (personas, tasks); NaN where nothing was scored."""
-    scored = ~np.isnan(scores)
-    cell = arrays.persona.astype(np.int64) * len(TASK_NAMES) + arrays.task
-    size = arrays.personas * len(TASK_NAMES)
-    count = np.bincount(cell[scored], minlength=size)
-    total = np.bincount(cell[scored], scores[scored], minlength=size)
-    means = np.divide(total, count, out=np.full(size, np.nan), where=count > 0)
-    return np.asarray(means.reshape(arrays.personas, len(TASK_NAMES)))
+    @property
+    def ranked(self) -> np.ndarray:
+        """The scores that candidates are ranked by: expected ones where there are enough, else whole ones."""
+        return np.where(np.isnan(self.expected), self.scores, self.expected) if self.has_expected else self.scores
+
+    @property
+    def judges(self) -> np.ndarray:
+        """Bool (judges,): those that gave any score."""
+        return np.asarray((~np.isnan(self.scores)).any(axis=(0, 2)))
 
 
-def mean_over_judges(arrays: ScoreArrays, by_judge: np.ndarray) -> np.ndarray:
-    """Average a candidate's scores (judges, questions) over the judges; returns (questions,).
+def cells_of(arrays: ScoreArrays, scores: np.ndarray) -> np.ndarray:
+    """Return the mean score of each persona in each task (..., personas, tasks).
 
-    Scores are centered on each judge's mean score in the task before averaging, and the mean of these task means is
-    added back. A missing score then does not bias the result. Where all judges scored, it is their plain mean.
+    Args:
+        arrays: they have the persona and task of each question.
+        scores: (..., questions), NaN where there is none.
     """
-    means = np.full(by_judge.shape[1], np.nan)
-    for task in range(len(TASK_NAMES)):
-        in_task = arrays.task == task
-        scores = by_judge[:, in_task].astype(float)
-        leniency = _mean(scores, axis=1)
-        means[in_task] = _mean(scores - leniency[:, None], axis=0) + _mean(leniency[:, None], axis=0)
-    return np.round(means, 9)  # equal scores stay equal to the last bit
+    place = arrays.persona.astype(np.int64) * len(TASK_NAMES) + arrays.task
+    order = np.argsort(place, kind="stable")
+    places, starts = np.unique(place[order], return_index=True)
+    values = scores[..., order]
+    if len(places) < len(order):
+        present = ~np.isnan(values)
+        count = np.add.reduceat(present, starts, axis=-1, dtype=np.int64)
+        total = np.add.reduceat(np.where(present, values, 0), starts, axis=-1, dtype=float)
+        values = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    cells = np.full((*scores.shape[:-1], arrays.personas * len(TASK_NAMES)), np.nan)
+    cells[..., places] = values
+    return cells.reshape(*scores.shape[:-1], arrays.personas, len(TASK_NAMES))
 
 
-def paired_task_means(arrays: ScoreArrays, a: int, b: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the task means of two candidates by each judge, and last by the mean of the judges.
+def score_bounds(arrays: ScoreArrays, scores: np.ndarray) -> np.ndarray:
+    """Return the least and the greatest mean of each task and of the PScore, were all answers scored.
 
-    Questions are paired: a judge's score counts only where that judge scored the answers of both.
+    Each missing score counts as 1 or as 5. No estimator repairs failures that hit the worst answers first.
+
+    Args:
+        arrays: they have the persona and task of each question.
+        scores: of one candidate (judges, questions), without judges that gave no score to anyone.
+
+    Returns:
+        (2, tasks + 1), the PScore last.
     """
-    both = ~np.isnan(arrays.scores[a]) & ~np.isnan(arrays.scores[b])
-    scores_a, scores_b = (np.where(both, arrays.scores[number], np.nan) for number in (a, b))
-    for judge in range(len(both)):
-        yield persona_task_means(arrays, scores_a[judge]), persona_task_means(arrays, scores_b[judge])
-    yield persona_task_means(arrays, _mean(scores_a, axis=0)), persona_task_means(arrays, _mean(scores_b, axis=0))
-
-
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the mean without NaN; NaN where there is no value."""
-    present = ~np.isnan(values)
-    count = present.sum(axis=axis)
-    total = np.where(present, values, 0).sum(axis=axis)
-    return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))
+    means = []
+    for end in SCALE:
+        filled = np.where(np.isnan(scores), end, scores).mean(axis=0)
+        tasks = task_means(cells_of(arrays, filled))
+        means.append([*tasks, tasks.mean()])
+    return np.array(means)

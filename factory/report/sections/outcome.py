@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from factory.evaluation.scoring.scores_schema import MEAN
-from factory.report.sections.scores import PSCORE
 from factory.run_output import layout
 from factory.run_output.layout import kind_of
 
@@ -65,7 +64,7 @@ def _training_result(
     if compared:
         name, other, result = compared
         low, change, high = result["low"], result["difference"], result["high"]
-        value, tone = _verdict(change, result["significant"])
+        value, tone = _VERDICTS[result["verdict"]]
         value += f": PScore {change:+.2f}"
         detail = (
             f"{name} against {other}: {change:+.2f}{_interval(low, high, 2)}, "
@@ -83,6 +82,18 @@ def _training_result(
     return _result(title, "Not trained yet", "There is no trained model.", "", command("train"))
 
 
+_VERDICTS = {
+    "higher": ("Yes", "good"),
+    "lower": ("No, worse", "bad"),
+    "no_difference_shown": ("No change shown", ""),
+    "too_few": ("Too few personas to say", ""),
+    "depends_on_unscored": ("It depends on the unscored answers", ""),
+    "blank": ("Too many unscored answers", ""),
+}
+"""In words and as a tone, by the verdict of a comparison."""
+_SWAPPED = {"higher": "lower", "lower": "higher"}
+
+
 def _verdict(change: float, significant: bool) -> tuple[str, str]:
     if not significant:
         return "No significant change", ""
@@ -91,17 +102,17 @@ def _verdict(change: float, significant: bool) -> tuple[str, str]:
 
 def _own_comparison(scores: Mapping[str, Any], own: Sequence[str]) -> tuple[str, str, Mapping[str, Any]] | None:
     """Return the trained model, the model that it is compared with, and their PScore difference (trained - other)."""
-    judge = _first_judge(scores)
     for comparison in scores.get("comparisons", []):
-        pair = (comparison["a"], comparison["b"])
-        result = next((one for one in comparison["results"] if one["task"] == PSCORE), None)
-        if comparison["judge"] != judge or result is None or result["difference"] is None:
+        pair, result = (comparison["a"], comparison["b"]), comparison["results"][-1]
+        if result["difference"] is None:
             continue
         if pair[0] in own and pair[1] not in own:
             return *pair, result
         if pair[1] in own and pair[0] not in own:
             low, high = (None if result[end] is None else -result[end] for end in ("high", "low"))
-            return pair[1], pair[0], {**result, "difference": -result["difference"], "low": low, "high": high}
+            verdict = _SWAPPED.get(result["verdict"], result["verdict"])
+            swapped = {"difference": -result["difference"], "low": low, "high": high, "verdict": verdict}
+            return pair[1], pair[0], {**result, **swapped}
     return None
 
 
@@ -142,16 +153,8 @@ def _leader(scores: Mapping[str, Any], command: Callable[[str], str]) -> dict[st
     others = [f"{one['name']} {cell[0]:.2f}" for cell, one in ranked[1:] if cell[0] is not None]
     if others:
         detail += f" Then {', '.join(others[:TOP_REASONS])}."
-        pair = {best["name"], ranked[1][1]["name"]}
-        results = [
-            result
-            for comparison in scores["comparisons"]
-            if comparison["judge"] == judge and {comparison["a"], comparison["b"]} == pair
-            for result in comparison["results"]
-            if result["task"] == PSCORE
-        ]
-        if results and not results[0]["significant"]:
-            detail += " The lead is not significant."
+        if best["rank"] and best["rank"][2] > 1:
+            detail += f" The lead is not shown: its rank is between {best['rank'][1]} and {best['rank'][2]}."
     return _result(title, best["name"], detail)
 
 

@@ -8,15 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
+from factory.evaluation.scoring import score_text as text
 from factory.evaluation.scoring.paper_scores import published
-from factory.evaluation.scoring.scores_schema import MEAN
+from factory.evaluation.scoring.pscore import PSCORE
+from factory.evaluation.scoring.scores_schema import MEAN, CandidateScores, JudgeScores, Scores, TaskScore
 from factory.personagym import TASKS
 from factory.report.excerpts import ByteBudget, Mask, excerpt
 from factory.report.row_sample import find_rows, rank
 from factory.run_output import layout
 from factory.run_output.folder import RunFolder, RunTable
 
-PSCORE = "PScore"
+MAX_COMPARISONS = 300
+"""Comparisons on the page."""
 EXTREMES = 6
 """Number of best and of worst answers shown per candidate."""
 ANSWERS_BYTES = 2_500_000
@@ -33,32 +38,39 @@ def score_data(document: Mapping[str, Any], note: Callable[[str], None]) -> dict
     if not document:
         return {}
     try:
-        return _read_document(document)
-    except (KeyError, TypeError, AttributeError, ValueError) as problem:
-        note(f"{layout.SCORES}: is not as this version writes it ({type(problem).__name__}: {problem})")
+        return _shown_scores(Scores.model_validate(document))
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        note(f"{layout.SCORES}: is not as this version writes it ({where}: {first['msg']}); run the evaluation again")
         return {}
 
 
-def _read_document(document: Mapping[str, Any]) -> dict[str, Any]:
-    tasks = [*document["tasks"], PSCORE]
-    papers = published("light" if document["protocol"] == "light" else "full")
-    several = len(document["judges"]) > 1
+def _shown_scores(document: Scores) -> dict[str, Any]:
+    tasks = [*document.tasks, PSCORE]
+    several = len(document.judges) > 1
+    candidates = text.by_rank(document)
     return {
-        "protocol": document["protocol"],
-        "benchmark": {name: document["benchmark"][name] for name in ("name", "personas", "questions")},
+        "protocol": document.protocol,
+        "benchmark": document.benchmark.model_dump(include={"name", "personas", "questions"}),
+        "ranked_by": document.ranked_by,
+        "baseline": document.baseline or (candidates[0].name if candidates else None),
         "tasks": [{"name": task, "short": TASKS.get(task, task)} for task in tasks],
-        "judges": [{name: judge[name] for name in ("name", "model", "kind", "family")} for judge in document["judges"]],
-        "candidates": [_candidate(one, document["tasks"], several) for one in document["candidates"]],
-        "paper": [{"model": one.model, "cells": [list(one.scores[task]) for task in tasks if task in one.scores]}
-                  for one in papers],
-        "comparable": bool(document["published"]),
-        "agreement": [[TASKS.get(task, task), alpha] for task, alpha in document["agreement"].items()],
-        "comparisons": [
-            {"a": one["a"], "b": one["b"], "judge": one["judge"], "results": list(one["results"])}
-            for one in document["comparisons"]
+        "judges": [judge.model_dump(include={"name", "model", "kind", "family"}) for judge in document.judges],
+        "candidates": [_candidate(one, document.tasks, several) for one in candidates],
+        "paper": [
+            {"model": one.model, "cells": [list(one.scores[task]) for task in tasks if task in one.scores]}
+            for one in published(document.protocol)
         ],
-        "warnings": merge_warnings(map(str, document.get("warnings") or [])),
-    }  # fmt: skip
+        "comparable": document.published,
+        "agreement": [[TASKS.get(task, task), one.model_dump()] for task, one in document.agreement.items()],
+        "comparisons": [one.model_dump() for one in document.comparisons[:MAX_COMPARISONS]],
+        "more_comparisons": len(document.comparisons[MAX_COMPARISONS:]),
+        "families": text.families_text(document),
+        "findable": text.findable_text(document.findable) if document.findable else "",
+        "general": [text.general_change_text(change) for change in document.general_changes[:MAX_COMPARISONS]],
+        "warnings": merge_warnings(document.warnings),
+    }
 
 
 def merge_warnings(warnings: Iterable[str]) -> list[str]:
@@ -75,30 +87,33 @@ def merge_warnings(warnings: Iterable[str]) -> list[str]:
     ]
 
 
-def _candidate(one: Mapping[str, Any], tasks: Sequence[str], several: bool) -> dict[str, Any]:
-    by = ({MEAN: one["scores"]} if several else {}) | dict(one["by_judge"])
+def _candidate(one: CandidateScores, tasks: Sequence[str], several: bool) -> dict[str, Any]:
+    by = ({MEAN: one.scores} if several else {}) | one.by_judge
     return {
-        "name": one["name"],
-        "model": one["model"],
-        "condition": one["condition"],
-        "questions": one["questions"],
-        "answered": one["answered"],
-        "truncated": one["answers_truncated"],
-        "words": one["answer_words_mean"],
-        "general": one.get("general"),
+        "name": one.name,
+        "model": one.model,
+        "condition": one.condition,
+        "questions": one.questions,
+        "answered": one.answered,
+        "truncated": one.answers_truncated,
+        "words": one.answer_words_mean,
+        "rank": one.rank and [one.rank.rank, one.rank.low, one.rank.high],
+        "general": one.general and one.general.model_dump(),
         "by": {
             judge: {
-                "cells": [*(_cell(scores["tasks"][task]) for task in tasks), _cell(scores["pscore"])],
-                "personas": scores["pscore"]["personas"],
-                **{name: scores[name] for name in ("judged", "failed", "marked")},
+                "cells": [*(_cell(scores, scores.tasks[task]) for task in tasks), _cell(scores, scores.pscore)],
+                "bounds": [scores.pscore.bound_low, scores.pscore.bound_high] if scores.unscored_share else None,
+                "personas": scores.pscore.personas,
+                "few": scores.pscore.too_few,
+                **scores.model_dump(include={"judged", "failed", "marked", "blank"}),
             }
             for judge, scores in by.items()
         },
     }
 
 
-def _cell(score: Mapping[str, Any]) -> list[float | None]:
-    return [score[name] for name in ("mean", "std", "low", "high")]
+def _cell(scores: JudgeScores, score: TaskScore) -> list[float | None]:
+    return [None] * 4 if scores.blank else [score.mean, score.std, score.low, score.high]
 
 
 @dataclass

@@ -72,15 +72,15 @@ function lines(label, series) {
   return el("div", { class: "panel" }, el("h3", { class: "title" }, label), series.length > 1 ? legend(series.map((one) => one.name)) : null, picture);
 }
 
-/** Means with intervals on a scale of 1 to 5; `groups` are { name, rows: [{ name, mean, low, high }] }, a row per series. */
-function intervals(label, names, groups) {
+/** Means with intervals; `groups` are { name, rows: [{ name, mean, low, high }] }, a row per series. */
+function intervals(label, names, groups, [from, to] = [1, 5]) {
   const description = `${label}. ${groups.map((group) => `${group.name}: ${group.rows.map((row) => `${row.name} ${fixed(row.mean)}`).join(", ")}`).join("; ")}`;
   const picture = responsive({}, (width) => {
     const left = Math.min(150, width * 0.34), letters = Math.floor(left / 6.6), right = 16, each = 17, gap = 14;
-    const x = (value) => left + ((value - 1) / 4) * (width - left - right);
+    const x = (value) => left + ((value - from) / (to - from)) * (width - left - right);
     const height = groups.reduce((sum, group) => sum + group.rows.length * each + gap, 26);
     const sheet = svg("svg", { width, height, role: "img", "aria-label": description });
-    for (const at of [1, 2, 3, 4, 5]) {
+    for (const at of ticks(from, to)) {
       sheet.append(svg("line", { class: "axis", x1: x(at), x2: x(at), y1: 0, y2: height - 20 }),
         svg("text", { class: "faint", x: x(at), y: height - 5, "text-anchor": "middle" }, String(at)));
     }
@@ -98,7 +98,7 @@ function intervals(label, names, groups) {
     }
     return sheet;
   });
-  return el("div", { class: "panel" }, el("h3", { class: "title" }, label), legend(names), picture);
+  return el("div", { class: "panel" }, el("h3", { class: "title" }, label), names.length > 1 ? legend(names) : null, picture);
 }
 
 /** One difference with its interval, and a line at zero. */

@@ -37,7 +37,11 @@ const fixed = (value, digits = 2) => (isNumber(value) ? value.toFixed(digits) : 
 const short = (value) =>
   isNumber(value) ? new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 }).format(value) : absent;
 const percent = (part, all) => (all ? `${((100 * part) / all).toFixed(part && part < all / 100 ? 2 : 0)} %` : absent);
-const signed = (value, digits = 2) => (isNumber(value) ? (value > 0 ? "+" : "") + value.toFixed(digits) : absent);
+function signed(value, digits = 2) {
+  if (!isNumber(value)) return absent;
+  const rounded = Number(value.toFixed(digits));  // no "-0.00"
+  return (rounded > 0 ? "+" : "") + rounded.toFixed(digits);
+}
 
 function duration(seconds) {
   if (!isNumber(seconds)) return absent;

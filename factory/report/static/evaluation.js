@@ -11,15 +11,63 @@ function showEvaluation({ scores, answers }) {
   showAnswers(body, answers);
 }
 
+const verdicts = { higher: ["higher", "good"], lower: ["lower", "bad"], no_difference_shown: ["no difference shown"], too_few: ["too few to say"],
+  depends_on_unscored: ["depends on the unscored answers", "bad"], blank: ["too many unscored answers", "bad"] };
+const signedRange = (one) => (isNumber(one?.difference) ? [signed(one.difference), isNumber(one.low) ? el("small", {}, ` [${signed(one.low)}, ${signed(one.high)}]`) : null] : [absent]);
+const MANY = 6;
+
 function showScores(body, scores) {
   const first = Object.keys(scores.candidates[0]?.by ?? {})[0];
-  body.append(el("p", { class: "muted" }, `${scores.benchmark.name}, ${scores.protocol} protocol: ${plural(scores.benchmark.personas, "persona")}, ${plural(scores.benchmark.questions, "question")}. Scores are from 1 to 5, by the ${judgeName(first)}.`));
+  const kind = scores.ranked_by === "expected" ? "expected scores" : "whole scores";
+  body.append(el("p", { class: "muted" }, `${scores.benchmark.name}, ${scores.protocol} protocol: ${plural(scores.benchmark.personas, "persona")}, ${plural(scores.benchmark.questions, "question")}. Scores are from 1 to 5, by the ${judgeName(first)}; ranks and comparisons are by ${kind}.`));
   if (scores.warnings.length) body.append(el("div", { class: "note" }, el("ul", {}, scores.warnings.map((one) => el("li", {}, one)))));
-  const names = scores.candidates.map((one) => one.name);
-  body.append(el("div", { class: "apart" }, intervals("Mean score and 95 % interval", names, scores.tasks.map((task, index) => ({ name: task.name,
-    rows: scores.candidates.map((one) => { const [mean, , low, high] = one.by[first].cells[index]; return { name: one.name, mean, low, high }; }) })))));
+  body.append(el("div", { class: "apart" }, scorePlot(scores, first)));
+  body.append(el("div", { class: "apart" }, rankTable(scores, first)));
+  if (scores.findable) body.append(el("p", { class: "muted small apart" }, scores.findable));
+  showComparisons(body, scores);
   showScoreTables(body, scores, first);
 }
+
+/** All tasks of a few candidates, or the PScore of many: colors repeat after eight. */
+function scorePlot(scores, first) {
+  const row = (one, index, name) => { const [mean, , low, high] = one.by[first].cells[index]; return { name, mean, low, high }; };
+  if (scores.candidates.length <= MANY) {
+    return intervals("Mean score and 95 % interval", scores.candidates.map((one) => one.name),
+      scores.tasks.map((task, index) => ({ name: task.name, rows: scores.candidates.map((one) => row(one, index, one.name)) })));
+  }
+  const groups = scores.candidates.map((one) => ({ name: one.name, rows: [row(one, scores.tasks.length - 1, "PScore")] }));
+  const ends = groups.flatMap(({ rows: [{ mean, low, high }] }) => [mean, low, high]).filter(isNumber);
+  const scale = [Math.max(1, Math.floor(Math.min(...ends) * 10 - 0.5) / 10), Math.min(5, Math.ceil(Math.max(...ends) * 10 + 0.5) / 10)];
+  return intervals("PScore and 95 % interval", ["PScore"], groups, ends.length ? scale : [1, 5]);
+}
+
+function rankTable(scores, first) {
+  const rows = scores.candidates.map((one) => {
+    const by = one.by[first];
+    return [one.rank ? [`${one.rank[0]}`, el("small", {}, ` [${one.rank[1]}, ${one.rank[2]}]`)] : absent, one.name, cell(by.cells.at(-1)),
+      by.bounds ? `${fixed(by.bounds[0])} to ${fixed(by.bounds[1])}` : absent, [count(by.personas), by.few ? tag("too few to say") : null, by.blank ? tag("too many unscored", "bad") : by.marked ? tag("incomplete", "bad") : null]];
+  });
+  return table("Ranks", ["rank", "model", "PScore", "with unscored answers as 1, or 5", "personas"], rows, 2);
+}
+
+function showComparisons(body, scores) {
+  if (!scores.comparisons.length) return;
+  const base = scores.baseline, ofBase = scores.comparisons.filter((one) => [one.a, one.b].includes(base));
+  const others = scores.comparisons.filter((one) => !ofBase.includes(one));
+  body.append(el("h3", { class: "apart" }, `Compared with ${base}`), comparisonTable(scores, ofBase), folds(
+    folded("By task", taskTable(scores, ofBase)),
+    others.length ? folded(`The other pairs: ${count(others.length + scores.more_comparisons)}`, comparisonTable(scores, others), taskTable(scores, others),
+      scores.more_comparisons ? el("p", { class: "muted small" }, `${count(scores.more_comparisons)} more are in evaluation/scores.json.`) : null) : null,
+    folded("How they are tested", el("p", { class: "muted small" }, scores.families))));
+}
+
+const comparisonTable = (scores, rows) => table("Comparisons", ["model", "against", "PScore", "p", "verdict", "judges in this direction", "at equal length", "personas"], rows.map((one) => {
+  const result = one.results.at(-1), [words, tone] = verdicts[result.verdict] ?? [result.verdict];
+  return [one.a, one.b, signedRange(result), pValue(result.p), tag(words, tone), `${one.same_direction} of ${scores.judges.length}`, signedRange(one.length_controlled), count(result.personas)];
+}), 2);
+
+const taskTable = (scores, rows) => table("Comparisons by task", ["model", "against", ...scores.tasks.slice(0, -1).map(taskHead)],
+  rows.map((one) => [one.a, one.b, ...one.results.slice(0, -1).map((result) => [signedRange(result), ["higher", "lower"].includes(result.verdict) ? tag(...verdicts[result.verdict]) : null])]), 2);
 
 function showScoreTables(body, scores, first) {
   const tasks = scores.tasks.map(taskHead);
@@ -28,29 +76,27 @@ function showScoreTables(body, scores, first) {
   const paper = scores.paper.map((one) => [`${one.model} (paper)`, "persona", ...one.cells.map(([mean, std]) => `${fixed(mean)} (${fixed(std).replace(/^0/, "")})`), "", "", ""]);
   const judges = scores.judges.map((judge) => `${judge.name} (${judge.model}, family ${judge.family ?? "unknown"})`).join("; ");
   const general = scores.candidates.filter((one) => one.general);
-  const compared = scores.comparisons.filter((one) => one.judge === first);
-  body.append(folds(compared.map((one) => folded(`${one.a} compared with ${one.b}`, comparisonTable(scores, one))),
+  body.append(folds(
     folded("Scores by task and judge", el("p", { class: "muted small" }, `Judges: ${judges}. `
-      + "A cell has the mean over personas, (their standard deviation) and [the 95 % interval of the mean]. The PScore is over the personas with a score in all tasks. “given” is what the model was given of its role."),
+      + "A cell has the mean over personas, (their standard deviation) and [the 95 % interval of the mean]. The PScore is the mean of the task means. “given” is what the model was given of its role."),
     table("Scores by task", head, [...scores.candidates.map((one) => row(one, first)), ...(scores.comparable ? paper : [])], 2),
     scores.comparable ? el("p", { class: "muted small" }, "Rows with (paper) are OpenCharacter's; their judge is gpt-4o-2024-08-06, and scores of other judges are not comparable.") : null,
     scores.judges.length > 1 ? scores.judges.map((judge) => [el("h4", { class: "apart" }, `Judge ${judge.name}`), table(`Scores by ${judge.name}`, head, scores.candidates.filter((one) => one.by[judge.name]).map((one) => row(one, judge.name)), 2)]) : null),
     general.length ? folded("General ability", table("General ability", ["model", "instructions followed", "95 % interval", "of", "perplexity"], general.map((one) => [
-      one.name, percent((one.general.followed ?? 0) * 1000, 1000), `${fixed(100 * one.general.low, 0)} to ${fixed(100 * one.general.high, 0)} %`, count(one.general.of), fixed(one.general.perplexity)]))) : null,
+      one.name, percent((one.general.followed ?? 0) * 1000, 1000), `${fixed(100 * one.general.low, 0)} to ${fixed(100 * one.general.high, 0)} %`, count(one.general.of), fixed(one.general.perplexity)])),
+    el("ul", {}, scores.general.map((one) => el("li", {}, one)))) : null,
     folded("Agreement of the judges", scores.agreement.length
-    ? table("Krippendorff's ordinal alpha", ["Krippendorff's alpha", ...scores.agreement.map(([task]) => task)], [["1 perfect, 0 chance", ...scores.agreement.map(([, alpha]) => fixed(alpha))]])
+    ? [table("Agreement", ["", ...scores.agreement.map(([task]) => task)], [
+      ["Krippendorff's alpha: 1 perfect, 0 chance", ...scores.agreement.map(([, one]) => range(one.alpha, one.alpha_low, one.alpha_high))],
+      ["candidates in the same order", ...scores.agreement.map(([, one]) => range(one.same_order, one.same_order_low, one.same_order_high))],
+      ["of pairs that both judges tell apart", ...scores.agreement.map(([, one]) => count(one.pairs))]])]
     : el("p", { class: "empty" }, "There is only one judge, so agreement cannot be measured.")),
     scores.comparable ? null : folded("The paper's scores, which are not comparable: on PersonaGym, by gpt-4o-2024-08-06", table("The paper's scores", head.slice(0, -3), paper.map((one) => one.slice(0, -3)), 2)),
     folded("The answers that were judged", table("Answers", ["model", "weights", "questions", "answered", "truncated", "words per answer"],
     scores.candidates.map((one) => [one.name, one.model, count(one.questions), count(one.answered), count(one.truncated), fixed(one.words, 0)]), 2))));
 }
 
-const comparisonTable = (scores, one) => table(`${one.a} compared with ${one.b}`,
-  ["score", "difference", "95 % interval", "effect d_z", "p", "Holm p", "personas", "significant"], one.results.map((result) => {
-    const task = scores.tasks.find((each) => each.name === result.task);
-    return [task ? taskHead(task) : result.task, signed(result.difference), `${signed(result.low)} to ${signed(result.high)}`,
-      signed(result.effect), pValue(result.p), pValue(result.p_holm), count(result.personas), result.significant ? tag("yes", "good") : "no"];
-  }));
+const range = (value, low, high) => (isNumber(value) ? [fixed(value), isNumber(low) ? el("small", {}, ` [${fixed(low)}, ${fixed(high)}]`) : null] : [absent]);
 
 function showAnswers(body, answers) {
   const rows = answers.flatMap((one) => one.answers.map((answer) => ({ candidate: one.candidate, ...answer })));
