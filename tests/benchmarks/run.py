@@ -33,7 +33,10 @@ BENCHMARKS = {
     "planner": (planner.measure, "measured time over predicted, three configs; target: each within 0.25 of 1"),
     "report": (report.measure, "1,000,000 rows over 100,000; target: at most 11, 1.3 and 20 MB"),
     "schedule": (schedule.measure, "useful share of the time with 8 to 1,000 replicas, simulated; target: .9 and .8"),
-    "statistics": (statistics.measure, "coverage of 95 % intervals, false claims, bias, simulated; target: .93 and .065"),
+    "statistics": (
+        statistics.measure,
+        "coverage of intervals, false claims, bias, simulated; target: .93 and .065",
+    ),
     "training": (training.measure, "tokens per second: our loop over the transformers Trainer; target: 1.0 or more"),
 }
 
