@@ -110,6 +110,10 @@ def test_failed_judge_enters_no_mean(scored):
     # The mean over the judges is that of the two that answered: 4 and 2.
     assert plain["scores"]["pscore"]["mean"] == pytest.approx(3)
     assert plain["scores"]["marked"]
+    # A third of its scores is missing, so it is neither ranked nor compared.
+    assert plain["scores"]["blank"]
+    assert (plain["rank"], document(scored)["candidates"][1]["rank"]["rank"]) == (None, 1)
+    assert {result["verdict"] for result in document(scored)["comparisons"][0]["results"]} == {"blank"}
 
 
 def test_rejected_answers_mark_a_score(scored):
@@ -136,10 +140,12 @@ def test_scores_of_all_personas_are_kept(scored):
     assert "told" in file_io.read_bytes(f"{scored.output}/evaluation/leaderboard.md").decode()
 
 
-def test_persona_without_all_tasks_has_no_pscore(scored):
+def test_persona_without_all_tasks_counts_in_the_others(scored):
     answers = scored.rows("evaluation/plain/answers")
     whole = PERSONAS - len({row["persona_id"] for row in answers if row["status"] != "ok"})
-    assert document(scored)["candidates"][0]["scores"]["pscore"]["personas"] == whole < PERSONAS
+    scores = document(scored)["candidates"][0]["scores"]
+    assert scores["complete"] == whole < PERSONAS
+    assert scores["pscore"]["personas"] == PERSONAS
 
 
 @pytest.mark.slow
