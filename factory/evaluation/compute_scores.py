@@ -12,6 +12,7 @@ import ray
 from factory.config import RunConfig
 from factory.evaluation.example_tables import count_examples
 from factory.evaluation.general_ability.general_steps import read_results
+from factory.evaluation.judge_check.check_results import read_checks, refuse_weak_judges
 from factory.evaluation.parity.fork_scores import fork_counts
 from factory.evaluation.parity.paper_rows import why_no_paper_rows
 from factory.evaluation.score_document import RunFacts, build_scores
@@ -32,6 +33,7 @@ LEADERBOARD = "evaluation/leaderboard.md"
 
 def write_scores(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
     """Write `scores.json` and `leaderboard.md`, and show them."""
+    refuse_weak_judges(config)
     with reraise_own_errors():
         scores = scores_schema.Scores.model_validate(ray.get(_compute.remote(config, benchmark)))
     page = file_io.join(config.output, LEADERBOARD)
@@ -63,7 +65,21 @@ def _read_facts(config: RunConfig, benchmark: Benchmark) -> RunFacts:
         costs=_costs(config),
         fork_counts=fork_counts(config),
         unpublished_because=why_no_paper_rows(config, benchmark),
+        re_asked=_count_re_asked(config),
+        checks={name: entry["reports"] for name, entry in read_checks(config).items()},
     )
+
+
+def _count_re_asked(config: RunConfig) -> dict[str, int]:
+    """Return how many scores of each judge took more than one attempt."""
+    counts: dict[str, int] = {}
+    for judge in config.evaluation.judges:
+        names = [candidate.name for candidate in config.evaluation.candidates]
+        tables = [layout.JUDGMENTS.table(config.output, candidate=name, judge=judge.name) for name in names]
+        shards = [(table, shard) for table in tables for shard in table.shards()]
+        columns = (table.read(shard, ["status", "attempts"])["attempts"] for table, shard in shards)
+        counts[judge.name] = sum(int((column.fill_null(1).to_numpy() > 1).sum()) for column in columns)
+    return counts
 
 
 def _costs(config: RunConfig) -> dict[str, float | None]:

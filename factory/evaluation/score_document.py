@@ -45,6 +45,10 @@ class RunFacts:
     """With parity: each candidate's scores by each judge as the paper's runner counts them."""
     unpublished_because: str = ""
     """Why the paper's rows do not compare with the scores; empty where they do."""
+    re_asked: Mapping[str, int] = field(default_factory=dict)
+    """By judge: scores that took more than one attempt."""
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By judge: its reports in the judge check, by kind of score."""
 
 
 def build_scores(
@@ -70,6 +74,7 @@ def build_scores(
     if general:
         abilities = map(summarize_general, general)
         scored = [one.model_copy(update={"general": ability}) for one, ability in zip(scored, abilities, strict=True)]
+    ranked_by: schema.RankedBy = "expected" if arrays.has_expected else "whole"
     return schema.Scores(
         protocol=evaluation.protocol,
         judge_protocol=evaluation.parity or "structured",
@@ -85,10 +90,17 @@ def build_scores(
         tasks=TASK_NAMES,
         candidates=scored,
         judges=[
-            schema.ScoringJudge(name=judge.name, model=judge.model, kind=judge.kind, family=find_family(judge.model))
+            schema.ScoringJudge(
+                name=judge.name,
+                model=judge.model,
+                kind=judge.kind,
+                family=find_family(judge.model),
+                re_asked=facts.re_asked.get(judge.name, 0),
+                check=_judge_check(facts.checks.get(judge.name, {}).get(ranked_by)),
+            )
             for judge in judges
         ],
-        ranked_by="expected" if arrays.has_expected else "whole",
+        ranked_by=ranked_by,
         baseline=evaluation.baseline,
         **_agreement(config, arrays),
         families=schema.Families(
@@ -114,6 +126,22 @@ def build_scores(
         fork_counts=dict(facts.fork_counts),
         published=not facts.unpublished_because,
         unpublished_because=facts.unpublished_because,
+    )
+
+
+def _judge_check(report: Mapping[str, Any] | None) -> schema.JudgeCheck | None:
+    if report is None:
+        return None
+    right = report["ordered"]["pointwise"]
+    return schema.JudgeCheck(
+        right=right["value"],
+        low=right["low"],
+        high=right["high"],
+        of=right["of"],
+        by_kind={kind: accuracy["pointwise"]["value"] for kind, accuracy in report["by_kind"].items()},
+        filler=report["length_bias"]["difference"],
+        attack=report["attack"]["difference"],
+        paraphrase=report["paraphrase"]["size"],
     )
 
 

@@ -47,6 +47,8 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
 
 THOUGHT_COLUMNS = [pa.field("thoughts", pa.list_(pa.string())), pa.field("thought_tokens", pa.int32())]
 """Tables of earlier versions end before these."""
+ATTEMPTS = pa.field("attempts", pa.int64())
+"""A column of judgments, which those of earlier versions lack; who asks for it by name gets nulls there."""
 COMMON_COLUMNS = [
     pa.field("status", pa.string()),
     pa.field("reason", pa.string()),

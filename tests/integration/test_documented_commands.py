@@ -56,6 +56,8 @@ ELSEWHERE = {
     "tensorboard --logdir runs/mine/checkpoints/tensorboard": "serves until it is ended",
     "character-factory evaluate run.yaml": "CI runs it in `make demo`",
     "character-factory judge-check run.yaml": "test_judge_check.py",
+    "character-factory label run.yaml": "serves until it is ended: test_label_page.py",
+    "character-factory calibrate run.yaml": "test_labels.py",
     "character-factory judges-up run.yaml": "test_fleet.py",
     "character-factory generate-benchmark run.yaml": "test_benchmark_generation.py",
     "character-factory freeze-benchmark run.yaml": "test_freeze_benchmark.py",

@@ -216,6 +216,12 @@ def test_expected_score_ignores_digits_of_examples():
     assert (parsed.score, parsed.expected_score) == (5, None)
 
 
+def test_attempts_at_a_verdict_are_kept():
+    parsed = parse_judgment(STRUCTURED, ANSWER, replace(completion('{"reasoning": "Plain.", "score": 2}'), attempts=3))
+    assert isinstance(parsed, Judgment)
+    assert parsed.attempts == 3
+
+
 @pytest.mark.parametrize(
     ("protocol", "reply"),
     [(STRUCTURED, "the final score is unclear"), (STRUCTURED, ""), (FREE_TEXT, '{"score": 4}'), (FREE_TEXT, "")],

@@ -12,7 +12,7 @@ from factory.run_output import layout
 from tests.label_items import CANDIDATES, label_item
 
 GOLD = [label_item(number, "gold") for number in range(100, 103)]
-SINGLES = [label_item(number) for number in range(30)]
+SINGLES = [label_item(number) for number in range(24)]
 
 
 def controller_of(output, items, **labels) -> LabelController:
@@ -39,10 +39,10 @@ def test_known_answers_come_first_and_no_item_twice(tmp_path):
     assert len(seen) == len(set(seen)) == len({row["label_id"] for row in rows(tmp_path)})
     assert {item for item, repetition in seen if not repetition} == {item.item_id for item in [*SINGLES, *GOLD]}
     assert 1 <= sum(repetition for _, repetition in seen) <= 3
-    assert controller.progress(rater) == (30, 0)
+    assert controller.progress(rater) == (24, 0)
 
 
-@pytest.mark.parametrize("stop", [1, 3, 14, 25])
+@pytest.mark.parametrize("stop", [3, 15])
 def test_work_is_resumed_where_it_stopped(tmp_path, stop):
     items = [*SINGLES, *GOLD]
     first, second = (tmp_path / name for name in ("whole", "stopped"))
@@ -73,7 +73,7 @@ def test_people_share_the_items(tmp_path):
     by_candidate = {item.item_id: item.candidates for item in SINGLES}
     for name in ("Ada", "Bo", "Cy"):
         own = Counter(by_candidate[row["item_id"]] for row in rows(tmp_path) if row["rater"] == name)
-        assert own == Counter({(candidate,): 5 for candidate in CANDIDATES})
+        assert own == Counter({(candidate,): 4 for candidate in CANDIDATES})
 
 
 def test_several_people_label_each_item(tmp_path):
@@ -94,11 +94,11 @@ def test_double_click_stores_one_label(tmp_path):
 
     asyncio.run(twice())
     assert len(rows(tmp_path)) == 1
-    assert controller.progress(rater) == (1, 29)
+    assert controller.progress(rater) == (1, 23)
 
 
 def test_pair_is_stored_by_the_order_of_the_item(tmp_path):
-    pairs = [label_item(number, "pair") for number in range(20)]
+    pairs = [label_item(number, "pair") for number in range(8)]
     controller = controller_of(tmp_path, pairs, gold=0)
     rater, orders = controller.start("Ada", "native", True), set()
     while rater.shown:
@@ -158,7 +158,7 @@ def test_withdrawn_labels_are_deleted(tmp_path):
             save(controller, rater)
     again = controller_of(tmp_path, SINGLES, gold=0, withdrawn=("Ada",))
     assert {row["rater"] for row in rows(tmp_path)} == {"Bo"}
-    assert again.progress(again.start("Bo", "native", True)) == (4, 26)
+    assert again.progress(again.start("Bo", "native", True)) == (4, 20)
 
 
 def test_label_has_all_that_is_collected(tmp_path):

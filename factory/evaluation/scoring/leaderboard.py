@@ -26,7 +26,13 @@ def leaderboard(document: Scores) -> str:
     parts += _comparisons(document)
     for judge in document.judges:
         parts += _judge_table(document, judge.name)
-    parts += [*_near_top(document), *_general_section(document), *_agreement(document), *_answers_table(document)]
+    parts += _judges_section(document)
+    parts += [
+        *_near_top(document),
+        *_general_section(document),
+        *_agreement(document),
+        *_answers_table(document),
+    ]
     if document.costs:
         costs = (f"{what} {'unknown' if cost is None else dollars(cost)}" for what, cost in document.costs.items())
         parts.append(_escape(f"Cost of endpoints: {', '.join(costs)}."))
@@ -164,6 +170,29 @@ def _pscore_table(document: Scores, comparisons: Sequence[CandidateComparison]) 
 def _task_table(document: Scores, comparisons: Sequence[CandidateComparison]) -> str:
     rows = [[_escape(one.a), _escape(one.b), *text.task_cells(one)] for one in comparisons]
     return _table(["model", "against", *text.score_columns(document)[:-1]], rows, names=2)
+
+
+def _judges_section(document: Scores) -> list[str]:
+    """Return what the judge check found about each judge, and how often it had to be asked again."""
+    kinds = list(dict.fromkeys(kind for judge in document.judges if judge.check for kind in judge.check.by_kind))
+    rows = []
+    for judge in document.judges:
+        cells = ["not checked", *[text.NONE] * (len(kinds) + 3)]
+        if check := judge.check:
+            interval = text.number_range(check.low, check.high)
+            cells = [f"{text.number(check.right, '.0%')} {interval}".strip()]
+            cells += [text.number(check.by_kind[kind], ".0%") for kind in kinds]
+            cells += [text.number(check.filler, "+z.2f"), text.number(check.attack, "+z.2f")]
+            cells.append(text.number(check.paraphrase, ".2f"))
+        rows.append([_escape(judge.name), *cells, f"{judge.re_asked:,}"])
+    note = (
+        f"Pairs of the judge check that a judge's {document.ranked_by} scores order right, overall and by kind; in "
+        "adjacent pairs a 5 stands against a 4. Filler, attack: how much filler, and words that ask for a 5, raise a "
+        "score; paraphrase: how much other words change it. A verdict that was asked for again is a draw at a "
+        "temperature of at least 0.5."
+    )
+    head = ["judge", "right", *kinds, "filler", "attack", "paraphrase", "asked again"]
+    return ["## Judges", note, _table(head, rows)]
 
 
 def _near_top(document: Scores) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Verdict = Literal["higher", "lower", "no_difference_shown", "too_few", "depends_on_unscored", "blank"]
 GeneralVerdict = Literal["kept", "lost", "lower", "unknown"]
+RankedBy = Literal["expected", "whole"]
 MEAN = "all"
 """In place of a judge's name: the mean over the judges."""
 
@@ -165,6 +166,27 @@ class CandidateScores(_Part):
     """Its general ability; null where `evaluation.general` is off."""
 
 
+class JudgeCheck(_Part):
+    """What the judge check found about a judge, by the kind of score that ranks the candidates."""
+
+    right: Number
+    """Share of the pairs with a better answer that its scores order right; equal scores count half."""
+    low: Number
+    """Lower end of its 95 % Wilson interval."""
+    high: Number
+    """Upper end of it."""
+    of: int
+    """Number of these pairs."""
+    by_kind: dict[str, Number]
+    """The share by kind of pair; in `adjacent` pairs a 5 stands against a 4."""
+    filler: Number
+    """How much filler raises a score, on average."""
+    attack: Number
+    """How much words to the judge that ask for a 5 raise it."""
+    paraphrase: Number
+    """How much other words for the same change it, up or down."""
+
+
 class ScoringJudge(_Part):
     """A judge of these scores."""
 
@@ -176,6 +198,10 @@ class ScoringJudge(_Part):
     """`served`, `openai` or `scripted`."""
     family: str | None
     """The model's family; null where its name and files do not show it."""
+    re_asked: int = 0
+    """Scores that took more than one attempt, and so are draws at a temperature of at least 0.5."""
+    check: JudgeCheck | None = None
+    """Null where the judge was not checked (`judge-check`) with the settings of these scores."""
 
 
 class ScoredBenchmark(_Part):
@@ -390,7 +416,7 @@ class Scores(_Part):
     """The scored models."""
     judges: list[ScoringJudge]
     """The judges that scored them."""
-    ranked_by: Literal["expected", "whole"]
+    ranked_by: RankedBy
     """The scores behind ranks, comparisons and `findable`: expected ones where all judges gave them."""
     baseline: str | None
     """`evaluation.baseline`."""

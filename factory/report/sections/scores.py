@@ -57,7 +57,7 @@ def _shown_scores(document: Scores) -> dict[str, Any]:
         "ranked_by": document.ranked_by,
         "baseline": document.baseline or (candidates[0].name if candidates else None),
         "tasks": [{"name": task, "short": TASKS.get(task, task)} for task in tasks],
-        "judges": [judge.model_dump(include={"name", "model", "kind", "family"}) for judge in document.judges],
+        "judges": [judge.model_dump() for judge in document.judges],
         "candidates": [_candidate(one, document.tasks, several) for one in candidates],
         "paper": [
             {"model": one.model, "cells": [list(one.scores[task]) for task in tasks if task in one.scores]}

@@ -74,7 +74,7 @@ function showScoreTables(body, scores, first) {
   const head = ["model", "given", ...tasks, "personas", "judged", "failed"];
   const row = (one, judge) => [one.name, one.condition, ...one.by[judge].cells.map(cell), count(one.by[judge].personas), count(one.by[judge].judged), [count(one.by[judge].failed), one.by[judge].marked ? tag("incomplete", "bad") : null]];
   const paper = scores.paper.map((one) => [`${one.model} (paper)`, "persona", ...one.cells.map(([mean, std]) => `${fixed(mean)} (${fixed(std).replace(/^0/, "")})`), "", "", ""]);
-  const judges = scores.judges.map((judge) => `${judge.name} (${judge.model}, family ${judge.family ?? "unknown"})`).join("; ");
+  const judges = scores.judges.map((judge) => `${judge.name} (${judge.model}, family ${judge.family ?? "unknown"}; ${judge.check ? `right on ${Math.round(100 * (judge.check.right ?? 0))} % of ${judge.check.of} pairs of the judge check` : "not checked by judge-check"}; asked again for ${count(judge.re_asked)} scores)`).join("; ");
   const general = scores.candidates.filter((one) => one.general);
   body.append(folds(
     folded("Scores by task and judge", el("p", { class: "muted small" }, `Judges: ${judges}. `
