@@ -71,7 +71,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class LengthBias:
-    """Effect of filler: mean score of the padded answer minus the short one, with a 95 % bootstrap interval.
+    """Effect of filler: mean score of the padded answer minus the short one, with a 95 % interval.
 
     `preferred` is the share of comparisons that the padded answer won; 0.5 is no bias.
     """
