@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -305,6 +306,24 @@ def test_too_short_context_is_refused_with_numbers(server, monkeypatch, check):
     for card in ({"max_model_len": 16384}, {}):
         server.rule(card=card)
         check(config)
+
+
+@pytest.mark.parametrize(("candidates", "found"), [(2, "is 0.346;"), (3, "is 0.427;"), (1, None)])
+def test_dry_run_reports_what_can_be_found(tmp_path, candidates, found):
+    members = [scripted(f"model-{number}", "Aye.") for number in range(candidates)]
+    config = RunConfig.model_validate(
+        {
+            "output": str(tmp_path),
+            "engine": {"kind": "scripted"},
+            "personas": {"source": "unused"},
+            "evaluation": evaluation(members, [scripted("judge", VERDICT)], general=False) | {"limit": 8},
+        }
+    )
+    printed: list[str] = []
+    dry_run.plan(config, SimpleNamespace(show=lambda grid: None, print=printed.append))
+    lines = [line for line in printed if line.startswith("The smallest true difference in the PScore")]
+    assert bool(lines) == (found is not None)
+    assert all(found in line and "This is by typical scores" in line for line in lines)
 
 
 def test_context_window_of_a_vision_model(tmp_path):
