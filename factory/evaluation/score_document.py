@@ -87,7 +87,7 @@ def build_scores(
                 re_asked=facts.re_asked.get(judge.name, 0),
                 check=_judge_check(facts.checks.get(judge.name, {}).get(ranked_by)),
             )
-            for judge in judges
+            for judge in evaluation.judges
         ],
         ranked_by=ranked_by,
         baseline=evaluation.baseline,

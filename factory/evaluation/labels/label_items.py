@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.compute
 
 from factory.config import RunConfig
 from factory.errors import InputError
@@ -201,8 +203,9 @@ def _item(
 
 
 def _answer(config: RunConfig, candidate: str, question: str, shard: str) -> Row:
-    rows = layout.ANSWERS.table(config.output, candidate=candidate).read(shard).to_pylist()
-    return next(row for row in rows if row["question_id"] == question)
+    rows = layout.ANSWERS.table(config.output, candidate=candidate).read(shard)
+    (row,) = rows.filter(pyarrow.compute.equal(rows["question_id"], question)).to_pylist()
+    return row  # type: ignore[no-any-return]
 
 
 def _gold_items(config: RunConfig, rubrics: Mapping[str, Rubric], frame: str) -> Iterator[dict[str, Any]]:
