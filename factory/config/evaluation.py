@@ -228,6 +228,10 @@ class Evaluation(Section):
     """Whether candidates get plain instructions too, which show whether tuning reduced their general ability."""
     general_margin: float = Field(0.05, gt=0, le=1)
     """A loss of less than this share of the instructions counts as a general ability that was kept."""
+    general_limit: int | None = Field(None, ge=1)
+    """Number of the verifiable ones among them, which are chosen by hash; null: all, 500 if built-in."""
+    ifeval: InputPath | None = None
+    """IFEval's published file, `input_data.jsonl`, in place of the built-in verifiable instructions."""
     fleet: Fleet = Fleet()
 
     @model_validator(mode="before")

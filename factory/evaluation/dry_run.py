@@ -11,7 +11,7 @@ from factory.config import EndpointJudge, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
 from factory.evaluation.evaluation_calls import EvaluationCalls
 from factory.evaluation.frozen_store import run_benchmark
-from factory.evaluation.general_ability.items import general_items
+from factory.evaluation.general_ability.items import count_items
 from factory.evaluation.judge_check.check_results import refuse_weak_judges
 from factory.evaluation.parity.checkout_texts import block_size, check_prompts_of_checkout
 from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
@@ -253,7 +253,11 @@ def _plan_grid(config: RunConfig, calls: EvaluationCalls) -> Grid:
         name, model = candidate.name, candidate.model
         grid.add_row(f"answers ({name})", f"{calls.questions:,}", f"{model}, with the {candidate.condition}")
         if evaluation.general:
-            grid.add_row(f"general ability ({name})", f"{len(general_items()):,}", f"{model}, without a role")
+            grid.add_row(
+                f"general ability ({name})",
+                f"{count_items(evaluation):,}",
+                f"{model}, without a role",
+            )
     writers = [evaluation.example_writer] if evaluation.example_writer else [judge.name for judge in judges]
     grid.add_row("example replies", f"{calls.examples:,}", ", ".join(writers) if calls.examples else "frozen")
     for judge in judges:
@@ -270,7 +274,7 @@ def _cost(config: RunConfig, benchmark: Benchmark, calls: EvaluationCalls) -> fl
         cost += profile.cost(config.engine, calls.personas)
     for candidate in evaluation.candidates:
         cost += tokens["answers"].cost(candidate, calls.questions)
-        cost += tokens["general"].cost(candidate, len(general_items()) * evaluation.general)
+        cost += tokens["general"].cost(candidate, count_items(evaluation))
     writers = [one for one in evaluation.judges if evaluation.example_writer in (None, one.name)]
     for judge in evaluation.judges:
         cost += tokens["judgments"].cost(judge, calls.judgments * len(evaluation.candidates))

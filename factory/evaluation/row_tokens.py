@@ -34,7 +34,7 @@ def evaluation_tokens(config: RunConfig, benchmark: Benchmark) -> dict[str, RowT
     ]
     with_profile = sum(one.condition == "profile" for one in evaluation.candidates) / max(1, len(evaluation.candidates))
     question = fmean(asked or [0]) + len(load_prompt("answer", config.prompts_dir).text)
-    plain = fmean(sum(len(message.content) for message in item.messages) for item in general_items())
+    plain = fmean(sum(len(message.content) for message in item.messages) for item in general_items(evaluation.ifeval))
     judged = fmean(request_characters(request) for request in longest_requests(config, benchmark))
     reply = min(REPLY_TOKENS, evaluation.sampling.max_tokens)
     size = block_size(evaluation)

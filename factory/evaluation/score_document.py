@@ -56,24 +56,13 @@ def build_scores(
 ) -> schema.Scores:
     """Build the document; `general` holds the results of each candidate, or nothing."""
     evaluation = config.evaluation
-    candidates, judges = evaluation.candidates, evaluation.judges
-    names = [candidate.name for candidate in candidates]
-    whole, expected = (mean_over_judges(scores, arrays.task) for scores in (arrays.scores, arrays.expected))
-    scored = [
-        _candidate_scores(config, arrays, number, (whole, expected), facts.answers[name])
-        for number, name in enumerate(names)
-    ]
-    judged = _judged(config, arrays, scored)
-    pairs = candidate_pairs(names, evaluation.baseline)
-    comparisons = compare_pairs(judged, pairs)
+    judged, scored = _score(config, facts, arrays)
     ranks = rank_candidates(judged, task_means(cells_of(arrays, judged.means)).mean(axis=-1))
+    abilities = map(summarize_general, general) if general else [None] * len(scored)
     scored = [
-        one.model_copy(update={"rank": _part(schema.CandidateRank, rank)})
-        for one, rank in zip(scored, ranks, strict=True)
+        one.model_copy(update={"rank": _part(schema.CandidateRank, rank), "general": ability})
+        for one, rank, ability in zip(scored, ranks, abilities, strict=True)
     ]
-    if general:
-        abilities = map(summarize_general, general)
-        scored = [one.model_copy(update={"general": ability}) for one, ability in zip(scored, abilities, strict=True)]
     ranked_by: schema.RankedBy = "expected" if arrays.has_expected else "whole"
     return schema.Scores(
         protocol=evaluation.protocol,
@@ -98,30 +87,13 @@ def build_scores(
                 re_asked=facts.re_asked.get(judge.name, 0),
                 check=_judge_check(facts.checks.get(judge.name, {}).get(ranked_by)),
             )
-            for judge in judges
+            for judge in evaluation.judges
         ],
         ranked_by=ranked_by,
         baseline=evaluation.baseline,
         **_agreement(config, arrays),
-        families=schema.Families(
-            pscore=len(pairs),
-            tasks=len(pairs) * len(TASK_NAMES),
-            ranks=math.comb(sum(rank is not None for rank in ranks), 2),
-        ),
-        comparisons=[_comparison(config, one) for one in comparisons],
-        findable=_part(schema.FindableDifference, findable_difference(judged, pairs)),
-        general_changes=[
-            compare_general(names[a], names[b], general[a], general[b], evaluation.general_margin)
-            for a, b in (pairs if general else [])
-        ],
-        warnings=[
-            *self_preference_warnings(
-                {judge.name: judge.model for judge in judges},
-                {candidate.name: candidate.model for candidate in candidates},
-                config.engine_section.model if config.instructions and config.engine_section else None,
-            ),
-            *_failure_warnings(scored),
-        ],
+        **_compared(config, judged, general, sum(rank is not None for rank in ranks)),
+        warnings=_warnings(config, scored),
         costs=dict(facts.costs),
         fork_counts=dict(facts.fork_counts),
         published=not facts.unpublished_because,
@@ -145,6 +117,48 @@ def _judge_check(report: Mapping[str, Any] | None) -> schema.JudgeCheck | None:
     )
 
 
+def _score(config: RunConfig, facts: RunFacts, arrays: ScoreArrays) -> tuple[Judged, list[schema.CandidateScores]]:
+    """Return what candidates are compared by, and the scores of each."""
+    whole, expected = (mean_over_judges(scores, arrays.task) for scores in (arrays.scores, arrays.expected))
+    scored = [
+        _candidate_scores(config, arrays, number, (whole, expected), facts.answers[candidate.name])
+        for number, candidate in enumerate(config.evaluation.candidates)
+    ]
+    ranked = arrays.ranked
+    judged = Judged(
+        arrays=arrays,
+        means=mean_over_judges(ranked, arrays.task),
+        by_judge=ranked,
+        bounds=np.array([score_bounds(arrays, one[arrays.judges]) for one in ranked]),
+        blank=np.array([one.scores.blank for one in scored]),
+        seed=config.seed,
+    )
+    return judged, scored
+
+
+def _compared(config: RunConfig, judged: Judged, general: Sequence[Sequence[Row]], ranked: int) -> dict[str, Any]:
+    """Return the parts of the document that are about pairs of candidates, of which so many have a rank."""
+    names = [candidate.name for candidate in config.evaluation.candidates]
+    pairs = candidate_pairs(names, config.evaluation.baseline)
+    return {
+        "families": schema.Families(pscore=len(pairs), tasks=len(pairs) * len(TASK_NAMES), ranks=math.comb(ranked, 2)),
+        "comparisons": [_comparison(config, one) for one in compare_pairs(judged, pairs)],
+        "findable": _part(schema.FindableDifference, findable_difference(judged, pairs)),
+        "general_changes": [
+            compare_general(names[a], names[b], general[a], general[b], config.evaluation.general_margin)
+            for a, b in (pairs if general else [])
+        ],
+    }
+
+
+def _warnings(config: RunConfig, scored: Sequence[schema.CandidateScores]) -> list[str]:
+    judges, candidates = (
+        {one.name: one.model for one in members} for members in (config.evaluation.judges, config.evaluation.candidates)
+    )
+    teacher = config.engine_section.model if config.instructions and config.engine_section else None
+    return [*self_preference_warnings(judges, candidates, teacher), *_failure_warnings(scored)]
+
+
 def candidate_pairs(names: Sequence[str], baseline: str | None) -> list[Pair]:
     """Return the numbers of the candidates that are compared: all with the baseline, or each with those before it."""
     if baseline is not None:
@@ -156,18 +170,6 @@ def candidate_pairs(names: Sequence[str], baseline: str | None) -> list[Pair]:
 
 def _part(shape: type[Any], value: Any) -> Any:
     return None if value is None else shape.model_validate(value)
-
-
-def _judged(config: RunConfig, arrays: ScoreArrays, scored: Sequence[schema.CandidateScores]) -> Judged:
-    ranked = arrays.ranked
-    return Judged(
-        arrays=arrays,
-        means=mean_over_judges(ranked, arrays.task),
-        by_judge=ranked,
-        bounds=np.array([score_bounds(arrays, one[arrays.judges]) for one in ranked]),
-        blank=np.array([one.scores.blank for one in scored]),
-        seed=config.seed,
-    )
 
 
 def _candidate_scores(

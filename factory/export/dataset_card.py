@@ -160,12 +160,10 @@ def _languages(sources: Sources, tables: list[SourceTable]) -> dict[str, float]:
 
 def _codes(languages: Mapping[str, float]) -> list[str]:
     # The library of the detector, which has the names and codes, takes a moment to import.
-    from lingua import Language
-
-    from factory.text.language import languages_named
+    from factory.text.language import code_of, languages_named
 
     named = [name for text, share in languages.items() if share >= MIN_SHARE for name in sorted(languages_named(text))]
-    return list(dict.fromkeys(getattr(Language, name).iso_code_639_1.name.lower() for name in named))
+    return list(dict.fromkeys(map(code_of, named)))
 
 
 def _recipe(tables: list[SourceTable]) -> dict[str, Any]:

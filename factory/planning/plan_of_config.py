@@ -8,7 +8,7 @@ import numpy as np
 
 from factory.config import RunConfig, ServedModel, VllmEngine, workers
 from factory.evaluation.evaluation_calls import EvaluationCalls
-from factory.evaluation.general_ability.items import general_items
+from factory.evaluation.general_ability.items import count_items
 from factory.evaluation.row_tokens import evaluation_tokens
 from factory.evaluation.run_benchmark import named_benchmark
 from factory.inference.engines.registry import backend_for
@@ -139,7 +139,7 @@ def _evaluation(planner: Planner, config: RunConfig) -> None:
         profiles = planner.table(layout.BENCHMARK_PROFILES.name(), "profiles", planner.engine, personas, about=profile)
         planner.add_engine("profiles of the benchmark", "benchmark profiles", [profiles])
     pools = [(replica_pool(candidate, config), candidate.name) for candidate in evaluation.candidates]
-    general = constant(len(general_items())) if evaluation.general else None
+    general = constant(count_items(evaluation)) if evaluation.general else None
     for pool, members in groupby(sorted(pools, key=repr), key=lambda pair: pair[0]):
         names = [name for _, name in members]
         answers = (layout.ANSWERS.name(candidate=name) for name in names)

@@ -42,6 +42,11 @@ def detect(text: str) -> tuple[str, float] | None:
     return (values[0].language.name, values[0].value) if values and values[0].value else None
 
 
+def code_of(name: str) -> str:
+    """Return the two letters of ISO 639-1 for a language by lingua's name, such as `de` for GERMAN."""
+    return str(getattr(Language, name).iso_code_639_1.name).lower()
+
+
 def detect_expected(text: str, expected: frozenset[str], min_confidence: float) -> tuple[str, float] | None:
     """Detect a language that is probably one of `expected`, from a sample where that is as sure as required.
 

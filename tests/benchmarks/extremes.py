@@ -1,4 +1,4 @@
-"""Runs whose rows are as unequal as they can be: a million equal ones, and one character with all dialogues."""
+"""Runs with unequal rows: a million equal personas, dialogues of one character alone, and equal replies."""
 
 import json
 import tempfile
@@ -9,17 +9,17 @@ from factory.storage.tables import Table
 from tests.benchmarks import curation
 from tests.benchmarks.scale import PROFILE, run_job
 
-EQUAL, OF_ONE = 1_000_000, 100_000
+PERSONAS, DIALOGUES = 1_000_000, 100_000
 REPLY = "I count the loaves aloud before sunrise, and whoever comes late to my oven has to go home without bread."
 
 
-def measure(say: Callable[[str], None], equal: int = EQUAL, of_one: int = OF_ONE) -> dict[str, float]:
+def measure(say: Callable[[str], None], personas: int = PERSONAS, dialogues: int = DIALOGUES) -> dict[str, float]:
     """Return the seconds and the peak memory, in MiB, of each run."""
     figures = {}
     for name, run, rows in (
-        ("equal_personas", synthesize, equal),
-        ("one_character", curate_one, of_one),
-        ("equal_replies", curate_equal, equal),
+        ("equal_personas", synthesize, personas),
+        ("one_character", curate_one, dialogues),
+        ("equal_replies", curate_equal, dialogues),
     ):
         made = run(rows)
         figures |= {f"{name}_seconds": made["seconds"], f"{name}_peak_mib": made["peak_bytes"] / 2**20}

@@ -17,6 +17,7 @@ from tests.benchmarks import (
     report,
     scale,
     schedule,
+    statistics,
     throughput,
     training,
 )
@@ -26,12 +27,16 @@ BENCHMARKS = {
     "scale": (scale.measure, "500,000 personas over 50,000 (target: at most 11 and 1.3), and 1, 2 and 4 replicas"),
     "prefix": (prefix.measure, "prefix-cache hits, relative to the possible ones; target: 0.9 or more"),
     "curation": (curation.measure, "100,000 dialogues over 10,000; target: at most 11 and 1.3"),
-    "extremes": (extremes.measure, "1,000,000 equal rows, and 100,000 dialogues of one character: none may be lost"),
+    "extremes": (extremes.measure, "a million equal personas, 100,000 dialogues of one character or reply: none lost"),
     "judging": (judging.measure, "judgments per second through the fleet over bare vLLM's; target: 0.85 or more"),
     "ingress": (ingress.measure, "requests per second through 1, 2 and 4 ingresses to replicas that answer at once"),
     "planner": (planner.measure, "measured time over predicted, three configs; target: each within 0.25 of 1"),
     "report": (report.measure, "1,000,000 rows over 100,000; target: at most 11, 1.3 and 20 MB"),
     "schedule": (schedule.measure, "useful share of the time with 8 to 1,000 replicas, simulated; target: .9 and .8"),
+    "statistics": (
+        statistics.measure,
+        "coverage of intervals, false claims, bias, simulated; target: .93 and .065",
+    ),
     "training": (training.measure, "tokens per second: our loop over the transformers Trainer; target: 1.0 or more"),
 }
 

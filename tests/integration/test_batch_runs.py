@@ -73,3 +73,33 @@ def test_a_run_that_is_killed_and_stopped_pays_every_question_of_its_tables_once
     assert (len(paid), set(paid.values())) == (PERSONAS + 36 + 72, {1})
     assert log["files"] == temporary_files(run) == []
     assert server.requests() == []
+
+
+@pytest.mark.slow  # two runs of half a minute
+def test_answers_and_verdicts_in_batches_are_paid_once_and_equal_direct_ones(make_run, server):
+    endpoint = {"kind": "openai", "model": "small-chat", "base_url": server.base_url, "api_key_env": KEY_ENV}
+    batches = {**endpoint, "batch": True, "batch_poll_s": [0.1, 0.5]}
+    settings = {
+        "protocol": "light", "limit": 3, "general": False,
+        "candidates": [{"name": "one", **batches}, {"name": "two", **batches, "model": "small-chat-mini"}],
+        "judges": [{"name": "later", **batches}, {"name": "now", **endpoint}], "example_writer": "later",
+    }  # fmt: skip
+    run = make_run("judged", evaluation=settings)
+    run.environment[KEY_ENV] = KEY
+
+    set_batch_rules(server.base_url, polls=2)
+    judged = run.table("evaluation/one/judgments/now")
+    run.kill_when(lambda: judged.manifest() and open_batches(server), job="evaluate")
+    run.finish(job="evaluate")
+
+    for candidate in ("one", "two"):
+        later, now = (run.rows(f"evaluation/{candidate}/judgments/{judge}") for judge in ("later", "now"))
+        assert [row["status"] for row in later] == ["ok"] * 15
+        assert [(row["question_id"], row["score"]) for row in later] == [
+            (row["question_id"], row["score"]) for row in now
+        ]
+    paid = Counter(json.dumps([line["model"], line["messages"]]) for line in batch_log(server.base_url)["paid"])
+    # 2 x 15 answers, 15 sets of example replies, 2 x 15 verdicts: equal answers are asked about in equal words.
+    assert sum(paid.values()) == 75
+    assert max(paid.values()) <= 2
+    assert batch_log(server.base_url)["files"] == []

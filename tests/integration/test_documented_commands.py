@@ -60,6 +60,7 @@ ELSEWHERE = {
     "character-factory calibrate run.yaml": "test_labels.py",
     "character-factory judges-up run.yaml": "test_fleet.py",
     "character-factory generate-benchmark run.yaml": "test_benchmark_generation.py",
+    "character-factory freeze-benchmark run.yaml": "test_freeze_benchmark.py",
     "character-factory chat demo": "serves until it is ended: test_playground.py",
     "character-factory chat run.yaml chat.port=8080": "the same",
     "character-factory trace run.yaml --explain Toxicity --candidate tuned --worst 5": "test_attribution.py",

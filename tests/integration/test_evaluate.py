@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -110,6 +111,10 @@ def test_failed_judge_enters_no_mean(scored):
     # The mean over the judges is that of the two that answered: 4 and 2.
     assert plain["scores"]["pscore"]["mean"] == pytest.approx(3)
     assert plain["scores"]["marked"]
+    # A third of its scores is missing, so it is neither ranked nor compared.
+    assert plain["scores"]["blank"]
+    assert (plain["rank"], document(scored)["candidates"][1]["rank"]["rank"]) == (None, 1)
+    assert {result["verdict"] for result in document(scored)["comparisons"][0]["results"]} == {"blank"}
 
 
 def test_rejected_answers_mark_a_score(scored):
@@ -136,10 +141,12 @@ def test_scores_of_all_personas_are_kept(scored):
     assert "told" in file_io.read_bytes(f"{scored.output}/evaluation/leaderboard.md").decode()
 
 
-def test_persona_without_all_tasks_has_no_pscore(scored):
+def test_persona_without_all_tasks_counts_in_the_others(scored):
     answers = scored.rows("evaluation/plain/answers")
     whole = PERSONAS - len({row["persona_id"] for row in answers if row["status"] != "ok"})
-    assert document(scored)["candidates"][0]["scores"]["pscore"]["personas"] == whole < PERSONAS
+    scores = document(scored)["candidates"][0]["scores"]
+    assert scores["complete"] == whole < PERSONAS
+    assert scores["pscore"]["personas"] == PERSONAS
 
 
 @pytest.mark.slow
@@ -299,6 +306,24 @@ def test_too_short_context_is_refused_with_numbers(server, monkeypatch, check):
     for card in ({"max_model_len": 16384}, {}):
         server.rule(card=card)
         check(config)
+
+
+@pytest.mark.parametrize(("candidates", "found"), [(2, "is 0.346;"), (3, "is 0.427;"), (1, None)])
+def test_dry_run_reports_what_can_be_found(tmp_path, candidates, found):
+    members = [scripted(f"model-{number}", "Aye.") for number in range(candidates)]
+    config = RunConfig.model_validate(
+        {
+            "output": str(tmp_path),
+            "engine": {"kind": "scripted"},
+            "personas": {"source": "unused"},
+            "evaluation": evaluation(members, [scripted("judge", VERDICT)], general=False) | {"limit": 8},
+        }
+    )
+    printed: list[str] = []
+    dry_run.plan(config, SimpleNamespace(show=lambda grid: None, print=printed.append))
+    lines = [line for line in printed if line.startswith("The smallest true difference in the PScore")]
+    assert bool(lines) == (found is not None)
+    assert all(found in line and "This is by typical scores" in line for line in lines)
 
 
 def test_context_window_of_a_vision_model(tmp_path):

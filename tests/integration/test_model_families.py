@@ -6,11 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from factory.inference.engines.vllm_settings import GUIDE
 from factory.personagym import TASKS
-from factory.records import Completion, Message, Request, TokenSampling
+from factory.records import Completion, Dialogue, Message, Request, TokenSampling, content_id
+from factory.run_output import layout
 from factory.runtime.ray_head import free_port
+from factory.storage.rows import ok_row
+from factory.storage.schemas import DIALOGUES
 from tests.integration.runs import Run
 from tests.integration.small_training import curve, settings_of, write_dialogues
 from tests.integration.test_real_tokenizers import MISTRAL
@@ -115,6 +120,31 @@ def test_two_steps_of_training(made, make_run):
     run.finish(job="train", timeout=600)
     assert len(curve(run)) >= 2
     assert (Path(run.output) / "model" / "config.json").exists()
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_a_model_learns_to_think_only_where_thoughts_are_learned(make_run, tmp_path, learn):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = save_model(FAMILIES[0], folder, TEMPLATES[FAMILIES[0].template])
+    settings = SMALL | {"sequence_length": 64, "epochs": 40, "save_steps": 40, "eval_steps": 40, "learning_rate": 1e-2}
+    run = make_run("learner", training=settings_of(model, **settings, learn_thoughts=learn)).alone()
+    messages = tuple(Message(role, text) for role, text in (("system", "s"), ("user", "u"), ("assistant", "Aye")))
+    for split in ("train", "validation"):
+        table = layout.CURATED.table(run.output, split=split)
+        rows = [Dialogue(content_id(split, str(n)), "generate", "talk", f"i{n}", "c", messages) for n in range(4)]
+        table.write("0000", [ok_row(row, Completion(thoughts=("hm",))) for row in rows], DIALOGUES)
+        table.finish({"step": table.name, "rows_in": 4, "ok": 4, "fingerprint": split, "finished": "today"})
+    run.finish(job="train", timeout=600)
+
+    trained = Path(run.output) / "model"
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    prompt = [{"role": message.role, "content": message.content} for message in messages[:2]]
+    ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
+    network = AutoModelForCausalLM.from_pretrained(trained)
+    said = network.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)[0, len(ids) :]
+    thought = "<think>\nhm\n</think>\n\n"
+    assert tokenizer.decode(said) == (thought if learn else "") + "Aye<|im_end|>"
 
 
 def test_thoughts_of_a_model_are_no_part_of_its_replies(make_run, tmp_path):

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from factory.evaluation.parity.fork_rules import call_score, counted_scores, evaluations, shown_examples
@@ -23,6 +23,7 @@ PIECES = st.lists(
 ).map("".join)  # fmt: skip
 
 
+@settings(deadline=None)
 @given(PIECES)
 @example('Score 1: Response - "no"\n\nScore 2: Response - "two\nlines"\n')
 @example('Score 5: Response - "last"\n\n')
@@ -31,6 +32,7 @@ def test_examples_are_read_as_the_runner_reads_them(reply):
     assert "\n\n".join(shown_examples(reply)) == read_examples(reply)
 
 
+@settings(deadline=None)
 @given(PIECES)
 def test_scores_are_counted_as_the_runner_counts_them(reply):
     expected = read_evaluations(reply)
@@ -91,6 +93,7 @@ REPLIES = st.sampled_from([
 ])  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.lists(REPLIES, min_size=2, max_size=2)] * len(TASKS)), min_size=1, max_size=6))
 def test_averages_equal_a_second_reading(replies):
     """A reply for each call of each task of each persona."""

@@ -1,5 +1,6 @@
 """General ability: instructions without a role, and their figures."""
 
+import json
 import math
 
 import numpy as np
@@ -9,16 +10,16 @@ from factory.evaluation.general_ability.general_scores import compare_general, s
 from factory.evaluation.general_ability.items import (
     general_ids,
     general_items,
-    instructions_by_id,
     parse_general,
     render_general,
+    verifiable_instructions,
 )
 from factory.records import Completion, GeneralResult, Message, Reject
 from factory.storage.rows import ok_row, rejected_row
 from factory.storage.schemas import GENERAL_ITEMS, GENERAL_RESULTS
 from factory.storage.tables import Table
 
-BANK = instructions_by_id()
+BANK = verifiable_instructions()
 ITEMS = general_items()
 PLAIN = next(item for item in ITEMS if item.kind == "plain")
 THERMOSTAT = next(item for item in ITEMS if "thermostat does" in item.messages[0].content)
@@ -34,19 +35,27 @@ def weighed(key: str, likelihood: float, tokens: int) -> dict:
 
 def test_items_are_unique_and_ids_give_checks():
     ids = [item.item_id for item in ITEMS]
-    assert len(ids) == len(set(ids)) == 88
+    assert len(ids) == len(set(ids)) == 540
     assert {item.item_id for item in ITEMS if item.kind == "verifiable"} == set(BANK)
     assert all(BANK[item.item_id].instruction == item.messages[0].content for item in ITEMS if item.item_id in BANK)
     assert {tuple(message.role for message in item.messages) for item in ITEMS} == {("user", "assistant"), ("user",)}
 
 
 def test_id_depends_on_text_and_checks(tmp_path):
-    file = tmp_path / "one.jsonl"
-    ids = set()
-    for count in (3, 4):
-        file.write_text(f'{{"id": "a", "instruction": "Go.", "checks": [{{"kind": "max_words", "count": {count}}}]}}\n')
-        ids |= set(instructions_by_id(str(file)))
-    assert len(ids) == 2
+    file = tmp_path / "input_data.jsonl"
+    rule = "detectable_format:number_bullet_lists"
+    rows = [
+        {"key": key, "prompt": prompt, "instruction_id_list": [rule], "kwargs": [{"num_bullets": count}]}
+        for key, prompt, count in ((1, "Go.", 3), (2, "Go.", 4), (3, "Stop.", 4), (4, "Go.", 3))
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert len(verifiable_instructions(str(file))) == 3
+
+
+def test_a_limit_takes_instructions_of_all_forms():
+    chosen = verifiable_instructions(limit=100)
+    assert list(chosen) == sorted(BANK)[:100]
+    assert len({check.kind for each in chosen.values() for check in each.checks}) >= 12
 
 
 def test_requests_of_both_kinds():
@@ -98,7 +107,7 @@ def test_results_and_rejects_fit_one_table(tmp_path):
     rows = table.read("00000").to_pylist()
     assert [row["followed"] for row in rows] == [None, True, None]
     assert [row["tokens"] for row in rows] == [40, None, None]
-    assert Table(str(tmp_path), "items").write("00000", map(ok_row, ITEMS), GENERAL_ITEMS).ok == 88
+    assert Table(str(tmp_path), "items").write("00000", map(ok_row, ITEMS), GENERAL_ITEMS).ok == 540
 
 
 def test_perplexity_is_per_token():
@@ -157,7 +166,7 @@ def changed(gained: int, lost: int, of: int) -> tuple[list[dict], list[dict]]:
 @pytest.mark.parametrize(
     ("gained", "lost", "of", "verdict"),
     [
-        (0, 0, 48, "unknown"),  # 48 equal results leave room for a loss of 5.7 points
+        (0, 0, 30, "unknown"),  # 30 equal results leave room for a loss of 5.1 points
         (0, 0, 100, "kept"),
         (20, 20, 500, "kept"),
         (0, 100, 500, "lost"),

@@ -21,6 +21,7 @@ from factory.playground.streaming import repair_text
 from factory.records import Message, TokenChoice
 from factory.text import control_tokens, language, normalize, redaction, thoughts
 from tests.hard_texts import HOSTILE
+from tests.unit.test_ifeval_file import CASES as IFEVAL
 
 CHECKS = VerifiableInstruction.model_validate(
     {
@@ -37,6 +38,7 @@ CHECKS = VerifiableInstruction.model_validate(
             {"kind": "uppercase"},
             {"kind": "lowercase"},
             {"kind": "one_of", "options": ["a", "b"]},
+            *({"kind": "ifeval", "rule": rule, "arguments": arguments} for rule, arguments, *_ in IFEVAL),
         ],
     }
 )

@@ -151,12 +151,13 @@ def test_position_bias_is_over_all_kinds():
 
 
 def test_length_bias():
-    result = summarize_judge(
-        "x", judged((3.0, 4.0, "worse", "worse"), (3.5, 4.0, "better", "worse"), kind="padded"), seed=1
-    )
+    pairs = ((3.0, 4.0, "worse", "worse"), (3.5, 4.0, "better", "worse"))
+    few, result = (summarize_judge("x", judged(*pairs * times, kind="padded"), seed=1) for times in (1, 5))
     bias = result.length_bias
-    assert (bias.difference, bias.low, bias.high) == (0.75, 0.5, 1.0)
-    assert (bias.preferred.hits, bias.preferred.of) == (1.5, 2)
+    assert bias.difference == few.length_bias.difference == 0.75
+    assert 0 < bias.low < 0.75 < bias.high
+    assert few.length_bias.low < 0 < few.length_bias.high  # two pairs say little
+    assert (bias.preferred.hits, bias.preferred.of) == (7.5, 10)
     assert "it scores filler 0.75 higher" in reliability_text(result)
     assert math.isnan(result.ordered.pointwise.value)
     assert "its scores show nothing, since none could be parsed" in reliability_text(result)

@@ -74,7 +74,7 @@ def test_defect_3_one_answer_per_request(protocol, reply):
         made = parse_judgment(protocol, asked, Completion(replies=(reply,)))
         assert isinstance(made, Judgment)
         assert (made.question_id, made.score) == (asked.question_id, 3)
-        batch = "(2) Evaluation: The final score is 5"
+        batch = "(1) Evaluation: 4\n" * (protocol is STRUCTURED) + "(2) Evaluation: 5"
         assert parse_judgment(protocol, asked, Completion(replies=(batch,))) == Reject("judge_failed", batch)
 
 

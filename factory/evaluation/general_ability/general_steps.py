@@ -8,9 +8,9 @@ from factory.config import RunConfig
 from factory.evaluation.general_ability.items import (
     general_ids,
     general_items,
-    instructions_by_id,
     parse_general,
     render_general,
+    verifiable_instructions,
 )
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.records import GeneralItem
@@ -29,7 +29,8 @@ def general_jobs(config: RunConfig, engines: Sequence[EngineUse], progress: Prog
     """Return a job per candidate, on the engine that answers for it; none where `evaluation.general` is off."""
     if not config.evaluation.general:
         return []
-    items, instructions = _build_items(config, progress), instructions_by_id()
+    items = _build_items(config, progress)
+    instructions = verifiable_instructions(config.evaluation.ifeval, config.evaluation.general_limit)
     jobs = []
     for candidate, engine in zip(config.evaluation.candidates, engines, strict=True):
         step = GenerationStep(
@@ -47,7 +48,8 @@ def general_jobs(config: RunConfig, engines: Sequence[EngineUse], progress: Prog
 
 
 def _build_items(config: RunConfig, progress: Progress) -> Table:
-    items, table = general_items(), layout.GENERAL_ITEMS.table(config.output)
+    evaluation = config.evaluation
+    items, table = general_items(evaluation.ifeval, evaluation.general_limit), layout.GENERAL_ITEMS.table(config.output)
     fingerprint = compute_fingerprint({"ids": [item.item_id for item in items]})
     build_table(
         table,

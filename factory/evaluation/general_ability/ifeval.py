@@ -6,10 +6,12 @@ reply, marks around a word, the bullet sign of a list.
 
 import json
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from factory.evaluation.general_ability.ifeval_rules import RULES
+from factory.evaluation.general_ability.reply_counts import count_sentences, count_words
 from factory.resources import RESOURCES
 from factory.storage import file_io
 
@@ -20,14 +22,6 @@ _BULLET = re.compile(r"(?m)^[ \t]*+(?:[-*][ \t]++|•[ \t]*+)(?=.*\w)")
 _NUMBER = re.compile(r"(?m)^[ \t]*+\**+(\d{1,9}+)[.)]\**+[ \t]++(?=\S)")
 _MARKS = "*_`\"'“”‘’«» \t\r\n"  # noqa: RUF001 - quotes of many kinds
 """Marks that may surround a whole reply without changing its content."""
-_SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++[*_\"'”’»)\]]*+(?=\s)|[。！？]+[」』]*)\s*|\n\s*\n\s*")  # noqa: RUF001
-_ITEM = re.compile(r"\**\d{1,9}\.")
-_NO_END = re.compile(r"(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|approx)\.$", re.IGNORECASE)
-"""Abbreviations that never end a sentence."""
-_MAYBE_END = re.compile(r"(?:[!?…][*_\"'”’»)\]]++|(?<!\.)\.\.++|…|(?:etc|a\.m|p\.m|U\.S)\.)$", re.IGNORECASE)  # noqa: RUF001
-"""These end a sentence only where the next word does not start with a lowercase letter."""
-_ABBREVIATION = 12
-"""How many characters before a full stop are searched for an abbreviation."""
 
 
 class _Check(BaseModel):
@@ -44,7 +38,7 @@ class MaxWords(_Counted):
     kind: Literal["max_words"]
 
     def holds(self, reply: str) -> bool:
-        return _words(reply) <= self.count
+        return count_words(reply) <= self.count
 
 
 class MinWords(_Counted):
@@ -53,7 +47,7 @@ class MinWords(_Counted):
     kind: Literal["min_words"]
 
     def holds(self, reply: str) -> bool:
-        return _words(reply) >= self.count
+        return count_words(reply) >= self.count
 
 
 class Bullets(_Counted):
@@ -71,7 +65,7 @@ class Sentences(_Counted):
     kind: Literal["sentences"]
 
     def holds(self, reply: str) -> bool:
-        return _sentences(reply) == self.count
+        return count_sentences(reply) == self.count
 
 
 class Json(_Check):
@@ -177,6 +171,17 @@ class OneOf(_Check):
         return text in {option.casefold() for option in self.options}
 
 
+class Published(_Check):
+    """A rule of IFEval's own, with its arguments (`ifeval_rules`)."""
+
+    kind: Literal["ifeval"]
+    rule: str
+    arguments: dict[str, Any]
+
+    def holds(self, reply: str) -> bool:
+        return RULES[self.rule](reply, **self.arguments)
+
+
 Check = Annotated[
     MaxWords
     | MinWords
@@ -191,7 +196,8 @@ Check = Annotated[
     | Lowercase
     | Numbered
     | Paragraphs
-    | OneOf,
+    | OneOf
+    | Published,
     Field(discriminator="kind"),
 ]
 
@@ -230,24 +236,5 @@ def _unfenced(reply: str) -> str:
     return body if fenced else reply
 
 
-def _words(text: str) -> int:
-    """Count words; a single dash or bullet is not a word."""
-    return sum(any(map(str.isalnum, word)) for word in text.split())
-
-
 def _has_word(text: str, word: str) -> bool:
     return bool(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE))
-
-
-def _sentences(text: str) -> int:
-    """Count sentences, including a last one without a full stop."""
-    count, start = 0, 0
-    for end in _SENTENCE_END.finditer(text):
-        before = text[max(start, end.start() - _ABBREVIATION) : end.end()].rstrip()
-        following = text[end.end() : end.end() + 1]
-        is_item = end.start() - start <= _ABBREVIATION and _ITEM.fullmatch(before)
-        if is_item or _NO_END.search(before) or (following.islower() and _MAYBE_END.search(before)):
-            continue
-        count += bool(_words(text[start : end.end()]))
-        start = end.end()
-    return count + bool(_words(text[start:]))

@@ -8,8 +8,9 @@ import json
 import math
 from collections.abc import Mapping
 
-from factory.evaluation.general_ability.ifeval import BUILT_IN as VERIFIABLE
+from factory.config.evaluation import Evaluation
 from factory.evaluation.general_ability.ifeval import VerifiableInstruction, followed, read_verifiable
+from factory.evaluation.general_ability.ifeval_file import read_ifeval
 from factory.records import Completion, GeneralItem, GeneralResult, Message, Reject, Request, content_id
 from factory.resources import RESOURCES
 from factory.storage import file_io
@@ -19,17 +20,32 @@ from factory.text.normalize import is_text
 PLAIN = file_io.join(str(RESOURCES), "data", "general", "plain.jsonl")
 
 
-def general_items(plain: str = PLAIN, verifiable: str = VERIFIABLE) -> list[GeneralItem]:
-    """Return all instructions, in the order of the files."""
-    dialogues = [to_messages(json.loads(line)) for line in file_io.read_bytes(plain).splitlines()]
+def general_items(ifeval: str | None = None, limit: int | None = None) -> list[GeneralItem]:
+    """Return all instructions: the plain ones in the order of their file, then `verifiable_instructions`."""
+    dialogues = [to_messages(json.loads(line)) for line in file_io.read_bytes(PLAIN).splitlines()]
     items = [GeneralItem(content_id(*(message.content for message in turns)), "plain", turns) for turns in dialogues]
-    by_id = instructions_by_id(verifiable).items()
+    by_id = verifiable_instructions(ifeval, limit).items()
     return items + [GeneralItem(key, "verifiable", (Message("user", each.instruction),)) for key, each in by_id]
 
 
-def instructions_by_id(path: str = VERIFIABLE) -> dict[str, VerifiableInstruction]:
-    """Return the verifiable instructions by their ids: hashes of instruction and checks."""
-    return {content_id(each.model_dump_json()): each for each in read_verifiable(path)}
+def count_items(evaluation: Evaluation) -> int:
+    """Return how many instructions each candidate gets."""
+    return len(general_items(evaluation.ifeval, evaluation.general_limit)) if evaluation.general else 0
+
+
+def verifiable_instructions(ifeval: str | None = None, limit: int | None = None) -> dict[str, VerifiableInstruction]:
+    """Return verifiable instructions by their ids: hashes of instruction and checks.
+
+    Args:
+        ifeval: IFEval's published file; None: the built-in instructions.
+        limit: how many, in the order of their ids, so that those of all forms are among them; None: all.
+
+    Raises:
+        InputError: as `read_ifeval`.
+    """
+    found = read_ifeval(ifeval) if ifeval else read_verifiable()
+    by_id = {content_id(each.model_dump_json(exclude={"id"})): each for each in found}
+    return dict(sorted(by_id.items())[:limit])
 
 
 def render_general(item: GeneralItem) -> Request:

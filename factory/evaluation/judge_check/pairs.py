@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from factory.evaluation.scoring.intervals import DIFFERENCES, summarize
+import numpy as np
+
+from factory.evaluation.scoring.intervals import difference_interval
 from factory.evaluation.scoring.proportions import Proportion, proportion
 from factory.resources import RESOURCES
 from factory.storage import file_io
@@ -183,11 +185,10 @@ def _accuracy(judged: Sequence[JudgedPair]) -> Accuracy:
 
 
 def _effect(changed: Sequence[JudgedPair], seed: int) -> Effect:
-    differences = _differences(changed)
-    summary = summarize(differences, seed, DIFFERENCES)
-    preferred = proportion([1 - won for won in _wins(changed)])
-    size = sum(map(abs, differences)) / len(differences) if differences else math.nan
-    return Effect(summary.mean, summary.low, summary.high, preferred, size)
+    differences = np.array(_differences(changed), float)
+    low, high = difference_interval(differences, seed)
+    mean, size = (float(each.mean()) if len(each) else math.nan for each in (differences, np.abs(differences)))
+    return Effect(mean, low, high, proportion([1 - won for won in _wins(changed)]), size)
 
 
 def _differences(judged: Sequence[JudgedPair]) -> list[float]:

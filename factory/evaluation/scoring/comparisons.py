@@ -22,6 +22,8 @@ from factory.evaluation.scoring.scores_schema import Verdict
 
 MIN_DIFFERING = 6
 """With fewer personas that differ no claim is made: the least p of a sign-flip test is 2^(1 - k)."""
+_CHUNK = 1_000
+"""Pairs whose verdicts are found at a time."""
 OUTCOMES = [*TASK_NAMES, PSCORE]
 Pair = tuple[int, int]
 
@@ -99,12 +101,12 @@ def compare_pairs(judged: Judged, pairs: Sequence[Pair]) -> list[Comparison]:
     if not pairs:
         return []
     numbers = np.array(pairs)
-    p_tasks, p_pscore = _adjusted(judged, numbers, range(len(TASK_NAMES))), _adjusted(judged, numbers, [-1])
+    p_values = np.hstack([_adjusted(judged, numbers, TASK_NAMES), _adjusted(judged, numbers, [PSCORE])])
     return [
         Comparison(
             a,
             b,
-            _results(judged, (a, b), [*p_tasks[place], p_pscore[place, 0]]),
+            _results(judged, (a, b), p_values[place]),
             _judge_differences(judged, a, b),
             _length_controlled(judged, a, b),
         )
@@ -123,10 +125,14 @@ def rank_candidates(judged: Judged, pscores: np.ndarray) -> list[Rank | None]:
     higher, lower = np.zeros(len(pscores), int), np.zeros(len(pscores), int)
     first, second = np.triu_indices(len(listed), 1)
     pairs = np.stack([listed[first], listed[second]], axis=1)
-    for numbers, p in zip(*_split(pairs, _adjusted(judged, pairs, [-1])[:, 0]), strict=True):
-        signs = _claims(judged, numbers, p)
-        np.add.at(higher, np.where(signs < 0, numbers[:, 0], numbers[:, 1]), signs != 0)
-        np.add.at(lower, np.where(signs > 0, numbers[:, 0], numbers[:, 1]), signs != 0)
+    p_values = _adjusted(judged, pairs, [PSCORE])[:, 0]
+    for chunk in np.array_split(np.flatnonzero(p_values < LEVEL), len(pairs) // _CHUNK + 1):
+        values = _values(judged, pairs[chunk], [PSCORE])[:, 0]
+        verdicts = _verdicts(judged, pairs[chunk], len(TASK_NAMES), values, p_values[chunk])
+        for verdict, winner in (("higher", 0), ("lower", 1)):
+            shown = pairs[chunk][verdicts == verdict]
+            np.add.at(lower, shown[:, winner], 1)
+            np.add.at(higher, shown[:, 1 - winner], 1)
     ranks: list[Rank | None] = [None] * len(pscores)
     for one in listed:
         above = int((pscores[listed] > pscores[one] + ROUNDING).sum())
@@ -134,72 +140,72 @@ def rank_candidates(judged: Judged, pscores: np.ndarray) -> list[Rank | None]:
     return ranks
 
 
-def _split(pairs: np.ndarray, p_values: np.ndarray, size: int = 1_000) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    starts = range(0, len(pairs), size)
-    return [pairs[at : at + size] for at in starts], [p_values[at : at + size] for at in starts]
+def _values(judged: Judged, pairs: np.ndarray, outcomes: Sequence[str]) -> np.ndarray:
+    """Return the differences (pairs, outcomes, personas) over common questions, NaN where a persona has none.
 
-
-def _values(judged: Judged, pairs: np.ndarray) -> np.ndarray:
-    """Return the differences (pairs, outcomes, personas) over common questions, NaN where a persona has none."""
+    Args:
+        judged: the scores.
+        pairs: (pairs, 2).
+        outcomes: all tasks and the PScore, or the tasks, or the PScore.
+    """
     cells = cells_of(judged.arrays, judged.means[pairs[:, 0]] - judged.means[pairs[:, 1]])
     cells[np.abs(cells) < ROUNDING] = 0  # or a test would find a direction in the last bits
-    return np.concatenate([cells.swapaxes(1, 2), pscore_values(cells)[:, None]], axis=1)
+    tasks = [cells.swapaxes(1, 2)] if TASK_NAMES[0] in outcomes else []
+    return np.concatenate([*tasks, *([pscore_values(cells)[:, None]] if PSCORE in outcomes else [])], axis=1)
 
 
-def _adjusted(judged: Judged, pairs: np.ndarray, outcomes: Sequence[int]) -> np.ndarray:
+def _adjusted(judged: Judged, pairs: np.ndarray, outcomes: Sequence[str]) -> np.ndarray:
     """Return the adjusted p-values (pairs, outcomes) of the family of these outcomes; 1 for blank candidates."""
-    listed = pairs[~judged.blank[pairs].any(axis=1)]
-    chosen = np.array(outcomes)
+    is_listed = ~judged.blank[pairs].any(axis=1)
+    listed, size = pairs[is_listed], len(outcomes)
 
     def values_of(numbers: np.ndarray) -> np.ndarray:
-        wanted, place = np.unique(numbers // len(chosen), return_inverse=True)
-        return np.asarray(_values(judged, listed[wanted])[place, chosen[numbers % len(chosen)]])
+        wanted, place = np.unique(numbers // size, return_inverse=True)
+        return np.asarray(_values(judged, listed[wanted], outcomes)[place, numbers % size])
 
-    p_values = np.ones((len(pairs), len(chosen)))
-    found = max_t(values_of, len(listed) * len(chosen), judged.arrays.personas, judged.seed)
-    p_values[~judged.blank[pairs].any(axis=1)] = found.reshape(-1, len(chosen))
+    p_values = np.ones((len(pairs), size))
+    found = max_t(values_of, len(listed) * size, judged.arrays.personas, judged.seed)
+    p_values[is_listed] = found.reshape(-1, size)
     return p_values
 
 
-def _claims(judged: Judged, pairs: np.ndarray, p_values: np.ndarray) -> np.ndarray:
-    """Return 1 where a's PScore is shown to be higher, -1 where b's is, else 0."""
-    values = _values(judged, pairs)[:, -1]
-    verdicts = [
-        _verdict(judged, (a, b), -1, one, p) for (a, b), one, p in zip(pairs.tolist(), values, p_values, strict=True)
-    ]
-    return np.array([{"higher": 1, "lower": -1}.get(verdict, 0) for verdict in verdicts])
+def _verdicts(
+    judged: Judged, pairs: np.ndarray, outcomes: int | np.ndarray, values: np.ndarray, p_values: np.ndarray
+) -> np.ndarray:
+    """Return the verdicts of hypotheses, given by their pair, the number of their outcome, values and p-value."""
+    present = ~np.isnan(values)
+    personas = present.sum(axis=1)
+    differing = (present & (np.abs(values) > ROUNDING)).sum(axis=1)
+    bounds_a, bounds_b = judged.bounds[pairs[:, 0], :, outcomes], judged.bounds[pairs[:, 1], :, outcomes]
+    total = np.where(present, values, 0).sum(axis=1)
+    conditions: dict[Verdict, np.ndarray] = {
+        "blank": judged.blank[pairs].any(axis=1),
+        "too_few": (personas < MIN_PERSONAS) | (differing < MIN_DIFFERING),
+        "no_difference_shown": p_values >= LEVEL,
+        "higher": (total > 0) & (bounds_a[:, 0] > bounds_b[:, 1]),
+        "lower": (total < 0) & (bounds_a[:, 1] < bounds_b[:, 0]),
+    }
+    return np.select(list(conditions.values()), list(conditions), "depends_on_unscored")
 
 
-def _verdict(judged: Judged, pair: Pair, outcome: int, values: np.ndarray, p: float) -> Verdict:
-    a, b = pair
-    if judged.blank[a] or judged.blank[b]:
-        return "blank"
-    present = values[~np.isnan(values)]
-    if len(present) < MIN_PERSONAS or np.count_nonzero(np.abs(present) > ROUNDING) < MIN_DIFFERING:
-        return "too_few"
-    if p >= LEVEL:
-        return "no_difference_shown"
-    (low_a, high_a), (low_b, high_b) = judged.bounds[a, :, outcome], judged.bounds[b, :, outcome]
-    if present.mean() > 0:
-        return "higher" if low_a > high_b else "depends_on_unscored"
-    return "lower" if high_a < low_b else "depends_on_unscored"
-
-
-def _results(judged: Judged, pair: Pair, p_values: Sequence[float]) -> list[PairedDifference]:
+def _results(judged: Judged, pair: Pair, p_values: np.ndarray) -> list[PairedDifference]:
+    values = _values(judged, np.array([pair]), OUTCOMES)[0]
+    pairs, outcomes = np.array([pair] * len(values)), np.arange(len(values))
+    verdicts = _verdicts(judged, pairs, outcomes, values, p_values)
     results = []
-    for outcome, (values, p) in enumerate(zip(_values(judged, np.array([pair]))[0], p_values, strict=True)):
-        low, high = difference_interval(values, judged.seed)
-        present = values[~np.isnan(values)]
+    for outcome, one, p, verdict in zip(OUTCOMES, values, p_values, verdicts.tolist(), strict=True):
+        low, high = difference_interval(one, judged.seed)
+        present = one[~np.isnan(one)]
         results.append(
             PairedDifference(
-                task=OUTCOMES[outcome],
+                task=outcome,
                 difference=float(present.mean()) if len(present) else np.nan,
                 low=low,
                 high=high,
                 effect=_effect(present),
-                p=float(p) if len(present) > 1 and not judged.blank[list(pair)].any() else np.nan,
+                p=float(p) if len(present) > 1 and verdict != "blank" else np.nan,
                 personas=len(present),
-                verdict=_verdict(judged, pair, outcome, values, p),
+                verdict=verdict,
             )
         )
     return results

@@ -56,22 +56,19 @@ class Share:
     high: float
 
 
-def summarize(
-    values: Sequence[float] | np.ndarray, seed: int, ends: tuple[float, float] = SCALE, std: float | None = None
-) -> ScoreSummary:
+def summarize(values: Sequence[float] | np.ndarray, seed: int, std: float | None = None) -> ScoreSummary:
     """Summarize one score per persona.
 
     Args:
         values: NaN where a persona has none.
         seed: of the resampling.
-        ends: the least and the greatest possible score.
         std: shown in place of the standard deviation of the values; given for a PScore, whose values are those of
             `pscore.pscore_values` and whose interval is bootstrap-t.
     """
     present = _present(np.asarray(values, float))
     if not len(present):
         return ScoreSummary(np.nan, np.nan, np.nan, np.nan, 0, True)
-    low, high = (mean_interval if std is None else pscore_interval)(present, seed, ends)
+    low, high = (mean_interval if std is None else pscore_interval)(present, seed)
     return ScoreSummary(
         mean=float(present.mean()),
         std=float(present.std()) if std is None else std,
@@ -82,31 +79,30 @@ def summarize(
     )
 
 
-def mean_interval(values: np.ndarray, seed: int, ends: tuple[float, float] = SCALE) -> tuple[float, float]:
+def mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     """Return the 95 % interval of a mean: t where enough personas are off the most frequent value, else Gaffke's."""
     if len(values) < 2:
         return np.nan, np.nan
     off_mode = len(values) - np.unique(values.round(6), return_counts=True)[1].max()
     if off_mode >= _MIN_OFF_MODE and len(values) >= _SKEWNESS_FACTOR * _skewness(values) ** 2:
-        return t_interval(values, ends)
-    return gaffke_interval(values, seed, ends)
+        return t_interval(values, SCALE)
+    return gaffke_interval(values, seed, SCALE)
 
 
-def pscore_interval(values: np.ndarray, seed: int, ends: tuple[float, float] = SCALE) -> tuple[float, float]:
+def pscore_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     """Return the 95 % interval of a PScore: bootstrap-t, and t below 10 personas.
 
     Args:
         values: as `pscore.pscore_values` returns them, without NaN.
         seed: of the resampling.
-        ends: of the scale.
     """
     if len(values) < 2:
         return np.nan, np.nan
     if values.std() < ROUNDING:
-        return gaffke_interval(values, seed, ends)
+        return gaffke_interval(values, seed, SCALE)
     if not MIN_PERSONAS <= len(values) <= _MAX_RESAMPLED:
-        return t_interval(values, ends)
-    return _bootstrap_t_interval(values, seed, ends)
+        return t_interval(values, SCALE)
+    return _bootstrap_t_interval(values, seed)
 
 
 def difference_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
@@ -171,7 +167,7 @@ def t_interval(values: np.ndarray, ends: tuple[float, float] = (-np.inf, np.inf)
     return float(max(values.mean() - half, ends[0])), float(min(values.mean() + half, ends[1]))
 
 
-def _bootstrap_t_interval(values: np.ndarray, seed: int, ends: tuple[float, float]) -> tuple[float, float]:
+def _bootstrap_t_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     size, mean = len(values), values.mean()
     weights = _resampling_weights(size, seed)
     shifted = values - mean  # near 0, so that the variance below loses no digits
@@ -181,7 +177,7 @@ def _bootstrap_t_interval(values: np.ndarray, seed: int, ends: tuple[float, floa
         ratios = np.where(error > ROUNDING, off / error, np.where(np.abs(off) > ROUNDING, np.sign(off) * np.inf, 0))
     low, high = np.quantile(ratios, [1 - LEVEL / 2, LEVEL / 2], method="inverted_cdf")
     scale = values.std(ddof=1) / np.sqrt(size)
-    return float(max(mean - low * scale, ends[0])), float(min(mean - high * scale, ends[1]))
+    return float(max(mean - low * scale, SCALE[0])), float(min(mean - high * scale, SCALE[1]))
 
 
 @lru_cache(maxsize=8)

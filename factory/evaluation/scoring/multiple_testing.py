@@ -41,7 +41,8 @@ def max_t(values_of: Callable[[np.ndarray], np.ndarray], hypotheses: int, person
         np.maximum(flipped[0], highest, out=flipped[0])
         np.maximum.accumulate(flipped, axis=0, out=flipped)
         highest = flipped[-1].copy()
-        p_values[numbers] = (flipped >= np.abs(observed[numbers])[:, None] - _TIE).mean(axis=1)
+        least = np.abs(observed[numbers])[:, None].astype(np.float32) - np.float32(_TIE)
+        p_values[numbers] = np.count_nonzero(flipped >= least, axis=1) / flips.shape[1]
     p_values[order] = np.maximum.accumulate(p_values[order][::-1])[::-1]
     return p_values
 

@@ -34,6 +34,8 @@ def pscore_values(cells: np.ndarray) -> np.ndarray:
         (..., personas).
     """
     present = ~np.isnan(cells)
+    if present.all():
+        return np.asarray(cells.mean(axis=-1))
     some = present.any(axis=-1)
     count, means = present.sum(axis=-2), task_means(cells)
     weight = np.divide(some.sum(axis=-1)[..., None], count, out=np.zeros(count.shape), where=count > 0)

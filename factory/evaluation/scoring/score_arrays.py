@@ -63,7 +63,7 @@ def cells_of(arrays: ScoreArrays, scores: np.ndarray) -> np.ndarray:
         arrays: they have the persona and task of each question.
         scores: (..., questions), NaN where there is none.
     """
-    place = arrays.persona.astype(np.int64) * len(TASK_NAMES) + arrays.task
+    place = arrays.task.astype(np.int64) * arrays.personas + arrays.persona
     order = np.argsort(place, kind="stable")
     places, starts = np.unique(place[order], return_index=True)
     values = scores[..., order]
@@ -74,7 +74,8 @@ def cells_of(arrays: ScoreArrays, scores: np.ndarray) -> np.ndarray:
         values = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
     cells = np.full((*scores.shape[:-1], arrays.personas * len(TASK_NAMES)), np.nan)
     cells[..., places] = values
-    return cells.reshape(*scores.shape[:-1], arrays.personas, len(TASK_NAMES))
+    # By task in memory: sums over personas are then several times as fast.
+    return cells.reshape(*scores.shape[:-1], len(TASK_NAMES), arrays.personas).swapaxes(-1, -2)
 
 
 def score_bounds(arrays: ScoreArrays, scores: np.ndarray) -> np.ndarray:

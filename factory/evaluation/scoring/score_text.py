@@ -51,7 +51,7 @@ def score_columns(document: Scores) -> list[str]:
 def legend(document: Scores) -> str:
     """Spell out the short names of the tasks and of the PScore."""
     tasks = ", ".join(f"{task_label(document, task)} {task}" for task in document.tasks)
-    return f"{tasks}; {task_label(document, PSCORE)} the mean of the five"
+    return f"{tasks}; {task_label(document, PSCORE)} the average of the five"
 
 
 def score_cell(score: TaskScore, scores: JudgeScores, interval: bool = True) -> str:
