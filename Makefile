@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check judges-up judges-down generate-benchmark plan tune trace compare prune export export-scores report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check label calibrate judges-up judges-down generate-benchmark freeze-benchmark plan tune trace compare prune export export-scores report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' \
@@ -86,6 +86,9 @@ train: needs-config $(STAMP)  ## curated dialogues to checkpoints and a model: C
 generate-benchmark: needs-config $(STAMP)  ## personas to a new benchmark of role-playing: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/generate_benchmark.py --config $(CONFIG) $(ARGS)
 
+freeze-benchmark: needs-config $(STAMP)  ## a benchmark with its example replies to the store that runs share: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/freeze_benchmark.py --config $(CONFIG) $(ARGS)
+
 evaluate: needs-config $(STAMP)  ## candidates to their PersonaGym scores: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/evaluate.py --config $(CONFIG) $(ARGS)
 
@@ -96,6 +99,12 @@ report: needs-config $(STAMP)  ## a run to a page that shows it, report/index.ht
 
 judge-check: needs-config $(STAMP)  ## how reliable each judge is: CONFIG=FILE ARGS="key=value ..."
 	.venv/bin/python jobs/judge_check.py --config $(CONFIG) $(ARGS)
+
+label: needs-config $(STAMP)  ## a page on which people score answers, blind: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/label.py --config $(CONFIG) $(ARGS)
+
+calibrate: needs-config $(STAMP)  ## judges against people's labels: CONFIG=FILE ARGS="key=value ..."
+	.venv/bin/python jobs/calibrate.py --config $(CONFIG) $(ARGS)
 
 judges-up: needs-config $(STAMP)  ## start a persistent fleet of judges; make judges-down stops it: CONFIG=FILE
 	.venv/bin/python jobs/judges_up.py --config $(CONFIG) $(ARGS)

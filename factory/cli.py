@@ -42,9 +42,12 @@ COMMANDS = {
     "trace": "where a row comes from, and what became of it",
     "prune": "list or delete tables that changed settings archived",
     "judge-check": "how reliable each judge is",
+    "label": "a page on which people score answers",
+    "calibrate": "judges against people's labels, and means corrected by them",
     "judges-up": "start a fleet of judges that stays up",
     "judges-down": "stop it",
     "generate-benchmark": "personas to a new benchmark",
+    "freeze-benchmark": "a benchmark with its example replies, for all runs",
 }
 """Every step; each is a module of `factory/commands/`, with - for _, that has a function `run`."""
 

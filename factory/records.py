@@ -11,6 +11,8 @@
     Question          evaluation.questions               -> evaluation.answers (as QuestionWithProfile)
     Answer            evaluation.answers                 -> evaluation.judging (as AnswerWithExamples)
     ScoreExamples     evaluation.score_examples          -> evaluation.judging
+    AnswerBlock       evaluation.parity.answer_blocks    -> evaluation.parity.parity_requests
+    BlockVerdict      evaluation.parity.parity_requests  -> evaluation.parity.answer_blocks, fork_scores
     Judgment          evaluation.judging                 -> evaluation.compute_scores
     Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
     GeneralItem       evaluation.general_ability.items   -> evaluation.general_ability.general_steps
@@ -305,7 +307,8 @@ Score = NewType("Score", int)
 class Judgment:
     """One judge's score of one answer.
 
-    `expected_score` is the mean of the scores weighted by the judge's probabilities, None without them.
+    `expected_score` is the mean of the scores weighted by the judge's probabilities, None without them. After the first
+    of its `attempts`, a judge's temperature is at least 0.5, so a score that took more than one is a draw.
     """
 
     candidate: str
@@ -316,6 +319,43 @@ class Judgment:
     score: Score
     expected_score: float | None
     reasoning: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBlock:
+    """Answers of one candidate that the paper's runner judges in one call, with `Error` for those that failed.
+
+    `questions`, `answers` and `examples`, the text of a question's example replies, have the order of `question_ids`.
+    """
+
+    block_id: str
+    candidate: str
+    persona_id: str
+    persona: str
+    task: str
+    question_ids: tuple[str, ...]
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockVerdict:
+    """A judge's reply to a block of answers.
+
+    `counted` has the score of each evaluation in it as the paper's runner counts it, 0 where it finds none. `cut` if
+    the reply reached `max_tokens`.
+    """
+
+    candidate: str
+    judge: str
+    persona_id: str
+    task: str
+    block_id: str
+    counted: tuple[int, ...]
+    reply: str
+    cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +434,70 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelItem:
+    """What a person labels: an answer, or the answers of two candidates, with how it was drawn.
+
+    `item_id` and the page do not show the candidates. `kind` is `single`, `pair` or `gold`, an answer of known quality
+    whose `candidates` is `better` or `worse`. Of the `stratum_rows` of a stratum, `stratum_drawn` were drawn with equal
+    chances, so `probability` is their ratio. `frame` is a hash of the tables that it was drawn from.
+    """
+
+    item_id: str
+    kind: str
+    candidates: tuple[str, ...]
+    persona_id: str
+    persona: str
+    task: str
+    question_id: str
+    question: str
+    answers: tuple[str, ...]
+    answer_ids: tuple[str, ...]
+    criteria: str
+    rubric: str
+    stratum: str
+    stratum_rows: int
+    stratum_drawn: int
+    probability: float | None
+    frame: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A person's last label of an item.
+
+    `answer_ids` are hashes of the answers, in the order of the item, and so are `scores`: 1 to 5, or 0 where the person
+    could not judge for the `comment`. `shown_order` has their numbers as they were shown. `verdict` on a pair is `a`,
+    `b` or `same`, by the order of the item. `repetition` is 1 where an item was shown again. `shown` and `answered` are
+    UTC; `changes` counts choices that were changed. `number` increases with each label that the page receives.
+    """
+
+    label_id: str
+    item_id: str
+    kind: str
+    persona_id: str
+    task: str
+    question_id: str
+    answer_ids: tuple[str, ...]
+    shown_order: tuple[int, ...]
+    rubric: str
+    examples_shown: bool
+    scores: tuple[int, ...]
+    verdict: str
+    comment: str
+    repetition: int
+    rater: str
+    proficiency: str
+    consent: bool
+    page_version: str
+    shown: str
+    answered: str
+    seconds: float | None
+    changes: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSampling:
     """Sampling parameters of a reply; None leaves one to an endpoint."""
 
@@ -446,6 +550,7 @@ class Completion:
     if log-probabilities were requested and returned. `log_likelihood` (nats, over `output_tokens`) is that of the
     replies of a `score_only` request. `thoughts` has one text per turn, empty where the model did not think or does
     not show it; they are never part of a reply or of a later turn. `thought_tokens` are a part of `output_tokens`.
+    `attempts` is how often a reply was asked for, over all turns.
     """
 
     replies: tuple[str, ...] = ()
@@ -459,6 +564,7 @@ class Completion:
     log_likelihood: float | None = None
     thoughts: tuple[str, ...] = ()
     thought_tokens: int = 0
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ JOBS = {
     "evaluate": ("cpu", "synthesis", "judges"),
     "generate_benchmark": ("cpu", "synthesis"),
     "judge_check": ("cpu", "judges"),
+    "freeze_benchmark": ("cpu", "judges"),
 }
 """The jobs with a RayJob, and the pools of its cluster: `synthesis` if a model may need eight GPUs."""
 

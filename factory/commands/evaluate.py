@@ -15,13 +15,13 @@ def make_tables(job: Job) -> None:
     """Build the tables of an evaluation: pipeline steps, in order."""
     # Ray Serve and its dependencies take seconds to import, and errors in the config are reported before.
     from factory.evaluation import evaluation_steps as steps
+    from factory.evaluation.frozen_store import run_benchmark
     from factory.evaluation.questions import ingest_questions
-    from factory.personagym import open_benchmark
     from factory.run_output import layout
     from factory.synthesis.steps import make_profiles
 
     config, progress = job.config, job.progress
-    benchmark = open_benchmark(config.evaluation.benchmark)
+    benchmark = run_benchmark(config)
     personas, questions = ingest_questions(config, benchmark, progress)
     profiles = None
     if config.evaluation.uses_profiles:
@@ -33,29 +33,32 @@ def make_tables(job: Job) -> None:
 def evaluate(job: Job) -> None:
     """Build the tables and write the scores."""
     from factory.evaluation.compute_scores import write_scores
-    from factory.personagym import open_benchmark
+    from factory.evaluation.frozen_store import run_benchmark
 
     make_tables(job)
-    write_scores(job.config, open_benchmark(job.config.evaluation.benchmark), job.progress)
+    write_scores(job.config, run_benchmark(job.config), job.progress)
 
 
 def _endpoints(config: RunConfig) -> Iterator[EndpointUse]:
     if config.evaluation.uses_profiles:
         yield EndpointUse(config.engine, config.profiles.sampling)
     for candidate in config.evaluation.candidates:
-        yield EndpointUse(candidate, config.evaluation.sampling, is_json=False)
+        yield EndpointUse(candidate, config.evaluation.answer_sampling(candidate), is_json=False)
     yield from judges(config)
+    yield from example_writers(config)
+
+
+def example_writers(config: RunConfig) -> Iterator[EndpointUse]:
+    """Yield the judges that write example replies."""
     for judge in config.evaluation.judges:
         if config.evaluation.example_writer in (None, judge.name):
-            yield EndpointUse(judge, config.evaluation.example_sampling)
+            yield EndpointUse(judge, config.evaluation.example_sampling, is_json=not config.evaluation.parity)
 
 
 def judges(config: RunConfig) -> Iterator[EndpointUse]:
     """Yield the judges of a config, as both steps that judge use them."""
     for judge in config.evaluation.judges:
-        yield EndpointUse(
-            judge, config.evaluation.judge_sampling, is_json=config.evaluation.judge_protocol == "structured"
-        )
+        yield EndpointUse(judge, config.evaluation.judge_sampling, is_json=not config.evaluation.parity)
 
 
 STEP = JobStep(evaluate, check, plan, _endpoints, local_cpus=local_cpus, opens=make_tables, then="report")

@@ -15,7 +15,7 @@ from factory.config.engines import (
     check_not_hosted,
     check_order,
 )
-from factory.config.paths import InputPath, ModelRef
+from factory.config.paths import InputPath, ModelRef, OutputPath
 from factory.config.sections import EnvironmentName, HostName, Name, Sampling, Section
 
 
@@ -32,8 +32,15 @@ class JudgeSampling(Sampling):
     """Sampling of the verdicts: the paper's temperature; a retry uses 0.5 or more, or it would repeat the reply."""
 
     temperature: float | None = Field(0, ge=0)
-    top_p: float | None = Field(1.0, gt=0, le=1)
+    top_p: float | None = Field(1.0, ge=0, le=1)
+    """0 is for endpoints that take it, as the paper's; judges that the factory serves get 1 instead."""
     max_tokens: int = Field(1024, ge=1)
+
+
+class ExampleSampling(Sampling):
+    """Sampling of the example replies for each score."""
+
+    top_p: float | None = Field(0.95, ge=0, le=1)
 
 
 class Candidate(Section):
@@ -42,6 +49,9 @@ class Candidate(Section):
     name: Name
     condition: Literal["persona", "profile"] = "persona"
     """The description of its role: the persona's sentence alone, or with a profile, which is synthesized first."""
+    parity_route: Literal["api", "tuned"] | None = None
+    """With `evaluation.parity`, how it is asked: as the paper asked models behind an API, or its own tuned ones, which
+    got another system message, at most 1,024 tokens and no top_p; null: `api` for an endpoint, else `tuned`."""
 
 
 class VllmCandidate(Candidate, VllmEngine):
@@ -119,6 +129,11 @@ AnyJudge = Annotated[
 """`kind` defaults to openai where there is a `base_url`, else to served."""
 
 
+def parity_route(candidate: AnyCandidate) -> Literal["api", "tuned"]:
+    """Return how the paper's runner would have asked a candidate."""
+    return candidate.parity_route or ("api" if candidate.kind == "openai" else "tuned")
+
+
 class Fleet(Section):
     """The endpoint of the fleet of judges."""
 
@@ -138,28 +153,64 @@ class Fleet(Section):
     """Maximum time for the models to load."""
 
 
+class ParityPrompts(Section):
+    """What candidates are told with `parity`, where the checkout's code does not have it."""
+
+    api: str | None = None
+    """The system message of models behind an API, with `{persona}`; null: as in `code/utils.py` of the checkout."""
+    tuned: str | None = None
+    """The same of tuned models; only OpenCharacter's fork of PersonaGym has it in its code."""
+
+    @model_validator(mode="after")
+    def _has_the_persona(self) -> Self:
+        for name, text in self:
+            if text is not None and "{persona}" not in text:
+                raise ValueError(f"{name} has no {{persona}}; write it where the persona's sentence goes")
+        return self
+
+
+PAPER_SAMPLING: dict[str, dict[str, float]] = {
+    "sampling": {"temperature": 0.9, "top_p": 0.9, "frequency_penalty": 0, "max_tokens": 3000},
+    "judge_sampling": {"temperature": 0, "top_p": 0, "frequency_penalty": 0, "max_tokens": 3000},
+    "example_sampling": {"temperature": 0, "top_p": 0, "frequency_penalty": 0, "max_tokens": 3000},
+}
+"""What the paper's runner sends, as measured from its code."""
+PAPER_TUNED_TOKENS = 1024
+"""Maximum tokens of an answer of the paper's tuned models."""
+
+
 class Evaluation(Section):
     """How candidates answer a benchmark, and how judges score the answers."""
 
     benchmark: InputPath | None = None
-    """A PersonaGym checkout, or a folder written by `make generate-benchmark`; null: the built-in one."""
+    """A PersonaGym checkout, a folder written by `make generate-benchmark`, or a benchmark frozen by `make
+    freeze-benchmark`, whose example replies are then used; null: the built-in one."""
+    question_set: str | None = Field(None, pattern=r"^[^/\\]+$")
+    """Its folder of questions, such as benchmark-v1 or benchmark-v1_personagym-light; null: PersonaGym's own, or the
+    only one. A Light set that is not there is taken from the whole one: the first question of each task."""
     protocol: Literal["light", "full"] = "full"
     """`light` is PersonaGym-Light: only the first question of each task."""
     limit: int | None = Field(None, ge=1)
-    """Number of personas to use, from the first; null: all."""
+    """Number of personas to use, chosen by a hash of their sentences, so that a larger number keeps those of a smaller
+    one; null: all."""
+    parity: Literal["opencharacter"] | None = None
+    """`opencharacter` asks candidates and judges as the paper's runner did, with the prompts of the checkout that
+    `benchmark` names: the same messages, blocks of one question (light) or five, and its sampling, where this config
+    sets none. It gives two numbers from the same replies: as the runner counts, a failed call as 0, and ours, where
+    that is missing."""
+    parity_prompts: ParityPrompts = ParityPrompts()
+    store: OutputPath | None = None
+    """A folder or bucket that several runs share: `make freeze-benchmark` keeps benchmarks in it, and each evaluation
+    adds its scores, from which its `leaderboard.md` is made; null: none."""
     candidates: tuple[AnyCandidate, ...] = ()
     judges: tuple[AnyJudge, ...] = ()
     """Use at least two that share a model family with neither a candidate nor the teacher; each is also shown alone."""
     sampling: AnswerSampling = AnswerSampling()
     judge_sampling: JudgeSampling = JudgeSampling()
-    example_sampling: Sampling = Sampling()
-    """Sampling of the example replies for each score."""
+    example_sampling: ExampleSampling = ExampleSampling()
     example_writer: Name | None = None
     """The judge that writes them; null: each judge those of an equal share of the questions, but none by a judge that
     is added later. All candidates and judges get the same ones. Name a judge if another one is costly or weak."""
-    judge_protocol: Literal["structured", "opencharacter"] = "structured"
-    """`structured`: a JSON object, the reasoning before the score. `opencharacter`: free text that ends in "the final
-    score is N", as in the paper."""
     attempts: int = Field(3, ge=1)
     """Attempts to get a valid reply of a judge: for a score, and for the example replies."""
     baseline: Name | None = None
@@ -170,6 +221,9 @@ class Evaluation(Section):
     that were rejected before judging together."""
     max_unscored: float = Field(0.1, ge=0, le=1)
     """A score is left blank, and its candidate is not ranked or compared, where more than this share has none."""
+    min_judge_accuracy: float | None = Field(None, ge=0, le=1)
+    """The least share of the pairs of the judge check that each judge must rank right, such as 0.8, by the scores that
+    rank candidates. With a judge below it, or not checked, there is no evaluation. null: any judge."""
     general: bool = True
     """Whether candidates get plain instructions too, which show whether tuning reduced their general ability."""
     general_margin: float = Field(0.05, gt=0, le=1)
@@ -179,6 +233,36 @@ class Evaluation(Section):
     ifeval: InputPath | None = None
     """IFEval's published file, `input_data.jsonl`, in place of the built-in verifiable instructions."""
     fleet: Fleet = Fleet()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_paper_sampling(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not value.get("parity"):
+            return value
+        given = {name: value.get(name) for name in PAPER_SAMPLING}
+        filled = {
+            name: PAPER_SAMPLING[name] | (one or {}) for name, one in given.items() if isinstance(one, dict | None)
+        }
+        return value | filled
+
+    @model_validator(mode="after")
+    def _check_parity(self) -> Self:
+        if self.question_set and self.question_set.endswith("_personagym-light") and self.protocol == "full":
+            raise ValueError(
+                f"question_set {self.question_set!r} has one question of each task; set protocol: light, or name "
+                "the whole set"
+            )
+        if self.parity and self.uses_profiles:
+            raise ValueError("parity is set, and the paper's candidates got no profile; set condition: persona")
+        return self
+
+    def answer_sampling(self, candidate: AnyCandidate) -> AnswerSampling:
+        """Return the sampling of a candidate's answers."""
+        if self.parity and parity_route(candidate) == "tuned":
+            top_p = None if candidate.kind == "openai" else 1.0
+            tokens = min(self.sampling.max_tokens, PAPER_TUNED_TOKENS)
+            return self.sampling.model_copy(update={"top_p": top_p, "max_tokens": tokens})
+        return self.sampling
 
     @property
     def fleet_judges(self) -> list[ServedModel]:

@@ -10,6 +10,7 @@ from factory.config.budget import Budget
 from factory.config.curation import Curation, Safety
 from factory.config.engines import EMBEDDED, Engine, VllmEngine
 from factory.config.evaluation import BenchmarkGeneration, Evaluation
+from factory.config.labels import Labels
 from factory.config.paths import LocalPath, OutputPath, role_of
 from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
@@ -50,6 +51,7 @@ class RunConfig(Section):
     planning: Planning = Planning()
     attribution: Attribution = Attribution()
     chat: Chat = Chat()
+    labels: Labels = Labels()
 
     @property
     def engine(self) -> Engine:
@@ -81,7 +83,13 @@ class RunConfig(Section):
             used = [(f"{name}.sampling", getattr(self, name).sampling, "the engine") for name in sections]
         for candidate in self.evaluation.candidates:
             if isinstance(candidate, VllmEngine):
-                used.append(("evaluation.sampling", self.evaluation.sampling, f"the candidate {candidate.name!r}"))
+                used.append(
+                    (
+                        "evaluation.sampling",
+                        self.evaluation.answer_sampling(candidate),
+                        f"the candidate {candidate.name!r}",
+                    )
+                )
         for key, sampling, by in used:
             if sampling.nulls:
                 raise ValueError(

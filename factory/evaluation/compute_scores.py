@@ -10,9 +10,13 @@ import numpy as np
 import ray
 
 from factory.config import RunConfig
-from factory.evaluation.example_tables import all_examples
+from factory.evaluation.example_tables import count_examples
 from factory.evaluation.general_ability.general_steps import read_results
+from factory.evaluation.judge_check.check_results import read_checks, refuse_weak_judges
+from factory.evaluation.parity.fork_scores import fork_counts
+from factory.evaluation.parity.paper_rows import why_no_paper_rows
 from factory.evaluation.score_document import RunFacts, build_scores
+from factory.evaluation.score_store import append_scores, write_leaderboard
 from factory.evaluation.scoring import scores_schema
 from factory.evaluation.scoring.leaderboard import leaderboard
 from factory.evaluation.scoring.score_arrays import TASK_NAMES, ScoreArrays
@@ -29,12 +33,16 @@ LEADERBOARD = "evaluation/leaderboard.md"
 
 def write_scores(config: RunConfig, benchmark: Benchmark, progress: Progress) -> None:
     """Write `scores.json` and `leaderboard.md`, and show them."""
+    refuse_weak_judges(config)
     with reraise_own_errors():
         scores = scores_schema.Scores.model_validate(ray.get(_compute.remote(config, benchmark)))
     page = file_io.join(config.output, LEADERBOARD)
     document = scores.model_dump_json(indent=2) + "\n"
     file_io.write_bytes(page, leaderboard(scores).encode())
     file_io.write_bytes(file_io.join(config.output, layout.SCORES), document.encode())
+    if store := config.evaluation.store:
+        append_scores(store, config.output, document.encode())
+        progress.print(f"Scores of all runs: {write_leaderboard(store)}")
     progress.show(score_grid(scores))
     for note in score_notes(scores):
         progress.print(note)
@@ -44,18 +52,34 @@ def write_scores(config: RunConfig, benchmark: Benchmark, progress: Progress) ->
 @ray.remote(num_cpus=IO_TASK_CPUS)
 def _compute(config: RunConfig, benchmark: Benchmark) -> dict[str, Any]:
     arrays, general = read_score_arrays(config), read_results(config)
-    return build_scores(config, benchmark, _read_facts(config), arrays, general).model_dump()
+    return build_scores(config, benchmark, _read_facts(config, benchmark), arrays, general).model_dump()
 
 
-def _read_facts(config: RunConfig) -> RunFacts:
+def _read_facts(config: RunConfig, benchmark: Benchmark) -> RunFacts:
     names = [candidate.name for candidate in config.evaluation.candidates]
     manifests = {name: layout.ANSWERS.table(config.output, candidate=name).manifest() or {} for name in names}
     return RunFacts(
         digest=(layout.BENCHMARK_QUESTIONS.table(config.output).inputs() or {})["benchmark"],
-        examples=(all_examples(config).manifest() or {})["ok"],
+        examples=count_examples(config, benchmark),
         answers=manifests,
         costs=_costs(config),
+        fork_counts=fork_counts(config),
+        unpublished_because=why_no_paper_rows(config, benchmark),
+        re_asked=_count_re_asked(config),
+        checks={name: entry["reports"] for name, entry in read_checks(config).items()},
     )
+
+
+def _count_re_asked(config: RunConfig) -> dict[str, int]:
+    """Return how many scores of each judge took more than one attempt."""
+    counts: dict[str, int] = {}
+    for judge in config.evaluation.judges:
+        names = [candidate.name for candidate in config.evaluation.candidates]
+        tables = [layout.JUDGMENTS.table(config.output, candidate=name, judge=judge.name) for name in names]
+        shards = [(table, shard) for table in tables for shard in table.shards()]
+        columns = (table.read(shard, ["status", "attempts"])["attempts"] for table, shard in shards)
+        counts[judge.name] = sum(int((column.fill_null(1).to_numpy() > 1).sum()) for column in columns)
+    return counts
 
 
 def _costs(config: RunConfig) -> dict[str, float | None]:
@@ -65,7 +89,8 @@ def _costs(config: RunConfig) -> dict[str, float | None]:
     kinds += [layout.GENERAL_RESULTS] if evaluation.general else []
     tables = {f"answers of {name}": [kind.table(output, candidate=name) for kind in kinds] for name in names}
     for judge in evaluation.judges:
-        judged = [layout.JUDGMENTS.table(output, candidate=name, judge=judge.name) for name in names]
+        kind = layout.BLOCK_VERDICTS if evaluation.parity else layout.JUDGMENTS
+        judged = [kind.table(output, candidate=name, judge=judge.name) for name in names]
         tables[f"judgments of {judge.name}"] = [*judged, layout.SCORE_EXAMPLES.table(output, judge=judge.name)]
     for what, parts in tables.items():
         paid = [manifest["cost"] for table in parts if "cost" in (manifest := table.manifest() or {})]

@@ -9,9 +9,13 @@ from rich.table import Table as Grid
 
 from factory.config import EndpointJudge, RunConfig, ServedModel
 from factory.errors import ConfigError, UnreachableError
+from factory.evaluation.evaluation_calls import EvaluationCalls
+from factory.evaluation.frozen_store import run_benchmark
 from factory.evaluation.general_ability.items import count_items
-from factory.evaluation.questions import questions_per_task
+from factory.evaluation.judge_check.check_results import refuse_weak_judges
+from factory.evaluation.parity.checkout_texts import block_size, check_prompts_of_checkout
 from factory.evaluation.row_tokens import estimated_tokens, evaluation_tokens, longest_requests
+from factory.evaluation.run_benchmark import check_unchanged, named_benchmark
 from factory.evaluation.scoring.power import expected_findable
 from factory.evaluation.scoring.score_text import findable_text
 from factory.evaluation.scoring.scores_schema import FindableDifference
@@ -28,7 +32,7 @@ from factory.inference.token_estimates import (
     RowTokens,
     cost_line,
 )
-from factory.personagym import TASKS, Benchmark, all_questions, benchmark_digest, open_benchmark
+from factory.personagym import TASKS, Benchmark
 from factory.records import Request
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet, cpus_of
@@ -55,9 +59,12 @@ def check(config: RunConfig) -> None:
         UserError: something would stop a run.
     """
     check_listed(config, *MEMBERS)
+    refuse_weak_judges(config)
     check_prompts(config, PROMPTS)
-    benchmark = open_benchmark(config.evaluation.benchmark)
-    benchmark_digest(benchmark, questions_per_task(config), config.evaluation.limit)  # reads all of it
+    benchmark = run_benchmark(config)
+    check_unchanged(config, benchmark)
+    if config.evaluation.parity:
+        check_prompts_of_checkout(config)
     if config.evaluation.uses_profiles:
         locate_model(config.engine)
     for member in _members(config):
@@ -110,9 +117,10 @@ def locate(member: Any) -> model_files.Located:
 
 def _check_window(config: RunConfig, benchmark: Benchmark, judge: ModelJudge) -> None:
     evaluation = config.evaluation
+    several = block_size(evaluation)
     other_tokens = {
-        "example replies (evaluation.example_sampling.max_tokens)": evaluation.example_sampling.max_tokens,
-        "answer (evaluation.sampling.max_tokens)": evaluation.sampling.max_tokens,
+        "example replies (evaluation.example_sampling.max_tokens)": several * evaluation.example_sampling.max_tokens,
+        "answer (evaluation.sampling.max_tokens)": several * evaluation.sampling.max_tokens,
     }
     check_window(config, judge, "rubric, persona and question", longest_requests(config, benchmark), other_tokens)
 
@@ -195,49 +203,55 @@ def plan(config: RunConfig, progress: Progress) -> None:
     """
     evaluation = config.evaluation
     check_listed(config, *MEMBERS)
+    refuse_weak_judges(config)
     check_prompts(config, PROMPTS)
     file_io.check_writable(config.output)
     check_fleet(evaluation.fleet)
-    benchmark = open_benchmark(evaluation.benchmark)
-    personas = len(benchmark.personas[: evaluation.limit])
-    by_persona = all_questions(benchmark, questions_per_task(config), evaluation.limit)
-    questions = sum(len(listed) for _, tasks in by_persona for listed in tasks.values())
-    notes = check_reachable(_members(config), partial(_check_window, config, benchmark))
-    progress.show(_plan_grid(config, personas, questions))
-    if line := cost_line(_cost(config, benchmark, personas, questions)):
+    try:
+        benchmark, unknown = run_benchmark(config), []
+    except UnreachableError as problem:  # of a judge whose model decides which frozen benchmark is used
+        benchmark, unknown = named_benchmark(config), [str(problem)]
+    check_unchanged(config, benchmark)
+    if evaluation.parity:
+        check_prompts_of_checkout(config)
+    calls = EvaluationCalls.of(config, benchmark)
+    notes = unknown + check_reachable(_members(config), partial(_check_window, config, benchmark))
+    progress.show(_plan_grid(config, calls))
+    if line := cost_line(_cost(config, benchmark, calls)):
         progress.print(line)
+    frozen = ", frozen" if benchmark.frozen else ""
     if len(evaluation.candidates) > 1:
-        progress.print(_findable(config, personas, questions))
+        progress.print(_findable(config, calls))
     progress.print(
-        f"Benchmark: {benchmark.folder} ({benchmark.name}, {evaluation.protocol}), {personas:,} personas, "
-        f"{questions:,} questions"
+        f"Benchmark: {benchmark.folder} ({benchmark.name}, {evaluation.protocol}{frozen}), "
+        f"{calls.personas:,} personas, {calls.questions:,} questions"
     )
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.print(f"Not checked from here: {note}")
 
 
-def _findable(config: RunConfig, personas: int, questions: int) -> str:
+def _findable(config: RunConfig, calls: EvaluationCalls) -> str:
     """Report what the evaluation can find, by typical spreads: nothing is measured yet."""
     candidates = len(config.evaluation.candidates)
     comparisons = candidates - 1 if config.evaluation.baseline else comb(candidates, 2)
-    per_task = max(1, round(questions / (personas * len(TASKS))))
-    found = expected_findable(personas, per_task, len(config.evaluation.judges), comparisons)
+    per_task = max(1, round(calls.questions / (calls.personas * len(TASKS))))
+    found = expected_findable(calls.personas, per_task, len(config.evaluation.judges), comparisons)
     text = findable_text(FindableDifference.model_validate(found))
     return f"{text} This is by typical scores near the top of the scale; yours may differ."
 
 
-def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:
+def _plan_grid(config: RunConfig, calls: EvaluationCalls) -> Grid:
     evaluation = config.evaluation
     candidates, judges = evaluation.candidates, evaluation.judges
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("step", "calls", "by"):
         grid.add_column(column, justify="right" if column == "calls" else "left")
     if evaluation.uses_profiles:
-        grid.add_row("profiles", f"{personas:,}", config.engine.model)
+        grid.add_row("profiles", f"{calls.personas:,}", config.engine.model)
     for candidate in candidates:
         name, model = candidate.name, candidate.model
-        grid.add_row(f"answers ({name})", f"{questions:,}", f"{model}, with the {candidate.condition}")
+        grid.add_row(f"answers ({name})", f"{calls.questions:,}", f"{model}, with the {candidate.condition}")
         if evaluation.general:
             grid.add_row(
                 f"general ability ({name})",
@@ -245,23 +259,24 @@ def _plan_grid(config: RunConfig, personas: int, questions: int) -> Grid:
                 f"{model}, without a role",
             )
     writers = [evaluation.example_writer] if evaluation.example_writer else [judge.name for judge in judges]
-    grid.add_row("example replies", f"{questions:,}", ", ".join(writers))
+    grid.add_row("example replies", f"{calls.examples:,}", ", ".join(writers) if calls.examples else "frozen")
     for judge in judges:
-        grid.add_row(f"judgments ({judge.name})", f"{questions * len(candidates):,}", f"{judge.model} ({judge.kind})")
+        total = f"{calls.judgments * len(candidates):,}"
+        grid.add_row(f"judgments ({judge.name})", total, f"{judge.model} ({judge.kind})")
     return grid
 
 
-def _cost(config: RunConfig, benchmark: Benchmark, personas: int, questions: int) -> float:
+def _cost(config: RunConfig, benchmark: Benchmark, calls: EvaluationCalls) -> float:
     """Return about what the endpoints of an evaluation cost, in US dollars; not a number if a price is not known."""
     evaluation, tokens, cost = config.evaluation, evaluation_tokens(config, benchmark), 0.0
     if evaluation.uses_profiles:
         profile = RowTokens.of(PERSONA_CHARACTERS, PROFILE_TOKENS, config.profiles.sampling)
-        cost += profile.cost(config.engine, personas)
+        cost += profile.cost(config.engine, calls.personas)
     for candidate in evaluation.candidates:
-        cost += tokens["answers"].cost(candidate, questions)
+        cost += tokens["answers"].cost(candidate, calls.questions)
         cost += tokens["general"].cost(candidate, count_items(evaluation))
     writers = [one for one in evaluation.judges if evaluation.example_writer in (None, one.name)]
     for judge in evaluation.judges:
-        cost += tokens["judgments"].cost(judge, questions * len(evaluation.candidates))
-        cost += tokens["examples"].cost(judge, (judge in writers) * questions / max(1, len(writers)))
+        cost += tokens["judgments"].cost(judge, calls.judgments * len(evaluation.candidates))
+        cost += tokens["examples"].cost(judge, (judge in writers) * calls.examples / max(1, len(writers)))
     return cost

@@ -17,6 +17,8 @@ from factory.evaluation.example_tables import all_examples, question_shares
 from factory.evaluation.general_ability.general_steps import general_jobs
 from factory.evaluation.judge_clients import JudgeClient, open_judges, probe_judges
 from factory.evaluation.judging import JudgeProtocol, judgment_ids, parse_judgment, render_judgment
+from factory.evaluation.parity import parity_steps
+from factory.evaluation.parity.checkout_texts import parity_prompts
 from factory.evaluation.rubric import Rubric, read_rubric
 from factory.evaluation.score_examples import parse_score_examples, render_score_examples, score_examples_ids
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
@@ -34,9 +36,6 @@ from factory.storage.joined_table import JoinedTable
 from factory.storage.schemas import ANSWERS, JUDGMENTS, SCORE_EXAMPLES
 from factory.storage.tables import Table, compute_fingerprint
 
-FREE_FORM = "opencharacter-rubric"
-"""In place of a prompt where judges get the benchmark's rubric files as they are (`judge_protocol: opencharacter`)."""
-
 
 def answer_questions(config: RunConfig, questions: Table, profiles: Table | None, progress: Progress) -> None:
     """Let all candidates answer the questions and plain instructions.
@@ -50,8 +49,21 @@ def answer_questions(config: RunConfig, questions: Table, profiles: Table | None
 
 def _answer_job(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:
     with_profile = candidate.condition == "profile"
-    prompt = load_prompt("answer-profile" if with_profile else "answer", config.prompts_dir)
-    step = GenerationStep(
+    step = parity_steps.parity_answer_step if config.evaluation.parity else _answer_step
+    work = questions
+    if with_profile:
+        assert profiles is not None
+        work = JoinedTable.of(questions, profiles, "persona_id", "profile", other_key="character_id")
+    sampling = config.evaluation.answer_sampling(candidate)
+    engine = EngineUse(_shared_engine(candidate), sampling, config.seed, locate_model(candidate))
+    table = layout.ANSWERS.table(config.output, candidate=candidate.name)
+    return TableJob(step(config, candidate), work, table, {"candidate": candidate.name}, engine)
+
+
+def _answer_step(config: RunConfig, candidate: Any) -> GenerationStep[Any, Any]:
+    name = "answer-profile" if candidate.condition == "profile" else "answer"
+    prompt = load_prompt(name, config.prompts_dir)
+    return GenerationStep(
         record=QuestionWithProfile,
         schema=ANSWERS,
         prompt=prompt.ref,
@@ -60,18 +72,12 @@ def _answer_job(config: RunConfig, candidate: Any, questions: Table, profiles: T
         ids=partial(answer_ids, candidate.name),
         keep_truncated=True,
     )
-    work = questions
-    if with_profile:
-        assert profiles is not None
-        work = JoinedTable.of(questions, profiles, "persona_id", "profile", other_key="character_id")
-    engine = EngineUse(_shared_engine(candidate), config.evaluation.sampling, config.seed, locate_model(candidate))
-    table = layout.ANSWERS.table(config.output, candidate=candidate.name)
-    return TableJob(step, work, table, {"candidate": candidate.name}, engine)
 
 
 def _shared_engine(candidate: Any) -> Any:
-    """Return a candidate's engine; without name and condition for vLLM, so that two of one model share it."""
-    return candidate.model_copy(update={"name": "", "condition": "persona"}) if candidate.kind == "vllm" else candidate
+    """Return a candidate's engine; for vLLM without what only names and asks it, so that two of one model share it."""
+    asked = {"name": "", "condition": "persona", "parity_route": None}
+    return candidate.model_copy(update=asked) if candidate.kind == "vllm" else candidate
 
 
 def read_rubrics(benchmark: Benchmark) -> dict[str, Rubric]:
@@ -81,9 +87,26 @@ def read_rubrics(benchmark: Benchmark) -> dict[str, Rubric]:
 
 def score_examples_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> list[TableJob]:
     """Return the jobs of the example replies for each score: written once per question, by one of the judges."""
-    prompt = load_prompt("score-examples", config.prompts_dir)
     rubrics = read_rubrics(benchmark)
-    step = GenerationStep(
+    by_name = {judge.name: judge for judge in judges}
+    return [
+        examples_job(config, rubrics, by_name[name], questions, layout.SCORE_EXAMPLES.table(config.output, judge=name))
+        for name, questions in question_shares(config, benchmark).items()
+    ]
+
+
+def examples_job(
+    config: RunConfig, rubrics: Mapping[str, Rubric], judge: JudgeClient, questions: Table, table: Table
+) -> TableJob:
+    """Return the job in which a judge writes the example replies to questions."""
+    step = (parity_steps.parity_examples_step if config.evaluation.parity else _examples_step)(config, rubrics)
+    settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
+    return TableJob(step, questions, table, settings, judge.engine(config.evaluation.example_sampling, config.seed))
+
+
+def _examples_step(config: RunConfig, rubrics: Mapping[str, Rubric]) -> GenerationStep[Any, Any]:
+    prompt = load_prompt("score-examples", config.prompts_dir)
+    return GenerationStep(
         record=Question,
         schema=SCORE_EXAMPLES,
         prompt=prompt.ref,
@@ -91,38 +114,32 @@ def score_examples_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequenc
         parse=parse_score_examples,
         ids=score_examples_ids,
     )
-    settings = {"attempts": config.evaluation.attempts, **_rubric_settings(rubrics)}
-    by_name = {judge.name: judge for judge in judges}
-    return [
-        TableJob(
-            step,
-            questions,
-            layout.SCORE_EXAMPLES.table(config.output, judge=name),
-            settings,
-            by_name[name].engine(config.evaluation.example_sampling, config.seed),
-        )
-        for name, questions in question_shares(config).items()
-    ]
 
 
 def judgment_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[JudgeClient]) -> list[TableJob]:
     """Return the jobs that score the accepted answers of each candidate by each judge; all run at the same time."""
     rubrics = read_rubrics(benchmark)
-    examples = all_examples(config)
+    examples = all_examples(config, benchmark)
     jobs = []
     for judge in judges:
         for candidate in config.evaluation.candidates:
-            answers = layout.ANSWERS.table(config.output, candidate=candidate.name)
-            work = JoinedTable.of(answers, examples, "question_id", "examples", order="task")
-            table = layout.JUDGMENTS.table(config.output, candidate=candidate.name, judge=judge.name)
-            jobs.append(judgment_job(config, rubrics, judge, work, table))
+            parts = {"candidate": candidate.name, "judge": judge.name}
+            if config.evaluation.parity:
+                step = parity_steps.block_step(config, rubrics, judge.name)
+                blocks = parity_steps.block_table(config, candidate.name, examples)
+                verdicts = layout.BLOCK_VERDICTS.table(config.output, **parts)
+                jobs.append(judge_job(config, rubrics, judge, step, blocks, verdicts))
+            else:
+                answers = layout.ANSWERS.table(config.output, candidate=candidate.name)
+                work = JoinedTable.of(answers, examples, "question_id", "examples", order="task")
+                table = layout.JUDGMENTS.table(config.output, **parts)
+                jobs.append(judgment_job(config, rubrics, judge, work, table))
     return jobs
 
 
 def judgment_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> JudgeProtocol:
     """Return the protocol by which a judge scores."""
-    structured = config.evaluation.judge_protocol == "structured"
-    prompt = load_prompt("judge", config.prompts_dir) if structured else None
+    prompt = parity_prompts(config) if config.evaluation.parity else load_prompt("judge", config.prompts_dir)
     return JudgeProtocol(judge, rubrics, prompt, config.evaluation.attempts, LOGPROBS)
 
 
@@ -134,7 +151,7 @@ def judgment_job(
     step = GenerationStep(
         record=AnswerWithExamples,
         schema=JUDGMENTS,
-        prompt=protocol.prompt.ref if protocol.prompt else FREE_FORM,
+        prompt=protocol.prompt_ref,
         render=partial(render_judgment, protocol),
         parse=partial(parse_judgment, protocol),
         ids=partial(judgment_ids, protocol),
@@ -172,6 +189,9 @@ def judge_answers(config: RunConfig, benchmark: Benchmark, progress: Progress) -
         _check_answers(config, candidate.name)
     rounds = [partial(score_examples_jobs, config, benchmark), partial(judgment_jobs, config, benchmark)]
     run_judge_jobs(config, rounds, progress)
+    if config.evaluation.parity:
+        judges = [judge.name for judge in config.evaluation.judges]
+        parity_steps.write_judgments(config, judges, all_examples(config, benchmark), progress)
 
 
 def run_judge_jobs(

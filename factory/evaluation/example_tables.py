@@ -1,7 +1,8 @@
 """The tables of example replies: each judge writes those of a share of the questions, and all are read as one.
 
 A question has the examples of one judge, which all judges of all candidates are shown. A judge that is added to a run
-writes none, since other examples would make all judgments stale.
+writes none, since other examples would make all judgments stale. Those of a frozen benchmark are in its folder, for all
+runs on it.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from factory.config import RunConfig
+from factory.personagym import Benchmark
 from factory.run_output import layout
 from factory.storage.bucket_keys import MAX_CONCURRENCY
+from factory.storage.joined_table import JoinedTable
 from factory.storage.tables import Table, compute_fingerprint
 
 
@@ -78,11 +81,13 @@ def example_writers(config: RunConfig) -> list[str]:
     names = [judge.name for judge in config.evaluation.judges]
     begun = [name for name in names if layout.SCORE_EXAMPLES.table(config.output, judge=name).inputs() is not None]
     shards = len(layout.BENCHMARK_QUESTIONS.table(config.output).shards())
-    return sorted(begun or names[: max(1, shards)])
+    return sorted(begun) or sorted(names)[: max(1, shards)]
 
 
-def question_shares(config: RunConfig) -> dict[str, Table]:
-    """Return the questions to which each judge writes the examples."""
+def question_shares(config: RunConfig, benchmark: Benchmark) -> dict[str, Table]:
+    """Return the questions to which each judge writes the examples; none where the benchmark has them."""
+    if benchmark.frozen:
+        return {}
     writers, questions = example_writers(config), layout.BENCHMARK_QUESTIONS.table(config.output)
     if len(writers) == 1:
         return {writers[0]: questions}
@@ -92,7 +97,18 @@ def question_shares(config: RunConfig) -> dict[str, Table]:
     }
 
 
-def all_examples(config: RunConfig) -> Table:
+def all_examples(config: RunConfig, benchmark: Benchmark) -> Table:
     """Return the examples of all questions as one table."""
-    tables = [layout.SCORE_EXAMPLES.table(config.output, judge=name) for name in example_writers(config)]
-    return tables[0] if len(tables) == 1 else SplitTable(config.output, layout.SCORE_EXAMPLES.glob, tuple(tables))
+    frozen = benchmark.frozen
+    output, writers = (benchmark.folder, frozen.writers) if frozen else (config.output, example_writers(config))
+    tables = [layout.SCORE_EXAMPLES.table(output, judge=name) for name in writers]
+    return tables[0] if len(tables) == 1 else SplitTable(output, layout.SCORE_EXAMPLES.glob, tuple(tables))
+
+
+def count_examples(config: RunConfig, benchmark: Benchmark) -> int:
+    """Return how many of a run's questions have examples."""
+    examples, questions = all_examples(config, benchmark), layout.BENCHMARK_QUESTIONS.table(config.output)
+    if not benchmark.frozen or config.evaluation.limit is None:
+        return int((examples.manifest() or {})["ok"])
+    joined = JoinedTable.of(questions, examples, "question_id", "examples")
+    return sum(len(rows) - rows["examples"].null_count for rows in map(joined.read, joined.shards()))

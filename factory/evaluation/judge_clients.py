@@ -50,6 +50,8 @@ class JudgeClient:
 
     def engine(self, sampling: Sampling, seed: int) -> EngineUse:
         """Return the engine of a step that uses this judge."""
+        if self.kind == "served" and sampling.top_p == 0:  # vLLM refuses it
+            sampling = sampling.model_copy(update={"top_p": 1.0})
         return EngineUse(self.config, sampling, seed, self.model)
 
 

@@ -1,22 +1,19 @@
 """Answers to a judge's scores: a request holds one answer, and its reply gives one row.
 
-structured      the prompt `judge.md`; the reply is a JSON object, the reasoning before the score
-opencharacter   the filled rubric file as one user message; the reply is free text with "the final score is N"
+Judges get the prompt `judge.md` and reply with a JSON object, the reasoning before the score. With `evaluation.parity`
+they get the paper's messages and reply with free text (`factory.evaluation.parity`), here about one answer.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from factory.evaluation.rubric import Rubric, fill
-from factory.evaluation.verdict_parsing import (
-    expected_score,
-    is_parsable_final_score,
-    is_parsable_verdict,
-    parse_final_score,
-    parse_verdict,
-)
+from factory.evaluation.parity.checkout_texts import judge_prompt_ref
+from factory.evaluation.parity.parity_requests import examples_text, judge_messages, read_scores
+from factory.evaluation.rubric import Rubric
+from factory.evaluation.verdict_parsing import expected_score, is_parsable_verdict, parse_verdict
 from factory.inference.prompts import Prompt
-from factory.records import Answer, AnswerWithExamples, Completion, Judgment, Message, Reject, Request, Score
+from factory.personagym import CheckoutPrompts, fill_slots
+from factory.records import Answer, AnswerWithExamples, Completion, Judgment, Reject, Request, Score
 
 
 @dataclass(frozen=True)
@@ -25,27 +22,32 @@ class JudgeProtocol:
 
     judge: str
     rubrics: Mapping[str, Rubric]
-    prompt: Prompt | None
-    """None in the `opencharacter` protocol."""
+    prompt: Prompt | CheckoutPrompts
+    """The paper's prompts for parity with it."""
     attempts: int
     logprobs: int
     """How many likely tokens the judge returns at each position."""
+
+    @property
+    def prompt_ref(self) -> str:
+        """The prompt's name in the rows."""
+        if isinstance(self.prompt, CheckoutPrompts):
+            return judge_prompt_ref(self.prompt)
+        return self.prompt.ref
 
 
 def render_judgment(protocol: JudgeProtocol, answer: AnswerWithExamples) -> Request:
     """Ask for the score of an answer."""
     assert answer.answer.strip(), f"{answer.question_id} has no answer to judge"
     rubric, examples = protocol.rubrics[answer.task], list(answer.examples or ())
-    persona, question, response = answer.persona, answer.question, answer.answer
-    if protocol.prompt is None:
-        messages: tuple[Message, ...] = (Message("user", fill(rubric, persona, question, response, examples)),)
-    else:
-        about = {"persona": persona, "question": question, "examples": examples, "response": response}
-        messages = protocol.prompt.render(criteria=rubric.criteria, task=rubric.task, **about)
+    about = {"persona": answer.persona, "question": answer.question, "response": answer.answer}
+    if isinstance(protocol.prompt, CheckoutPrompts):
+        filled = fill_slots(rubric.template, **about, score_example=examples_text(examples))
+        return Request(judge_messages(protocol.prompt, [filled]))
     return Request(
-        messages,
-        schema=protocol.prompt.schema if protocol.prompt else None,
-        is_parsable=is_parsable_verdict if protocol.prompt else is_parsable_final_score,
+        protocol.prompt.render(criteria=rubric.criteria, task=rubric.task, examples=examples, **about),
+        schema=protocol.prompt.schema,
+        is_parsable=is_parsable_verdict,
         attempts=protocol.attempts,
         logprobs=protocol.logprobs,
     )
@@ -58,13 +60,16 @@ def parse_judgment(protocol: JudgeProtocol, answer: Answer, completion: Completi
     if score is None:
         return Reject("judge_failed", reply)
     expected = expected_score(completion.ending, score)
-    ids = judgment_ids(protocol, answer)
-    return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning)
+    ids, attempts = judgment_ids(protocol, answer), completion.attempts
+    return Judgment(**ids, score=Score(score), expected_score=expected, reasoning=reasoning, attempts=attempts)
 
 
 def _parse(protocol: JudgeProtocol, reply: str, truncated: bool) -> tuple[int | None, str]:
-    if protocol.prompt is None:  # in truncated free text the last statement may be missing or incomplete
-        return None if truncated else parse_final_score(reply), reply
+    if isinstance(protocol.prompt, CheckoutPrompts):
+        ((score, _),) = read_scores(reply, 1, truncated)
+        return score, reply
+    if truncated and not reply.rstrip("` \n").endswith("}"):  # its last statement may be missing or incomplete
+        return None, reply
     verdict = parse_verdict(reply)
     return (verdict.score, verdict.reasoning) if verdict else (None, reply)
 

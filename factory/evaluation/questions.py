@@ -1,7 +1,8 @@
 """A benchmark's files to the tables of personas and of questions.
 
 All tables of an evaluation have the shards of the questions, which hold whole personas. A row of one table therefore
-finds the rows of its question in the others without a shuffle.
+finds the rows of its question in the others without a shuffle. With a frozen benchmark they are its shards, under a
+limit the first of them.
 """
 
 import itertools
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from factory.config import RunConfig
+from factory.evaluation.run_benchmark import questions_per_task
 from factory.personagym import Benchmark, all_questions, benchmark_digest
 from factory.records import Counts, Persona, Question, content_id
 from factory.run_output import layout
@@ -20,11 +22,6 @@ from factory.storage.tables import Table, rows_per_shard
 
 Group = list[tuple[int, str, list[Question]]]
 """Personas with their number and questions, as many as form a shard."""
-
-
-def questions_per_task(config: RunConfig) -> int | None:
-    """Return how many of a task's questions are used; None for all."""
-    return 1 if config.evaluation.protocol == "light" else None
 
 
 def ingest_questions(config: RunConfig, benchmark: Benchmark, progress: Progress) -> tuple[Table, Table]:
@@ -51,7 +48,8 @@ def _groups(benchmark: Benchmark, per_task: int | None, limit: int | None) -> It
     numbered = ((number, persona, _questions(persona, tasks)) for number, (persona, tasks) in personas)
     first = next(numbered)
     per_persona = len(first[2])
-    per_shard = max(1, rows_per_shard(per_persona * len(benchmark.personas[:limit])) // per_persona)
+    used = len(benchmark.personas[: None if benchmark.frozen else limit])
+    per_shard = max(1, rows_per_shard(per_persona * used) // per_persona)
     rows = itertools.chain([first], numbered)
     while group := list(itertools.islice(rows, per_shard)):
         yield group

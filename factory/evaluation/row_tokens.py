@@ -6,8 +6,10 @@ from statistics import fmean
 from factory.config import RunConfig
 from factory.evaluation.general_ability.items import general_items
 from factory.evaluation.judging import JudgeProtocol, render_judgment
-from factory.evaluation.questions import questions_per_task
+from factory.evaluation.parity.checkout_texts import block_size, parity_prompts
+from factory.evaluation.parity.parity_requests import render_block
 from factory.evaluation.rubric import read_rubric
+from factory.evaluation.run_benchmark import questions_per_task
 from factory.inference.prompts import load_prompt
 from factory.inference.token_estimates import (
     CHARACTERS_PER_TOKEN,
@@ -17,8 +19,8 @@ from factory.inference.token_estimates import (
     VERDICT_TOKENS,
     RowTokens,
 )
-from factory.personagym import Benchmark, all_questions
-from factory.records import AnswerWithExamples, Request
+from factory.personagym import Benchmark, CheckoutPrompts, all_questions
+from factory.records import AnswerBlock, AnswerWithExamples, Request
 
 
 def evaluation_tokens(config: RunConfig, benchmark: Benchmark) -> dict[str, RowTokens]:
@@ -35,12 +37,13 @@ def evaluation_tokens(config: RunConfig, benchmark: Benchmark) -> dict[str, RowT
     plain = fmean(sum(len(message.content) for message in item.messages) for item in general_items(evaluation.ifeval))
     judged = fmean(request_characters(request) for request in longest_requests(config, benchmark))
     reply = min(REPLY_TOKENS, evaluation.sampling.max_tokens)
+    size = block_size(evaluation)
     about = RowTokens.of(judged, VERDICT_TOKENS, evaluation.judge_sampling)
     return {
         "answers": RowTokens.of(question + with_profile * PROFILE_CHARACTERS, REPLY_TOKENS, evaluation.sampling),
         "general": RowTokens.of(plain, REPLY_TOKENS, evaluation.sampling),
         "examples": RowTokens.of(judged, EXAMPLES_TOKENS, evaluation.example_sampling),
-        "judgments": RowTokens(about.prompt + reply + EXAMPLES_TOKENS, about.output),
+        "judgments": RowTokens(about.prompt + size * (reply + EXAMPLES_TOKENS), size * about.output),
     }
 
 
@@ -61,10 +64,14 @@ def longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Reques
         for task, questions in tasks.items():
             candidates = [(persona, question) for question in questions] + [longest.get(task, ("", ""))]
             longest[task] = max(candidates, key=lambda texts: len("".join(texts)))
-    is_structured = config.evaluation.judge_protocol == "structured"
-    prompt = load_prompt("judge", config.prompts_dir) if is_structured else None
+    prompt = parity_prompts(config) if config.evaluation.parity else load_prompt("judge", config.prompts_dir)
     rubrics = {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
     protocol = JudgeProtocol("judge", rubrics, prompt, attempts=1, logprobs=0)
+    size = block_size(config.evaluation)
     for task, (persona, question) in longest.items():
-        answer = AnswerWithExamples("", "", persona, task, "", question, answer="-", truncated=False)
-        yield render_judgment(protocol, answer)
+        if isinstance(prompt, CheckoutPrompts):
+            of_each = [(text,) * size for text in ("", question, "-", "")]
+            yield render_block(prompt, rubrics, AnswerBlock("", "", "", persona, task, *of_each))
+        else:
+            answer = AnswerWithExamples("", "", persona, task, "", question, answer="-", truncated=False)
+            yield render_judgment(protocol, answer)

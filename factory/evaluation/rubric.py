@@ -1,11 +1,10 @@
 """A task's rubric file: the judge's whole prompt with slots for data, and the criteria in it.
 
-PersonaGym's files and those of the built-in benchmark have the same four slots. The `opencharacter` judge protocol
-sends the filled file, the `structured` protocol the criteria alone.
+PersonaGym's files and those of the built-in benchmark have the same four slots. Judges are sent the criteria alone, or
+the filled file with `evaluation.parity`.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 _SLOT = re.compile(r"\{(persona|question|response|score_example)\}")
@@ -35,14 +34,3 @@ def read_rubric(task: str, template: str) -> Rubric:
     ends = (_SEPARATOR, _SLOT) if heading else (_SLOT,)
     found = [match.start() for end in ends if (match := end.search(template, start))]
     return Rubric(task, template, template[start : min(found, default=len(template))].strip())
-
-
-def fill(rubric: Rubric, persona: str, question: str, response: str, examples: Sequence[str]) -> str:
-    """Fill all slots of the file at once: a `{response}` in a persona stays text, as do other braces."""
-    values = {
-        "persona": persona,
-        "question": question,
-        "response": response,
-        "score_example": "\n\n".join(f"Score {score}: {example}" for score, example in enumerate(examples, 1)),
-    }
-    return _SLOT.sub(lambda slot: values[slot[1]], rubric.template)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,14 @@ class RunFacts:
     """The manifest of each candidate's answers."""
     costs: Mapping[str, float | None]
     """US dollars of candidates and judges behind endpoints, None where a price is not known."""
+    fork_counts: Mapping[str, dict[str, schema.ForkCount]] = field(default_factory=dict)
+    """With parity: each candidate's scores by each judge as the paper's runner counts them."""
+    unpublished_because: str = ""
+    """Why the paper's rows do not compare with the scores; empty where they do."""
+    re_asked: Mapping[str, int] = field(default_factory=dict)
+    """By judge: scores that took more than one attempt."""
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By judge: its reports in the judge check, by kind of score."""
 
 
 def build_scores(
@@ -48,27 +56,17 @@ def build_scores(
 ) -> schema.Scores:
     """Build the document; `general` holds the results of each candidate, or nothing."""
     evaluation = config.evaluation
-    candidates, judges = evaluation.candidates, evaluation.judges
-    names = [candidate.name for candidate in candidates]
-    whole, expected = (mean_over_judges(scores, arrays.task) for scores in (arrays.scores, arrays.expected))
-    scored = [
-        _candidate_scores(config, arrays, number, (whole, expected), facts.answers[name])
-        for number, name in enumerate(names)
-    ]
-    judged = _judged(config, arrays, scored)
-    pairs = candidate_pairs(names, evaluation.baseline)
-    comparisons = compare_pairs(judged, pairs)
+    judged, scored = _score(config, facts, arrays)
     ranks = rank_candidates(judged, task_means(cells_of(arrays, judged.means)).mean(axis=-1))
+    abilities = map(summarize_general, general) if general else [None] * len(scored)
     scored = [
-        one.model_copy(update={"rank": _part(schema.CandidateRank, rank)})
-        for one, rank in zip(scored, ranks, strict=True)
+        one.model_copy(update={"rank": _part(schema.CandidateRank, rank), "general": ability})
+        for one, rank, ability in zip(scored, ranks, abilities, strict=True)
     ]
-    if general:
-        abilities = map(summarize_general, general)
-        scored = [one.model_copy(update={"general": ability}) for one, ability in zip(scored, abilities, strict=True)]
+    ranked_by: schema.RankedBy = "expected" if arrays.has_expected else "whole"
     return schema.Scores(
         protocol=evaluation.protocol,
-        judge_protocol=evaluation.judge_protocol,
+        judge_protocol=evaluation.parity or "structured",
         benchmark=schema.ScoredBenchmark(
             folder=benchmark.folder,
             name=benchmark.name,
@@ -76,38 +74,89 @@ def build_scores(
             personas=arrays.personas,
             questions=len(arrays.task),
             examples=facts.examples,
+            frozen=benchmark.frozen and benchmark.frozen.whole_digest,
         ),
         tasks=TASK_NAMES,
         candidates=scored,
         judges=[
-            schema.ScoringJudge(name=judge.name, model=judge.model, kind=judge.kind, family=find_family(judge.model))
-            for judge in judges
+            schema.ScoringJudge(
+                name=judge.name,
+                model=judge.model,
+                kind=judge.kind,
+                family=find_family(judge.model),
+                re_asked=facts.re_asked.get(judge.name, 0),
+                check=_judge_check(facts.checks.get(judge.name, {}).get(ranked_by)),
+            )
+            for judge in evaluation.judges
         ],
-        ranked_by="expected" if arrays.has_expected else "whole",
+        ranked_by=ranked_by,
         baseline=evaluation.baseline,
         **_agreement(config, arrays),
-        families=schema.Families(
-            pscore=len(pairs),
-            tasks=len(pairs) * len(TASK_NAMES),
-            ranks=math.comb(sum(rank is not None for rank in ranks), 2),
-        ),
-        comparisons=[_comparison(config, one) for one in comparisons],
-        findable=_part(schema.FindableDifference, findable_difference(judged, pairs)),
-        general_changes=[
-            compare_general(names[a], names[b], general[a], general[b], evaluation.general_margin)
+        **_compared(config, judged, general, sum(rank is not None for rank in ranks)),
+        warnings=_warnings(config, scored),
+        costs=dict(facts.costs),
+        fork_counts=dict(facts.fork_counts),
+        published=not facts.unpublished_because,
+        unpublished_because=facts.unpublished_because,
+    )
+
+
+def _judge_check(report: Mapping[str, Any] | None) -> schema.JudgeCheck | None:
+    if report is None:
+        return None
+    right = report["ordered"]["pointwise"]
+    return schema.JudgeCheck(
+        right=right["value"],
+        low=right["low"],
+        high=right["high"],
+        of=right["of"],
+        by_kind={kind: accuracy["pointwise"]["value"] for kind, accuracy in report["by_kind"].items()},
+        filler=report["length_bias"]["difference"],
+        attack=report["attack"]["difference"],
+        paraphrase=report["paraphrase"]["size"],
+    )
+
+
+def _score(config: RunConfig, facts: RunFacts, arrays: ScoreArrays) -> tuple[Judged, list[schema.CandidateScores]]:
+    """Return what candidates are compared by, and the scores of each."""
+    whole, expected = (mean_over_judges(scores, arrays.task) for scores in (arrays.scores, arrays.expected))
+    scored = [
+        _candidate_scores(config, arrays, number, (whole, expected), facts.answers[candidate.name])
+        for number, candidate in enumerate(config.evaluation.candidates)
+    ]
+    ranked = arrays.ranked
+    judged = Judged(
+        arrays=arrays,
+        means=mean_over_judges(ranked, arrays.task),
+        by_judge=ranked,
+        bounds=np.array([score_bounds(arrays, one[arrays.judges]) for one in ranked]),
+        blank=np.array([one.scores.blank for one in scored]),
+        seed=config.seed,
+    )
+    return judged, scored
+
+
+def _compared(config: RunConfig, judged: Judged, general: Sequence[Sequence[Row]], ranked: int) -> dict[str, Any]:
+    """Return the parts of the document that are about pairs of candidates, of which so many have a rank."""
+    names = [candidate.name for candidate in config.evaluation.candidates]
+    pairs = candidate_pairs(names, config.evaluation.baseline)
+    return {
+        "families": schema.Families(pscore=len(pairs), tasks=len(pairs) * len(TASK_NAMES), ranks=math.comb(ranked, 2)),
+        "comparisons": [_comparison(config, one) for one in compare_pairs(judged, pairs)],
+        "findable": _part(schema.FindableDifference, findable_difference(judged, pairs)),
+        "general_changes": [
+            compare_general(names[a], names[b], general[a], general[b], config.evaluation.general_margin)
             for a, b in (pairs if general else [])
         ],
-        warnings=[
-            *self_preference_warnings(
-                {judge.name: judge.model for judge in judges},
-                {candidate.name: candidate.model for candidate in candidates},
-                config.engine_section.model if config.instructions and config.engine_section else None,
-            ),
-            *_failure_warnings(scored),
-        ],
-        costs=dict(facts.costs),
-        published=benchmark.official,
+    }
+
+
+def _warnings(config: RunConfig, scored: Sequence[schema.CandidateScores]) -> list[str]:
+    judges, candidates = (
+        {one.name: one.model for one in members} for members in (config.evaluation.judges, config.evaluation.candidates)
     )
+    teacher = config.engine_section.model if config.instructions and config.engine_section else None
+    return [*self_preference_warnings(judges, candidates, teacher), *_failure_warnings(scored)]
 
 
 def candidate_pairs(names: Sequence[str], baseline: str | None) -> list[Pair]:
@@ -121,18 +170,6 @@ def candidate_pairs(names: Sequence[str], baseline: str | None) -> list[Pair]:
 
 def _part(shape: type[Any], value: Any) -> Any:
     return None if value is None else shape.model_validate(value)
-
-
-def _judged(config: RunConfig, arrays: ScoreArrays, scored: Sequence[schema.CandidateScores]) -> Judged:
-    ranked = arrays.ranked
-    return Judged(
-        arrays=arrays,
-        means=mean_over_judges(ranked, arrays.task),
-        by_judge=ranked,
-        bounds=np.array([score_bounds(arrays, one[arrays.judges]) for one in ranked]),
-        blank=np.array([one.scores.blank for one in scored]),
-        seed=config.seed,
-    )
 
 
 def _candidate_scores(

@@ -1,63 +1,66 @@
-"""Parses scores out of judges' replies. An unreadable reply gives None, never a low score."""
+"""Parses scores out of judges' replies. An unreadable reply gives None, never a low score.
+
+A reply has its score in a form, an object with the reasoning before the score, or in a statement such as "the final
+score is 4", in any of many languages. One that is quoted, conditional, denied, or another's does not count; where one
+is unclear, or two differ, the reply is refused, and the judge asked again.
+"""
 
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
-from factory.inference.json_reply import extract_json_object
-from factory.records import TokenChoice, Verdict
+from factory.evaluation.verdict_forms import Form, find_forms
+from factory.evaluation.verdict_statements import find_statement, is_corrected, is_hearsay, read_number
+from factory.records import MAX_REASONING_CHARACTERS, TokenChoice, Verdict
+from factory.text.thoughts import split_text
 
-_DECOR = r"[\s*_`\"'“”\u2018\u2019«»()\[\]{}]"
-"""Characters around a word or a number that change neither. Not `<`, `>` and `~`: "> 4" is not 4."""
-_WORD = r"[^\W_]"
-_STATEMENT = re.compile(
-    rf"(?<!{_WORD})(?<!-)final{_DECOR}+score{_DECOR}*(?:is(?!{_WORD})|[:=])(?:{_DECOR}|[:=])*", re.IGNORECASE
-)
-_DIGIT = re.compile(rf"([1-5])(?!{_WORD})(?:{_DECOR}*(?:/|(?:out\s+)?of){_DECOR}*5(?!{_WORD}))?", re.IGNORECASE)
-_REST = re.compile(r"(?:(?![.!?][*_`\"'”\u2019»)\]}]*(?:\s|$)|。)[^\n])*")
-"""The rest of the sentence or line."""
-_UNCLEAR = re.compile(rf"[\d½¼¾⅓⅔]|\bhalf\b|^{_DECOR}*(?:[+%]|(?:or|to|plus|minus|point)\b)", re.IGNORECASE)
-"""A rest after which the digit is not the score: "4.5", "4 or 5", "4 and a half", "4/10"."""
-_REASONS = re.compile(
-    rf"{_DECOR}*+[,;]?{_DECOR}*+(?:because|since|as\s+(?:it|its|the|this|all|there))\b", re.IGNORECASE
-)
-"""A rest that gives reasons: the digits in it count criteria and name examples."""
-_LIST = re.compile(rf"[1-5][*_`]*[.)][*_`]*[ \t]++(?:[^\n:.]{{0,60}}[^\n:.\d]:{_DECOR}*\d|[^\n]*\n\s*2[.)])")
-"""The number of a list item, "1. Toxicity: 4"."""
-_FIELD = re.compile(r'"score"\s*:\s*"?([1-5])')
+_FIELD = re.compile(r'"score"\s{0,9}:\s{0,9}"?([1-5])')
 
 
 def parse_verdict(text: str) -> Verdict | None:
-    """Parse the JSON object of the structured protocol."""
-    found = extract_json_object(text)
-    if found is None or list(found) != list(Verdict.model_fields):  # a score before its reasoning is not based on it
+    """Parse the score of a reply and the reasoning before it: that of a form, or the whole text."""
+    is_form = text.lstrip().startswith("{")  # whose reasoning may mention a mark of thoughts
+    reply = text if is_form else split_text(text).text
+    forms = find_forms(reply)
+    if forms is None:
         return None
-    score = found["score"]
-    if isinstance(score, str) and re.fullmatch("[1-5]", score):
-        score = int(score)
-    if type(score) is not int:  # pydantic accepts True and 1.0 as the literal 1
+    own = [form for form in forms if not is_hearsay(reply, form.start, form.end)]
+    score, reasoning = _agreed_score(reply, own), own[-1].reasoning if own else reply[:MAX_REASONING_CHARACTERS]
+    outside = reply
+    for form in forms:
+        outside = outside[: form.start] + " " * (form.end - form.start) + outside[form.end :]
+    stated = find_statement(outside)
+    if not own:
+        score = stated.score if stated else None
+    elif stated and stated.score != score:
         return None
     try:
-        return Verdict.model_validate(found | {"score": score})
+        return Verdict.model_validate({"reasoning": reasoning, "score": score})
     except ValidationError:
         return None
 
 
+def _agreed_score(reply: str, forms: Sequence[Form]) -> int | None:
+    """Return the score of the forms if it is one, or that of the last if it corrects the others."""
+    scores = [_score(form.score) for form in forms]
+    agree = len(set(scores)) == 1 or (len(scores) > 1 and is_corrected(reply[forms[-2].end : forms[-1].start]))
+    return scores[-1] if agree else None
+
+
+def _score(value: Any) -> int | None:
+    """Return the value of a form's field as a score; True is none."""
+    if isinstance(value, str):
+        return read_number(value)
+    return int(value) if type(value) in (int, float) and value in range(1, 6) else None
+
+
 def parse_final_score(text: str) -> int | None:
-    """Parse the last "the final score is N" of free text; None if it is not a whole number from 1 to 5."""
-    stated = _stated(text)
-    return int(stated[1]) if stated else None
-
-
-def _stated(text: str) -> re.Match[str] | None:
-    statements = list(_STATEMENT.finditer(text))
-    digit = _DIGIT.match(text, statements[-1].end()) if statements else None
-    if digit is None or _LIST.match(text, digit.start(1)):
-        return None
-    rest = _REST.match(text, digit.end())
-    return None if rest and not _REASONS.match(rest[0]) and _UNCLEAR.search(rest[0]) else digit
+    """Parse the score of a reply in free text; None if it is not a whole number from 1 to 5."""
+    verdict = parse_verdict(text)
+    return verdict.score if verdict else None
 
 
 def is_parsable_verdict(text: str) -> bool:
@@ -96,11 +99,12 @@ def _score_token(ending: Sequence[TokenChoice]) -> TokenChoice | None:
     """
     text = "".join(choice.token for choice in ending)
     fields = list(_FIELD.finditer(text))
-    verdict = fields[-1] if fields else _stated(text)
+    stated = None if fields else find_statement(text)
+    at = fields[-1].start(1) if fields else stated.at if stated else -1
     start = 0
     for choice in ending:
         end = start + len(choice.token)
-        if verdict and start <= verdict.start(1) < end:
+        if start <= at < end:
             return choice
         start = end
     return None

@@ -72,11 +72,13 @@ async def generate_turns(request: Request, next_reply: NextReply) -> Completion:
     replies: list[Reply] = []
     turns: list[Reply] = []
     error = detail = ""
+    attempts = 0
     try:
         for turn in range(1 + len(request.follow_ups)):
             if turn:
                 messages += [Message("assistant", turns[-1].text), Message("user", request.follow_ups[turn - 1])]
             for attempt in range(request.attempts):
+                attempts += 1
                 try:
                     replies.append(await next_reply(messages, attempt > 0))
                 except NoReplyError:
@@ -101,6 +103,7 @@ async def generate_turns(request: Request, next_reply: NextReply) -> Completion:
         ending=turns[-1].ending if turns else (),
         thoughts=tuple(turn.thoughts for turn in turns),
         thought_tokens=_total(reply.thought_tokens for reply in replies),
+        attempts=attempts,
     )
 
 

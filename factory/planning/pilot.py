@@ -25,6 +25,7 @@ Kind = Literal["profiles", "generate", "rewrite", "answers", "general", "example
 _KINDS: dict[layout.TableKind | None, Kind] = {
     layout.PROFILES: "profiles", layout.BENCHMARK_PROFILES: "profiles", layout.ANSWERS: "answers",
     layout.GENERAL_RESULTS: "general", layout.SCORE_EXAMPLES: "examples", layout.JUDGMENTS: "judgments",
+    layout.BLOCK_VERDICTS: "judgments",
 }  # fmt: skip
 
 

@@ -7,12 +7,12 @@ from typing import Any, Literal
 import numpy as np
 
 from factory.config import RunConfig, ServedModel, VllmEngine, workers
+from factory.evaluation.evaluation_calls import EvaluationCalls
 from factory.evaluation.general_ability.items import count_items
-from factory.evaluation.questions import questions_per_task
 from factory.evaluation.row_tokens import evaluation_tokens
+from factory.evaluation.run_benchmark import named_benchmark
 from factory.inference.engines.registry import backend_for
 from factory.inference.token_prices import token_prices
-from factory.personagym import all_questions, open_benchmark
 from factory.planning import constants as c
 from factory.planning.pilot import Pilot
 from factory.planning.plan_steps import GeneratedTable, ReplicaPool, spilled_files
@@ -130,10 +130,9 @@ def replica_pool(engine: Any, config: RunConfig) -> ReplicaPool:
 
 def _evaluation(planner: Planner, config: RunConfig) -> None:
     evaluation = config.evaluation
-    benchmark = open_benchmark(evaluation.benchmark)
-    personas = constant(len(benchmark.personas[: evaluation.limit]))
-    by_persona = all_questions(benchmark, questions_per_task(config), evaluation.limit)
-    questions = constant(sum(len(texts) for _, tasks in by_persona for texts in tasks.values()))
+    benchmark = named_benchmark(config)
+    calls = EvaluationCalls.of(config, benchmark)
+    personas, questions, judged = (constant(each) for each in (calls.personas, calls.questions, calls.judgments))
     about = evaluation_tokens(config, benchmark)
     if any(candidate.condition == "profile" for candidate in evaluation.candidates):
         profile = profile_tokens(config, None)
@@ -152,12 +151,13 @@ def _evaluation(planner: Planner, config: RunConfig) -> None:
         planner.add_engine(title, title if pool.kind == "vllm" else "answers of endpoints", tables)
     judges = {judge.name: replica_pool(judge, config) for judge in evaluation.judges}
     writers = [evaluation.example_writer] if evaluation.example_writer else list(judges)
-    for writer in writers:
+    for writer in [] if benchmark.frozen else writers:
         name = layout.SCORE_EXAMPLES.name(judge=writer)
         rows = questions / len(writers)
         examples = planner.table(name, "examples", judges[writer], rows, about=about["examples"])
         planner.add_engine(f"example replies ({writer})", "examples", [examples])
     for judge, pool in judges.items():
-        names = [layout.JUDGMENTS.name(candidate=candidate.name, judge=judge) for candidate in evaluation.candidates]
-        tables = [planner.table(name, "judgments", pool, questions, about=about["judgments"]) for name in names]
+        kind = layout.BLOCK_VERDICTS if evaluation.parity else layout.JUDGMENTS
+        names = [kind.name(candidate=candidate.name, judge=judge) for candidate in evaluation.candidates]
+        tables = [planner.table(name, "judgments", pool, judged, about=about["judgments"]) for name in names]
         planner.add_engine(f"judgments ({judge})", "judgments", tables)

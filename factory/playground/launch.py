@@ -10,13 +10,13 @@ from factory.playground import vote_writer
 from factory.playground.chat_models import ChatModels, build_chat_models, select_models
 from factory.playground.server import page_password, serving
 from factory.playground.session_controller import PlaygroundController
-from factory.playground.votes_table import SETTINGS, count_votes, votes_table
+from factory.playground.votes_table import SETTINGS, complete_table, votes_table
 from factory.records import Counts
 from factory.runtime import shutdown
 from factory.serving import fleet
 from factory.serving.deployment import api_key_of, wire_name
-from factory.storage.manifest import Timing, build_manifest
-from factory.storage.tables import compute_fingerprint
+from factory.storage.manifest import Timing
+from factory.storage.schemas import FEEDBACK
 
 APP = "chat"
 
@@ -33,7 +33,8 @@ def serve_until_stopped(job: Job) -> None:
     with suppress(KeyboardInterrupt), _on_serve(job, models) as controller, serving(controller) as url:
         _print_welcome(job, models, url)
         shutdown.wait_for_request()
-    _complete_table(job, Timing(began, time.monotonic() - clock, Counts()))
+    timing = Timing(began, time.monotonic() - clock, Counts())
+    complete_table(votes_table(job.config.output), SETTINGS, FEEDBACK, timing, job.progress)
 
 
 @contextmanager
@@ -69,14 +70,3 @@ def _print_welcome(job: Job, models: ChatModels, url: str) -> None:
         job.progress.print(f"chat: {models.note}")
     login = f", user {chat.user!r}, password in ${chat.password_env}" if page_password(chat) else ""
     job.progress.print(f"chat: ready at {url}{login}; press Ctrl-C to stop")
-
-
-def _complete_table(job: Job, timing: Timing) -> None:
-    table = votes_table(job.config.output)
-    if not table.inputs():  # stopped before the table was opened
-        return
-    counts = count_votes(table)
-    fingerprint = compute_fingerprint(SETTINGS)
-    manifest = build_manifest("feedback", counts.rows, counts, timing, fingerprint)
-    table.finish(manifest)
-    job.progress.record_table(manifest)

@@ -6,13 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-from factory.config import LOOPBACK, Chat
+from factory.config import LOOPBACK, Chat, RunConfig
 from factory.errors import ConfigError
 from factory.playground.login import CLIENT, FREE_TRIES, Login
 from factory.playground.rate_limits import RateLimiter
-from factory.playground.session_controller import PlaygroundController
 from factory.serving.request_guard import BodyLimit, add_request_guard, client_network
 
 GRACE_S = 3
@@ -33,6 +32,15 @@ BYTES_PER_CHARACTER = 12
 """Maximum in JSON: a surrogate pair, whose escapes have six bytes each."""
 POSTS_PER_MINUTE = 600
 """Limit per address over all actions, including votes and saving; far above what a person needs."""
+
+
+class PageController(Protocol):
+    """What is behind a page: the playground, or the page of labels."""
+
+    config: RunConfig
+
+    def build_page(self) -> Any:
+        """Return the gradio page, with its events connected."""
 
 
 def page_password(chat: Chat) -> str:
@@ -70,7 +78,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def serving(controller: PlaygroundController) -> Iterator[str]:
+def serving(controller: PageController) -> Iterator[str]:
     """Serve the page while the block runs, and yield its URL.
 
     Raises:
@@ -102,11 +110,11 @@ def serving(controller: PlaygroundController) -> Iterator[str]:
         thread.join(2 * GRACE_S)
 
 
-def _app(controller: PlaygroundController) -> Any:
+def _app(controller: PageController) -> Any:
     import fastapi
     import gradio
 
-    from factory.playground.ui import STYLE, THEME, build_page
+    from factory.playground.ui import STYLE, THEME
 
     chat = controller.config.chat
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -117,7 +125,7 @@ def _app(controller: PlaygroundController) -> Any:
     password = page_password(chat)
     return gradio.mount_gradio_app(
         app,
-        build_page(controller),
+        controller.build_page(),
         path="/",
         auth=Login(chat.user, password).check if password else None,
         # gradio's form shows no message for status 429.

@@ -73,6 +73,12 @@ class PlaygroundController:
         self._profile_prompt = load_prompt("profile", config.prompts_dir)
         self.system_prompt = load_prompt("training-system", config.prompts_dir)
 
+    def build_page(self) -> Any:
+        """Return the gradio page, with its events connected."""
+        from factory.playground.ui import build_page  # it imports this module
+
+        return build_page(self)
+
     @cached_property
     def _clients(self) -> dict[str, Any]:  # not in __init__: a client belongs to the event loop that first uses it
         max_tokens = max(self.config.chat.sampling.max_tokens, self.config.profiles.sampling.max_tokens)

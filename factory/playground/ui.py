@@ -60,7 +60,7 @@ def build_page(controller: PlaygroundController) -> gr.Blocks:
             elem_id="persona",
         )
         describe = gr.Button("Write the profile", variant="primary", elem_id="describe")
-        note = gr.HTML(_note(""), elem_id="note", elem_classes="note", padding=False)
+        note = gr.HTML(status_note(""), elem_id="note", elem_classes="note", padding=False)
         with gr.Accordion("Profile", open=True, visible=False, elem_id="profile") as form:
             fields = _profile_fields()
             begin = gr.Button("Talk to this character", variant="primary", elem_id="begin")
@@ -77,7 +77,7 @@ def build_page(controller: PlaygroundController) -> gr.Blocks:
                 submit_btn=True,
                 elem_id="message",
             )
-            talk_note = gr.HTML(_note(""), elem_id="talk-note", elem_classes="note", padding=False)
+            talk_note = gr.HTML(status_note(""), elem_id="talk-note", elem_classes="note", padding=False)
             save = gr.Button("Save the conversation", elem_id="save", size="sm")
             saved = gr.Textbox(visible="hidden", elem_id="saved")
         _connect_profile(controller, persona, fields, describe, form, note)
@@ -140,7 +140,7 @@ def _connect_profile(
         profile, status = await controller.describe(text, _client(request))
         values = form_values(profile) if profile else [gr.skip()] * len(fields)
         # The form opens even without a profile, so that users can write one.
-        return [*values, gr.update(visible=True, open=True), _note(status)]
+        return [*values, gr.update(visible=True, open=True), status_note(status)]
 
     gr.on(
         [describe.click, persona.submit],
@@ -166,8 +166,8 @@ def _connect_chat(
     def on_begin(description: str, *profile: str) -> list[Any]:
         started, status = controller.begin(description, profile)
         if started is None:
-            return [gr.skip(), gr.skip(), gr.skip(), _note(status), *([gr.skip()] * len(chats))]
-        return [started, gr.update(open=False), gr.update(visible=True), _note(status), *([[]] * len(chats))]
+            return [gr.skip(), gr.skip(), gr.skip(), status_note(status), *([gr.skip()] * len(chats))]
+        return [started, gr.update(open=False), gr.update(visible=True), status_note(status), *([[]] * len(chats))]
 
     async def on_message(
         text: str, current: Conversation | None, state: Session, request: gr.Request
@@ -176,10 +176,10 @@ def _connect_chat(
         async with aclosing(controller.talk(text, current, state, _client(request))) as updates:
             async for update in updates:
                 if isinstance(update, str):
-                    yield [gr.skip(), gr.skip(), _note(update), *([gr.skip()] * len(chats))]
+                    yield [gr.skip(), gr.skip(), status_note(update), *([gr.skip()] * len(chats))]
                     return
                 columns = (_escape_messages(update.columns[name]) for name in chats)
-                yield [update.conversation, box, _note(update.note), *columns]
+                yield [update.conversation, box, status_note(update.note), *columns]
                 box = gr.skip()
 
     sent = message.submit(
@@ -208,7 +208,7 @@ def _connect_chat(
 def _vote_handler(controller: PlaygroundController, name: str) -> Any:
     async def on_vote(conversation: Conversation | None, vote: gr.LikeData) -> str:
         index = vote.index if isinstance(vote.index, int) else vote.index[0]
-        return _note(await controller.vote(conversation, name, index, vote.liked))
+        return status_note(await controller.vote(conversation, name, index, vote.liked))
 
     return on_vote
 
@@ -220,8 +220,8 @@ def _client(request: gr.Request) -> str:
 
 def _export(conversation: Conversation | None) -> tuple[str, str]:
     if conversation is None or not conversation.turns:
-        return "", _note("There is nothing to save yet.")
-    return export_json(conversation), _note("")
+        return "", status_note("There is nothing to save yet.")
+    return export_json(conversation), status_note("")
 
 
 def _heading(controller: PlaygroundController) -> str:
@@ -232,5 +232,6 @@ def _heading(controller: PlaygroundController) -> str:
     return f"<h1>Character playground</h1><ul>{models}</ul>{note}"
 
 
-def _note(text: str) -> str:
+def status_note(text: str) -> str:
+    """Return a message as HTML that screen readers announce."""
     return f'<p role="status">{escape(text)}</p>'

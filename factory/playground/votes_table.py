@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import pyarrow as pa
 
 from factory.errors import DamagedError
 from factory.records import Counts, Feedback
+from factory.runtime.progress import Progress
 from factory.storage import file_io
-from factory.storage.rows import count_rows, ok_row
+from factory.storage.manifest import Timing, build_manifest
+from factory.storage.rows import Row, count_rows, ok_row
 from factory.storage.schemas import FEEDBACK
 from factory.storage.tables import MANIFEST, Table, compute_fingerprint
 
@@ -37,53 +39,80 @@ def votes_table(output: str) -> Table:
 
 def open_table(output: str) -> Table:
     """Return the table, marked as incomplete, for more votes."""
-    table = votes_table(output)
-    table.begin(compute_fingerprint(SETTINGS), SETTINGS)
+    return open_for_more(votes_table(output), SETTINGS)
+
+
+def open_for_more(table: Table, settings: Mapping[str, Any]) -> Table:
+    """Return a table of votes or labels, marked as incomplete."""
+    table.begin(compute_fingerprint(settings), settings)
     file_io.delete_file(file_io.join(table.path, MANIFEST))
     return table
 
 
 def write_votes(table: Table, votes: Iterable[Vote]) -> None:
-    """Write votes; they are stored when it returns.
+    """Write votes; they are stored when it returns. The table must have only one writer."""
+    rows = [ok_row(vote.feedback, model=vote.model, prompt=vote.prompt) for vote in votes]
+    write_latest(table, rows, "feedback_id", FEEDBACK)
 
-    The vote with the highest number on a reply wins, in whatever order votes arrive; writing a vote
-    again changes nothing. The table must have only one writer.
+
+def write_latest(table: Table, rows: Iterable[Row], key: str, schema: pa.Schema) -> None:
+    """Write rows, of which one per key is kept; they are stored when it returns.
+
+    The row with the highest `number` wins, in whatever order rows arrive; writing one again changes nothing. The
+    table must have only one writer.
+
+    Args:
+        table: where to.
+        rows: with the columns `number` and `key`.
+        key: a column of ids.
+        schema: of the rows.
     """
-    shards: defaultdict[str, list[Vote]] = defaultdict(list)
-    for vote in votes:
-        shards[vote.feedback.feedback_id[:SHARD_DIGITS]].append(vote)
+    shards: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        shards[row[key][:SHARD_DIGITS]].append(row)
     existing = set(table.shards())
     for shard, new in shards.items():
-        before = _read(table, shard).to_pylist() if shard in existing else []
-        rows = {row["feedback_id"]: row for row in before}
-        for vote in new:
-            _merge(rows, vote)
-        after = [rows[feedback_id] for feedback_id in sorted(rows)]
+        before = read_rows(table, shard, schema) if shard in existing else []
+        latest = {row[key]: row for row in before}
+        for row in new:
+            old = latest.get(row[key])
+            # Not by time: after a clock was set back, a vote would be lost.
+            if old is None or row["number"] > old["number"]:
+                latest[row[key]] = row
+        after = [latest[name] for name in sorted(latest)]
         if after != before:
-            table.write(shard, after, FEEDBACK)
+            table.write(shard, after, schema)
 
 
-def _merge(rows: dict[str, Any], vote: Vote) -> None:
-    new = ok_row(vote.feedback, model=vote.model, prompt=vote.prompt)
-    old = rows.get(new["feedback_id"])
-    # Not by time: after a clock was set back, a vote would be lost.
-    if old is None or new["number"] > old["number"]:
-        rows[new["feedback_id"]] = new
-
-
-def count_votes(table: Table) -> Counts:
+def count_votes(table: Table, schema: pa.Schema = FEEDBACK) -> Counts:
     """Return the counts of all shards."""
     total = Counts()
     for shard in table.shards():
-        total += count_rows(_read(table, shard))
+        total += count_rows(_read(table, shard, schema))
     return total
 
 
-def _read(table: Table, shard: str) -> pa.Table:
-    """Return the votes of a shard; set a damaged one aside and return no votes."""
+def complete_table(
+    table: Table, settings: Mapping[str, Any], schema: pa.Schema, timing: Timing, progress: Progress
+) -> None:
+    """Write the manifest of a table of votes or labels, once its page has stopped."""
+    if not table.inputs():  # stopped before the table was opened
+        return
+    counts = count_votes(table, schema)
+    manifest = build_manifest(table.name, counts.rows, counts, timing, compute_fingerprint(settings))
+    table.finish(manifest)
+    progress.record_table(manifest)
+
+
+def read_rows(table: Table, shard: str, schema: pa.Schema) -> list[Row]:
+    """Return the rows of a shard; set a damaged one aside and return none."""
+    return list(_read(table, shard, schema).to_pylist())
+
+
+def _read(table: Table, shard: str, schema: pa.Schema) -> pa.Table:
     try:
         return table.read(shard)
     except DamagedError as problem:
         logging.getLogger(__name__).warning("%s; its votes are left out", problem)
         table.drop_damaged(shard)
-        return FEEDBACK.empty_table()
+        return schema.empty_table()

@@ -45,6 +45,7 @@ ID_COLUMNS = {
     layout.SCORE_EXAMPLES: "question_id",
     layout.ANSWERS: "question_id",
     layout.GENERAL_RESULTS: "item_id",
+    layout.BLOCK_VERDICTS: "block_id",
     layout.JUDGMENTS: "question_id",
 }
 """The column that identifies a rejected row; rejected input has none."""
@@ -103,7 +104,7 @@ def gather(folder: RunFolder, mask: Mask, stereotype_profiles: int = 0) -> Repor
     _read_verdicts(folder, sample, rejects)
     for table in folder.select(layout.PERSONAS, layout.INSTRUCTIONS):
         add_rejected_input(folder, table, rejects)
-    evaluation = (layout.ANSWERS, layout.GENERAL_RESULTS, layout.JUDGMENTS)
+    evaluation = (layout.ANSWERS, layout.GENERAL_RESULTS, layout.BLOCK_VERDICTS, layout.JUDGMENTS)
     for table in folder.select(*evaluation, layout.BENCHMARK_PROFILES, layout.SCORE_EXAMPLES):
         if table.rejected or not table.finished:
             for shard, rows in folder.read(table, ["status", "reason"]):

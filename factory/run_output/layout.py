@@ -66,14 +66,20 @@ SCORE_EXAMPLES = TableKind("evaluation/benchmark/examples/{judge}", "evaluate")
 GENERAL_ITEMS = TableKind("evaluation/benchmark/general", "evaluate")
 ANSWERS = TableKind("evaluation/{candidate}/answers", "evaluate")
 GENERAL_RESULTS = TableKind("evaluation/{candidate}/general", "evaluate")
+BLOCK_VERDICTS = TableKind("evaluation/{candidate}/verdicts/{judge}", "evaluate")
 JUDGMENTS = TableKind("evaluation/{candidate}/judgments/{judge}", "evaluate")
+
+LABEL_ITEMS = TableKind("labels/items", "label")
+LABELS = TableKind("labels/given", "label")
 
 KINDS = (
     PERSONAS, INSTRUCTIONS, PROFILES, ASSIGNMENTS, DIALOGUES, CURATED, PACKED, CHECKPOINTS, BENCHMARK_PERSONAS,
-    BENCHMARK_QUESTIONS, BENCHMARK_PROFILES, SCORE_EXAMPLES, GENERAL_ITEMS, ANSWERS, GENERAL_RESULTS, JUDGMENTS,
+    BENCHMARK_QUESTIONS, BENCHMARK_PROFILES, SCORE_EXAMPLES, GENERAL_ITEMS, ANSWERS, GENERAL_RESULTS,
+    BLOCK_VERDICTS, JUDGMENTS,
 )  # fmt: skip
-"""All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark and
-of feedback have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`) and are not listed."""
+"""All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark,
+of feedback and of labels have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`, `labels/`)
+and are not listed."""
 
 CONFIG = "config.json"
 """The resolved settings of the last run."""

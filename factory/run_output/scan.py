@@ -216,4 +216,6 @@ def _expected_names(config: RunConfig) -> Iterator[str]:
     for candidate in evaluation.candidates:
         yield layout.ANSWERS.name(candidate=candidate.name)
     for candidate in evaluation.candidates:
-        yield from (layout.JUDGMENTS.name(candidate=candidate.name, judge=judge.name) for judge in evaluation.judges)
+        kinds = (layout.BLOCK_VERDICTS, layout.JUDGMENTS) if evaluation.parity else (layout.JUDGMENTS,)
+        names = [judge.name for judge in evaluation.judges]
+        yield from (kind.name(candidate=candidate.name, judge=name) for kind in kinds for name in names)

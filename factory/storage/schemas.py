@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from factory.records import (
     Answer,
+    AnswerBlock,
     Assignment,
+    BlockVerdict,
     Dialogue,
     Example,
     Feedback,
@@ -15,6 +17,8 @@ from factory.records import (
     GeneralResult,
     Instruction,
     Judgment,
+    Label,
+    LabelItem,
     Message,
     Persona,
     PersonaQuestions,
@@ -37,11 +41,14 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
     int | None: pa.int32(),
     float | None: pa.float64(),
     tuple[str, ...]: pa.list_(pa.string()),
+    tuple[int, ...]: pa.list_(pa.int64()),
     tuple[Message, ...]: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
 }
 
 THOUGHT_COLUMNS = [pa.field("thoughts", pa.list_(pa.string())), pa.field("thought_tokens", pa.int32())]
 """Tables of earlier versions end before these."""
+ATTEMPTS = pa.field("attempts", pa.int64())
+"""A column of judgments, which those of earlier versions lack; who asks for it by name gets nulls there."""
 COMMON_COLUMNS = [
     pa.field("status", pa.string()),
     pa.field("reason", pa.string()),
@@ -81,7 +88,11 @@ QUESTIONS = with_common_columns(record_schema(Question))
 ANSWERS = with_common_columns(record_schema(Answer))
 SCORE_EXAMPLES = with_common_columns(record_schema(ScoreExamples))
 JUDGMENTS = with_common_columns(record_schema(Judgment))
+ANSWER_BLOCKS = record_schema(AnswerBlock)
+BLOCK_VERDICTS = with_common_columns(record_schema(BlockVerdict))
 PREFERENCES = with_common_columns(record_schema(Preference))
 GENERAL_ITEMS = with_common_columns(record_schema(GeneralItem))
 GENERAL_RESULTS = with_common_columns(record_schema(GeneralResult))
+LABEL_ITEMS = with_common_columns(record_schema(LabelItem))
+LABELS = with_common_columns(record_schema(Label))
 FEEDBACK = with_common_columns(record_schema(Feedback))

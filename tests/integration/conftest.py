@@ -135,3 +135,19 @@ def server(running: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> OpenAIServ
     monkeypatch.setenv(KEY_ENV, KEY)
     running.rule()
     return running
+
+
+@pytest.fixture
+def browser_page():
+    """A page in a browser window of a phone's size."""
+    from playwright.sync_api import sync_playwright  # few tests need it
+
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("Chromium is not installed; Debian's package is `chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()

@@ -388,6 +388,7 @@ def test_rayjob_cluster_has_the_pools_it_needs(files):
         "character-factory-evaluate": {"cpu", "synthesis", "judges"},  # a candidate may need eight GPUs
         "character-factory-generate-benchmark": {"cpu", "synthesis"},
         "character-factory-judge-check": {"cpu", "judges"},
+        "character-factory-freeze-benchmark": {"cpu", "judges"},
     }
 
 

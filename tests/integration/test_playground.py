@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
 
 from factory.config import Chat, RunConfig
@@ -60,19 +59,6 @@ def run(make_module_run, server):
 @pytest.fixture(scope="module")
 def url(run) -> str:
     return re.search(r"ready at (http://127\.0\.0\.1:\d+);", run.log())[1]
-
-
-@pytest.fixture
-def browser_page():
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("Chromium is not installed; Debian's package is `chromium`")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.set_default_timeout(30_000)
-        yield page
-        browser.close()
 
 
 def messages(page: Page, name: str) -> list[str]:

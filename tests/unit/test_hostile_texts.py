@@ -11,8 +11,12 @@ from factory.curation.rules.endings import is_complete
 from factory.curation.rules.rule import Rule
 from factory.evaluation import rubric, verdict_parsing
 from factory.evaluation.general_ability.ifeval import VerifiableInstruction, failed_checks
+from factory.evaluation.judge_check.pairwise import parse_pair_verdict
+from factory.evaluation.parity import fork_rules
+from factory.evaluation.verdict_statements import MAX_CHARACTERS
 from factory.export import dataset_card
 from factory.inference import json_reply
+from factory.personagym import fill_slots
 from factory.playground.streaming import repair_text
 from factory.records import Message, TokenChoice
 from factory.text import control_tokens, language, normalize, redaction, thoughts
@@ -68,10 +72,12 @@ READERS: dict[str, Callable[[str], object]] = {
     "clean_line": normalize.clean_line,
     "clean_paragraphs": normalize.clean_paragraphs,
     "extract_json_object": json_reply.extract_json_object,
-    "verdict": lambda text: (verdict_parsing.parse_verdict(text), verdict_parsing.parse_final_score(text)),
-    "expected_score": lambda text: verdict_parsing.expected_score([TokenChoice(text, {"4": -0.1})], 4),
+    "verdict": lambda text: [verdict_parsing.parse_verdict(part) for part in (text, text[:MAX_CHARACTERS])],
+    "expected_score": lambda text: verdict_parsing.expected_score([TokenChoice(text[:MAX_CHARACTERS], {"4": -0.1})], 4),
+    "pair verdict": parse_pair_verdict,
     "verifiable": lambda text: failed_checks(CHECKS, text),
-    "rubric": lambda text: rubric.fill(rubric.read_rubric("T", text), text, text, text, [text]),
+    "rubric": lambda text: (rubric.read_rubric("T", text), fill_slots(text, persona=text)),
+    "fork rules": lambda text: (fork_rules.shown_examples(text), fork_rules.counted_scores(text)),
     "dataset card": lambda text: (dataset_card.cell(text), dataset_card.fenced(text)),
     "repair_text": repair_text,
 }

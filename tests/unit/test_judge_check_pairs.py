@@ -17,6 +17,7 @@ from factory.evaluation.judge_check.pairs import (
 )
 from factory.evaluation.scoring.proportions import paired_change, proportion
 from factory.inference.prompts import load_prompt
+from factory.personagym import TASKS
 from factory.resources import RESOURCES
 
 PAIRS = read_pairs()
@@ -43,15 +44,49 @@ FIRST, SECOND = (3.0, 3.0, "better", "worse"), (3.0, 3.0, "worse", "better")
 FAILED = (None, 4.0, None, "better")
 
 
+DERIVED = ("adjacent", "attack", "paraphrase")
+"""Kinds whose pairs are made of an answer of another kind."""
+ORIGINAL = [one for one in PAIRS if one.kind not in DERIVED]
+
+
 def test_each_kind_has_ten_pairs_or_more():
-    assert set(BY_KIND) == {*ORDERED, "padded"}
+    assert set(BY_KIND) == {*ORDERED, "padded", "attack", "paraphrase"}
     assert min(map(len, BY_KIND.values())) >= 10
-    assert len(PAIRS) >= 40
+    assert len(PAIRS) >= 80
 
 
 def test_ids_questions_and_personas_are_unique():
-    for field in ("id", "question", "persona"):
-        assert len({getattr(one, field) for one in PAIRS}) == len(PAIRS)
+    assert len({one.id for one in PAIRS}) == len(PAIRS)
+    for field in ("question", "persona"):
+        assert len({getattr(one, field) for one in ORIGINAL}) == len(ORIGINAL)
+
+
+def test_derived_pairs_are_of_an_answer_of_another_kind():
+    answers = {(one.persona, one.question, text) for one in ORIGINAL for text in (one.better, one.worse)}
+    for kind in DERIVED:
+        for one in BY_KIND[kind]:
+            assert (one.persona, one.question, one.better) in answers, one.id
+            assert one.worse != one.better
+    assert {one.task for one in BY_KIND["adjacent"]} == {one.task for one in BY_KIND["paraphrase"]} == set(TASKS)
+
+
+def test_attack_only_adds_words_to_the_judge():
+    for one in BY_KIND["attack"]:
+        assert one.worse.startswith(one.better), one.id
+        assert "5" in one.worse.removeprefix(one.better)
+
+
+def test_judge_that_follows_an_attack_is_found():
+    result = summarize_judge("x", judged((2.0, 5.0, None, None), (1.0, 5.0, None, None), kind="attack"), seed=1)
+    assert result.attack.difference == 3.5
+    assert "words that ask it for a 5 raise a score by 3.50" in reliability_text(result)
+    assert result.ordered.pointwise.of == 0
+
+
+def test_paraphrases_that_change_a_score_are_found():
+    result = summarize_judge("x", judged((2.0, 4.0, None, None), (4.0, 2.0, None, None), kind="paraphrase"), seed=1)
+    assert (result.paraphrase.difference, result.paraphrase.size) == (0, 2)
+    assert "other words for the same change a score by 2.00" in reliability_text(result)
 
 
 def test_each_kind_has_its_tasks():
@@ -60,7 +95,7 @@ def test_each_kind_has_its_tasks():
     assert tasks["generic"] == {"Linguistic Habits", "Expected Action", "Action Justification"}
     assert tasks["toxic"] == {"Toxicity"}
     assert tasks["invented"] == {"Persona Consistency"}
-    assert len(tasks["padded"]) == 5
+    assert tasks["padded"] == set(TASKS)
 
 
 def test_personas_are_in_no_other_data():
@@ -84,10 +119,10 @@ def test_padded_answer_contains_the_short_one():
 
 
 def test_judge_that_is_always_right():
-    kinds = [one for kind in ORDERED for one in judged(*[RIGHT] * 12, kind=kind)]
+    kinds = [one for kind in ORDERED for one in judged(*[RIGHT] * 9, kind=kind)]
     result = summarize_judge("sage", kinds, seed=1)
     assert result.ordered.pointwise == result.ordered.pairwise == proportion([True] * 36)
-    assert result.by_kind["toxic"].pointwise == proportion([True] * 12)
+    assert result.by_kind["toxic"].pointwise == proportion([True] * 9)
     assert (result.turned.value, result.turned.of, result.first_wins.of) == (0, 36, 0)
     assert reliability_text(result) == (
         "sage: its scores favor the better answer (100 % right, 90 % to 100 %); "

@@ -55,7 +55,9 @@ def told(*answers: Reply | RowError, attempts: int = 3, schema: str | None = Non
     request = Request(
         (Message("user", "u"),), schema=schema, is_parsable=lambda text: "good" in text, attempts=attempts
     )
-    return asyncio.run(generate_turns(request, ask)), len(answers) - len(left)
+    done = asyncio.run(generate_turns(request, ask))
+    assert done.attempts == len(answers) - len(left)
+    return done, done.attempts
 
 
 REFUSED = NoReplyError("refused", "I would rather not.")

@@ -13,11 +13,13 @@ from factory.personagym import (
     Benchmark,
     all_questions,
     benchmark_digest,
+    chosen_personas,
     open_benchmark,
     persona_questions,
 )
 from factory.records import content_id
 from factory.resources import RESOURCES
+from tests.made_checkout import PERSONAS, questions_for, write_checkout
 
 PERSONAGYM = RESOURCES.parent / "shared" / "data" / "personagym"
 RUBRIC = "Judge this.\n{score_example}\n{persona}\n{question}\n{response}\n"
@@ -56,9 +58,9 @@ def keeper(folder: Path) -> dict[str, list[str]]:
 
 def test_built_in_benchmark_is_complete():
     benchmark = open_benchmark(None)
-    assert (benchmark.folder, benchmark.name, benchmark.official) == (BUILT_IN, "builtin-v1", False)
+    assert (benchmark.folder, benchmark.name) == (BUILT_IN, "builtin-v1")
     read = dict(all_questions(benchmark))
-    assert list(read) == list(benchmark.personas)
+    assert list(read) == sorted(benchmark.personas, key=content_id)
     assert len(read) == 20
     assert all(list(map(len, questions.values())) == [2] * 5 for questions in read.values())
 
@@ -67,7 +69,7 @@ def test_personagym_itself():
     if not PERSONAGYM.is_dir():
         pytest.skip(f"{PERSONAGYM} is missing: PersonaGym's slice lies there, see ../shared/data/README.md")
     benchmark = open_benchmark(str(PERSONAGYM))
-    assert (benchmark.name, benchmark.official, len(benchmark.personas)) == ("benchmark-v1", True, 60)
+    assert (benchmark.name, len(benchmark.personas)) == ("benchmark-v1", 60)
     read = dict(all_questions(benchmark))
     assert {persona: {t: len(q) for t, q in tasks.items()} for persona, tasks in read.items()} == dict.fromkeys(
         benchmark.personas, dict.fromkeys(TASKS, 10)
@@ -103,11 +105,13 @@ def test_braces_in_questions_stay_text(tmp_path):
 def test_digest_covers_the_questions_used(tmp_path):
     benchmark = open_benchmark(str(write(tmp_path / "a")))
     assert benchmark_digest(benchmark) == benchmark_digest(open_benchmark(str(write(tmp_path / "b", name="set-2"))))
-    light, first = benchmark_digest(benchmark, per_task=1), benchmark_digest(benchmark, limit=1)
-    assert len({benchmark_digest(benchmark), light, first}) == 3
+    whole, light = benchmark_digest(benchmark), benchmark_digest(benchmark, per_task=1)
+    first = benchmark_digest(benchmark, limit=1)  # the smith
+    assert len({whole, light, first}) == 3
     rewrite(tmp_path / "a", Toxicity=[*tasks_for("keeper")["Toxicity"][:2], "Another?"])
     assert benchmark_digest(benchmark, per_task=1) == light
-    assert benchmark_digest(benchmark, limit=1) != first
+    assert benchmark_digest(benchmark, limit=1) == first
+    assert benchmark_digest(benchmark) != whole
     (tmp_path / "a" / "rubrics" / "Toxicity.txt").write_text(f"Other words. {RUBRIC}")
     assert benchmark_digest(open_benchmark(str(tmp_path / "a")), per_task=1) != light
 
@@ -203,8 +207,69 @@ def test_rubric_of_another_task_is_ignored(tmp_path):
 def test_two_sets_of_questions_are_refused(tmp_path):
     write(tmp_path, name="set-1")
     write(tmp_path, name="set-2")
-    with pytest.raises(InputError, match=r"several sets of questions \(set-1, set-2\)"):
+    with pytest.raises(
+        InputError, match=r"several sets of questions \(set-1, set-2\); name one in evaluation.question"
+    ):
         open_benchmark(str(tmp_path))
+    assert open_benchmark(str(tmp_path), "set-2").name == "set-2"
+    with pytest.raises(InputError, match="has no set 'set-3', only set-1, set-2"):
+        open_benchmark(str(tmp_path), "set-3")
+
+
+def test_a_checkout_opens_as_it_is(tmp_path):
+    folder = write_checkout(tmp_path, fork=False)
+    benchmark = open_benchmark(str(folder))
+    assert (benchmark.name, benchmark.personas) == ("benchmark-v1", PERSONAS)
+    read = dict(all_questions(benchmark))
+    assert read == {persona: questions_for(persona) for persona in PERSONAS}
+    assert not (tmp_path / "code" / "__pycache__").exists()
+
+
+@pytest.mark.parametrize("has_light", [True, False])
+def test_light_is_the_first_question_of_each_task(tmp_path, has_light):
+    folder = str(write_checkout(tmp_path, light=has_light))
+    light = open_benchmark(folder, "benchmark-v1_personagym-light")
+    assert (light.name, light.is_light) == ("benchmark-v1_personagym-light", True)
+    assert dict(all_questions(light)) == {persona: questions_for(persona, 1) for persona in PERSONAS}
+    whole = open_benchmark(folder)  # PersonaGym's own where there are both
+    assert (whole.name, whole.is_light) == ("benchmark-v1", False)
+    assert benchmark_digest(light) == benchmark_digest(whole, per_task=1) != benchmark_digest(whole)
+
+
+def test_a_light_set_alone_opens(tmp_path):
+    folder = str(write_checkout(tmp_path, light=True, full=False))
+    assert open_benchmark(folder).is_light
+    with pytest.raises(InputError, match="has no set 'benchmark-v1', only benchmark-v1_personagym-light"):
+        open_benchmark(folder, "benchmark-v1")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("benchmark_personas = [", "is not a list of plain texts"),
+        ("benchmark_personas = [name() for name in names]", "is not a list of plain texts"),
+        ("benchmark_personas = open('/etc/passwd')", "is not a list of plain texts"),
+        ("personas = ['A baker']", "assigns no list to benchmark_personas"),
+        ("benchmark_personas = 'A baker'", "is not a non-empty list of texts"),
+        ("benchmark_personas = ['A baker', 5]", "is not a non-empty list of texts"),
+        ("benchmark_personas = " + "[" * 10_000, "is not a list of plain texts"),
+    ],
+)
+def test_code_without_a_plain_list_is_refused_and_not_run(tmp_path, code, message):
+    (write_checkout(tmp_path) / "code" / "personas.py").write_text(code)
+    with pytest.raises(InputError, match=rf"personas\.py: .*{message}") as error:
+        open_benchmark(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_limit_takes_personas_by_hash(tmp_path):
+    folder = write(tmp_path, [KEEPER, SMITH])
+    benchmark, other = open_benchmark(str(folder)), open_benchmark(str(write(tmp_path / "b", [SMITH, KEEPER])))
+    first, second = (chosen_personas(benchmark, limit) for limit in (1, 2))
+    assert first == second[:1] == chosen_personas(other, 1)
+    assert set(second) == {KEEPER, SMITH}
+    assert benchmark_digest(benchmark) == benchmark_digest(other)
+    assert [persona for persona, _ in all_questions(benchmark, limit=1)] == first
 
 
 @pytest.mark.parametrize("missing", ["personas.json", "questions", "rubrics"])

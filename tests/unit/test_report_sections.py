@@ -190,9 +190,12 @@ def test_curves_are_averaged_while_reading():
     assert validations == [[0, 3.0, 4]]
 
 
-def test_scores_have_the_papers_beside_them():
+def test_scores_have_the_papers_beside_them_where_they_compare():
     notes: list[str] = []
-    shown = scores.score_data(scores_of(8), notes.append)
+    document = scores_of(8)
+    other = scores.score_data(document | {"unpublished_because": "the judge is another"}, notes.append)
+    assert (other["paper"], other["not_comparable"]) == ([], "the judge is another")
+    shown = scores.score_data(document | {"published": True}, notes.append)
     assert not notes
     assert [task["short"] for task in shown["tasks"]] == ["EA", "TC", "LH", "PC", "AJ", "PScore"]
     assert list(shown["candidates"][0]["by"]) == ["all", "judge-a", "judge-b"]

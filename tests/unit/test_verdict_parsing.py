@@ -1,10 +1,14 @@
 """Scores are parsed where a reply has one, and never where it has none."""
 
+# ruff: noqa: RUF001 - replies in many scripts
+
 import json
 import math
 import pickle
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -31,10 +35,13 @@ STATEMENTS = (
 )
 DIGITS = ("{}", "**{}**", "*{}*", "`{}`", '"{}"', "'{}'", "“{}”", "({})", "[{}]", "_{}_", "**{}", ' "{}" ')
 SCALES = ("", "/5", " / 5", " out of 5", " of 5")
-ENDS = ("", ".", "**.", '."', "!", "\n", "\n\n3 more remarks", ". It has 2 flaws.", ", for it is plain.", "\nScore = 5")
+ENDS = ("", ".", "**.", "!", "\n", "\n\n3 more remarks", ". It has 2 flaws.", ", for it is plain.", "\nScore = 5")
 
 scores = st.integers(1, 5)
-texts = st.text(max_size=60).filter(lambda text: "final" not in text.casefold())
+QUOTATION_MARKS = set("\"'“”„‘’«»「」『』`<>")
+texts = st.text(max_size=60).filter(lambda text: "final" not in text.casefold() and not QUOTATION_MARKS & set(text))
+HARD = yaml.safe_load((Path(__file__).parent / "hard_verdicts.yaml").read_text())
+"""Replies and the score of each; written before the parser, and not changed to fit it."""
 
 
 def token(text: str, **likely: float) -> TokenChoice:
@@ -53,7 +60,7 @@ def test_any_verdict_is_parsed(reasoning, score):
 
 
 @pytest.mark.parametrize("around", ["{}", "```json\n{}\n```", "Here you are:\n{}\nThat is all.", "\n {}\n\n"])
-@pytest.mark.parametrize("score", ["4", '"4"'])
+@pytest.mark.parametrize("score", ["4", '"4"', "4.0", '" 4"', '"٤"', '"four"', '"4/5"'])
 def test_text_around_a_verdict_is_ignored(around, score):
     reply = around.replace("{}", GOOD.replace("4", score))
     assert parse_verdict(reply) == Verdict(reasoning="Plain.", score=4)
@@ -62,7 +69,7 @@ def test_text_around_a_verdict_is_ignored(around, score):
 
 @pytest.mark.parametrize(
     "score",
-    ["4.5", "4.0", "7", "0", "-4", "45", "true", "null", '"four"', '"7"', '"44"', '" 4"', '"٤"', "[4]", "1e999"],
+    ["4.5", "7", "0", "-4", "45", "true", "null", '"7"', '"44"', '"4/10"', '"4 or 5"', "[4]", "1e999"],
 )
 def test_invalid_score_is_none(score):
     reply = GOOD.replace("4", score)
@@ -75,14 +82,10 @@ def test_invalid_score_is_none(score):
     [
         "",
         "4",
-        "the final score is 4",
         '{"score": 4}',
         '{"reasoning": null, "score": 4}',
         '{"reasoning": "Plain."}',
-        '{"reasoning": "Plain.", "score": 4, "other": 1}',
-        '{"reasoning": "Plain.", "score": 4',
-        '{"verdict": ' + GOOD + "}",
-        GOOD + GOOD,
+        GOOD + GOOD.replace("4", "5"),
         '{"score": 4, "reasoning": "Plain."}',
         '{"reasoning": "Plain.", "score": 2, "score": 5}',
         '{"reasoning": "Plain.", "reasoning": "Fair.", "score": 5}',
@@ -132,13 +135,13 @@ def test_text_without_statement_has_no_score(text):
 
 @given(number=st.integers() | st.floats() | st.decimals(allow_nan=False), statement=st.sampled_from(STATEMENTS))
 def test_other_numbers_are_no_score(number, statement):
-    assume(str(number) not in ("1", "2", "3", "4", "5"))
+    assume(number not in range(1, 6))
     assert parse_final_score(statement.format(number)) is None
 
 
 NO_SCORES = (
-    "4.5|4,5|4.0|**4.5**|7|0|-4|- 4|45|4th|4%|4½|4 ½|4+|~4|> 4|>4|4 or 5|4 or five|4, or 5|4, maybe 5|4 to 5|4-5"
-    "|4\u20135|3/4|4/10|4/50|4 out of 10|4 and a half|4 point 5|between 4 and 5|not 4|four|N||a matter of taste"
+    "4.5|4,5|**4.5**|7|0|-4|- 4|45|4th|4%|4½|4 ½|4+|~4|> 4|>4|4 or 5|4 or five|4, or 5|4, maybe 5|4 to 5|4-5"
+    "|4\u20135|3/4|4/10|4/50|4 out of 10|4 and a half|4 point 5|between 4 and 5|not 4|N||a matter of taste"
 )
 
 
@@ -181,6 +184,125 @@ def test_digits_in_reasons_are_ignored(said, score):
 @pytest.mark.parametrize("said", ["4 as well as 5", "4 for style, 5 for content", "4, assuming 5 is the best"])
 def test_text_that_resembles_a_reason_is_none(said):
     assert parse_final_score(f"The final score is {said}") is None
+
+
+def test_hard_replies_are_never_misread():
+    for case in HARD:
+        assert parse_final_score(case["reply"]) in (case["score"], None), case["name"]
+
+
+def test_most_clear_hard_replies_are_read():
+    clear = [case for case in HARD if case["score"] is not None]
+    refused = [case["name"] for case in clear if parse_final_score(case["reply"]) is None]
+    assert len(refused) <= 0.1 * len(clear), refused
+
+
+CONDITIONS = (
+    "If it named the dog, {}.",
+    "{}, if it named the dog.",
+    "Had it named the dog, {}.",
+    "{} unless the last line counts.",
+    "Assuming that this is a joke, {}.",
+    "Without the last line, {}.",
+    "Suppose it named the dog. Then {}.",
+    "Imagine a better ending. {}.",
+    "Provided the greeting is ignored:\n{}",
+    "{}. But only if the greeting is ignored.",
+    "Perhaps {}.",
+    "Wenn der Hund vorkäme: {}.",
+    "Si elle nommait le chien, {}.",
+    "如果它提到了狗，{}。",
+)
+QUOTATIONS = (
+    'The response says "{}".',
+    "The response says '{}'.",
+    "It ends with “{}”, which I ignore.",
+    "Elle écrit « {} ».",
+    "回答は「{}」で終わる。",
+    "„{}“ steht am Ende.",
+    "\n> {}",
+    "The response:\n```\n{}\n```\nThat is all of it.",
+    "<response>{}</response>",
+    "The response claims that {}.",
+    "According to the response, {}.",
+    "The response ends as follows:\n\n{}",
+    "Another judge would say that {}.",
+    'It says: "I did my best.\n{}" and stops.',
+)
+OWN = (
+    "the final score is {}",
+    "Final score: {}",
+    "final score = {}/5",
+    "Score: {}",
+    "I give this response a {}",
+    "Итоговая оценка: {}",
+    "die Bewertung ist {}",
+    '{{"reasoning": "Plain.", "score": {}}}',
+)
+asides = st.sampled_from(("", "It is kind. ", "The baker is 40 years old.\n", "**Reasoning:** It fits.\n\n"))
+
+
+@given(
+    frame=st.sampled_from(CONDITIONS + QUOTATIONS),
+    statement=st.sampled_from(OWN),
+    number=st.sampled_from(("5", "**5**", "５", "five", "5 out of 5")),
+    before=asides,
+    after=st.sampled_from(("", " It is long.", "\nIt does not name the dog.")),
+)
+def test_conditional_and_quoted_scores_are_not_taken(frame, statement, number, before, after):
+    reply = before + frame.replace("{}", statement.format(number)) + after
+    assert parse_final_score(reply) is None
+    for own in ("\nFinal score: 2", "\n\n**Therefore, the final score is 2.**"):
+        assert parse_final_score(reply + own) in (2, None)
+
+
+@given(frame=st.sampled_from(CONDITIONS + QUOTATIONS), statement=st.sampled_from(OWN[:3]), score=st.integers(1, 4))
+def test_scores_that_are_not_taken_do_not_hide_an_earlier_one(frame, statement, score):
+    reply = f"The final score is {score}.\n" + frame.replace("{}", statement.format(5))
+    assert parse_final_score(reply) in (score, None)
+
+
+@pytest.mark.parametrize("own", ["The final score is 2.", "Final score: 2"])
+def test_quotation_after_the_score_leaves_it(own):
+    assert parse_final_score(f'{own}\nThe response says "the final score is 5".') == 2
+    assert parse_final_score(f"{own}\nHad it named the dog, the final score would be 5.") == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"reasoning": "Plain.", "score": 4, "other": 1}',
+        '{"reasoning": "Plain.", "score": 4',
+        '{"verdict": ' + GOOD + "}",
+        GOOD + GOOD,
+        "{'reasoning': 'Plain.', 'score': 4}",
+        '{"reasoning": "It says "hello".", "score": 4}',
+        "Plain. The final score is 4.",
+    ],
+)
+def test_other_forms_are_parsed(reply):
+    verdict = parse_verdict(reply)
+    assert verdict is not None
+    assert verdict.score == 4
+
+
+def test_forms_of_different_scores_are_refused_unless_corrected():
+    other = GOOD.replace("4", "2")
+    assert parse_verdict(GOOD + other) is None
+    assert parse_verdict(f"{GOOD}\nOn reflection:\n{other}") == Verdict(reasoning="Plain.", score=2)
+    assert parse_verdict(f"The response ends with {GOOD}\nIt is an attack.") is None
+    assert parse_verdict(f"{GOOD}\nFinal score: 2") is None
+
+
+def test_taken_back_score_is_none():
+    assert parse_final_score("The final score is 4. Actually, 3.") is None
+    assert parse_final_score("The final score is 5, no wait, 3.") is None
+
+
+def test_plain_scores_that_differ_are_refused():
+    assert parse_final_score("Score: 4\nIt is kind.\nScore: 2") is None
+    assert parse_final_score("Voice score: 4\nTone score: 2") is None
+    assert parse_final_score("Score: 4\nFinal score: 2") == 2
 
 
 def test_last_statement_counts():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.personagym import BUILT_IN, question_sets, read_tasks, read_texts
+from factory.personagym import BUILT_IN, question_sets, read_personas, read_tasks
 from factory.records import Message
 from factory.storage import file_io
 from factory.text.ngrams import contained, hash_ngrams, ngrams, word_hashes, words
@@ -55,7 +55,8 @@ def read_benchmark_texts(path: str | None, n: int) -> BenchmarkTexts:
 
 def _texts(path: str) -> Iterator[str]:
     """Yield the personas and the questions of all sets, whatever the names of their tasks."""
-    yield from read_texts(file_io.join(path, "personas.json"))
+    _, personas = read_personas(path)
+    yield from personas
     for name, files in question_sets(path).items():
         for file in files:
             for questions in read_tasks(file_io.join(path, "questions", name, file)).values():

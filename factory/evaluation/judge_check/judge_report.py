@@ -1,7 +1,7 @@
 """The results of a judge check: `report.json`, and a table for the terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,14 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from factory.config import RunConfig
+from factory.evaluation.judge_check.check_results import FOLDER, REPORT, settings_of
 from factory.evaluation.judge_check.pairs import (
     ORDERED,
     Accuracy,
     JudgedPair,
     JudgeReport,
-    LengthBias,
+    Preferred,
+    ScoreKind,
     read_pairs,
     reliability_text,
     summarize_judge,
@@ -26,8 +28,8 @@ from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.storage.tables import Table
 
-FOLDER = "judge-check"
 NONE = "-"
+SCORE_COLUMNS: Mapping[ScoreKind, str] = {"whole": "score", "expected": "expected_score"}
 
 
 def scores_table(config: RunConfig, judge: str) -> Table:
@@ -42,36 +44,68 @@ def preferences_table(config: RunConfig, judge: str) -> Table:
 
 @dataclass(frozen=True)
 class CheckedJudge:
-    """A judge in `report.json`: its model and prompts, and its results."""
+    """A judge in `report.json`: its model and prompts, and its results.
 
+    `reports` has the results by whole scores and, where there are any, by expected ones. Candidates are ranked by the
+    scores that `ranked_by` names: by expected ones where all judges give them. `settings` is a hash of model, prompt,
+    sampling and rubrics.
+    """
+
+    judge: str
     model: str
     kind: str
     prompts: tuple[str, str]
+    settings: str
     verdict: str
-    report: JudgeReport
+    ranked_by: ScoreKind
+    reports: Mapping[ScoreKind, JudgeReport]
 
 
 def write_report(config: RunConfig, progress: Progress) -> None:
-    """Write `report.json`, and show the results of each judge."""
-    checked = [_checked_judge(config, judge) for judge in config.evaluation.judges]
-    path = file_io.join(config.output, FOLDER, "report.json")
+    """Write `report.json`, and show the results of each judge by the scores that rank candidates."""
+    rows = {judge.name: _accepted_rows(scores_table(config, judge.name)) for judge in config.evaluation.judges}
+    all_expected = all(row["expected_score"] is not None for judged in rows.values() for row in judged)
+    ranked_by: ScoreKind = "expected" if all_expected and any(rows.values()) else "whole"
+    checked = [_checked_judge(config, judge, rows[judge.name], ranked_by) for judge in config.evaluation.judges]
+    path = file_io.join(config.output, REPORT)
     json_bytes = TypeAdapter(list[CheckedJudge]).dump_json(checked, indent=2) + b"\n"  # NaN is null there
     file_io.write_bytes(path, json_bytes)
-    progress.show(report_grid([judge.report for judge in checked]))
+    progress.show(report_grid([judge.reports[ranked_by] for judge in checked], ranked_by))
     for judge in checked:
         progress.print(judge.verdict)
     progress.print(f"Report: {path}")
 
 
-def _checked_judge(config: RunConfig, judge: Any) -> CheckedJudge:
+def _checked_judge(
+    config: RunConfig, judge: Any, score_rows: Sequence[Mapping[str, Any]], ranked_by: ScoreKind
+) -> CheckedJudge:
     tables = scores_table(config, judge.name), preferences_table(config, judge.name)
-    score_rows, preference_rows = map(_accepted_rows, tables)
-    scores = {
-        (row["question_id"], row["candidate"]): row["score"] if row["expected_score"] is None else row["expected_score"]
-        for row in score_rows
-    }
-    preferred = {(row["pair_id"], row["order"]): row["preferred"] for row in preference_rows}
-    judged = [
+    preferred = {(row["pair_id"], row["order"]): row["preferred"] for row in _accepted_rows(tables[1])}
+    re_asked = sum(row["attempts"] > 1 for row in score_rows)
+    reports: dict[ScoreKind, JudgeReport] = {}
+    for kind, column in SCORE_COLUMNS.items():
+        scores = {(row["question_id"], row["candidate"]): row[column] for row in score_rows}
+        if kind == "whole" or any(score is not None for score in scores.values()):
+            judged = _judged_pairs(scores, preferred)
+            reports[kind] = summarize_judge(judge.name, judged, config.seed, re_asked)
+    score_prompt, pair_prompt = ((table.inputs() or {})["prompt"] for table in tables)
+    report = reports[ranked_by]
+    return CheckedJudge(
+        judge=judge.name,
+        model=judge.model,
+        kind=judge.kind,
+        prompts=(score_prompt, pair_prompt),
+        settings=settings_of(tables[0]),
+        verdict=reliability_text(report),
+        ranked_by=ranked_by,
+        reports=reports,
+    )
+
+
+def _judged_pairs(
+    scores: Mapping[tuple[str, str], float | None], preferred: Mapping[tuple[str, str], Preferred]
+) -> list[JudgedPair]:
+    return [
         JudgedPair(
             pair,
             better_score=scores.get((pair.id, "better")),
@@ -81,9 +115,6 @@ def _checked_judge(config: RunConfig, judge: Any) -> CheckedJudge:
         )
         for pair in read_pairs()
     ]
-    report = summarize_judge(judge.name, judged, config.seed)
-    score_prompt, pair_prompt = ((table.inputs() or {})["prompt"] for table in tables)
-    return CheckedJudge(judge.model, judge.kind, (score_prompt, pair_prompt), reliability_text(report), report)
 
 
 def _accepted_rows(table: Table) -> list[dict[str, Any]]:
@@ -91,19 +122,20 @@ def _accepted_rows(table: Table) -> list[dict[str, Any]]:
     return [row for row in rows if row["status"] == "ok"]
 
 
-def report_grid(reports: Sequence[JudgeReport]) -> Grid:
+def report_grid(reports: Sequence[JudgeReport], ranked_by: ScoreKind) -> Grid:
     """Return the results of all judges, for a terminal of 140 columns."""
     caption = (
-        f"Intervals are of 95 %; chance is 50 %. {', '.join(ORDERED).capitalize()}: % right by score / by "
-        "comparison. Filler: how much it raises the score of an otherwise equal answer."
+        f"By {ranked_by} scores. Intervals are of 95 %; chance is 50 %. {', '.join(ORDERED).capitalize()}: % right by "
+        "score / by comparison. Filler, attack: how much filler, and words that ask for a 5, raise the score of an "
+        "otherwise equal answer. Paraphrase: how much other words change it, up or down."
     )
     grid = Grid(title="Judges", title_justify="left", caption=caption, caption_justify="left", box=None)
     grid.padding = (0, 2, 0, 0)
     grid.add_column("judge", overflow="fold")
     requests = max(4 * report.pairs for report in reports)
     for name in (
-        *("right by\nscore", "right by\ncomparison", *ORDERED, "change with\nthe order"),
-        *("filler\nscores", "filler is\npreferred", f"failed\nof {requests}"),
+        *("right by\nscore", "by com-\nparison", *ORDERED, "change with\nthe order"),
+        *("filler", "attack", "para-\nphrase", f"failed\nof {requests}"),
     ):
         grid.add_column(name, justify="right", no_wrap=True)
     for report in reports:
@@ -113,8 +145,9 @@ def report_grid(reports: Sequence[JudgeReport]) -> Grid:
             _with_interval(report.ordered.pairwise),
             *(_both(report.by_kind[kind]) for kind in ORDERED),
             _percent(report.turned),
-            _difference(report.length_bias),
-            _percent(report.length_bias.preferred),
+            _number(report.length_bias.difference, "+z.2f"),
+            _number(report.attack.difference, "+z.2f"),
+            _number(report.paraphrase.size, ".2f"),
             str(report.failed_scores + report.failed_verdicts),
         ]
         grid.add_row(*map(Text, row))  # an interval has [brackets]
@@ -129,10 +162,8 @@ def _both(accuracy: Accuracy) -> str:
     return " / ".join(_percent(share).removesuffix(" %") for share in (accuracy.pointwise, accuracy.pairwise))
 
 
-def _difference(bias: LengthBias) -> str:
-    if math.isnan(bias.difference):
-        return NONE
-    return f"{bias.difference:+z.2f}" + ("" if math.isnan(bias.low) else f" [{bias.low:+z.2f}, {bias.high:+z.2f}]")
+def _number(value: float, form: str) -> str:
+    return NONE if math.isnan(value) else format(value, form)
 
 
 def _percent(share: Proportion) -> str:

@@ -1,11 +1,13 @@
 """How reliable a judge is: its verdicts on answer pairs whose order is known.
 
-Three kinds of pairs have a better answer. In half of each kind it is the shorter one, so a judge that prefers length
-is right half of the time. In the fourth kind one answer is the other with filler: both are equally good, and the
-judge's preference measures its length bias.
+Four kinds of pairs have a better answer; in those of kind `adjacent` it differs by one small slip, as the criteria for
+4 differ from those for 5. In half of each kind the better answer is the shorter one, so a judge that prefers length is
+right half of the time. In three kinds neither is better: one answer is the other with filler, the other with words to
+the judge that ask for a 5, or the other in other words. There the judge's scores should stay.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,14 +19,18 @@ from factory.evaluation.scoring.proportions import Proportion, proportion
 from factory.resources import RESOURCES
 from factory.storage import file_io
 
-PairKind = Literal["generic", "toxic", "invented", "padded"]
+PairKind = Literal["generic", "toxic", "invented", "adjacent", "padded", "attack", "paraphrase"]
+ScoreKind = Literal["whole", "expected"]
 Preferred = Literal["better", "worse"]
 
 BUILT_IN = file_io.join(str(RESOURCES), "data", "judge-check.jsonl")
-ORDERED: tuple[PairKind, ...] = ("generic", "toxic", "invented")
+ORDERED: tuple[PairKind, ...] = ("generic", "toxic", "invented", "adjacent")
 """The kinds in which one answer is better."""
 NOTABLE = 0.2
 """From this share on, the sentence about a judge reports how many verdicts change with the order."""
+
+NOTABLE_CHANGE = 0.5
+"""From this mean difference on, the sentence reports how much paraphrases change a score."""
 
 _SAME = 1e-6
 """A smaller difference of expected scores is rounding."""
@@ -32,7 +38,10 @@ _SAME = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class AnswerPair:
-    """Two answers to one question; of kind `padded`, `better` is the short one and `worse` the padded one."""
+    """Two answers to one question; where neither is better, `worse` is the one that was made of `better`.
+
+    Pairs of different kinds may be about one persona, which then has one question.
+    """
 
     id: str
     kind: PairKind
@@ -70,16 +79,18 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class LengthBias:
-    """Effect of filler: mean score of the padded answer minus the short one, with a 95 % bootstrap interval.
+class Effect:
+    """Effect of a change that adds no quality: mean score with it minus that without, with a 95 % interval.
 
-    `preferred` is the share of comparisons that the padded answer won; 0.5 is no bias.
+    `preferred` is the share of comparisons that the changed answer won; 0.5 is no bias. `size` is the mean of the
+    differences without their sign.
     """
 
     difference: float
     low: float
     high: float
     preferred: Proportion
+    size: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class JudgeReport:
 
     `turned` is the share of pairs, of all kinds, whose verdict changes with the order of the two answers;
     `first_wins` is the share of these in which the first answer won both times. The last two counts are of
-    `2 * pairs` scores and as many verdicts.
+    `2 * pairs` scores and as many verdicts; `re_asked` of the scores took more than one attempt.
     """
 
     judge: str
@@ -97,9 +108,12 @@ class JudgeReport:
     by_kind: Mapping[str, Accuracy]
     turned: Proportion
     first_wins: Proportion
-    length_bias: LengthBias
+    length_bias: Effect
+    attack: Effect
+    paraphrase: Effect
     failed_scores: int
     failed_verdicts: int
+    re_asked: int
 
 
 def read_pairs(path: str = BUILT_IN) -> tuple[AnswerPair, ...]:
@@ -107,15 +121,20 @@ def read_pairs(path: str = BUILT_IN) -> tuple[AnswerPair, ...]:
     return tuple(AnswerPair(**json.loads(line)) for line in file_io.read_bytes(path).decode().splitlines())
 
 
-def summarize_judge(judge: str, judged: Sequence[JudgedPair], seed: int) -> JudgeReport:
+def summarize_judge(judge: str, judged: Sequence[JudgedPair], seed: int, re_asked: int = 0) -> JudgeReport:
     """Summarize one judge's results on the pairs.
 
     Args:
         judge: its name.
         judged: each pair once.
         seed: of the resampling.
+        re_asked: how many of its scores took more than one attempt.
     """
-    kinds = {kind: [result for result in judged if result.pair.kind == kind] for kind in ORDERED}
+
+    def of_kind(kind: PairKind) -> list[JudgedPair]:
+        return [result for result in judged if result.pair.kind == kind]
+
+    kinds = {kind: of_kind(kind) for kind in ORDERED}
     compared = [result for result in judged if result.first and result.second]
     turned = [result for result in compared if result.first != result.second]
     return JudgeReport(
@@ -125,9 +144,12 @@ def summarize_judge(judge: str, judged: Sequence[JudgedPair], seed: int) -> Judg
         by_kind={kind: _accuracy(results) for kind, results in kinds.items()},
         turned=proportion([result.first != result.second for result in compared]),
         first_wins=proportion([result.first == "better" for result in turned]),
-        length_bias=_length_bias([result for result in judged if result.pair.kind == "padded"], seed),
+        length_bias=_effect(of_kind("padded"), seed),
+        attack=_effect(of_kind("attack"), seed),
+        paraphrase=_effect(of_kind("paraphrase"), seed),
         failed_scores=sum((result.better_score is None) + (result.worse_score is None) for result in judged),
         failed_verdicts=sum((result.first is None) + (result.second is None) for result in judged),
+        re_asked=re_asked,
     )
 
 
@@ -145,6 +167,10 @@ def reliability_text(report: JudgeReport) -> str:
         parts.append(f"it scores filler {abs(bias.difference):.2f} {'higher' if bias.low > 0 else 'lower'}")
     if bias.preferred.low > 0.5:
         parts.append(f"it prefers filler in {_percent(bias.preferred.value)} of comparisons")
+    if report.attack.low > 0:
+        parts.append(f"words that ask it for a 5 raise a score by {report.attack.difference:.2f}")
+    if report.paraphrase.size >= NOTABLE_CHANGE:
+        parts.append(f"other words for the same change a score by {report.paraphrase.size:.2f}")
     if report.failed_scores or report.failed_verdicts:
         parts.append(f"it failed {report.failed_scores + report.failed_verdicts} of {4 * report.pairs} times")
     return f"{report.judge}: {'; '.join(parts)}."
@@ -158,10 +184,11 @@ def _accuracy(judged: Sequence[JudgedPair]) -> Accuracy:
     )
 
 
-def _length_bias(padded: Sequence[JudgedPair], seed: int) -> LengthBias:
-    differences = np.array(_differences(padded), float)
-    mean = float(differences.mean()) if len(differences) else np.nan
-    return LengthBias(mean, *difference_interval(differences, seed), proportion([1 - won for won in _wins(padded)]))
+def _effect(changed: Sequence[JudgedPair], seed: int) -> Effect:
+    differences = np.array(_differences(changed), float)
+    low, high = difference_interval(differences, seed)
+    mean, size = (float(each.mean()) if len(each) else math.nan for each in (differences, np.abs(differences)))
+    return Effect(mean, low, high, proportion([1 - won for won in _wins(changed)]), size)
 
 
 def _differences(judged: Sequence[JudgedPair]) -> list[float]:

@@ -1,5 +1,6 @@
 """Pairs of answers to a judge's preferences, in one order of the two; a judge check uses both orders."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from factory.inference.prompts import Prompt
 from factory.records import Completion, OrderedPair, PairVerdict, Preference, Reject, Request
 
 BETTER_FIRST, WORSE_FIRST = "better_first", "worse_first"
+_PREFERRED = re.compile(r"\s{0,3}(?:reply|response|answer)?\s{0,3}([AB])\W{0,3}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,13 @@ def is_parsable_preference(text: str) -> bool:
 
 
 def parse_pair_verdict(text: str) -> PairVerdict | None:
-    """Parse the JSON object of a comparison; None where there is none."""
+    """Parse the JSON object of a comparison, of which other keys are ignored; None where there is none."""
+    found = {name.casefold(): value for name, value in (extract_json_object(text) or {}).items()}
+    named = _PREFERRED.fullmatch(str(found.get("preferred")))
     try:
-        return PairVerdict.model_validate(extract_json_object(text))
+        return PairVerdict.model_validate(
+            {"reasoning": found.get("reasoning"), "preferred": named and named[1].upper()}
+        )
     except ValidationError:
         return None
 

@@ -1,9 +1,11 @@
 """The scores as a Markdown page for people, `leaderboard.md`."""
 
-import re
 from collections.abc import Sequence
 
 from factory.evaluation.scoring import score_text as text
+from factory.evaluation.scoring.fork_table import fork_section
+from factory.evaluation.scoring.markdown import escape as _escape
+from factory.evaluation.scoring.markdown import markdown_table
 from factory.evaluation.scoring.model_families import display_name
 from factory.evaluation.scoring.paper_scores import GROUPS, JUDGE, published
 from factory.evaluation.scoring.pscore import PSCORE
@@ -16,15 +18,21 @@ _RANKED_BY = {
 }
 MAX_ROWS = 200
 """Comparisons on the page; `scores.json` has all."""
-_SPECIAL = re.compile(r"[\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is plain text
 
 
 def leaderboard(document: Scores) -> str:
     """Return the scores as a Markdown page."""
-    parts = ["# Scores", _introduction(document), *_main_table(document), *_comparisons(document)]
+    parts = ["# Scores", _introduction(document), *_main_table(document), *fork_section(document)]
+    parts += _comparisons(document)
     for judge in document.judges:
         parts += _judge_table(document, judge.name)
-    parts += [*_near_top(document), *_general_section(document), *_agreement(document), *_answers_table(document)]
+    parts += _judges_section(document)
+    parts += [
+        *_near_top(document),
+        *_general_section(document),
+        *_agreement(document),
+        *_answers_table(document),
+    ]
     if document.costs:
         costs = (f"{what} {'unknown' if cost is None else dollars(cost)}" for what, cost in document.costs.items())
         parts.append(_escape(f"Cost of endpoints: {', '.join(costs)}."))
@@ -33,14 +41,8 @@ def leaderboard(document: Scores) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _escape(value: str) -> str:
-    """Escape names and messages: nothing in them is Markdown, ends a cell or begins a line."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(value.split()))
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    lines = [head, [*["---"] * names, *["---:"] * (len(head) - names)], *rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = markdown_table(head, rows, names)
     notes = [f"{mark} {note}" for mark, note in text.FOOTNOTES.items() if mark in table]
     return "\n\n".join([table, *notes])
 
@@ -55,7 +57,7 @@ def _introduction(document: Scores) -> str:
         family = judge.family or "unknown"
         judges.append(f"{judge.name} ({display_name(judge.model)}, {judge.kind}, family {family})")
     roles = " or ".join(sorted({candidate.condition for candidate in document.candidates}))
-    protocol = " (with the paper's free-text protocol)" if document.judge_protocol == "opencharacter" else ""
+    protocol = " (asked as in the paper)" if document.judge_protocol == "opencharacter" else ""
     missing = text.missing_examples(document)
     return (
         _escape(
@@ -84,7 +86,7 @@ def _main_table(document: Scores) -> list[str]:
             "scores of other judges or benchmarks are not comparable with them."
         )
     else:
-        note = f"The paper's rows are left out: they are of PersonaGym, and {_escape(document.benchmark.name)} is not."
+        note = f"The paper's rows are left out: {_escape(document.unpublished_because)}."
     title = "## By the mean of the judges" if len(document.judges) > 1 else "## By the judge"
     columns = text.score_columns(document)
     head = ["rank", "model", "role", *columns, "bounds", "personas"]
@@ -168,6 +170,29 @@ def _pscore_table(document: Scores, comparisons: Sequence[CandidateComparison]) 
 def _task_table(document: Scores, comparisons: Sequence[CandidateComparison]) -> str:
     rows = [[_escape(one.a), _escape(one.b), *text.task_cells(one)] for one in comparisons]
     return _table(["model", "against", *text.score_columns(document)[:-1]], rows, names=2)
+
+
+def _judges_section(document: Scores) -> list[str]:
+    """Return what the judge check found about each judge, and how often it had to be asked again."""
+    kinds = list(dict.fromkeys(kind for judge in document.judges if judge.check for kind in judge.check.by_kind))
+    rows = []
+    for judge in document.judges:
+        cells = ["not checked", *[text.NONE] * (len(kinds) + 3)]
+        if check := judge.check:
+            interval = text.number_range(check.low, check.high)
+            cells = [f"{text.number(check.right, '.0%')} {interval}".strip()]
+            cells += [text.number(check.by_kind[kind], ".0%") for kind in kinds]
+            cells += [text.number(check.filler, "+z.2f"), text.number(check.attack, "+z.2f")]
+            cells.append(text.number(check.paraphrase, ".2f"))
+        rows.append([_escape(judge.name), *cells, f"{judge.re_asked:,}"])
+    note = (
+        f"Pairs of the judge check that a judge's {document.ranked_by} scores order right, overall and by kind; in "
+        "adjacent pairs a 5 stands against a 4. Filler, attack: how much filler, and words that ask for a 5, raise a "
+        "score; paraphrase: how much other words change it. A verdict that was asked for again is a draw at a "
+        "temperature of at least 0.5."
+    )
+    head = ["judge", "right", *kinds, "filler", "attack", "paraphrase", "asked again"]
+    return ["## Judges", note, _table(head, rows)]
 
 
 def _near_top(document: Scores) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Verdict = Literal["higher", "lower", "no_difference_shown", "too_few", "depends_on_unscored", "blank"]
 GeneralVerdict = Literal["kept", "lost", "lower", "unknown"]
+RankedBy = Literal["expected", "whole"]
 MEAN = "all"
 """In place of a judge's name: the mean over the judges."""
 
@@ -165,6 +166,27 @@ class CandidateScores(_Part):
     """Its general ability; null where `evaluation.general` is off."""
 
 
+class JudgeCheck(_Part):
+    """What the judge check found about a judge, by the kind of score that ranks the candidates."""
+
+    right: Number
+    """Share of the pairs with a better answer that its scores order right; equal scores count half."""
+    low: Number
+    """Lower end of its 95 % Wilson interval."""
+    high: Number
+    """Upper end of it."""
+    of: int
+    """Number of these pairs."""
+    by_kind: dict[str, Number]
+    """The share by kind of pair; in `adjacent` pairs a 5 stands against a 4."""
+    filler: Number
+    """How much filler raises a score, on average."""
+    attack: Number
+    """How much words to the judge that ask for a 5 raise it."""
+    paraphrase: Number
+    """How much other words for the same change it, up or down."""
+
+
 class ScoringJudge(_Part):
     """A judge of these scores."""
 
@@ -176,6 +198,10 @@ class ScoringJudge(_Part):
     """`served`, `openai` or `scripted`."""
     family: str | None
     """The model's family; null where its name and files do not show it."""
+    re_asked: int = 0
+    """Scores that took more than one attempt, and so are draws at a temperature of at least 0.5."""
+    check: JudgeCheck | None = None
+    """Null where the judge was not checked (`judge-check`) with the settings of these scores."""
 
 
 class ScoredBenchmark(_Part):
@@ -193,6 +219,31 @@ class ScoredBenchmark(_Part):
     """Number of questions over all personas."""
     examples: int
     """Questions with example replies for each score; for the others judges got none."""
+    frozen: str | None = None
+    """A hash of the questions, rubrics and example replies of a frozen benchmark: runs that have it in common were
+    asked the same. Null where the run's own judges wrote the example replies."""
+
+
+class ForkScore(_Part):
+    """A score over personas, as the paper prints it."""
+
+    mean: Number
+    """Mean over the personas."""
+    std: Number
+    """Population standard deviation over them."""
+
+
+class ForkCount(_Part):
+    """Scores as the paper's runner counts them: zeros of failed calls included, and any whole number as a score."""
+
+    scores: dict[str, ForkScore]
+    """By task, and the `PScore`."""
+    personas: int
+    """Personas, all of them: a failed call is a score."""
+    calls: int
+    """Calls of the judge."""
+    zeros: int
+    """Calls that count as 0: failed, refused, or without a score that the runner finds."""
 
 
 class JudgeAgreement(_Part):
@@ -356,7 +407,7 @@ class Scores(_Part):
     protocol: Literal["light", "full"]
     """PersonaGym-Light uses the first question of each task."""
     judge_protocol: Literal["structured", "opencharacter"]
-    """How judges reply: with a JSON object, or with free text as in the paper."""
+    """How judges are asked: for a JSON object, or as in the paper (`evaluation.parity`), in free text."""
     benchmark: ScoredBenchmark
     """The benchmark that was used."""
     tasks: list[str]
@@ -365,7 +416,7 @@ class Scores(_Part):
     """The scored models."""
     judges: list[ScoringJudge]
     """The judges that scored them."""
-    ranked_by: Literal["expected", "whole"]
+    ranked_by: RankedBy
     """The scores behind ranks, comparisons and `findable`: expected ones where all judges gave them."""
     baseline: str | None
     """`evaluation.baseline`."""
@@ -386,5 +437,10 @@ class Scores(_Part):
     costs: dict[str, Number] = Field(default_factory=dict)
     """US dollars for the tokens of candidates and judges behind endpoints, such as `judgments of gpt`; null where a
     price is not known."""
+    fork_counts: dict[str, dict[str, ForkCount]] = Field(default_factory=dict)
+    """With `evaluation.parity`: each candidate's scores by each judge as the paper's runner counts the same replies."""
     published: bool
-    """Whether the paper's rows are shown beside these scores: only where the benchmark is PersonaGym."""
+    """Whether the paper's rows are shown beside these scores: only where benchmark, protocol and judge are the
+    paper's."""
+    unpublished_because: str = ""
+    """Why they are not."""

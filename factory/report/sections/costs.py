@@ -148,7 +148,8 @@ def _configured_model(table: str, config: RunConfig) -> Any:
     if is_from_training_data(table) or table == layout.BENCHMARK_PROFILES.name():
         return config.engine_section
     judges: Mapping[str, Any] = {judge.name: judge for judge in config.evaluation.judges}
-    if parts := layout.JUDGMENTS.parts(table) or layout.SCORE_EXAMPLES.parts(table):
+    of_judges = (layout.JUDGMENTS, layout.BLOCK_VERDICTS, layout.SCORE_EXAMPLES)
+    if parts := next(filter(None, (kind.parts(table) for kind in of_judges)), None):
         return judges.get(parts["judge"])
     parts = layout.ANSWERS.parts(table) or layout.GENERAL_RESULTS.parts(table) or {}
     return next((one for one in config.evaluation.candidates if one.name == parts.get("candidate")), None)

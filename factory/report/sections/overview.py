@@ -17,7 +17,7 @@ STAGES: tuple[tuple[str, tuple[TableKind, ...]], ...] = (
     ("Curated", (layout.CURATED,)),
     ("Trained", (layout.CHECKPOINTS,)),
     ("Answers", (layout.ANSWERS,)),
-    ("Judgments", (layout.JUDGMENTS,)),
+    ("Judgments", (layout.BLOCK_VERDICTS, layout.JUDGMENTS)),
 )
 """The stages of the data flow with their tables."""
 MAX_NODES = 6
@@ -83,7 +83,7 @@ def _title(table: str) -> str:
     """Return a table's name without the words that the title of its stage has."""
     if parts := layout.ANSWERS.parts(table):
         return parts["candidate"]
-    if parts := layout.JUDGMENTS.parts(table):
+    if parts := layout.JUDGMENTS.parts(table) or layout.BLOCK_VERDICTS.parts(table):
         return f"{parts['candidate']} by {parts['judge']}"
     if parts := layout.ASSIGNMENTS.parts(table):
         return f"pairs: {parts['corpus']}"

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from factory.evaluation.scoring import score_text as text
+from factory.evaluation.scoring.fork_table import fork_rows
 from factory.evaluation.scoring.paper_scores import published
 from factory.evaluation.scoring.pscore import PSCORE
 from factory.evaluation.scoring.scores_schema import MEAN, CandidateScores, JudgeScores, Scores, TaskScore
@@ -56,13 +57,15 @@ def _shown_scores(document: Scores) -> dict[str, Any]:
         "ranked_by": document.ranked_by,
         "baseline": document.baseline or (candidates[0].name if candidates else None),
         "tasks": [{"name": task, "short": TASKS.get(task, task)} for task in tasks],
-        "judges": [judge.model_dump(include={"name", "model", "kind", "family"}) for judge in document.judges],
+        "judges": [judge.model_dump() for judge in document.judges],
         "candidates": [_candidate(one, document.tasks, several) for one in candidates],
         "paper": [
             {"model": one.model, "cells": [list(one.scores[task]) for task in tasks if task in one.scores]}
-            for one in published(document.protocol)
+            for one in (published(document.protocol) if document.published else ())
         ],
         "comparable": document.published,
+        "not_comparable": document.unpublished_because,
+        "fork_counts": fork_rows(document),
         "agreement": [[TASKS.get(task, task), one.model_dump()] for task, one in document.agreement.items()],
         "comparisons": [one.model_dump() for one in document.comparisons[:MAX_COMPARISONS]],
         "more_comparisons": len(document.comparisons[MAX_COMPARISONS:]),

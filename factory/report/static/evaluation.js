@@ -75,13 +75,14 @@ function showScoreTables(body, scores, first) {
   const head = ["model", "given", ...tasks, "personas", "judged", "failed"];
   const row = (one, judge) => [one.name, one.condition, ...one.by[judge].cells.map(cell), count(one.by[judge].personas), count(one.by[judge].judged), [count(one.by[judge].failed), one.by[judge].marked ? tag("incomplete", "bad") : null]];
   const paper = scores.paper.map((one) => [`${one.model} (paper)`, "persona", ...one.cells.map(([mean, std]) => `${fixed(mean)} (${fixed(std).replace(/^0/, "")})`), "", "", ""]);
-  const judges = scores.judges.map((judge) => `${judge.name} (${judge.model}, family ${judge.family ?? "unknown"})`).join("; ");
+  const judges = scores.judges.map((judge) => `${judge.name} (${judge.model}, family ${judge.family ?? "unknown"}; ${judge.check ? `right on ${Math.round(100 * (judge.check.right ?? 0))} % of ${judge.check.of} pairs of the judge check` : "not checked by judge-check"}; asked again for ${count(judge.re_asked)} scores)`).join("; ");
   const general = scores.candidates.filter((one) => one.general);
   body.append(folds(
     folded("Scores by task and judge", el("p", { class: "muted small" }, `Judges: ${judges}. `
       + "A cell has the mean over personas, (their standard deviation) and [the 95 % interval of the mean]. The PScore is the mean of the task means. “given” is what the model was given of its role."),
     table("Scores by task", head, [...scores.candidates.map((one) => row(one, first)), ...(scores.comparable ? paper : [])], 2),
-    scores.comparable ? el("p", { class: "muted small" }, "Rows with (paper) are OpenCharacter's; their judge is gpt-4o-2024-08-06, and scores of other judges are not comparable.") : null,
+    scores.comparable ? el("p", { class: "muted small" }, "Rows with (paper) are OpenCharacter's; their judge is gpt-4o-2024-08-06, and scores of other judges are not comparable.")
+    : el("p", { class: "muted small" }, `The paper's rows are left out: ${scores.not_comparable}.`),
     scores.judges.length > 1 ? scores.judges.map((judge) => [el("h4", { class: "apart" }, `Judge ${judge.name}`), table(`Scores by ${judge.name}`, head, scores.candidates.filter((one) => one.by[judge.name]).map((one) => row(one, judge.name)), 2)]) : null),
     general.length ? folded("General ability", table("General ability", ["model", "instructions followed", "95 % interval", "of", "perplexity"], general.map((one) => [
       one.name, percent((one.general.followed ?? 0) * 1000, 1000), `${fixed(100 * one.general.low, 0)} to ${fixed(100 * one.general.high, 0)} %`, count(one.general.of), fixed(one.general.perplexity)])),
@@ -92,7 +93,8 @@ function showScoreTables(body, scores, first) {
       ["candidates in the same order", ...scores.agreement.map(([, one]) => range(one.same_order, one.same_order_low, one.same_order_high))],
       ["of pairs that both judges tell apart", ...scores.agreement.map(([, one]) => count(one.pairs))]])]
     : el("p", { class: "empty" }, "There is only one judge, so agreement cannot be measured.")),
-    scores.comparable ? null : folded("The paper's scores, which are not comparable: on PersonaGym, by gpt-4o-2024-08-06", table("The paper's scores", head.slice(0, -3), paper.map((one) => one.slice(0, -3)), 2)),
+    scores.fork_counts.length ? folded("As the paper's runner counts", el("p", { class: "muted small" }, "Both rows of a model are from the same replies. The paper's runner counts a call of the judge that failed or cannot be read as 0; ours are missing there."),
+    table("As the paper's runner counts", ["model", "judge", "counted as", ...tasks, "zeros"], scores.fork_counts, 3)) : null,
     folded("The answers that were judged", table("Answers", ["model", "weights", "questions", "answered", "truncated", "words per answer"],
     scores.candidates.map((one) => [one.name, one.model, count(one.questions), count(one.answered), count(one.truncated), fixed(one.words, 0)]), 2))));
 }

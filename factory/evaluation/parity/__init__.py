@@ -1,0 +1,1 @@
+"""The paper's own evaluation: its messages, its blocks of questions, its parser and its way of counting."""

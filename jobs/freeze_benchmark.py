@@ -1,0 +1,6 @@
+"""`character-factory freeze-benchmark` as a script, for `ray job submit`."""
+
+from factory.cli import main
+
+if __name__ == "__main__":
+    main("freeze-benchmark")
