@@ -4,9 +4,10 @@ A line has a `prompt`, the names of its rules in `instruction_id_list`, and the 
 Hugging Face's copy has null for those that a rule does not take.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from factory.errors import InputError
 from factory.evaluation.general_ability.ifeval import Published, VerifiableInstruction
@@ -14,11 +15,14 @@ from factory.evaluation.general_ability.ifeval_rules import check_arguments
 from factory.storage import file_io
 
 
-class _Line(BaseModel):
+class _Line(TypedDict):
     key: int | str
-    prompt: str = Field(min_length=1)
-    instruction_id_list: list[str] = Field(min_length=1)
-    arguments: list[dict[str, Any] | None] = Field(alias="kwargs")
+    prompt: Annotated[str, Field(min_length=1)]
+    instruction_id_list: Annotated[list[str], Field(min_length=1)]
+    kwargs: list[dict[str, Any] | None]
+
+
+_LINE = TypeAdapter(_Line)
 
 
 def read_ifeval(path: str) -> tuple[VerifiableInstruction, ...]:
@@ -35,19 +39,19 @@ def read_ifeval(path: str) -> tuple[VerifiableInstruction, ...]:
 
 def _read(place: str, line: bytes) -> VerifiableInstruction:
     try:
-        row = _Line.model_validate_json(line)
-        given = [{name: value for name, value in (each or {}).items() if value is not None} for each in row.arguments]
+        row = _LINE.validate_json(line)
+        given = [{name: value for name, value in (each or {}).items() if value is not None} for each in row["kwargs"]]
         checks = tuple(
             Published(kind="ifeval", rule=rule, arguments=arguments)
-            for rule, arguments in zip(row.instruction_id_list, given, strict=True)
+            for rule, arguments in zip(row["instruction_id_list"], given, strict=True)
         )
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the line"
         raise InputError(f"{place}: {where}: {first['msg']}; use IFEval's own input_data.jsonl") from None
     except ValueError:
-        counts = f"{len(row.instruction_id_list)} rules and {len(row.arguments)} kwargs"
+        counts = f"{len(row['instruction_id_list'])} rules and {len(row['kwargs'])} kwargs"
         raise InputError(f"{place}: has {counts}; each rule needs its own") from None
     for check in checks:
         check_arguments(place, check.rule, check.arguments)
-    return VerifiableInstruction(id=f"ifeval-{row.key}", instruction=row.prompt, checks=checks)
+    return VerifiableInstruction(id=f"ifeval-{row['key']}", instruction=row["prompt"], checks=checks)
