@@ -64,13 +64,8 @@ def parse_final_score(text: str) -> int | None:
 
 
 def is_parsable_verdict(text: str) -> bool:
-    """Return whether a reply of the structured protocol has a score."""
+    """Return whether a reply has a score."""
     return parse_verdict(text) is not None
-
-
-def is_parsable_final_score(text: str) -> bool:
-    """Return whether a reply in free text has a score."""
-    return parse_final_score(text) is not None
 
 
 def expected_score(ending: Sequence[TokenChoice], score: int) -> float | None:

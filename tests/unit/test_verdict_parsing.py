@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from factory.evaluation.verdict_parsing import (
     expected_score,
-    is_parsable_final_score,
     is_parsable_verdict,
     parse_final_score,
     parse_verdict,
@@ -123,14 +122,14 @@ def test_line_breaks_in_reasoning_are_parsed():
 def test_final_score_is_parsed_in_any_form(before, statement, digit, scale, end, score):
     reply = f"{before}\n{statement.format(digit.format(score) + scale)}{end}"
     assert parse_final_score(reply) == score
-    assert is_parsable_final_score(reply)
+    assert is_parsable_verdict(reply)
 
 
 @given(text=st.text())
 def test_text_without_statement_has_no_score(text):
     assume("final" not in text.casefold())
     assert parse_final_score(text) is None
-    assert not is_parsable_final_score(text)
+    assert not is_parsable_verdict(text)
 
 
 @given(number=st.integers() | st.floats() | st.decimals(allow_nan=False), statement=st.sampled_from(STATEMENTS))
@@ -325,9 +324,8 @@ def test_long_junk_is_parsed_fast():
         parse_final_score(junk)
 
 
-@pytest.mark.parametrize("readable", [is_parsable_verdict, is_parsable_final_score])
-def test_retry_predicates_can_be_pickled(readable):
-    assert pickle.loads(pickle.dumps(readable)) is readable
+def test_retry_predicate_can_be_pickled():
+    assert pickle.loads(pickle.dumps(is_parsable_verdict)) is is_parsable_verdict
 
 
 def final_tokens(score: TokenChoice, *after: str) -> list[TokenChoice]:
