@@ -29,7 +29,7 @@ def label_item(number: int, kind: str = "single") -> LabelItem:
         stratum_rows=40,
         stratum_drawn=20,
         probability=0.5,
-        frame="frame-1",
+        frame="secret frame",
         seed=1,
     )
 

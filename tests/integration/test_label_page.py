@@ -10,10 +10,11 @@ from factory.playground.label_controller import LabelController, open_labels, re
 from factory.playground.server import serving
 from factory.run_output import layout
 from tests.integration.accessibility import defects
-from tests.label_items import CANDIDATES, label_item, write_label_items
+from tests.label_items import label_item, write_label_items
 
 LABELS = 20
-HIDDEN = (*CANDIDATES, "secret stratum", "worse", "frame-1", "probability")
+HIDDEN = ("secret", '"worse"')
+"""Of candidates, strata, the draw, and which answers are known."""
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from factory.evaluation.verdict_parsing import (
@@ -51,6 +51,7 @@ def plain(*words: str) -> list[TokenChoice]:
     return [TokenChoice(word, {word: 0.0}) for word in words]
 
 
+@settings(deadline=None)
 @given(reasoning=st.text(max_size=1200), score=scores)
 def test_any_verdict_is_parsed(reasoning, score):
     verdict = Verdict(reasoning=reasoning, score=score)
@@ -111,6 +112,7 @@ def test_line_breaks_in_reasoning_are_parsed():
     assert parse_verdict('{"reasoning": "One.\nTwo.", "score": 2}') == Verdict(reasoning="One.\nTwo.", score=2)
 
 
+@settings(deadline=None)
 @given(
     before=texts,
     statement=st.sampled_from(STATEMENTS),
@@ -125,6 +127,7 @@ def test_final_score_is_parsed_in_any_form(before, statement, digit, scale, end,
     assert is_parsable_verdict(reply)
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_text_without_statement_has_no_score(text):
     assume("final" not in text.casefold())
@@ -132,6 +135,7 @@ def test_text_without_statement_has_no_score(text):
     assert not is_parsable_verdict(text)
 
 
+@settings(deadline=None)
 @given(number=st.integers() | st.floats() | st.decimals(allow_nan=False), statement=st.sampled_from(STATEMENTS))
 def test_other_numbers_are_no_score(number, statement):
     assume(number not in range(1, 6))
@@ -241,6 +245,7 @@ OWN = (
 asides = st.sampled_from(("", "It is kind. ", "The baker is 40 years old.\n", "**Reasoning:** It fits.\n\n"))
 
 
+@settings(deadline=None)
 @given(
     frame=st.sampled_from(CONDITIONS + QUOTATIONS),
     statement=st.sampled_from(OWN),
@@ -255,6 +260,7 @@ def test_conditional_and_quoted_scores_are_not_taken(frame, statement, number, b
         assert parse_final_score(reply + own) in (2, None)
 
 
+@settings(deadline=None)
 @given(frame=st.sampled_from(CONDITIONS + QUOTATIONS), statement=st.sampled_from(OWN[:3]), score=st.integers(1, 4))
 def test_scores_that_are_not_taken_do_not_hide_an_earlier_one(frame, statement, score):
     reply = f"The final score is {score}.\n" + frame.replace("{}", statement.format(5))
@@ -380,6 +386,7 @@ def test_no_likely_scores_give_none(ending):
     assert expected_score(ending, 4) is None
 
 
+@settings(deadline=None)
 @given(chances=st.dictionaries(st.sampled_from("12345"), st.floats(-9999, 0), min_size=1), score=scores)
 def test_expected_score_is_in_range(chances, score):
     expected = expected_score(final_tokens(TokenChoice(f" {score}", chances)), score)
@@ -388,6 +395,7 @@ def test_expected_score_is_in_range(chances, score):
     assert min(map(int, chances)) - 1e-9 <= expected <= max(map(int, chances)) + 1e-9
 
 
+@settings(deadline=None)
 @given(score=scores, others=st.dictionaries(st.sampled_from("12345"), st.floats(-9999, -50)))
 def test_certain_judge_has_its_score_as_expected(score, others):
     likely = others | {str(score): 0.0}
