@@ -7,7 +7,7 @@ from typing import get_args
 
 from factory.cli import Parser, with_absolute_paths
 from factory.config.loading import path_argument
-from factory.export.scores.export_scores import Format, export_scores
+from factory.export.scores.score_files import Format, export_scores
 from factory.storage.absolute_paths import output_path
 from factory.storage.file_io import join
 

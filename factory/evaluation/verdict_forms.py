@@ -36,7 +36,8 @@ def find_forms(text: str) -> list[Form] | None:
 
     Objects within a spoiled one are ignored: a judge may quote one from the answer, and it would count as the verdict.
     """
-    forms, at = [], 0
+    forms: list[Form] = []
+    at = 0
     for _ in range(MAX_FORMS):
         opened = _OPEN.search(text, at)
         if opened is None:

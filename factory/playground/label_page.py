@@ -80,7 +80,7 @@ def build_label_page(controller: LabelController) -> gr.Blocks:
         start.click(on_start, [name, proficiency, consent], [state, begin, work, note, *shown], api_name="begin")
         save.click(on_save, [state, *scores, verdict, comment], [state, work, note, *shown], api_name="save")
         for choice in (*scores, verdict):
-            choice.input(on_change, [state], None, api_name=False, show_progress="hidden")
+            choice.input(on_change, [state], None, api_visibility="private", show_progress="hidden")
     blocks.queue(default_concurrency_limit=None)
     return blocks
 

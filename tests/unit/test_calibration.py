@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from factory.config import RunConfig
-from factory.evaluation.labels.agreement import agreement, playground_votes, summarize_raters
 from factory.evaluation.labels.calibration import _judge
+from factory.evaluation.labels.label_agreement import label_agreement, playground_votes, summarize_raters
 from factory.evaluation.labels.labeled_answers import Evaluated, count_labels
 from factory.records import content_id
 from factory.storage.rows import ok_row
@@ -65,7 +65,7 @@ def test_other_labels_do_not_count(changes, reason):
 
 
 def test_agreement_by_hand():
-    found = agreement([5, 4, 2, 1], [5, 5, 4, 1], [1, 1, 2, 1], ["a"] * 4, seed=1)
+    found = label_agreement([5, 4, 2, 1], [5, 5, 4, 1], [1, 1, 2, 1], ["a"] * 4, seed=1)
     assert (found.labels, found.same, found.within_one) == (4, 2 / 5, 3 / 5)
     assert found.bias == pytest.approx((0 + 1 + 2 * 2 + 0) / 5)
     assert found.kappa_low <= found.kappa <= found.kappa_high

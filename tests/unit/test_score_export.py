@@ -9,7 +9,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from inspect_ai.log import read_eval_log
 
 from factory.errors import InputError
-from factory.export.scores.export_scores import Format, export_scores, read_scores
+from factory.export.scores.score_files import Format, export_scores, read_scores
 from factory.personagym import TASKS
 from factory.records import Answer, Judgment, Reject
 from factory.run_output import layout

@@ -15,14 +15,6 @@ from rich.text import Text
 from factory.config import RunConfig
 from factory.errors import InputError
 from factory.evaluation.dry_run import check_listed
-from factory.evaluation.labels.agreement import (
-    Agreement,
-    PlaygroundVotes,
-    RaterSummary,
-    agreement,
-    playground_votes,
-    summarize_raters,
-)
 from factory.evaluation.labels.estimates import (
     Estimate,
     PersonaMeans,
@@ -30,6 +22,14 @@ from factory.evaluation.labels.estimates import (
     estimate,
     estimate_difference,
     raw_means,
+)
+from factory.evaluation.labels.label_agreement import (
+    LabelAgreement,
+    PlaygroundVotes,
+    RaterSummary,
+    label_agreement,
+    playground_votes,
+    summarize_raters,
 )
 from factory.evaluation.labels.label_items import label_groups
 from factory.evaluation.labels.labeled_answers import CountedLabels, Evaluated, count_labels, read_evaluated
@@ -69,7 +69,7 @@ class CalibratedJudge:
     """A judge, or the mean of all, against people."""
 
     judge: str
-    agreement: Mapping[str, Agreement]
+    agreement: Mapping[str, LabelAgreement]
     """By task."""
     candidates: Sequence[CalibratedCandidate]
     differences: Sequence[CalibratedDifference]
@@ -178,7 +178,7 @@ def _paired_difference(evaluated: Evaluated, used: CountedLabels, number: int, a
     return estimate(calibrated_means(population, drawn, labels_a[at_a] - labels_b[at_b]))
 
 
-def _agreement(config: RunConfig, number: int, evaluated: Evaluated, used: CountedLabels) -> dict[str, Agreement]:
+def _agreement(config: RunConfig, number: int, evaluated: Evaluated, used: CountedLabels) -> dict[str, LabelAgreement]:
     """Compare the labels of all candidates with a judge's scores, by task."""
     rows: defaultdict[str, list[tuple[float, float, float, Any]]] = defaultdict(list)
     for candidate in evaluated.scores:
@@ -187,7 +187,11 @@ def _agreement(config: RunConfig, number: int, evaluated: Evaluated, used: Count
             score = float(evaluated.scores[candidate][number, question])
             if not math.isnan(score):  # equal weights are of one stratum
                 rows[TASK_NAMES[evaluated.tasks[question]]].append((label, score, weight, (candidate, weight)))
-    return {task: agreement(*zip(*rows[task], strict=True), config.seed) for task in TASK_NAMES if task in rows}
+    found = {}
+    for task in filter(rows.__contains__, TASK_NAMES):
+        labels, scores, weights, strata = zip(*rows[task], strict=True)
+        found[task] = label_agreement(labels, scores, weights, strata, config.seed)
+    return found
 
 
 def means_grid(found: Calibration) -> Grid:

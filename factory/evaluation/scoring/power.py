@@ -123,7 +123,7 @@ def _between_judges(arrays: ScoreArrays, by_judge: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class FindableDifference:
+class DetectableDifference:
     """The smallest difference that is found with a power of 80 %, now and with twice as much of something.
 
     `questions` is measured where there are several per task, else the least that it can be; `draws` always is the
@@ -138,7 +138,7 @@ class FindableDifference:
     judges: float
 
 
-def expected_findable(personas: int, questions: int, judges: int, comparisons: int) -> FindableDifference:
+def expected_findable(personas: int, questions: int, judges: int, comparisons: int) -> DetectableDifference:
     """Return what an evaluation can find by the typical spread, before anything is measured.
 
     Args:
@@ -151,7 +151,7 @@ def expected_findable(personas: int, questions: int, judges: int, comparisons: i
     def find(people: int, asked: int, draws: int, judging: int) -> float:
         return smallest_difference(TYPICAL.variance(asked, draws, judging), people, comparisons)
 
-    return FindableDifference(
+    return DetectableDifference(
         difference=find(personas, questions, 1, judges),
         personas=find(2 * personas, questions, 1, judges),
         questions=find(personas, 2 * questions, 1, judges),
@@ -161,7 +161,7 @@ def expected_findable(personas: int, questions: int, judges: int, comparisons: i
     )
 
 
-def findable_difference(judged: Judged, pairs: Sequence[tuple[int, int]]) -> FindableDifference | None:
+def findable_difference(judged: Judged, pairs: Sequence[tuple[int, int]]) -> DetectableDifference | None:
     """Return what an evaluation can find, by the mean spread of its pairs; None without a pair.
 
     Args:
@@ -180,7 +180,7 @@ def findable_difference(judged: Judged, pairs: Sequence[tuple[int, int]]) -> Fin
     )
     count = len(pairs)
     fewer_questions = smallest_difference(total - questions / 2, arrays.personas, count)
-    return FindableDifference(
+    return DetectableDifference(
         difference=smallest_difference(total, arrays.personas, count),
         personas=smallest_difference(total, 2 * arrays.personas, count),
         questions=fewer_questions,

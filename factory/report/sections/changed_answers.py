@@ -23,8 +23,10 @@ def changed_data(folder: RunFolder, shown_scores: Mapping[str, Any], mask: Mask)
         shown_scores: what `score_data` returned.
         mask: masks personal data.
     """
-    baseline, pairs = shown_scores.get("baseline"), []
-    names = [one["name"] for one in shown_scores.get("candidates", []) if one["name"] != baseline]
+    pairs: list[dict[str, Any]] = []
+    if not (baseline := shown_scores.get("baseline")):
+        return pairs
+    names = [one["name"] for one in shown_scores["candidates"] if one["name"] != baseline]
     for name in names[:MAX_PAIRS]:
         try:
             found = compare(Side(folder.output, name), Side(folder.output, baseline), SHOWN)

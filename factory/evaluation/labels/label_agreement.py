@@ -15,7 +15,7 @@ GOOD, BAD = 4, 2
 
 
 @dataclass(frozen=True)
-class Agreement:
+class LabelAgreement:
     """A judge and people on labeled answers of one task; each counts for the answers that it was drawn from."""
 
     labels: int
@@ -56,9 +56,9 @@ class PlaygroundVotes:
     of: int
 
 
-def agreement(
+def label_agreement(
     labels: Sequence[float], scores: Sequence[float], weights: Sequence[float], strata: Sequence[Any], seed: int
-) -> Agreement:
+) -> LabelAgreement:
     """Compare a judge's scores with people's.
 
     Args:
@@ -72,7 +72,7 @@ def agreement(
     gap = np.abs(np.round(f) - np.round(y))
     names = {name: number for number, name in enumerate(sorted(set(strata)))}
     low, high = bootstrap_kappa(y, f, w, np.array([names[name] for name in strata]), seed)
-    return Agreement(
+    return LabelAgreement(
         labels=len(y),
         same=float((w * (gap == 0)).sum() / w.sum()),
         within_one=float((w * (gap <= 1)).sum() / w.sum()),
