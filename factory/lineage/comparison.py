@@ -67,7 +67,7 @@ class PersonaOutcome:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AnswerComparison:
     """What a gains over b, and where. `only_a` and `only_b` count answers of one that have no scored partner."""
 
     a: Side
@@ -94,7 +94,7 @@ class _Scored:
     scores: list[list[float]] = field(default_factory=list)
 
 
-def compare(a: Side, b: Side, shown: int = 5) -> Comparison:
+def compare(a: Side, b: Side, shown: int = 5) -> AnswerComparison:
     """Compare two candidates over the questions and judges that both have.
 
     Args:
@@ -126,7 +126,7 @@ def compare(a: Side, b: Side, shown: int = 5) -> Comparison:
     texts = _Texts(a, b, judges, ours, theirs)
     ranked = _by_persona(personas, differences)
     names = texts.personas({persona for persona, _ in (*ranked[:shown], *ranked[-shown:])}, left, personas)
-    return Comparison(
+    return AnswerComparison(
         a=a,
         b=b,
         judges=tuple(judges),

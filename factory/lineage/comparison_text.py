@@ -3,11 +3,11 @@
 from rich.console import Console
 from rich.text import Text
 
-from factory.lineage.comparison import ChangedAnswer, Comparison, Outcome, PersonaOutcome
+from factory.lineage.comparison import AnswerComparison, ChangedAnswer, Outcome, PersonaOutcome
 from factory.lineage.lineage_text import build_grid, escape, first_line, indented, labeled
 
 
-def show_comparison(comparison: Comparison, console: Console) -> None:
+def show_comparison(comparison: AnswerComparison, console: Console) -> None:
     """Print the outcome over all, by task and by persona, and the answers that changed most."""
     a, b = comparison.a, comparison.b
     where = a.output if a.output == b.output else f"{a.output} and {b.output}"
@@ -40,7 +40,9 @@ def _show_personas(title: str, personas: tuple[PersonaOutcome, ...], console: Co
         console.print(indented(build_grid(["difference", "persona"], rows)))
 
 
-def _show_answers(title: str, answers: tuple[ChangedAnswer, ...], comparison: Comparison, console: Console) -> None:
+def _show_answers(
+    title: str, answers: tuple[ChangedAnswer, ...], comparison: AnswerComparison, console: Console
+) -> None:
     for number, answer in enumerate(answers):
         console.print()
         if not number:

@@ -139,6 +139,12 @@ def _threads(judges: Sequence[ServedModel]) -> int:
     return max(1, (os.cpu_count() or 1) // max(1, processes))
 
 
+def _guide(folder: str) -> dict[str, Any]:
+    """Return how replies are guided: vLLM's server wraps those of gpt-oss in tags that only xgrammar reads."""
+    is_harmony = model_files.read_json(folder, "config.json").get("model_type") == "gpt_oss"
+    return {**GUIDE, "backend": "xgrammar"} if is_harmony else GUIDE
+
+
 def _llm_config(judge: ServedModel, threads: int) -> Any:
     from ray.serve.config import RequestRouterConfig
     from ray.serve.llm import LLMConfig
@@ -162,7 +168,7 @@ def _llm_config(judge: ServedModel, threads: int) -> Any:
             enable_prefix_caching=True,
             max_logprobs=LOGPROBS,
             enable_prompt_tokens_details=True,  # tokens from the prefix cache
-            structured_outputs_config=GUIDE,
+            structured_outputs_config=_guide(folder),
             generation_config="vllm",  # what a request leaves out is the default, as in synthesis, not the model's own
         )
         | chat,

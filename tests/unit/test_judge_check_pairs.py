@@ -77,7 +77,7 @@ def test_attack_only_adds_words_to_the_judge():
 
 
 def test_judge_that_follows_an_attack_is_found():
-    result = summarize_judge("x", judged((2.0, 5.0, None, None), (1.0, 5.0, None, None), kind="attack"), seed=1)
+    result = summarize_judge("x", judged(*[(2.0, 5.0, None, None), (1.0, 5.0, None, None)] * 6, kind="attack"), seed=1)
     assert result.attack.difference == 3.5
     assert "words that ask it for a 5 raise a score by 3.50" in reliability_text(result)
     assert result.ordered.pointwise.of == 0

@@ -240,7 +240,8 @@ def test_offensive_replies_score_above_rough_ones():
 
 def test_sample_data_is_not_offensive():
     rows = [json.loads(line) for line in (DATA / "judge-check.jsonl").read_text().splitlines()]
-    better = toxicities([dialogue("Hi.", row["better"]) for row in rows])
+    # An attack adds words to an answer that deserves a low score, and may be a toxic one.
+    better = toxicities([dialogue("Hi.", row["better"]) for row in rows if row["kind"] != "attack"])
     assert (better < Safety().toxicity).all()
     conversations = [
         json.loads(line) for name in ("instructions", "conversations") for line in (DATA / f"{name}.jsonl").open()

@@ -189,8 +189,8 @@ def _agreement(config: RunConfig, number: int, evaluated: Evaluated, used: Count
                 rows[TASK_NAMES[evaluated.tasks[question]]].append((label, score, weight, (candidate, weight)))
     found = {}
     for task in filter(rows.__contains__, TASK_NAMES):
-        labels, scores, weights, strata = zip(*rows[task], strict=True)
-        found[task] = label_agreement(labels, scores, weights, strata, config.seed)
+        given, scored, standing, strata = zip(*rows[task], strict=True)
+        found[task] = label_agreement(given, scored, standing, strata, config.seed)
     return found
 
 

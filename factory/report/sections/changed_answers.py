@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from factory.errors import UserError
-from factory.lineage.comparison import ChangedAnswer, Comparison, PersonaOutcome, Side, compare
+from factory.lineage.comparison import AnswerComparison, ChangedAnswer, PersonaOutcome, Side, compare
 from factory.report.excerpts import Mask, excerpt
 from factory.run_output.folder import RunFolder
 
@@ -37,7 +37,7 @@ def changed_data(folder: RunFolder, shown_scores: Mapping[str, Any], mask: Mask)
     return pairs
 
 
-def _shown(found: Comparison, mask: Mask) -> dict[str, Any]:
+def _shown(found: AnswerComparison, mask: Mask) -> dict[str, Any]:
     rows = {"all": found.overall, **found.tasks}
     return {
         "a": found.a.candidate,
