@@ -129,14 +129,9 @@ def test_a_model_learns_to_think_only_where_thoughts_are_learned(make_run, tmp_p
     folder = tmp_path / "model"
     folder.mkdir()
     model = save_model(FAMILIES[0], folder, TEMPLATES[FAMILIES[0].template])
-    settings = SMALL | {
-        "sequence_length": 64,
-        "epochs": 200,
-        "save_steps": 400,
-        "eval_steps": 400,
-        "learning_rate": 1e-2,
-    }
-    run = make_run("learner", training=settings_of(model, **settings, learn_thoughts=learn)).alone()
+    settings = SMALL | {"sequence_length": 64, "epochs": 40, "save_steps": 80, "eval_steps": 80, "learning_rate": 1e-2}
+    thinks = {"chat_template_kwargs": {"enable_thinking": learn}}
+    run = make_run("learner", training=settings_of(model, **settings, learn_thoughts=learn, **thinks)).alone()
     messages = tuple(Message(role, text) for role, text in (("system", "s"), ("user", "u"), ("assistant", "Aye")))
     for split in ("train", "validation"):
         table = layout.CURATED.table(run.output, split=split)
@@ -148,7 +143,7 @@ def test_a_model_learns_to_think_only_where_thoughts_are_learned(make_run, tmp_p
     trained = Path(run.output) / "model"
     tokenizer = AutoTokenizer.from_pretrained(trained)
     prompt = [{"role": message.role, "content": message.content} for message in messages[:2]]
-    ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
+    ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False, enable_thinking=learn)
     network = AutoModelForCausalLM.from_pretrained(trained)
     said = network.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)[0, len(ids) :]
     thought = "<think>\nhm\n</think>\n\n"
