@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
 
 from factory.config import RunConfig
 from factory.playground.label_controller import LabelController, open_labels, read_items
@@ -37,18 +37,16 @@ def begin(page, url: str) -> None:
 
 
 def test_labels_survive_a_reload_and_hide_what_must_be_hidden(browser_page, config):
-    page, said, errors, texts = browser_page, [], [], []
+    page, errors, texts = browser_page, [], []
 
-    def read_responses() -> None:
-        """Keep what the page was sent, before it is loaded again."""
-        texts.append(page.content())
-        for response in said:
-            if any(kind in response.headers.get("content-type", "") for kind in ("json", "html", "event-stream")):
-                texts.append(response.text())
-        said.clear()
+    def read(request: Request) -> None:
+        """Keep what the page was sent."""
+        response = request.response()
+        if response and any(kind in response.headers.get("content-type", "") for kind in ("json", "html", "stream")):
+            texts.append(response.text())
 
     page.on("pageerror", lambda problem: errors.append(str(problem)))
-    page.on("response", lambda response: said.append(response))
+    page.on("requestfinished", read)
     table = open_labels(config)
     controller = LabelController(config, read_items(layout.LABEL_ITEMS.table(config.output)), table)
     with serving(controller) as url:
@@ -57,7 +55,7 @@ def test_labels_survive_a_reload_and_hide_what_must_be_hidden(browser_page, conf
         assert defects(page) == []
         for number in range(LABELS + 2):
             if number == LABELS // 2:
-                read_responses()
+                texts.append(page.content())
                 begin(page, url)
             before = page.locator("#answer-1").inner_text()
             is_pair = page.locator("#verdict").is_visible()
@@ -73,7 +71,7 @@ def test_labels_survive_a_reload_and_hide_what_must_be_hidden(browser_page, conf
                 expect(page.locator("#answer-1")).not_to_have_text(before)
                 expect(page.locator("#work input:checked")).to_have_count(0)
         expect(page.locator("#note")).to_contain_text("All is done")
-        read_responses()
+        texts.append(page.content())
     assert sum("Question 3?" in text for text in texts) >= 1  # what is shown is among what was read
     for word in HIDDEN:
         assert word not in "".join(texts), word
