@@ -246,7 +246,7 @@ def crd_check(kind: str) -> jsonschema.Draft202012Validator:
 
 
 @pytest.mark.skipif(not CRDS.is_dir(), reason="KubeRay's CRDs are not beside the project (../shared/data/kuberay_crd)")
-@pytest.mark.parametrize(("kind", "many"), [("RayCluster", 1), ("RayJob", 6), ("RayService", 1)])
+@pytest.mark.parametrize(("kind", "many"), [("RayCluster", 1), ("RayJob", 7), ("RayService", 1)])
 def test_manifests_match_kuberay_crds(files, kind, many):
     check = crd_check(kind)
     manifests = of_kind(files("kubernetes"), kind)

@@ -125,7 +125,8 @@ def test_position_and_length_bias_are_found(reports):
     first = reports["first"]
     assert (first["turned"]["value"], first["first_wins"]["value"]) == (1, 1)
     assert first["ordered"]["pointwise"]["value"] == first["ordered"]["pairwise"]["value"] == 0.5
-    assert [first["length_bias"][name] for name in ("difference", "low", "high")] == [2, 2, 2]
+    bias = first["length_bias"]  # of ten pairs that all say 2: the next one may say less
+    assert 0 < bias["low"] < bias["difference"] == 2 < bias["high"]
     assert "100 % of them change with the order, mostly to the first answer" in first["verdict"]
     assert "it scores filler 2.00 higher" in first["verdict"]
 
