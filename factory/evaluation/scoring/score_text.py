@@ -58,8 +58,8 @@ def score_cell(score: TaskScore, scores: JudgeScores, interval: bool = True) -> 
     """Return a score in the paper's form, `4.67 (.50)`, with marks and its interval; a dash where it is blank."""
     if score.mean is None or scores.blank:
         return NONE
-    text = mean_and_std(score.mean, score.std) + MARK * scores.marked + FEW * score.too_few
-    return f"{text} {number_range(score.low, score.high)}".rstrip() if interval else text
+    text = mean_and_std(score.mean, score.std) + MARK * scores.marked
+    return f"{text}{FEW * score.too_few} {number_range(score.low, score.high)}".rstrip() if interval else text
 
 
 def score_cells(document: Scores, scores: JudgeScores) -> list[str]:
