@@ -127,7 +127,7 @@ def _score(config: RunConfig, facts: RunFacts, arrays: ScoreArrays) -> tuple[Jud
     ranked = arrays.ranked
     judged = Judged(
         arrays=arrays,
-        means=mean_over_judges(ranked, arrays.task),
+        means=whole if ranked is arrays.scores else mean_over_judges(ranked, arrays.task),
         by_judge=ranked,
         bounds=np.array([score_bounds(arrays, one[arrays.judges]) for one in ranked]),
         blank=np.array([one.scores.blank for one in scored]),

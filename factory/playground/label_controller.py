@@ -130,13 +130,7 @@ class LabelController:
         if len(own) // self.config.labels.repeat_every > len(given.again):
             old = [one for one in own[: -self.config.labels.repeat_every // 2] if one not in given.again]
             return self._items[min(old, key=lambda one: content_id(name, one))], 1
-        open_items = [
-            item
-            for item in self._items.values()
-            if item.kind != "gold"
-            and item.item_id not in done
-            and self._labels[item.item_id] < self.config.labels.raters
-        ]
+        open_items = [item for item in self._items.values() if item.item_id not in done and self._is_open(item)]
         # Items with few labels first, and candidates in turn.
         return min(
             open_items,
