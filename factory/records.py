@@ -30,7 +30,7 @@ partitioned by the same number as an int64 (`int_key`).
 
 import hashlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
@@ -45,6 +45,21 @@ def content_id(*parts: str) -> str:
         digest.update(len(data).to_bytes(8, "little"))  # ("ab", "c") is not ("a", "bc")
         digest.update(data)
     return digest.hexdigest()
+
+
+def answer_key(row: Mapping[str, Any]) -> str:
+    """Return what an answer and its judgments have in common: the question's id, and the draw from the second on.
+
+    Args:
+        row: it has a `question_id`, and a `draw` unless an earlier version wrote it.
+    """
+    draw = row.get("draw")
+    return f"{row['question_id']}-{draw}" if draw else str(row["question_id"])
+
+
+def question_of(key: str) -> str:
+    """Return the id of the question in an `answer_key`."""
+    return key.partition("-")[0]
 
 
 def int_key(content_hash: str) -> int:
@@ -229,9 +244,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionWithProfile(Question):
-    """A question for a candidate; `profile` is None if the candidate gets none, or the persona has none."""
+    """A question for a candidate; `profile` is None if the candidate gets none, or the persona has none.
+
+    `draw` numbers the answers to one question, from 0.
+    """
 
     profile: str | None = None
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +265,7 @@ class Answer:
     question: str
     answer: str
     truncated: bool
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +340,7 @@ class Judgment:
     expected_score: float | None
     reasoning: str
     attempts: int = 1
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,6 +481,7 @@ class LabelItem:
     probability: float | None
     frame: str
     seed: int
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,19 +43,29 @@ def true_means(shift: float = 0) -> np.ndarray:
 
 
 def draw_scores(
-    generator: np.random.Generator, personas: int, shifts: tuple[float, ...] = (0,), questions: int = 1, judges: int = 1
+    generator: np.random.Generator,
+    personas: int,
+    shifts: tuple[float, ...] = (0,),
+    questions: int = 1,
+    judges: int = 1,
+    draws: int = 1,
 ) -> np.ndarray:
-    """Draw scores (candidates, judges, personas, tasks, questions); candidates differ by `shifts` of their levels."""
+    """Draw scores (candidates, judges, personas, tasks, answers); candidates differ by `shifts` of their levels.
+
+    The draws of a question follow each other.
+    """
     tasks, candidates = len(TASK_NAMES), len(shifts)
     shapes = {
         "persona": (1, 1, personas, 1, 1),
         "persona_task": (1, 1, personas, tasks, 1),
         "question": (1, 1, personas, tasks, questions),
         "candidate": (candidates, 1, personas, 1, 1),
-        "answer": (candidates, 1, personas, tasks, questions),
-        "judgment": (candidates, judges, personas, tasks, questions),
+        "answer": (candidates, 1, personas, tasks, questions * draws),
+        "judgment": (candidates, judges, personas, tasks, questions * draws),
     }
-    level = sum(np.sqrt(PARTS[part]) * generator.standard_normal(shape) for part, shape in shapes.items())
+    parts = {part: np.sqrt(PARTS[part]) * generator.standard_normal(shape) for part, shape in shapes.items()}
+    parts["question"] = np.repeat(parts["question"], draws, axis=-1)
+    level = sum(parts.values())
     level = level + np.array(shifts)[:, None, None, None, None]
     scores = np.ones(level.shape)
     for cut in cuts().T:
@@ -63,17 +73,21 @@ def draw_scores(
     return scores
 
 
-def arrays_of(scores: np.ndarray, words: np.ndarray | None = None, expected: np.ndarray | None = None) -> ScoreArrays:
-    """Return scores (candidates, judges, personas, tasks, questions) as arrays; all answers have as many words."""
-    candidates, judges, personas, tasks, questions = scores.shape
+def arrays_of(
+    scores: np.ndarray, words: np.ndarray | None = None, expected: np.ndarray | None = None, draws: int = 1
+) -> ScoreArrays:
+    """Return scores (candidates, judges, personas, tasks, answers) as arrays; all answers have as many words."""
+    candidates, judges, personas, tasks, answers = scores.shape
     flat = scores.reshape(candidates, judges, -1).astype(np.float32)
     size = flat.shape[2]
     return ScoreArrays(
-        persona=np.repeat(np.arange(personas, dtype=np.int32), tasks * questions),
-        task=np.tile(np.repeat(np.arange(tasks, dtype=np.int8), questions), personas),
+        persona=np.repeat(np.arange(personas, dtype=np.int32), tasks * answers),
+        task=np.tile(np.repeat(np.arange(tasks, dtype=np.int8), answers), personas),
         personas=personas,
         words=np.full((candidates, size), 50, np.float32) if words is None else words.astype(np.float32),
         truncated=np.zeros(candidates, np.int64),
         scores=flat,
         expected=np.full_like(flat, np.nan) if expected is None else expected.astype(np.float32),
+        re_asked=np.zeros(judges, np.int64),
+        draws=draws,
     )

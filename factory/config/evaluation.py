@@ -179,6 +179,10 @@ PAPER_TUNED_TOKENS = 1024
 """Maximum tokens of an answer of the paper's tuned models."""
 
 
+MAX_DRAWS = 100
+"""More answers per question find hardly smaller differences, and questions do the same with more."""
+
+
 class Evaluation(Section):
     """How candidates answer a benchmark, and how judges score the answers."""
 
@@ -193,6 +197,9 @@ class Evaluation(Section):
     limit: int | None = Field(None, ge=1)
     """Number of personas to use, chosen by a hash of their sentences, so that a larger number keeps those of a smaller
     one; null: all."""
+    draws: int = Field(1, ge=1, le=MAX_DRAWS)
+    """Answers of each candidate to each question, which differ by chance; more of them find smaller differences, and
+    multiply what answers and judgments cost."""
     parity: Literal["opencharacter"] | None = None
     """`opencharacter` asks candidates and judges as the paper's runner did, with the prompts of the checkout that
     `benchmark` names: the same messages, blocks of one question (light) or five, and its sampling, where this config
@@ -254,6 +261,17 @@ class Evaluation(Section):
             )
         if self.parity and self.uses_profiles:
             raise ValueError("parity is set, and the paper's candidates got no profile; set condition: persona")
+        if self.parity and self.draws > 1:
+            raise ValueError(f"draws is {self.draws}, and with parity each question is answered once, as in the paper")
+        return self
+
+    @model_validator(mode="after")
+    def _check_draws(self) -> Self:
+        if self.draws > 1 and self.sampling.temperature == 0:
+            raise ValueError(
+                f"draws is {self.draws}, but at sampling.temperature 0 all answers to a question are the same; set "
+                "draws: 1, or a higher temperature"
+            )
         return self
 
     def answer_sampling(self, candidate: AnyCandidate) -> AnswerSampling:

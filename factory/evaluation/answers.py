@@ -1,7 +1,9 @@
 """Questions to a candidate's answers: one turn, in the role of the persona."""
 
+from typing import Any
+
 from factory.inference.prompts import Prompt
-from factory.records import Answer, Completion, Question, QuestionWithProfile, Reject, Request
+from factory.records import Answer, Completion, QuestionWithProfile, Reject, Request
 from factory.text.normalize import is_text
 
 
@@ -12,7 +14,7 @@ def render_answer(prompt: Prompt, question: QuestionWithProfile) -> Request | Re
     return Request(prompt.render(**{name: getattr(question, name) for name in prompt.inputs}))
 
 
-def parse_answer(candidate: str, question: Question, completion: Completion) -> Answer | Reject:
+def parse_answer(candidate: str, question: QuestionWithProfile, completion: Completion) -> Answer | Reject:
     """Take the reply as it is; a truncated one counts as the candidate's answer, unless it ended within a thought."""
     reply = completion.replies[-1]
     answer = reply.strip()
@@ -23,7 +25,7 @@ def parse_answer(candidate: str, question: Question, completion: Completion) -> 
     return Answer(**answer_ids(candidate, question), answer=answer, truncated=completion.truncated)
 
 
-def answer_ids(candidate: str, question: Question) -> dict[str, str]:
+def answer_ids(candidate: str, question: QuestionWithProfile) -> dict[str, Any]:
     """Return the columns that an answer and its reject share."""
     return {
         "candidate": candidate,
@@ -32,4 +34,5 @@ def answer_ids(candidate: str, question: Question) -> dict[str, str]:
         "task": question.task,
         "question_id": question.question_id,
         "question": question.question,
+        "draw": question.draw,
     }

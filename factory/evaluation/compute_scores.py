@@ -22,10 +22,12 @@ from factory.evaluation.scoring.leaderboard import leaderboard
 from factory.evaluation.scoring.score_arrays import TASK_NAMES, ScoreArrays
 from factory.evaluation.scoring.score_summary import score_grid, score_notes
 from factory.personagym import Benchmark
+from factory.records import answer_key
 from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, reraise_own_errors
 from factory.storage import file_io
+from factory.storage.repeated_table import RepeatedTable
 from factory.storage.tables import Table
 
 LEADERBOARD = "evaluation/leaderboard.md"
@@ -65,21 +67,8 @@ def _read_facts(config: RunConfig, benchmark: Benchmark) -> RunFacts:
         costs=_costs(config),
         fork_counts=fork_counts(config),
         unpublished_because=why_no_paper_rows(config, benchmark),
-        re_asked=_count_re_asked(config),
         checks={name: entry["reports"] for name, entry in read_checks(config).items()},
     )
-
-
-def _count_re_asked(config: RunConfig) -> dict[str, int]:
-    """Return how many scores of each judge took more than one attempt."""
-    counts: dict[str, int] = {}
-    for judge in config.evaluation.judges:
-        names = [candidate.name for candidate in config.evaluation.candidates]
-        tables = [layout.JUDGMENTS.table(config.output, candidate=name, judge=judge.name) for name in names]
-        shards = [(table, shard) for table in tables for shard in table.shards()]
-        columns = (table.read(shard, ["status", "attempts"])["attempts"] for table, shard in shards)
-        counts[judge.name] = sum(int((column.fill_null(1).to_numpy() > 1).sum()) for column in columns)
-    return counts
 
 
 def _costs(config: RunConfig) -> dict[str, float | None]:
@@ -105,12 +94,12 @@ def read_score_arrays(config: RunConfig) -> ScoreArrays:
     candidates = [candidate.name for candidate in config.evaluation.candidates]
     judges = [judge.name for judge in config.evaluation.judges]
     questions, personas = layout.BENCHMARK_QUESTIONS.table(output), dict[str, int]()
+    asked = RepeatedTable.of(questions, config.evaluation.draws, "draw")
     parts: list[list[np.ndarray]] = []
-    truncated = np.zeros(len(candidates), np.int64)
-    for shard in questions.shards():
-        columns = questions.read(shard, ["question_id", "persona_id", "task"]).to_pydict()
-        index = {question: number for number, question in enumerate(columns["question_id"])}
-        owners = [personas.setdefault(persona, len(personas)) for persona in columns["persona_id"]]
+    truncated, re_asked = np.zeros(len(candidates), np.int64), np.zeros(len(judges), np.int64)
+    for shard in asked.shards():
+        rows = asked.read(shard).to_pylist()
+        index = {answer_key(row): number for number, row in enumerate(rows)}
         words = np.full((len(candidates), len(index)), np.nan, np.float32)
         scores = np.full((len(candidates), len(judges), len(index)), np.nan, np.float32)
         expected = scores.copy()
@@ -119,27 +108,43 @@ def read_score_arrays(config: RunConfig) -> ScoreArrays:
             truncated[c] += _read_answers(answers, shard, index, words[c])
             for j, judge in enumerate(judges):
                 judgments = layout.JUDGMENTS.table(output, candidate=candidate, judge=judge)
-                _read_judgments(judgments, shard, index, scores[c, j], expected[c, j])
-        tasks = np.array([TASK_NAMES.index(name) for name in columns["task"]], np.int8)
-        parts.append([np.array(owners, np.int32), tasks, words, scores, expected])
+                re_asked[j] += _read_judgments(judgments, shard, index, scores[c, j], expected[c, j])
+        owners = [personas.setdefault(row["persona_id"], len(personas)) for row in rows]
+        tasks = [TASK_NAMES.index(row["task"]) for row in rows]
+        parts.append([np.array(owners, np.int32), np.array(tasks, np.int8), words, scores, expected])
     persona, task, words, scores, expected = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
-    return ScoreArrays(persona, task, len(personas), words, truncated, scores, expected)
+    return ScoreArrays(
+        persona=persona,
+        task=task,
+        personas=len(personas),
+        words=words,
+        truncated=truncated,
+        scores=scores,
+        expected=expected,
+        re_asked=re_asked,
+        draws=config.evaluation.draws,
+    )
 
 
 def _read_answers(table: Table, shard: str, index: Mapping[str, int], words: np.ndarray) -> int:
     """Fill in the words of each answer, and return how many answers were truncated."""
-    rows = table.read(shard, ["question_id", "status", "answer", "truncated"]).to_pylist()
+    rows = table.read(shard, ["question_id", "draw", "status", "answer", "truncated"]).to_pylist()
     accepted = [row for row in rows if row["status"] == "ok"]
     for row in accepted:
-        words[index[row["question_id"]]] = len(row["answer"].split())
+        words[index[answer_key(row)]] = len(row["answer"].split())
     return sum(row["truncated"] for row in accepted)
 
 
 def _read_judgments(
     table: Table, shard: str, index: Mapping[str, int], scores: np.ndarray, expected: np.ndarray
-) -> None:
-    for row in table.read(shard, ["question_id", "status", "score", "expected_score"]).to_pylist():
+) -> int:
+    """Fill in the scores, and return how many judgments took more than one attempt."""
+    columns = ["question_id", "draw", "status", "score", "expected_score", "attempts"]
+    rows = table.read(shard, columns).to_pylist()
+    for row in rows:
         if row["status"] == "ok":
-            scores[index[row["question_id"]]] = row["score"]
+            number = index[answer_key(row)]
+            scores[number] = row["score"]
             if row["expected_score"] is not None:
-                expected[index[row["question_id"]]] = row["expected_score"]
+                expected[number] = row["expected_score"]
+    return sum((row["attempts"] or 1) > 1 for row in rows)

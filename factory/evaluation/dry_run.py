@@ -236,7 +236,8 @@ def _findable(config: RunConfig, calls: EvaluationCalls) -> str:
     candidates = len(config.evaluation.candidates)
     comparisons = candidates - 1 if config.evaluation.baseline else comb(candidates, 2)
     per_task = max(1, round(calls.questions / (calls.personas * len(TASKS))))
-    found = expected_findable(calls.personas, per_task, len(config.evaluation.judges), comparisons)
+    evaluation = config.evaluation
+    found = expected_findable(calls.personas, per_task, evaluation.draws, len(evaluation.judges), comparisons)
     text = findable_text(FindableDifference.model_validate(found))
     return f"{text} This is by typical scores near the top of the scale; yours may differ."
 
@@ -251,7 +252,7 @@ def _plan_grid(config: RunConfig, calls: EvaluationCalls) -> Grid:
         grid.add_row("profiles", f"{calls.personas:,}", config.engine.model)
     for candidate in candidates:
         name, model = candidate.name, candidate.model
-        grid.add_row(f"answers ({name})", f"{calls.questions:,}", f"{model}, with the {candidate.condition}")
+        grid.add_row(f"answers ({name})", f"{calls.answers:,}", f"{model}, with the {candidate.condition}")
         if evaluation.general:
             grid.add_row(
                 f"general ability ({name})",
@@ -273,7 +274,7 @@ def _cost(config: RunConfig, benchmark: Benchmark, calls: EvaluationCalls) -> fl
         profile = RowTokens.of(PERSONA_CHARACTERS, PROFILE_TOKENS, config.profiles.sampling)
         cost += profile.cost(config.engine, calls.personas)
     for candidate in evaluation.candidates:
-        cost += tokens["answers"].cost(candidate, calls.questions)
+        cost += tokens["answers"].cost(candidate, calls.answers)
         cost += tokens["general"].cost(candidate, count_items(evaluation))
     writers = [one for one in evaluation.judges if evaluation.example_writer in (None, one.name)]
     for judge in evaluation.judges:

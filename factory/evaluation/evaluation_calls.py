@@ -14,7 +14,8 @@ class EvaluationCalls:
 
     personas: int
     questions: int
-    """Answers of each candidate."""
+    answers: int
+    """Of each candidate."""
     examples: int
     """Example replies to write; none of a frozen benchmark."""
     judgments: int
@@ -29,4 +30,5 @@ class EvaluationCalls:
             personas += 1
             lengths += [len(listed) for listed in tasks.values()]
         blocks = sum(-(-length // size) for length in lengths)
-        return cls(personas, sum(lengths), 0 if benchmark.frozen else sum(lengths), blocks)
+        questions, draws = sum(lengths), config.evaluation.draws
+        return cls(personas, questions, draws * questions, 0 if benchmark.frozen else questions, draws * blocks)

@@ -33,6 +33,7 @@ from factory.serving.deployment import LOGPROBS
 from factory.serving.fleet import fleet_for_run
 from factory.storage import archive
 from factory.storage.joined_table import JoinedTable
+from factory.storage.repeated_table import RepeatedTable
 from factory.storage.schemas import ANSWERS, JUDGMENTS, SCORE_EXAMPLES
 from factory.storage.tables import Table, compute_fingerprint
 
@@ -54,6 +55,7 @@ def _answer_job(config: RunConfig, candidate: Any, questions: Table, profiles: T
     if with_profile:
         assert profiles is not None
         work = JoinedTable.of(questions, profiles, "persona_id", "profile", other_key="character_id")
+    work = RepeatedTable.of(work, config.evaluation.draws, "draw")
     sampling = config.evaluation.answer_sampling(candidate)
     engine = EngineUse(_shared_engine(candidate), sampling, config.seed, locate_model(candidate))
     table = layout.ANSWERS.table(config.output, candidate=candidate.name)

@@ -6,6 +6,7 @@ they get the paper's messages and reply with free text (`factory.evaluation.pari
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from factory.evaluation.parity.checkout_texts import judge_prompt_ref
 from factory.evaluation.parity.parity_requests import examples_text, judge_messages, read_scores
@@ -74,7 +75,7 @@ def _parse(protocol: JudgeProtocol, reply: str, truncated: bool) -> tuple[int | 
     return (verdict.score, verdict.reasoning) if verdict else (None, reply)
 
 
-def judgment_ids(protocol: JudgeProtocol, answer: Answer) -> dict[str, str]:
+def judgment_ids(protocol: JudgeProtocol, answer: Answer) -> dict[str, Any]:
     """Return the columns that a judgment and its reject share."""
     return {
         "candidate": answer.candidate,
@@ -82,4 +83,5 @@ def judgment_ids(protocol: JudgeProtocol, answer: Answer) -> dict[str, str]:
         "persona_id": answer.persona_id,
         "task": answer.task,
         "question_id": answer.question_id,
+        "draw": answer.draw,
     }

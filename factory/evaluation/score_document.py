@@ -45,8 +45,6 @@ class RunFacts:
     """With parity: each candidate's scores by each judge as the paper's runner counts them."""
     unpublished_because: str = ""
     """Why the paper's rows do not compare with the scores; empty where they do."""
-    re_asked: Mapping[str, int] = field(default_factory=dict)
-    """By judge: scores that took more than one attempt."""
     checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By judge: its reports in the judge check, by kind of score."""
 
@@ -72,10 +70,11 @@ def build_scores(
             name=benchmark.name,
             digest=facts.digest,
             personas=arrays.personas,
-            questions=len(arrays.task),
+            questions=len(arrays.task) // arrays.draws,
             examples=facts.examples,
             frozen=benchmark.frozen and benchmark.frozen.whole_digest,
         ),
+        draws=arrays.draws,
         tasks=TASK_NAMES,
         candidates=scored,
         judges=[
@@ -84,10 +83,10 @@ def build_scores(
                 model=judge.model,
                 kind=judge.kind,
                 family=find_family(judge.model),
-                re_asked=facts.re_asked.get(judge.name, 0),
+                re_asked=int(arrays.re_asked[number]),
                 check=_judge_check(facts.checks.get(judge.name, {}).get(ranked_by)),
             )
-            for judge in evaluation.judges
+            for number, judge in enumerate(evaluation.judges)
         ],
         ranked_by=ranked_by,
         baseline=evaluation.baseline,

@@ -19,8 +19,10 @@ import pyarrow.dataset as ds
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from factory.config import RunConfig
+from factory.config.evaluation import MAX_DRAWS
 from factory.errors import ConfigError, InputError
 from factory.personagym import TASKS
+from factory.records import answer_key, question_of
 from factory.run_output import layout
 from factory.run_output.layout import own_candidates
 from factory.run_output.scan import RunTables, TableFiles
@@ -141,19 +143,20 @@ def _find_candidate(config: RunConfig, tables: RunTables, name: str | None) -> s
 
 
 @dataclass(frozen=True, order=True)
-class _ScoredQuestion:
-    """A question, ordered by the mean score of its answer, then by the mean expected score."""
+class _ScoredAnswer:
+    """An answer, ordered by its mean score, then by the mean expected score."""
 
     score: float
     expected: float
-    question_id: str
+    answer: str
+    """Its `answer_key`."""
 
 
-def _find_lowest(judgments: list[TableFiles], task: str, count: int) -> tuple[int, list[_ScoredQuestion]]:
+def _find_lowest(judgments: list[TableFiles], task: str, count: int) -> tuple[int, list[_ScoredAnswer]]:
     """Return the number of answers with a score, and the lowest; one shard of all judges is in memory at a time."""
     judged = 0
 
-    def scored_questions() -> Iterator[_ScoredQuestion]:
+    def scored_answers() -> Iterator[_ScoredAnswer]:
         nonlocal judged
         # The tables of an evaluation have the same shards.
         for shard in sorted({shard for files in judgments for shard in files.shards}):
@@ -161,33 +164,37 @@ def _find_lowest(judgments: list[TableFiles], task: str, count: int) -> tuple[in
             for files in judgments:
                 for row in _scores(files, shard, task):
                     expected = row["score"] if row["expected_score"] is None else row["expected_score"]
-                    scores.setdefault(row["question_id"], []).append((row["score"], expected))
+                    scores.setdefault(answer_key(row), []).append((row["score"], expected))
             judged += len(scores)
-            for question, by_judge in scores.items():
+            for answer, by_judge in scores.items():
                 mean, expected = np.mean(by_judge, axis=0).tolist()
-                yield _ScoredQuestion(mean, expected, question)
+                yield _ScoredAnswer(mean, expected, answer)
 
-    lowest = heapq.nsmallest(count, scored_questions())
+    lowest = heapq.nsmallest(count, scored_answers())
     return judged, lowest
 
 
 def _scores(files: TableFiles, shard: str, task: str) -> Iterator[dict[str, Any]]:
     if shard in files.sizes:
         where = (ds.field("task") == task) & (ds.field("status") == "ok")
-        for batch in files.scan(["question_id", "score", "expected_score"], where, [shard]):
+        for batch in files.scan(["question_id", "draw", "score", "expected_score"], where, [shard]):
             yield from batch.to_pylist()
 
 
-def _read_answer(tables: RunTables, candidate: str, judgments: list[str], scored: _ScoredQuestion) -> WorstAnswer:
-    where = ds.field("question_id") == scored.question_id
-    answers = tables[layout.ANSWERS.name(candidate=candidate)].find(where, 1).rows
+def _find_rows(files: TableFiles, key: str) -> list[dict[str, Any]]:
+    """Return the rows about an answer: among those of all draws, which are few."""
+    rows = files.find(ds.field("question_id") == question_of(key), MAX_DRAWS).rows
+    return [row for row in rows if answer_key(row) == key]
+
+
+def _read_answer(tables: RunTables, candidate: str, judgments: list[str], scored: _ScoredAnswer) -> WorstAnswer:
+    answers = _find_rows(tables[layout.ANSWERS.name(candidate=candidate)], scored.answer)
     answer = redact_urls(answers[0]) if answers else {}
     columns = ("judge", "score", "expected_score", "reasoning", "reason")
-    found = redact_urls(
-        [{key: row.get(key) for key in columns} for name in judgments for row in tables[name].find(where, 1).rows]
-    )
+    rows = [row for name in judgments for row in _find_rows(tables[name], scored.answer)]
+    found = redact_urls([{key: row.get(key) for key in columns} for row in rows])
     return WorstAnswer(
-        question_id=scored.question_id,
+        question_id=question_of(scored.answer),
         persona_id=str(answer.get("persona_id", "")),
         persona=str(answer.get("persona", "")),
         question=str(answer.get("question", "")),

@@ -1,7 +1,7 @@
 """Two candidates of one run or of two, answer by answer: who wins where, and which answers changed most.
 
-Answers are paired by question, and a judge counts where it scored both. Texts are read for the shown answers only; of
-the others memory holds the scores.
+Answers are paired by question and draw, and a judge counts where it scored both. Texts are read for the shown answers
+only; of the others memory holds the scores.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from factory.errors import InputError
+from factory.records import answer_key
 from factory.run_output import layout
 from factory.storage import file_io
 from factory.storage.rows import Row
 
-_COLUMNS = ["question_id", "task", "persona_id", "status"]
+_COLUMNS = ["question_id", "draw", "task", "persona_id", "status"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class AnswerComparison:
 class _Scored:
     """The scores of one side: a row per answer that has any, a column per judge, NaN where it has none."""
 
-    ids: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
     personas: list[str] = field(default_factory=list)
     shards: list[str] = field(default_factory=list)
@@ -107,8 +108,8 @@ def compare(a: Side, b: Side, shown: int = 5) -> AnswerComparison:
     """
     judges = _shared_judges(a, b)
     ours, theirs = (_read_scores(side, judges) for side in (a, b))
-    places = {question: number for number, question in enumerate(theirs.ids)}
-    pairs = [(n, places[question]) for n, question in enumerate(ours.ids) if question in places]
+    places = {key: number for number, key in enumerate(theirs.keys)}
+    pairs = [(n, places[key]) for n, key in enumerate(ours.keys) if key in places]
     left, right = (np.array(numbers, int) for numbers in zip(*pairs, strict=True)) if pairs else (np.empty(0, int),) * 2
     gaps = np.array(ours.scores, float).reshape(-1, len(judges))[left]
     gaps = gaps - np.array(theirs.scores, float).reshape(-1, len(judges))[right]
@@ -136,8 +137,8 @@ def compare(a: Side, b: Side, shown: int = 5) -> AnswerComparison:
         worst=tuple(PersonaOutcome(names[key], found) for key, found in ranked[::-1][:shown] if found.difference < 0),
         gained=tuple(texts.changed(left[n], right[n], differences[n]) for n in highest),
         lost=tuple(texts.changed(left[n], right[n], differences[n]) for n in lowest),
-        only_a=len(ours.ids) - int(is_paired.sum()),
-        only_b=len(theirs.ids) - int(is_paired.sum()),
+        only_a=len(ours.keys) - int(is_paired.sum()),
+        only_b=len(theirs.keys) - int(is_paired.sum()),
     )
 
 
@@ -180,14 +181,14 @@ def _read_scores(side: Side, judges: Sequence[str]) -> _Scored:
         for number, table in enumerate(tables):
             for row in table.read(shard, [*_COLUMNS, "score"]).to_pylist():
                 if row["status"] == "ok":
-                    rows[row["question_id"]] = row
-                    scores.setdefault(row["question_id"], [np.nan] * len(judges))[number] = row["score"]
-        for question, row in rows.items():
-            found.ids.append(question)
+                    rows[answer_key(row)] = row
+                    scores.setdefault(answer_key(row), [np.nan] * len(judges))[number] = row["score"]
+        for key, row in rows.items():
+            found.keys.append(key)
             found.tasks.append(row["task"])
             found.personas.append(row["persona_id"])
             found.shards.append(shard)
-            found.scores.append(scores[question])
+            found.scores.append(scores[key])
     return found
 
 
@@ -228,6 +229,6 @@ class _Texts:
 
 def _answer(side: Side, scored: _Scored, number: int) -> Row:
     table = layout.ANSWERS.table(side.output, candidate=side.candidate)
-    columns = ["question_id", "task", "persona", "question", "answer"]
+    columns = ["question_id", "draw", "task", "persona", "question", "answer"]
     rows = table.read(scored.shards[number], columns).to_pylist()
-    return next(row for row in rows if row["question_id"] == scored.ids[number])
+    return next(row for row in rows if answer_key(row) == scored.keys[number])

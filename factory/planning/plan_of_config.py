@@ -132,7 +132,9 @@ def _evaluation(planner: Planner, config: RunConfig) -> None:
     evaluation = config.evaluation
     benchmark = named_benchmark(config)
     calls = EvaluationCalls.of(config, benchmark)
-    personas, questions, judged = (constant(each) for each in (calls.personas, calls.questions, calls.judgments))
+    personas, questions, answers, judged = map(
+        constant, (calls.personas, calls.questions, calls.answers, calls.judgments)
+    )
     about = evaluation_tokens(config, benchmark)
     if any(candidate.condition == "profile" for candidate in evaluation.candidates):
         profile = profile_tokens(config, None)
@@ -142,8 +144,10 @@ def _evaluation(planner: Planner, config: RunConfig) -> None:
     general = constant(count_items(evaluation)) if evaluation.general else None
     for pool, members in groupby(sorted(pools, key=repr), key=lambda pair: pair[0]):
         names = [name for _, name in members]
-        answers = (layout.ANSWERS.name(candidate=name) for name in names)
-        tables = [planner.table(name, "answers", pool, questions, about=about["answers"]) for name in answers]
+        tables = [
+            planner.table(layout.ANSWERS.name(candidate=name), "answers", pool, answers, about=about["answers"])
+            for name in names
+        ]
         if general is not None:
             results = (layout.GENERAL_RESULTS.name(candidate=name) for name in names)
             tables += [planner.table(name, "general", pool, general, about=about["general"]) for name in results]

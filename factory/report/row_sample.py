@@ -6,7 +6,7 @@ character and instruction each, and 200 rejected rows. Their texts are read afte
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -194,6 +194,7 @@ def find_rows(
     ids: Iterable[str],
     columns: list[str],
     counted: tuple[RejectSample, StatusCounts] | None = None,
+    key: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return rows of a table by their ids; of equal ids the first one.
 
@@ -204,6 +205,7 @@ def find_rows(
         ids: the ids to find.
         columns: the columns to read of their rows.
         counted: where, in the same pass, rejected rows are added and all rows are counted.
+        key: what rows are returned by, if not by their ids.
     """
     values = pa.array(sorted(set(ids)), pa.string())
     locations: list[RowLocation] = []
@@ -217,7 +219,7 @@ def find_rows(
             count_statuses(rows, id_column, counts)
     found: dict[str, dict[str, Any]] = {}
     for _, row in fetch_rows(folder, {table.name: table}, locations, [id_column, *columns]):
-        found.setdefault(row[id_column], row)
+        found.setdefault(key(row) if key else row[id_column], row)
     return found
 
 

@@ -26,7 +26,7 @@ from factory.run_output.layout import (
 )
 from factory.run_output.table_files import group_by_table, list_sizes
 from factory.storage import file_io
-from factory.storage.schemas import EXAMPLES
+from factory.storage.schemas import EXAMPLES, lacking_columns
 from factory.storage.tables import MANIFEST, SUFFIX, Table
 
 HIDDEN_KINDS = (BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, GENERAL_ITEMS)
@@ -219,15 +219,18 @@ def _read_rows(path: str, columns: Sequence[str], rows: Sequence[int] | None) ->
             file = pq.ParquetFile(io.BytesIO(file_io.read_bytes(path)))
         else:
             file = pq.ParquetFile(path, memory_map=True)
-        written = [name for name in columns if name != THOUGHTS.name or name in file.schema_arrow.names]
+        names = file.schema_arrow.names
+        lacking = lacking_columns(columns, names)
+        lacking += [THOUGHTS] if THOUGHTS.name in columns and THOUGHTS.name not in names else []
+        written = [name for name in columns if name not in {one.name for one in lacking}]
         problem = next(filter(None, (_check_column(file.schema_arrow, name) for name in written)), None)
         if problem:
             return problem
         table = file.read(written) if rows is None else _take_rows(file, written, rows)
         table = table.cast(pa.schema([_normalize_type(column) for column in table.schema]))
         table.validate(full=True)  # texts are UTF-8
-        if len(written) < len(columns):
-            table = table.append_column(THOUGHTS, pa.nulls(table.num_rows, THOUGHTS.type))
+        for column in lacking:
+            table = table.append_column(column, pa.nulls(table.num_rows, column.type))
     except (pa.ArrowException, OSError, StorageError) as error:
         return f"cannot be read ({' '.join(str(error).split())[:200]})"
     return table

@@ -23,6 +23,7 @@ from factory.run_output import layout
 from factory.run_output.layout import SPLITS, TableKind, is_from_training_data
 from factory.run_output.table_files import group_by_table, list_sizes
 from factory.storage import file_io
+from factory.storage.schemas import lacking_columns
 from factory.storage.tables import INPUTS, MANIFEST, SUFFIX
 
 State = Literal["finished", "half done", "not run"]
@@ -98,6 +99,8 @@ class TableFiles:
         fs, folder = file_io.filesystem(self.path)
         with _arrow_errors(self.path):
             dataset = ds.dataset([f"{folder}/{name}" for name in names], format="parquet", filesystem=self._reader(fs))
+            lacking = lacking_columns(columns or (), dataset.schema.names)
+            dataset = dataset.replace_schema(pa.schema([*dataset.schema, *lacking]))
             # Shards are small: a few at a time keep two cores busy, and memory holds only these.
             yield from dataset.to_batches(
                 columns=columns, filter=where, batch_size=4096, batch_readahead=4, fragment_readahead=4 * _threads(fs)

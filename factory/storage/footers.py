@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from factory.errors import DamagedError
 from factory.records import Counts
 from factory.storage import file_io
-from factory.storage.schemas import ATTEMPTS, THOUGHT_COLUMNS
+from factory.storage.schemas import THOUGHT_COLUMNS, lacking_columns
 
 COUNTS = "counts"
 TAIL_BYTES = 64 << 10
@@ -43,7 +43,7 @@ def from_parquet(data: bytes, columns: list[str] | None = None) -> pa.Table:
     written = pq.read_schema(pa.BufferReader(data)).names
     is_earlier = "cached_tokens" in written and "thought_tokens" not in written
     added = [field for field in THOUGHT_COLUMNS if is_earlier and (columns is None or field.name in columns)]
-    added += [ATTEMPTS] if columns is not None and ATTEMPTS.name in columns and ATTEMPTS.name not in written else []
+    added += lacking_columns(columns or (), written)
     names = columns if columns is None else [name for name in columns if name not in {field.name for field in added}]
     rows = pq.read_table(pa.BufferReader(data), columns=names, page_checksum_verification=True)
     for field in added:

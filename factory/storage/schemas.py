@@ -1,6 +1,7 @@
 """Arrow schemas of all tables: the fields of a record, followed by the common columns."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
@@ -47,8 +48,8 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
 
 THOUGHT_COLUMNS = [pa.field("thoughts", pa.list_(pa.string())), pa.field("thought_tokens", pa.int32())]
 """Tables of earlier versions end before these."""
-ATTEMPTS = pa.field("attempts", pa.int64())
-"""A column of judgments, which those of earlier versions lack; who asks for it by name gets nulls there."""
+LATER_COLUMNS = [pa.field("attempts", pa.int64()), pa.field("draw", pa.int64())]
+"""Columns of answers and judgments, which those of earlier versions lack; who asks for one by name gets nulls there."""
 COMMON_COLUMNS = [
     pa.field("status", pa.string()),
     pa.field("reason", pa.string()),
@@ -62,6 +63,11 @@ COMMON_COLUMNS = [
 ]
 """The last columns of most tables. `cached_tokens` are prompt tokens served from the prefix cache. `thoughts` has what
 a reasoning model wrote before each reply, null where it shows none; `thought_tokens` are output tokens too."""
+
+
+def lacking_columns(asked: Collection[str], written: Collection[str]) -> list[pa.Field]:
+    """Return those of `LATER_COLUMNS` that are asked for and were not written."""
+    return [field for field in LATER_COLUMNS if field.name in asked and field.name not in written]
 
 
 def record_schema(record: type) -> pa.Schema:

@@ -62,6 +62,8 @@ class Rules:
     family: str = ""
     """The reasoning model that it behaves as: one of `reasoning_models`."""
     finish_reason: str | None = "stop"
+    takes: bool = False
+    """Whether a reply in words ends with how often its model was asked the same."""
     per_second: float = 0
     """How many requests it takes; what a second leaves over is lost, and the others get a 429."""
 
@@ -73,6 +75,7 @@ class Server:
     rules: Rules = field(default_factory=Rules)
     log: list[dict] = field(default_factory=list)
     times: Counter = field(default_factory=Counter)
+    takes: Counter = field(default_factory=Counter)
     now: int = 0
     most_at_once: int = 0
     left: float = 0
@@ -152,6 +155,11 @@ class Server:
         if refused := reasoning_models.refusal(self.rules.family, body):
             return refused
         response = reply(kind, body)
+        if self.rules.takes:
+            self.takes[body["model"], last] += 1
+            answer = json.loads(response.text)
+            answer["choices"][0]["message"]["content"] += f" Take {self.takes[body['model'], last]}."
+            response.text = json.dumps(answer)
         if self.rules.family:
             response.text = json.dumps(reasoning_models.dressed(self.rules.family, json.loads(response.text)))
         if self.rules.finish_reason != "stop":

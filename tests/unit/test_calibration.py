@@ -120,7 +120,7 @@ def test_lenient_judge_is_corrected_by_labels():
         tasks=np.arange(number) % 5,
         scores=judged,
         answered={name: np.ones(number, bool) for name in CANDIDATES},
-        questions={f"q{question}": int(question) for question in drawn},
+        numbers={f"q{question}": int(question) for question in drawn},
         answer_ids={(item["candidates"][0], item["question_id"]): item["answer_ids"][0] for item in items},
     )
     config = RunConfig.model_validate({"output": "x"})
@@ -143,7 +143,7 @@ def test_too_few_labels_correct_nothing():
         tasks=np.zeros(20, int),
         scores={CANDIDATES[0]: np.full((2, 20), 4.0)},
         answered={CANDIDATES[0]: np.ones(20, bool)},
-        questions={},
+        numbers={},
         answer_ids={},
     )
     found = _judge(RunConfig.model_validate({"output": "x"}), "j", 0, evaluated, count_labels([], [], evaluated))

@@ -2,12 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
 from factory.config import RunConfig
 from factory.errors import InputError
-from factory.evaluation.compute_scores import _count_re_asked
+from factory.evaluation.compute_scores import _read_judgments
 from factory.evaluation.judge_check.check_results import FOLDER, read_checks, refuse_weak_judges, settings_of
 from factory.evaluation.judge_check.judge_report import CheckedJudge, _judged_pairs
 from factory.evaluation.judge_check.pairs import read_pairs, reliability_text, summarize_judge
@@ -58,16 +59,25 @@ def write_judgments(output, *attempts: int) -> Table:
     return table
 
 
+def re_asked(table: Table) -> int:
+    """Return how many judgments took more than one attempt; all scores are read with them."""
+    index = {f"q{number}": number for number in range(4)}
+    scores, expected = np.full((2, len(index)), np.nan)
+    count = _read_judgments(table, "00000", index, scores, expected)
+    assert np.count_nonzero(scores == 4) == table.count("00000").ok
+    assert np.isnan(expected).all()
+    return count
+
+
 def test_repeated_verdicts_are_counted(tmp_path):
-    write_judgments(tmp_path, 1, 3, 2, 1)
-    assert _count_re_asked(config_of(tmp_path)) == {"judge-a": 2}
+    assert re_asked(write_judgments(tmp_path, 1, 3, 2, 1)) == 2
 
 
 def test_judgments_of_an_earlier_version_count_as_first_attempts(tmp_path):
     table = write_judgments(tmp_path, 1, 3)
-    rows = table.read("00000").drop_columns(["attempts"])
+    rows = table.read("00000").drop_columns(["attempts", "draw"])
     table.write_arrow("00000", rows)
-    assert _count_re_asked(config_of(tmp_path)) == {"judge-a": 0}
+    assert re_asked(table) == 0
 
 
 @pytest.mark.parametrize(("wrong", "told"), [(0, ""), (2, ""), (3, "'judge-a' is right on 75%")])

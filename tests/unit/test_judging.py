@@ -91,7 +91,7 @@ def test_answer_is_the_stripped_reply(truncated):
 )
 def test_empty_or_invalid_answer_is_rejected(reply, reason):
     assert parse_answer("ours", QUESTION, completion(reply)) == Reject(reason, reply)
-    assert answer_ids("ours", QUESTION) == {"candidate": "ours", **ABOUT}
+    assert answer_ids("ours", replace(QUESTION, draw=2)) == {"candidate": "ours", **ABOUT, "draw": 2}
 
 
 def test_an_answer_that_ended_within_a_thought_is_truncated():
@@ -194,7 +194,7 @@ def test_structured_reply_becomes_a_judgment():
     parsed = parse_judgment(
         STRUCTURED, ANSWER, completion(Verdict(reasoning="Plain.", score=4).model_dump_json(), ending=ending)
     )
-    ids = {name: getattr(ANSWER, name) for name in ("candidate", "persona_id", "task", "question_id")}
+    ids = {name: getattr(ANSWER, name) for name in ("candidate", "persona_id", "task", "question_id", "draw")}
     assert parsed == Judgment(judge="judge-a", **ids, score=4, expected_score=4.0, reasoning="Plain.")
     assert judgment_ids(STRUCTURED, ANSWER) == {"judge": "judge-a", **ids}
 

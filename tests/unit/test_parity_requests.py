@@ -20,7 +20,16 @@ from factory.evaluation.parity.parity_requests import (
 from factory.evaluation.rubric import read_rubric
 from factory.evaluation.score_examples import score_examples_ids
 from factory.personagym import TASKS, open_benchmark
-from factory.records import Answer, BlockVerdict, Completion, Message, Question, Reject, Request, ScoreExamples
+from factory.records import (
+    Answer,
+    BlockVerdict,
+    Completion,
+    Message,
+    QuestionWithProfile,
+    Reject,
+    Request,
+    ScoreExamples,
+)
 from factory.storage.rows import ok_row
 from tests import made_checkout as made
 
@@ -51,8 +60,8 @@ def rubrics(config):
     return {task: read_rubric(task, text) for task, text in benchmark.rubrics.items()}
 
 
-def question(number: int) -> Question:
-    return Question(f"q{number}", "p", PERSONA, TASK, f"What does {number} {{persona}} say?")
+def question(number: int) -> QuestionWithProfile:
+    return QuestionWithProfile(f"q{number}", "p", PERSONA, TASK, f"What does {number} {{persona}} say?")
 
 
 def answer_row(number: int, text: str | None, reason: str = "engine_error") -> dict:

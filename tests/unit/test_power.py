@@ -16,8 +16,9 @@ from factory.evaluation.scoring.power import (
 from tests.simulated_scores import arrays_of, draw_scores, true_means
 
 
-def judged_of(personas: int, questions: int, judges: int, seed: int = 1, shift: float = 0) -> Judged:
-    arrays = arrays_of(draw_scores(np.random.default_rng(seed), personas, (0, shift), questions, judges))
+def judged_of(personas: int, questions: int, judges: int, draws: int = 1, seed: int = 1, shift: float = 0) -> Judged:
+    scores = draw_scores(np.random.default_rng(seed), personas, (0, shift), questions, judges, draws)
+    arrays = arrays_of(scores, draws=draws)
     return Judged(
         arrays, mean_over_judges(arrays.scores, arrays.task), arrays.scores, np.zeros((2, 2, 6)), np.zeros(2, bool), 1
     )
@@ -61,8 +62,31 @@ def test_twice_as_much_is_predicted(questions, judges):
         assert np.isnan(found.judges)
 
 
-def test_missing_scores_leave_the_spread():
-    judged = judged_of(400, 4, 2)
+@pytest.mark.parametrize(("questions", "draws", "judges"), [(1, 2, 1), (1, 4, 2), (3, 2, 2)])
+def test_effect_of_more_answers_per_question_is_predicted(questions, draws, judges):
+    found = findable_difference(judged_of(600, questions, judges, draws), [(1, 0)])
+    assert found.draws_measured
+    assert found.questions_measured == (questions > 1)
+    more = findable_difference(judged_of(600, questions, judges, 2 * draws), [(1, 0)]).difference
+    assert found.draws == pytest.approx(more, rel=0.1)
+    assert more < 0.97 * found.difference
+    single = findable_difference(judged_of(600, questions, judges), [(1, 0)])
+    assert not single.draws_measured
+    two = findable_difference(judged_of(600, questions, judges, 2), [(1, 0)])
+    assert single.draws <= 1.05 * two.difference  # the least that it can be
+
+
+def test_draws_are_no_questions():
+    """Twenty answers to one question tell nothing of other questions: only the draws' part nearly vanishes."""
+    one, many = (findable_difference(judged_of(600, 1, 1, draws), [(1, 0)]) for draws in (1, 20))
+    assert many.difference < 0.75 * one.difference
+    assert many.draws > 0.9 * many.difference > 1.2 * one.draws * many.difference / one.difference
+    assert not many.questions_measured
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_missing_scores_leave_the_spread(draws):
+    judged = judged_of(400, 4, 2, draws)
     whole = measure_spread(judged.arrays, judged.by_judge[1] - judged.by_judge[0], judged.means[1] - judged.means[0])
     judged.by_judge[np.random.default_rng(1).random(judged.by_judge.shape) < 0.05] = np.nan
     means = mean_over_judges(judged.by_judge, judged.arrays.task)
@@ -70,6 +94,7 @@ def test_missing_scores_leave_the_spread():
     assert lacking.total == pytest.approx(whole.total, rel=0.15)
     assert lacking.questions == pytest.approx(whole.questions, rel=0.15)
     assert lacking.judges == pytest.approx(whole.judges, rel=0.15)
+    assert lacking.draws == pytest.approx(whole.draws, rel=0.15, nan_ok=True)
 
 
 def test_one_candidate_has_nothing_to_find():
@@ -79,5 +104,5 @@ def test_one_candidate_has_nothing_to_find():
 @pytest.mark.parametrize(("questions", "judges"), [(1, 1), (1, 2), (10, 1)])
 def test_typical_spread_is_that_of_the_papers_scores(questions, judges):
     measured = findable_difference(judged_of(1_000, questions, judges), [(1, 0)]).difference
-    assert expected_findable(1_000, questions, judges, 1).difference == pytest.approx(measured, rel=0.1)
+    assert expected_findable(1_000, questions, 1, judges, 1).difference == pytest.approx(measured, rel=0.1)
     assert TYPICAL.variance(1, 1, 1) > TYPICAL.variance(1, 4, 1) > TYPICAL.variance(1, 4, 4)

@@ -22,9 +22,8 @@ def arrays_of(scores: np.ndarray, per_task: int = 1) -> ScoreArrays:
     persona = np.repeat(np.arange(personas, dtype=np.int32), TASKS * per_task)
     task = np.tile(np.repeat(np.arange(TASKS, dtype=np.int8), per_task), personas)
     words = np.ones((candidates, questions), np.float32)
-    return ScoreArrays(
-        persona, task, personas, words, np.zeros(candidates, np.int64), scores, np.full_like(scores, NAN)
-    )
+    truncated, re_asked = (np.zeros(size, np.int64) for size in scores.shape[:2])
+    return ScoreArrays(persona, task, personas, words, truncated, scores, np.full_like(scores, NAN), re_asked)
 
 
 def two_leniencies(personas: int = PERSONAS, per_task: int = 1) -> np.ndarray:

@@ -34,7 +34,7 @@ from factory.evaluation.labels.strata import (
 from factory.evaluation.rubric import Rubric
 from factory.evaluation.run_benchmark import named_benchmark
 from factory.evaluation.scoring.score_arrays import TASK_NAMES
-from factory.records import LabelItem, content_id
+from factory.records import LabelItem, answer_key, content_id, question_of
 from factory.run_output import layout
 from factory.runtime.build_table import build_table, identity, map_shards
 from factory.runtime.progress import Progress
@@ -45,7 +45,7 @@ from factory.storage.tables import Table, compute_fingerprint
 Group = tuple[str, ...]
 """The candidates of an item: one, or the two of a pair."""
 Drawn = tuple[float, str, str]
-"""The hash by which a row is drawn, its question, and its shard."""
+"""The hash by which a row is drawn, its `answer_key`, and its shard."""
 
 
 @dataclass
@@ -127,12 +127,12 @@ def _scan(config: RunConfig, groups: list[Group], shard: dict[str, Any]) -> dict
     members = {candidate for group in groups for candidate in group}
     means = {candidate: _mean_scores(config, candidate, name) for candidate in members}
     for group in groups:
-        answered = [question for question in tasks if all(question in means[one] for one in group)]
-        values = np.array([[means[one][question] for one in group] for question in answered]).reshape(-1, len(group))
+        answered = [key for key in means[group[0]] if all(key in means[one] for one in group)]
+        values = np.array([[means[one][key] for one in group] for key in answered]).reshape(-1, len(group))
         bins = score_bins(values[:, 0]) if len(group) == 1 else difference_bins(values[:, 0] - values[:, 1])
-        for question, number in zip(answered, bins.tolist(), strict=True):
-            key = draw_key(config.seed, "label", *group, question)
-            part.add((group, (tasks[question], number)), (key, question, name))
+        for key, number in zip(answered, bins.tolist(), strict=True):
+            order = draw_key(config.seed, "label", *group, key)
+            part.add((group, (tasks[question_of(key)], number)), (order, key, name))
     strata.merge(part)  # keeps the first only
     return {"strata": pickle.dumps(strata)}
 
@@ -145,16 +145,17 @@ def _tasks(config: RunConfig, shard: str) -> dict[str, int]:
 
 
 def _mean_scores(config: RunConfig, candidate: str, shard: str) -> dict[str, float]:
-    """Return the mean of the judges by question of each accepted answer; NaN where all failed."""
-    answers = layout.ANSWERS.table(config.output, candidate=candidate).read(shard, ["question_id", "status"])
-    scores: dict[str, list[float]] = {row["question_id"]: [] for row in answers.to_pylist() if row["status"] == "ok"}
+    """Return the mean of the judges by the key of each accepted answer; NaN where all failed."""
+    answers = layout.ANSWERS.table(config.output, candidate=candidate).read(shard, ["question_id", "draw", "status"])
+    scores: dict[str, list[float]] = {answer_key(row): [] for row in answers.to_pylist() if row["status"] == "ok"}
+    columns = ["question_id", "draw", "status", "score", "expected_score"]
     for judge in config.evaluation.judges:
         judgments = layout.JUDGMENTS.table(config.output, candidate=candidate, judge=judge.name)
-        for row in judgments.read(shard, ["question_id", "status", "score", "expected_score"]).to_pylist():
+        for row in judgments.read(shard, columns).to_pylist():
             if row["status"] == "ok":
                 score = row["score"] if row["expected_score"] is None else row["expected_score"]
-                scores[row["question_id"]].append(score)
-    return {question: float(np.mean(given)) if given else np.nan for question, given in scores.items()}
+                scores[answer_key(row)].append(score)
+    return {key: float(np.mean(given)) if given else np.nan for key, given in scores.items()}
 
 
 def _sampled_items(
@@ -176,8 +177,8 @@ def _sampled_items(
             first[merged[cell]] += strata.first[group, cell]
         for cell, number in allocate(rows, shares[group]).items():
             draw = _Draw(stratum_name(TASK_NAMES, bins, cell), rows[cell], number, frame, config.seed)
-            for _, question, shard in heapq.nsmallest(number, first[cell]):
-                yield _item(config, group, question, shard, rubrics, draw)
+            for _, key, shard in heapq.nsmallest(number, first[cell]):
+                yield _item(config, group, key, shard, rubrics, draw)
 
 
 @dataclass(frozen=True)
@@ -195,17 +196,17 @@ class _Draw:
 
 
 def _item(
-    config: RunConfig, group: Group, question: str, shard: str, rubrics: Mapping[str, Rubric], draw: _Draw
+    config: RunConfig, group: Group, key: str, shard: str, rubrics: Mapping[str, Rubric], draw: _Draw
 ) -> dict[str, Any]:
-    found = [_answer(config, candidate, question, shard) for candidate in group]
+    found = [_answer(config, candidate, key, shard) for candidate in group]
     kind = "single" if len(group) == 1 else "pair"
     return _row(kind, group, found[0], [str(row["answer"]) for row in found], rubrics, draw)
 
 
-def _answer(config: RunConfig, candidate: str, question: str, shard: str) -> Row:
+def _answer(config: RunConfig, candidate: str, key: str, shard: str) -> Row:
     rows = layout.ANSWERS.table(config.output, candidate=candidate).read(shard)
-    (row,) = rows.filter(pyarrow.compute.equal(rows["question_id"], question)).to_pylist()
-    return row  # type: ignore[no-any-return]
+    of_question = rows.filter(pyarrow.compute.equal(rows["question_id"], question_of(key))).to_pylist()
+    return next(row for row in of_question if answer_key(row) == key)
 
 
 def _gold_items(config: RunConfig, rubrics: Mapping[str, Rubric], frame: str) -> Iterator[dict[str, Any]]:
@@ -225,13 +226,14 @@ def _row(
     names = ("persona_id", "persona", "task", "question_id", "question")
     criteria = rubrics[about["task"]].criteria
     item = LabelItem(
-        item_id=content_id(kind, about["question_id"], *group, *answers),
+        item_id=content_id(kind, answer_key(about), *group, *answers),
         kind=kind,
         candidates=group,
         answers=tuple(answers),
         answer_ids=tuple(map(content_id, answers)),
         criteria=criteria,
         rubric=content_id(criteria),
+        draw=about.get("draw") or 0,
         **{name: about[name] for name in names},
         **draw.columns(),
     )

@@ -11,29 +11,30 @@ from factory.config import RunConfig
 from factory.evaluation.labels.estimates import MIN_STRATIFIED, Population
 from factory.evaluation.labels.strata import BINS, difference_bins, merge_small, score_bins
 from factory.evaluation.scoring.score_arrays import TASK_NAMES
-from factory.records import content_id
+from factory.records import answer_key, content_id
 from factory.run_output import layout
+from factory.storage.repeated_table import RepeatedTable
 from factory.storage.tables import Table
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]
-"""Candidate and question of an answer, by their names."""
+"""Candidate and `answer_key` of an answer."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The judges' scores; questions have the same numbers in all arrays."""
+    """The judges' scores; answers to a question of one draw have the same number in all arrays."""
 
     personas: np.ndarray
-    """By question."""
+    """By number."""
     tasks: np.ndarray
-    """By question."""
+    """By number."""
     scores: Mapping[str, np.ndarray]
-    """By candidate: of each judge, and last their mean, shape (judges + 1, questions); NaN where there is none."""
+    """By candidate: of each judge, and last their mean, shape (judges + 1, answers); NaN where there is none."""
     answered: Mapping[str, np.ndarray]
-    """By candidate: whether a question has an answer."""
-    questions: Mapping[str, int]
-    """The numbers of the questions with a label, by their ids."""
+    """By candidate: whether there is an answer."""
+    numbers: Mapping[str, int]
+    """The numbers of the answers with a label, by their keys."""
     answer_ids: Mapping[Place, str]
     """The present hashes of their answers."""
 
@@ -68,7 +69,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class CountedLabels:
-    """The labels that count: by candidate, question numbers with people's mean score and the draw's weight."""
+    """The labels that count: by candidate, answer numbers with people's mean score and the draw's weight."""
 
     by_candidate: Mapping[str, Mapping[int, tuple[float, float]]]
     counted: int
@@ -76,7 +77,7 @@ class CountedLabels:
     """The others, by reason."""
 
     def of(self, candidate: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return question numbers in order, the labels and the weights, each of shape (labels,)."""
+        """Return answer numbers in order, the labels and the weights, each of shape (labels,)."""
         labels = self.by_candidate.get(candidate, {})
         numbers = sorted(labels)
         values, weights = (np.array([labels[number][at] for number in numbers], float) for at in (0, 1))
@@ -87,33 +88,34 @@ def read_evaluated(config: RunConfig, items: Sequence[Row]) -> Evaluated:
     """Read the scores shard by shard, expected ones where all judges gave them, and the answers of items."""
     judges = [judge.name for judge in config.evaluation.judges]
     names = [candidate.name for candidate in config.evaluation.candidates]
-    wanted = {item["question_id"] for item in items if item["kind"] != "gold"}
+    wanted = {answer_key(item) for item in items if item["kind"] != "gold"}
     personas: dict[str, int] = {}
-    questions: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     answer_ids: dict[Place, str] = {}
     parts: list[list[np.ndarray]] = []
     start = 0
-    table = layout.BENCHMARK_QUESTIONS.table(config.output)
+    table = RepeatedTable.of(layout.BENCHMARK_QUESTIONS.table(config.output), config.evaluation.draws, "draw")
     for shard in table.shards():
-        columns = table.read(shard, ["question_id", "persona_id", "task"]).to_pydict()
-        index = {question: number for number, question in enumerate(columns["question_id"])}
+        asked = table.read(shard).to_pylist()
+        index = {answer_key(row): number for number, row in enumerate(asked)}
         whole = np.full((len(names), len(judges), len(index)), np.nan, np.float32)
         expected, answered = whole.copy(), np.zeros((len(names), len(index)), bool)
         for c, candidate in enumerate(names):
             for row in _accepted(config, layout.ANSWERS.name(candidate=candidate), shard, ["answer"]):
-                answered[c, index[row["question_id"]]] = True
-                if row["question_id"] in wanted:
-                    answer_ids[candidate, row["question_id"]] = content_id(row["answer"])
+                key = answer_key(row)
+                answered[c, index[key]] = True
+                if key in wanted:
+                    answer_ids[candidate, key] = content_id(row["answer"])
             for j, judge in enumerate(judges):
                 name = layout.JUDGMENTS.name(candidate=candidate, judge=judge)
                 for row in _accepted(config, name, shard, ["score", "expected_score"]):
-                    number = index[row["question_id"]]
+                    number = index[answer_key(row)]
                     whole[c, j, number] = row["score"]
                     expected[c, j, number] = np.nan if row["expected_score"] is None else row["expected_score"]
-        questions |= {question: start + number for question, number in index.items() if question in wanted}
+        numbers |= {key: start + number for key, number in index.items() if key in wanted}
         start += len(index)
-        owners = [personas.setdefault(persona, len(personas)) for persona in columns["persona_id"]]
-        tasks = np.array(list(map(TASK_NAMES.index, columns["task"])))
+        owners = [personas.setdefault(persona, len(personas)) for persona in (row["persona_id"] for row in asked)]
+        tasks = np.array([TASK_NAMES.index(row["task"]) for row in asked])
         parts.append([np.array(owners), tasks, whole, expected, answered])
     owners_of, tasks, whole, expected, answered = (np.concatenate(part, -1) for part in zip(*parts, strict=True))
     scores = whole if np.isnan(expected[~np.isnan(whole)]).any() else expected
@@ -122,19 +124,19 @@ def read_evaluated(config: RunConfig, items: Sequence[Row]) -> Evaluated:
         tasks=tasks,
         scores={name: np.vstack([scores[c], _mean(scores[c])[None]]) for c, name in enumerate(names)},
         answered={name: answered[c] for c, name in enumerate(names)},
-        questions=questions,
+        numbers=numbers,
         answer_ids=answer_ids,
     )
 
 
 def _accepted(config: RunConfig, name: str, shard: str, columns: list[str]) -> Iterator[dict[str, Any]]:
     table = Table(config.output, name)
-    rows = table.read(shard, ["question_id", "status", *columns]).to_pylist()
+    rows = table.read(shard, ["question_id", "draw", "status", *columns]).to_pylist()
     return (row for row in rows if row["status"] == "ok")
 
 
 def _mean(scores: np.ndarray) -> np.ndarray:
-    """Return the mean over the judges that scored, shape (questions,)."""
+    """Return the mean over the judges that scored, shape (answers,)."""
     counts = (~np.isnan(scores)).sum(axis=0)
     means: np.ndarray = np.where(counts, np.nansum(scores, axis=0) / np.maximum(1, counts), np.nan)
     return means
@@ -155,7 +157,7 @@ def count_labels(items: Sequence[Row], labels: Sequence[Row], evaluated: Evaluat
         if reason or item is None:
             unused[reason] += 1
             continue
-        number = evaluated.questions[item["question_id"]]
+        number = evaluated.numbers[answer_key(item)]
         for candidate, score in zip(item["candidates"], label["scores"], strict=True):
             given[candidate, number].append(score)
             weights[candidate, number] = 1 / item["probability"]
@@ -172,7 +174,7 @@ def _why_unused(label: Row, item: Row | None, evaluated: Evaluated) -> str:
         return "of answers shown again"
     if item is None:
         return "of items of another draw"
-    places = [(candidate, item["question_id"]) for candidate in item["candidates"]]
+    places = [(candidate, answer_key(item)) for candidate in item["candidates"]]
     if [evaluated.answer_ids.get(place) for place in places] != list(label["answer_ids"]):
         return "of changed answers"
     return "without a score" if 0 in label["scores"] else ""

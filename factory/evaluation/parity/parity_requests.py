@@ -16,6 +16,7 @@ from factory.records import (
     Completion,
     Message,
     Question,
+    QuestionWithProfile,
     Reject,
     Request,
     ScoreExamples,
@@ -39,7 +40,7 @@ def render_parity_answer(prompt: RolePrompt, question: Question) -> Request:
 
 
 def parse_parity_answer(
-    prompt: RolePrompt, candidate: str, question: Question, completion: Completion
+    prompt: RolePrompt, candidate: str, question: QuestionWithProfile, completion: Completion
 ) -> Answer | Reject:
     """Take the reply as it is; that of a tuned model without the space around it."""
     answer = parse_answer(candidate, question, completion)

@@ -27,7 +27,7 @@ from factory.evaluation.parity.parity_requests import (
 from factory.evaluation.rubric import Rubric
 from factory.evaluation.score_examples import score_examples_ids
 from factory.inference.generation_step import GenerationStep
-from factory.records import AnswerBlock, Question
+from factory.records import AnswerBlock, Question, QuestionWithProfile
 from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage.schemas import ANSWERS, BLOCK_VERDICTS, SCORE_EXAMPLES
@@ -38,7 +38,7 @@ def parity_answer_step(config: RunConfig, candidate: Any) -> GenerationStep[Any,
     """Return the step of a candidate's answers."""
     prompt = role_prompt(config, candidate)
     return GenerationStep(
-        record=Question,
+        record=QuestionWithProfile,
         schema=ANSWERS,
         prompt=prompt_ref(prompt),
         render=partial(render_parity_answer, prompt),

@@ -34,7 +34,7 @@ def agreement(scores: np.ndarray, persona: np.ndarray, personas: int, seed: int)
     """Measure the agreement of judges on the answers of one task.
 
     Args:
-        scores: scores of 1 to 5 (candidates, judges, questions), NaN where there is none.
+        scores: scores of 1 to 5 (candidates, judges, answers), NaN where there is none.
         persona: number of the persona of each question.
         personas: their number.
         seed: of the resampling.
@@ -87,7 +87,7 @@ def _ordered_alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return per question how many pairs of candidates two judges order alike, and how many both tell apart.
 
     Args:
-        first: scores by one judge (candidates, questions).
+        first: scores by one judge (candidates, answers).
         second: scores by the other.
     """
     joint = np.zeros((first.shape[1], 5, 5), np.int64)

@@ -34,9 +34,9 @@ class Judged:
 
     arrays: ScoreArrays
     means: np.ndarray
-    """(candidates, questions): the mean over the judges."""
+    """(candidates, answers): the mean over the judges."""
     by_judge: np.ndarray
-    """(candidates, judges, questions)."""
+    """(candidates, judges, answers)."""
     bounds: np.ndarray
     """(candidates, 2, tasks + 1): see `score_arrays.score_bounds`."""
     blank: np.ndarray

@@ -12,11 +12,11 @@ def mean_over_judges(scores: np.ndarray, task: np.ndarray) -> np.ndarray:
     is marked or left blank elsewhere.
 
     Args:
-        scores: (candidates, judges, questions), NaN where there is none.
-        task: (questions,), the number of each question's task.
+        scores: (candidates, judges, answers), NaN where there is none.
+        task: (answers,), the number of each question's task.
 
     Returns:
-        (candidates, questions), NaN where no judge scored.
+        (candidates, answers), NaN where no judge scored.
     """
     means = np.full((scores.shape[0], scores.shape[2]), np.nan)
     for number in np.unique(task):

@@ -59,10 +59,11 @@ def _introduction(document: Scores) -> str:
     roles = " or ".join(sorted({candidate.condition for candidate in document.candidates}))
     protocol = " (asked as in the paper)" if document.judge_protocol == "opencharacter" else ""
     missing = text.missing_examples(document)
+    draws = f", each answered {document.draws} times" if document.draws > 1 else ""
     return (
         _escape(
             f"Benchmark {benchmark.name} (digest {benchmark.digest}), protocol {document.protocol}: "
-            f"{benchmark.personas:,} personas, {benchmark.questions:,} questions. Candidates get the {roles}. "
+            f"{benchmark.personas:,} personas, {benchmark.questions:,} questions{draws}. Candidates get the {roles}. "
             f"Judges{protocol}: {'; '.join(judges)}. Scores go from 1 to 5: {text.legend(document)}. "
         )
         + " A cell is the mean over personas (their population standard deviation) and the 95 % interval of the mean. "
@@ -263,5 +264,5 @@ def _answers_table(document: Scores) -> list[str]:
                 _correlation(candidate.scores.length_correlation),
             ]
         )
-    head = ["model", "weights", "revision", "questions", "answered", "without answer", "truncated", "words", "unjudged"]
+    head = ["model", "weights", "revision", "asked", "answered", "without answer", "truncated", "words", "unjudged"]
     return ["## Answers", _table([*head, "score and length, rho"], rows, names=3)]

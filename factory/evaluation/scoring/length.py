@@ -44,7 +44,7 @@ def length_correlation(
     of all cases at the level .05; within tasks in .04 to .06.
 
     Args:
-        words: length of each answer (questions,).
+        words: length of each answer (answers,).
         scores: of the same answers, NaN where there is none.
         persona: number of the persona of each.
         task: number of the task of each.

@@ -1,5 +1,6 @@
 """What an evaluation can find: the smallest true difference of two PScores that it finds in 80 % of all cases."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,11 +21,12 @@ class Spread:
     """The variance over personas of a paired difference in the PScore, and the parts of it that twice as much halves.
 
     Where there is one question per task, `questions` includes what a persona's tasks differ by, so it is the most
-    that more questions can remove. `judges` is NaN for one judge.
+    that more questions can remove. `draws` is NaN for one answer per question, and `judges` for one judge.
     """
 
     total: float
     questions: float
+    draws: float
     judges: float
 
 
@@ -71,28 +73,39 @@ def measure_spread(arrays: ScoreArrays, by_judge: np.ndarray, means: np.ndarray)
 
     Args:
         arrays: they have the persona and task of each question.
-        by_judge: differences by each judge (judges, questions), NaN where there is none.
-        means: differences by the mean of the judges (questions,).
+        by_judge: differences by each judge (judges, answers), NaN where there is none.
+        means: differences by the mean of the judges (answers,).
     """
     cells = cells_of(arrays, means)
     values = pscore_values(cells)
     present = values[~np.isnan(values)]
     total = float(present.var(ddof=1)) if len(present) > 1 else np.nan
     questions = questions_per_task(arrays)
-    within = _within(arrays, means) / questions if questions > 1 else _interaction(cells)
-    judges = _between_judges(arrays, by_judge) / (len(by_judge) * questions)
-    return Spread(total, float(np.minimum(within / TASKS, total)), float(np.minimum(judges / TASKS, total)))
+    place = arrays.persona.astype(np.int64) * TASKS + arrays.task
+    of_questions = _mean_draws(means, arrays.draws), place[:: arrays.draws]
+    within = _within(*of_questions) / questions if questions > 1 else _interaction(cells)
+    draws = _within(means, np.arange(len(means)) // arrays.draws) / (arrays.draws * questions)
+    judges = _between_judges(arrays, by_judge) / (len(by_judge) * questions * arrays.draws)
+    return Spread(total, *(float(np.minimum(part / TASKS, total)) for part in (within, draws, judges)))
 
 
 def questions_per_task(arrays: ScoreArrays) -> float:
     """Return the mean number of questions of a persona in a task."""
-    return len(arrays.task) / len(np.unique(arrays.persona.astype(np.int64) * TASKS + arrays.task))
+    places = np.unique(arrays.persona.astype(np.int64) * TASKS + arrays.task)
+    return len(arrays.task) / arrays.draws / len(places)
 
 
-def _within(arrays: ScoreArrays, values: np.ndarray) -> float:
-    """Return the variance of questions within a persona's task."""
+def _mean_draws(values: np.ndarray, draws: int) -> np.ndarray:
+    """Return the mean over the answers to each question that have a value; NaN where none has."""
+    by_question = values.reshape(-1, draws)
+    count = (~np.isnan(by_question)).sum(axis=1)
+    return np.where(count, np.nansum(by_question, axis=1) / np.maximum(count, 1), np.nan)
+
+
+def _within(values: np.ndarray, place: np.ndarray) -> float:
+    """Return the variance of values within a place, such as of questions within a persona's task."""
     present = ~np.isnan(values)
-    place, values = (arrays.persona.astype(np.int64) * TASKS + arrays.task)[present], values[present]
+    place, values = place[present], values[present]
     count = np.bincount(place)
     means = np.bincount(place, values) / np.maximum(count, 1)
     degrees = np.maximum(count - 1, 0).sum()
@@ -126,8 +139,8 @@ def _between_judges(arrays: ScoreArrays, by_judge: np.ndarray) -> float:
 class DetectableDifference:
     """The smallest difference that is found with a power of 80 %, now and with twice as much of something.
 
-    `questions` is measured where there are several per task, else the least that it can be; `draws` always is the
-    latter. `judges` is NaN for one judge.
+    `questions` and `draws` are measured where there are several, else the least that they can be. `judges` is NaN for
+    one judge.
     """
 
     difference: float
@@ -135,29 +148,32 @@ class DetectableDifference:
     questions: float
     questions_measured: bool
     draws: float
+    draws_measured: bool
     judges: float
 
 
-def expected_findable(personas: int, questions: int, judges: int, comparisons: int) -> DetectableDifference:
+def expected_findable(personas: int, questions: int, draws: int, judges: int, comparisons: int) -> DetectableDifference:
     """Return what an evaluation can find by the typical spread, before anything is measured.
 
     Args:
         personas: number of personas.
         questions: number per task.
+        draws: answers per question.
         judges: number of judges.
         comparisons: number of comparisons in the family.
     """
 
-    def find(people: int, asked: int, draws: int, judging: int) -> float:
-        return smallest_difference(TYPICAL.variance(asked, draws, judging), people, comparisons)
+    def find(people: int = personas, asked: int = questions, drawn: int = draws, judging: int = judges) -> float:
+        return smallest_difference(TYPICAL.variance(asked, drawn, judging), people, comparisons)
 
     return DetectableDifference(
-        difference=find(personas, questions, 1, judges),
-        personas=find(2 * personas, questions, 1, judges),
-        questions=find(personas, 2 * questions, 1, judges),
+        difference=find(),
+        personas=find(people=2 * personas),
+        questions=find(asked=2 * questions),
         questions_measured=True,
-        draws=find(personas, questions, 2, judges),
-        judges=find(personas, questions, 1, 2 * judges),
+        draws=find(drawn=2 * draws),
+        draws_measured=True,
+        judges=find(judging=2 * judges),
     )
 
 
@@ -175,16 +191,18 @@ def findable_difference(judged: Judged, pairs: Sequence[tuple[int, int]]) -> Det
         spreads.append(measure_spread(arrays, by_judge, judged.means[a] - judged.means[b]))
     if not spreads:
         return None
-    total, questions, judges = (
-        float(np.mean([getattr(one, part) for one in spreads])) for part in ("total", "questions", "judges")
-    )
-    count = len(pairs)
-    fewer_questions = smallest_difference(total - questions / 2, arrays.personas, count)
+    mean = Spread(*np.mean([dataclasses.astuple(one) for one in spreads], axis=0).tolist())
+
+    def find(removed: float = 0, personas: int = arrays.personas) -> float:
+        return smallest_difference(mean.total - removed, personas, len(pairs))
+
+    draws_measured = arrays.draws > 1
     return DetectableDifference(
-        difference=smallest_difference(total, arrays.personas, count),
-        personas=smallest_difference(total, 2 * arrays.personas, count),
-        questions=fewer_questions,
+        difference=find(),
+        personas=find(personas=2 * arrays.personas),
+        questions=find(mean.questions / 2),
         questions_measured=questions_per_task(arrays) > 1,
-        draws=fewer_questions,
-        judges=smallest_difference(total - judges / 2, arrays.personas, count),
+        draws=find((mean.draws if draws_measured else mean.questions) / 2),
+        draws_measured=draws_measured,
+        judges=find(mean.judges / 2),
     )

@@ -1,9 +1,9 @@
 """Scores as arrays, and their means per persona and task.
 
-arrays           (questions,)              persona and task of each question
-per candidate    (questions,)              words of the answer
-per judge        (candidates, questions)   score and expected score, NaN where there is none
-cells            (personas, tasks)         mean over a persona's questions of a task, NaN where nothing was scored
+arrays           (answers,)              persona and task of each answer to a question, `draws` to each in turn
+per candidate    (answers,)              words of the answer
+per judge        (candidates, answers)   score and expected score, NaN where there is none
+cells            (personas, tasks)       mean over a persona's answers of a task, NaN where nothing was scored
 """
 
 from dataclasses import dataclass
@@ -22,21 +22,25 @@ the others count as they are."""
 
 @dataclass(frozen=True)
 class ScoreArrays:
-    """All questions in the order of their shards, with the answers' lengths and their scores."""
+    """All answers in the order of their shards, with their lengths and scores."""
 
     persona: np.ndarray
-    """int32 (questions,): number of the persona, in the order in which personas occur."""
+    """int32 (answers,): number of the persona, in the order in which personas occur."""
     task: np.ndarray
-    """int8 (questions,): index in `TASK_NAMES`."""
+    """int8 (answers,): index in `TASK_NAMES`."""
     personas: int
     words: np.ndarray
-    """float32 (candidates, questions): words of each answer, NaN where there is none."""
+    """float32 (candidates, answers): words of each answer, NaN where there is none."""
     truncated: np.ndarray
     """int64 (candidates,)."""
     scores: np.ndarray
-    """float32 (candidates, judges, questions), NaN where there is none."""
+    """float32 (candidates, judges, answers), NaN where there is none."""
     expected: np.ndarray
     """Expected scores, in the same shape."""
+    re_asked: np.ndarray
+    """int64 (judges,): judgments that took more than one attempt."""
+    draws: int = 1
+    """Answers per question, which follow each other."""
 
     @property
     def has_expected(self) -> bool:
@@ -60,8 +64,8 @@ def cells_of(arrays: ScoreArrays, scores: np.ndarray) -> np.ndarray:
     """Return the mean score of each persona in each task (..., personas, tasks).
 
     Args:
-        arrays: they have the persona and task of each question.
-        scores: (..., questions), NaN where there is none.
+        arrays: they have the persona and task of each answer.
+        scores: (..., answers), NaN where there is none.
     """
     place = arrays.task.astype(np.int64) * arrays.personas + arrays.persona
     order = np.argsort(place, kind="stable")
@@ -84,8 +88,8 @@ def score_bounds(arrays: ScoreArrays, scores: np.ndarray) -> np.ndarray:
     Each missing score counts as 1 or as 5. No estimator repairs failures that hit the worst answers first.
 
     Args:
-        arrays: they have the persona and task of each question.
-        scores: of one candidate (judges, questions), without judges that gave no score to anyone.
+        arrays: they have the persona and task of each answer.
+        scores: of one candidate (judges, answers), without judges that gave no score to anyone.
 
     Returns:
         (2, tasks + 1), the PScore last.

@@ -146,11 +146,11 @@ def families_text(document: Scores) -> str:
 
 def findable_text(found: FindableDifference) -> str:
     """Report what an evaluation can find."""
-    best = "" if found.questions_measured else " at best"
+    questions, draws = ("" if one else " at best" for one in (found.questions_measured, found.draws_measured))
     parts = [
         f"with twice the personas {number(found.personas, '.3f')}",
-        f"with twice the questions {number(found.questions, '.3f')}{best}",
-        f"with twice the answers per question {number(found.draws, '.3f')} at best",
+        f"with twice the questions {number(found.questions, '.3f')}{questions}",
+        f"with twice the answers per question {number(found.draws, '.3f')}{draws}",
     ]
     if found.judges is not None:
         parts.append(f"with twice the judges {found.judges:.3f}")

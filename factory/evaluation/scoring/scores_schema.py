@@ -146,9 +146,9 @@ class CandidateScores(_Part):
     condition: Literal["persona", "profile"]
     """Which description of its role it gets."""
     questions: int
-    """Questions it was given."""
+    """Answers it was asked for: the questions, each `draws` times."""
     answered: int
-    """Questions it answered; only these are judged."""
+    """Answers it gave; only these are judged."""
     answers_rejected: dict[str, int]
     """The others, by reason."""
     answers_truncated: int
@@ -352,7 +352,9 @@ class FindableDifference(_Part):
     questions_measured: bool
     """False where there is one question per task: `questions` is then the least that it can be."""
     draws: Number
-    """With twice the answers per question: the least that it can be."""
+    """With twice the answers per question."""
+    draws_measured: bool = False
+    """False where there is one answer per question: `draws` is then the least that it can be."""
     judges: Number
     """With twice the judges; null for one judge."""
 
@@ -410,6 +412,8 @@ class Scores(_Part):
     """How judges are asked: for a JSON object, or as in the paper (`evaluation.parity`), in free text."""
     benchmark: ScoredBenchmark
     """The benchmark that was used."""
+    draws: int = 1
+    """`evaluation.draws`: answers of each candidate to each question."""
     tasks: list[str]
     """The tasks, by PersonaGym's keys, in the order of the paper's tables."""
     candidates: list[CandidateScores]

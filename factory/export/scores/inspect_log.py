@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from factory.evaluation.scoring.scores_schema import MEAN, CandidateScores, JudgeScores, Scores
+from factory.records import answer_key
 from factory.run_output import layout
 from factory.storage.rows import Row
 
@@ -41,7 +42,7 @@ def _header(scores: Scores, candidate: CandidateScores, finished: datetime) -> d
             "task_version": scores.version,
             "dataset": {"name": benchmark.name, "samples": benchmark.questions},
             "model": candidate.model,
-            "config": {},
+            "config": {"epochs": scores.draws},
             "metadata": {"candidate": candidate.name, "digest": benchmark.digest, "condition": candidate.condition},
         },
         "plan": {},
@@ -71,9 +72,9 @@ def _samples(scores: Scores, candidate: CandidateScores, output: str) -> Iterato
     judges = [judge.name for judge in scores.judges]
     tables = [layout.JUDGMENTS.table(output, candidate=candidate.name, judge=name) for name in judges]
     for shard in answers.shards():
-        verdicts = [{row["question_id"]: row for row in table.read(shard).to_pylist()} for table in tables]
+        verdicts = [{answer_key(row): row for row in table.read(shard).to_pylist()} for table in tables]
         for row in answers.read(shard).to_pylist():
-            found = zip(judges, (by_id.get(row["question_id"]) for by_id in verdicts), strict=True)
+            found = zip(judges, (by_id.get(answer_key(row)) for by_id in verdicts), strict=True)
             yield _sample(row, candidate.model, {judge: verdict for judge, verdict in found if verdict})
 
 
@@ -86,7 +87,7 @@ def _sample(answer: Row, model: str, verdicts: dict[str, Row]) -> dict[str, Any]
     choice = {"message": reply, "stop_reason": "max_tokens" if answer["truncated"] else "stop"}
     return {
         "id": answer["question_id"],
-        "epoch": 1,
+        "epoch": 1 + (answer.get("draw") or 0),
         "input": answer["question"],
         "target": "",
         "messages": [question, reply] if is_ok else [question],

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from factory.evaluation.scoring.paper_scores import published
 from factory.evaluation.scoring.pscore import PSCORE
 from factory.evaluation.scoring.scores_schema import MEAN, CandidateScores, JudgeScores, Scores, TaskScore
 from factory.personagym import TASKS
+from factory.records import answer_key, question_of
 from factory.report.excerpts import ByteBudget, Mask, excerpt
 from factory.report.row_sample import find_rows, rank
 from factory.run_output import layout
@@ -54,6 +56,7 @@ def _shown_scores(document: Scores) -> dict[str, Any]:
     return {
         "protocol": document.protocol,
         "benchmark": document.benchmark.model_dump(include={"name", "personas", "questions"}),
+        "draws": document.draws,
         "ranked_by": document.ranked_by,
         "baseline": document.baseline or (candidates[0].name if candidates else None),
         "tasks": [{"name": task, "short": TASKS.get(task, task)} for task in tasks],
@@ -128,27 +131,27 @@ class JudgedAnswers:
     counts: dict[str, Counter[int]] = field(default_factory=dict)
     """The number of answers by score, by judge."""
     best: list[tuple[float, int, str]] = field(default_factory=list)
-    """A heap of (score, a hash that breaks ties, question), the lowest first."""
+    """A heap of (score, a hash that breaks ties, `answer_key`), the lowest first."""
     worst: list[tuple[float, int, str]] = field(default_factory=list)
     """The same with negative scores."""
 
-    def add(self, question: str, scores: Mapping[str, int]) -> None:
+    def add(self, answer: str, scores: Mapping[str, int]) -> None:
         """Add the judges' scores of an answer."""
-        mean, tie = sum(scores.values()) / len(scores), rank(self.candidate, question)
+        mean, tie = sum(scores.values()) / len(scores), rank(self.candidate, answer)
         self.judged += 1
         for heap, value in ((self.best, mean), (self.worst, -mean)):
-            heapq.heappush(heap, (value, tie, question))
+            heapq.heappush(heap, (value, tie, answer))
             if len(heap) > EXTREMES:
                 heapq.heappop(heap)
 
     def extremes(self) -> dict[str, list[str]]:
-        """Return the questions of the best and worst answers; none is in both."""
-        best = [question for *_, question in sorted(self.best, reverse=True)]
-        worst = [question for *_, question in sorted(self.worst, reverse=True)]
+        """Return the keys of the best and worst answers; none is in both."""
+        best = [answer for *_, answer in sorted(self.best, reverse=True)]
+        worst = [answer for *_, answer in sorted(self.worst, reverse=True)]
         if self.judged < 2 * EXTREMES:
             half = -(-self.judged // 2)
             best, worst = best[:half], worst[: self.judged - half]
-        return {"best": best, "worst": [question for question in worst if question not in best]}
+        return {"best": best, "worst": [answer for answer in worst if answer not in best]}
 
 
 def answer_data(folder: RunFolder, mask: Mask) -> list[dict[str, Any]]:
@@ -177,8 +180,10 @@ def _read_scores(folder: RunFolder, candidate: str, judges: Mapping[str, RunTabl
     """Read all judgments of a candidate; the tables of the judges have the same files, which are read together."""
     judged = JudgedAnswers(candidate, counts={judge: Counter() for judge in judges})
 
+    columns = ["question_id", "draw", "status", "score"]
+
     def read_judge(judge: str, table: RunTable) -> Iterator[tuple[str, str, Any]]:
-        return ((shard, judge, rows) for shard, rows in folder.read(table, ["question_id", "status", "score"]))
+        return ((shard, judge, rows) for shard, rows in folder.read(table, columns))
 
     files = heapq.merge(*(read_judge(judge, table) for judge, table in judges.items()), key=lambda file: file[0])
     for _, same_shard in itertools.groupby(files, key=lambda file: file[0]):
@@ -186,10 +191,10 @@ def _read_scores(folder: RunFolder, candidate: str, judges: Mapping[str, RunTabl
         for _, judge, rows in same_shard:
             for row in rows.to_pylist():
                 if row["status"] == "ok" and row["question_id"] and row["score"] in range(1, 6):
-                    scores.setdefault(row["question_id"], {})[judge] = row["score"]
+                    scores.setdefault(answer_key(row), {})[judge] = row["score"]
                     judged.counts[judge][row["score"]] += 1
-        for question, by_judge in scores.items():
-            judged.add(question, by_judge)
+        for answer, by_judge in scores.items():
+            judged.add(answer, by_judge)
     return judged
 
 
@@ -197,29 +202,29 @@ def _answer_rows(
     folder: RunFolder, table: RunTable, judges: Mapping[str, RunTable], judged: JudgedAnswers, mask: Mask
 ) -> list[dict[str, Any]]:
     extremes = judged.extremes()
-    ids = [question for questions in extremes.values() for question in questions]
-    answers = find_rows(folder, table, "question_id", ids, ["persona", "task", "question", "answer", "thoughts"])
+    ids = [question_of(key) for keys in extremes.values() for key in keys]
+    find = partial(find_rows, folder, id_column="question_id", ids=ids, key=answer_key)
+    answers = find(table, columns=["draw", "persona", "task", "question", "answer", "thoughts"])
     judgments = {
-        judge: find_rows(folder, one, "question_id", ids, ["score", "reasoning", "status", "detail"])
-        for judge, one in judges.items()
+        judge: find(one, columns=["draw", "score", "reasoning", "status", "detail"]) for judge, one in judges.items()
     }
     return [
         {
             "which": which,
-            "task": answers[question]["task"] or "",
-            **{name: excerpt(answers[question][name] or "", mask) for name in ("persona", "question", "answer")},
-            "thoughts": "\n\n".join(excerpt(str(each), mask) for each in answers[question]["thoughts"] or []),
+            "task": answers[key]["task"] or "",
+            **{name: excerpt(answers[key][name] or "", mask) for name in ("persona", "question", "answer")},
+            "thoughts": "\n\n".join(excerpt(str(each), mask) for each in answers[key]["thoughts"] or []),
             "judgments": [
                 {
                     "judge": judge,
-                    "score": rows[question]["score"],
-                    "reasoning": excerpt(rows[question]["reasoning"] or rows[question]["detail"] or "", mask),
+                    "score": rows[key]["score"],
+                    "reasoning": excerpt(rows[key]["reasoning"] or rows[key]["detail"] or "", mask),
                 }
                 for judge, rows in judgments.items()
-                if question in rows
+                if key in rows
             ],
         }
-        for which, questions in extremes.items()
-        for question in questions
-        if question in answers
+        for which, keys in extremes.items()
+        for key in keys
+        if key in answers
     ]

@@ -20,7 +20,7 @@ const MANY = 6;
 function showScores(body, scores) {
   const first = Object.keys(scores.candidates[0]?.by ?? {})[0];
   const kind = scores.ranked_by === "expected" ? "expected scores" : "whole scores";
-  body.append(el("p", { class: "muted" }, `${scores.benchmark.name}, ${scores.protocol} protocol: ${plural(scores.benchmark.personas, "persona")}, ${plural(scores.benchmark.questions, "question")}. Scores are from 1 to 5, by the ${judgeName(first)}; ranks and comparisons are by ${kind}.`));
+  body.append(el("p", { class: "muted" }, `${scores.benchmark.name}, ${scores.protocol} protocol: ${plural(scores.benchmark.personas, "persona")}, ${plural(scores.benchmark.questions, "question")}${scores.draws > 1 ? `, each answered ${scores.draws} times` : ""}. Scores are from 1 to 5, by the ${judgeName(first)}; ranks and comparisons are by ${kind}.`));
   if (scores.warnings.length) body.append(el("div", { class: "note" }, el("ul", {}, scores.warnings.map((one) => el("li", {}, one)))));
   body.append(el("div", { class: "apart" }, scorePlot(scores, first)));
   body.append(el("div", { class: "apart" }, rankTable(scores, first)));
@@ -95,7 +95,7 @@ function showScoreTables(body, scores, first) {
     : el("p", { class: "empty" }, "There is only one judge, so agreement cannot be measured.")),
     scores.fork_counts.length ? folded("As the paper's runner counts", el("p", { class: "muted small" }, "Both rows of a model are from the same replies. The paper's runner counts a call of the judge that failed or cannot be read as 0; ours are missing there."),
     table("As the paper's runner counts", ["model", "judge", "counted as", ...tasks, "zeros"], scores.fork_counts, 3)) : null,
-    folded("The answers that were judged", table("Answers", ["model", "weights", "questions", "answered", "truncated", "words per answer"],
+    folded("The answers that were judged", table("Answers", ["model", "weights", "asked", "answered", "truncated", "words per answer"],
     scores.candidates.map((one) => [one.name, one.model, count(one.questions), count(one.answered), count(one.truncated), fixed(one.words, 0)]), 2))));
 }
 
