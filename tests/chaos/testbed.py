@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from factory.runtime import ray_head
+from factory.runtime.ray_processes import WORKER_PRIORITY
 from factory.runtime.ray_session import START_WAIT_S
 from factory.storage import file_io
 from tests.integration.openai_server import KEY, OpenAIServer
@@ -49,6 +50,7 @@ class Testbed:
             "RAY_AUTH_MODE": "disabled",
             "RAY_raylet_start_wait_time_s": str(START_WAIT_S),
             "FACTORY_TEST_KEY": KEY,
+            **WORKER_PRIORITY,
         }
         os.environ.update(self.environment)  # this process reads the bucket too
         self._clock = folder / "clock"
