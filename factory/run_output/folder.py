@@ -35,7 +35,7 @@ REPORTED_KINDS = tuple(kind for kind in KINDS if kind not in HIDDEN_KINDS)
 READERS = 4
 """Files read at the same time: on S3 each is a round trip."""
 BATCH_ROWS = 1024
-NUMBERS = ("score", "prompt_tokens", "output_tokens")
+NUMBERS = ("score", "draw", "prompt_tokens", "output_tokens")
 LISTS = ("messages", "thoughts")
 """The columns that do not hold text."""
 THOUGHTS = EXAMPLES.field("thoughts")
