@@ -329,4 +329,4 @@ def test_conversion_requires_three_times_the_size(checkpoint_io, tmp_path, monke
     size = shutil.disk_usage(tmp_path).free // 2
     saved = Checkpoint("s3://bucket/checkpoints/step-3", 3, 2, None, {"a": (size, "")})
     with pytest.raises(TrainingEnd, match="free, to convert the checkpoint for another number of workers takes about"):
-        checkpoint_io.load(model_of(1, 1), saved, convert=True)
+        checkpoint_io.load(model_of(1, 1), saved)

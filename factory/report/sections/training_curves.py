@@ -65,7 +65,7 @@ def read_curves(rows: Iterable[Mapping[str, Any]]) -> tuple[TrainingCurve, list[
             curve.add(row)
         elif numbers and row.get("kind") == "validation":
             validations[row["step"]] = [row["step"], row["loss"], whole(row.get("dialogues"))]
-        else:
+        elif row.get("kind") not in ("settings", "skipped"):
             other += 1
     curve.close()
     return curve, [validations[step] for step in sorted(validations)], other

@@ -1,0 +1,214 @@
+"""Runs of the training worker itself, without Ray: a forked process per worker, over gloo.
+
+Token 63 makes the loss of a dialogue NaN, token 62 its gradient infinite.
+
+python -m tests.integration.worker_runs FOLDER SCENARIO... prints a line of JSON for each scenario.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import deepspeed  # noqa: F401  # once, and not in each fork
+import pyarrow as pa
+import ray
+import ray.train
+import torch
+import torch.distributed as dist
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from factory.config import Training
+from factory.storage.tables import Table
+from factory.training import checkpoints, data, worker
+from factory.training.data_order import SampleOrder
+from factory.training.model import PackedLoss
+from factory.training.pack_step import PACKED_SCHEMA, PackedTable
+from factory.training.worker_setup import WorkerSetup
+
+TOKENS, ROWS, BATCH = 12, 32, 4
+STEPS = ROWS // BATCH
+PLAIN, NAN_LOSS, INFINITE_GRADIENT = 0, 63, 62
+
+
+class Shard:
+    """What a worker reads, without Ray Data."""
+
+    def __init__(self, setup: WorkerSetup, rank: int, workers: int) -> None:
+        self.setup, self.rank, self.workers = setup, rank, workers
+
+    def iter_rows(self) -> Iterator[dict[str, Any]]:
+        newest = checkpoints.newest(self.setup.checkpoints)
+        table, first = self.setup.train, newest.step if newest else 0
+        for visit in self.setup.order.visits():
+            names = list(table.shards)
+            yield from data._read(table.table, names, self.setup.order, self.rank, self.workers, first, visit)
+
+
+class StopAt:
+    """A stop flag that is set before a step (from 0); None: never."""
+
+    def __init__(self, first: int, step: int | None) -> None:
+        self.polls, self.step = first, step
+
+    def is_set(self) -> bool:
+        self.polls += 1
+        return self.step is not None and self.polls > self.step
+
+
+def poisoned(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def loss(self: PackedLoss, input_ids: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        losses = forward(self, input_ids, **inputs)
+        if (input_ids == INFINITE_GRADIENT).any() and losses.requires_grad:
+            losses.register_hook(lambda gradient: gradient * torch.inf)
+        spoiled = input_ids[0, inputs["target_positions"] + 1] == NAN_LOSS
+        return torch.where(spoiled, torch.nan, losses) if losses.requires_grad else losses
+
+    return loss
+
+
+def packed(folder: str, split: str, rows: int, poison: dict[int, int]) -> PackedTable:
+    """Write a packed table: two dialogues in each row, of which the second may be poisoned."""
+    table = Table(folder, f"packed/{split}")
+    draw = torch.Generator().manual_seed(len(split))
+    content = []
+    for number in range(rows):
+        ids = torch.randint(60, (TOKENS,), generator=draw).tolist()
+        ids[-1] = poison.get(number, PLAIN) or ids[-1]
+        names = [f"{split}-{number:02}-{part}" for part in "ab"]
+        half = TOKENS // 2
+        content.append({"input_ids": ids, "loss_mask": [True] * TOKENS, "lengths": [half, half], "dialogue_ids": names})
+    table.write_arrow("00000", pa.Table.from_pylist(content, schema=PACKED_SCHEMA))
+    return PackedTable(table, {"shards": {"00000": rows}})
+
+
+def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None) -> None:
+    workers, folder = setup.training.num_workers, setup.model_folder
+    os.environ["LOCAL_RANK"] = str(rank)  # DeepSpeed reads it
+    context = SimpleNamespace(
+        get_world_rank=lambda: rank, get_world_size=lambda: workers, get_local_rank=lambda: rank,
+        get_local_world_size=lambda: workers,
+    )  # fmt: skip
+    ray.train.get_context = lambda: context
+    ray.train.get_dataset_shard = lambda _: Shard(setup, rank, workers)
+    ray.train.get_preemption_info = lambda: None
+    ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
+    PackedLoss.forward = poisoned(PackedLoss.forward)
+    worker.export_model = lambda weights, *_: torch.save(weights, folder)
+    store = dist.FileStore(f"{folder}-{len(events)}-{workers}", workers)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=workers)
+    newest = checkpoints.newest(setup.checkpoints)
+    flag = StopAt(newest.step if newest else 0, stop_at)
+    worker.work({"setup": setup, "events": SimpleNamespace(put=events.append), "stop_flag": flag})
+    dist.destroy_process_group()
+
+
+def run(folder: Path, poison: dict[int, int], stop_at: int | None = None, **settings: Any) -> list[dict[str, Any]]:
+    """Run a group of workers from start to end, from the newest checkpoint on; return the events."""
+    base = {
+        "base_model": str(folder.parent / "base"), "num_workers": 2, "global_batch_size": BATCH, "precision": "fp32",
+        "learning_rate": 1e-2, "final_learning_rate": 1e-3, "save_steps": 2, "eval_steps": 2, "save_total_limit": 9,
+    }  # fmt: skip
+    training, output = Training(**base | settings), str(folder)
+    train, validation = packed(output, "train", ROWS, poison), packed(output, "validation", 4, {})
+    order = SampleOrder([ROWS], 1, BATCH, 7)
+    setup = WorkerSetup(
+        training, training.base_model, 7, False, f"{output}/checkpoints", train, validation, order,
+        f"{output}/model", "", "",
+    )  # fmt: skip
+    forked = multiprocessing.get_context("fork")
+    with forked.Manager() as manager:
+        events = manager.list()
+        group = [
+            forked.Process(target=work, args=(setup, rank, events, stop_at)) for rank in range(training.num_workers)
+        ]
+        for process in group:
+            process.start()
+        for process in group:
+            process.join()
+        assert not any(process.exitcode for process in group)
+        return list(events)
+
+
+def step_of_row(row: int) -> int:
+    """Return the step (from 1) that reads a row."""
+    order = SampleOrder([ROWS], 1, BATCH, 7)
+    (visit,) = order.visits()
+    return next(position // BATCH + 1 for position, each in order.positions(visit, 0, 1, 0) if each == row)
+
+
+def figures(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metrics by kind and step; of a repeated step the last ones."""
+    names = ("loss", "grad_norm", "learning_rate", "dialogues")
+    kept = [event for event in events if event["kind"] in ("step", "skipped", "validation")]
+    return {f"{each['kind']} {each['step']}": [each.get(name) for name in names] for each in kept}
+
+
+def same_weights(*folders: Path) -> bool:
+    first, *others = (torch.load(folder / "model") for folder in folders)
+    return all(torch.equal(first[name], other[name]) for other in others for name in first)
+
+
+def resumed(folder: Path, stage: int, precision: str, poison: int) -> dict[str, Any]:
+    """Run undisturbed, and with a stop right after the poisoned step and with one a step later."""
+    row, settings = 21, {"zero_stage": stage, "precision": precision}
+    step = step_of_row(row)
+    found = {"undisturbed": run(folder / "undisturbed", {row: poison}, **settings)}
+    for name, stop_at in (("in", step), ("after", step + 1)):
+        first = run(folder / name, {row: poison}, stop_at, **settings)
+        found[name] = first + run(folder / name, {row: poison}, **settings)
+    return {
+        "step": step,
+        "figures": {name: figures(events) for name, events in found.items()},
+        "starts": {name: [e["step"] for e in events if e["kind"] == "started"] for name, events in found.items()},
+        "same_weights": same_weights(*(folder / name for name in found)),
+    }
+
+
+def too_many(folder: Path) -> dict[str, Any]:
+    """Run with poison in all batches from the third step on, and at most two of them in a row."""
+    late = {row: INFINITE_GRADIENT for row in range(ROWS) if step_of_row(row) > 2}
+    events = run(folder, late, max_skipped_steps=2)
+    return {"kinds": [event["kind"] for event in events], "message": events[-1]["message"]}
+
+
+def exported(folder: Path) -> dict[str, Any]:
+    """Train with a rate that soon overfits, with early stopping; export the last, the best and a step's checkpoint."""
+    settings = {"learning_rate": 0.3, "final_learning_rate": 0.3, "eval_steps": 1, "early_stopping_patience": 2}
+    events = run(folder, {}, zero_stage=3, export_checkpoint="step-1", save_total_limit=1, **settings)
+    found = {}
+    for name in ("last", "best", "step-1", "step-7"):
+        again = run(folder, {}, zero_stage=3, export_checkpoint=name, save_total_limit=1, **settings)
+        weights = torch.load(folder / "model")
+        found[name] = {"end": again[-1], "sum": float(sum(part.double().abs().sum() for part in weights.values()))}
+    return {
+        "events": events, "again": found,
+        "steps": [each.step for each in checkpoints.complete_checkpoints(f"{folder}/checkpoints")],
+    }  # fmt: skip
+
+
+def main(folder: str, *scenarios: str) -> None:
+    place = Path(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, tie_word_embeddings=True,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(place / "base")
+    for scenario in scenarios:
+        name, *given = scenario.split("-")
+        inside = place / scenario
+        found = {
+            "resumed": lambda: resumed(inside, int(given[0]), given[1], int(given[2])),
+            "too_many": lambda: too_many(inside),
+            "exported": lambda: exported(inside),
+        }[name]()  # fmt: skip
+        print(json.dumps({"scenario": scenario, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
