@@ -89,8 +89,10 @@ def check_attention(training: Training) -> None:
 
 
 def _architecture(training: Training) -> dict[str, Any]:
-    """Return the base model's config.json."""
-    return model_files.read_json(model_files.fetch(training.base_model, weights=False), "config.json")
+    """Return the base model's config.json; a model of several parts has the values of its text model a level deeper."""
+    config = model_files.read_json(model_files.fetch(training.base_model, weights=False), "config.json")
+    text = config.get("text_config")
+    return config | text if isinstance(text, dict) else config
 
 
 def plan(config: RunConfig, progress: Progress) -> None:

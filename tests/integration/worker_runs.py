@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from factory.config import Training
 from factory.storage.tables import Table
 from factory.training import checkpoints, data, worker
 from factory.training.data_order import SampleOrder
+from factory.training.metrics_log import read_parts
 from factory.training.model import PackedLoss
 from factory.training.pack_step import PACKED_SCHEMA, PackedTable
 from factory.training.worker_setup import WorkerSetup
@@ -77,7 +79,7 @@ def packed(folder: str, split: str, rows: int, poison: dict[int, int]) -> Packed
     draw = torch.Generator().manual_seed(len(split))
     content = []
     for number in range(rows):
-        ids = torch.randint(60, (TOKENS,), generator=draw).tolist()
+        ids = torch.randint(20, (TOKENS,), generator=draw).tolist()
         ids[-1] = poison.get(number, PLAIN) or ids[-1]
         names = [f"{split}-{number:02}-{part}" for part in "ab"]
         half = TOKENS // 2
@@ -86,7 +88,7 @@ def packed(folder: str, split: str, rows: int, poison: dict[int, int]) -> Packed
     return PackedTable(table, {"shards": {"00000": rows}})
 
 
-def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None) -> None:
+def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None, store_file: str) -> None:
     workers, folder = setup.training.num_workers, setup.model_folder
     os.environ["LOCAL_RANK"] = str(rank)  # DeepSpeed reads it
     context = SimpleNamespace(
@@ -99,7 +101,7 @@ def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None) -> Non
     ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
     PackedLoss.forward = poisoned(PackedLoss.forward)
     worker.export_model = lambda weights, *_: torch.save(weights, folder)
-    store = dist.FileStore(f"{folder}-{len(events)}-{workers}", workers)
+    store = dist.FileStore(store_file, workers)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=workers)
     newest = checkpoints.newest(setup.checkpoints)
     flag = StopAt(newest.step if newest else 0, stop_at)
@@ -120,12 +122,11 @@ def run(folder: Path, poison: dict[int, int], stop_at: int | None = None, **sett
         training, training.base_model, 7, False, f"{output}/checkpoints", train, validation, order,
         f"{output}/model", "", "",
     )  # fmt: skip
-    forked = multiprocessing.get_context("fork")
+    forked, store = multiprocessing.get_context("fork"), f"{output}/store-{uuid.uuid4().hex}"
     with forked.Manager() as manager:
         events = manager.list()
-        group = [
-            forked.Process(target=work, args=(setup, rank, events, stop_at)) for rank in range(training.num_workers)
-        ]
+        inputs = (events, stop_at, store)
+        group = [forked.Process(target=work, args=(setup, rank, *inputs)) for rank in range(training.num_workers)]
         for process in group:
             process.start()
         for process in group:
@@ -176,9 +177,17 @@ def too_many(folder: Path) -> dict[str, Any]:
     return {"kinds": [event["kind"] for event in events], "message": events[-1]["message"]}
 
 
+def changed(folder: Path) -> dict[str, Any]:
+    """Run to step 4, go on with another learning rate and norm, and compare with the rates of a run of its own."""
+    first = run(folder, {}, 4)
+    second = run(folder, {}, learning_rate=2e-3, max_grad_norm=0.5)
+    rows = read_parts(f"{folder}/checkpoints")
+    return {"first": figures(first), "second": figures(second), "rows": rows}
+
+
 def exported(folder: Path) -> dict[str, Any]:
     """Train with a rate that soon overfits, with early stopping; export the last, the best and a step's checkpoint."""
-    settings = {"learning_rate": 0.3, "final_learning_rate": 0.3, "eval_steps": 1, "early_stopping_patience": 2}
+    settings = {"learning_rate": 0.1, "final_learning_rate": 0.1, "eval_steps": 1, "early_stopping_patience": 2}
     events = run(folder, {}, zero_stage=3, export_checkpoint="step-1", save_total_limit=1, **settings)
     found = {}
     for name in ("last", "best", "step-1", "step-7"):
@@ -201,12 +210,10 @@ def main(folder: str, *scenarios: str) -> None:
     LlamaForCausalLM(config).save_pretrained(place / "base")
     for scenario in scenarios:
         name, *given = scenario.split("-")
-        inside = place / scenario
-        found = {
-            "resumed": lambda: resumed(inside, int(given[0]), given[1], int(given[2])),
-            "too_many": lambda: too_many(inside),
-            "exported": lambda: exported(inside),
-        }[name]()  # fmt: skip
+        if name == "resumed":
+            found = resumed(place / scenario, int(given[0]), given[1], int(given[2]))
+        else:
+            found = {"too_many": too_many, "exported": exported, "changed": changed}[name](place / scenario)
         print(json.dumps({"scenario": scenario, **found}), flush=True)
 
 

@@ -99,6 +99,7 @@ def training_data(folder: RunFolder) -> dict[str, Any]:
         "train_loss": manifest.get("train_loss"),
         "gain": manifest.get("validation"),
         "trained_by": manifest.get("trained_by"),
+        "skipped_steps": whole(manifest.get("skipped_steps")),
         "packed": {
             packed.name: {key: packed.manifest.get(key) for key in names} for packed in folder.select(layout.PACKED)
         },
