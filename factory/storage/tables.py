@@ -142,10 +142,16 @@ class Table:
         self, before: Mapping[str, Any], fingerprint: str, inputs: Mapping[str, Any], changeable: Set[str]
     ) -> bool:
         """Return whether the unfinished table differs from these inputs in changeable ones alone."""
-        if self._document(MANIFEST) or self.archived(fingerprint):
-            return False
         old, new = (json.loads(json.dumps(settings)) for settings in (before["settings"], inputs))
-        return old.keys() == new.keys() and {name for name in new if old[name] != new[name]} <= changeable
+        if old.keys() != new.keys():
+            return False
+        changed = {name for name in new if old[name] != new[name]}
+        return (
+            bool(changed)
+            and changed <= changeable
+            and not self._document(MANIFEST)
+            and self.archived(fingerprint) is None
+        )
 
     def _rehearse(
         self, rehearsal: archive.Rehearsal, fingerprint: str, inputs: Mapping[str, Any], changeable: Set[str]
