@@ -146,12 +146,8 @@ class Table:
         if old.keys() != new.keys():
             return False
         changed = {name for name in new if old[name] != new[name]}
-        return (
-            bool(changed)
-            and changed <= changeable
-            and not self._document(MANIFEST)
-            and self.archived(fingerprint) is None
-        )
+        is_allowed = bool(changed) and changed <= changeable
+        return is_allowed and not self._document(MANIFEST) and self.archived(fingerprint) is None
 
     def _rehearse(
         self, rehearsal: archive.Rehearsal, fingerprint: str, inputs: Mapping[str, Any], changeable: Set[str]

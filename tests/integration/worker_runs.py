@@ -30,6 +30,7 @@ from factory.training.data_order import SampleOrder
 from factory.training.metrics_log import read_parts
 from factory.training.model import PackedLoss
 from factory.training.pack_step import PACKED_SCHEMA, PackedTable
+from factory.training.training_facts import setting_changes
 from factory.training.worker_setup import WorkerSetup
 
 TOKENS, ROWS, BATCH = 12, 32, 4
@@ -178,26 +179,28 @@ def too_many(folder: Path) -> dict[str, Any]:
 
 
 def changed(folder: Path) -> dict[str, Any]:
-    """Run to step 4, go on with another learning rate and norm, and compare with the rates of a run of its own."""
-    first = run(folder, {}, 4)
+    """Run to step 4, and go on with another learning rate and norm."""
+    run(folder, {}, 4)
     second = run(folder, {}, learning_rate=2e-3, max_grad_norm=0.5)
-    rows = read_parts(f"{folder}/checkpoints")
-    return {"first": figures(first), "second": figures(second), "rows": rows}
+    settings = [row for row in read_parts(f"{folder}/checkpoints") if row["kind"] == "settings"]
+    return {"figures": figures(second), "changes": setting_changes(settings)}
 
 
 def exported(folder: Path) -> dict[str, Any]:
-    """Train with a rate that soon overfits, with early stopping; export the last, the best and a step's checkpoint."""
-    settings = {"learning_rate": 0.1, "final_learning_rate": 0.1, "eval_steps": 1, "early_stopping_patience": 2}
-    events = run(folder, {}, zero_stage=3, export_checkpoint="step-1", save_total_limit=1, **settings)
-    found = {}
-    for name in ("last", "best", "step-1", "step-7"):
-        again = run(folder, {}, zero_stage=3, export_checkpoint=name, save_total_limit=1, **settings)
-        weights = torch.load(folder / "model")
-        found[name] = {"end": again[-1], "sum": float(sum(part.double().abs().sum() for part in weights.values()))}
-    return {
-        "events": events, "again": found,
-        "steps": [each.step for each in checkpoints.complete_checkpoints(f"{folder}/checkpoints")],
+    """Train until two validations bring no gain, with a stop before; export several checkpoints of it."""
+    settings = {
+        "learning_rate": 0.1, "final_learning_rate": 0.1, "eval_steps": 1, "save_steps": 1, "save_total_limit": 1,
+        "early_stopping_patience": 2,
     }  # fmt: skip
+    events = run(folder, {}, 6, export_checkpoint="step-1", **settings)
+    found = {}
+    for name, workers in (("step-1", 2), ("last", 2), ("best", 2), ("best", 1), ("step-7", 2), ("step-3", 2)):
+        events += run(folder, {}, num_workers=workers, export_checkpoint=name, **settings)
+        weights = torch.load(folder / "model")
+        size = float(sum(part.double().abs().sum() for part in weights.values()))
+        found[f"{name} by {workers}"] = [events[-1], size]
+    kept = [each.step for each in checkpoints.complete_checkpoints(f"{folder}/checkpoints")]
+    return {"events": events, "exported": found, "kept": kept}
 
 
 def main(folder: str, *scenarios: str) -> None:
