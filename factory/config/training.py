@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from factory.config.engines import EMBEDDED, ChatTemplateKwargs, without_secrets
 from factory.config.paths import ModelRef, OutputPath
-from factory.config.sections import Name, Section
+from factory.config.sections import Name, Section, each_once
 
 OWNED_KEYS = {
     "train_batch_size": "training.global_batch_size",
@@ -38,6 +38,9 @@ def _for_deepspeed(content: dict[str, Any]) -> dict[str, Any]:
             instead = f"; set {OWNED_KEYS[path]} instead" if OWNED_KEYS[path] else ""
             raise ValueError(f"deepspeed has {path}, which the factory sets itself; leave it out{instead}")
     return content
+
+
+Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 
 
 class Lora(Section):
@@ -126,6 +129,9 @@ class Training(Section):
     export_checkpoint: Annotated[str, Field(pattern=r"^(last|best|step-[1-9][0-9]{0,8})$")] = "last"
     """Whose weights `model/` gets: those of the `last` checkpoint, of the `best` one, with the lowest validation loss,
     or of a step, such as `step-120`, which is then saved and kept."""
+    trackers: Annotated[tuple[Tracker, ...], AfterValidator(each_once)] = ("tensorboard",)
+    """Where metrics go beside `checkpoints/metrics.jsonl`: `tensorboard` (in `checkpoints/`), `wandb`, `trackio` and
+    `mlflow`, whose packages must be installed; accounts and servers come from their environment variables."""
     max_failures: int = Field(3, ge=0)
     """How often a failed group of workers is restarted from the last checkpoint."""
 

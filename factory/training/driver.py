@@ -26,6 +26,7 @@ from factory.runtime.ray_session import IO_TASK_CPUS, driver_node_options, on_gp
 from factory.storage import file_io
 from factory.storage.manifest import build_manifest
 from factory.storage.tables import Table, compute_fingerprint
+from factory.text.redaction import redact_secrets
 from factory.training import checkpoints
 from factory.training.data import worker_datasets
 from factory.training.data_order import SampleOrder
@@ -35,14 +36,16 @@ from factory.training.model_card import build_card, data_origin
 from factory.training.model_export import finished_fingerprint, set_aside
 from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import PackedTable, pack_split
+from factory.training.trackers import start_trackers
 from factory.training.training_facts import RESUMABLE
-from factory.training.validation_gain import LossChange, join_validations, loss_change
+from factory.training.validation_gain import change_until
 from factory.training.worker import work
 from factory.training.worker_setup import WorkerSetup
 
 FINGERPRINT_EXCLUDED = {
     "num_workers", "pool", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
     "eval_steps", "validation_sequences", "save_steps", "save_total_limit", "max_skipped_steps", "export_checkpoint",
+    "trackers",
 }  # fmt: skip
 """Settings that may change between a run and the one that resumes from its checkpoint."""
 CHANGEABLE = frozenset({*RESUMABLE, "early_stopping_patience"})
@@ -77,7 +80,9 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     )  # fmt: skip
     _check_newest(table, progress)
     _check_exported(table, training, order.steps)
-    monitor = TrainingMonitor(MetricsLog(table.path), progress, order.steps)
+    shown = redact_secrets(config.training.model_dump(mode="json"))
+    trackers = start_trackers(training.trackers, table.path, fingerprint, shown, progress.print)
+    monitor = TrainingMonitor(MetricsLog(table.path, trackers), progress, order.steps)
     progress.start(["training"], order.steps, "steps")
     try:
         _run_workers(setup, monitor)
@@ -228,7 +233,7 @@ def _finish(
     table: Table, model: Located, setup: WorkerSetup, monitor: TrainingMonitor, progress: Progress, fingerprint: str
 ) -> None:
     ended = monitor.ended
-    change = _loss_change(table, setup.seed, ended["exported_step"])
+    change = change_until(Table(table.path, "validation"), ended["exported_step"], setup.seed)
     dialogues = Counts(ok=setup.train.manifest["ok"])
     steps = monitor.log.rows("step")
     manifest = build_manifest(
@@ -253,15 +258,3 @@ def _finish(
     progress.record_table(manifest)
     progress.print(change.sentence if change else "Change of the validation loss unknown: the validations before and "
                  "after training have no dialogue in common")  # fmt: skip
-
-
-def _loss_change(table: Table, seed: int, exported_step: int) -> LossChange | None:
-    validations = Table(table.path, "validation")
-    names = [f"step-{step:08}" for step in (0, exported_step)]
-    if not {*names} <= {*validations.shards()}:  # an unreadable one was dropped
-        return None
-    joined = join_validations(*map(validations.read, names))
-    if not joined.num_rows:
-        return None
-    before, after, tokens = (joined[name].to_numpy() for name in ("loss", "loss_after", "tokens"))
-    return loss_change(before, after, tokens, seed)

@@ -16,6 +16,7 @@ from factory.storage import file_io
 from factory.training import checkpoints
 from factory.training.dialogue import check_template, count_segments, splits_turns
 from factory.training.pack_step import curated_manifest, curated_table
+from factory.training.trackers import PACKAGES
 
 TOKENS_PER_SEGMENT = 700
 """With a profile of 1.7 kB in front; packing counts tokens and segments exactly."""
@@ -35,6 +36,7 @@ def check(config: RunConfig) -> None:
     check_window(config.training)
     check_attention(config.training)
     check_kernels(config.training)
+    check_trackers(config.training)
 
 
 def check_kernels(training: Training) -> None:
@@ -50,6 +52,20 @@ def check_kernels(training: Training) -> None:
         )
     if training.liger and not (gpu and find_spec("liger_kernel")):
         raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; set it to false")
+
+
+def check_trackers(training: Training) -> None:
+    """Check that the packages of the trackers are installed.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name in training.trackers:
+        if not find_spec(PACKAGES[name]):
+            raise ConfigError(
+                f"training.trackers: {name} needs the package {PACKAGES[name]}, which is not installed; install it, or "
+                f"leave {name} out"
+            )
 
 
 def check_window(training: Training) -> None:
@@ -115,6 +131,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         check_window(training)
         check_attention(training)
         check_kernels(training)
+        check_trackers(training)
     except UnreachableError as problem:
         notes.append(str(problem))
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))

@@ -1,21 +1,18 @@
-"""Metrics of a training by step: as JSONL, for TensorBoard, and as a plot."""
+"""Metrics of a training by step: as JSONL, for experiment trackers, and as a plot."""
 
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from factory.run_output import layout
 from factory.storage import file_io
+from factory.training.trackers import Sink
 from factory.training.training_facts import training_facts
 
 METRICS = layout.METRICS.rpartition("/")[2]
 CURVE = "loss.svg"
-TENSORBOARD = "tensorboard"
 PARTS = "history"
 
 
@@ -52,16 +49,11 @@ class MetricsLog:
     earlier metrics.
     """
 
-    def __init__(self, folder: str) -> None:
-        from tensorboardX import SummaryWriter
-
-        self._folder = folder
+    def __init__(self, folder: str, trackers: Sink | None = None) -> None:
+        self._folder, self._trackers = folder, trackers or Sink({}, print)
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         for row in [*read_parts(folder), *_read([file_io.join(folder, METRICS)])]:
             self._store(row)
-        temporary = tempfile.mkdtemp(prefix="character-factory-") if "://" in folder else None
-        self._tensorboard = Path(temporary or file_io.join(folder, TENSORBOARD))
-        self._writer = SummaryWriter(str(self._tensorboard))
 
     def _store(self, row: dict[str, Any]) -> None:
         self._rows[row["kind"], row["step"]] = row
@@ -70,9 +62,9 @@ class MetricsLog:
         """Add a row of metrics, such as those of a step or of a validation."""
         self._store(dict(row))
         names = ("loss", "perplexity", "learning_rate", "grad_norm", "tokens_per_second", "mfu")
-        for name in names:
-            if row.get(name) is not None:
-                self._writer.add_scalar(f"{row['kind']}/{name}", row[name], row["step"])
+        numbers = {f"{row['kind']}/{name}": row[name] for name in names if row.get(name) is not None}
+        if row["kind"] != "settings":
+            self._trackers.log(numbers, row["step"])
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps that are repeated."""
@@ -87,22 +79,17 @@ class MetricsLog:
         return training_facts({kind: self.rows(kind) for kind in ("settings", "skipped")})
 
     def write(self) -> None:
-        """Write the JSONL, and TensorBoard's files if they are local copies."""
+        """Write the JSONL, and what trackers hold back."""
         rows = sorted(self._rows.values(), key=lambda row: (row["step"], row["kind"]))
         file_io.write_bytes(file_io.join(self._folder, METRICS), _lines(rows))
-        self._writer.flush()
-        if "://" in self._folder:
-            for file in self._tensorboard.iterdir():
-                file_io.write_bytes(file_io.join(self._folder, TENSORBOARD, file.name), file.read_bytes())
+        self._trackers.flush()
 
     def close(self) -> None:
         """Write everything, the plot too."""
         self.write()
-        self._writer.close()
+        self._trackers.close()
         if self.rows("step"):
             file_io.write_bytes(file_io.join(self._folder, CURVE), self._plot())
-        if "://" in self._folder:
-            shutil.rmtree(self._tensorboard)
 
     def _plot(self) -> bytes:
         from matplotlib.figure import Figure

@@ -113,7 +113,7 @@ class TrainingWorker:
             done = step + 1
             is_due = is_due or self._saves_at(done)
             loss = self._validate(done) if is_due or done % self.training.eval_steps == 0 else None
-            is_last = done == self.order.steps or (loss is not None and self._is_stalled())
+            is_last = done == self.order.steps or self._is_stalled()
             # Not between steps that go wrong: a broken model would replace one of the checkpoints from before.
             if is_last or (is_due and not self.bad.in_a_row):
                 self._save(done, loss)
