@@ -51,16 +51,19 @@ class TensorBoard(Tracker):
 
     def flush(self) -> None:
         self._writer.flush()
+        self._copy()
+
+    def close(self) -> None:
+        self._writer.close()  # first: it writes from a thread, which `flush` does not wait for
+        self._copy()
+        if self._is_remote:
+            shutil.rmtree(self._local)
+
+    def _copy(self) -> None:
         if self._is_remote:
             with suppress(StorageError):  # written the next time
                 for file in self._local.iterdir():
                     file_io.write_bytes(file_io.join(self._target, file.name), file.read_bytes())
-
-    def close(self) -> None:
-        self.flush()
-        self._writer.close()
-        if self._is_remote:
-            shutil.rmtree(self._local)
 
 
 class WandB(Tracker):
