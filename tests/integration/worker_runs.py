@@ -158,16 +158,16 @@ def same_weights(*folders: Path) -> bool:
 def resumed(folder: Path, stage: int, precision: str, poison: int) -> dict[str, Any]:
     """Run undisturbed, and with a stop right after the poisoned step and with one a step later."""
     row, settings = 21, {"zero_stage": stage, "precision": precision}
-    step = step_of_row(row)
-    found = {"undisturbed": run(folder / "undisturbed", {row: poison}, **settings)}
+    step, folders = step_of_row(row), {name: Path(f"{folder}-{name}") for name in ("undisturbed", "in", "after")}
+    found = {"undisturbed": run(folders["undisturbed"], {row: poison}, **settings)}
     for name, stop_at in (("in", step), ("after", step + 1)):
-        first = run(folder / name, {row: poison}, stop_at, **settings)
-        found[name] = first + run(folder / name, {row: poison}, **settings)
+        first = run(folders[name], {row: poison}, stop_at, **settings)
+        found[name] = first + run(folders[name], {row: poison}, **settings)
     return {
         "step": step,
         "figures": {name: figures(events) for name, events in found.items()},
         "starts": {name: [e["step"] for e in events if e["kind"] == "started"] for name, events in found.items()},
-        "same_weights": same_weights(*(folder / name for name in found)),
+        "same_weights": same_weights(*folders.values()),
     }
 
 
