@@ -5,7 +5,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from factory.config.engines import EMBEDDED, ChatTemplateKwargs, without_secrets
+from factory.config.engines import (
+    EMBEDDED,
+    AcceleratorType,
+    ChatTemplateKwargs,
+    check_accelerator,
+    without_secrets,
+)
 from factory.config.paths import ModelRef, OutputPath
 from factory.config.sections import Name, Section, each_once
 
@@ -25,15 +31,17 @@ OWNED_KEYS = {
 """Keys of DeepSpeed's config that the factory sets itself, and the settings that they follow from."""
 
 
-def _paths(content: Mapping[str, Any], parent: str = "") -> Iterator[str]:
+def _paths(content: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in content.items():
-        yield f"{parent}{key}"
+        yield f"{parent}{key}", value
         if isinstance(value, Mapping):
             yield from _paths(value, f"{parent}{key}.")
 
 
 def _for_deepspeed(content: dict[str, Any]) -> dict[str, Any]:
-    for path in _paths(content):
+    for path, value in _paths(content):
+        if not isinstance(value, Mapping) and any(owned.startswith(f"{path}.") for owned in OWNED_KEYS):
+            raise ValueError(f"deepspeed.{path} is {value!r}; give the keys to change in it")
         if path in OWNED_KEYS:
             instead = f"; set {OWNED_KEYS[path]} instead" if OWNED_KEYS[path] else ""
             raise ValueError(f"deepspeed has {path}, which the factory sets itself; leave it out{instead}")
@@ -75,6 +83,9 @@ class Training(Section):
     """Training processes: one per GPU, or with an equal part of the CPU's cores."""
     pool: Name | None = None
     """Train on nodes with this value of the label `pool` alone, which `cluster/` sets; null: on any."""
+    accelerator_type: AcceleratorType | None = None
+    """The kind of GPU, by Ray's name for it, such as H100: workers run only on nodes that have it, and a training that
+    does not fit its memory is refused. null: any."""
     zero_stage: Literal[1, 2, 3] = 3
     """What DeepSpeed shards over the workers: 1, optimizer state; 2, gradients too; 3, parameters too."""
     offload: Literal["none", "optimizer", "all"] = "none"
@@ -147,6 +158,7 @@ class Training(Section):
             raise ValueError(
                 f"global_batch_size ({self.global_batch_size}) must be a multiple of num_workers ({self.num_workers})"
             )
+        check_accelerator(self.accelerator_type, self.device)
         if self.offload == "all" and self.zero_stage != 3:
             raise ValueError(f"offload: all needs zero_stage: 3, not {self.zero_stage}")
         if self.final_learning_rate > self.learning_rate:

@@ -239,6 +239,8 @@ def test_a_dry_run_asks_an_endpoint_that_wants_no_key(config_file):
         ("{bf16: {enabled: false}}", "set training.precision instead"),
         ("{gradient_clipping: 2}", "set training.max_grad_norm instead"),
         ("{optimizer: {type: Lion}}", "set training.learning_rate, betas and weight_decay instead"),
+        ("{zero_optimization: {offload_param: null}}", "deepspeed.zero_optimization.offload_param is None"),
+        ("{zero_optimization: 2}", "deepspeed.zero_optimization is 2; give the keys to change in it"),
         ("{checkpoint: {load_universal: true}}", "deepspeed has checkpoint"),
         ("{monitor: {api_key: sk-abcdefghijklmnopqrstuvwxyz0123456789}}", "would show the secret"),
     ],
