@@ -33,15 +33,15 @@ def slow(tmp_path_factory) -> dict[str, dict]:
 
 
 def check_resumed(found: dict, names_all: bool) -> None:
-    """Check that a poisoned step is skipped and named, and that runs that were stopped beside it are the same."""
-    step, undisturbed = found["step"], found["figures"]["undisturbed"]
-    assert found["starts"] == {"undisturbed": [0], "in": [0, 4], "after": [0, step + 1]}, step
-    assert [name for name in undisturbed if name.startswith("skipped")] == [f"skipped {step}"]
+    """Check that step 4 is skipped and named, its checkpoint follows a step later, and stopped runs are the same."""
+    undisturbed = found["figures"]["undisturbed"]
+    assert found["starts"] == {"undisturbed": [0], "in": [0, 2], "after": [0, 5]}
+    assert [name for name in undisturbed if name.startswith("skipped")] == ["skipped 4"]
     assert sum(name.startswith("step") for name in undisturbed) == 7
-    loss, norm, _, dialogues = undisturbed[f"skipped {step}"]
+    loss, norm, _, dialogues = undisturbed["skipped 4"]
     assert norm is None
     assert (loss is None, len(dialogues)) == ((False, 8) if names_all else (True, 1))
-    assert "train-21-b" in dialogues
+    assert found["poisoned"] in dialogues
     assert found["figures"]["in"] == found["figures"]["after"] == undisturbed
     assert found["same_weights"]
 

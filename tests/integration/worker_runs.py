@@ -69,7 +69,7 @@ def poisoned(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor
         if (input_ids == INFINITE_GRADIENT).any() and losses.requires_grad:
             losses.register_hook(lambda gradient: gradient * torch.inf)
         spoiled = input_ids[0, inputs["target_positions"] + 1] == NAN_LOSS
-        return torch.where(spoiled, torch.nan, losses) if losses.requires_grad else losses
+        return losses * torch.where(spoiled, torch.nan, 1.0) if losses.requires_grad else losses
 
     return loss
 
@@ -156,15 +156,16 @@ def same_weights(*folders: Path) -> bool:
 
 
 def resumed(folder: Path, stage: int, precision: str, poison: int) -> dict[str, Any]:
-    """Run undisturbed, and with a stop right after the poisoned step and with one a step later."""
-    row, settings = 21, {"zero_stage": stage, "precision": precision}
-    step, folders = step_of_row(row), {name: Path(f"{folder}-{name}") for name in ("undisturbed", "in", "after")}
+    """Poison step 4; run undisturbed, with a stop right after that step, and with one a step later."""
+    settings = {"zero_stage": stage, "precision": precision}
+    step, folders = 4, {name: Path(f"{folder}-{name}") for name in ("undisturbed", "in", "after")}
+    row = next(row for row in range(ROWS) if step_of_row(row) == step)
     found = {"undisturbed": run(folders["undisturbed"], {row: poison}, **settings)}
     for name, stop_at in (("in", step), ("after", step + 1)):
         first = run(folders[name], {row: poison}, stop_at, **settings)
         found[name] = first + run(folders[name], {row: poison}, **settings)
     return {
-        "step": step,
+        "poisoned": f"train-{row:02}-b",
         "figures": {name: figures(events) for name, events in found.items()},
         "starts": {name: [e["step"] for e in events if e["kind"] == "started"] for name, events in found.items()},
         "same_weights": same_weights(*folders.values()),
