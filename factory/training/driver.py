@@ -61,17 +61,18 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     """
     packed, table, fingerprint = open_table(config, model, progress)
     training = resolve_precision(config.training)
+    order = SampleOrder(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
+    finished = table.manifest()
+    _check_exported(table, training, finished["steps"] if finished else order.steps)
     model_folder = file_io.join(config.output, layout.MODEL)
     model_fingerprint = _model_fingerprint(fingerprint, training)
     set_aside(config.output, layout.MODEL, model_fingerprint, progress.print)
-    finished = table.manifest()
     if finished and finished_fingerprint(model_folder) == model_fingerprint:
         progress.record_table(finished, skipped=True)
         return
     gpu = on_gpu(training.device)
     worker = Bundle(_resources(gpu), _labels(training))
     check_capacity([worker] * training.num_workers, "training.num_workers")
-    order = SampleOrder(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
     origin = data_origin(config)
     card = build_card(config, model.revision, packed["train"].manifest, packed["validation"].manifest, origin)
     setup = WorkerSetup(
@@ -79,7 +80,6 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         model_folder, card, model_fingerprint,
     )  # fmt: skip
     _check_newest(table, progress)
-    _check_exported(table, training, order.steps)
     shown = redact_secrets(config.training.model_dump(mode="json"))
     trackers = start_trackers(training.trackers, table.path, fingerprint, shown, progress.print)
     monitor = TrainingMonitor(MetricsLog(table.path, trackers), progress, order.steps)
