@@ -65,7 +65,7 @@ class TrainingMonitor:
             self.ended = event
             if event["stopped_early"]:
                 self.progress.print(f"training: ends early, after step {event['step']} of {self.steps}, as "
-                                    "training.early_stopping_patience validations brought no lower loss")  # fmt: skip
+                                    "training.early_stopping_patience validations brought no gain")  # fmt: skip
         elif kind == "failed":
             self.failure = event["message"]
         elif kind == "stopped":

@@ -163,6 +163,30 @@ def test_error_in_one_event_keeps_the_others(monitor):
     assert [row["step"] for row in monitor.log.rows("step")] == [1]
 
 
+def test_what_happens_in_training_is_told_and_counted(monitor, monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(monitor.progress, "print", lines.append)
+    settings = {"kind": "settings", "step": 1, "learning_rate": 1e-3, "max_grad_norm": 1.0}
+    skipped = step_event(2) | {"kind": "skipped", "loss": None, "grad_norm": None, "dialogues": ["a", "b"]}
+    validation = {"kind": "validation", "step": 2, "loss": None, "perplexity": None, "dialogues": 9}
+    changed = settings | {"step": 3, "learning_rate": 5e-4}
+    end = {"kind": "ended", "step": 3, "stopped_early": True, "exported_step": 2}
+    handle(monitor, settings, step_event(1), skipped, validation, changed, step_event(3), end)
+    assert monitor.error is None
+    assert [line for line in lines if "tokens/s" not in line] == [
+        "training: step 2 is skipped, as its gradient is not finite (dialogues a, b)",
+        "training: step 2, validation loss not finite (perplexity not finite, 9 dialogues)",
+        "training: from step 3 on, learning_rate is 0.0005, and was 0.001 before",
+        "training: ends early, after step 3 of 9, as training.early_stopping_patience validations brought no gain",
+    ]
+    assert monitor.ended == end
+    assert monitor.log.facts() == {
+        "skipped_steps": 1,
+        "settings_changes": [{"step": 3, "setting": "learning_rate", "before": 0.001, "after": 0.0005}],
+    }
+    monitor.log.close()  # the plot has a gap where a loss is not finite
+
+
 @pytest.mark.parametrize("lora", [None, Lora(rank=2, dropout=0.5)])
 def test_loaded_model_is_in_training_mode(tmp_path, lora, monkeypatch):
     from transformers.modeling_layers import GradientCheckpointingLayer
