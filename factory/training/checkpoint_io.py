@@ -116,9 +116,12 @@ class CheckpointIO:
                 checkpoints.convert_to_universal(staged)
         dist.barrier()
         engine._config.load_universal_checkpoint = convert  # an engine may load checkpoints of both kinds
+        decays = [group["weight_decay"] for group in engine.optimizer.optimizer.param_groups]
         loaded, _ = engine.load_checkpoint(str(staged), tag=TAG, load_module_strict=self.training.lora is None)
         assert loaded, f"{checkpoint.path} was not loaded"
         fix_loaded_optimizer(engine)
+        for group, decay in zip(engine.optimizer.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay  # ZeRO-3 gives every group the settings that the first one had
         dist.barrier()
         if self.local_rank == 0:
             shutil.rmtree(staged)

@@ -87,7 +87,7 @@ def main(folder: str, stage: int, lora: bool) -> None:
     ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
     settings = {
         "zero_stage": stage, "global_batch_size": BATCH, "precision": "fp32", "learning_rate": 1e-2,
-        "lora": {"rank": 2} if lora else None, "weight_decay": 0.1,
+        "lora": {"rank": 2} if lora else None, "weight_decay": 0.5,
     }  # fmt: skip
     with multiprocessing.get_context("fork").Manager() as manager:
         changing, alone = manager.list(), manager.list()
