@@ -55,13 +55,14 @@ def _keeps_rows(name: str, value: Any) -> bool:
     return name in SPEED_KWARGS or (name == "load_format" and value in SAME_WEIGHTS)
 
 
-def _without_secrets(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
-    if found := ", ".join(map(repr, find_secrets(engine_kwargs))):
+def without_secrets(mapping: dict[str, Any]) -> dict[str, Any]:
+    """Return a free mapping of the settings unchanged; raise ValueError if it holds a secret."""
+    if found := ", ".join(map(repr, find_secrets(mapping))):
         raise ValueError(
             f"config.json and the report would show the secret {found}; leave it out, and set it in the environment of "
             "the job: HF_TOKEN for the Hugging Face hub, AWS_SECRET_ACCESS_KEY for S3, what api_key_env names for a key"
         )
-    return engine_kwargs
+    return mapping
 
 
 def _ours_to_set(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +102,9 @@ _TAKEN = {
     "messages", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "strftime_now", "tokenize",
     "tokenizer_kwargs", "tools", "truncation",
 }  # fmt: skip
-ChatTemplateKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_for_a_template)]
+ChatTemplateKwargs = Annotated[dict[str, Any], AfterValidator(without_secrets), AfterValidator(_for_a_template)]
 """Variables of a model's chat template."""
-EngineKwargs = Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_ours_to_set)]
+EngineKwargs = Annotated[dict[str, Any], AfterValidator(without_secrets), AfterValidator(_ours_to_set)]
 AcceleratorType = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 """The value of a node's label `ray.io/accelerator-type`."""
 
@@ -239,7 +240,7 @@ class OpenAIEngine(Section):
     not_sent: tuple[Literal["temperature", "top_p", "frequency_penalty"], ...] = ()
     """Sampling parameters that this endpoint refuses, while other candidates or judges get them; for an engine of its
     own, null in the sampling does the same."""
-    extra_body: Annotated[dict[str, Any], AfterValidator(_without_secrets), AfterValidator(_only_extra)] = Field(
+    extra_body: Annotated[dict[str, Any], AfterValidator(without_secrets), AfterValidator(_only_extra)] = Field(
         default_factory=dict
     )
     """Further parameters of each request, as the endpoint knows them, such as {reasoning_effort: low} or

@@ -1,12 +1,54 @@
 """Supervised fine-tuning."""
 
-from typing import Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from factory.config.engines import EMBEDDED, AcceleratorType, ChatTemplateKwargs, check_accelerator
+from factory.config.engines import (
+    EMBEDDED,
+    AcceleratorType,
+    ChatTemplateKwargs,
+    check_accelerator,
+    without_secrets,
+)
 from factory.config.paths import ModelRef, OutputPath
-from factory.config.sections import Name, Section
+from factory.config.sections import Name, Section, each_once
+
+OWNED_KEYS = {
+    "train_batch_size": "training.global_batch_size",
+    "train_micro_batch_size_per_gpu": "training.global_batch_size",
+    "gradient_accumulation_steps": "training.global_batch_size",
+    "gradient_clipping": "training.max_grad_norm",
+    "zero_optimization.stage": "training.zero_stage",
+    "zero_optimization.offload_optimizer.device": "training.offload",
+    "zero_optimization.offload_param.device": "training.offload",
+    **dict.fromkeys(("amp", "bf16", "bfloat16", "fp16", "torch_autocast"), "training.precision"),
+    "optimizer": "training.learning_rate, betas and weight_decay",
+    "scheduler": "training.lr_scheduler_type and warmup_ratio",
+    "checkpoint": "",
+}
+"""Keys of DeepSpeed's config that the factory sets itself, and the settings that they follow from."""
+
+
+def _paths(content: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        yield f"{parent}{key}", value
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{parent}{key}.")
+
+
+def _for_deepspeed(content: dict[str, Any]) -> dict[str, Any]:
+    for path, value in _paths(content):
+        if not isinstance(value, Mapping) and any(owned.startswith(f"{path}.") for owned in OWNED_KEYS):
+            raise ValueError(f"deepspeed.{path} is {value!r}; give the keys to change in it")
+        if path in OWNED_KEYS:
+            instead = f"; set {OWNED_KEYS[path]} instead" if OWNED_KEYS[path] else ""
+            raise ValueError(f"deepspeed has {path}, which the factory sets itself; leave it out{instead}")
+    return content
+
+
+Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 
 
 class Lora(Section):
@@ -57,6 +99,11 @@ class Training(Section):
     window, soft cap or attention sinks; the others are those of transformers."""
     liger: bool = False
     """Liger's fused kernels, on GPUs."""
+    deepspeed: Annotated[dict[str, Any], AfterValidator(without_secrets), AfterValidator(_for_deepspeed)] = Field(
+        default_factory=dict
+    )
+    """More of DeepSpeed's config, merged last, such as `{zero_optimization: {overlap_comm: false}}`; batch sizes, ZeRO
+    stage, precision, optimizer and clipping have settings of their own."""
     sequence_length: int = Field(4096, ge=16)
     """Tokens of a packed sequence, and the maximum of a dialogue's sequence."""
     overlong: Literal["truncate", "reject"] = "truncate"
@@ -67,10 +114,19 @@ class Training(Section):
     """Packed sequences of one optimizer step, over all workers."""
     learning_rate: float = Field(1e-5, gt=0)
     final_learning_rate: float = Field(1e-6, ge=0)
-    """The learning rate decays linearly from `learning_rate` to this."""
+    """The learning rate decays from `learning_rate` to this."""
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
+    """How it decays; `constant`: not at all."""
+    warmup_ratio: float = Field(0, ge=0, lt=1)
+    """Part of the steps in which the learning rate first rises linearly; 0, as in the paper, for none."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0, ge=0)
+    """Of matrices; norms, biases and embeddings have none."""
     max_grad_norm: float = Field(1.0, gt=0)
+    """Longer gradients are clipped to this norm."""
+    max_skipped_steps: int = Field(10, ge=1)
+    """Training ends after this number of steps in a row whose gradient was not finite, which are skipped, or whose
+    loss was worse than that of a uniform guess."""
     eval_steps: int = Field(50, ge=1)
     """Steps between validations; one before and one after training are added."""
     validation_sequences: int = Field(512, ge=1)
@@ -79,8 +135,22 @@ class Training(Section):
     """Steps between checkpoints."""
     save_total_limit: int = Field(2, ge=1)
     """Number of newest checkpoints to keep, besides the one with the lowest validation loss."""
+    early_stopping_patience: int | None = Field(None, ge=1)
+    """Training ends after this number of validations in a row without a new lowest loss. null: it never ends early."""
+    export_checkpoint: Annotated[str, Field(pattern=r"^(last|best|step-[1-9][0-9]{0,8})$")] = "last"
+    """Whose weights `model/` gets: those of the `last` checkpoint, of the `best` one, with the lowest validation loss,
+    or of a step, such as `step-120`, which is then saved and kept."""
+    trackers: Annotated[tuple[Tracker, ...], AfterValidator(each_once)] = ("tensorboard",)
+    """Where metrics go beside `checkpoints/metrics.jsonl`: `tensorboard` (in `checkpoints/`), `wandb`, `trackio` and
+    `mlflow`, whose packages must be installed; accounts and servers come from their environment variables."""
     max_failures: int = Field(3, ge=0)
     """How often a failed group of workers is restarted from the last checkpoint."""
+
+    @property
+    def export_step(self) -> int | None:
+        """The step that `export_checkpoint` names; None for `last` and `best`."""
+        name, _, step = self.export_checkpoint.partition("-")
+        return int(step) if name == "step" else None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

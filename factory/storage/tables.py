@@ -14,7 +14,7 @@ too, but `datasets` reads such files as rows.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -94,7 +94,11 @@ class Table:
         return file_io.read_document(file_io.join(self.path, name)) or {}
 
     def begin(
-        self, fingerprint: str, inputs: Mapping[str, Any], report: Callable[[str], object] = lambda line: None
+        self,
+        fingerprint: str,
+        inputs: Mapping[str, Any],
+        report: Callable[[str], object] = lambda line: None,
+        changeable: Set[str] = frozenset(),
     ) -> None:
         """Open the table for these inputs, and archive one that was built from others.
 
@@ -104,9 +108,10 @@ class Table:
             fingerprint: of the inputs.
             inputs: the settings and inputs that determine the rows.
             report: called with a line that explains why a table is archived or restored.
+            changeable: names of inputs with which an unfinished table goes on, whatever they were before.
         """
         if rehearsal := archive.current_rehearsal():
-            self._rehearse(rehearsal, fingerprint, inputs)
+            self._rehearse(rehearsal, fingerprint, inputs, changeable)
             return
         folder_moves.settle(self.output, self.name, MANIFEST)
         before = self._begun()
@@ -114,6 +119,10 @@ class Table:
             return
         if self._is_empty():
             file_io.delete_folder(self.path)
+        elif before and self._goes_on(before, fingerprint, inputs, changeable):
+            report(f"{self.name}: goes on with other settings: {explain_changes(before['settings'], inputs)}")
+            self._write_inputs(fingerprint, inputs)
+            return
         else:
             old = before["fingerprint"] if before else archive.UNKNOWN
             reason = _why_rebuilt(before, inputs)
@@ -123,13 +132,31 @@ class Table:
             folder_moves.move_folder(self.output, archived.name, self.name, MANIFEST)
             report(f"{self.name}: was built with these settings before, and is restored from {archived.path}")
             return
+        self._write_inputs(fingerprint, inputs)
+
+    def _write_inputs(self, fingerprint: str, inputs: Mapping[str, Any]) -> None:
         document = {"fingerprint": fingerprint, "settings": inputs}
         file_io.write_bytes(file_io.join(self.path, INPUTS), _to_json(document))
 
-    def _rehearse(self, rehearsal: archive.Rehearsal, fingerprint: str, inputs: Mapping[str, Any]) -> None:
+    def _goes_on(
+        self, before: Mapping[str, Any], fingerprint: str, inputs: Mapping[str, Any], changeable: Set[str]
+    ) -> bool:
+        """Return whether the unfinished table differs from these inputs in changeable ones alone."""
+        old, new = (json.loads(json.dumps(settings)) for settings in (before["settings"], inputs))
+        if old.keys() != new.keys():
+            return False
+        changed = {name for name in new if old[name] != new[name]}
+        is_allowed = bool(changed) and changed <= changeable
+        return is_allowed and not self._document(MANIFEST) and self.archived(fingerprint) is None
+
+    def _rehearse(
+        self, rehearsal: archive.Rehearsal, fingerprint: str, inputs: Mapping[str, Any], changeable: Set[str]
+    ) -> None:
         before, current = self._begun(), self._document(MANIFEST)
         after = current
-        is_same = before is not None and before["fingerprint"] == fingerprint
+        is_same = before is not None and (
+            before["fingerprint"] == fingerprint or self._goes_on(before, fingerprint, inputs, changeable)
+        )
         rehearsal.all_finished &= is_same and bool(current)
         if not is_same:
             if rows := self.rows_written():

@@ -57,7 +57,7 @@ class CheckpointIO:
         saved = Checkpoint(path, step, self.workers, validation_loss, files)
         if self.rank == 0:
             checkpoints.write_manifest(saved)
-            checkpoints.drop_old(self.folder, self.training.save_total_limit)
+            checkpoints.drop_old(self.folder, self.training.save_total_limit, self.training.export_checkpoint)
         dist.barrier()
         return saved
 
@@ -96,12 +96,13 @@ class CheckpointIO:
         if margin < 0:
             raise TrainingEnd(f"{problem}; free some space; the same command resumes from the last checkpoint")
 
-    def load(self, engine: Any, checkpoint: Checkpoint, convert: bool) -> None:
-        """Load a checkpoint; the first worker of each machine downloads it, and converts it if necessary.
+    def load(self, engine: Any, checkpoint: Checkpoint) -> None:
+        """Load a checkpoint; the first worker of each machine downloads it, and converts it for another number of them.
 
         Raises:
             TrainingEnd: a disk is too full for that, on every worker alike.
         """
+        convert = checkpoint.workers != self.workers
         staged = self._staging(f"read-{ray.get_runtime_context().get_node_id()}")
         if self.local_rank == 0:
             shutil.rmtree(staged, ignore_errors=True)
@@ -114,9 +115,13 @@ class CheckpointIO:
             if convert:
                 checkpoints.convert_to_universal(staged)
         dist.barrier()
+        engine._config.load_universal_checkpoint = convert  # an engine may load checkpoints of both kinds
+        decays = [group["weight_decay"] for group in engine.optimizer.optimizer.param_groups]
         loaded, _ = engine.load_checkpoint(str(staged), tag=TAG, load_module_strict=self.training.lora is None)
         assert loaded, f"{checkpoint.path} was not loaded"
         fix_loaded_optimizer(engine)
+        for group, decay in zip(engine.optimizer.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay  # ZeRO-3 gives every group the settings that the first one had
         dist.barrier()
         if self.local_rank == 0:
             shutil.rmtree(staged)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -197,15 +197,36 @@ def convert_to_universal(folder: Path) -> None:
     shutil.rmtree(source)
 
 
-def drop_old(folder: str, keep: int) -> None:
-    """Delete all but the newest `keep` and the one with the lowest validation loss."""
+def choose(complete: Sequence[Checkpoint], name: str) -> Checkpoint | None:
+    """Return the checkpoint that a name stands for, None if there is none.
+
+    Args:
+        complete: checkpoints, newest first.
+        name: `last`; `best`, of the lowest validation loss, of equal ones the first; or a step such as `step-120`.
+    """
+    if name == "last":
+        return next(iter(complete), None)
+    if name == "best":
+        validated = [each for each in complete if each.validation_loss is not None]
+        return min(validated, key=lambda each: (each.validation_loss, each.step), default=None)
+    return next((each for each in complete if f"step-{each.step}" == name), None)
+
+
+def no_such_checkpoint(complete: Sequence[Checkpoint], name: str) -> str:
+    """Return in one line that the checkpoint to export is not there, and which are."""
+    there = ", ".join(f"step-{each.step}" for each in reversed(complete)) or "none"
+    return (
+        f"training.export_checkpoint: there is no checkpoint {name!r} of this training, and it will not come; "
+        f"set it to last, to best, or to one that is there ({there})"
+    )
+
+
+def drop_old(folder: str, keep: int, exported: str = "last") -> None:
+    """Delete all but the newest `keep`, the one with the lowest validation loss, and the one to export."""
     complete = complete_checkpoints(folder)
-    if len(complete) <= keep:
-        return
-    losses = [(each.validation_loss, each.step) for each in complete if each.validation_loss is not None]
-    best = min(losses)[1] if losses else None
-    for checkpoint in complete[keep:]:
-        if checkpoint.step != best:
+    kept = [*complete[:keep], choose(complete, "best"), choose(complete, exported)]
+    for checkpoint in complete:
+        if checkpoint not in kept:
             file_io.delete_file(file_io.join(checkpoint.path, MANIFEST))  # first: files without a manifest are ignored
             file_io.delete_folder(checkpoint.path)
 

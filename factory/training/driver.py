@@ -15,7 +15,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Queue
 
 from factory.config import RunConfig, Training
-from factory.errors import FactoryError, TrainingError
+from factory.errors import ConfigError, FactoryError, TrainingError
 from factory.inference.model_files import Located
 from factory.records import Counts
 from factory.run_output import layout
@@ -26,6 +26,7 @@ from factory.runtime.ray_session import IO_TASK_CPUS, driver_node_options, on_gp
 from factory.storage import file_io
 from factory.storage.manifest import build_manifest
 from factory.storage.tables import Table, compute_fingerprint
+from factory.text.redaction import redact_secrets
 from factory.training import checkpoints
 from factory.training.data import worker_datasets
 from factory.training.data_order import SampleOrder
@@ -35,15 +36,20 @@ from factory.training.model_card import build_card, data_origin
 from factory.training.model_export import finished_fingerprint, set_aside
 from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import PackedTable, pack_split
-from factory.training.validation_gain import LossChange, join_validations, loss_change
+from factory.training.trackers import start_trackers
+from factory.training.training_facts import RESUMABLE
+from factory.training.validation_gain import change_until
 from factory.training.worker import work
 from factory.training.worker_setup import WorkerSetup
 
 FINGERPRINT_EXCLUDED = {
     "num_workers", "pool", "accelerator_type", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
-    "eval_steps", "validation_sequences", "save_steps", "save_total_limit",
+    "eval_steps", "validation_sequences", "save_steps", "save_total_limit", "max_skipped_steps", "export_checkpoint",
+    "trackers",
 }  # fmt: skip
 """Settings that may change between a run and the one that resumes from its checkpoint."""
+CHANGEABLE = frozenset({*RESUMABLE, "early_stopping_patience"})
+"""Settings that may change as long as a training is not finished; a finished one starts over with others."""
 
 
 def train(config: RunConfig, model: Located, progress: Progress) -> None:
@@ -55,31 +61,35 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     """
     packed, table, fingerprint = open_table(config, model, progress)
     training = resolve_precision(config.training)
-    model_folder = file_io.join(config.output, layout.MODEL)
-    set_aside(config.output, layout.MODEL, fingerprint, progress.print)
+    order = SampleOrder(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
     finished = table.manifest()
-    if finished and finished_fingerprint(model_folder) == fingerprint:
+    _check_exported(table, training, finished["steps"] if finished else order.steps)
+    model_folder = file_io.join(config.output, layout.MODEL)
+    model_fingerprint = _model_fingerprint(fingerprint, training)
+    set_aside(config.output, layout.MODEL, model_fingerprint, progress.print)
+    if finished and finished_fingerprint(model_folder) == model_fingerprint:
         progress.record_table(finished, skipped=True)
         return
     gpu = on_gpu(training.device)
     worker = Bundle(_resources(gpu), _labels(training))
     check_capacity([worker] * training.num_workers, "training.num_workers")
-    order = SampleOrder(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
     origin = data_origin(config)
     card = build_card(config, model.revision, packed["train"].manifest, packed["validation"].manifest, origin)
     setup = WorkerSetup(
         training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
-        model_folder, card, fingerprint,
+        model_folder, card, model_fingerprint,
     )  # fmt: skip
     _check_newest(table, progress)
-    monitor = TrainingMonitor(MetricsLog(table.path), progress, order.steps)
+    shown = redact_secrets(config.training.model_dump(mode="json"))
+    trackers = start_trackers(training.trackers, table.path, fingerprint, shown, progress.print)
+    monitor = TrainingMonitor(MetricsLog(table.path, trackers), progress, order.steps)
     progress.start(["training"], order.steps, "steps")
     try:
         _run_workers(setup, monitor)
     finally:
         progress.stop()
         monitor.log.close()
-    _finish(table, model, setup, monitor, progress)
+    _finish(table, model, setup, monitor, progress, fingerprint)
 
 
 def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[dict[str, PackedTable], Table, str]:
@@ -94,8 +104,15 @@ def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[d
         **{name: value for name, value in training.model_dump().items() if name not in FINGERPRINT_EXCLUDED},
     }
     fingerprint = compute_fingerprint(fingerprint_inputs)
-    table.begin(fingerprint, fingerprint_inputs, progress.print)
+    table.begin(fingerprint, fingerprint_inputs, progress.print, CHANGEABLE)
     return packed, table, fingerprint
+
+
+def _model_fingerprint(fingerprint: str, training: Training) -> str:
+    """Return the fingerprint of the exported model: that of its training, unless it is not the last checkpoint."""
+    if training.export_checkpoint == "last":
+        return fingerprint
+    return compute_fingerprint({"training": fingerprint, "export_checkpoint": training.export_checkpoint})
 
 
 def _resources(gpu: bool) -> dict[str, float]:
@@ -121,6 +138,19 @@ def _check_newest(table: Table, progress: Progress) -> None:
         progress.print(f"training: the checkpoint {name} is damaged; it is kept, and not used")
     if found := checkpoints.newest(table.path):
         progress.print(f"training: resuming from step {found.step}")
+
+
+def _check_exported(table: Table, training: Training, steps: int) -> None:
+    """Check that the checkpoint to export is there, or is still to come.
+
+    Raises:
+        ConfigError: it is not, and training would only find out at its end.
+    """
+    complete = checkpoints.complete_checkpoints(table.path)
+    done = complete[0].step if complete else 0
+    step, name = training.export_step, training.export_checkpoint
+    if step is not None and not done < step <= steps and checkpoints.choose(complete, name) is None:
+        raise ConfigError(checkpoints.no_such_checkpoint(complete, name))
 
 
 @ray.remote(num_cpus=IO_TASK_CPUS)
@@ -200,8 +230,11 @@ def _cause(error: TrainingFailedError, setup: WorkerSetup) -> FactoryError:
     )
 
 
-def _finish(table: Table, model: Located, setup: WorkerSetup, monitor: TrainingMonitor, progress: Progress) -> None:
-    change = _loss_change(table, setup)
+def _finish(
+    table: Table, model: Located, setup: WorkerSetup, monitor: TrainingMonitor, progress: Progress, fingerprint: str
+) -> None:
+    ended = monitor.ended
+    change = change_until(Table(table.path, "validation"), ended["exported_step"], setup.seed)
     dialogues = Counts(ok=setup.train.manifest["ok"])
     steps = monitor.log.rows("step")
     manifest = build_manifest(
@@ -209,9 +242,13 @@ def _finish(table: Table, model: Located, setup: WorkerSetup, monitor: TrainingM
         dialogues.rows,
         dialogues,
         progress.timing(dialogues),
-        setup.fingerprint,
+        fingerprint,
         model=asdict(model),
-        steps=setup.order.steps,
+        steps=ended["step"],
+        planned_steps=setup.order.steps,
+        stopped_early=ended["stopped_early"],
+        exported_step=ended["exported_step"],
+        **monitor.log.facts(),
         epochs=setup.training.epochs,
         tokens=sum(row["tokens"] for row in steps),
         train_loss=steps[-1]["loss"] if steps else float("nan"),
@@ -222,15 +259,3 @@ def _finish(table: Table, model: Located, setup: WorkerSetup, monitor: TrainingM
     progress.record_table(manifest)
     progress.print(change.sentence if change else "Change of the validation loss unknown: the validations before and "
                  "after training have no dialogue in common")  # fmt: skip
-
-
-def _loss_change(table: Table, setup: WorkerSetup) -> LossChange | None:
-    validations = Table(table.path, "validation")
-    names = [f"step-{step:08}" for step in (0, setup.order.steps)]
-    if not {*names} <= {*validations.shards()}:  # an unreadable one was dropped
-        return None
-    joined = join_validations(*map(validations.read, names))
-    if not joined.num_rows:
-        return None
-    before, after, tokens = (joined[name].to_numpy() for name in ("loss", "loss_after", "tokens"))
-    return loss_change(before, after, tokens, setup.seed)

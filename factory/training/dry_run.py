@@ -17,6 +17,7 @@ from factory.training import checkpoints
 from factory.training.dialogue import check_template, count_segments, splits_turns
 from factory.training.memory_check import check_memory
 from factory.training.pack_step import curated_manifest, curated_table
+from factory.training.trackers import PACKAGES
 
 TOKENS_PER_SEGMENT = 700
 """With a profile of 1.7 kB in front; packing counts tokens and segments exactly."""
@@ -36,6 +37,7 @@ def check(config: RunConfig) -> None:
     check_window(config.training)
     check_attention(config.training)
     check_kernels(config.training)
+    check_trackers(config.training)
     check_memory(config.training, learned_share(config))
 
 
@@ -58,6 +60,20 @@ def check_kernels(training: Training) -> None:
         )
     if training.liger and not (gpu and find_spec("liger_kernel")):
         raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; set it to false")
+
+
+def check_trackers(training: Training) -> None:
+    """Check that the packages of the trackers are installed.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name in training.trackers:
+        if not find_spec(PACKAGES[name]):
+            raise ConfigError(
+                f"training.trackers: {name} needs the package {PACKAGES[name]}, which is not installed; install it, or "
+                f"leave {name} out"
+            )
 
 
 def check_window(training: Training) -> None:
@@ -97,8 +113,10 @@ def check_attention(training: Training) -> None:
 
 
 def _architecture(training: Training) -> dict[str, Any]:
-    """Return the base model's config.json."""
-    return model_files.read_json(model_files.fetch(training.base_model, weights=False), "config.json")
+    """Return the base model's config.json; a model of several parts has the values of its text model a level deeper."""
+    config = model_files.read_json(model_files.fetch(training.base_model, weights=False), "config.json")
+    text = config.get("text_config")
+    return config | text if isinstance(text, dict) else config
 
 
 def plan(config: RunConfig, progress: Progress) -> None:
@@ -121,6 +139,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         check_window(training)
         check_attention(training)
         check_kernels(training)
+        check_trackers(training)
         memory = check_memory(config.training, learned_share(config))
     except UnreachableError as problem:
         notes.append(str(problem))

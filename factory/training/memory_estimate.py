@@ -80,6 +80,8 @@ def estimate_memory(folder: str, training: Training, on_gpu: bool, learned: floa
     states += optimizer if training.offload == "none" else 0
     states += weights if training.offload != "all" else 0
     bucket = size * min(GPU_BUCKET if on_gpu else CPU_BUCKET, shape.trained)
+    if on_gpu and stage < 3:
+        bucket *= 2  # one is filled while the other is reduced: `overlap_comm`
     live = size * min(LIVE_PARAMETERS, shape.parameters) if stage == 3 and workers > 1 else 0
     # Gradients of the step: flat, and in float32.
     copied = min(share, LIVE_PARAMETERS) if stage == 3 else share

@@ -10,6 +10,7 @@ from typing import Any
 from factory.errors import StorageError
 from factory.runtime import metrics
 from factory.runtime.progress import Progress
+from factory.training.bad_steps import name_some
 from factory.training.metrics_log import MetricsLog
 
 WRITE_EVERY_S = 10
@@ -27,6 +28,8 @@ class TrainingMonitor:
     """Engine, optimizer, ZeRO stage, parameters and workers of the last group, for the manifest."""
     failure: str = ""
     """Why training cannot go on, as a worker reported it."""
+    ended: dict[str, Any] = field(default_factory=dict)
+    """The last step, whether it was before the planned one, and the step whose weights were exported."""
     stopped_after: int | None = None
     """The step after which the workers ended because of a stop request."""
     error: Exception | None = None
@@ -41,14 +44,28 @@ class TrainingMonitor:
             self.trained_by = {name: event[name] for name in names}
             self.log.forget_after(event["step"])
             self.progress.resume_at(event["step"])
+        elif kind == "settings":
+            self._handle_settings(event)
         elif kind == "step":
             self._handle_step(event)
-        elif kind == "validation":
+        elif kind == "skipped":
             self.log.add(event)
             self.progress.print(
-                f"training: step {event['step']}, validation loss {event['loss']:.4f} "
-                f"(perplexity {event['perplexity']:.2f}, {event['dialogues']:,} dialogues)"
+                f"training: step {event['step']} is skipped, as its gradient is not finite (dialogues "
+                f"{name_some(event['dialogues'])})"
             )
+        elif kind == "validation":
+            self.log.add(event)
+            loss, perplexity = (_shown(event[name], digits) for name, digits in (("loss", 4), ("perplexity", 2)))
+            self.progress.print(
+                f"training: step {event['step']}, validation loss {loss} "
+                f"(perplexity {perplexity}, {event['dialogues']:,} dialogues)"
+            )
+        elif kind == "ended":
+            self.ended = event
+            if event["stopped_early"]:
+                self.progress.print(f"training: ends early, after step {event['step']} of {self.steps}, as "
+                                    "training.early_stopping_patience validations brought no gain")  # fmt: skip
         elif kind == "failed":
             self.failure = event["message"]
         elif kind == "stopped":
@@ -58,6 +75,15 @@ class TrainingMonitor:
                 self.log.write()
             self._written = time.monotonic()
 
+    def _handle_settings(self, event: dict[str, Any]) -> None:
+        self.log.add(event)
+        for change in self.log.facts()["settings_changes"]:
+            if change["step"] == event["step"]:
+                self.progress.print(
+                    f"training: from step {change['step']} on, {change['setting']} is {change['after']}, and was "
+                    f"{change['before']} before"
+                )
+
     def _handle_step(self, event: dict[str, Any]) -> None:
         self.log.add(event)
         metrics.count_trained(event["tokens"])
@@ -65,7 +91,7 @@ class TrainingMonitor:
         mfu = f", {event['mfu']:.0%} MFU" if "mfu" in event else ""
         self.progress.training_step(
             event["step"],
-            f"loss {event['loss']:.3f}, learning rate {event['learning_rate']:.2g}, "
+            f"loss {_shown(event['loss'], 3)}, learning rate {event['learning_rate']:.2g}, "
             f"{event['tokens_per_second']:,.0f} tokens/s{mfu}",
         )
 
@@ -88,3 +114,7 @@ class TrainingMonitor:
                 self.handle(event)
             except Exception as error:
                 self.error = self.error or error
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "not finite" if value is None else f"{value:.{digits}f}"

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import scipy  # its modules load on first use
 
+from factory.storage.tables import Table
+
 RESAMPLES = 10_000
 
 
@@ -47,6 +49,27 @@ def join_validations(before: pa.Table, after: pa.Table) -> pa.Table:
     """
     joined = before.join(after, ["dialogue_id", "tokens"], join_type="inner", right_suffix="_after")
     return joined.sort_by("dialogue_id")
+
+
+def change_until(validations: Table, step: int, seed: int) -> LossChange | None:
+    """Compare the validation before training with that of a step.
+
+    Args:
+        validations: a shard of each validation, named by its step.
+        step: whose weights are compared.
+        seed: of the resampling.
+
+    Returns:
+        None if one is missing, or they have no dialogue in common.
+    """
+    names = [f"step-{number:08}" for number in (0, step)]
+    if not {*names} <= {*validations.shards()}:  # an unreadable one was dropped
+        return None
+    joined = join_validations(*map(validations.read, names))
+    before, after, tokens = (joined[name].to_numpy() for name in ("loss", "loss_after", "tokens"))
+    if not len(after) or not np.isfinite(after).all():
+        return None
+    return loss_change(before, after, tokens, seed)
 
 
 def loss_change(before: Sequence[float], after: Sequence[float], tokens: Sequence[int], seed: int) -> LossChange:

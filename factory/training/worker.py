@@ -11,17 +11,22 @@ import torch.distributed as dist
 from factory.inference import model_files
 from factory.runtime.shutdown import StopFlag
 from factory.training import checkpoints, data
+from factory.training.bad_steps import BadSteps
 from factory.training.checkpoint_io import CheckpointIO, TrainingEnd
+from factory.training.checkpoints import Checkpoint
 from factory.training.deepspeed_engine import build_engine, consolidated_weights, join_workers, learning_rate, use_cores
-from factory.training.metrics_log import write_part
-from factory.training.model import FILLER, PackedLoss, build_batch, load_model
+from factory.training.metrics_log import read_parts, write_part
+from factory.training.model import PackedLoss, load_model
 from factory.training.model_export import export_model
 from factory.training.preemption import StopSignal
+from factory.training.speed import count_operations, peak_flops
+from factory.training.train_step import run_step, spoiled_dialogues, sum_over_workers
+from factory.training.training_facts import RESUMABLE, is_stalled
 from factory.training.validation import validate
 from factory.training.worker_setup import WorkerSetup
 
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12}
-"""Dense bfloat16 operations per second, from the vendor's data sheets."""
+KEPT_EVENTS = ("settings", "step", "skipped", "validation")
+"""Kinds of events that are metrics."""
 
 
 def work(config: dict[str, Any]) -> None:
@@ -42,15 +47,17 @@ class TrainingWorker:
         self.setup, self.events = setup, events
         self.unsaved: list[dict[str, Any]] = []
         """Metrics since the last checkpoint."""
+        self.ready: float | None = None
+        """When the worker was done with the last step, and with the validation and the checkpoint after it."""
         self.training, self.order = setup.training, setup.order
         context = ray.train.get_context()
         self.rank, self.workers = context.get_world_rank(), context.get_world_size()
-        self.stop_signal = StopSignal(stop_flag, self.rank, self._sum)
         use_cores(context.get_local_world_size())
         join_workers(setup.on_gpu)
         self.device = ray.train.torch.get_device() if setup.on_gpu else torch.device("cpu")
         if setup.on_gpu:
             torch.cuda.set_device(self.device)
+        self.stop_signal = StopSignal(stop_flag, self.rank, lambda numbers: sum_over_workers(numbers, self.device))
         self.checkpoint_io = CheckpointIO(
             setup.checkpoints, self.training, self.rank, self.workers, context.get_local_rank(),
             context.get_local_world_size(),
@@ -64,36 +71,86 @@ class TrainingWorker:
         Raises:
             TrainingEnd: it cannot go on, on every worker alike.
         """
-        import ray.train
-
-        self.engine, self.parameters = self._build_engine()
+        self.engine = self._build_engine()
         first = self.last.step if self.last else 0
         self.validation = list(
             data.validation_rows(self.setup.validation, self.training.validation_sequences, self.rank, self.workers)
         )
         self.report("started", step=first, steps=self.order.steps, workers=self.workers, **self._engine_kind())
-        if first < self.order.steps:
-            self.checkpoint_io.prepare(self.engine, self.last)
-        if first == 0:
-            self._validate(0)
-        shard = ray.train.get_dataset_shard(data.dataset_name(self.rank))
-        for step, rows in self.order.batches(shard.iter_rows(), first):
-            signal = self.stop_signal.poll()
-            if signal and step > (self.last.step if self.last else 0):
-                self._save(step, None)  # a spot machine has half a minute left
-            if signal == "stop":
-                self.report("stopped", step=step)
-                return
-            self._step(step, rows)
-            done = step + 1
-            if done == self.order.steps or done % self.training.save_steps == 0:
-                self._save(done, self._validate(done))
-            elif done % self.training.eval_steps == 0:
-                self._validate(done)
+        self.validations = self._earlier_validations(first)
+        is_over = first == self.order.steps or self._is_stalled()
+        done = first if is_over else self._run_steps(first)
+        if done is None:
+            return
+        exported = self._load_exported()
+        self.report("ended", step=done, stopped_early=done < self.order.steps, exported_step=exported.step)
         weights = consolidated_weights(self.engine, trained_only=self.training.lora is not None)
         if weights is not None:
             export_model(weights, self.folder, self.setup)
         dist.barrier()
+
+    def _run_steps(self, first: int) -> int | None:
+        """Train to the last step, or until validations bring no gain; return that step, None on a stop request."""
+        import ray.train
+
+        self.checkpoint_io.prepare(self.engine, self.last)
+        self.report("settings", step=first + 1, **{name: getattr(self.training, name) for name in RESUMABLE})
+        if first == 0:
+            self._validate(0)
+        vocabulary = self.engine.module.model.config.get_text_config().vocab_size
+        self.bad = BadSteps(self.training.max_skipped_steps, math.log(vocabulary))
+        shard = ray.train.get_dataset_shard(data.dataset_name(self.rank))
+        is_due = False
+        self.ready = None  # starting the pipeline of data is no waiting for it
+        for step, rows in self.order.batches(shard.iter_rows(), first):
+            signal = self.stop_signal.poll()
+            if signal and step > (self.last.step if self.last else 0) and not self.bad.in_a_row:
+                self._save(step, None)  # a spot machine has half a minute left
+            if signal == "stop":
+                self.report("stopped", step=step)
+                return None
+            self._step(step, rows)
+            done = step + 1
+            is_due = is_due or self._saves_at(done)
+            loss = self._validate(done) if is_due or done % self.training.eval_steps == 0 else None
+            is_last = done == self.order.steps or self._is_stalled()
+            # Not between steps that go wrong: a broken model would replace one of the checkpoints from before.
+            if is_last or (is_due and not self.bad.in_a_row):
+                self._save(done, loss)
+                is_due = False
+            if is_last:
+                return done
+        raise AssertionError("the last step ends the loop")
+
+    def _saves_at(self, done: int) -> bool:
+        return done in (self.order.steps, self.training.export_step) or done % self.training.save_steps == 0
+
+    def _earlier_validations(self, first: int) -> list[dict[str, Any]]:
+        """Return the metrics of the validations until the checkpoint; rank 0 reads them for all."""
+        found: list[Any] = [None]
+        if self.rank == 0:
+            parts = read_parts(self.setup.checkpoints)
+            by_step = {row["step"]: row for row in parts if row["kind"] == "validation" and row["step"] <= first}
+            found = [[by_step[step] for step in sorted(by_step)]]
+        dist.broadcast_object_list(found)
+        return list(found[0])
+
+    def _is_stalled(self) -> bool:
+        return is_stalled(self.validations, self.training.early_stopping_patience)
+
+    def _load_exported(self) -> Checkpoint:
+        """Load the checkpoint to export, unless the engine has it, and return it.
+
+        Raises:
+            TrainingEnd: there is none, on every worker alike.
+        """
+        found = checkpoints.complete_checkpoints(self.setup.checkpoints)
+        chosen = checkpoints.choose(found, self.training.export_checkpoint)
+        if chosen is None:
+            raise TrainingEnd(checkpoints.no_such_checkpoint(found, self.training.export_checkpoint))
+        if self.last is None or chosen.step != self.last.step:
+            self.checkpoint_io.load(self.engine, chosen)
+        return chosen
 
     def _save(self, done: int, validation_loss: float | None) -> None:
         if self.rank == 0:
@@ -102,24 +159,25 @@ class TrainingWorker:
             self.unsaved.clear()
         self.last = self.checkpoint_io.save(self.engine, done, validation_loss, self.last)
         self.report("saved", step=done)
+        self.ready = time.monotonic()
 
     def report(self, kind: str, **fields: Any) -> None:
-        """Send an event to the driver, from rank 0 alone."""
+        """Send an event to the driver, from rank 0 alone; a number that is not finite is None."""
         if self.rank == 0:
-            self.events.put({"kind": kind, **fields})
-            if kind in ("step", "validation"):
-                self.unsaved.append({"kind": kind, **fields})
+            event = {name: None if _is_no_number(value) else value for name, value in fields.items()}
+            self.events.put({"kind": kind, **event})
+            if kind in KEPT_EVENTS:
+                self.unsaved.append({"kind": kind, **event})
 
-    def _build_engine(self) -> tuple[Any, int]:
+    def _build_engine(self) -> Any:
         torch.manual_seed(self.setup.seed)
         model = load_model(self.folder, self.training, self.setup.seed)
-        parameters = model.num_parameters()
-        convert = self.last is not None and self.last.workers != self.workers
-        engine = build_engine(PackedLoss(model), self.training, self.setup.on_gpu, universal=convert)
+        self.parameters, self.operations = model.num_parameters(), count_operations(model)
+        engine = build_engine(PackedLoss(model), self.training, self.setup.on_gpu)
         if self.last:
-            self.checkpoint_io.load(engine, self.last, convert)
+            self.checkpoint_io.load(engine, self.last)
         torch.manual_seed(self.setup.seed + self.rank)
-        return engine, parameters
+        return engine
 
     def _engine_kind(self) -> dict[str, Any]:
         return {
@@ -130,69 +188,49 @@ class TrainingWorker:
         }
 
     def _step(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        started = time.monotonic()
-        per_worker = self.training.global_batch_size // self.workers
-        batches = [build_batch(dict(row), self.device)[0] for row in rows]
-        own = [sum(len(b["labels"]) for b in batches), sum(b["input_ids"].numel() for b in batches)]
-        learned, tokens = self._sum(own)
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = learning_rate(self.training, step, self.order.steps)
-        # The mean over the learned tokens of the whole batch: DeepSpeed takes the mean over
-        # micro-batches and workers, which differ in their number.
-        scale = per_worker * self.workers / learned
-        filler = build_batch(FILLER, self.device)[0]
-        total = torch.zeros((), dtype=torch.float64, device=self.device)  # read once per step, as a GPU waits for it
-        for number in range(per_worker):
-            losses = self.engine(**(batches[number] if number < len(batches) else filler))
-            weighted = losses.sum() * (scale if number < len(batches) else 0)
-            self.engine.backward(weighted)
-            self.engine.step()
-            if number < len(batches):
-                total += losses.detach().sum()
-        loss = self._sum([float(total)])[0] / learned
-        grad_norm = float(self.engine.get_global_grad_norm() or 0)
-        self._check_step(step, loss, grad_norm)
-        seconds = time.monotonic() - started
+        # From the end of the step before: waiting for data counts.
+        started = self.ready or time.monotonic()
+        rate = learning_rate(self.training, step, self.order.steps)
+        result, losses = run_step(self.engine, rows, self.training, rate)
+        self.bad.count(result.loss, result.is_applied)
+        spoiled = spoiled_dialogues(rows, losses) if self.bad.in_a_row else []
+        self.ready = time.monotonic()
+        seconds = self.ready - started
         self.report(
-            "step",
+            "step" if result.is_applied else "skipped",
             step=step + 1,
-            loss=loss,
-            learning_rate=learning_rate(self.training, step, self.order.steps),
-            grad_norm=grad_norm,
-            tokens=int(tokens),
+            loss=result.loss,
+            learning_rate=rate,
+            grad_norm=result.grad_norm,
+            tokens=result.tokens,
             seconds=seconds,
-            tokens_per_second=tokens / seconds,
-            **self._utilization(tokens / seconds),
+            tokens_per_second=result.tokens / seconds,
+            **self._utilization(result.tokens, result.learned, seconds),
+            **({"dialogues": spoiled} if spoiled else {}),
         )
+        if self.bad.are_too_many:
+            kept = f"the checkpoint of step {self.last.step} stays" if self.last else "there is no checkpoint yet"
+            raise TrainingEnd(
+                f"training: {self.bad.explain(step + 1, result.loss, result.is_applied, spoiled)}; {kept}; lower "
+                f"training.learning_rate ({self.training.learning_rate:g}) or training.max_grad_norm, with which the "
+                f"same command goes on, or raise training.max_skipped_steps ({self.training.max_skipped_steps})"
+            )
 
-    def _sum(self, numbers: Sequence[float]) -> list[float]:
-        values = torch.tensor(list(numbers), dtype=torch.float64, device=self.device)
-        dist.all_reduce(values)
-        return list(values.tolist())
+    def _utilization(self, tokens: int, learned: int, seconds: float) -> dict[str, float]:
+        """Return the model FLOPs utilization, relative to the GPUs' peak."""
+        peak = peak_flops(torch.cuda.get_device_name()) if self.setup.on_gpu else None
+        return {"mfu": self.operations.utilization(tokens, learned, seconds, peak * self.workers)} if peak else {}
 
-    def _check_step(self, step: int, loss: float, grad_norm: float) -> None:
-        uniform = math.log(self.engine.module.model.config.vocab_size)
-        if loss <= uniform + 1 and math.isfinite(grad_norm):
-            return
-        what = f"loss is {loss:.1f}, and that of a uniform guess {uniform:.1f}"
-        if not math.isfinite(loss + grad_norm):
-            what = "loss is NaN" if not math.isfinite(loss) else "gradient is NaN"
-        kept = f"the checkpoint of step {self.last.step} stays" if self.last else "there is no checkpoint yet"
-        raise TrainingEnd(
-            f"training: step {step + 1} went wrong, its {what}; {kept}; "
-            f"lower training.learning_rate ({self.training.learning_rate:g}) or training.max_grad_norm"
-        )
-
-    def _utilization(self, tokens_per_second: float) -> dict[str, float]:
-        """Return the model FLOPs utilization: 6 operations per parameter and token, relative to the GPUs' peak."""
-        if not self.setup.on_gpu:
-            return {}
-        name = torch.cuda.get_device_name()
-        peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
-        return {"mfu": 6 * self.parameters * tokens_per_second / (peak * self.workers)} if peak else {}
-
-    def _validate(self, step: int) -> float:
-        """Return the validation loss per learned token."""
+    def _validate(self, step: int) -> float | None:
+        """Return the validation loss per learned token; None if it is not finite."""
         loss, dialogues = validate(self.engine, self.validation, self.setup, self.device, self.workers, step)
-        self.report("validation", step=step, loss=loss, perplexity=math.exp(loss), dialogues=dialogues)
-        return loss
+        perplexity = math.exp(min(loss, 700)) if math.isfinite(loss) else loss  # of more than 709 it overflows
+        self.report("validation", step=step, loss=loss, perplexity=perplexity, dialogues=dialogues)
+        kept = loss if math.isfinite(loss) else None
+        self.validations.append({"step": step, "loss": kept, "dialogues": dialogues})
+        self.ready = time.monotonic()
+        return kept
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -27,3 +27,4 @@ class WorkerSetup:
     card: str
     """The text of the exported model's README."""
     fingerprint: str
+    """Of the exported model."""

@@ -27,7 +27,13 @@ from factory.storage.tables import Table
 from factory.training import checkpoints
 from factory.training.checkpoint_io import CheckpointIO, TrainingEnd
 from factory.training.checkpoints import Checkpoint
-from factory.training.deepspeed_engine import fix_loaded_optimizer, use_cores
+from factory.training.deepspeed_engine import (
+    build_optimizer,
+    fix_loaded_optimizer,
+    learning_rate,
+    use_cores,
+    zero_config,
+)
 from factory.training.dialogue import tokenizer_for
 from factory.training.dry_run import check_attention
 from factory.training.metrics_log import METRICS, MetricsLog
@@ -155,6 +161,30 @@ def test_error_in_one_event_keeps_the_others(monitor):
     assert isinstance(monitor.error, KeyError)
     assert monitor.failure == "loss is NaN"
     assert [row["step"] for row in monitor.log.rows("step")] == [1]
+
+
+def test_what_happens_in_training_is_told_and_counted(monitor, monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(monitor.progress, "print", lines.append)
+    settings = {"kind": "settings", "step": 1, "learning_rate": 1e-3, "max_grad_norm": 1.0}
+    skipped = step_event(2) | {"kind": "skipped", "loss": None, "grad_norm": None, "dialogues": ["a", "b"]}
+    validation = {"kind": "validation", "step": 2, "loss": None, "perplexity": None, "dialogues": 9}
+    changed = settings | {"step": 3, "learning_rate": 5e-4}
+    end = {"kind": "ended", "step": 3, "stopped_early": True, "exported_step": 2}
+    handle(monitor, settings, step_event(1), skipped, validation, changed, step_event(3), end)
+    assert monitor.error is None
+    assert [line for line in lines if "tokens/s" not in line] == [
+        "training: step 2 is skipped, as its gradient is not finite (dialogues a, b)",
+        "training: step 2, validation loss not finite (perplexity not finite, 9 dialogues)",
+        "training: from step 3 on, learning_rate is 0.0005, and was 0.001 before",
+        "training: ends early, after step 3 of 9, as training.early_stopping_patience validations brought no gain",
+    ]
+    assert monitor.ended == end
+    assert monitor.log.facts() == {
+        "skipped_steps": 1,
+        "settings_changes": [{"step": 3, "setting": "learning_rate", "before": 0.001, "after": 0.0005}],
+    }
+    monitor.log.close()  # the plot has a gap where a loss is not finite
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=2, dropout=0.5)])
@@ -329,4 +359,45 @@ def test_conversion_requires_three_times_the_size(checkpoint_io, tmp_path, monke
     size = shutil.disk_usage(tmp_path).free // 2
     saved = Checkpoint("s3://bucket/checkpoints/step-3", 3, 2, None, {"a": (size, "")})
     with pytest.raises(TrainingEnd, match="free, to convert the checkpoint for another number of workers takes about"):
-        checkpoint_io.load(model_of(1, 1), saved, convert=True)
+        checkpoint_io.load(model_of(1, 1), saved)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rates"),
+    [
+        ({}, [1.0, 0.8, 0.6, 0.4, 0.2]),
+        ({"lr_scheduler_type": "constant"}, [1.0] * 5),
+        ({"lr_scheduler_type": "cosine"}, [1.0, 0.882843, 0.6, 0.317157, 0.2]),
+        ({"warmup_ratio": 0.4}, [0.5, 1.0, 1.0, 0.6, 0.2]),
+        ({"warmup_ratio": 0.21, "lr_scheduler_type": "constant"}, [0.5, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_learning_rate_of_each_step(settings, rates):
+    training = Training(learning_rate=1.0, final_learning_rate=0.2, **settings)
+    assert [learning_rate(training, step, 5) for step in range(5)] == pytest.approx(rates, abs=1e-6)
+
+
+def test_learning_rate_of_a_single_step():
+    assert learning_rate(Training(learning_rate=1.0), 0, 1) == 1.0
+    assert learning_rate(Training(learning_rate=1.0, warmup_ratio=0.9), 0, 1) == 1.0
+
+
+def test_matrices_alone_decay(tmp_path):
+    save_tiny(str(tmp_path))
+    model = load_model(str(tmp_path), Training(precision="fp32"), 0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = build_optimizer(model, Training(weight_decay=0.1), on_gpu=False).param_groups
+    decayed, others = ({names[id(one)] for one in group["params"]} for decay in (0.1, 0.0)
+                       for group in groups if group["weight_decay"] == decay)  # fmt: skip
+    assert decayed | others == {*names.values()}
+    assert all("proj" in name for name in decayed)
+    assert all("norm" in name or "embed" in name for name in others)
+    assert len(build_optimizer(model, Training(), on_gpu=False).param_groups) == 1
+
+
+def test_deepspeed_settings_are_merged_last():
+    more = {"zero_optimization": {"overlap_comm": False, "reduce_bucket_size": 9}, "communication_data_type": "fp32"}
+    config = zero_config(Training(deepspeed=more, zero_stage=2), on_gpu=True)
+    assert config["zero_optimization"] == {"stage": 2, "overlap_comm": False, "reduce_bucket_size": 9}
+    assert (config["communication_data_type"], config["gradient_clipping"]) == ("fp32", 1.0)
+    assert zero_config(Training(), on_gpu=True)["zero_optimization"]["overlap_comm"] is True

@@ -46,10 +46,9 @@ def steps(folder: str, training: Training, count: int, rank: int, curve: Any) ->
         model = with_adapters(model, training.lora)
     checkpoint_io = CheckpointIO(folder, training, rank, workers, rank, workers)
     last = checkpoints.newest(folder)
-    other = last is not None and last.workers != workers
-    engine = build_engine(PackedLoss(model.train()), training, on_gpu=False, universal=other)
+    engine = build_engine(PackedLoss(model.train()), training, on_gpu=False)
     if last:
-        checkpoint_io.load(engine, last, other)
+        checkpoint_io.load(engine, last)
     first = last.step if last else 0
     for _ in range(count):
         mine = 0.0
@@ -88,7 +87,7 @@ def main(folder: str, stage: int, lora: bool) -> None:
     ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
     settings = {
         "zero_stage": stage, "global_batch_size": BATCH, "precision": "fp32", "learning_rate": 1e-2,
-        "lora": {"rank": 2} if lora else None,
+        "lora": {"rank": 2} if lora else None, "weight_decay": 0.5,
     }  # fmt: skip
     with multiprocessing.get_context("fork").Manager() as manager:
         changing, alone = manager.list(), manager.list()

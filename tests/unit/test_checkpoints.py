@@ -99,6 +99,27 @@ def test_unvalidated_checkpoint_is_never_the_best(folder, tmp_path):
     assert steps(checkpoints.complete_checkpoints(folder)) == [15, 3]
 
 
+def test_checkpoint_is_chosen_by_its_name(folder, tmp_path):
+    save(folder, 12, tmp_path / "staged", loss=1.2)
+    save(folder, 15, tmp_path / "staged", loss=None)
+    complete = checkpoints.complete_checkpoints(folder)
+    found = {name: checkpoints.choose(complete, name) for name in ("last", "best", "step-6", "step-7", "step-06")}
+    assert {name: one and one.step for name, one in found.items()} == {
+        "last": 15, "best": 12, "step-6": 6, "step-7": None, "step-06": None,
+    }  # fmt: skip
+    assert checkpoints.choose([], "last") is checkpoints.choose([], "best") is None
+    message = checkpoints.no_such_checkpoint(complete, "step-7")
+    assert message.startswith("training.export_checkpoint: there is no checkpoint 'step-7'")
+    assert "(step-3, step-6, step-9, step-12, step-15)" in message
+    assert "(none)" in checkpoints.no_such_checkpoint([], "best")
+
+
+def test_checkpoint_to_export_is_kept(folder, tmp_path):
+    save(folder, 12, tmp_path / "staged", loss=1.2)
+    checkpoints.drop_old(folder, keep=1, exported="step-6")
+    assert steps(checkpoints.complete_checkpoints(folder)) == [12, 6]
+
+
 def test_each_remote_folder_has_its_own_staging(tmp_path, monkeypatch):
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     one, other = (checkpoints.staging(f"s3://bucket/{name}/checkpoints") for name in ("one", "other"))

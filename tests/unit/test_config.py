@@ -229,6 +229,36 @@ def test_a_dry_run_asks_an_endpoint_that_wants_no_key(config_file):
     assert "does not answer" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ("{train_batch_size: 8}", "deepspeed has train_batch_size, which the factory sets itself; leave it out; set "
+         "training.global_batch_size instead"),
+        ("{zero_optimization: {stage: 2}}", "deepspeed has zero_optimization.stage"),
+        ("{zero_optimization: {offload_param: {device: nvme}}}", "set training.offload instead"),
+        ("{bf16: {enabled: false}}", "set training.precision instead"),
+        ("{gradient_clipping: 2}", "set training.max_grad_norm instead"),
+        ("{optimizer: {type: Lion}}", "set training.learning_rate, betas and weight_decay instead"),
+        ("{zero_optimization: {offload_param: null}}", "deepspeed.zero_optimization.offload_param is None"),
+        ("{zero_optimization: 2}", "deepspeed.zero_optimization is 2; give the keys to change in it"),
+        ("{checkpoint: {load_universal: true}}", "deepspeed has checkpoint"),
+        ("{monitor: {api_key: sk-abcdefghijklmnopqrstuvwxyz0123456789}}", "would show the secret"),
+    ],
+)  # fmt: skip
+def test_keys_of_deepspeed_that_have_settings_are_refused(config_file, settings, refused):
+    assert refused in refusal(config_file(GOOD), f"training.deepspeed={settings}")
+
+
+@pytest.mark.parametrize(("name", "step"), [("last", None), ("best", None), ("step-120", 120)])
+def test_the_checkpoint_to_export_is_named(config_file, name, step):
+    assert load_config(config_file(GOOD), [f"training.export_checkpoint={name}"]).training.export_step == step
+
+
+@pytest.mark.parametrize("name", ["step-0", "step", "step--1", "120", "newest", "step-1\n"])
+def test_another_name_of_a_checkpoint_is_refused(config_file, name):
+    assert "training.export_checkpoint" in refusal(config_file(GOOD), f'training.export_checkpoint="{name}"')
+
+
 def test_a_limit_that_no_counter_holds_is_refused(config_file):
     with pytest.raises(ConfigError, match="fit into 64 bits"):
         load_config(config_file(GOOD)).limited(10**30)

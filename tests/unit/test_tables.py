@@ -106,6 +106,43 @@ def test_rebuild_reports_reason_and_archive(tmp_path):
     assert len(line) < 350 + len(str(tmp_path))
 
 
+CHANGEABLE = {"rate"}
+
+
+def begun(tmp_path, **inputs: object) -> tuple[Table, list[str]]:
+    """Begin a table with a rate and a seed, of which the rate may change, and write a shard; then others."""
+    table, lines = Table(str(tmp_path), "checkpoints"), []
+    table.begin("one", {"rate": 1, "seed": 7}, lines.append, CHANGEABLE)
+    table.write("0", [], PERSONAS)
+    table.begin("two", inputs, lines.append, CHANGEABLE)
+    return table, lines
+
+
+def test_unfinished_table_goes_on_with_a_changed_rate(tmp_path):
+    table, lines = begun(tmp_path, rate=2, seed=7)
+    assert lines == ["checkpoints: goes on with other settings: rate was 1 and is 2"]
+    assert (table.shards(), table.inputs()) == (["0"], {"rate": 2, "seed": 7})
+    table.begin("two", {"rate": 2, "seed": 7}, lines.append)
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("inputs", [{"rate": 2, "seed": 8}, {"rate": 2}, {"rate": 2, "seed": 7, "more": 1}])
+def test_other_changes_start_over(tmp_path, inputs):
+    table, (line,) = begun(tmp_path, **inputs)
+    assert "is rebuilt" in line
+    assert table.shards() == []
+
+
+def test_finished_table_starts_over_with_a_changed_rate(tmp_path):
+    table, _ = begun(tmp_path, rate=2, seed=7)
+    table.finish({"fingerprint": "two", "ok": 0})
+    table.begin("one", {"rate": 1, "seed": 7}, changeable=CHANGEABLE)
+    assert table.shards() == []
+    table.write("1", [], PERSONAS)
+    table.begin("two", {"rate": 2, "seed": 7}, changeable=CHANGEABLE)  # in the archive is one of this rate, finished
+    assert (table.shards(), table.manifest()["fingerprint"]) == (["0"], "two")
+
+
 def test_rebuild_lists_at_most_five_changes(tmp_path):
     table, lines = Table(str(tmp_path), "profiles"), []
     table.begin("one", {}, lines.append)

@@ -65,7 +65,7 @@ def read_curves(rows: Iterable[Mapping[str, Any]]) -> tuple[TrainingCurve, list[
             curve.add(row)
         elif numbers and row.get("kind") == "validation":
             validations[row["step"]] = [row["step"], row["loss"], whole(row.get("dialogues"))]
-        else:
+        elif row.get("kind") not in ("settings", "skipped"):
             other += 1
     curve.close()
     return curve, [validations[step] for step in sorted(validations)], other
@@ -99,6 +99,7 @@ def training_data(folder: RunFolder) -> dict[str, Any]:
         "train_loss": manifest.get("train_loss"),
         "gain": manifest.get("validation"),
         "trained_by": manifest.get("trained_by"),
+        "skipped_steps": whole(manifest.get("skipped_steps")),
         "packed": {
             packed.name: {key: packed.manifest.get(key) for key in names} for packed in folder.select(layout.PACKED)
         },

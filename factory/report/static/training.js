@@ -13,6 +13,7 @@ function showTraining(training) {
     train.fill ? stat("Sequences filled", percent(train.fill * 1000, 1000), `${count(train.sequences)} sequences`) : null,
     isNumber(train.segments) && train.segments !== train.ok ? stat("Segments", short(train.segments), `of ${plural(train.ok, "dialogue")}: the chat template shows past turns in another way`) : null,
     by.parameters ? stat("Parameters", short(by.parameters), `${by.engine ?? ""} · ZeRO ${by.zero_stage ?? absent} · ${count(by.workers)} workers`) : null,
+    training.skipped_steps ? stat("Skipped steps", count(training.skipped_steps), "their gradient was not finite") : null,
     isNumber(training.train_loss) ? stat("Last training loss", fixed(training.train_loss, 3), "nats per token") : null));
   if (gain && isNumber(gain.before)) body.append(table("Validation loss before and after training", ["validation loss", "before", "after", "change", "95 % interval", "dialogues", "verdict"],
     [["nats per token", fixed(gain.before, 4), fixed(gain.after, 4), signed(gain.change, 4), `${signed(gain.low, 4)} to ${signed(gain.high, 4)}`, count(gain.dialogues),
