@@ -19,6 +19,7 @@ from factory.errors import ModelError
 from factory.inference import chat_form
 from factory.inference.chat_form import ChatForm
 from factory.inference.thought_splitter import ThoughtSplitter
+from factory.inference.tokenizer_export import save_tokenizer
 from factory.inference.tokenizer_files import find_control_tokens, load_tokenizer, template_source
 from factory.records import Message
 from factory.text.control_tokens import TokenEscape
@@ -161,15 +162,9 @@ class ChatTokenizer:
         return self._escape.unescape(text)
 
     def save(self, folder: str) -> None:
-        """Write tokenizer and chat template to a Hugging Face folder.
-
-        A Base model's tokenizer ends a text with another token than a chat template ends a turn with;
-        what it saves ends at the turn's, where a tuned model stops.
-        """
-        saved = load_tokenizer(self._folder)
-        saved.chat_template = self._form.template
-        saved.eos_token = saved.convert_ids_to_tokens(self.end_of_turn)
-        saved.save_pretrained(folder)
+        """Write tokenizer and chat template to a Hugging Face folder; its end of a text is then that of a turn."""
+        end = str(self._tokenizer.convert_ids_to_tokens(self.end_of_turn))
+        save_tokenizer(self._folder, folder, self._form.template, end)
 
     def check_roles(self, vocabulary: int | None = None) -> None:
         """Check that the template takes a system message and several turns, and that data is never a control token.
