@@ -1,6 +1,6 @@
 """The keys of config.json by the names that transformers 4 reads, beside those of transformers 5.
 
-Without them, transformers 4 and what builds on it take its defaults: a `rope_theta` of 10,000 where LLaMA-3 has 500,000.
+Without them, transformers 4 and what builds on it take defaults: a `rope_theta` of 10,000 where LLaMA-3 has 500,000.
 """
 
 import json

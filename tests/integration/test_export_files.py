@@ -14,7 +14,7 @@ from pyarrow.json import read_json
 from factory.config import RunConfig
 from factory.config.loading import checked
 from factory.errors import ConfigError, InputError, StorageError, TableError
-from factory.export.dataset_card import cell, fenced
+from factory.text.markdown import cell, fenced
 from factory.export.export_files import split_rows, write_shards
 from factory.export.export_stats import ExportStats
 from factory.export.hub import check_access
