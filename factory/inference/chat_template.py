@@ -144,6 +144,11 @@ class ChatTokenizer:
         return self._form.end
 
     @property
+    def end_of_turn_text(self) -> str:
+        """That token as text; ModelError as `end_of_turn`."""
+        return str(self._tokenizer.convert_ids_to_tokens(self.end_of_turn))
+
+    @property
     def server_settings(self) -> dict[str, Any]:
         """What vLLM's server needs to ask with the same tokens.
 
@@ -163,8 +168,7 @@ class ChatTokenizer:
 
     def save(self, folder: str) -> None:
         """Write tokenizer and chat template to a Hugging Face folder; its end of a text is then that of a turn."""
-        end = str(self._tokenizer.convert_ids_to_tokens(self.end_of_turn))
-        save_tokenizer(self._folder, folder, self._form.template, end)
+        save_tokenizer(self._tokenizer, self._folder, folder, self._form.template, self.end_of_turn_text)
 
     def check_roles(self, vocabulary: int | None = None) -> None:
         """Check that the template takes a system message and several turns, and that data is never a control token.

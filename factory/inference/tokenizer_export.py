@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from factory.inference import model_files
-from factory.inference.tokenizer_files import load_tokenizer
 
 FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "*.jinja", "vocab.*", "merges.txt", "*.model")
 CONFIG, SPECIAL, TEMPLATE = "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"
@@ -21,13 +20,14 @@ NEW_CLASS = "TokenizersBackend"
 PROBE = "Ada's 3 loaves,\n\n  done… 빵 🍞 Übung  x == 1234567;\tYou're here?"
 
 
-def save_tokenizer(source: str, target: str, template: str, end_of_turn: str) -> None:
+def save_tokenizer(tokenizer: Any, source: str, target: str, template: str, end_of_turn: str) -> None:
     """Copy a tokenizer's files to a folder, with a chat template and the token at which a tuned model stops.
 
     A Base model's tokenizer ends a text with another token than a chat template ends a turn with.
 
     Args:
-        source: a local Hugging Face folder.
+        tokenizer: as it was loaded.
+        source: the Hugging Face folder that it comes from.
         target: the folder to write to.
         template: the chat template.
         end_of_turn: the token that ends a turn.
@@ -35,7 +35,7 @@ def save_tokenizer(source: str, target: str, template: str, end_of_turn: str) ->
     Raises:
         ModelError: a file of the tokenizer holds no JSON object.
     """
-    tokenizer, folder = load_tokenizer(source), Path(target)
+    folder = Path(target)
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(source).iterdir()):
         if any(fnmatch(path.name, pattern) for pattern in FILES):
@@ -52,7 +52,8 @@ def save_tokenizer(source: str, target: str, template: str, end_of_turn: str) ->
     changed = _for_transformers_4(config) | changes
     if changed != config:
         _rewrite(folder / CONFIG, changed)
-    if (folder / "tokenizer.json").exists() and _reads_otherwise(target):
+    plain = changed["tokenizer_class"] == KNOWN_CLASS or not (folder / "tokenizer.json").exists()
+    if not plain and _reads_otherwise(target, tokenizer):
         _rewrite(folder / CONFIG, changed | {"tokenizer_class": KNOWN_CLASS})
 
 
@@ -70,19 +71,18 @@ def _for_transformers_4(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _reads_otherwise(folder: str) -> bool:
-    """Return whether the class that the config names makes other tokens than tokenizer.json, with which we trained.
+def _reads_otherwise(folder: str, tokenizer: Any) -> bool:
+    """Return whether the class that a folder's config names makes other tokens than the tokenizer that we trained with.
 
-    Some of transformers 5 take from that file the vocabulary alone: `LlamaTokenizer`, for one of bytes.
+    Some of transformers 5 take the vocabulary alone from tokenizer.json: `LlamaTokenizer`, for one of bytes.
     """
     from transformers import AutoTokenizer
 
     try:
-        named = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        ids = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)(PROBE)["input_ids"]
     except Exception:  # whatever it raises, the class does not fit the file
         return True
-    plain = load_tokenizer(folder)
-    return bool(named(PROBE)["input_ids"] != plain(PROBE)["input_ids"])
+    return bool(ids != tokenizer(PROBE)["input_ids"])
 
 
 def _rewrite(path: Path, content: dict[str, Any]) -> None:

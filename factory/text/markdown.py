@@ -15,7 +15,13 @@ def load_template(path: Path) -> jinja2.Template:
     environment = jinja2.Environment(  # Markdown, escaped by `cell` and `fenced`
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"cell": cell, "fenced": fenced, "json": indented_json, "number": "{:,}".format}
+    environment.filters |= {
+        "cell": cell,
+        "fenced": fenced,
+        "json": indented_json,
+        "python": python_text,
+        "number": "{:,}".format,
+    }
     return environment.from_string(path.read_text(encoding="utf-8"))
 
 
@@ -35,3 +41,8 @@ def fenced(text: str, language: str = "") -> str:
 def indented_json(row: Mapping[str, object]) -> str:
     """Return a row as indented JSON."""
     return json.dumps(row, indent=2, ensure_ascii=False)
+
+
+def python_text(text: str) -> str:
+    """Return a text as a string of Python, on as many lines as it has."""
+    return f'"""{text}"""' if not re.search(r'["\\]', text) else repr(text)

@@ -31,7 +31,7 @@ from factory.training.data import worker_datasets
 from factory.training.data_order import SampleOrder
 from factory.training.metrics_log import MetricsLog
 from factory.training.model import resolve_precision
-from factory.training.model_card import build_card, data_origin
+from factory.training.model_card import write_card
 from factory.training.model_export import finished_fingerprint, set_aside
 from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import PackedTable, pack_split
@@ -65,11 +65,9 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     worker = Bundle(_resources(gpu), _labels(training))
     check_capacity([worker] * training.num_workers, "training.num_workers")
     order = SampleOrder(list(packed["train"].shards.values()), training.epochs, training.global_batch_size, config.seed)
-    origin = data_origin(config)
-    card = build_card(config, model.revision, packed["train"].manifest, packed["validation"].manifest, origin)
     setup = WorkerSetup(
         training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
-        model_folder, card, fingerprint,
+        model_folder, fingerprint,
     )  # fmt: skip
     _check_newest(table, progress)
     monitor = TrainingMonitor(MetricsLog(table.path), progress, order.steps)
@@ -79,7 +77,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     finally:
         progress.stop()
         monitor.log.close()
-    _finish(table, model, setup, monitor, progress)
+    _finish(table, config, model, setup, monitor, progress)
 
 
 def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[dict[str, PackedTable], Table, str]:
@@ -199,7 +197,9 @@ def _cause(error: TrainingFailedError, setup: WorkerSetup) -> FactoryError:
     )
 
 
-def _finish(table: Table, model: Located, setup: WorkerSetup, monitor: TrainingMonitor, progress: Progress) -> None:
+def _finish(
+    table: Table, config: RunConfig, model: Located, setup: WorkerSetup, monitor: TrainingMonitor, progress: Progress
+) -> None:
     change = _loss_change(table, setup)
     dialogues = Counts(ok=setup.train.manifest["ok"])
     steps = monitor.log.rows("step")
@@ -217,6 +217,7 @@ def _finish(table: Table, model: Located, setup: WorkerSetup, monitor: TrainingM
         validation=change and asdict(change) | {"significant": change.significant},
         trained_by=monitor.trained_by,
     )
+    write_card(config, setup, manifest)
     table.finish(manifest)
     progress.record_table(manifest)
     progress.print(change.sentence if change else "Change of the validation loss unknown: the validations before and "

@@ -1,4 +1,4 @@
-"""Export of the trained model as a Hugging Face folder: weights, tokenizer, chat template, generation config, card."""
+"""Export of the trained model as a Hugging Face folder: weights, tokenizer, chat template, generation config."""
 
 import json
 import os
@@ -34,7 +34,6 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: WorkerSetup) 
         if (staged / "config.json").exists():  # separate adapters have none
             add_earlier_keys(staged / "config.json")
         tokenizer.save(str(staged))
-        (staged / "README.md").write_text(setup.card)
         (staged / MANIFEST).write_text(json.dumps({"fingerprint": setup.fingerprint}) + "\n")
         for file in staged.iterdir():
             file.chmod(0o644)  # safetensors creates files that only their owner can read

@@ -24,6 +24,4 @@ class WorkerSetup:
     order: SampleOrder
     model_folder: str
     """Where the model is exported to."""
-    card: str
-    """The text of the exported model's README."""
     fingerprint: str

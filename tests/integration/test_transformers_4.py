@@ -101,7 +101,7 @@ def exported(base: str, target: Path, lora: Lora | None) -> str:
     model = load_model(base, training, 0)
     weights = {name: value for name, value in model.state_dict().items() if lora is None or "lora_" in name}
     weights = {name: torch.randn_like(value) / 8 if "lora_" in name else value for name, value in weights.items()}
-    setup = SimpleNamespace(training=training, base_model=base, card="", fingerprint="f", model_folder=str(target))
+    setup = SimpleNamespace(training=training, base_model=base, fingerprint="f", model_folder=str(target))
     export_model(weights, base, setup)
     return str(target)
 
