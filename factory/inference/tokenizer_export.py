@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from factory.inference import model_files
+from factory.inference.hub_models import TOKENIZER_FILES
 
-FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "*.jinja", "vocab.*", "merges.txt", "*.model")
 CONFIG, SPECIAL, TEMPLATE = "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"
 KNOWN_CLASS = "PreTrainedTokenizerFast"
 """The class for any tokenizer.json, which both transformers 4 and 5 have."""
@@ -38,7 +38,7 @@ def save_tokenizer(tokenizer: Any, source: str, target: str, template: str, end_
     folder = Path(target)
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(source).iterdir()):
-        if any(fnmatch(path.name, pattern) for pattern in FILES):
+        if any(fnmatch(path.name, pattern) for pattern in TOKENIZER_FILES):
             shutil.copyfile(path, folder / path.name)
     changes: dict[str, Any] = {}
     if str(tokenizer.eos_token) != end_of_turn:
