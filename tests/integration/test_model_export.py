@@ -18,8 +18,10 @@ from factory.training.dialogue import TEMPLATES, tokenizer_for
 from factory.training.model import load_model
 from factory.training.model_card import ChatUse, build_card, write_card
 from factory.training.model_export import export_model
+from factory.training.ollama import PROBE, build_modelfile, template_name
 from factory.training.ollama import TEMPLATES as OLLAMA
-from factory.training.ollama import build_modelfile, template_name
+from tests.chat_properties import save_byte_tokenizer
+from tests.integration.tiny_models import Family, save_model
 
 END_OF_TEXT, END_OF_TURN = 128_001, 128_009
 
@@ -49,9 +51,9 @@ def base(tmp_path_factory) -> str:
     return folder
 
 
-def exported(base: str, target: Path, lora: Lora | None = None) -> Path:
+def exported(base: str, target: Path, lora: Lora | None = None, template: str = "llama-3") -> Path:
     """Export a model whose training changed nothing."""
-    training = Training(base_model=base, chat_template="llama-3", precision="fp32", lora=lora)
+    training = Training(base_model=base, chat_template=template, precision="fp32", lora=lora)
     model = load_model(base, training, 0)
     weights = {name: value for name, value in model.state_dict().items() if lora is None or "lora_" in name}
     setup = SimpleNamespace(training=training, base_model=base, fingerprint="f", model_folder=str(target / "model"))
@@ -217,36 +219,35 @@ def test_card_has_the_system_prompt_that_the_dialogues_have(tmp_path):
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=2, merge=False)])
-def test_the_snippet_of_a_card_talks_to_the_model(base, tmp_path, capsys, monkeypatch, lora):
+def test_the_snippet_of_a_card_talks_to_the_model(tmp_path, capsys, lora):
+    tiny = save_model(Family("Llama", "", ("<|im_start|>", "<|im_end|>")), tmp_path / "tiny", "")
     data = write_run(tmp_path / "run", "writer")
-    training = {"base_model": base, "chat_template": "llama-3", "precision": "fp32", "lora": lora and lora.model_dump()}
+    training = {"base_model": tiny, "chat_template": "chatml", "precision": "fp32", "lora": lora and lora.model_dump()}
     config = {"output": data, "engine": {"kind": "scripted"}, "personas": {"source": "p"}, "training": training}
     checked = RunConfig.model_validate(config)
-    folder = exported(base, tmp_path, lora)
+    folder = exported(tiny, tmp_path, lora, "chatml")
     counts = SimpleNamespace(manifest=dict.fromkeys(("ok", "tokens", "learned_tokens", "sequences"), 1))
     setup = SimpleNamespace(
-        training=checked.training, base_model=base, model_folder=str(folder), train=counts, validation=counts,
-        on_gpu=False,
-    )  # fmt: skip
+        training=checked.training, base_model=tiny, model_folder=str(folder), train=counts, validation=counts
+    )
     write_card(checked, setup, MANIFEST)
     code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[0]
-    shorter = {"path/to/this/folder": str(folder), "max_new_tokens=512": "max_new_tokens=4"}
-    for long, short in shorter.items():
+    for long, short in {"path/to/this/folder": str(folder), "max_new_tokens=512": "max_new_tokens=4"}.items():
         assert long in code
         code = code.replace(long, short)
     found: dict = {}
     exec(code, found)
-    assert found["inputs"]["input_ids"].shape[1] > 200
+    assert found["inputs"]["input_ids"].shape[1] > 800
     assert capsys.readouterr().out
     modelfile = folder / "Modelfile"
     if lora:
         assert not modelfile.exists()
         return
     text = modelfile.read_text()
-    assert 'PARAMETER stop "<|eot_id|>"' in text
+    assert 'PARAMETER stop "<|im_end|>"' in text
     (template,) = re.findall(r'TEMPLATE """(.*?)"""', text, re.DOTALL)
     asked = found["tokenizer"].apply_chat_template(found["messages"], tokenize=False, add_generation_prompt=True)
-    assert "<|begin_of_text|>" + in_ollama(template, found["messages"]) == asked
+    assert in_ollama(template, found["messages"]) == asked
 
 
 def in_ollama(template: str, messages: list[dict]) -> str:
@@ -256,12 +257,25 @@ def in_ollama(template: str, messages: list[dict]) -> str:
     return "".join(turns) + rest
 
 
-def test_modelfile_has_a_template_only_where_it_is_known(base):
-    training = Training(base_model=base, chat_template="llama-3")
-    assert template_name(base, tokenizer_for(base, training)) == "llama-3"
-    other = ChatTokenizer(base, (TEMPLATES / "llama-3.jinja").read_text().replace("\\n\\n", "\\n"))
-    assert template_name(base, other) is None
-    assert "\nTEMPLATE" not in build_modelfile(None, "<|eot_id|>", "Be Ada.", 4096)
-    assert in_ollama(OLLAMA["chatml"], [{"role": "user", "content": "Hi"}]) == (
-        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+@pytest.mark.parametrize(
+    ("name", "special", "first"),
+    [
+        ("chatml", ("<|im_start|>", "<|im_end|>"), ""),
+        (
+            "llama-3",
+            ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+            "<|begin_of_text|>",
+        ),
+    ],
+)
+def test_modelfile_has_the_template_where_it_is_known(tmp_path, name, special, first):
+    base, source = save_byte_tokenizer(tmp_path, special), (TEMPLATES / f"{name}.jinja").read_text()
+    tokenizer = ChatTokenizer(base, source)
+    assert template_name(base, tokenizer) == name
+    chat = [{"role": m.role, "content": m.content} for m in PROBE]
+    asked = tokenizer._tokenizer.apply_chat_template(
+        chat, chat_template=source, tokenize=False, add_generation_prompt=True
     )
+    assert first + in_ollama(OLLAMA[name], chat) == asked
+    assert template_name(base, ChatTokenizer(base, source.replace("\\n", "\\t"))) is None
+    assert "\nTEMPLATE" not in build_modelfile(None, special[-1], "Be Ada.", 4096)
