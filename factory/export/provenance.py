@@ -74,8 +74,8 @@ def find_prompts(steps: Sequence[SourceTable], prompts_dir: str | None) -> list[
     refs = dict.fromkeys(
         ref for step in steps for key in ("prompt", "system") if isinstance(ref := step.settings.get(key), str)
     )
-    found = {ref: find_prompt(ref, prompts_dir) for ref in refs}
-    return [PromptText(ref, prompt and prompt.text) for ref, prompt in found.items()]
+    found = [(ref, find_prompt(ref, prompts_dir)) for ref in refs]
+    return [PromptText(ref, prompt.text if prompt else None) for ref, prompt in found]
 
 
 def find_inputs(sources: Sources, steps: Sequence[SourceTable]) -> list[LicensedInput]:

@@ -25,6 +25,8 @@ CARD, MODELFILE = "README.md", "Modelfile"
 DATASET = "https://huggingface.co/datasets/"
 NOT_SHOWN = {"data", "base_model", "device", "precision", "num_workers", "zero_stage", "lora", "epochs", "pool"}
 """Settings that the card has in other words, as what they came to, or that no weight depends on."""
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Those that vLLM takes as its maximum."""
 LIBRARIES = ("torch", "deepspeed", "transformers", "peft", "ray")
 PERSONA = "A retired lighthouse keeper from Brittany who mends clocks and distrusts anything that is never late."
 PROFILE = """\
@@ -104,6 +106,7 @@ def build_card(
         prompt=prompt,
         system=example_of(origin),
         is_whole=_is_whole(training),
+        lora_rank=next((rank for rank in LORA_RANKS if training.lora and rank >= training.lora.rank), LORA_RANKS[-1]),
         used=_used(training, manifest),
         settings=training.model_dump(exclude=NOT_SHOWN),
         licenses=_licenses(training.base_model, origin),
@@ -147,7 +150,7 @@ def _front_matter(training: Training, origin: DataOrigin | None) -> str:
     ).to_yaml()
 
 
-def _hub_license(license: License | None) -> dict[str, str]:
+def _hub_license(license: License | None) -> dict[str, Any]:
     """Return what the front matter says of the license of a base model, which its weights keep."""
     if license is None:
         return {"license": "unknown"}

@@ -241,6 +241,7 @@ def test_the_snippet_of_a_card_talks_to_the_model(tmp_path, capsys, lora):
     assert capsys.readouterr().out
     modelfile = folder / "Modelfile"
     if lora:
+        assert "--max-lora-rank 8 --lora-modules" in (folder / "README.md").read_text()
         assert not modelfile.exists()
         return
     text = modelfile.read_text()

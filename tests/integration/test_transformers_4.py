@@ -48,25 +48,25 @@ FAMILIES = (
     Family("Mistral", "", TURNS, config={"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
 )  # fmt: skip
 READ = """
-import json, sys
+import json, os, sys
 import numpy, torch, transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 chat = [{"role": "user", "content": "Why is my bread flat? Übung 🍞"}]
 for folder in sys.argv[1:]:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").float().eval()
+    tokenizer, version = AutoTokenizer.from_pretrained(folder), transformers.__version__
     ids = tokenizer(tokenizer.apply_chat_template(chat * 3, tokenize=False, add_generation_prompt=True),
                     add_special_tokens=False)["input_ids"]
+    found = {"version": version, "ids": ids, "eos": tokenizer.eos_token,
+             "special": sorted(map(str, tokenizer.all_special_tokens))}
+    if os.path.exists(f"{folder}/adapter_config.json"):
+        print(json.dumps(found))
+        continue
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").float().eval()
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids])).logits[0].numpy()
-    version = transformers.__version__
     numpy.save(f"{folder}/logits-{version[0]}.npy", logits)
-    print(json.dumps({
-        "version": version, "ids": ids, "eos": tokenizer.eos_token,
-        "special": sorted(map(str, tokenizer.all_special_tokens)),
-        "stops": GenerationConfig.from_pretrained(folder).eos_token_id,
-    }))
+    print(json.dumps(found | {"stops": GenerationConfig.from_pretrained(folder).eos_token_id}))
 """
 
 
@@ -111,9 +111,10 @@ def test_both_versions_compute_the_same(tmp_path, transformers_4):
     for family in FAMILIES:
         base = save_model(family, tmp_path / family.name, "")
         training = Training(base_model=base, chat_template="chatml")
-        trained += [tokenizer_for(base, training).encode([Message("user", "Why is my bread flat? Übung 🍞")] * 3)] * 2
+        trained += [tokenizer_for(base, training).encode([Message("user", "Why is my bread flat? Übung 🍞")] * 3)] * 3
         folders.append(exported(base, tmp_path / f"{family.name}-full", None))
         folders.append(exported(base, tmp_path / f"{family.name}-merged", Lora(rank=2)))
+        folders.append(exported(base, tmp_path / f"{family.name}-adapters", Lora(rank=2, merge=False)))
     old, new = read(transformers_4, folders), read(sys.executable, folders)
     assert [found["version"] for found in old] == [VERSION] * len(folders)
     assert new[0]["version"].startswith("5.")
@@ -122,6 +123,8 @@ def test_both_versions_compute_the_same(tmp_path, transformers_4):
         assert before | {"version": ""} == after | {"version": ""}
         assert before["ids"] == ids
         assert before["eos"] == "<|im_end|>"
+        if folder.endswith("-adapters"):
+            continue
         logits = [np.load(f"{folder}/logits-{version}.npy") for version in (4, 5)]
         assert np.std(logits[1]) > 0.01
         largest[Path(folder).name] = float(np.abs(logits[0] - logits[1]).max())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from factory.config import RunConfig
 from factory.errors import InputError
@@ -46,6 +46,7 @@ def with_scores(text: str, scores: Scores, candidates: Sequence[CandidateScores]
     """Return a model card with the scores of candidates that are its model, and without earlier ones."""
     card = ModelCard(text.partition(HEADING)[0])
     results = [result for one in candidates for result in eval_results(scores, one)]
+    assert isinstance(card.data, ModelCardData)
     card.data.model_name, card.data.eval_results = (candidates[0].name, results) if results else (None, None)
     return f"{str(card).rstrip()}\n" + (_section(scores, candidates) if results else "")
 
