@@ -207,7 +207,7 @@ types: $(STAMP)  ## static types
 	.venv/bin/mypy
 
 test: $(STAMP)  ## all tests that need no GPU, but the slow ones; ARGS="-k NAME" for some of them
-	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(STAMP)  ## the unit and golden tests alone
 	.venv/bin/python -m pytest -n logical tests/unit tests/golden $(ARGS)

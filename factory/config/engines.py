@@ -226,6 +226,9 @@ class OpenAIEngine(Section):
     deadline_s: float = Field(3600, gt=0, allow_inf_nan=False)
     """Maximum duration of a request including retries and their pauses, but not the wait under the rate limits; after
     it the row fails, or the run if the endpoint answers no other request either."""
+    max_outage_s: float = Field(0, ge=0, allow_inf_nan=False)
+    """How long the run waits for an endpoint that answers nothing any more, after all retries of a request, before it
+    ends. For judges that the factory serves it is `evaluation.fleet.start_timeout_s`, as a lost replica is replaced."""
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     """How to request JSON output from the endpoint; gpt-4o-2024-05-13 supports `json_object` only."""
     logprobs: bool = True

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from factory.config.engines import EMBEDDED, ChatTemplateKwargs
+from factory.config.engines import EMBEDDED, AcceleratorType, ChatTemplateKwargs, check_accelerator
 from factory.config.paths import ModelRef, OutputPath
 from factory.config.sections import Name, Section
 
@@ -41,6 +41,9 @@ class Training(Section):
     """Training processes: one per GPU, or with an equal part of the CPU's cores."""
     pool: Name | None = None
     """Train on nodes with this value of the label `pool` alone, which `cluster/` sets; null: on any."""
+    accelerator_type: AcceleratorType | None = None
+    """The kind of GPU, by Ray's name for it, such as H100: workers run only on nodes that have it, and a training that
+    does not fit its memory is refused. null: any."""
     zero_stage: Literal[1, 2, 3] = 3
     """What DeepSpeed shards over the workers: 1, optimizer state; 2, gradients too; 3, parameters too."""
     offload: Literal["none", "optimizer", "all"] = "none"
@@ -85,6 +88,7 @@ class Training(Section):
             raise ValueError(
                 f"global_batch_size ({self.global_batch_size}) must be a multiple of num_workers ({self.num_workers})"
             )
+        check_accelerator(self.accelerator_type, self.device)
         if self.offload == "all" and self.zero_stage != 3:
             raise ValueError(f"offload: all needs zero_stage: 3, not {self.zero_stage}")
         if self.final_learning_rate > self.learning_rate:

@@ -74,6 +74,7 @@ def _open(config: RunConfig, judge: Any, fleet_url: str) -> JudgeClient:
         max_concurrency=in_flight(judge),
         timeout_s=600,
         max_retries=20,
+        max_outage_s=config.evaluation.fleet.start_timeout_s,
         prices=TokenPrices(input=0, output=0),  # its GPUs are paid for
         special_tokens=control_tokens(model_files.fetch(judge.model, weights=False)) if fleet_url else (),
     )

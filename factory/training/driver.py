@@ -20,7 +20,7 @@ from factory.inference.model_files import Located
 from factory.records import Counts
 from factory.run_output import layout
 from factory.runtime import shutdown
-from factory.runtime.capacity import Bundle, check_capacity
+from factory.runtime.capacity import ACCELERATOR, Bundle, check_capacity
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, driver_node_options, on_gpu
 from factory.storage import file_io
@@ -40,7 +40,7 @@ from factory.training.worker import work
 from factory.training.worker_setup import WorkerSetup
 
 FINGERPRINT_EXCLUDED = {
-    "num_workers", "pool", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
+    "num_workers", "pool", "accelerator_type", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
     "eval_steps", "validation_sequences", "save_steps", "save_total_limit",
 }  # fmt: skip
 """Settings that may change between a run and the one that resumes from its checkpoint."""
@@ -103,7 +103,8 @@ def _resources(gpu: bool) -> dict[str, float]:
 
 def _labels(training: Training) -> dict[str, str]:
     """Return the labels that the node of a worker must have."""
-    return {"pool": training.pool} if training.pool else {}
+    labels = {"pool": training.pool, ACCELERATOR: training.accelerator_type}
+    return {name: value for name, value in labels.items() if value}
 
 
 def _check_newest(table: Table, progress: Progress) -> None:

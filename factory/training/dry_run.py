@@ -15,6 +15,7 @@ from factory.runtime.ray_session import on_gpu
 from factory.storage import file_io
 from factory.training import checkpoints
 from factory.training.dialogue import check_template, count_segments, splits_turns
+from factory.training.memory_check import check_memory
 from factory.training.pack_step import curated_manifest, curated_table
 
 TOKENS_PER_SEGMENT = 700
@@ -35,6 +36,13 @@ def check(config: RunConfig) -> None:
     check_window(config.training)
     check_attention(config.training)
     check_kernels(config.training)
+    check_memory(config.training, learned_share(config))
+
+
+def learned_share(config: RunConfig) -> float | None:
+    """Return the share of tokens that are learned; None before they are packed."""
+    manifest = layout.PACKED.table(config.output, split="train").manifest() or {}
+    return manifest["learned_tokens"] / manifest["tokens"] if manifest.get("tokens") else None
 
 
 def check_kernels(training: Training) -> None:
@@ -103,7 +111,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         resolve_precision,  # torch takes seconds to import, and a check of a config needs none
     )
 
-    training, notes = resolve_precision(config.training), []
+    training, notes, memory = resolve_precision(config.training), [], ""
     file_io.check_writable(config.output)
     model, is_split = f"{training.base_model} (not checked)", False
     try:
@@ -113,6 +121,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         check_window(training)
         check_attention(training)
         check_kernels(training)
+        memory = check_memory(config.training, learned_share(config))
     except UnreachableError as problem:
         notes.append(str(problem))
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -132,6 +141,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
         f"Workers: {training.num_workers}, ZeRO stage {training.zero_stage}, offload {training.offload}, "
         f"{'LoRA' if training.lora else 'full fine-tuning'}, {training.precision}"
     )
+    if memory:
+        progress.print(memory)
     found = checkpoints.newest(layout.CHECKPOINTS.table(config.output).path)
     progress.print(f"Checkpoint: step {found.step}" if found else "Checkpoint: none yet")
     progress.print(f"Output: {config.output} (can be written)")

@@ -141,7 +141,7 @@ def _check_engine(_testbed: Testbed, run: Run, faults: list[Fault]) -> dict[str,
     rows = _complete_rows(run, "profiles", "character_id")
     assert len(rows) == EMBEDDED
     reasons = run.reasons("profiles")
-    assert set(reasons) <= {"ok", "truncated", "invalid_reply", "engine_died"}, reasons
+    assert set(reasons) <= {"ok", "truncated", "invalid_reply", "empty_field", "engine_died"}, reasons
     kills = sum(fault.kind == "vLLM engine" for fault in faults)
     assert reasons.get("engine_died", 0) <= max(0, kills + 1 - KILLS_UNTIL_BLAMED), reasons
     return reasons

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+import ray
 from moto.server import ThreadedMotoServer
+from ray.core.generated.gcs_pb2 import GcsNodeInfo
 from s3fs import S3FileSystem
 
 from factory.runtime import ray_head
@@ -28,6 +31,7 @@ SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 )
 NODES = 2
+NODES_WAIT_S = 180
 NODE_CPUS = 4
 """Nominal CPUs: the actors of judges, engines and training share the real ones. The head has none, as on a cluster, so
 that the loss of a node costs work."""
@@ -66,6 +70,16 @@ class Testbed:
         self._closing = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
         self._supervisor.start()
+        self._wait_for_nodes()
+
+    def _wait_for_nodes(self) -> None:
+        """Wait until all nodes have joined: a job refuses a cluster that cannot do its work."""
+        raylet: Any = ray._raylet
+        client = raylet.GcsClient(address=self._head.address)
+        deadline = time.monotonic() + NODES_WAIT_S
+        while sum(node.state == GcsNodeInfo.ALIVE for node in client.get_all_node_info(timeout=10).values()) <= NODES:
+            assert time.monotonic() < deadline, f"the nodes have not joined; see {self.folder}/nodes.log"
+            time.sleep(0.5)
 
     def _supervise(self) -> None:
         """Restart nodes that were killed or whose agent started too slowly (see `ray_session.STARTS`)."""

@@ -526,6 +526,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "good.jsonl"]
 
 
+@pytest.mark.slow
 def test_dry_run_previews_the_input(tmp_path):
     def talk(speaker: str) -> str:
         return json.dumps(

@@ -68,6 +68,7 @@ def test_costs_of_two_models_end_a_run_that_goes_on_with_a_higher_budget(evaluat
         assert manifest["cost"] == pytest.approx(len(ids) * ROW_COST[name]) == pytest.approx(spent(evaluated, name))
 
 
+@pytest.mark.slow
 def test_two_replicas_end_near_a_limit_of_tokens(make_run):
     run = make_run("synthesized", 640)
     run.config["engine"] |= {"replicas": [2, 2], "max_concurrency": 8, "delay_s": 0.01, "delay_sigma": 0.8}

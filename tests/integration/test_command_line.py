@@ -57,6 +57,7 @@ def test_init_does_not_overwrite_a_file(tmp_path):
     assert (tmp_path / "run.yaml").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_preview_prints_characters_and_keeps_nothing(config, tmp_path):
     done = call(tmp_path, "preview", config, "-n", "2")
     assert done.returncode == 0, done.stderr
@@ -97,6 +98,7 @@ def test_steps_that_do_not_exist_are_refused_in_a_notebook(tmp_path):
         api.table(settings, "profiles")
 
 
+@pytest.mark.slow
 def test_the_example_notebook_runs(tmp_path):
     notebook = nbformat.read(PROJECT / "docs" / "notebook.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -50,6 +50,7 @@ def test_damaged_shard_is_generated_again(run):
     assert Path(run.output, DIALOGUES, ".damaged", shard).stat().st_size == 100
 
 
+@pytest.mark.slow
 def test_damaged_input_shard_is_rebuilt_when_read(run):
     before = contents(run, "personas") | contents(run, "profiles")
     shard = truncate(run, "personas")

@@ -154,7 +154,9 @@ def write_numbers(where: str) -> Iterator[int]:
     return itertools.count(1, 37 if where == "s3" else 1)
 
 
-@pytest.mark.parametrize("where", ["local", "memory", "s3", pytest.param("s3-all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "where", ["local", "memory", *(pytest.param(name, marks=pytest.mark.slow) for name in ("s3", "s3-all"))]
+)
 @pytest.mark.parametrize("kind", ["tables", "models"])
 def test_kill_between_writes_loses_no_row(kind, where, tmp_path, request):
     scripted, check = {"tables": (tables_run, check_tables), "models": (models_run, check_models)}[kind]

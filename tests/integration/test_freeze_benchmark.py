@@ -62,6 +62,7 @@ def test_a_frozen_benchmark_is_whole_whatever_the_limit(frozen):
     assert benchmark.rubrics == {task: made.RUBRIC.format(task=task) for task in TASKS}
 
 
+@pytest.mark.slow
 def test_outputs_share_it_and_reordered_judges_regenerate_nothing(frozen, make_module_run, settings):
     first = make_module_run("first", evaluation=settings)
     first.finish(job="evaluate")

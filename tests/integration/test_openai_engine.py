@@ -241,6 +241,21 @@ def test_an_outage_that_outlasts_the_retries_rejects_nobody_if_it_ends(server):
     assert [completion.error for completion in completions] == [""] * 20
 
 
+def test_a_long_outage_is_waited_for_as_long_as_the_config_says(server):
+    asked = [f"number {n}" for n in range(20)]
+    server.rule(misbehave="503")
+    with pytest.raises(UnreachableError, match="does not answer"):
+        ask(server, *asked, max_retries=0, max_outage_s=1)
+    ending = threading.Timer(6, server.rule)  # longer than the small requests are tried
+    ending.start()
+    completions = ask(server, *asked, max_retries=0, max_outage_s=60)
+    ending.join()
+    assert [completion.error for completion in completions] == [""] * 20
+    server.rule(misbehave="401")  # is no outage
+    with pytest.raises(ModelError, match="refuses 'small-chat'"):
+        ask(server, *asked, max_retries=0, max_outage_s=60)
+
+
 @pytest.mark.parametrize(
     ("kind", "failure", "said"),
     [

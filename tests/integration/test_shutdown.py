@@ -38,6 +38,7 @@ def test_sigterm_writes_work_in_flight_and_resumes(make_run):
     assert len(ids) == len(set(ids)) == 160
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_process_group_leaves_ray_up(make_run):
     run, process = start_run(make_run, 0.5, own_ray=True)
     os.killpg(process.pid, signal.SIGTERM)

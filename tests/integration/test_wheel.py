@@ -50,6 +50,7 @@ def test_the_base_has_no_torch_and_no_engine(command):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_base_runs_from_an_empty_folder(command, tmp_path):
     engine = {"kind": "scripted", "default": json.dumps(GOOD_PROFILE)}
     config = {"output": "out", "engine": engine, "personas": {"source": "data/personas.jsonl", "limit": 5}}

@@ -66,9 +66,10 @@ def length_correlation(
 
 def _ranks(values: np.ndarray, persona: np.ndarray, task: np.ndarray, personas: int) -> np.ndarray:
     """Return ranks within tasks, as shares of the task's answers, less each persona's mean."""
-    ranks = np.empty(len(values))
-    for number in np.unique(task):
-        ranks[task == number] = scipy.stats.rankdata(values[task == number]) / np.count_nonzero(task == number)
+    values, sizes = values.astype(float), np.bincount(task)
+    # Tasks one after another in one ranking: a call per task takes three times as long.
+    overall = scipy.stats.rankdata(task * (1 + np.ptp(values)) + values) if len(values) else values
+    ranks = (overall - (np.cumsum(sizes) - sizes)[task]) / sizes[task]
     count = np.bincount(persona, minlength=personas)
     return np.asarray(ranks - (np.bincount(persona, ranks, minlength=personas) / np.maximum(count, 1))[persona])
 

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from factory.config import OpenAIEngine
 from factory.inference.engines.backend import Replica
 from factory.inference.engines.endpoint_errors import (
+    MOST_PAUSE_S,
     asks_for_longer,
     is_temporary,
     max_rounds,
@@ -169,26 +170,31 @@ class OpenAIReplica(Replica):
 
     async def raise_if_endpoint_down(self, failed: Request) -> None:
         """Return once the endpoint has answered another request, a small one of ours if need be; else end the run."""
-        from openai import APIError
-
         failed_at = time.monotonic()
-        problem: APIError | None = None
         ping = replace(_PING, schema=failed.schema and _PING.schema, sampling=failed.sampling)
         async with self._in_doubt:
-            for client in self._clients_for(failed.sampling.max_tokens):
-                if self._answered_at > failed_at:  # another may have been answered meanwhile
-                    return
-                try:
-                    async with asyncio.timeout(None) as endless:
-                        with suppress(RowError):  # that too is an answer
-                            await self._attempts(
-                                itertools.repeat(client), ping.messages, ping, False, endless, retries=3
-                            )
-                    return
-                except APIError as said:
-                    problem = said
-        if problem and self._answered_at <= failed_at:
-            raise run_error(self.engine, self.key, problem) from None
+            while problem := await self._find_outage(ping, failed_at):
+                waited_s, is_to_stop = time.monotonic() - failed_at, self.flag is not None and self.flag.is_set()
+                if not is_temporary(problem) or is_to_stop or waited_s >= self.engine.max_outage_s:
+                    raise run_error(self.engine, self.key, problem) from None
+                await asyncio.sleep(MOST_PAUSE_S)
+
+    async def _find_outage(self, ping: Request, failed_at: float) -> Any:
+        """Return what each address says to a small request; None if one has answered any since then."""
+        from openai import APIError
+
+        problem: APIError | None = None
+        for client in self._clients_for(ping.sampling.max_tokens):
+            if self._answered_at > failed_at:  # another may have been answered meanwhile
+                return None
+            try:
+                async with asyncio.timeout(None) as endless:
+                    with suppress(RowError):  # that too is an answer
+                        await self._attempts(itertools.repeat(client), ping.messages, ping, False, endless, retries=3)
+                return None
+            except APIError as said:
+                problem = said
+        return None if self._answered_at > failed_at else problem
 
     async def _send(self, client: Any, messages: Sequence[Message], request: Request, again: bool) -> Reply:
         from openai import APIResponseValidationError, APIStatusError
