@@ -38,7 +38,7 @@ def save_tokenizer(tokenizer: Any, source: str, target: str, template: str, end_
     folder = Path(target)
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(source).iterdir()):
-        if any(fnmatch(path.name, pattern) for pattern in TOKENIZER_FILES):
+        if path.is_file() and any(fnmatch(path.name, pattern) for pattern in TOKENIZER_FILES):
             shutil.copyfile(path, folder / path.name)
     changes: dict[str, Any] = {}
     if str(tokenizer.eos_token) != end_of_turn:

@@ -173,11 +173,23 @@ def _used(training: Training, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "workers": ran["workers"],
         "ZeRO stage": ran["zero_stage"],
         "optimizer": ran["optimizer"],
-        "steps": f"{manifest['steps']:,}",
+        "steps": f"{manifest['steps']:,}" + _beside(manifest),
         "epochs": manifest["epochs"],
         "tokens": f"{manifest['tokens']:,}",
         "versions": ", ".join(f"{name} {versions[name]}" for name in LIBRARIES if name in versions),
     }
+
+
+def _beside(manifest: Mapping[str, Any]) -> str:
+    """Return what a training did besides taking all of its steps, and exporting the last."""
+    found = {
+        "ended early": manifest.get("stopped_early"),
+        f"{manifest.get('skipped_steps')} skipped for a gradient that is not finite": manifest.get("skipped_steps"),
+        f"these weights are of step {manifest.get('exported_step')}": (
+            manifest.get("exported_step", manifest["steps"]) != manifest["steps"]
+        ),
+    }
+    return "".join(f"; {what}" for what, is_so in found.items() if is_so)
 
 
 def _licenses(base_model: str, origin: DataOrigin | None) -> list[tuple[str, License | None, str]]:

@@ -181,6 +181,16 @@ def test_card_says_what_was_used_and_what_it_came_to(tmp_path):
     assert "| validation, 512 dialogues | 1.5000 | 1.3000 | -0.2000 (-0.2500 to -0.1500) |" in text
     assert "training loss of the last step is 1.2500" in text
     assert "`auto`" not in text
+    changes = [
+        {"step": 41, "setting": "learning_rate", "before": 1e-5, "after": 5e-6},
+        {"step": 60, "setting": "max_grad_norm", "before": 1.0, "after": 0.5},
+    ]
+    events = {"settings_changes": changes, "skipped_steps": 2, "stopped_early": True, "exported_step": 300}
+    eventful = card({"output": data}, **events)
+    steps = "321; ended early; 2 skipped for a gradient that is not finite; these weights are of step 300"
+    assert f"| steps | {steps} |" in eventful
+    assert "\n- `learning_rate` was `1e-05` up to step 40, and `5e-06` from step 41 on.\n- `max_grad_norm`" in eventful
+    assert "from step 60 on.\n\n| setting | value |" in eventful
     unknown = card({"output": data}, validation=None)
     assert "The change of the validation loss is unknown." in unknown
 
