@@ -140,7 +140,7 @@ def _front_matter(training: Training, origin: DataOrigin | None) -> str:
     whole = _is_whole(training)
     return ModelCardData(
         language=(language_codes(origin.languages) if origin else None) or None,
-        base_model=base_name(ref) if on_hub else None,
+        base_model=base_name(ref),  # the families of judges and candidates are found by it, too
         datasets=datasets or None,
         library_name="transformers" if whole else "peft",
         pipeline_tag="text-generation",

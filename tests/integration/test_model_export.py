@@ -209,7 +209,7 @@ def test_front_matter_is_what_the_hub_reads(tmp_path):
     assert (newer.license, newer.license_name) == ("other", "the-llama-community-license-of-its-version")
     local = {"base_model": "/home/me/secret/own", "lora": {"merge": False}}
     adapters = ModelCard(card({"output": data, "training": local})).data
-    assert (adapters.base_model, adapters.license, adapters.library_name) == (None, "unknown", "peft")
+    assert (adapters.base_model, adapters.license, adapters.library_name) == ("own", "unknown", "peft")
 
 
 def test_card_has_the_system_prompt_that_the_dialogues_have(tmp_path):
