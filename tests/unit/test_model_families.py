@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from factory.config import EMBEDDED
+from factory.config import EMBEDDED, Training
 from factory.evaluation.scoring.model_families import display_name, find_family, self_preference_warnings
 from factory.training.model_card import ChatUse, build_card
 
