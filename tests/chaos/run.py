@@ -151,6 +151,8 @@ def _inject(kind: str, testbed: Testbed, process: subprocess.Popen, rng: random.
         return testbed.disturb_bucket(rng, S3_ERRORS_S)
     if kind == "clock":
         return testbed.shift_clock(rng)
+    if kind == "clock forward":
+        return testbed.advance_clock(rng)
     return testbed.kill(rng, PROCESSES[kind])
 
 

@@ -248,7 +248,7 @@ SCENARIOS = (
         _training, _since_the_checkpoint, _check_training, r"checkpoints/step-\d+/checkpoint\.json", 15,
     ),
     Scenario(
-        "judging", "evaluate", ("Serve replica", "vLLM engine", "node", "driver", "clock"),
+        "judging", "evaluate", ("Serve replica", "vLLM engine", "node", "driver", "clock forward"),
         _judging, _unknown, _check_judging, r"evaluation/(benchmark/examples|one/judgments)/judge/[^/]+\.parquet", 120,
     ),
 )  # fmt: skip
