@@ -23,7 +23,7 @@ export UV_SYSTEM_CERTS
 need = @:$(if $($1),,$(error make $(firstword $(MAKECMDGOALS)) needs $1=..., see make help))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check label calibrate judges-up judges-down generate-benchmark freeze-benchmark plan tune trace compare prune export export-scores report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
+.PHONY: help setup lock docs demo example synthesize curate train evaluate eval judge-check label calibrate judges-up judges-down generate-benchmark freeze-benchmark plan tune trace compare prune export export-scores push-model report chat submit dashboards check lint types test test-fast test-slow bench chaos prompts-lock format
 
 help:
 	@awk -F ' *:.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' \
@@ -132,6 +132,9 @@ export: needs-config needs-format $(STAMP)  ## curated dialogues to files for ot
 
 export-scores: needs-config needs-format $(STAMP)  ## scores for other tools: CONFIG=FILE FORMAT=model-index|inspect|lm-eval
 	.venv/bin/python jobs/export_scores.py --config $(CONFIG) --format $(FORMAT) $(ARGS)
+
+push-model: needs-config $(STAMP)  ## the trained model to the Hugging Face Hub: CONFIG=FILE ARGS="--push-to-hub OWNER/NAME [--public]"
+	.venv/bin/python jobs/push_model.py --config $(CONFIG) $(ARGS)
 
 chat: $(STAMP)  ## a page to make characters and talk to them: CONFIG=FILE, by default the demo's; ARGS="key=value ..."
 	.venv/bin/python jobs/chat.py --config $(or $(CONFIG),$(DEMO)) $(ARGS)

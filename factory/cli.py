@@ -36,6 +36,7 @@ COMMANDS = {
     "export": "curated dialogues to files for other tools, with a data set card",
     "compare": "two candidates answer by answer: wins, losses, and what changed most",
     "export-scores": "scores as a model card's metadata, an inspect_ai log, or results of lm-evaluation-harness",
+    "push-model": "the trained model of a run to a repository on the Hugging Face Hub",
     "chat": "a page to create characters and talk to them",
     "plan": "calls, tokens, hours and cost of a run, before it runs",
     "tune": "the fastest vLLM settings for a run, written into its config",

@@ -31,12 +31,14 @@ def make_tables(job: Job) -> None:
 
 
 def evaluate(job: Job) -> None:
-    """Build the tables and write the scores."""
+    """Build the tables and write the scores, also into the card of the run's own model."""
     from factory.evaluation.compute_scores import write_scores
     from factory.evaluation.frozen_store import run_benchmark
+    from factory.export.scores.card_scores import add_scores_to_card
 
     make_tables(job)
     write_scores(job.config, run_benchmark(job.config), job.progress)
+    add_scores_to_card(job.config)
 
 
 def _endpoints(config: RunConfig) -> Iterator[EndpointUse]:

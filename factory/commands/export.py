@@ -42,9 +42,9 @@ def run() -> None:
             progress.summary()
             progress.print(f"Export: {folder}")
             if arguments.push_to_hub:
-                from factory.export.hub import publish
+                from factory.export.hub import DATASET, publish
 
-                progress.print(f"Published: {publish(folder, arguments.push_to_hub, arguments.private)}")
+                progress.print(f"Published: {publish(folder, arguments.push_to_hub, DATASET, arguments.private)}")
 
 
 def _parse() -> tuple[argparse.Namespace, RunConfig]:

@@ -1,15 +1,11 @@
 """The data set card of an export: YAML front matter for the Hub and Markdown, safe for any text in the data."""
 
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
-import jinja2
 import pyarrow as pa
 import yaml
 
@@ -22,12 +18,11 @@ from factory.run_output import layout
 from factory.run_output.layout import kind_of
 from factory.run_output.licenses import combine_for_hub
 from factory.storage.rows import Row
+from factory.text.markdown import load_template
 
 TEMPLATE = Path(__file__).parent / "dataset_card.md.jinja"
 MAIN = "default"
 NOT_CHECKED = "not checked"
-MIN_SHARE = 0.01
-"""Languages of fewer dialogues may be errors of the detector, and are not in the front matter."""
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
@@ -40,12 +35,15 @@ def build_card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any
         manifest: its manifest, with the statistics of each split.
         examples: a row of each part.
     """
+    # The library of the detector, which has the names and codes, takes a moment to import.
+    from factory.text.language import language_codes
+
     tables = find_source_tables(sources)
     inputs, models = find_inputs(sources, tables), find_models(tables)
     languages = _languages(sources, tables)
     hub_license = combine_for_hub([*(one.license for one in inputs), *(one.license for one in models)])
-    front = _front_matter(sources, file_type, manifest, hub_license, _codes(languages))
-    return _template().render(
+    front = _front_matter(sources, file_type, manifest, hub_license, language_codes(languages))
+    return load_template(TEMPLATE).render(
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),
         sources=sources,
         parts=sources.parts,
@@ -66,33 +64,6 @@ def build_card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any
         most_turns=str(MOST_TURNS),
         version=version("opencharacter-factory"),
     )
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(  # Markdown, escaped by `cell` and `fenced`
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters |= {"cell": cell, "fenced": fenced, "json": indented_json, "number": "{:,}".format}
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-
-
-def cell(text: object) -> str:
-    """Return a text on one line with Markdown and HTML escaped, for a table cell or a sentence."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return re.sub(r"([\\`*_\[\]<>|#&~!$])", r"\\\1", line)
-
-
-def fenced(text: str, language: str = "") -> str:
-    """Return a text as a code block, with a fence longer than any in the text."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip(chr(10))}\n{fence}"
-
-
-def indented_json(row: Row) -> str:
-    """Return a row as indented JSON."""
-    return json.dumps(row, indent=2, ensure_ascii=False)
 
 
 def _front_matter(
@@ -156,14 +127,6 @@ def _languages(sources: Sources, tables: list[SourceTable]) -> dict[str, float]:
     if not found:
         return {table.settings["language"]: 1.0 for table in tables if kind_of(table.name) is layout.PROFILES}
     return {name: count / found.total() for name, count in found.most_common()}
-
-
-def _codes(languages: Mapping[str, float]) -> list[str]:
-    # The library of the detector, which has the names and codes, takes a moment to import.
-    from factory.text.language import code_of, languages_named
-
-    named = [name for text, share in languages.items() if share >= MIN_SHARE for name in sorted(languages_named(text))]
-    return list(dict.fromkeys(map(code_of, named)))
 
 
 def _recipe(tables: list[SourceTable]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Publish an export to a data set repository on the Hugging Face Hub."""
+"""Publish an export to a data set repository on the Hugging Face Hub, or a trained model to one of models."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,13 +15,38 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from factory.errors import ConfigError, FactoryError, UnreachableError, UserError
 from factory.export.sources import CHARACTERS_PART
 from factory.export.write_export import CARD
+from factory.inference.hub_models import TOKENIZER_FILES
 from factory.run_output.layout import SPLITS
 from factory.storage import file_io
 
 TOKEN = "HF_TOKEN"
-REPO_TYPE = "dataset"
-FILES = [f"{part}-?????-of-?????.{ext}" for part in (*SPLITS, CHARACTERS_PART) for ext in ("jsonl", "parquet")]
-"""The files to upload besides the card, and to delete from an earlier export in the same commit."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is published."""
+
+    repo_type: str
+    files: list[str]
+    """The files to upload besides the card, and to delete from an earlier version in the same commit."""
+    message: str
+    """Of the commit."""
+    in_public: str
+    """How to publish it in public."""
+
+
+DATASET = Kind(
+    "dataset",
+    [f"{part}-?????-of-?????.{ext}" for part in (*SPLITS, CHARACTERS_PART) for ext in ("jsonl", "parquet")],
+    "Export of the character factory",
+    "omit --private",
+)
+MODEL = Kind(
+    "model",
+    ["config.json", "generation_config.json", "model*.safetensors*", "adapter_*", "Modelfile", *TOKENIZER_FILES],
+    "Model of the character factory",
+    "give --public",
+)
 
 
 def check_access(repo: str) -> None:
@@ -45,8 +71,8 @@ def check_access(repo: str) -> None:
         )
 
 
-def publish(folder: str, repo: str, private: bool) -> str:
-    """Upload a finished export and return its address; after an interruption, the same command continues.
+def publish(folder: str, repo: str, kind: Kind, private: bool) -> str:
+    """Upload a finished folder and return its address; after an interruption, the same command continues.
 
     Raises:
         UserError: the Hub refuses it, or `private` is set and the repository is public.
@@ -54,7 +80,7 @@ def publish(folder: str, repo: str, private: bool) -> str:
     """
     api = HfApi(token=os.environ[TOKEN])
     try:
-        return _publish(api, folder, repo, private)
+        return _publish(api, folder, repo, kind, private)
     except FactoryError:
         raise
     except HfHubHTTPError as problem:
@@ -62,33 +88,33 @@ def publish(folder: str, repo: str, private: bool) -> str:
     except Exception as problem:  # the client raises the errors of its transport libraries
         raise UnreachableError(
             f"--push-to-hub {repo}: {api.endpoint} does not answer ({type(problem).__name__}: {_one_line(problem)}); "
-            "the export is finished, so the same command only uploads it"
+            "nothing is lost, and the same command only uploads it"
         ) from None
 
 
-def _publish(api: HfApi, folder: str, repo: str, private: bool) -> str:
-    # Without --private, the default of the owner applies, which may be private.
-    url = api.create_repo(repo, repo_type=REPO_TYPE, private=private or None, exist_ok=True)
-    if private and not api.repo_info(repo, repo_type=REPO_TYPE).private:
+def _publish(api: HfApi, folder: str, repo: str, kind: Kind, private: bool) -> str:
+    # Unless it is to be private, the default of the owner applies, which may be private.
+    url = api.create_repo(repo, repo_type=kind.repo_type, private=private or None, exist_ok=True)
+    if private and not api.repo_info(repo, repo_type=kind.repo_type).private:
         raise UserError(
             f"--push-to-hub {repo}: exists already and is public; make it private in its settings, "
-            "give another name, or omit --private"
+            f"give another name, or {kind.in_public}"
         )
     with _local_copy(folder) as local:
         api.upload_folder(
             repo_id=repo,
-            repo_type=REPO_TYPE,
+            repo_type=kind.repo_type,
             folder_path=local,
-            allow_patterns=[CARD, *FILES],
-            delete_patterns=FILES,
-            commit_message="Export of the character factory",
+            allow_patterns=[CARD, *kind.files],
+            delete_patterns=kind.files,
+            commit_message=kind.message,
         )
     return str(url)
 
 
 @contextmanager
 def _local_copy(folder: str) -> Iterator[str]:
-    """Yield a folder on the local disk with the export."""
+    """Yield a folder on the local disk with the files."""
     if "://" not in folder:
         yield folder
         return

@@ -4,13 +4,11 @@ A published card has no folder or host of the machines that built it.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from factory.errors import PromptError
 from factory.export.sources import Sources
-from factory.inference.prompts import load_prompt
+from factory.inference.prompts import find_prompt
 from factory.run_output import layout
 from factory.run_output.layout import SPLITS
 from factory.run_output.licenses import License, LicensedInput, inputs_by_license, license_of_model, public_name
@@ -76,16 +74,8 @@ def find_prompts(steps: Sequence[SourceTable], prompts_dir: str | None) -> list[
     refs = dict.fromkeys(
         ref for step in steps for key in ("prompt", "system") if isinstance(ref := step.settings.get(key), str)
     )
-    return [PromptText(ref, _text(ref, prompts_dir)) for ref in refs]
-
-
-def _text(ref: str, prompts_dir: str | None) -> str | None:
-    for folder in dict.fromkeys((prompts_dir, None)):
-        with suppress(PromptError):  # the folder may be missing, or have other prompts by now
-            prompt = load_prompt(ref.partition("@")[0], folder)
-            if prompt.ref == ref:
-                return prompt.text
-    return None
+    found = [(ref, find_prompt(ref, prompts_dir)) for ref in refs]
+    return [PromptText(ref, prompt.text if prompt else None) for ref, prompt in found]
 
 
 def find_inputs(sources: Sources, steps: Sequence[SourceTable]) -> list[LicensedInput]:

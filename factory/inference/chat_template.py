@@ -19,6 +19,7 @@ from factory.errors import ModelError
 from factory.inference import chat_form
 from factory.inference.chat_form import ChatForm
 from factory.inference.thought_splitter import ThoughtSplitter
+from factory.inference.tokenizer_export import save_tokenizer
 from factory.inference.tokenizer_files import find_control_tokens, load_tokenizer, template_source
 from factory.records import Message
 from factory.text.control_tokens import TokenEscape
@@ -143,6 +144,11 @@ class ChatTokenizer:
         return self._form.end
 
     @property
+    def end_of_turn_text(self) -> str:
+        """That token as text; ModelError as `end_of_turn`."""
+        return str(self._tokenizer.convert_ids_to_tokens(self.end_of_turn))
+
+    @property
     def server_settings(self) -> dict[str, Any]:
         """What vLLM's server needs to ask with the same tokens.
 
@@ -161,15 +167,8 @@ class ChatTokenizer:
         return self._escape.unescape(text)
 
     def save(self, folder: str) -> None:
-        """Write tokenizer and chat template to a Hugging Face folder.
-
-        A Base model's tokenizer ends a text with another token than a chat template ends a turn with;
-        what it saves ends at the turn's, where a tuned model stops.
-        """
-        saved = load_tokenizer(self._folder)
-        saved.chat_template = self._form.template
-        saved.eos_token = saved.convert_ids_to_tokens(self.end_of_turn)
-        saved.save_pretrained(folder)
+        """Write tokenizer and chat template to a Hugging Face folder; its end of a text is then that of a turn."""
+        save_tokenizer(self._tokenizer, self._folder, folder, self._form.template, self.end_of_turn_text)
 
     def check_roles(self, vocabulary: int | None = None) -> None:
         """Check that the template takes a system message and several turns, and that data is never a control token.

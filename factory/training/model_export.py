@@ -1,4 +1,4 @@
-"""Export of the trained model as a Hugging Face folder: weights, tokenizer, chat template, generation config, card."""
+"""Export of the trained model as a Hugging Face folder: weights, tokenizer, chat template, generation config."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from factory.storage import archive, file_io, folder_moves
 from factory.storage.folder_moves import COPYING
 from factory.storage.local_files import sync
 from factory.training.dialogue import tokenizer_for
+from factory.training.earlier_keys import add_earlier_keys
 from factory.training.worker_setup import WorkerSetup
 
 
@@ -30,8 +31,9 @@ def export_model(weights: dict[str, Any], base_folder: str, setup: WorkerSetup) 
             _save_adapted(weights, base_folder, setup, staged, tokenizer.end_of_turn)
         else:
             _save_full(weights, base_folder, staged, tokenizer.end_of_turn)
+        if (staged / "config.json").exists():  # separate adapters have none
+            add_earlier_keys(staged / "config.json")
         tokenizer.save(str(staged))
-        (staged / "README.md").write_text(setup.card)
         (staged / MANIFEST).write_text(json.dumps({"fingerprint": setup.fingerprint}) + "\n")
         for file in staged.iterdir():
             file.chmod(0o644)  # safetensors creates files that only their owner can read

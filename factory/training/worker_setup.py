@@ -24,7 +24,5 @@ class WorkerSetup:
     order: SampleOrder
     model_folder: str
     """Where the model is exported to."""
-    card: str
-    """The text of the exported model's README."""
     fingerprint: str
     """Of the exported model."""

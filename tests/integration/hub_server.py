@@ -1,4 +1,4 @@
-"""A server that speaks what `huggingface_hub` asks when it makes a data set repository and uploads a folder."""
+"""A server that speaks what `huggingface_hub` asks when it makes a repository and uploads a folder."""
 
 import base64
 import json
@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, {"errors": [], "warnings": []})
         if path == "/api/repos/create":
             return self._create(json.loads(body))
-        asked = re.fullmatch(r"(?:/api)?/datasets/([^/]+/[^/.]+)(?:\.git)?(/.*)?", path)
+        asked = re.fullmatch(r"(?:/api)?(?:/datasets|/models)?/([^/]+/[^/.]+)(?:\.git)?(/.*)?", path)
         if not asked or asked[1] not in self.server.private:
             return self._send(404, {"error": "Repository not found"})
         return self._repository(asked[1], asked[2] or "", body)
@@ -80,11 +80,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _create(self, asked: dict) -> None:
         repo = f"{asked['organization']}/{asked['name']}"
         if asked["organization"] != OWNER:
-            return self._send(403, {"error": f"You don't have the rights to create a dataset under {repo}"})
-        known = repo in self.server.private
+            return self._send(403, {"error": f"You don't have the rights to create {repo}"})
+        known, place = repo in self.server.private, "/datasets/" if asked.get("type") == "dataset" else "/"
         self.server.private.setdefault(repo, asked.get("private", asked.get("visibility") == "private"))
         self.server.files.setdefault(repo, {})
-        return self._send(409 if known else 200, {"url": f"{self.server.url}/datasets/{repo}"})
+        return self._send(409 if known else 200, {"url": f"{self.server.url}{place}{repo}"})
 
     def _repository(self, repo: str, what: str, body: bytes) -> None:
         files, sha = self.server.files[repo], f"{self.server.commits:040x}"

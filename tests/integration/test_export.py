@@ -255,6 +255,50 @@ def test_hub_gets_only_the_card_and_the_data(made, tmp_path):
         assert (out / ".manifest.json").exists()
 
 
+def test_hub_gets_the_model_in_private(made, tmp_path):
+    run = copied(made, tmp_path)
+    model = Path(run.output) / "model"
+    shutil.rmtree(model, ignore_errors=True)
+    model.mkdir()
+    files = {
+        "config.json": b"{}", "model-00001-of-00002.safetensors": b"1", "model-00002-of-00002.safetensors": b"2",
+        "model.safetensors.index.json": b"{}", "tokenizer.json": b"{}", "chat_template.jinja": b"",
+        "Modelfile": b"FROM .",
+        "README.md": b"---\nlicense: llama3\n---\n# A model\n",
+    }  # fmt: skip
+    for name, content in files.items():
+        (model / name).write_bytes(content)
+    with hub_server() as hub:
+        run.environment = {
+            "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path),
+        }  # fmt: skip
+        repo = f"{OWNER}/role-player"
+
+        def refused(*arguments: str) -> str:
+            assert run.start("--push-to-hub", repo, *arguments, job="push_model").wait(120) == 2, run.log()
+            assert TOKEN not in run.log()
+            return run.log().splitlines()[-1]
+
+        assert "no finished model; train it first" in refused()
+        assert not hub.private
+        (model / "manifest.json").write_text('{"fingerprint": "f"}')
+        assert f"Published: {hub.url}/{repo}" in run.finish("--push-to-hub", repo, job="push_model")
+        assert hub.private == {repo: True}
+        assert hub.files[repo] == files
+
+        # A smaller model takes its place; what somebody else put there stays.
+        hub.files[repo] |= {"onnx/model.onnx": b"mine", "notes.json": b"{}"}
+        for name in [name for name in files if name.startswith("model")]:
+            (model / name).unlink()
+        (model / "model.safetensors").write_bytes(b"12")
+        run.finish("--push-to-hub", repo, job="push_model")
+        assert {name for name in hub.files[repo] if "model." in name} == {"model.safetensors", "onnx/model.onnx"}
+        assert "notes.json" in hub.files[repo]
+        hub.private[repo] = False
+        assert "exists already and is public" in refused()
+        run.finish("--push-to-hub", repo, "--public", job="push_model")
+
+
 def test_trl_trains_on_an_export(made, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -14,7 +14,6 @@ from pyarrow.json import read_json
 from factory.config import RunConfig
 from factory.config.loading import checked
 from factory.errors import ConfigError, InputError, StorageError, TableError
-from factory.export.dataset_card import cell, fenced
 from factory.export.export_files import split_rows, write_shards
 from factory.export.export_stats import ExportStats
 from factory.export.hub import check_access
@@ -32,6 +31,7 @@ from factory.run_output.licenses import (
 )
 from factory.runtime.progress import Progress
 from factory.storage.tables import Table
+from factory.text.markdown import cell, fenced
 from tests.hard_texts import HARD
 from tests.made_tables import FINISHED, leave_out, make_tables
 

@@ -84,6 +84,12 @@ def test_deepspeed_engine_of_the_stage_learns(undisturbed):
     assert list(curve(undisturbed)) == list(range(1, manifest["steps"] + 1))
     assert list(curve(undisturbed, "validation")) == sorted({0, *range(3, manifest["steps"] + 1, 3), manifest["steps"]})
     assert len(saved_steps(undisturbed)) <= 3
+    model = Path(undisturbed.output) / "model"
+    text = (model / "README.md").read_text()
+    for name, value in (("precision", "fp32"), ("workers", 2), ("ZeRO stage", 3), ("steps", manifest["steps"])):
+        assert f"| {name} | {value} |" in text
+    assert f"{manifest['validation']['after']:.4f}" in text
+    assert (model / "Modelfile").exists()
 
 
 @pytest.mark.slow

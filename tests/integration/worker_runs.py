@@ -121,7 +121,7 @@ def run(folder: Path, poison: dict[int, int], stop_at: int | None = None, **sett
     order = SampleOrder([ROWS], 1, BATCH, 7)
     setup = WorkerSetup(
         training, training.base_model, 7, False, f"{output}/checkpoints", train, validation, order,
-        f"{output}/model", "", "",
+        f"{output}/model", "",
     )  # fmt: skip
     forked, store = multiprocessing.get_context("fork"), f"{output}/store-{uuid.uuid4().hex}"
     with forked.Manager() as manager:

@@ -14,12 +14,11 @@ from factory.evaluation.general_ability.ifeval import VerifiableInstruction, fai
 from factory.evaluation.judge_check.pairwise import parse_pair_verdict
 from factory.evaluation.parity import fork_rules
 from factory.evaluation.verdict_statements import MAX_CHARACTERS
-from factory.export import dataset_card
 from factory.inference import json_reply
 from factory.personagym import fill_slots
 from factory.playground.streaming import repair_text
 from factory.records import Message, TokenChoice
-from factory.text import control_tokens, language, normalize, redaction, thoughts
+from factory.text import control_tokens, language, markdown, normalize, redaction, thoughts
 from tests.hard_texts import HOSTILE
 from tests.unit.test_ifeval_file import CASES as IFEVAL
 
@@ -78,7 +77,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "verifiable": lambda text: failed_checks(CHECKS, text),
     "rubric": lambda text: (rubric.read_rubric("T", text), fill_slots(text, persona=text)),
     "fork rules": lambda text: (fork_rules.shown_examples(text), fork_rules.counted_scores(text)),
-    "dataset card": lambda text: (dataset_card.cell(text), dataset_card.fenced(text)),
+    "dataset card": lambda text: (markdown.cell(text), markdown.fenced(text)),
     "repair_text": repair_text,
 }
 

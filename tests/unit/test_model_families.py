@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from factory.config import EMBEDDED, RunConfig
+from factory.config import EMBEDDED, Training
 from factory.evaluation.scoring.model_families import display_name, find_family, self_preference_warnings
-from factory.training.model_card import build_card
+from factory.training.model_card import ChatUse, build_card
 
 
 def folder(path, card: str = "", **config: str) -> str:
@@ -58,16 +58,13 @@ def test_only_last_part_of_a_folder_counts(tmp_path):
 
 
 def test_card_written_by_training_names_base(tmp_path):
-    config = RunConfig.model_validate(
-        {
-            "output": "x",
-            "engine": {"kind": "scripted", "model": "m"},
-            "personas": {"source": "p.jsonl"},
-            "training": {"base_model": "embedded"},
-        }
-    )
     counts = dict.fromkeys(("ok", "tokens", "learned_tokens", "sequences"), 1)
-    model = folder(tmp_path / "model", build_card(config, "0", counts, counts, None), model_type="llama")
+    ran = {"optimizer": "o", "zero_stage": 3, "parameters": 1, "workers": 1}
+    manifest = {"trained_by": ran, "steps": 1, "epochs": 1, "tokens": 1, "train_loss": 1.0, "validation": None}
+    manifest |= {"versions": {}, "model": {"revision": "0"}}
+    packed = {"train": counts, "validation": counts}
+    card = build_card(Training(base_model="embedded"), manifest, packed, None, ChatUse("<|im_end|>", None, {}))
+    model = folder(tmp_path / "model", card, model_type="llama")
     assert find_family(model) == "smollm"
 
 

@@ -5,10 +5,13 @@ import json
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from inspect_ai.log import read_eval_log
 
+from factory.config import RunConfig
 from factory.errors import InputError
+from factory.export.scores.card_scores import add_scores_to_card
 from factory.export.scores.score_files import Format, export_scores, read_scores
 from factory.personagym import TASKS
 from factory.records import Answer, Judgment, Reject
@@ -125,3 +128,51 @@ def test_a_run_without_readable_scores_is_told(tmp_path, document, told):
         file_io.write_bytes(str(tmp_path / layout.SCORES), json.dumps(document).encode())
     with pytest.raises(InputError, match=told):
         read_scores(str(tmp_path))
+
+
+CARD_TEXT = "---\nlicense: llama3\n---\n\n# A model\n\nBäcker.\n"
+
+
+def own_model(output: str, **changes) -> RunConfig:
+    """Return a config whose candidate `tuned` is the model of the run."""
+    candidates = [{"kind": "scripted", "name": name, "model": "m"} for name in NAMES]
+    candidates[1]["model"] = f"{output}/model"
+    judges = [{"kind": "scripted", "name": name} for name in JUDGES]
+    config = {"output": output, "engine": {"kind": "scripted"}, "personas": {"source": "p"}}
+    return RunConfig.model_validate(config | {"evaluation": {"candidates": candidates, "judges": judges} | changes})
+
+
+def test_the_card_of_the_own_model_gets_the_scores_once(output):
+    path = f"{output}/model/README.md"
+    file_io.write_bytes(path, CARD_TEXT.encode())
+    for _ in range(2):
+        add_scores_to_card(own_model(output))
+        text = file_io.read_bytes(path).decode()
+        assert text.count("## Scores") == text.count("model-index") == 1
+        assert text.startswith("---\nlicense: llama3\n")
+        assert "Bäcker.\n\n## Scores\n" in text
+        assert "| PScore | persona | 4.00 | 3.80 to 4.20 | 8 |" in text
+        data = ModelCard(text).data
+        assert data.model_name == "tuned"
+        assert {result.metric_name: result.metric_value for result in data.eval_results}["PScore"] == pytest.approx(4.0)
+        assert {result.dataset_config for result in data.eval_results} == {"persona"}
+
+
+def test_a_card_without_scores_to_show_keeps_none(output):
+    path = f"{output}/model/README.md"
+    add_scores_to_card(own_model(output))
+    assert not file_io.exists(path)  # no model
+    file_io.write_bytes(path, CARD_TEXT.encode())
+    add_scores_to_card(own_model(f"{output}/elsewhere"))
+    config = own_model(output, candidates=[{"kind": "scripted", "name": "tuned", "model": "m"}])
+    add_scores_to_card(config)
+    assert file_io.read_bytes(path).decode() == CARD_TEXT
+    add_scores_to_card(own_model(output))
+    scores = scores_of(8)
+    scores["candidates"][1]["scores"]["blank"] = True
+    file_io.write_bytes(f"{output}/{layout.SCORES}", json.dumps(scores).encode())
+    add_scores_to_card(own_model(output))
+    assert "Scores" not in file_io.read_bytes(path).decode()
+    file_io.write_bytes(path, b"---\nlicense: [\n---\n# Mine\n")
+    with pytest.raises(InputError, match="its front matter cannot be read"):
+        add_scores_to_card(own_model(output))
