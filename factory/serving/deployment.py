@@ -25,6 +25,7 @@ REPLICAS_PER_INGRESS = 4
 100 per second, and a replica with 64 verdicts at the same time that take three seconds each gives 21."""
 PREFIX_CHARACTERS = 2_000_000
 """The prompts that the router remembers per replica: about as much text as half a million tokens of its KV cache."""
+NAME_PREFIX = "Judge:"
 NO_ACCESS_LOG = {"enable_access_log": False}
 """For Serve, which otherwise writes three lines per request."""
 BODY_BYTES = 16 << 20
@@ -60,6 +61,11 @@ def queued(judge: ServedModel) -> int:
 def ingresses(fleet: Fleet, judges: Sequence[ServedModel]) -> int:
     """Return the number of processes that receive the requests of these models."""
     return fleet.ingresses or math.ceil(sum(judge.replicas[1] for judge in judges) / REPLICAS_PER_INGRESS)
+
+
+def deployment_name(judge: ServedModel) -> str:
+    """Return the name of a model's deployment."""
+    return NAME_PREFIX + wire_name(judge)
 
 
 def prefix_router(judge: ServedModel) -> dict[str, Any]:
@@ -124,7 +130,7 @@ def _deployment(config: Any, judge: ServedModel) -> Any:
     labels = node_labels(judge)  # of one bundle, which Serve takes for all
     return build_llm_deployment(
         config,
-        name_prefix="Judge:",
+        name_prefix=NAME_PREFIX,
         deployment_cls=ModelServer,
         bind_kwargs={"model": model_files.locate(judge.model).pinned},
         override_serve_options={"placement_group_bundle_label_selector": [labels]} if labels else None,

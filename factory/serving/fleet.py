@@ -32,10 +32,12 @@ from factory.serving.deployment import (
     NO_ACCESS_LOG,
     api_key_of,
     application,
+    deployment_name,
     ingresses,
     wire_name,
     workers,
 )
+from factory.serving.prefix_trees import start_prefix_trees
 
 APP = "judges"
 RUNS_APP = "judges-of-a-run"
@@ -222,6 +224,7 @@ def bring_up(
 
     def deploy() -> None:
         try:
+            start_prefix_trees(app, [deployment_name(judge) for judge in judges])
             serve.run(application(fleet, judges, app), name=app, route_prefix="/")
         except BaseException as problem:
             failure.append(problem)
