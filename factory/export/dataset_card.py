@@ -18,7 +18,7 @@ from factory.run_output import layout
 from factory.run_output.layout import kind_of
 from factory.run_output.licenses import combine_for_hub
 from factory.storage.rows import Row
-from factory.text.markdown import load_template
+from factory.text.markdown_cells import load_template
 
 TEMPLATE = Path(__file__).parent / "dataset_card.md.jinja"
 MAIN = "default"

@@ -14,7 +14,7 @@ from factory.inference import model_files
 from factory.inference.prompts import load_prompt
 from factory.run_output.licenses import License, license_of_model, public_name
 from factory.storage import file_io
-from factory.text.markdown import load_template
+from factory.text.markdown_cells import load_template
 from factory.training.data_origin import DataOrigin, data_origin
 from factory.training.dialogue import tokenizer_for
 from factory.training.ollama import build_modelfile, template_name

@@ -31,7 +31,7 @@ from factory.run_output.licenses import (
 )
 from factory.runtime.progress import Progress
 from factory.storage.tables import Table
-from factory.text.markdown import cell, fenced
+from factory.text.markdown_cells import cell, fenced
 from tests.hard_texts import HARD
 from tests.made_tables import FINISHED, leave_out, make_tables
 

@@ -474,7 +474,7 @@ def test_answers_table_has_rejects_by_reason():
     cells = dict(zip(head, row, strict=True))
     assert (cells["answered"], cells["without answer"]) == ("97", "`engine_error` 2, `too_long` 1")
     assert (cells["truncated"], cells["words"]) == ("5", "87.2")
-    assert "base: 97 of 100 questions have an answer; engine_error 2, too_long 1" in score_notes(shown)
+    assert "base: 97 of 100 answers can be used; engine_error 2, too_long 1" in score_notes(shown)
 
 
 def test_warnings_on_page_and_in_score_notes():

@@ -11,7 +11,7 @@ from factory.evaluation.rubric import read_rubric
 from factory.evaluation.score_examples import score_examples_ids
 from factory.inference.prompts import load_prompt
 from factory.personagym import CheckoutPrompts
-from factory.records import AnswerWithExamples, Completion, Judgment, Question, Reject, content_id
+from factory.records import AnswerWithExamples, Completion, Judgment, QuestionWithProfile, Reject, content_id
 from factory.storage.rows import to_record
 
 TASK = "Expected Action"
@@ -80,7 +80,7 @@ def test_defect_3_one_answer_per_request(protocol, reply):
 
 def test_defect_6_rows_are_identified_by_ids():
     given = answer(1)
-    question = to_record(Question, asdict(given))
+    question = to_record(QuestionWithProfile, asdict(given))
     known_by = [judgment_ids(STRUCTURED, given), score_examples_ids(question), answer_ids("ours", question)]
     for ids in known_by:
         assert ids["persona_id"] == content_id(PERSONA)

@@ -46,7 +46,7 @@ def _candidate_notes(document: Scores, candidate: CandidateScores) -> list[str]:
     notes = []
     if candidate.answers_rejected:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in candidate.answers_rejected.items())
-        answered = f"{candidate.answered:,} of {candidate.questions:,} answers came"
+        answered = f"{candidate.answered:,} of {candidate.questions:,} answers can be used"
         notes.append(f"{candidate.name}: {answered}; {reasons}")
     for judge, scores in candidate.by_judge.items():
         if scores.failed or scores.marked:
