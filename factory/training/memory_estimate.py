@@ -48,7 +48,8 @@ class MemoryEstimate:
 @dataclass(frozen=True)
 class _Shape:
     parameters: int
-    trained: int
+    trained: tuple[int, ...]
+    """Of each tensor that is trained."""
     activations: int
     """Bytes that a forward pass keeps, without recomputation."""
     layers: int
@@ -72,16 +73,20 @@ def estimate_memory(folder: str, training: Training, on_gpu: bool, learned: floa
         shape = replace(half, activations=half.activations * DTYPES[training.precision].itemsize // 2)
     size, workers, stage = DTYPES[training.precision].itemsize, training.num_workers, training.zero_stage
     learned_tokens = int(learned * training.sequence_length)
-    share = -(-shape.trained // workers)
+    trained = sum(shape.trained)
+    share = -(-trained // workers)
     weights = size * shape.parameters // (workers if stage == 3 else 1)
-    gradients = size * (share if stage > 1 else shape.trained)
+    gradients = size * (share if stage > 1 else trained)
     optimizer = 12 * share  # float32: master weights and two moments
     states = gradients
     states += optimizer if training.offload == "none" else 0
     states += weights if training.offload != "all" else 0
-    bucket = size * min(GPU_BUCKET if on_gpu else CPU_BUCKET, shape.trained)
+    capacity = GPU_BUCKET if on_gpu else CPU_BUCKET
+    bucket = size * min(capacity, trained)
     if on_gpu and stage < 3:
         bucket *= 2  # one is filled while the other is reduced: `overlap_comm`
+    if stage > 1:  # the whole gradients of embeddings, which no bucket holds, are there until they are reduced
+        bucket += size * sum(count for count in shape.trained if count > capacity)
     live = size * min(LIVE_PARAMETERS, shape.parameters) if stage == 3 and workers > 1 else 0
     # Gradients of the step: flat, and in float32.
     copied = min(share, LIVE_PARAMETERS) if stage == 3 else share
@@ -136,7 +141,7 @@ def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
     text = config.get_text_config()
     return _Shape(
         parameters=sum(p.numel() for p in model.parameters()),
-        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        trained=tuple(p.numel() for p in model.parameters() if p.requires_grad),
         activations=kept,
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
