@@ -18,7 +18,7 @@ from factory.inference import json_reply
 from factory.personagym import fill_slots
 from factory.playground.streaming import repair_text
 from factory.records import Message, TokenChoice
-from factory.text import control_tokens, language, markdown, normalize, redaction, thoughts
+from factory.text import control_tokens, language, markdown_cells, normalize, redaction, thoughts
 from tests.hard_texts import HOSTILE
 from tests.unit.test_ifeval_file import CASES as IFEVAL
 
@@ -77,7 +77,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "verifiable": lambda text: failed_checks(CHECKS, text),
     "rubric": lambda text: (rubric.read_rubric("T", text), fill_slots(text, persona=text)),
     "fork rules": lambda text: (fork_rules.shown_examples(text), fork_rules.counted_scores(text)),
-    "dataset card": lambda text: (markdown.cell(text), markdown.fenced(text)),
+    "dataset card": lambda text: (markdown_cells.cell(text), markdown_cells.fenced(text)),
     "repair_text": repair_text,
 }
 
