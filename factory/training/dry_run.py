@@ -38,7 +38,8 @@ def check(config: RunConfig) -> None:
     check_attention(config.training)
     check_kernels(config.training)
     check_trackers(config.training)
-    check_memory(config.training, learned_share(config))
+    if config.training.accelerator_type:  # of others the memory is not known, so that none is refused
+        check_memory(config.training, learned_share(config))
 
 
 def learned_share(config: RunConfig) -> float | None:
