@@ -98,7 +98,7 @@ def read_score_arrays(config: RunConfig) -> ScoreArrays:
     parts: list[list[np.ndarray]] = []
     truncated, re_asked = np.zeros(len(candidates), np.int64), np.zeros(len(judges), np.int64)
     for shard in asked.shards():
-        rows = asked.read(shard).to_pylist()
+        rows = asked.read(shard, ["question_id", "persona_id", "task"]).to_pylist()
         index = {answer_key(row): number for number, row in enumerate(rows)}
         words = np.full((len(candidates), len(index)), np.nan, np.float32)
         scores = np.full((len(candidates), len(judges), len(index)), np.nan, np.float32)

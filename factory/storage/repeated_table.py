@@ -31,7 +31,7 @@ class RepeatedTable(Table):
         return whole | counts | {"fingerprint": compute_fingerprint({"of": whole["fingerprint"], "times": self.times})}
 
     def read(self, shard: str, columns: list[str] | None = None) -> pa.Table:
-        """Return the rows of a shard, with all columns of the table and that of the repetition."""
-        rows = self.table.read(shard)
+        """Return the rows of a shard: columns of the table, by default all, and that of the repetition."""
+        rows = self.table.read(shard, columns)
         repeated = rows.take(np.repeat(np.arange(rows.num_rows), self.times))
         return repeated.append_column(self.column, pa.array(np.tile(np.arange(self.times), rows.num_rows)))

@@ -96,7 +96,7 @@ def read_evaluated(config: RunConfig, items: Sequence[Row]) -> Evaluated:
     start = 0
     table = RepeatedTable.of(layout.BENCHMARK_QUESTIONS.table(config.output), config.evaluation.draws, "draw")
     for shard in table.shards():
-        asked = table.read(shard).to_pylist()
+        asked = table.read(shard, ["question_id", "persona_id", "task"]).to_pylist()
         index = {answer_key(row): number for number, row in enumerate(asked)}
         whole = np.full((len(names), len(judges), len(index)), np.nan, np.float32)
         expected, answered = whole.copy(), np.zeros((len(names), len(index)), bool)
