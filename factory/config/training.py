@@ -133,8 +133,11 @@ class Training(Section):
     """Maximum number of packed sequences per validation."""
     save_steps: int = Field(100, ge=1)
     """Steps between checkpoints."""
+    save_minutes: float | None = Field(30, gt=0)
+    """A checkpoint is also due this long after the last one, between two steps, without a validation. null: never."""
     save_total_limit: int = Field(2, ge=1)
-    """Number of newest checkpoints to keep, besides the one with the lowest validation loss."""
+    """Number of newest checkpoints to keep, besides the one with the lowest validation loss and the one to export. The
+    two newest can be resumed from; of the others the weights are kept."""
     early_stopping_patience: int | None = Field(None, ge=1)
     """Training ends after this number of validations in a row without a new lowest loss. null: it never ends early."""
     export_checkpoint: Annotated[str, Field(pattern=r"^(last|best|step-[1-9][0-9]{0,8})$")] = "last"

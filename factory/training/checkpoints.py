@@ -1,22 +1,22 @@
 """Checkpoints: folders of training state that are complete or ignored.
 
-    checkpoints/step-00000120/state/...         written by the DeepSpeed engine of each worker
+    checkpoints/step-00000120/state/...         what the DeepSpeed engine of each worker saves, and under ZeRO-3 its
+                                                part of the weights
     checkpoints/step-00000120/checkpoint.json   written last: step, workers, size and hash of each file
 
 Ray Train's own checkpoint store is not used: it keeps its index in one file that is written in
 place, and it neither detects a damaged file nor falls back to the previous checkpoint.
 """
 
-import argparse
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from factory.errors import ConfigError
 from factory.records import content_id
 from factory.storage import file_io
 from factory.storage.cache import cache_folder
@@ -25,6 +25,15 @@ MANIFEST = "checkpoint.json"
 DAMAGED = "damaged.json"
 """The manifest of a damaged checkpoint is renamed to this, so that it is ignored."""
 TAG = "state"
+WEIGHTS_OF_ALL = "mp_rank_00_model_states.pt"
+"""DeepSpeed's name of the file that the first worker writes below ZeRO-3."""
+RESUMABLE_KEPT = 2
+"""Newest checkpoints that keep the optimizer's state: if the last one is damaged, training goes on from the other."""
+
+
+DIGEST_BYTES = 16
+Files = dict[str, tuple[int, str]]
+"""The size and the hash of each file, by its name."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,27 @@ class Checkpoint:
     workers: int
     validation_loss: float | None
     """None if it was saved in haste: on a stop request, or because a node is preempted."""
-    files: dict[str, tuple[int, str]]
+    files: Files
 
     @property
     def size(self) -> int:
         """Bytes of all files."""
         return sum(size for size, _ in self.files.values())
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether training can go on from it; of older ones the weights alone are kept."""
+        return not all(is_weights_file(name) for name in self.files)
+
+
+def is_weights_only(name: str) -> bool:
+    """Return whether a file has weights that no engine reads."""
+    return name.startswith("weights-")
+
+
+def is_weights_file(name: str) -> bool:
+    """Return whether a file is one of those that a model can be exported from."""
+    return is_weights_only(name) or name == WEIGHTS_OF_ALL
 
 
 def checkpoint_path(folder: str, step: int) -> str:
@@ -55,11 +79,11 @@ def complete_checkpoints(folder: str) -> list[Checkpoint]:
 
 
 def newest(folder: str) -> Checkpoint | None:
-    """Return the checkpoint to go on from.
+    """Return the checkpoint to go on from, None if there is none.
 
     Every worker calls it, and all must get the same: it only reads, and one listing of the folder decides.
     """
-    return next(_complete(folder), None)
+    return next((each for each in _complete(folder) if each.is_resumable), None)
 
 
 def _complete(folder: str) -> Iterator[Checkpoint]:
@@ -133,16 +157,6 @@ def staging(folder: str) -> Path:
     return cache_folder() / f"checkpoints-{os.getuid()}-{content_id(folder)}"
 
 
-def upload(staged: Path, path: str) -> dict[str, tuple[int, str]]:
-    """Move the files of one worker's engine into the checkpoint's folder; return size and hash by name."""
-    files = {}
-    for file in sorted(staged.iterdir()):
-        with file.open("rb") as content:
-            files[file.name] = (file.stat().st_size, _digest(content))
-        file_io.put_file(str(file), file_io.join(path, TAG, file.name))
-    return files
-
-
 def write_manifest(checkpoint: Checkpoint) -> None:
     """Write the manifest, which completes the checkpoint."""
     file_io.write_bytes(file_io.join(checkpoint.path, MANIFEST), _document(checkpoint))
@@ -154,47 +168,21 @@ def _document(checkpoint: Checkpoint) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def download(checkpoint: Checkpoint, folder: Path) -> None:
-    """Download a checkpoint to this machine."""
-    (folder / TAG).mkdir(parents=True)
-    for name in checkpoint.files:
-        file_io.get_file(file_io.join(checkpoint.path, TAG, name), str(folder / TAG / name))
-
-
-def changed_files(checkpoint: Checkpoint) -> list[str]:
-    """Return the names of files that are missing or differ from what was written, byte by byte."""
+def changed_files(checkpoint: Checkpoint, names: Collection[str]) -> list[str]:
+    """Return which of a checkpoint's files are missing or differ from what was written, byte by byte."""
     folder = file_io.join(checkpoint.path, TAG)
     sizes = file_io.sizes(folder)
 
     def changed(name: str, size: int, digest: str) -> bool:
         return sizes.get(name) != size or _digest_of(file_io.join(folder, name)) != digest
 
-    return [name for name, (size, digest) in checkpoint.files.items() if changed(name, size, digest)]
+    return [name for name in names if changed(name, *checkpoint.files[name])]
 
 
 def _digest_of(path: str) -> str:
     fs, name = file_io.filesystem(path)
     with file_io.storage_errors(path), fs.open(name, "rb") as file:
         return _digest(file)
-
-
-def convert_to_universal(folder: Path) -> None:
-    """Convert a checkpoint in place to DeepSpeed's universal format, which any number of workers can load."""
-    from deepspeed.checkpoint.ds_to_universal import main as convert
-
-    source = (folder / TAG).rename(folder / "as-saved")
-    cores = max(1, (os.cpu_count() or 2) // 2)
-    settings: dict[str, Any] = {
-        "input_folder": str(source),
-        "output_folder": str(folder / TAG),
-        "num_extract_workers": cores,
-        "num_merge_workers": cores,
-        "keep_temp_folder": False,
-        "strict": True,
-        "inject_missing_state": True,  # ZeRO 1 and 2 require a field that Megatron alone writes
-    }
-    convert(argparse.Namespace(**settings))
-    shutil.rmtree(source)
 
 
 def choose(complete: Sequence[Checkpoint], name: str) -> Checkpoint | None:
@@ -212,6 +200,19 @@ def choose(complete: Sequence[Checkpoint], name: str) -> Checkpoint | None:
     return next((each for each in complete if f"step-{each.step}" == name), None)
 
 
+def checkpoint_to_export(folder: str, name: str) -> Checkpoint:
+    """Return the checkpoint that a name stands for.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    complete = complete_checkpoints(folder)
+    chosen = choose(complete, name)
+    if chosen is None:
+        raise ConfigError(no_such_checkpoint(complete, name))
+    return chosen
+
+
 def no_such_checkpoint(complete: Sequence[Checkpoint], name: str) -> str:
     """Return in one line that the checkpoint to export is not there, and which are."""
     there = ", ".join(f"step-{each.step}" for each in reversed(complete)) or "none"
@@ -222,13 +223,40 @@ def no_such_checkpoint(complete: Sequence[Checkpoint], name: str) -> str:
 
 
 def drop_old(folder: str, keep: int, exported: str = "last") -> None:
-    """Delete all but the newest `keep`, the one with the lowest validation loss, and the one to export."""
+    """Delete all but the newest `keep`, the one with the lowest validation loss, and the one to export.
+
+    The two newest stay whole; of the others the weights are kept.
+    """
     complete = complete_checkpoints(folder)
     kept = [*complete[:keep], choose(complete, "best"), choose(complete, exported)]
-    for checkpoint in complete:
+    for number, checkpoint in enumerate(complete):
         if checkpoint not in kept:
             file_io.delete_file(file_io.join(checkpoint.path, MANIFEST))  # first: files without a manifest are ignored
             file_io.delete_folder(checkpoint.path)
+        elif number >= RESUMABLE_KEPT:
+            _keep_weights(checkpoint)
+
+
+def _keep_weights(checkpoint: Checkpoint) -> None:
+    """Delete the files that only resuming needs, after the manifest says so; idempotent after a kill."""
+    weights = {name: each for name, each in checkpoint.files.items() if is_weights_file(name)}
+    if not weights:  # of an earlier version
+        return
+    if weights != checkpoint.files:
+        write_manifest(replace(checkpoint, files=weights))
+    state = file_io.join(checkpoint.path, TAG)
+    for name in file_io.sizes(state):
+        if name not in weights:
+            file_io.delete_file(file_io.join(state, name))
+
+
+def delete_unfinished(folder: str) -> None:
+    """Delete what killed runs left of checkpoints; damaged ones are kept."""
+    found = file_io.sizes(folder)
+    finished = {*_names_with(MANIFEST, found), *_names_with(DAMAGED, found)}
+    names = {name for name, _, _ in (path.partition("/") for path in found) if name.startswith("step-")}
+    for name in sorted(names - finished):
+        file_io.delete_folder(file_io.join(folder, name))
 
 
 def bytes_to_save(checkpoint: Checkpoint | None, trained: int) -> int:
@@ -236,20 +264,16 @@ def bytes_to_save(checkpoint: Checkpoint | None, trained: int) -> int:
 
     These are weight, master weight and two moments. Frozen parameters are in no checkpoint.
     """
-    return checkpoint.size if checkpoint else 14 * trained
+    return checkpoint.size if checkpoint and checkpoint.is_resumable else 14 * trained
 
 
-def bytes_to_load(checkpoint: Checkpoint, convert: bool) -> int:
-    """Return the approximate disk space that a machine needs to load a checkpoint.
-
-    Conversion takes three times its size: the saved files, their fragments, and the merged ones.
-    """
-    linked = "://" not in checkpoint.path
-    return checkpoint.size * (3 if convert else 1) - (checkpoint.size if linked else 0)
+def new_digest() -> Any:
+    """Return the hash that files of checkpoints are checked with."""
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
 def _digest(file: IO[bytes]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+    digest = new_digest()
     while part := file.read(1 << 24):
         digest.update(part)
-    return digest.hexdigest()
+    return str(digest.hexdigest())

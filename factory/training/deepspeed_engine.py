@@ -137,19 +137,3 @@ def learning_rate(training: Training, step: int, steps: int) -> float:
     decayed = {"linear": done, "cosine": (1 - math.cos(math.pi * done)) / 2, "constant": 0.0}
     span = training.final_learning_rate - training.learning_rate
     return training.learning_rate + span * decayed[training.lr_scheduler_type]
-
-
-def consolidated_weights(engine: Any, trained_only: bool) -> dict[str, torch.Tensor] | None:
-    """Return all weights on the CPU of rank 0, None elsewhere; every rank must call it.
-
-    Args:
-        engine: of any ZeRO stage.
-        trained_only: leave frozen parameters out.
-    """
-    if engine.zero_optimization_stage() == 3:
-        state = engine._zero3_consolidated_16bit_state_dict(exclude_frozen_parameters=trained_only)
-    else:
-        state = engine.module_state_dict(exclude_frozen_parameters=trained_only)
-    if torch.distributed.get_rank() != 0:
-        return None
-    return {name.removeprefix("model."): tensor.detach().cpu().clone() for name, tensor in state.items()}

@@ -1,51 +1,42 @@
 """The driver's part of training: packs, starts the workers, and writes the manifest."""
 
-import tempfile
-import threading
-import uuid
 from dataclasses import asdict
-from typing import Any
 
 import ray
 import ray.data
-from ray.train import DataConfig, FailureConfig, ScalingConfig
-from ray.train import RunConfig as RayRunConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2.api.exceptions import TrainingFailedError
-from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import RunConfig, Training
-from factory.errors import ConfigError, FactoryError, TrainingError
+from factory.errors import ConfigError
+from factory.inference import model_files
 from factory.inference.model_files import Located
 from factory.records import Counts
 from factory.run_output import layout
-from factory.runtime import shutdown
-from factory.runtime.capacity import ACCELERATOR, Bundle, check_capacity
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import IO_TASK_CPUS, driver_node_options, on_gpu
+from factory.runtime.ray_session import IO_TASK_CPUS, on_gpu
 from factory.storage import file_io
 from factory.storage.manifest import build_manifest
 from factory.storage.tables import Table, compute_fingerprint
 from factory.text.redaction import redact_secrets
 from factory.training import checkpoints
-from factory.training.data import worker_datasets
+from factory.training.checkpoint_weights import checkpoint_weights
 from factory.training.data_order import SampleOrder
 from factory.training.metrics_log import MetricsLog
 from factory.training.model import resolve_precision
 from factory.training.model_card import write_card
-from factory.training.model_export import finished_fingerprint, set_aside
+from factory.training.model_export import export_model, finished_fingerprint, set_aside
 from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import PackedTable, pack_split
 from factory.training.trackers import start_trackers
 from factory.training.training_facts import RESUMABLE
 from factory.training.validation_gain import change_until
-from factory.training.worker import work
+from factory.training.worker_group import node_labels, run_workers
 from factory.training.worker_setup import WorkerSetup
 
 FINGERPRINT_EXCLUDED = {
     "num_workers", "pool", "accelerator_type", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
-    "eval_steps", "validation_sequences", "save_steps", "save_total_limit", "max_skipped_steps", "export_checkpoint",
-    "trackers",
+    "eval_steps", "validation_sequences", "save_steps", "save_minutes", "save_total_limit", "max_skipped_steps",
+    "export_checkpoint", "trackers",
 }  # fmt: skip
 """Settings that may change between a run and the one that resumes from its checkpoint."""
 CHANGEABLE = frozenset({*RESUMABLE, "early_stopping_patience"})
@@ -71,23 +62,47 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         progress.record_table(finished, skipped=True)
         return
     gpu = on_gpu(training.device)
-    worker = Bundle(_resources(gpu), _labels(training))
-    check_capacity([worker] * training.num_workers, "training.num_workers")
     setup = WorkerSetup(
         training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
         model_folder, model_fingerprint,
     )  # fmt: skip
-    _check_newest(table, progress)
+    if not finished:
+        _check_newest(table, progress)
     shown = redact_secrets(config.training.model_dump(mode="json"))
     trackers = start_trackers(training.trackers, table.path, fingerprint, shown, progress.print)
     monitor = TrainingMonitor(MetricsLog(table.path, trackers), progress, order.steps)
     progress.start(["training"], order.steps, "steps")
     try:
-        _run_workers(setup, monitor)
+        if finished:
+            monitor.take_from(finished)
+        else:
+            run_workers(setup, monitor)
+        step = _export(setup, monitor.node_id)
     finally:
         progress.stop()
         monitor.log.close()
-    _finish(table, config, model, setup, monitor, progress, fingerprint)
+    _finish(table, config, model, setup, monitor, progress, fingerprint, step)
+
+
+def _export(setup: WorkerSetup, node_id: str) -> int:
+    """Export the model from its checkpoint, and return that checkpoint's step.
+
+    On a machine of the workers, which have the memory for it, but without their GPUs.
+
+    Raises:
+        ConfigError: there is no such checkpoint.
+        TrainingError: it is damaged.
+    """
+    chosen = checkpoints.checkpoint_to_export(setup.checkpoints, setup.training.export_checkpoint)
+    place = NodeAffinitySchedulingStrategy(node_id, soft=True) if node_id else None
+    options = {"scheduling_strategy": place} if place else {"label_selector": node_labels(setup.training)}
+    ray.get(_export_checkpoint.options(**options).remote(chosen, setup))
+    return chosen.step
+
+
+@ray.remote(num_cpus=IO_TASK_CPUS, max_retries=2)
+def _export_checkpoint(checkpoint: checkpoints.Checkpoint, setup: WorkerSetup) -> None:
+    export_model(checkpoint_weights(checkpoint), model_files.fetch(setup.base_model), setup)
 
 
 def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[dict[str, PackedTable], Table, str]:
@@ -113,23 +128,14 @@ def _model_fingerprint(fingerprint: str, training: Training) -> str:
     return compute_fingerprint({"training": fingerprint, "export_checkpoint": training.export_checkpoint})
 
 
-def _resources(gpu: bool) -> dict[str, float]:
-    """Return the resources of a worker: half a core, so that its data can be read beside it."""
-    return {"CPU": IO_TASK_CPUS} | ({"GPU": 1} if gpu else {})
-
-
-def _labels(training: Training) -> dict[str, str]:
-    """Return the labels that the node of a worker must have."""
-    labels = {"pool": training.pool, ACCELERATOR: training.accelerator_type}
-    return {name: value for name, value in labels.items() if value}
-
-
 def _check_newest(table: Table, progress: Progress) -> None:
     """Check the newest checkpoint byte by byte, mark damaged ones, and report the step to resume from."""
     for path in checkpoints.unreadable(table.path):
         checkpoints.mark_damaged(path)
     for checkpoint in checkpoints.finished_checkpoints(table.path):
-        if not ray.get(_changed_files.remote(checkpoint)):
+        if not checkpoint.is_resumable:
+            continue
+        if not any(ray.get([_changed_files.remote(checkpoint, [name]) for name in checkpoint.files])):
             break
         checkpoints.mark_damaged(checkpoint.path)
     for name in checkpoints.damaged(table.path):
@@ -152,80 +158,8 @@ def _check_exported(table: Table, training: Training, steps: int) -> None:
 
 
 @ray.remote(num_cpus=IO_TASK_CPUS)
-def _changed_files(checkpoint: checkpoints.Checkpoint) -> list[str]:
-    return checkpoints.changed_files(checkpoint)
-
-
-def _run_workers(setup: WorkerSetup, monitor: TrainingMonitor) -> None:
-    # On the driver's node: on a node that is lost the queue would take every later group of workers with it.
-    events = Queue(actor_options=driver_node_options())
-    ended = threading.Event()
-    listener = threading.Thread(target=monitor.listen, args=(events, ended), daemon=True)
-    listener.start()
-    with (
-        shutdown.stop_flag(setup.checkpoints) as stop_flag,
-        tempfile.TemporaryDirectory(prefix="character-factory-") as temporary,
-    ):
-        trainer = _trainer(setup, {"setup": setup, "events": events, "stop_flag": stop_flag}, temporary)
-        try:
-            trainer.fit()
-        except TrainingFailedError as error:
-            raise _cause(error, setup) from error
-        finally:
-            ended.set()
-            listener.join()
-            events.shutdown()
-    if monitor.failure:
-        raise TrainingError(monitor.failure)
-    if monitor.error is not None:
-        raise monitor.error
-    if monitor.stopped_after is not None:
-        raise shutdown.stopped(
-            f"training: step {monitor.stopped_after:,} of {monitor.steps:,} is done; the same command resumes the run"
-        )
-
-
-def _trainer(setup: WorkerSetup, loop_config: dict[str, Any], temporary: str) -> TorchTrainer:
-    training = setup.training
-    options = ray.data.ExecutionOptions()
-    options.preserve_order = True
-    return TorchTrainer(
-        work,
-        train_loop_config=loop_config,
-        torch_config=TorchConfig(backend="nccl" if setup.on_gpu else "gloo"),
-        datasets=worker_datasets(setup.train, setup.order, training.num_workers, setup.checkpoints),
-        dataset_config=DataConfig(datasets_to_split=[], execution_options=options),
-        scaling_config=ScalingConfig(  # type: ignore[call-arg]  # mypy sees the class of Ray Train's first version
-            num_workers=training.num_workers,
-            use_gpu=setup.on_gpu,
-            resources_per_worker=_resources(setup.on_gpu),
-            label_selector=_labels(training) or None,
-        ),
-        # Checkpoints are ours: what Ray Train keeps of a run is its own small state.
-        run_config=RayRunConfig(
-            name=uuid.uuid4().hex,
-            storage_path=temporary,
-            failure_config=FailureConfig(max_failures=training.max_failures),
-        ),
-    )
-
-
-def _cause(error: TrainingFailedError, setup: WorkerSetup) -> FactoryError:
-    """Return what ended the workers, in one line."""
-    failures = list(getattr(error, "worker_failures", {}).values()) or [error]
-    for failure in failures:
-        cause: BaseException | None = failure
-        while cause is not None:
-            if isinstance(cause, FactoryError) and type(cause).__module__ == FactoryError.__module__:
-                return cause
-            cause = getattr(cause, "cause", None) or cause.__cause__
-    lines = [line.strip() for line in str(failures[0]).splitlines() if line.strip()]
-    found = checkpoints.newest(setup.checkpoints)
-    kept = f"the same command resumes from step {found.step}" if found else "no checkpoint was written yet"
-    return TrainingError(
-        f"training: the workers failed {setup.training.max_failures + 1} times, the last time with: "
-        f"{lines[-1][:300]}; {kept}; --verbose shows their whole output"
-    )
+def _changed_files(checkpoint: checkpoints.Checkpoint, names: list[str]) -> list[str]:
+    return checkpoints.changed_files(checkpoint, names)
 
 
 def _finish(
@@ -236,9 +170,10 @@ def _finish(
     monitor: TrainingMonitor,
     progress: Progress,
     fingerprint: str,
+    exported_step: int,
 ) -> None:
     ended = monitor.ended
-    change = change_until(Table(table.path, "validation"), ended["exported_step"], setup.seed)
+    change = change_until(Table(table.path, "validation"), exported_step, setup.seed)
     dialogues = Counts(ok=setup.train.manifest["ok"])
     steps = monitor.log.rows("step")
     manifest = build_manifest(
@@ -251,13 +186,14 @@ def _finish(
         steps=ended["step"],
         planned_steps=setup.order.steps,
         stopped_early=ended["stopped_early"],
-        exported_step=ended["exported_step"],
+        exported_step=exported_step,
         **monitor.log.facts(),
         epochs=setup.training.epochs,
         tokens=sum(row["tokens"] for row in steps),
         train_loss=steps[-1]["loss"] if steps else float("nan"),
         validation=change and asdict(change) | {"significant": change.significant},
         trained_by=monitor.trained_by,
+        checkpoint_seconds=round(monitor.blocked_seconds, 1),
     )
     write_card(config, setup, manifest)
     table.finish(manifest)

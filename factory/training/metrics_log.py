@@ -18,13 +18,25 @@ PARTS = "history"
 
 def write_part(folder: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the metrics between the previous checkpoint and this one."""
-    file_io.write_bytes(file_io.join(folder, PARTS, f"step-{step:08}.jsonl"), _lines(rows))
+    file_io.write_bytes(file_io.join(folder, PARTS, _part_name(step)), _lines(rows))
+
+
+def drop_parts_after(folder: str, step: int) -> None:
+    """Delete the metrics of checkpoints after a step: those that a kill left unfinished."""
+    parts = file_io.join(folder, PARTS)
+    for name in file_io.list_names(parts, ".jsonl"):
+        if name > _part_name(step):
+            file_io.delete_file(file_io.join(parts, name))
 
 
 def read_parts(folder: str) -> list[dict[str, Any]]:
     """Return the metrics up to the newest checkpoint, in the order in which they were written."""
     parts = file_io.join(folder, PARTS)
     return _read(file_io.join(parts, name) for name in file_io.list_names(parts, ".jsonl"))
+
+
+def _part_name(step: int) -> str:
+    return f"step-{step:08}.jsonl"
 
 
 def _read(paths: Iterable[str]) -> list[dict[str, Any]]:

@@ -29,7 +29,11 @@ class TrainingMonitor:
     failure: str = ""
     """Why training cannot go on, as a worker reported it."""
     ended: dict[str, Any] = field(default_factory=dict)
-    """The last step, whether it was before the planned one, and the step whose weights were exported."""
+    """The last step, and whether it was before the planned one."""
+    node_id: str = ""
+    """Ray's name of the machine of the first worker."""
+    blocked_seconds: float = 0.0
+    """In which training waited for checkpoints, since this run began."""
     stopped_after: int | None = None
     """The step after which the workers ended because of a stop request."""
     error: Exception | None = None
@@ -42,6 +46,7 @@ class TrainingMonitor:
         if kind == "started":
             names = ("engine", "optimizer", "zero_stage", "parameters", "workers")
             self.trained_by = {name: event[name] for name in names}
+            self.node_id = event["node_id"]
             self.log.forget_after(event["step"])
             self.progress.resume_at(event["step"])
         elif kind == "settings":
@@ -66,6 +71,8 @@ class TrainingMonitor:
             if event["stopped_early"]:
                 self.progress.print(f"training: ends early, after step {event['step']} of {self.steps}, as "
                                     "training.early_stopping_patience validations brought no gain")  # fmt: skip
+        elif kind == "saved":
+            self._handle_saved(event)
         elif kind == "failed":
             self.failure = event["message"]
         elif kind == "stopped":
@@ -75,6 +82,12 @@ class TrainingMonitor:
                 self.log.write()
             self._written = time.monotonic()
 
+    def take_from(self, manifest: dict[str, Any]) -> None:
+        """Take over what the manifest of a finished training says, of which another checkpoint is exported."""
+        self.trained_by = manifest["trained_by"]
+        self.ended = {"step": manifest["steps"], "stopped_early": manifest["stopped_early"]}
+        self.blocked_seconds = manifest["checkpoint_seconds"]
+
     def _handle_settings(self, event: dict[str, Any]) -> None:
         self.log.add(event)
         for change in self.log.facts()["settings_changes"]:
@@ -83,6 +96,14 @@ class TrainingMonitor:
                     f"training: from step {change['step']} on, {change['setting']} is {change['after']}, and was "
                     f"{change['before']} before"
                 )
+
+    def _handle_saved(self, event: dict[str, Any]) -> None:
+        self.blocked_seconds += event["blocked_seconds"]
+        if not event["in_background"]:
+            self.progress.print(
+                f"training: waited {event['blocked_seconds']:.0f} s for the checkpoint of step {event['step']}; with "
+                "more memory free on the workers' machines it is written from a copy while training goes on"
+            )
 
     def _handle_step(self, event: dict[str, Any]) -> None:
         self.log.add(event)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ray
 import torch
 import torch.distributed as dist
 
@@ -12,12 +13,10 @@ from factory.inference import model_files
 from factory.runtime.shutdown import StopFlag
 from factory.training import checkpoints, data
 from factory.training.bad_steps import BadSteps
-from factory.training.checkpoint_io import CheckpointIO, TrainingEnd
-from factory.training.checkpoints import Checkpoint
-from factory.training.deepspeed_engine import build_engine, consolidated_weights, join_workers, learning_rate, use_cores
-from factory.training.metrics_log import read_parts, write_part
+from factory.training.checkpoint_io import CheckpointIO, Saved, TrainingEnd
+from factory.training.deepspeed_engine import build_engine, join_workers, learning_rate, use_cores
+from factory.training.metrics_log import read_parts
 from factory.training.model import PackedLoss, load_model
-from factory.training.model_export import export_model
 from factory.training.preemption import StopSignal
 from factory.training.speed import count_operations, peak_flops
 from factory.training.train_step import run_step, spoiled_dialogues, sum_over_workers
@@ -30,7 +29,7 @@ KEPT_EVENTS = ("settings", "step", "skipped", "validation")
 
 
 def work(config: dict[str, Any]) -> None:
-    """Train from the newest checkpoint to the last step, and export the model."""
+    """Train from the newest checkpoint to the last step."""
     worker = TrainingWorker(config["setup"], config["events"], config["stop_flag"])
     try:
         worker.train()
@@ -57,16 +56,21 @@ class TrainingWorker:
         self.device = ray.train.torch.get_device() if setup.on_gpu else torch.device("cpu")
         if setup.on_gpu:
             torch.cuda.set_device(self.device)
-        self.stop_signal = StopSignal(stop_flag, self.rank, lambda numbers: sum_over_workers(numbers, self.device))
+        self.stop_signal = StopSignal(
+            stop_flag, self.rank, lambda numbers: sum_over_workers(numbers, self.device), self.training.save_minutes
+        )
         self.checkpoint_io = CheckpointIO(
             setup.checkpoints, self.training, self.rank, self.workers, context.get_local_rank(),
             context.get_local_world_size(),
         )  # fmt: skip
         self.folder = model_files.fetch(setup.base_model)
         self.last = checkpoints.newest(setup.checkpoints)
+        """The newest whole checkpoint."""
+        self.saved_step = self.last.step if self.last else 0
+        """That of the newest checkpoint, which may still be written."""
 
     def train(self) -> None:
-        """Run the remaining steps, and export the model.
+        """Run the remaining steps.
 
         Raises:
             TrainingEnd: it cannot go on, on every worker alike.
@@ -76,18 +80,15 @@ class TrainingWorker:
         self.validation = list(
             data.validation_rows(self.setup.validation, self.training.validation_sequences, self.rank, self.workers)
         )
-        self.report("started", step=first, steps=self.order.steps, workers=self.workers, **self._engine_kind())
+        self.report("started", step=first, steps=self.order.steps, workers=self.workers,
+                    node_id=ray.get_runtime_context().get_node_id(), **self._engine_kind())  # fmt: skip
         self.validations = self._earlier_validations(first)
         is_over = first == self.order.steps or self._is_stalled()
         done = first if is_over else self._run_steps(first)
-        if done is None:
-            return
-        exported = self._load_exported()
-        self.report("ended", step=done, stopped_early=done < self.order.steps, exported_step=exported.step)
-        weights = consolidated_weights(self.engine, trained_only=self.training.lora is not None)
-        if weights is not None:
-            export_model(weights, self.folder, self.setup)
-        dist.barrier()
+        self._complete(self.checkpoint_io.finish())
+        self.checkpoint_io.close()
+        if done is not None:
+            self.report("ended", step=done, stopped_early=done < self.order.steps)
 
     def _run_steps(self, first: int) -> int | None:
         """Train to the last step, or until validations bring no gain; return that step, None on a stop request."""
@@ -103,9 +104,12 @@ class TrainingWorker:
         is_due = False
         self.ready = None  # starting the pipeline of data is no waiting for it
         for step, rows in self.order.batches(shard.iter_rows(), first):
+            self._complete(self.checkpoint_io.poll())
             signal = self.stop_signal.poll()
-            if signal and step > (self.last.step if self.last else 0) and not self.bad.in_a_row:
-                self._save(step, None)  # a spot machine has half a minute left
+            if signal and step > self.saved_step and not self.bad.in_a_row:
+                self._save(step, None)
+            if signal == "leave":
+                self._complete(self.checkpoint_io.finish())  # before the node is gone
             if signal == "stop":
                 self.report("stopped", step=step)
                 return None
@@ -138,28 +142,18 @@ class TrainingWorker:
     def _is_stalled(self) -> bool:
         return is_stalled(self.validations, self.training.early_stopping_patience)
 
-    def _load_exported(self) -> Checkpoint:
-        """Load the checkpoint to export, unless the engine has it, and return it.
-
-        Raises:
-            TrainingEnd: there is none, on every worker alike.
-        """
-        found = checkpoints.complete_checkpoints(self.setup.checkpoints)
-        chosen = checkpoints.choose(found, self.training.export_checkpoint)
-        if chosen is None:
-            raise TrainingEnd(checkpoints.no_such_checkpoint(found, self.training.export_checkpoint))
-        if self.last is None or chosen.step != self.last.step:
-            self.checkpoint_io.load(self.engine, chosen)
-        return chosen
-
     def _save(self, done: int, validation_loss: float | None) -> None:
-        if self.rank == 0:
-            # Before the checkpoint: a killed driver may not have written the metrics that it received.
-            write_part(self.setup.checkpoints, done, self.unsaved)
-            self.unsaved.clear()
-        self.last = self.checkpoint_io.save(self.engine, done, validation_loss, self.last)
-        self.report("saved", step=done)
+        self._complete(self.checkpoint_io.finish())  # one copy at a time is in memory
+        self.checkpoint_io.begin(self.engine, done, validation_loss, self.last, self.unsaved)
+        self.saved_step, self.unsaved = done, []
+        self.stop_signal.count_save()
         self.ready = time.monotonic()
+
+    def _complete(self, saved: Saved | None) -> None:
+        if saved:
+            self.last = saved.checkpoint
+            self.report("saved", step=self.last.step, blocked_seconds=saved.blocked_seconds, seconds=saved.seconds,
+                        in_background=saved.in_background)  # fmt: skip
 
     def report(self, kind: str, **fields: Any) -> None:
         """Send an event to the driver, from rank 0 alone; a number that is not finite is None."""
@@ -209,6 +203,7 @@ class TrainingWorker:
             **({"dialogues": spoiled} if spoiled else {}),
         )
         if self.bad.are_too_many:
+            self._complete(self.checkpoint_io.finish())
             kept = f"the checkpoint of step {self.last.step} stays" if self.last else "there is no checkpoint yet"
             raise TrainingEnd(
                 f"training: {self.bad.explain(step + 1, result.loss, result.is_applied, spoiled)}; {kept}; lower "

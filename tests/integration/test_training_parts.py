@@ -1,5 +1,6 @@
 """Parts of training that need torch or import Ray, but no cluster."""
 
+import io
 import json
 import os
 import platform
@@ -7,6 +8,8 @@ import queue
 import re
 import shutil
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,10 +20,11 @@ import torch
 import torch.distributed as dist
 
 from factory.config import Lora, Training
-from factory.errors import ConfigError, InputError
+from factory.errors import ConfigError, InputError, StorageError
 from factory.inference.model_files import Located
 from factory.records import Completion, Example, Message
 from factory.runtime.progress import Progress
+from factory.storage import file_io
 from factory.storage.rows import ok_row
 from factory.storage.schemas import EXAMPLES
 from factory.storage.tables import Table
@@ -36,10 +40,11 @@ from factory.training.deepspeed_engine import (
 )
 from factory.training.dialogue import tokenizer_for
 from factory.training.dry_run import check_attention
-from factory.training.metrics_log import METRICS, MetricsLog
+from factory.training.metrics_log import METRICS, MetricsLog, read_parts, write_part
 from factory.training.model import PackedLoss, build_batch, load_model
 from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import _TOKENIZED, _pack_partition, _tokenize_shard, curated_manifest
+from factory.training.preemption import StopSignal
 from factory.training.validation import sum_by_dialogue
 from tests.integration.small_training import save_tiny
 from tests.integration.tiny_models import FAMILIES, save_model
@@ -146,12 +151,25 @@ def handle(monitor: TrainingMonitor, *events: dict) -> None:
     monitor.listen(waiting, ended)
 
 
+def saved_event(step: int, in_background: bool = True) -> dict:
+    return {"kind": "saved", "step": step, "blocked_seconds": 7.2, "seconds": 9.0, "in_background": in_background}
+
+
+def test_wait_for_a_checkpoint_is_told_where_memory_is_short(monitor, monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(monitor.progress, "print", lines.append)
+    handle(monitor, saved_event(2), saved_event(4, in_background=False))
+    assert len(lines) == 1
+    assert lines[0].startswith("training: waited 7 s for the checkpoint of step 4; with more memory free")
+    assert monitor.blocked_seconds == pytest.approx(14.4)
+
+
 def test_unwritten_metrics_are_written_later(monitor, tmp_path):
     there = tmp_path / "checkpoints" / METRICS
     there.mkdir(parents=True)  # no file can be written in its place
-    handle(monitor, step_event(1), {"kind": "saved", "step": 1})
+    handle(monitor, step_event(1), saved_event(1))
     there.rmdir()
-    handle(monitor, step_event(2), {"kind": "saved", "step": 2})
+    handle(monitor, step_event(2), saved_event(2))
     assert monitor.error is None
     assert [json.loads(line)["step"] for line in there.read_text().splitlines()] == [1, 2]
 
@@ -326,7 +344,8 @@ def test_workers_share_the_cores(monkeypatch):
 def checkpoint_io(tmp_path, monkeypatch) -> Iterator[CheckpointIO]:
     monkeypatch.setenv("FACTORY_CACHE", str(tmp_path))
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield CheckpointIO("s3://bucket/checkpoints", Training(), rank=0, workers=1, local_rank=0, local_workers=1)
+    folder = f"memory://{uuid.uuid4().hex}/checkpoints"
+    yield CheckpointIO(folder, Training(), rank=0, workers=1, local_rank=0, local_workers=1)
     dist.destroy_process_group()
 
 
@@ -344,6 +363,90 @@ def test_full_disk_ends_training_before_it_begins(checkpoint_io, tmp_path):
     assert re.search(r"GiB are free, a checkpoint takes about 1303851\.6 GiB; free some space", str(error.value))
     checkpoint_io.prepare(model_of(trained=10, frozen=10**14), None)  # frozen weights are in no checkpoint
     checkpoint_io.prepare(model_of(trained=10**14, frozen=0), Checkpoint("s3://bucket/x", 3, 1, None, {"a": (1, "")}))
+
+
+class Engine(SimpleNamespace):
+    """What a save needs of DeepSpeed's engine."""
+
+    def __init__(self) -> None:
+        self.state = {"moments": torch.ones(1000)}
+        self.checkpoint_engine, self.device = SimpleNamespace(save=None), torch.device("cpu")
+        vars(self).update(vars(model_of(trained=1000, frozen=0)))
+
+    def zero_optimization_stage(self) -> int:
+        return 2
+
+    def save_checkpoint(self, folder: str, tag: str, **_: object) -> None:
+        for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"):
+            self.checkpoint_engine.save(state_dict=self.state, path=f"{folder}/{tag}/{name}")
+
+
+class Writer:
+    def save(self, state_dict: object, path: str) -> None:
+        raise AssertionError("nothing is written by DeepSpeed itself")
+
+
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_checkpoint_has_the_state_at_its_begin_while_training_goes_on(checkpoint_io, monkeypatch, has_memory):
+    monkeypatch.setattr("ray._common.utils.get_system_memory", lambda: 1 << (60 if has_memory else 1))
+    engine = Engine()
+    engine.checkpoint_engine = Writer()
+    assert checkpoint_io.poll() is checkpoint_io.finish() is None
+    steps = []
+    for step in (1, 2, 3):
+        checkpoint_io.begin(engine, step, None, None, [{"kind": "step", "step": step}])
+        engine.state["moments"] += 1
+        while not (saved := checkpoint_io.poll()):
+            time.sleep(0.01)
+        assert saved.in_background is has_memory
+        assert 0 < saved.blocked_seconds <= saved.seconds
+        name = next(iter(saved.checkpoint.files))
+        content = file_io.read_bytes(file_io.join(saved.checkpoint.path, checkpoints.TAG, name))
+        assert torch.load(io.BytesIO(content))["moments"].unique().tolist() == [step]
+        steps.append(saved.checkpoint.step)
+    checkpoint_io.close()
+    kept = checkpoints.complete_checkpoints(checkpoint_io.folder)
+    assert (steps, [each.step for each in kept]) == ([1, 2, 3], [3, 2])
+    assert [row["step"] for row in read_parts(checkpoint_io.folder)] == [1, 2, 3]
+
+
+def test_failed_write_ends_the_worker_at_its_next_look(checkpoint_io, monkeypatch):
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr("factory.training.checkpoint_io.write_file", full)
+    engine = Engine()
+    engine.checkpoint_engine = Writer()
+    checkpoint_io.begin(engine, 1, None, None)
+    with pytest.raises(StorageError, match="the disk is full"):
+        checkpoint_io.finish()
+    assert checkpoints.complete_checkpoints(checkpoint_io.folder) == []
+
+
+def test_metrics_of_unfinished_checkpoints_are_dropped(checkpoint_io):
+    for step in (2, 4, 5):
+        write_part(checkpoint_io.folder, step, [{"kind": "step", "step": step}])
+    checkpoint_io.prepare(model_of(1, 1), Checkpoint("s3://bucket/x", 4, 1, None, {"a": (1, "")}))
+    assert [row["step"] for row in read_parts(checkpoint_io.folder)] == [2, 4]
+
+
+def test_checkpoint_is_due_after_minutes_by_the_clock_of_the_first_worker(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("factory.training.preemption.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ray.train.get_preemption_info", lambda: None)
+    flag = SimpleNamespace(is_set=lambda: False)
+    first = StopSignal(flag, 0, list, save_minutes=2)
+    second = StopSignal(flag, 1, lambda numbers: [0, 0, 0], save_minutes=2)
+    never = StopSignal(flag, 0, list)
+    for signal in (first, second, never):
+        signal.count_save()
+    found = []
+    for now[0] in (60, 119, 121, 200):
+        found.append((first.poll(), second.poll(), never.poll()))
+    first.count_save()
+    assert found == [(None,) * 3] * 2 + [("save", None, None)] * 2
+    now[0] = 300
+    assert first.poll() is None
 
 
 def test_leftovers_of_killed_runs_are_deleted(checkpoint_io):

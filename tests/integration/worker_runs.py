@@ -8,9 +8,12 @@ python -m tests.integration.worker_runs FOLDER SCENARIO... prints a line of JSON
 import json
 import multiprocessing
 import os
+import random
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +27,10 @@ import torch.distributed as dist
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from factory.config import Training
+from factory.errors import ConfigError
 from factory.storage.tables import Table
-from factory.training import checkpoints, data, worker
+from factory.training import checkpoint_io, checkpoint_writer, checkpoints, data, worker
+from factory.training.checkpoint_weights import checkpoint_weights
 from factory.training.data_order import SampleOrder
 from factory.training.metrics_log import read_parts
 from factory.training.model import PackedLoss
@@ -35,6 +40,8 @@ from factory.training.worker_setup import WorkerSetup
 
 TOKENS, ROWS, BATCH = 12, 32, 4
 STEPS = ROWS // BATCH
+BASE = "WORKER_RUNS_BASE"
+KILLS, SLOW_S = 10, 0.15
 PLAIN, NAN_LOSS, INFINITE_GRADIENT = 0, 63, 62
 
 
@@ -90,7 +97,7 @@ def packed(folder: str, split: str, rows: int, poison: dict[int, int]) -> Packed
 
 
 def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None, store_file: str) -> None:
-    workers, folder = setup.training.num_workers, setup.model_folder
+    workers = setup.training.num_workers
     os.environ["LOCAL_RANK"] = str(rank)  # DeepSpeed reads it
     context = SimpleNamespace(
         get_world_rank=lambda: rank, get_world_size=lambda: workers, get_local_rank=lambda: rank,
@@ -101,7 +108,6 @@ def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None, store_
     ray.train.get_preemption_info = lambda: None
     ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
     PackedLoss.forward = poisoned(PackedLoss.forward)
-    worker.export_model = lambda weights, *_: torch.save(weights, folder)
     store = dist.FileStore(store_file, workers)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=workers)
     newest = checkpoints.newest(setup.checkpoints)
@@ -110,30 +116,57 @@ def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None, store_
     dist.destroy_process_group()
 
 
-def run(folder: Path, poison: dict[int, int], stop_at: int | None = None, **settings: Any) -> list[dict[str, Any]]:
-    """Run a group of workers from start to end, from the newest checkpoint on; return the events."""
+def setup_of(folder: Path, poison: dict[int, int], settings: dict[str, Any]) -> WorkerSetup:
     base = {
-        "base_model": str(folder.parent / "base"), "num_workers": 2, "global_batch_size": BATCH, "precision": "fp32",
+        "base_model": os.environ[BASE], "num_workers": 2, "global_batch_size": BATCH, "precision": "fp32",
         "learning_rate": 1e-2, "final_learning_rate": 1e-3, "save_steps": 2, "eval_steps": 2, "save_total_limit": 9,
     }  # fmt: skip
     training, output = Training(**base | settings), str(folder)
     train, validation = packed(output, "train", ROWS, poison), packed(output, "validation", 4, {})
     order = SampleOrder([ROWS], 1, BATCH, 7)
-    setup = WorkerSetup(
+    return WorkerSetup(
         training, training.base_model, 7, False, f"{output}/checkpoints", train, validation, order,
         f"{output}/model", "",
     )  # fmt: skip
-    forked, store = multiprocessing.get_context("fork"), f"{output}/store-{uuid.uuid4().hex}"
+
+
+@contextmanager
+def started(setup: WorkerSetup, stop_at: int | None = None) -> Iterator[tuple[list[Any], Any]]:
+    """Start a group of workers; yield its processes and the events."""
+    forked = multiprocessing.get_context("fork")
+    store = f"{Path(setup.model_folder).parent}/store-{uuid.uuid4().hex}"
     with forked.Manager() as manager:
         events = manager.list()
         inputs = (events, stop_at, store)
-        group = [forked.Process(target=work, args=(setup, rank, *inputs)) for rank in range(training.num_workers)]
+        group = [forked.Process(target=work, args=(setup, rank, *inputs)) for rank in range(setup.training.num_workers)]
         for process in group:
             process.start()
+        yield group, events
+        for process in group:
+            process.join()
+
+
+def run(folder: Path, poison: dict[int, int], stop_at: int | None = None, **settings: Any) -> list[dict[str, Any]]:
+    """Run a group of workers from start to end, from the newest checkpoint on; return the events."""
+    setup = setup_of(folder, poison, settings)
+    with started(setup, stop_at) as (group, events):
         for process in group:
             process.join()
         assert not any(process.exitcode for process in group)
-        return list(events)
+        found = list(events)
+    if found[-1]["kind"] == "ended":
+        found[-1] |= export(setup)
+    return found
+
+
+def export(setup: WorkerSetup) -> dict[str, Any]:
+    """Save the weights as the driver takes them, without their tokenizer; return their step, or what is wrong."""
+    try:
+        chosen = checkpoints.checkpoint_to_export(setup.checkpoints, setup.training.export_checkpoint)
+    except ConfigError as error:
+        return {"message": str(error)}
+    torch.save(checkpoint_weights(chosen), setup.model_folder)
+    return {"exported_step": chosen.step}
 
 
 def step_of_row(row: int) -> int:
@@ -204,8 +237,52 @@ def exported(folder: Path) -> dict[str, Any]:
     return {"events": events, "exported": found, "kept": kept}
 
 
+def whole_step(setup: WorkerSetup) -> int:
+    newest = checkpoints.newest(setup.checkpoints)
+    return newest.step if newest else 0
+
+
+def killed(folder: Path, stage: int) -> dict[str, Any]:
+    """Kill all workers at ten moments of asynchronous saves to a slow disk, and go on each time."""
+    settings = {"zero_stage": stage, "save_total_limit": 2}
+    undisturbed = run(folder / "undisturbed", {}, None, **settings)
+    draw, place, found = random.Random(stage), folder / "killed", []
+    write = checkpoint_writer.write_file
+
+    def slowly(*inputs: Any) -> tuple[int, str]:
+        time.sleep(SLOW_S)
+        return write(*inputs)
+
+    vars(checkpoint_io)["write_file"] = slowly
+    setup = setup_of(place, {}, settings)
+    rows: list[dict[str, Any]] = []
+    for _ in range(KILLS):
+        whole = whole_step(setup)
+        target = whole + draw.choice([0, 2]) if whole < STEPS - 2 else whole
+        with started(setup) as (group, events):
+            while whole_step(setup) < target or not any(place.glob("checkpoints/.write-*")):
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 3 * SLOW_S))
+            for process in group:
+                process.kill()
+            for process in group:
+                process.join()
+            rows += list(events)
+        newest = checkpoints.newest(setup.checkpoints)
+        changed = newest and checkpoints.changed_files(newest, newest.files)
+        done = max(row["step"] for row in rows if row["kind"] == "step")
+        found.append({"done": done, "whole": whole_step(setup), "changed": changed})
+    rows += run(place, {}, None, **settings)
+    return {
+        "kills": found, "undisturbed": figures(undisturbed), "killed": figures(rows),
+        "same_weights": same_weights(folder / "undisturbed", place),
+        "left": sorted(path.name for path in (place / "checkpoints").iterdir()),
+    }  # fmt: skip
+
+
 def main(folder: str, *scenarios: str) -> None:
     place = Path(folder)
+    os.environ[BASE] = str(place / "base")
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
@@ -214,8 +291,11 @@ def main(folder: str, *scenarios: str) -> None:
     LlamaForCausalLM(config).save_pretrained(place / "base")
     for scenario in scenarios:
         name, *given = scenario.split("-")
+        (place / scenario).mkdir()
         if name == "resumed":
             found = resumed(place / scenario, int(given[0]), given[1], int(given[2]))
+        elif name == "killed":
+            found = killed(place / scenario, int(given[0]))
         else:
             found = {"too_many": too_many, "exported": exported, "changed": changed}[name](place / scenario)
         print(json.dumps({"scenario": scenario, **found}), flush=True)

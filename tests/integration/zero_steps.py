@@ -64,7 +64,9 @@ def steps(folder: str, training: Training, count: int, rank: int, curve: Any) ->
         dist.all_reduce(loss)
         if rank == 0:
             curve.append(float(loss))
-    checkpoint_io.save(engine, first + count, None, last)
+    checkpoint_io.begin(engine, first + count, None, last)
+    checkpoint_io.finish()
+    checkpoint_io.close()
     dist.destroy_process_group()
 
 
