@@ -60,6 +60,6 @@ BYTES_PER_ROW = {
 }  # fmt: skip
 """Of Parquet, without a pilot: about as in runs of the demo and of 6,000 scripted profiles."""
 BYTES_SPREAD = 0.2
-CHECKPOINT_BYTES = 14
-"""Per parameter in a checkpoint: weights in bfloat16, and in float32 the weights and Adam's two moments."""
+OPTIMIZER_BYTES = 12
+"""Per parameter in a checkpoint, beside the weights: in float32 the weights and Adam's two moments."""
 WEIGHT_BYTES = 2

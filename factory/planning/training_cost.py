@@ -11,6 +11,7 @@ from factory.planning.plan_steps import Parts, Step
 from factory.planning.planner import Planner
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, uniform
 from factory.run_output import layout
+from factory.training.checkpoints import RESUMABLE_KEPT
 
 _SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*[bB](?![a-zA-Z0-9])")
 
@@ -25,9 +26,8 @@ def add_training(planner: Planner, training: Training, dialogues: Draws, on_gpu:
         on_gpu: whether it trains on GPUs.
     """
     tokens, (rate, startup) = _tokens(planner, training, dialogues), _rate(planner, training, on_gpu)
-    kept, batch = training.save_total_limit + 2, training.global_batch_size  # the best one, and one being written
-    parameters = parameter_count(training.base_model, planner.pilot) or 0
-    planner.weight_bytes = parameters * (kept * c.CHECKPOINT_BYTES + c.WEIGHT_BYTES)
+    batch, parameters = training.global_batch_size, parameter_count(training.base_model, planner.pilot) or 0
+    planner.weight_bytes = parameters * _kept_bytes(training)
 
     def parts(cpus: float, workers: float) -> Parts:
         even = tokens / rate / workers
@@ -37,6 +37,15 @@ def add_training(planner: Planner, training: Training, dialogues: Draws, on_gpu:
 
     workers, gpus = training.num_workers, int(on_gpu)
     planner.steps.append(Step("training", "training", parts, workers, "process", gpus, "training", scales=True))
+
+
+def _kept_bytes(training: Training) -> int:
+    """Return the bytes per parameter of checkpoints and model when most are there: while one more is written."""
+    weights = 4 if training.precision == "fp32" else c.WEIGHT_BYTES
+    whole = min(training.save_total_limit, RESUMABLE_KEPT) + 1
+    weights_alone = max(training.save_total_limit - RESUMABLE_KEPT, 0) + 1  # the best one
+    exported = training.export_step is not None
+    return whole * (c.OPTIMIZER_BYTES + weights) + (weights_alone + exported + 1) * weights
 
 
 def _tokens(planner: Planner, training: Training, dialogues: Draws) -> Draws:

@@ -22,6 +22,7 @@ from factory.training.checkpoint_writer import captured, copy_to_cpu, write_file
 from factory.training.checkpoints import TAG, Checkpoint, Files
 from factory.training.deepspeed_engine import fix_loaded_optimizer
 from factory.training.metrics_log import drop_parts_after, write_part
+from factory.training.parameter_size import whole_size
 from factory.training.train_step import sum_over_workers
 
 COPY_MARGIN = 1.2
@@ -208,7 +209,7 @@ class CheckpointIO:
         from ray._private.utils import get_used_memory
 
         free = get_system_memory() - get_used_memory()
-        needed = checkpoints.bytes_to_save(last, _trained(engine)) * self.local_workers // self.workers
+        needed = self._bytes_to_save(engine, last) * self.local_workers // self.workers
         return bool(free > COPY_MARGIN * needed)
 
     def _check_space(self, engine: Any, last: Checkpoint | None) -> None:
@@ -217,7 +218,7 @@ class CheckpointIO:
         Raises:
             TrainingEnd: a disk is too full, on every worker alike.
         """
-        needed = checkpoints.bytes_to_save(last, _trained(engine))
+        needed = self._bytes_to_save(engine, last)
         if "://" in self.folder:  # a machine stages the parts of its own workers alone
             needed = needed * self.local_workers // self.workers
         self._require_space(needed, f"a checkpoint takes about {needed / 2**30:.1f} GiB")
@@ -265,10 +266,9 @@ class CheckpointIO:
         if self.local_rank == 0:
             shutil.rmtree(staged)
 
+    def _bytes_to_save(self, engine: Any, last: Checkpoint | None) -> int:
+        trained = sum(whole_size(parameter) for parameter in engine.module.parameters() if parameter.requires_grad)
+        return checkpoints.bytes_to_save(last, trained, 4 if self.training.precision == "fp32" else 2)
+
     def _staging(self, name: str) -> Path:
         return checkpoints.staging(self.folder) / f".{name}"
-
-
-def _trained(engine: Any) -> int:
-    """Return the number of trained parameters, over all workers."""
-    return sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters() if p.requires_grad)

@@ -259,12 +259,12 @@ def delete_unfinished(folder: str) -> None:
         file_io.delete_folder(file_io.join(folder, name))
 
 
-def bytes_to_save(checkpoint: Checkpoint | None, trained: int) -> int:
-    """Return the approximate size of the next checkpoint: that of the last one, else 14 bytes per trained parameter.
+def bytes_to_save(checkpoint: Checkpoint | None, trained: int, weight_bytes: int) -> int:
+    """Return the approximate size of the next checkpoint: that of the last one, else by its parameters.
 
-    These are weight, master weight and two moments. Frozen parameters are in no checkpoint.
+    Each has a weight, and in float32 a master weight and two moments. Frozen parameters are in no checkpoint.
     """
-    return checkpoint.size if checkpoint and checkpoint.is_resumable else 14 * trained
+    return checkpoint.size if checkpoint and checkpoint.is_resumable else (12 + weight_bytes) * trained
 
 
 def new_digest() -> Any:

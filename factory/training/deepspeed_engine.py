@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from factory.config import Training
+from factory.training.parameter_size import whole_dimensions
 
 CPU_BUCKET = 1 << 24
 """Gradients that are reduced at once; DeepSpeed's default of 500 million takes 1 GB in each worker, fine on a GPU."""
@@ -65,7 +66,7 @@ def _parameter_groups(module: torch.nn.Module, weight_decay: float) -> list[dict
     embeddings = {id(part.weight) for part in module.modules() if isinstance(part, torch.nn.Embedding)}
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for parameter in trained:
-        is_matrix = parameter.ndim > 1 and id(parameter) not in embeddings
+        is_matrix = whole_dimensions(parameter) > 1 and id(parameter) not in embeddings
         groups.setdefault(weight_decay if is_matrix else 0.0, []).append(parameter)
     return [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()]
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from factory.training.parameter_size import whole_size
+
 PEAK_FLOPS = {
     "GB200": 2500e12, "B200": 2250e12, "H200 NVL": 835e12, "H200": 989e12, "H100 NVL": 835e12, "H100 PCIe": 756e12,
     "H100": 989e12, "A100": 312e12, "MI300X": 1307e12, "L40S": 362e12, "L40": 181e12, "L4": 121e12, "A10G": 70e12,
@@ -31,7 +33,7 @@ class Operations:
 
 
 def count_operations(model: Any) -> Operations:
-    """Count a model's operations from its parameters, before they are partitioned.
+    """Count a model's operations from its parameters, partitioned or not.
 
     A trained parameter takes two operations per token forward and four backward, a frozen one two and two, and an
     embedding none. Parts that texts never reach, such as a vision tower, are not counted.
@@ -44,4 +46,4 @@ def count_operations(model: Any) -> Operations:
 
 
 def _operations(parameters: Any) -> int:
-    return sum((6 if parameter.requires_grad else 4) * parameter.numel() for parameter in parameters)
+    return sum((6 if parameter.requires_grad else 4) * whole_size(parameter) for parameter in parameters)

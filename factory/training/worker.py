@@ -17,6 +17,8 @@ from factory.training.checkpoint_io import CheckpointIO, Saved, TrainingEnd
 from factory.training.deepspeed_engine import build_engine, join_workers, learning_rate, use_cores
 from factory.training.metrics_log import read_parts
 from factory.training.model import PackedLoss, load_model
+from factory.training.parameter_size import whole_size
+from factory.training.partitioned_loading import partitioned
 from factory.training.preemption import StopSignal
 from factory.training.speed import count_operations, peak_flops
 from factory.training.train_step import run_step, spoiled_dialogues, sum_over_workers
@@ -165,8 +167,9 @@ class TrainingWorker:
 
     def _build_engine(self) -> Any:
         torch.manual_seed(self.setup.seed)
-        model = load_model(self.folder, self.training, self.setup.seed)
-        self.parameters, self.operations = model.num_parameters(), count_operations(model)
+        with partitioned(self.training, self.setup.on_gpu):
+            model = load_model(self.folder, self.training, self.setup.seed)
+        self.parameters, self.operations = sum(map(whole_size, model.parameters())), count_operations(model)
         engine = build_engine(PackedLoss(model), self.training, self.setup.on_gpu)
         if self.last:
             self.checkpoint_io.load(engine, self.last)

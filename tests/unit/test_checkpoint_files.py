@@ -123,9 +123,7 @@ def test_damaged_weights_are_not_exported(tmp_path, whole):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(
-        TrainingError, match=r"weights-00001\.pt is damaged; set training\.export_chec"
-    ):
+    with pytest.raises(TrainingError, match=r"weights-00001\.pt is damaged; set training\.export_chec"):
         checkpoint_weights(checkpoint)
     with pytest.raises(TrainingError, match="it has no weights"):
         checkpoint_weights(replace(checkpoint, files={"zero_pp_rank_0_mp_rank_00_optim_states.pt": (1, "")}))

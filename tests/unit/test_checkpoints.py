@@ -138,12 +138,13 @@ def test_each_remote_folder_has_its_own_staging(tmp_path, monkeypatch):
 
 
 def test_size_of_the_next_checkpoint():
-    assert checkpoints.bytes_to_save(None, trained=10) == 140
+    assert checkpoints.bytes_to_save(None, 10, weight_bytes=2) == 140
+    assert checkpoints.bytes_to_save(None, 10, weight_bytes=4) == 160
     remote, local = (
         Checkpoint(path, 3, 2, None, {"weights-00000.pt": (7, ""), "mp_rank_00_model_states.pt": (40, "")} | PARTS)
         for path in ("s3://b/c", "/c")
     )
-    assert checkpoints.bytes_to_save(remote, trained=10) == 107
+    assert checkpoints.bytes_to_save(remote, 10, weight_bytes=2) == 107
     assert bytes_to_load(remote, local_workers=1, convert=False) == 70
     assert bytes_to_load(remote, local_workers=2, convert=False) == 100
     assert bytes_to_load(remote, local_workers=1, convert=True) == 300
@@ -153,7 +154,7 @@ def test_size_of_the_next_checkpoint():
 
 def test_weights_alone_are_no_measure_of_the_next_checkpoint():
     weights = Checkpoint("/c", 3, 2, None, {"weights-00000.pt": (7, "")})
-    assert checkpoints.bytes_to_save(weights, trained=10) == 140
+    assert checkpoints.bytes_to_save(weights, 10, weight_bytes=2) == 140
 
 
 PARTS = {f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt": (30, "") for rank in range(2)}

@@ -334,7 +334,7 @@ def test_training_without_pilot_uses_its_operations():
     parts = plan.steps[-1].parts(64, 8)
     assert parts["training"][0] == pytest.approx(1e4 * 1000 * 3 / rate / 8)
     assert parts["global batch"][0] == pytest.approx(0)
-    assert plan.weight_bytes == 8e9 * (14 * (Training(base_model="x").save_total_limit + 2) + 2)  # by its name
+    assert plan.weight_bytes == 8e9 * (3 * (12 + 2) + 2 + 2)  # two and a new one, the best weights, the model
 
 
 def test_more_workers_than_sequences_do_not_help():

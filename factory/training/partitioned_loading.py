@@ -1,0 +1,26 @@
+"""Loading under ZeRO-3: each parameter is partitioned as it is created, so that no worker ever has the whole model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from factory.config import Training
+from factory.training.deepspeed_engine import zero_config
+
+
+@contextmanager
+def partitioned(training: Training, on_gpu: bool) -> Iterator[None]:
+    """Let transformers create and load models in partitions, if the ZeRO stage is 3; every worker must enter it.
+
+    The first worker's weights are scattered to the others, which map the files and do not read them.
+    """
+    if training.zero_stage != 3:
+        yield
+        return
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+
+    config = HfDeepSpeedConfig(zero_config(training, on_gpu))  # transformers keeps a weak reference to it
+    try:
+        yield
+    finally:
+        unset_hf_deepspeed_config()
+        del config
