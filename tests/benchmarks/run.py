@@ -15,6 +15,7 @@ from tests.benchmarks import (
     planner,
     prefix,
     report,
+    saving,
     scale,
     schedule,
     statistics,
@@ -32,9 +33,13 @@ BENCHMARKS = {
     "ingress": (ingress.measure, "requests per second through 1, 2 and 4 ingresses to replicas that answer at once"),
     "planner": (planner.measure, "measured time over predicted, three configs; target: each within 0.25 of 1"),
     "report": (report.measure, "1,000,000 rows over 100,000; target: at most 11, 1.3 and 20 MB"),
+    "saving": (saving.measure, "seconds that training waits for a checkpoint, in the background and not"),
     "schedule": (schedule.measure, "useful share of the time with 8 to 1,000 replicas, simulated; target: .9 and .8"),
     "statistics": (statistics.measure, "coverage of intervals, false claims, bias, simulated; target: .93 and .065"),
-    "training": (training.measure, "tokens per second: our loop over the transformers Trainer; target: 1.0 or more"),
+    "training": (
+        training.measure,
+        "tokens per second: our loop over the Trainer and TRL; target: 1.0 or more",
+    ),
 }
 
 
