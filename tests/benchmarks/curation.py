@@ -84,7 +84,7 @@ def finish(table: Table, rows: int) -> None:
 
 
 def run(rows: int, per_character: int = DIALOGUES_PER_CHARACTER, say: Callable[[int], str] = reply) -> dict[str, float]:
-    """Return seconds, rows per second after Ray's start, peak bytes and near-duplicates of a run."""
+    """Return seconds, rows per second after Ray's start, peak bytes, and counts of a run."""
     with tempfile.TemporaryDirectory() as folder:
         write_tables(f"{folder}/run", rows, per_character, say)
         config = Path(folder) / "run.json"
@@ -102,6 +102,7 @@ def run(rows: int, per_character: int = DIALOGUES_PER_CHARACTER, say: Callable[[
             **figures,
             "rows_per_second": manifests[0]["rows_per_second"],
             "near_duplicates": sum(manifest["rejected"].get("near_duplicate", 0) for manifest in manifests),
+            "rejected": sum(sum(manifest["rejected"].values()) for manifest in manifests),
             "ok": sum(manifest["ok"] for manifest in manifests),
         }
 
