@@ -158,6 +158,10 @@ class ChatTokenizer:
         merged = {"chat_template": self._form.template} if self._form.template != self._source else {}
         return merged | ({"default_chat_template_kwargs": self._kwargs} if self._kwargs else {})
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return tokens as text, without control tokens."""
+        return self.unescape(str(self._tokenizer.decode(list(ids), skip_special_tokens=True)))
+
     def escape(self, text: str) -> str:
         """Break the control tokens in a text, as in all data that is encoded."""
         return self._escape.escape(text)

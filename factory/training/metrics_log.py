@@ -75,7 +75,7 @@ class MetricsLog:
         self._store(dict(row))
         names = ("loss", "perplexity", "learning_rate", "grad_norm", "tokens_per_second", "mfu")
         numbers = {f"{row['kind']}/{name}": row[name] for name in names if row.get(name) is not None}
-        if row["kind"] != "settings":
+        if numbers and row["kind"] != "settings":
             self._trackers.log(numbers, row["step"])
 
     def forget_after(self, step: int) -> None:
@@ -83,7 +83,7 @@ class MetricsLog:
         self._rows = {key: row for key, row in self._rows.items() if key[1] <= step}
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        """Return the metrics of a kind (`settings`, `step`, `skipped` or `validation`), in order of the steps."""
+        """Return the metrics of a kind, such as `step`, `validation` or `samples`, in order of the steps."""
         return [self._rows[key] for key in sorted(self._rows) if key[0] == kind]
 
     def facts(self) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class PackedLoss(nn.Module):
         max_length: int,
         target_positions: torch.Tensor,
         labels: torch.Tensor,
+        predicts: bool = False,
     ) -> torch.Tensor:
         """Return the loss of each learned token.
 
@@ -51,6 +52,7 @@ class PackedLoss(nn.Module):
             max_length: tokens of the longest segment.
             target_positions: int64 of shape (learned,), the positions whose next token is learned.
             labels: int64 of shape (learned,), those tokens.
+            predicts: return the most likely tokens there instead, int64 of shape (learned,).
 
         Returns:
             float32 of shape (learned,): cross-entropy in nats.
@@ -59,6 +61,8 @@ class PackedLoss(nn.Module):
             input_ids=input_ids, position_ids=positions, use_cache=False, logits_to_keep=target_positions,
             cu_seq_lens_q=boundaries, cu_seq_lens_k=boundaries, max_length_q=max_length, max_length_k=max_length,
         )  # fmt: skip
+        if predicts:
+            return torch.argmax(out.logits[0], dim=-1)
         return nn.functional.cross_entropy(out.logits[0].float(), labels, reduction="none")
 
 

@@ -59,6 +59,8 @@ class TrainingMonitor:
                 f"training: step {event['step']} is skipped, as its gradient is not finite (dialogues "
                 f"{name_some(event['dialogues'])})"
             )
+        elif kind == "samples":
+            self.log.add(event)
         elif kind == "validation":
             self.log.add(event)
             loss, perplexity = (_shown(event[name], digits) for name, digits in (("loss", 4), ("perplexity", 2)))

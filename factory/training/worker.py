@@ -15,18 +15,20 @@ from factory.training import checkpoints, data
 from factory.training.bad_steps import BadSteps
 from factory.training.checkpoint_io import CheckpointIO, Saved, TrainingEnd
 from factory.training.deepspeed_engine import build_engine, join_workers, learning_rate, use_cores
+from factory.training.dialogue import tokenizer_for
 from factory.training.metrics_log import read_parts
 from factory.training.model import PackedLoss, load_model
 from factory.training.parameter_size import whole_size
 from factory.training.partitioned_loading import partitioned
 from factory.training.preemption import StopSignal
+from factory.training.sample_replies import choose_prompts, describe, write_replies
 from factory.training.speed import count_operations, peak_flops
 from factory.training.train_step import run_step, spoiled_dialogues, sum_over_workers
 from factory.training.training_facts import RESUMABLE, is_stalled
 from factory.training.validation import validate
 from factory.training.worker_setup import WorkerSetup
 
-KEPT_EVENTS = ("settings", "step", "skipped", "validation")
+KEPT_EVENTS = ("settings", "step", "skipped", "validation", "samples")
 """Kinds of events that are metrics."""
 
 
@@ -82,6 +84,7 @@ class TrainingWorker:
         self.validation = list(
             data.validation_rows(self.setup.validation, self.training.validation_sequences, self.rank, self.workers)
         )
+        self.prompts = choose_prompts(self.validation, self.training.sample_replies)
         self.report("started", step=first, steps=self.order.steps, workers=self.workers,
                     node_id=ray.get_runtime_context().get_node_id(), **self._engine_kind())  # fmt: skip
         self.validations = self._earlier_validations(first)
@@ -226,8 +229,17 @@ class TrainingWorker:
         self.report("validation", step=step, loss=loss, perplexity=perplexity, dialogues=dialogues)
         kept = loss if math.isfinite(loss) else None
         self.validations.append({"step": step, "loss": kept, "dialogues": dialogues})
+        self._sample(step)
         self.ready = time.monotonic()
         return kept
+
+    def _sample(self, step: int) -> None:
+        """Report what the model says to the held-out characters."""
+        if self.prompts:
+            tokenizer = tokenizer_for(self.setup.base_model, self.training)
+            replies = write_replies(self.engine, self.prompts, tokenizer.end_of_turn, self.device)
+            samples = [describe(*each, tokenizer) for each in zip(self.prompts, replies, strict=True)]
+            self.report("samples", step=step, samples=samples)
 
 
 def _is_no_number(value: Any) -> bool:

@@ -17,7 +17,9 @@ from factory.config import RunConfig
 from factory.config.loading import load_config
 from factory.errors import TrainingError
 from factory.inference import model_files
+from factory.run_output import layout
 from factory.runtime.progress import Progress
+from factory.storage import file_io
 from factory.storage.tables import Table
 from factory.training import checkpoints
 from factory.training.driver import train
@@ -83,6 +85,16 @@ def test_deepspeed_engine_of_the_stage_learns(undisturbed):
     assert manifest["validation"]["significant"]
     assert list(curve(undisturbed)) == list(range(1, manifest["steps"] + 1))
     assert list(curve(undisturbed, "validation")) == sorted({0, *range(3, manifest["steps"] + 1, 3), manifest["steps"]})
+    rows = file_io.read_bytes(file_io.join(undisturbed.output, layout.METRICS)).decode().splitlines()
+    samples = {row["step"]: row["samples"] for row in map(json.loads, rows) if row["kind"] == "samples"}
+    assert list(samples) == list(curve(undisturbed, "validation"))
+    asked = [[(each["dialogue_id"], each["message"]) for each in said] for said in samples.values()]
+    assert len(set(map(str, asked))) == 1
+    assert len(set(asked[0])) == 4
+    assert all(set(message.split()) <= set(WORDS) for _, message in asked[0])
+    replies = [tuple(each["reply"] for each in said) for said in samples.values()]
+    assert replies[0] != replies[-1]
+    assert set(" ".join(replies[-1]).split()) <= set(WORDS)  # it learned to say nothing else
     assert len(saved_steps(undisturbed)) <= 3
     model = Path(undisturbed.output) / "model"
     text = (model / "README.md").read_text()

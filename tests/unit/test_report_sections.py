@@ -26,6 +26,23 @@ from factory.text.redaction import redact_urls
 from tests.made_scores import scores_of
 
 
+def test_sample_replies_are_shown_from_the_first_validation_to_the_last():
+    def samples(step: int) -> dict:
+        said = [{"dialogue_id": name, "message": f"ask {name}", "reply": f"{name} {step}"} for name in "ab"]
+        return {"kind": "samples", "step": step, "samples": said[: 2 if step else 1]}
+
+    rows = [{"kind": "step", "step": 3, "loss": 1.0}, *map(samples, range(0, 100, 10))]
+    found = training_curves.sample_replies(rows)
+    assert found["steps"] == [0, 30, 60, 90]
+    assert found["rows"] == [
+        ["a", "ask a", ["a 0", "a 30", "a 60", "a 90"]], ["b", "ask b", [None, "b 30", "b 60", "b 90"]],
+    ]  # fmt: skip
+    assert training_curves.sample_replies([samples(0)])["steps"] == [0]
+    damaged = [{"kind": "samples"}, {"kind": "samples", "step": 1, "samples": 7}, {"kind": "samples", "step": 2,
+               "samples": [None, {"dialogue_id": "a", "message": 1}]}]  # fmt: skip
+    assert training_curves.sample_replies(damaged) == training_curves.sample_replies([]) == {}
+
+
 def sample_speakers(pairs: list[tuple[str, str]], batch: int, size: int = 10) -> SpeakerSample:
     found = SpeakerSample(size)
     for start in range(0, len(pairs), batch):

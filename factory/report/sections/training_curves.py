@@ -9,6 +9,8 @@ from factory.run_output.folder import RunFolder, whole
 
 MAX_POINTS = 1000
 """Maximum points of a curve; more steps are averaged in pairs until they fit."""
+MAX_SAMPLE_STEPS = 4
+"""Maximum number of validations whose sample replies are shown."""
 HISTORY = "checkpoints/history/"
 """The metrics of a run that was interrupted before it wrote `METRICS`."""
 
@@ -65,10 +67,38 @@ def read_curves(rows: Iterable[Mapping[str, Any]]) -> tuple[TrainingCurve, list[
             curve.add(row)
         elif numbers and row.get("kind") == "validation":
             validations[row["step"]] = [row["step"], row["loss"], whole(row.get("dialogues"))]
-        elif row.get("kind") not in ("settings", "skipped"):
+        elif row.get("kind") not in ("settings", "skipped", "samples"):
             other += 1
     curve.close()
     return curve, [validations[step] for step in sorted(validations)], other
+
+
+def sample_replies(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what held-out characters said, at up to `MAX_SAMPLE_STEPS` validations, the first and the last included.
+
+    Returns:
+        `steps`, and `rows`: the dialogue, its message and a reply per step, None where there is none; empty without.
+    """
+    found = [row for row in rows if row.get("kind") == "samples" and isinstance(row.get("step"), int)]
+    by_step = {row["step"]: row.get("samples") for row in found}
+    steps = sorted(by_step)
+    last = len(steps) - 1
+    places = sorted({round(n * last / (MAX_SAMPLE_STEPS - 1)) for n in range(MAX_SAMPLE_STEPS)}) if steps else []
+    shown = [steps[place] for place in places]
+    replies: dict[tuple[str, str], dict[int, str]] = {}
+    for step in shown:
+        for dialogue, message, reply in _samples(by_step[step]):
+            replies.setdefault((dialogue, message), {})[step] = reply
+    if not replies:
+        return {}
+    return {"steps": shown, "rows": [[*name, [said.get(step) for step in shown]] for name, said in replies.items()]}
+
+
+def _samples(found: Any) -> list[tuple[str, str, str]]:
+    """Return dialogue, message and reply of each sample that has them; the metrics may be damaged."""
+    samples = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    texts = [tuple(each.get(name) for name in ("dialogue_id", "message", "reply")) for each in samples]
+    return [(a, b, c) for a, b, c in texts if isinstance(a, str) and isinstance(b, str) and isinstance(c, str)]
 
 
 def metric_rows(folder: RunFolder) -> Iterable[Mapping[str, Any]]:
@@ -98,6 +128,7 @@ def training_data(folder: RunFolder) -> dict[str, Any]:
         "seconds": curve.seconds,
         "train_loss": manifest.get("train_loss"),
         "gain": manifest.get("validation"),
+        "samples": sample_replies(metric_rows(folder)),
         "trained_by": manifest.get("trained_by"),
         "skipped_steps": whole(manifest.get("skipped_steps")),
         "packed": {

@@ -23,6 +23,9 @@ function showTraining(training) {
     lines("Learning rate", [{ name: "learning rate", points: curve.map((p) => [p[0], p[2]]) }]),
     lines("Speed, tokens per second", [{ name: "tokens per second", points: curve.map((p) => [p[0], p[3]]) }])));
   if (training.steps_per_point > 1) body.append(el("p", { class: "muted small" }, `Each point is the mean of ${count(training.steps_per_point)} steps.`));
+  const { steps: shown, rows: samples } = training.samples ?? {};
+  if (samples) body.append(table("What held-out characters say in training", ["message", ...shown.map((step) => step ? `after step ${count(step)}` : "before training")],
+    samples.map(([dialogue, message, replies]) => [el("span", { title: dialogue }, message), ...replies.map((reply) => reply ?? absent)]), shown.length + 1));
   if (validations.length) body.append(folded("Validations in numbers", table("Validations", ["step", "loss", "dialogues"],
     validations.map(([step, loss, dialogues]) => [count(step), fixed(loss, 4), count(dialogues)]), 0)));
 }
