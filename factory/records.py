@@ -1,7 +1,7 @@
 """Every record that crosses a boundary, in the order of the data flow: who produces it, and who reads it.
 
     Persona           synthesis.personas                 -> synthesis.profiles
-    Profile           synthesis.profiles                 -> synthesis.assign_step
+    Profile           synthesis.profiles, given          -> synthesis.assign_step
     Instruction       synthesis.instructions             -> synthesis.assign_step
     Assignment        synthesis.assign_step              -> synthesis.dialogues
     Dialogue          synthesis.dialogues                -> curation
@@ -118,7 +118,11 @@ class RewrittenReplies(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A character: the eight fields and their text, which starts with `Name:`."""
+    """A character: the eight fields and their text, which starts with `Name:`.
+
+    `origin` is `generated`, or `given` for a profile of `profiles.source`; `card` is then the JSON of the character
+    card that it came from, if it did. A card may lack some of the fields, which are empty.
+    """
 
     character_id: str
     persona: str
@@ -132,6 +136,8 @@ class Profile:
     personality: str
     profile: str
     language: str
+    origin: str = "generated"
+    card: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,16 @@ class Instructions(Section):
 
 
 class Profiles(Section):
-    """How profiles are generated."""
+    """Profiles, generated from the personas or given."""
 
+    source: Source | None = None
+    """Finished profiles: JSONL, JSON, CSV or Parquet with the columns `persona`, `name`, `age`, `gender`, `race`,
+    `birth_place`, `appearance`, `experience`, `personality` and perhaps `language`, or character cards (V2 or V3) as
+    JSON or PNG. With `personas` they join the generated profiles, without `personas` they are the only ones."""
+    limit: int | None = Field(None, ge=1)
+    """Read only the first rows of `source`."""
     language: str = "English"
+    """The language of generated profiles, and of given ones that name none."""
     sampling: Sampling = Sampling()
 
 

@@ -81,7 +81,8 @@ def find_inputs(config: RunConfig) -> CurationInputs:
         "profiles": _identity(profiles),
         "sources": [[source.name, source.weight, *_identity(source.dialogues)] for source in sources],
     }
-    languages = languages_named(config.profiles.language)
+    given = layout.GIVEN_PROFILES.table(config.output).manifest() if "given" in _finished(profiles) else None
+    languages = languages_named(config.profiles.language).union((given or {}).get("languages", ()))
     return CurationInputs(sources, profiles, languages, fixed, benchmark, people, settings)
 
 

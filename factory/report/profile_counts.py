@@ -43,7 +43,7 @@ class ProfileCounts:
 def _count(values: pa.ChunkedArray) -> Counter[str]:
     counter = Counter[str]()
     for pair in pc.value_counts(values).to_pylist():
-        counter[str(pair["values"] if pair["values"] is not None else "nothing")] += pair["counts"]
+        counter[str(pair["values"] or "nothing")] += pair["counts"]
     return counter
 
 

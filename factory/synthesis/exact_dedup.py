@@ -32,7 +32,8 @@ def drop_duplicates(rows: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table]
 
 def _as_duplicates(rows: pa.Table, originals: pa.Table) -> pa.Table:
     """Reject rows that have the id of a kept one; only their file and row number are kept."""
-    names = [n for n in rows.schema.names if n not in ("source", "row", "status", "reason", "detail")]
+    # Ids are not computed from `card`: cards of one character differ in notes for people.
+    names = [n for n in rows.schema.names if n not in ("source", "row", "status", "reason", "detail", "card")]
     same = np.array(
         [
             _normalized(a) == _normalized(b)

@@ -8,7 +8,7 @@ Accepted rows are in `<partition>-<n>` shards, sorted by id; rejected ones are i
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -47,6 +47,7 @@ class InputKind:
     id_column: str
     read: Callable[[RawRow, int], Any | Reject]
     columns: tuple[str, ...] | None = None
+    read_file: Callable[[SourceFile, Collection[str] | None], Iterator[RawRow]] = read_rows
 
 
 def ingest_files(
@@ -72,10 +73,11 @@ def ingest_files(
         spills, source_rows = _spill_all(kind, files, limit, shuffle)
         rows = sum(spill["rows"] for spill in spills)
         exchanged = exchange(shuffle, to_spills(spills))
-        counts, digest = _write_all(kind, exchanged, table, rows_per_shard(rows), progress)
+        counts, digest, languages = _write_all(kind, exchanged, table, rows_per_shard(rows), progress)
         table.check_complete(counts, rows)
         shuffle.delete()
-        return Built(counts, {"files": stats, "source_rows": source_rows}, digest)
+        fields = {"files": stats, "source_rows": source_rows, **({"languages": languages} if languages else {})}
+        return Built(counts, fields, digest)
 
     return build_table(table, fingerprint_inputs, None, work, progress)
 
@@ -99,7 +101,7 @@ def _spill(
 ) -> list[dict[str, Any]]:
     def rows() -> Iterator[tuple[int, RawRow]]:
         for source, file in files:
-            for raw in read_rows(file, kind.columns):
+            for raw in kind.read_file(file, kind.columns):
                 yield source, raw
 
     read = itertools.islice(rows(), limit)
@@ -158,23 +160,26 @@ def read_row(kind: InputKind, source: int, raw: RawRow) -> Any | Reject:
 
 def _write_all(
     kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int, progress: Progress
-) -> tuple[Counts, str]:
-    """Write every partition, and return a digest of the accepted rows' ids and positions and of their shards.
+) -> tuple[Counts, str, list[str]]:
+    """Write every partition; return counts, a digest of the accepted rows, and the languages that they name.
 
-    One more rejected row may change all shards, and tables that are built shard by shard must then be rebuilt.
+    The digest is of the rows' ids and positions and of their shards: one more rejected row may change all shards, and
+    tables that are built shard by shard must then be rebuilt.
     """
     partitions = exchanged.shuffle.partitions
     work = range_dataset(partitions)
     written = work.map(partial(_write, kind, exchanged, table, shard_rows), num_cpus=IO_TASK_CPUS)
-    counts, digests = Counts(), {}
+    counts, digests, languages = Counts(), {}, set[str]()
     for row in iter_rows(written):
         part = Counts(**json.loads(row["counts"]))
         counts += part
         digests[row["partition"]] = row["digest"]
+        languages.update(json.loads(row["languages"]))
         progress.advance(part)
         metrics.count(table.name, part)
     shards = f"{partitions} partitions, {shard_rows} rows a shard: "
-    return counts, hashlib.sha256((shards + "".join(digests[p] for p in sorted(digests))).encode()).hexdigest()[:16]
+    digest = hashlib.sha256((shards + "".join(digests[p] for p in sorted(digests))).encode()).hexdigest()[:16]
+    return counts, digest, sorted(languages)
 
 
 def _write(kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -190,4 +195,14 @@ def _write(kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int,
         "partition": partition,
         "counts": json.dumps(asdict(count_rows(kept) + count_rows(rejected))),
         "digest": hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16],
+        "languages": json.dumps(_languages(kept)),
     }
+
+
+def _languages(rows: pa.Table) -> list[str]:
+    """Return the languages that rows name, as `factory.text.language` calls them: curation accepts replies in them."""
+    if "language" not in rows.schema.names:
+        return []
+    from factory.text.language import languages_named  # lingua takes a second to import
+
+    return sorted(frozenset().union(*map(languages_named, rows["language"].unique().to_pylist())))

@@ -1,5 +1,7 @@
 """Profiles: the request for a persona's profile, and the parsing of its reply."""
 
+from collections.abc import Mapping
+
 from pydantic import ValidationError
 
 from factory.inference.json_reply import extract_json_object
@@ -34,12 +36,8 @@ def parse_profile(language: str, persona: Persona, completion: Completion) -> Pr
     except ValidationError:
         return Reject("invalid_reply", reply)
     items = {name: " ".join(value.split()) for name, value in fields.model_dump().items()}
-    if not all(items.values()):
-        return Reject("empty_field", reply)
-    if not all(map(is_text, items.values())):
-        return Reject("invalid_text", reply)
-    if any(map(find_thought_mark, items.values())):
-        return Reject("leaked_thoughts", reply)
+    if fault := find_fault(items, reply):
+        return fault
     return Profile(
         **profile_ids(persona),
         persona=persona.persona,
@@ -49,11 +47,22 @@ def parse_profile(language: str, persona: Persona, completion: Completion) -> Pr
     )
 
 
+def find_fault(items: Mapping[str, str], raw: str) -> Reject | None:
+    """Return why some items are no profile, or None; `raw` is the text that they were read from."""
+    if not all(items.values()):
+        return Reject("empty_field", raw)
+    if not all(map(is_text, items.values())):
+        return Reject("invalid_text", raw)
+    if any(map(find_thought_mark, items.values())):
+        return Reject("leaked_thoughts", raw)
+    return None
+
+
 def profile_ids(persona: Persona) -> dict[str, str]:
     """Return the columns that a profile and its reject share."""
     return {"character_id": persona.character_id}
 
 
-def profile_text(items: dict[str, str]) -> str:
-    """Return the eight items as plain text with one line per item; it starts with `Name:`."""
-    return "\n".join(f"{label}: {items[name]}" for name, label in LABELS.items())
+def profile_text(items: Mapping[str, str]) -> str:
+    """Return the items as plain text with one line per item, without empty ones; it starts with `Name:`."""
+    return "\n".join(f"{label}: {items[name]}" for name, label in LABELS.items() if items[name])

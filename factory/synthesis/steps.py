@@ -1,7 +1,7 @@
 """The steps of synthesis, each from finished tables to the next table.
 
 ingest_personas ────► make_profiles ──┐
-                                      ├─► assign_instructions ──► make_dialogues (a table per strategy)
+ingest_given ────────────┘            ├─► assign_instructions ──► make_dialogues (a table per strategy)
 ingest_instructions ──────────────────┘
 """
 
@@ -51,7 +51,8 @@ def ingest_personas(config: RunConfig, progress: Progress) -> Table:
     settings = {"column": config.personas.column}
     manifest = ingest_files(persona_kind(config), files, limit, table, settings, progress)
     check_not_empty(manifest["ok"], manifest["rows_in"], manifest["rejected"], "personas.source")
-    check_enough_characters(config, manifest["ok"], "distinct personas")
+    if config.profiles.source is None:
+        check_enough_characters(config, manifest["ok"], "distinct personas")
     return table
 
 
@@ -150,9 +151,14 @@ def check_not_empty(accepted: int, rows: int, rejected: dict[str, int], source: 
 
 
 def make_profiles(
-    config: RunConfig, model: Located, personas: Table, progress: Progress, name: str = layout.PROFILES.name()
+    config: RunConfig,
+    model: Located,
+    personas: Table,
+    progress: Progress,
+    name: str = layout.PROFILES.name(),
+    given: Table | None = None,
 ) -> Table:
-    """Build the table of profiles: every persona gives a profile or a reject."""
+    """Build the table of profiles: every persona gives a profile or a reject, and given ones are accepted rows."""
     prompt = load_prompt("profile", config.prompts_dir)
     language = config.profiles.language
     step = GenerationStep(
@@ -165,7 +171,7 @@ def make_profiles(
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
     table = Table(config.output, name)
-    run_jobs([TableJob(step, personas, table, {"language": language}, engine)], progress)
+    run_jobs([TableJob(step, personas, table, {"language": language}, engine, given)], progress)
     return table
 
 
