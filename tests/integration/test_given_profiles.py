@@ -114,5 +114,5 @@ def test_cards_in_a_folder_with_hostile_ones(tmp_path):
 def test_a_wrong_file_ends_the_run_with_one_line(name, content, line, tmp_path):
     (tmp_path / name).write_text(content)
     run = Run(tmp_path, config(tmp_path, profiles={"source": str(tmp_path / name)}))
-    assert run.start().wait(120) == 1
+    assert run.start().wait(120) == 2
     assert line in run.log().splitlines()[-1]
