@@ -100,6 +100,41 @@ def test_cards_in_a_folder_with_hostile_ones(tmp_path):
     assert "somebody" not in dialogues
 
 
+def test_characters_are_exported_as_cards_and_read_again(tmp_path):
+    source = write_rows(tmp_path / "a.jsonl", [*map(made_profile, range(12)), *map(made_card, range(4))])
+    run = Run(tmp_path, config(tmp_path, profiles={"source": source}))
+    run.finish()
+    export = tmp_path / "run" / "export" / "dialogues-cards"
+    for file_type in ("json", "png"):
+        run.finish("--format", "cards", "--file-type", file_type, "--what", "dialogues", job="export")
+        assert len(list(export.glob(f"*.{file_type}"))) == 16
+        assert len(list(export.glob("*"))) == 17  # with the README.md: files of another type are gone
+        written = {path.name: path.stat().st_mtime_ns for path in export.iterdir()}
+        run.finish("--format", "cards", "--file-type", file_type, "--what", "dialogues", job="export")
+        assert written == {path.name: path.stat().st_mtime_ns for path in export.iterdir()}
+        again = Run(tmp_path, config(tmp_path, profiles={"source": str(export)}, output=str(tmp_path / file_type)))
+        again.finish()
+        fields = ("persona", "name", "age", "experience", "profile", "language", "character_id", "origin")
+        before, after = ([{name: row[name] for name in fields} for row in one.rows("profiles")] for one in (run, again))
+        assert sorted(map(str, after)) == sorted(map(str, before))
+    assert "16 characters with an accepted profile" in (export / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--format", "cards", "--file-type", "parquet"), "--format cards is written as json or png"),
+        (("--format", "messages", "--file-type", "png"), "--format messages is written as jsonl or parquet"),
+        (("--format", "cards", "--push-to-hub", "a/b"), "--format cards is none"),
+        (("--format", "cards"), "there is no finished table"),
+    ],
+)
+def test_wrong_exports_of_cards_end_with_one_line(arguments, line, tmp_path):
+    run = Run(tmp_path, config(tmp_path))
+    assert run.start(*arguments, job="export").wait(60) == 2
+    assert line in run.log().splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
