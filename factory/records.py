@@ -77,10 +77,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """One sentence about a person, normalized (Unicode NFC, single spaces)."""
+    """One sentence about a person, normalized (Unicode NFC, single spaces).
+
+    `facts` has what is fixed and drawn for the profile, and `strata` what quotas count, both as a JSON object of texts;
+    `language` is that of the profile. All three are None where the run sets nothing.
+    """
 
     character_id: str
     persona: str
+    facts: str | None = None
+    language: str | None = None
+    strata: str | None = None
 
 
 def _at_most(characters: int) -> dict[str, Any]:

@@ -53,9 +53,11 @@ LATER_COLUMNS = [
     pa.field("draw", pa.int64()),
     pa.field("origin", pa.string()),
     pa.field("card", pa.string()),
+    pa.field("facts", pa.string()),
+    pa.field("strata", pa.string()),
 ]
-"""Columns of answers, judgments and profiles, which those of earlier versions lack; who asks for one by name gets nulls
-there."""
+"""Columns of answers, judgments, profiles and personas, which those of earlier versions lack; who asks for one by name
+gets nulls there."""
 COMMON_COLUMNS = [
     pa.field("status", pa.string()),
     pa.field("reason", pa.string()),

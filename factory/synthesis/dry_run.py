@@ -47,7 +47,9 @@ def check(config: RunConfig) -> None:
 
 
 def _check_prompts(config: RunConfig) -> None:
-    for name in ("profile", "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
+    personas = config.personas_section
+    facts = ["profile-facts"] if personas and (personas.facts or personas.draw) else []
+    for name in ("profile", *facts, "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
         load_prompt(name, config.prompts_dir)
 
 

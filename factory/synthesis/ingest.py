@@ -8,7 +8,8 @@ Accepted rows are in `<partition>-<n>` shards, sorted by id; rejected ones are i
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+import pickle
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from factory.config.cast import Quota
 from factory.records import Counts, Reject, content_id, int_key
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
@@ -29,6 +31,7 @@ from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.input_files import read_rows, split_into_tasks
 from factory.synthesis.input_formats import RawRow
 from factory.synthesis.opening import SourceFile
+from factory.synthesis.quotas import count_rows_by_stratum, cut, first_bucket_over, merge
 
 COMPRESSED = (".gz", ".zst", ".parquet")
 COMPRESSION_RATIO = 5
@@ -48,6 +51,10 @@ class InputKind:
     read: Callable[[RawRow, int], Any | Reject]
     columns: tuple[str, ...] | None = None
     read_file: Callable[[SourceFile, Collection[str] | None], Iterator[RawRow]] = read_rows
+    quotas: tuple[Quota, ...] = ()
+    """What the rows are cut by after deduplication; they then have a column `strata`."""
+    has_unique_keys: bool = False
+    """Whether equal ids come from equal keys of the source, whatever else differs, and not from equal texts."""
 
 
 def ingest_files(
@@ -168,7 +175,11 @@ def _write_all(
     """
     partitions = exchanged.shuffle.partitions
     work = range_dataset(partitions)
-    written = work.map(partial(_write, kind, exchanged, table, shard_rows), num_cpus=IO_TASK_CPUS)
+    first_over = None
+    if kind.quotas:
+        counted = work.map(partial(_count_strata, kind, exchanged), num_cpus=IO_TASK_CPUS)
+        first_over = first_bucket_over(merge(pickle.loads(row["counts"]) for row in iter_rows(counted)), kind.quotas)
+    written = work.map(partial(_write, kind, exchanged, table, shard_rows, first_over), num_cpus=IO_TASK_CPUS)
     counts, digests, languages = Counts(), {}, set[str]()
     for row in iter_rows(written):
         part = Counts(**json.loads(row["counts"]))
@@ -182,10 +193,25 @@ def _write_all(
     return counts, digest, sorted(languages)
 
 
-def _write(kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int, row: dict[str, Any]) -> dict[str, Any]:
+def _count_strata(kind: InputKind, exchanged: Exchanged, row: dict[str, Any]) -> dict[str, Any]:
+    kept, _ = drop_duplicates(exchanged.collect(row["id"]), kind.id_column, kind.has_unique_keys)
+    return {"counts": pickle.dumps(count_rows_by_stratum(kept))}
+
+
+def _write(
+    kind: InputKind,
+    exchanged: Exchanged,
+    table: Table,
+    shard_rows: int,
+    first_over: Mapping[str, int] | None,
+    row: dict[str, Any],
+) -> dict[str, Any]:
     partition = row["id"]
     rows = exchanged.collect(partition)
-    kept, rejected = drop_duplicates(rows, kind.id_column)
+    kept, rejected = drop_duplicates(rows, kind.id_column, kind.has_unique_keys)
+    if first_over is not None:
+        kept, over = cut(kept, first_over)
+        rejected = pa.concat_tables([rejected, over])
     for number, start in enumerate(range(0, kept.num_rows, shard_rows)):
         table.write_arrow(f"{partition:04}-{number:05}", kept.slice(start, shard_rows))
     if rejected.num_rows:
@@ -205,4 +231,5 @@ def _languages(rows: pa.Table) -> list[str]:
         return []
     from factory.text.language import languages_named  # lingua takes a second to import
 
-    return sorted(frozenset().union(*map(languages_named, rows["language"].unique().to_pylist())))
+    named = rows["language"].drop_null().unique().to_pylist()
+    return sorted(frozenset().union(*map(languages_named, named)))

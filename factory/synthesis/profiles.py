@@ -1,12 +1,13 @@
 """Profiles: the request for a persona's profile, and the parsing of its reply."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import ValidationError
 
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Persona, Profile, ProfileFields, Reject, Request
+from factory.synthesis.facts import facts_of, find_lost_fact
 from factory.text.normalize import is_text
 from factory.text.thoughts import find_thought_mark
 
@@ -24,12 +25,23 @@ LABELS = {
 
 
 def render_profile(prompt: Prompt, language: str, persona: Persona) -> Request:
-    """Return the request for the eight items of a persona."""
-    return Request(prompt.render(persona=persona.persona, language=language), schema=prompt.schema)
+    """Return the request for the eight items of a persona, in its language or else the given one."""
+    facts = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in facts_of(persona).items())
+    messages = prompt.render(persona=persona.persona, language=persona.language or language, facts=facts)
+    return Request(messages, schema=prompt.schema)
 
 
-def parse_profile(language: str, persona: Persona, completion: Completion) -> Profile | Reject:
-    """Return the profile of a reply, or a reject."""
+def parse_profile(
+    language: str, persona: Persona, completion: Completion, fixed: Collection[str] = ()
+) -> Profile | Reject:
+    """Return the profile of a reply, or a reject.
+
+    Args:
+        language: of personas without one.
+        persona: the persona.
+        completion: the reply.
+        fixed: the names of the facts that the profile must keep.
+    """
     (reply,) = completion.replies
     try:
         fields = ProfileFields.model_validate(extract_json_object(reply))
@@ -38,12 +50,15 @@ def parse_profile(language: str, persona: Persona, completion: Completion) -> Pr
     items = {name: " ".join(value.split()) for name, value in fields.model_dump().items()}
     if fault := find_fault(items, reply):
         return fault
+    kept = {name: value for name, value in facts_of(persona).items() if name in fixed}
+    if lost := find_lost_fact(kept, items):
+        return Reject("fact_lost", f"{lost}\n\n{reply}")
     return Profile(
         **profile_ids(persona),
         persona=persona.persona,
         **items,
         profile=profile_text(items),
-        language=language,
+        language=persona.language or language,
     )
 
 
