@@ -79,8 +79,9 @@ class Message:
 class Persona:
     """One sentence about a person, normalized (Unicode NFC, single spaces).
 
-    `facts` has what is fixed and drawn for the profile, and `strata` what quotas count, both as a JSON object of texts;
-    `language` is that of the profile. All three are None where the run sets nothing.
+    `facts` has what is fixed and drawn for the profile, and `strata` what the report counts by: values of quotas, drawn
+    traits and the language; both are a JSON object of texts. `language` is that of the profile. All three are None
+    where the run sets nothing.
     """
 
     character_id: str
@@ -128,7 +129,7 @@ class Profile:
     """A character: the eight fields and their text, which starts with `Name:`.
 
     `origin` is `generated`, or `given` for a profile of `profiles.source`; `card` is then the JSON of the character
-    card that it came from, if it did. A card may lack some of the fields, which are empty.
+    card that it came from, if it did. A card may lack some of the fields, which are empty. `strata` are the persona's.
     """
 
     character_id: str
@@ -145,6 +146,7 @@ class Profile:
     language: str
     origin: str = "generated"
     card: str | None = None
+    strata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

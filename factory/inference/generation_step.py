@@ -39,7 +39,7 @@ class GenerationStep(Generic[In, Out]):
     """Reference of the prompt, for the rows."""
     render: Callable[[In], Request | Reject]
     parse: Callable[[In, Completion], Out | Reject]
-    ids: Callable[[In], dict[str, str]]
+    ids: Callable[[In], Mapping[str, Any]]
     """The columns that a rejected row keeps."""
     keep_truncated: bool = False
     """Whether `parse` also gets replies that were truncated at `max_tokens`; by default they are rejected."""

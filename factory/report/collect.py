@@ -93,6 +93,7 @@ def _profile_data(config: RunConfig, folder: RunFolder, sample: ReportSample, ma
     given = sum(whole(table.manifest.get("given")) for table in folder.select(layout.PROFILES))
     return {
         "given": given,
+        "strata": profile_statistics.strata_rows(sample.profiles, mask),
         "distributions": profile_statistics.distributions(sample.profiles, mask) if accepted else [],
         "accepted": accepted,
         "words": profile_statistics.common_words(characters) if characters else [],

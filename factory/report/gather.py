@@ -146,11 +146,12 @@ def _read_profiles(
         return
     counts = sample.profiles
     sample.counts[table.name] = counts.statuses
-    narrow = ["character_id", "status", "reason", "output_tokens", "persona", *ATTRIBUTES]
+    narrow = ["character_id", "status", "reason", "output_tokens", "persona", "strata", *ATTRIBUTES]
     for shard, rows in folder.read(table, narrow):
         accepted = count_statuses(rows, "character_id", counts.statuses)
         rejects.add(table.name, shard, rows)
         counts.add(rows.filter(pa.array(accepted)))
+        counts.add_strata(rows)
         ids = rows["character_id"].to_pylist()
         for row in np.flatnonzero(accepted).tolist():
             lowest.add(ids[row], RowLocation(table.name, shard, row))

@@ -195,7 +195,7 @@ def _write_all(
 
 def _count_strata(kind: InputKind, exchanged: Exchanged, row: dict[str, Any]) -> dict[str, Any]:
     kept, _ = drop_duplicates(exchanged.collect(row["id"]), kind.id_column, kind.has_unique_keys)
-    return {"counts": pickle.dumps(count_rows_by_stratum(kept))}
+    return {"counts": pickle.dumps(count_rows_by_stratum(kept, kind.quotas))}
 
 
 def _write(
@@ -210,7 +210,7 @@ def _write(
     rows = exchanged.collect(partition)
     kept, rejected = drop_duplicates(rows, kind.id_column, kind.has_unique_keys)
     if first_over is not None:
-        kept, over = cut(kept, first_over)
+        kept, over = cut(kept, kind.quotas, first_over)
         rejected = pa.concat_tables([rejected, over])
     for number, start in enumerate(range(0, kept.num_rows, shard_rows)):
         table.write_arrow(f"{partition:04}-{number:05}", kept.slice(start, shard_rows))

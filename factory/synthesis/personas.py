@@ -59,14 +59,14 @@ def read_cast_member(value: Any, settings: Personas) -> Persona | Reject:
         id_ = persona.character_id
     if isinstance(settings.language, LanguageChoice) and settings.language.weights:
         language = draw(id_, "language", settings.language.weights)
-    facts |= {name: draw(id_, name, shares) for name, shares in settings.draw.items()}
-    strata = {}
+    drawn = {name: draw(id_, name, shares) for name, shares in settings.draw.items()}
+    strata = drawn | ({"language": language} if language else {})
     for quota in settings.quotas:
         stratum = stratum_of(texts[quota.by], quota)
         if stratum is None:
             return Reject("over_quota", f"{quota.by} is {texts[quota.by]!r}, which has no share")
         strata[quota.by] = stratum
-    return replace(persona, character_id=id_, facts=_object(facts), language=language, strata=_object(strata))
+    return replace(persona, character_id=id_, facts=_object(facts | drawn), language=language, strata=_object(strata))
 
 
 def _language_of_row(persona: Persona, texts: Mapping[str, str], settings: Personas) -> str | None:

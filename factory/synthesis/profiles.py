@@ -1,6 +1,7 @@
 """Profiles: the request for a persona's profile, and the parsing of its reply."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -73,9 +74,9 @@ def find_fault(items: Mapping[str, str], raw: str) -> Reject | None:
     return None
 
 
-def profile_ids(persona: Persona) -> dict[str, str]:
+def profile_ids(persona: Persona) -> dict[str, Any]:
     """Return the columns that a profile and its reject share."""
-    return {"character_id": persona.character_id}
+    return {"character_id": persona.character_id, "strata": persona.strata}
 
 
 def profile_text(items: Mapping[str, str]) -> str:

@@ -27,18 +27,26 @@ Counts = dict[str, np.ndarray]
 
 
 def cells(quotas: Sequence[Quota]) -> dict[str, float]:
-    """Return the share of each combination of values, by the text of the column `strata`."""
+    """Return the share of each combination of values."""
     found = {}
     for values in itertools.product(*(shares_of(quota).items() for quota in quotas)):
         names = {quota.by: value for quota, (value, _) in zip(quotas, values, strict=True)}
-        found[json.dumps(names, ensure_ascii=False)] = math.prod(share for _, share in values)
+        found[_name(names, quotas)] = math.prod(share for _, share in values)
     return found
 
 
-def count_rows_by_stratum(rows: pa.Table) -> Counts:
+def _name(strata: Mapping[str, str], quotas: Sequence[Quota]) -> str:
+    return ", ".join(f"{quota.by} {strata[quota.by]}" for quota in quotas)
+
+
+def _names(rows: pa.Table, quotas: Sequence[Quota]) -> list[str]:
+    return [_name(json.loads(strata), quotas) for strata in rows["strata"].to_pylist()]
+
+
+def count_rows_by_stratum(rows: pa.Table, quotas: Sequence[Quota]) -> Counts:
     """Count accepted rows, which have the columns `character_id` and `strata`."""
     counts: Counts = {}
-    for stratum, bucket in zip(rows["strata"].to_pylist(), _buckets(rows).tolist(), strict=True):
+    for stratum, bucket in zip(_names(rows, quotas), _buckets(rows).tolist(), strict=True):
         counts.setdefault(stratum, np.zeros(BUCKETS, np.int64))[bucket] += 1
     return counts
 
@@ -75,9 +83,9 @@ def first_bucket_over(counts: Counts, quotas: Sequence[Quota]) -> dict[str, int]
     return found
 
 
-def cut(rows: pa.Table, first_over: Mapping[str, int]) -> tuple[pa.Table, pa.Table]:
+def cut(rows: pa.Table, quotas: Sequence[Quota], first_over: Mapping[str, int]) -> tuple[pa.Table, pa.Table]:
     """Return the rows within their quotas, and the others as rejects that keep their position alone."""
-    limits = np.array([first_over[stratum] for stratum in rows["strata"].to_pylist()], np.int64)
+    limits = np.array([first_over[stratum] for stratum in _names(rows, quotas)], np.int64)
     is_kept = _buckets(rows) < limits
     return rows.filter(pa.array(is_kept)), _as_rejects(rows.filter(pa.array(~is_kept)))
 

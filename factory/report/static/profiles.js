@@ -5,7 +5,7 @@ const ITEMS = [["name", "Name"], ["age", "Age"], ["gender", "Gender"], ["race", 
 const profileItems = (character) => el("dl", { class: "items" }, ITEMS.filter(([key]) => character[key]).map(([key, label]) =>
   [el("dt", {}, label), el("dd", { dir: "auto" }, character[key])]));
 
-function showProfiles({ sample, distributions, accepted, given, words, map }, characters) {
+function showProfiles({ sample, distributions, accepted, given, strata, words, map }, characters) {
   const body = bodyOf("profiles");
   if (!accepted && !characters.length) {
     body.append(notRun("There are no profiles yet.", "synthesize"));
@@ -16,9 +16,14 @@ function showProfiles({ sample, distributions, accepted, given, words, map }, ch
   panels.push(barPanel("Words of persona and experience (characters that have them)", words.slice(0, 14), characters.length));
   body.append(el("div", { class: "grid" }, panels.slice(0, 3)),
     folds(folded("Birth place, language, length and words", el("div", { class: "grid" }, panels.slice(3))),
+      strata.length ? strataTables(strata) : null,
       map.pairs?.length ? similarPairs(map.pairs, characters) : null));
   if (map.points?.length) showMap(body, map, characters);
 }
+
+const strataTables = (strata) => folded("Accepted and rejected by stratum", strata.map(({ name, rows }) =>
+  table(`Profiles by ${name}`, [name, "accepted", "rejected", "share rejected"],
+    rows.map(([value, ok, rejected]) => [value, count(ok), count(rejected), percent(rejected, ok + rejected)]))));
 
 function similarPairs(pairs, characters) {
   return folded(`Most similar characters: ${plural(pairs.length, "pair")}`, el("ol", { class: "pairs" }, pairs.map(([a, b, similarity]) =>
