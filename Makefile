@@ -127,7 +127,7 @@ compare: needs-config $(STAMP)  ## two candidates answer by answer: CONFIG=FILE 
 prune: needs-config $(STAMP)  ## list archived tables with their size; ARGS=--yes deletes them: CONFIG=FILE
 	.venv/bin/python jobs/prune.py --config $(CONFIG) $(ARGS)
 
-export: needs-config needs-format $(STAMP)  ## curated dialogues to files for other tools, with a card: CONFIG=FILE FORMAT=messages|sharegpt|alpaca|opencharacter
+export: needs-config needs-format $(STAMP)  ## curated dialogues to files for other tools, with a card: CONFIG=FILE FORMAT=messages|sharegpt|alpaca|opencharacter|cards
 	.venv/bin/python jobs/export.py --config $(CONFIG) --format $(FORMAT) $(ARGS)
 
 export-scores: needs-config needs-format $(STAMP)  ## scores for other tools: CONFIG=FILE FORMAT=model-index|inspect|lm-eval

@@ -1,7 +1,7 @@
 """Every record that crosses a boundary, in the order of the data flow: who produces it, and who reads it.
 
     Persona           synthesis.personas                 -> synthesis.profiles
-    Profile           synthesis.profiles                 -> synthesis.assign_step
+    Profile           synthesis.profiles, given          -> synthesis.assign_step
     Instruction       synthesis.instructions             -> synthesis.assign_step
     Assignment        synthesis.assign_step              -> synthesis.dialogues
     Dialogue          synthesis.dialogues                -> curation
@@ -77,10 +77,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """One sentence about a person, normalized (Unicode NFC, single spaces)."""
+    """One sentence about a person, normalized (Unicode NFC, single spaces).
+
+    `facts` has what is fixed and drawn for the profile, and `strata` what the report counts by: values of quotas, drawn
+    traits and the language; both are a JSON object of texts. `language` is that of the profile. All three are None
+    where the run sets nothing.
+    """
 
     character_id: str
     persona: str
+    facts: str | None = None
+    language: str | None = None
+    strata: str | None = None
 
 
 def _at_most(characters: int) -> dict[str, Any]:
@@ -118,7 +126,11 @@ class RewrittenReplies(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A character: the eight fields and their text, which starts with `Name:`."""
+    """A character: the eight fields and their text, which starts with `Name:`.
+
+    `origin` is `generated`, or `given` for a profile of `profiles.source`; `card` is then the JSON of the character
+    card that it came from, if it did. A card may lack some of the fields, which are empty. `strata` are the persona's.
+    """
 
     character_id: str
     persona: str
@@ -132,6 +144,9 @@ class Profile:
     personality: str
     profile: str
     language: str
+    origin: str = "generated"
+    card: str | None = None
+    strata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

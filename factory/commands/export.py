@@ -1,15 +1,17 @@
-"""Export curated dialogues to JSONL or Parquet files for other tools, with a data set card.
+"""Export curated dialogues to JSONL or Parquet files for other tools, with a data set card, or characters to cards.
 
 character-factory export demo --format messages [--file-type parquet] [section.key=value ...]
 """
 
 import argparse
+from functools import partial
 from typing import get_args
 
 from factory.cli import Parser, quiet, with_absolute_paths
 from factory.config import RunConfig
 from factory.config.loading import path_argument
 from factory.errors import ConfigError
+from factory.export.cards import CARDS, CardType, export_cards, find_card_sources
 from factory.export.export_files import FileType
 from factory.export.formats import SHAPES
 from factory.export.sources import Selection, find_sources
@@ -17,6 +19,8 @@ from factory.export.write_export import check_folder, default_folder, export
 from factory.runtime.progress import Progress
 from factory.storage.absolute_paths import output_path
 from factory.storage.run_lock import hold_run_lock
+
+_FILE_TYPE = "jsonl (default) or parquet; for cards json (default) or png"
 
 
 def run() -> None:
@@ -33,12 +37,14 @@ def run() -> None:
             from factory.export.hub import check_access
 
             check_access(arguments.push_to_hub)
-        sources = find_sources(config, arguments.what, arguments.format, arguments.file_type)
+        is_cards = arguments.format == CARDS
+        find = find_card_sources if is_cards else partial(find_sources, export_format=arguments.format)
+        sources = find(config, arguments.what, file_type=arguments.file_type)
         output = arguments.output and output_path(path_argument("--output", arguments.output))
         folder = output or default_folder(sources)
         check_folder(folder)
         with hold_run_lock(folder):
-            export(sources, folder, arguments.file_type, progress)
+            (export_cards if is_cards else export)(sources, folder, arguments.file_type, progress)
             progress.summary()
             progress.print(f"Export: {folder}")
             if arguments.push_to_hub:
@@ -49,19 +55,27 @@ def run() -> None:
 
 def _parse() -> tuple[argparse.Namespace, RunConfig]:
     parser = Parser(__doc__)
-    parser.add_argument("--format", required=True, choices=list(SHAPES), help="the format of a row")
-    parser.add_argument("--file-type", choices=get_args(FileType), default="jsonl", help="default: jsonl")
+    parser.add_argument("--format", required=True, choices=[*SHAPES, CARDS], help="the format of a row or character")
+    parser.add_argument("--file-type", choices=[*get_args(FileType), *get_args(CardType)], help=_FILE_TYPE)
     parser.add_argument(
         "--what",
         choices=get_args(Selection),
         default="curated",
-        help="the curated splits (default), or all accepted dialogues before curation",
+        help="the curated splits and who speaks in them (default), or all accepted before curation",
     )
     parser.add_argument("--output", metavar="FOLDER", help="default: <output>/export/<format>")
     parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="publish it, with the token in HF_TOKEN")
     parser.add_argument("--private", action="store_true", help="in a private repository")
     parser.add_argument("--verbose", action="store_true", help="show the output of libraries")
     arguments, config = parser.parse()
+    fitting = get_args(CardType if arguments.format == CARDS else FileType)
+    arguments.file_type = arguments.file_type or fitting[0]
+    if arguments.file_type not in fitting:
+        raise ConfigError(
+            f"--file-type {arguments.file_type}: --format {arguments.format} is written as {' or '.join(fitting)}"
+        )
+    if arguments.format == CARDS and arguments.push_to_hub:
+        raise ConfigError("--push-to-hub publishes data sets; --format cards is none")
     if arguments.private and not arguments.push_to_hub:
         raise ConfigError("--private needs --push-to-hub OWNER/NAME")
     return arguments, config

@@ -67,6 +67,11 @@ class RunConfig(Section):
             raise _missing("personas", "{source: data/personas.jsonl}")
         return self.personas_section
 
+    @property
+    def has_personas(self) -> bool:
+        """Whether profiles are generated: there are personas, or no finished profiles in their place."""
+        return self.personas_section is not None or self.profiles.source is None
+
     @model_validator(mode="after")
     def _corpora_differ(self) -> Self:
         names = [corpus.corpus for corpus in self.instructions]
@@ -110,6 +115,7 @@ class RunConfig(Section):
         return self.model_copy(
             update={
                 "personas_section": self.personas_section and self.personas_section.model_copy(update=limit),
+                "profiles": self.profiles.model_copy(update=limit),
                 "instructions": tuple(corpus.model_copy(update=limit) for corpus in self.instructions),
                 "curation": self.curation.model_copy(update=limit),
                 "evaluation": self.evaluation.model_copy(update=limit),

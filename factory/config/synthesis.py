@@ -1,9 +1,10 @@
 """Synthesis: personas, instructions, profiles and dialogues."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from factory.config.cast import LanguageChoice, Quota, Shares
 from factory.config.paths import Source
 from factory.config.sections import Name, Sampling, Section, each_once
 
@@ -19,6 +20,26 @@ class Personas(Section):
     column: str = "persona"
     limit: int | None = Field(None, ge=1)
     """Read only the first rows of the source."""
+    facts: dict[str, str] = Field(default_factory=dict)
+    """Columns that are fixed for the profile, by what they are: `{age: age, gender: sex, occupation: occupation}`. They
+    are in the prompt (`profile-facts.md`), and a profile without one is rejected: an item of a profile must have the
+    words of its fact, other facts must occur in the profile."""
+    draw: dict[str, Shares] = Field(default_factory=dict)
+    """Traits drawn by a hash of the persona's id and put into the prompt beside the facts:
+    `{disposition: {moral: 8, ambiguous: 1.5, immoral: 0.5}, temperament: {calm: 1, irritable: 1}}`."""
+    language: Literal["detect"] | LanguageChoice | None = None
+    """The language of each profile: of a `column`, drawn by `weights`, or that of the persona (`detect`). null:
+    `profiles.language`."""
+    quotas: tuple[Quota, ...] = ()
+    """Shares of values among the accepted personas; rows above them are rejected by a hash of their ids. With several
+    quotas the shares hold in each combination of values."""
+    unique: str | None = None
+    """A column that is different for each person, such as `uuid`: of rows with the same value the first is accepted."""
+
+    @property
+    def cast(self) -> dict[str, Any]:
+        """The settings besides source, column and limit that are not the default."""
+        return self.model_dump(exclude={"source", "column", "limit"}, exclude_defaults=True)
 
 
 class Instructions(Section):
@@ -33,9 +54,16 @@ class Instructions(Section):
 
 
 class Profiles(Section):
-    """How profiles are generated."""
+    """Profiles, generated from the personas or given."""
 
+    source: Source | None = None
+    """Finished profiles: JSONL, JSON, CSV or Parquet with the columns `persona`, `name`, `age`, `gender`, `race`,
+    `birth_place`, `appearance`, `experience`, `personality` and perhaps `language`, or character cards (V2 or V3) as
+    JSON or PNG. With `personas` they join the generated profiles, without `personas` they are the only ones."""
+    limit: int | None = Field(None, ge=1)
+    """Read only the first rows of `source`."""
     language: str = "English"
+    """The language of generated profiles, and of given ones that name none."""
     sampling: Sampling = Sampling()
 
 

@@ -81,8 +81,16 @@ def find_inputs(config: RunConfig) -> CurationInputs:
         "profiles": _identity(profiles),
         "sources": [[source.name, source.weight, *_identity(source.dialogues)] for source in sources],
     }
-    languages = languages_named(config.profiles.language)
+    languages = languages_named(config.profiles.language) | _languages_of_rows(config)
     return CurationInputs(sources, profiles, languages, fixed, benchmark, people, settings)
+
+
+def _languages_of_rows(config: RunConfig) -> frozenset[str]:
+    """Return the languages that personas and given profiles name themselves."""
+    kinds = [layout.PERSONAS] if config.personas_section and config.personas_section.language else []
+    kinds += [layout.GIVEN_PROFILES] if config.profiles.source else []
+    manifests = [kind.table(config.output).manifest() or {} for kind in kinds]
+    return frozenset(name for manifest in manifests for name in manifest.get("languages", ()))
 
 
 def _all_sources(config: RunConfig) -> list[MixtureSource]:

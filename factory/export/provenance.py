@@ -59,6 +59,7 @@ def find_source_tables(sources: Sources) -> list[SourceTable]:
     names = [
         layout.PERSONAS.name(),
         *(layout.INSTRUCTIONS.name(corpus=corpus) for corpus in corpora),
+        layout.GIVEN_PROFILES.name(),
         layout.PROFILES.name(),
         *(layout.ASSIGNMENTS.name(corpus=corpus) for corpus in corpora),
         *(table.name for table in sources.dialogues),
@@ -79,12 +80,13 @@ def find_prompts(steps: Sequence[SourceTable], prompts_dir: str | None) -> list[
 
 
 def find_inputs(sources: Sources, steps: Sequence[SourceTable]) -> list[LicensedInput]:
-    """Return the files of personas and instructions, grouped by license.
+    """Return the files of personas, given profiles and instructions, grouped by license.
 
     If a table is missing, its files are not known, and its license is not known either.
     """
     files = {step.name: step.manifest.get("files", []) for step in steps}
     found = [*inputs_by_license("personas", "personas", files.get(layout.PERSONAS.name(), []))]
+    found += inputs_by_license("given profiles", "profiles", files.get(layout.GIVEN_PROFILES.name(), []))
     for corpus in _corpora(sources):
         what = f"instructions, corpus `{corpus}`"
         found += inputs_by_license(what, corpus, files.get(layout.INSTRUCTIONS.name(corpus=corpus), []))

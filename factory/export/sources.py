@@ -135,6 +135,25 @@ def find_sources(config: RunConfig, what: Selection, export_format: str, file_ty
     return Sources(config, export_format, what, tuple(part for part in parts if part.rows), dialogues, settings)
 
 
+def find_characters(
+    config: RunConfig, what: Selection, shape: Shape
+) -> tuple[ExportPart, tuple[Table, ...], dict[str, Any]]:
+    """Find the characters of a run by themselves.
+
+    Returns:
+        The part with those that speak in the curated splits, or all accepted ones; the tables of their dialogues; and
+        what identifies the tables.
+
+    Raises:
+        ConfigError: a table is missing or not finished.
+        InputError: the tables do not belong together.
+    """
+    curated = tuple(layout.CURATED.table(config.output, split=split) for split in SPLITS) if what == "curated" else ()
+    dialogues = _curated_dialogues(config, curated[0]) if curated else ()
+    part = _characters(config, dialogues, what, curated, shape)
+    return part, dialogues, {table.name: _identity(table, what) for table in (*curated, *part.tables)}
+
+
 def _curated_dialogues(config: RunConfig, train: Table) -> tuple[Table, ...]:
     """Return the tables that were curated, and check that they are still the same: the card describes their models."""
     _read_manifest(train, "curated")
@@ -162,7 +181,11 @@ def _all_dialogues(config: RunConfig) -> tuple[Table, ...]:
 
 
 def _characters(
-    config: RunConfig, dialogues: tuple[Table, ...], what: Selection, speaking: tuple[Table, ...]
+    config: RunConfig,
+    dialogues: tuple[Table, ...],
+    what: Selection,
+    speaking: tuple[Table, ...],
+    shape: Shape = CHARACTERS,
 ) -> ExportPart:
     """Return the accepted profiles, after a check that the dialogues were built from them.
 
@@ -181,11 +204,11 @@ def _characters(
             )
         if (assignments.inputs() or {})["profiles"] != identity:
             raise InputError(f"{profiles.path}: was built again after {table.path}; {_AGAIN[what]} first")
-    columns = ("status", *CHARACTERS.reads)
+    columns = ("status", *shape.reads)
     if what == "dialogues":
-        return ExportPart(CHARACTERS_PART, (profiles,), CHARACTERS, _read_manifest(profiles, what)["ok"], columns)
+        return ExportPart(CHARACTERS_PART, (profiles,), shape, _read_manifest(profiles, what)["ok"], columns)
     speakers = _speakers(speaking)
-    return ExportPart(CHARACTERS_PART, (profiles,), CHARACTERS, len(speakers), columns, speakers)
+    return ExportPart(CHARACTERS_PART, (profiles,), shape, len(speakers), columns, speakers)
 
 
 def _speakers(tables: tuple[Table, ...]) -> np.ndarray:

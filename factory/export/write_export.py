@@ -31,7 +31,7 @@ from factory.storage.run_lock import LEASE, LOCK
 from factory.storage.tables import INPUTS, MANIFEST, compute_fingerprint
 
 CARD = "README.md"
-FILES = r"(train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)"
+FILES = r"((train|validation|characters)-\d{5}-of-\d{5}\.(jsonl|parquet)|[0-9a-f]{16}\.(json|png))"
 _EXPORT_FILES = re.compile(rf"{FILES}|README\.md|\.(manifest|inputs)\.json")
 _HEX = "[0-9a-f]{32}"
 _LEFTOVERS = re.compile(
@@ -85,7 +85,7 @@ def export(
     """
     fingerprint = compute_fingerprint(sources.settings)
     name = folder.rstrip("/").rsplit("/", 1)[-1]
-    finished = _begin(folder, fingerprint, sources.settings)
+    finished = begin_export(folder, fingerprint, sources.settings)
     if finished:
         progress.record_table(finished, skipped=True)
         return
@@ -110,7 +110,7 @@ def export(
     progress.record_table(manifest)
 
 
-def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
+def begin_export(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Return the manifest of a finished export; else clear the folder for a new one and return None."""
     sizes = file_io.sizes(folder)
     started, finished = (file_io.read_document(join(folder, name)) or {} for name in (INPUTS, MANIFEST))
@@ -122,6 +122,27 @@ def _begin(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str,
             file_io.delete_file(join(folder, name))
     file_io.write_bytes(join(folder, INPUTS), _pretty({"fingerprint": fingerprint, "settings": settings}))
     return None
+
+
+def finish_export(
+    folder: str, name: str, fingerprint: str, parts: dict[str, dict[str, int]], card: str, progress: Progress
+) -> None:
+    """Write the card and the manifest of an export whose files are a row each.
+
+    Args:
+        folder: the export's.
+        name: the format, for the manifest.
+        fingerprint: of its settings.
+        parts: the size in bytes of each file, by part.
+        card: the text of its README.md.
+        progress: where to report.
+    """
+    counts = Counts(ok=sum(map(len, parts.values())))
+    written = {part: {"rows": len(files), "files": files} for part, files in parts.items()}
+    manifest = build_manifest(f"export/{name}", counts.ok, counts, progress.timing(counts), fingerprint, parts=written)
+    file_io.write_bytes(join(folder, CARD), card.encode())
+    file_io.write_bytes(join(folder, MANIFEST), _pretty(manifest))
+    progress.record_table(manifest)
 
 
 def _is_complete(manifest: dict[str, Any], sizes: dict[str, int]) -> bool:

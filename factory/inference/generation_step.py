@@ -39,7 +39,7 @@ class GenerationStep(Generic[In, Out]):
     """Reference of the prompt, for the rows."""
     render: Callable[[In], Request | Reject]
     parse: Callable[[In, Completion], Out | Reject]
-    ids: Callable[[In], dict[str, str]]
+    ids: Callable[[In], Mapping[str, Any]]
     """The columns that a rejected row keeps."""
     keep_truncated: bool = False
     """Whether `parse` also gets replies that were truncated at `max_tokens`; by default they are rejected."""
@@ -89,7 +89,8 @@ class EngineUse:
 class TableJob:
     """A table to generate from a finished table of work.
 
-    `settings` are the inputs of its fingerprint besides prompt, engine and work.
+    `settings` are the inputs of its fingerprint besides prompt, engine and work. The accepted rows of `given`, a
+    finished table, are rows of the table as they are.
     """
 
     step: GenerationStep[Any, Any]
@@ -97,12 +98,15 @@ class TableJob:
     table: Table
     settings: Mapping[str, Any]
     engine: EngineUse
+    given: Table | None = None
 
     def fingerprint_inputs(self) -> dict[str, Any]:
         """Return everything that the table's rows depend on; the work must be finished."""
         work = self.work.manifest()
         assert work is not None, f"{self.work.path} is not finished"
-        return {**self.settings, "prompt": self.step.prompt, **self.engine.settings(), "work": work["fingerprint"]}
+        given = self.given and {"given": (self.given.manifest() or {})["fingerprint"]}
+        inputs = {**self.settings, "prompt": self.step.prompt, **self.engine.settings(), "work": work["fingerprint"]}
+        return inputs | (given or {})
 
 
 def read_and_render(jobs: Sequence[TableJob], flag: StopFlag, shard: dict[str, Any]) -> dict[str, Any]:

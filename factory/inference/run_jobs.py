@@ -26,6 +26,7 @@ from factory.inference.spending import OpenWork, Spending, Usage, current_spendi
 from factory.inference.token_prices import cost_of, token_prices
 from factory.records import Counts
 from factory.runtime import metrics, shutdown
+from factory.runtime.build_table import copy_rows
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors, rows_as_they_come
 from factory.runtime.shutdown import StopFlag
@@ -154,6 +155,8 @@ def _open(job: TableJob, progress: Progress) -> PendingJob | None:
         current_spending().used[job.table.name] = Usage.of(counts, prices)
         progress.record_table(finished, skipped=True)
         return None
+    if job.given:
+        copy_rows(job.given, job.table, job.step.schema)
     names, written = job.work.shards(), set(job.table.shards())
     done, pending = ([name for name in names if (name in written) is expected] for expected in (True, False))
     return PendingJob(job, fingerprint, (job.work.manifest() or {})["ok"], done, pending, prices)
@@ -162,10 +165,14 @@ def _open(job: TableJob, progress: Progress) -> PendingJob | None:
 def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progress) -> None:
     table, step, engine = pending.job.table, pending.job.step, pending.job.engine
     table.check_complete(counts, pending.rows_in)
+    given = Counts(ok=(pending.job.given.manifest() or {})["ok"]) if pending.job.given else Counts()
     fields: dict[str, Any] = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
     if isinstance(engine.config, OpenAIEngine):
         fields["cost"] = None if pending.prices is None else round(cost_of(counts, pending.prices), 6)
-    manifest = build_manifest(table.name, pending.rows_in, counts, timing, pending.fingerprint, **fields)
+    if given.ok:
+        fields["given"] = given.ok
+    rows_in, counts = pending.rows_in + given.ok, counts + given
+    manifest = build_manifest(table.name, rows_in, counts, timing, pending.fingerprint, **fields)
     table.finish(manifest)
     file_io.delete_folder(pending.state)
     progress.record_table(manifest)

@@ -104,7 +104,12 @@ def _with_rows(steps: list[LineageStep]) -> list[LineageStep]:
 
 
 def _character_steps(reader: LineageReader, where: ds.Expression | None) -> Iterator[LineageStep]:
-    yield from reader.steps("persona", layout.PERSONAS, where)
+    yield from _with_rows(
+        [
+            *reader.steps("persona", layout.PERSONAS, where),
+            *reader.steps("given profile", layout.GIVEN_PROFILES, where),
+        ]
+    )
     yield from reader.steps("profile", layout.PROFILES, where)
 
 

@@ -108,8 +108,10 @@ class LineageReader:
 
 def _inputs(name: str, settings: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Yield the input tables of a table, each with its fingerprint and, if recorded, when it was finished."""
-    if layout.PROFILES.parts(name) is not None and "work" in settings:
-        yield layout.PERSONAS.name(), [settings["work"]]
+    if layout.PROFILES.parts(name) is not None:
+        for source, key in ((layout.PERSONAS, "work"), (layout.GIVEN_PROFILES, "given")):
+            if key in settings:
+                yield source.name(), [settings[key]]
     elif (parts := layout.DIALOGUES.parts(name)) and "work" in settings:
         yield layout.ASSIGNMENTS.name(corpus=parts["corpus"]), [settings["work"]]
     elif layout.CURATED.parts(name):

@@ -21,6 +21,7 @@ PRIMARY_TABLES = (
         ("persona_id", layout.BENCHMARK_PERSONAS, "character_id"),
         ("question_id", layout.BENCHMARK_QUESTIONS, "question_id"),
         ("character_id", layout.PERSONAS, "character_id"),
+        ("character_id", layout.GIVEN_PROFILES, "character_id"),
         ("instruction_id", layout.INSTRUCTIONS, "instruction_id"),
     ),
     (("dialogue_id", layout.DIALOGUES, "dialogue_id"),),

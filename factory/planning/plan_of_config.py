@@ -22,7 +22,7 @@ from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal
 from factory.run_output import layout
 from factory.runtime.ray_session import on_gpu
 from factory.synthesis.dry_run import dialogue_tokens, profile_tokens
-from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas
+from factory.synthesis.input_sample import Preview, preview_given, preview_instructions, preview_personas
 
 
 def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, flops: float) -> Planner:
@@ -39,7 +39,8 @@ def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, f
     """
     engine = replica_pool(config.engine, config) if config.engine_section else ReplicaPool("", "")
     planner = Planner(config.planning, pilot, engine, flops, "://" in config.output)
-    dialogues = _synthesis(planner, config) if config.engine_section and config.personas_section else []
+    has_characters = config.personas_section or config.profiles.source
+    dialogues = _synthesis(planner, config) if config.engine_section and has_characters else []
     total = np.sum([constant(0), *(table.rows for table in dialogues)], axis=0)
     if dialogues and {"curation", "training"} & set(sections):
         planner.add_command("curate")
@@ -66,18 +67,27 @@ def _synthesis(planner: Planner, config: RunConfig) -> list[GeneratedTable]:
     """Add the steps up to the dialogues, and return the tables of dialogues."""
     planner.add_command("synthesize")
     unread: list[str] = []
-    preview = preview_personas(config, unread)
-    personas = _ingest(planner, "personas", preview, config.personas.limit, c.FIRST_STEP_S)
+    preview, profiles = None, constant(0)
+    if config.has_personas:
+        preview = preview_personas(config, unread)
+        personas = _ingest(planner, "personas", preview, config.personas.limit, c.FIRST_STEP_S)
+        profiles = planner.accepted(personas, "personas")
+    given = constant(0)
+    if config.profiles.source:
+        name, startup = layout.GIVEN_PROFILES.name(), c.NEXT_STEP_S if config.has_personas else c.FIRST_STEP_S
+        rows = _ingest(planner, name, preview_given(config, unread), config.profiles.limit, startup)
+        given = planner.accepted(rows, name)
     corpora = []
     for index, section in enumerate(config.instructions):
         sample, table = preview_instructions(config, index, unread)[0], layout.INSTRUCTIONS.name(corpus=section.corpus)
         rows = _ingest(planner, table, sample, section.limit, c.NEXT_STEP_S)
         corpora.append((section.corpus, planner.accepted(rows, table), sample))
     planner.notes += [f"Could not be read from here: {problem}" for problem in unread]
-    profiles = planner.accepted(personas, "personas")
-    about = profile_tokens(config, preview)
-    written = planner.table("profiles", "profiles", planner.engine, profiles, about=about)
-    planner.add_engine("profiles", "profiles", [written])
+    if config.has_personas:
+        about = profile_tokens(config, preview)
+        written = planner.table("profiles", "profiles", planner.engine, profiles, about=about)
+        planner.add_engine("profiles", "profiles", [written])
+    profiles = profiles + given
     dialogues = []
     for corpus, kept, sample in corpora:
         name, rows = layout.ASSIGNMENTS.name(corpus=corpus), kept * config.dialogues.characters_per_instruction

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from factory.job import Job
 from factory.playground import vote_writer
 from factory.playground.chat_models import ChatModels, build_chat_models, select_models
+from factory.playground.known_characters import known_characters
 from factory.playground.server import page_password, serving
 from factory.playground.session_controller import PlaygroundController
 from factory.playground.votes_table import SETTINGS, complete_table, votes_table
@@ -52,7 +53,7 @@ def _on_serve(job: Job, models: ChatModels) -> Iterator[PlaygroundController]:
             serve.start(proxy_location="Disabled")
         votes = vote_writer.deploy(job.config.output)
         chat_models = build_chat_models(job.config, models.settings, url)
-        yield PlaygroundController(job.config, chat_models, models.note, votes)
+        yield PlaygroundController(job.config, chat_models, models.note, votes, known_characters(job.config))
     finally:
         fleet.take_down(APP, vote_writer.APP)
 

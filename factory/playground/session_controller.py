@@ -18,6 +18,7 @@ from factory.playground.conversation import (
     displayed_messages,
     start_conversation,
 )
+from factory.playground.known_characters import KnownCharacter
 from factory.playground.profile_form import FormError, read_message, read_persona, read_profile
 from factory.playground.rate_limits import ConcurrencyLimit, RateLimiter
 from factory.playground.streaming import (
@@ -61,12 +62,21 @@ class PlaygroundController:
         models: the models to talk to, in the order of their columns.
         note: a note to users about a missing model.
         vote_writer: the Serve handle that stores votes.
+        characters: those that the page offers.
     """
 
-    def __init__(self, config: RunConfig, models: Sequence[ChatModel], note: str, vote_writer: Any) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        models: Sequence[ChatModel],
+        note: str,
+        vote_writer: Any,
+        characters: Sequence[KnownCharacter] = (),
+    ) -> None:
         self.config = config
         self.models = {model.name: model for model in models}
         self.note = note
+        self.characters = characters
         self._vote_writer = vote_writer
         self._rate_limiter = RateLimiter(config.chat.requests_per_minute)
         self._slots = ConcurrencyLimit(config.chat.max_concurrency)
@@ -123,6 +133,10 @@ class PlaygroundController:
             return None, str(problem)
         return start_conversation(uuid4().hex, persona, profile, self.system_prompt), ""
 
+    def pick(self, character: KnownCharacter) -> Conversation:
+        """Start a conversation with a character that the page offers."""
+        return start_conversation(uuid4().hex, character.persona, character.profile, self.system_prompt)
+
     async def talk(
         self, text: str, conversation: Conversation | None, session: Session, address: str
     ) -> AsyncGenerator[PageUpdate | str, None]:
@@ -133,7 +147,7 @@ class PlaygroundController:
         """
         try:
             if conversation is None:
-                raise FormError("Describe a character first.")
+                raise FormError("Pick or describe a character first.")
             message = read_message(text, self.config.chat.message_characters)
             if session.is_replying:
                 raise FormError("Wait for the reply to your last message.")

@@ -23,7 +23,7 @@ from factory.report.sections import (
 )
 from factory.report.sections.costs import run_costs
 from factory.run_output import layout
-from factory.run_output.folder import RunFolder, open_folder
+from factory.run_output.folder import RunFolder, open_folder, whole
 from factory.run_output.layout import own_candidates, own_model
 from factory.text.redaction import redact_secrets, redact_urls
 
@@ -62,7 +62,7 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
         "commands": {kind.command: own_command(kind.command) for kind in layout.KINDS},
         "overview": _overview_data(config, folder, rows, costs),
         "characters": list(sample.characters.values()),
-        "profiles": _profile_data(config, sample, mask) | {"sample": sizes},
+        "profiles": _profile_data(config, folder, sample, mask) | {"sample": sizes},
         "dialogues": {
             "sample": sizes,
             "cases": dialogue_cases.case_rows(sample, language_of),
@@ -88,9 +88,12 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
     return redact_urls(data)
 
 
-def _profile_data(config: RunConfig, sample: ReportSample, mask: Mask) -> dict[str, Any]:
+def _profile_data(config: RunConfig, folder: RunFolder, sample: ReportSample, mask: Mask) -> dict[str, Any]:
     characters, accepted = list(sample.characters.values()), sample.profiles.statuses.ok
+    given = sum(whole(table.manifest.get("given")) for table in folder.select(layout.PROFILES))
     return {
+        "given": given,
+        "strata": profile_statistics.strata_rows(sample.profiles, mask),
         "distributions": profile_statistics.distributions(sample.profiles, mask) if accepted else [],
         "accepted": accepted,
         "words": profile_statistics.common_words(characters) if characters else [],

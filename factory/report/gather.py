@@ -27,7 +27,7 @@ from factory.run_output import layout
 from factory.run_output.folder import RunFolder
 from factory.run_output.layout import kind_of
 
-ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personality")
+ITEMS = ("persona", "name", *ATTRIBUTES, "appearance", "experience", "personality", "origin")
 STEREOTYPE_ITEMS = ("persona", "personality", "name", "gender", "race", "birth_place", "language")
 DIALOGUE_COLUMNS = [
     "dialogue_id", "messages", "status", "reason", "detail", "model", "prompt", "prompt_tokens", "output_tokens",
@@ -102,7 +102,7 @@ def gather(folder: RunFolder, mask: Mask, stereotype_profiles: int = 0) -> Repor
     _read_references(folder, sample, speakers, mask)
     _read_cases(folder, sample, speakers, mask)
     _read_verdicts(folder, sample, rejects)
-    for table in folder.select(layout.PERSONAS, layout.INSTRUCTIONS):
+    for table in folder.select(layout.PERSONAS, layout.GIVEN_PROFILES, layout.INSTRUCTIONS):
         add_rejected_input(folder, table, rejects)
     evaluation = (layout.ANSWERS, layout.GENERAL_RESULTS, layout.BLOCK_VERDICTS, layout.JUDGMENTS)
     for table in folder.select(*evaluation, layout.BENCHMARK_PROFILES, layout.SCORE_EXAMPLES):
@@ -146,11 +146,12 @@ def _read_profiles(
         return
     counts = sample.profiles
     sample.counts[table.name] = counts.statuses
-    narrow = ["character_id", "status", "reason", "output_tokens", "persona", *ATTRIBUTES]
+    narrow = ["character_id", "status", "reason", "output_tokens", "persona", "strata", *ATTRIBUTES]
     for shard, rows in folder.read(table, narrow):
         accepted = count_statuses(rows, "character_id", counts.statuses)
         rejects.add(table.name, shard, rows)
         counts.add(rows.filter(pa.array(accepted)))
+        counts.add_strata(rows)
         ids = rows["character_id"].to_pylist()
         for row in np.flatnonzero(accepted).tolist():
             lowest.add(ids[row], RowLocation(table.name, shard, row))

@@ -25,6 +25,8 @@ class ProfileCounts:
     values: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in ATTRIBUTES})
     unspecified: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in BALANCED})
     """Only profiles whose personas do not specify the attribute."""
+    strata: dict[str, Counter[str]] = field(default_factory=lambda: {"ok": Counter(), "rejected": Counter()})
+    """Accepted and rejected rows by the text of their strata."""
     tokens: Counter[int] = field(default_factory=Counter)
     """Output tokens, by the start of their bin."""
 
@@ -39,11 +41,17 @@ class ProfileCounts:
         starts, numbers = np.unique(tokens // TOKEN_BIN * TOKEN_BIN, return_counts=True)
         self.tokens.update(dict(zip(starts.tolist(), numbers.tolist(), strict=True)))
 
+    def add_strata(self, rows: pa.Table) -> None:
+        """Add the strata of rows, accepted or rejected."""
+        for status, counted in self.strata.items():
+            found = rows["strata"].filter(pc.equal(rows["status"], status)).drop_null()
+            self.strata[status] = most_common(counted + _count(found), MAX_VALUES)
+
 
 def _count(values: pa.ChunkedArray) -> Counter[str]:
     counter = Counter[str]()
     for pair in pc.value_counts(values).to_pylist():
-        counter[str(pair["values"] if pair["values"] is not None else "nothing")] += pair["counts"]
+        counter[str(pair["values"] or "nothing")] += pair["counts"]
     return counter
 
 

@@ -53,6 +53,7 @@ class TableKind:
 
 PERSONAS = TableKind("personas", "synthesize", True)
 INSTRUCTIONS = TableKind("instructions/{corpus}", "synthesize", True)
+GIVEN_PROFILES = TableKind("given-profiles", "synthesize", True)
 PROFILES = TableKind("profiles", "synthesize", True)
 ASSIGNMENTS = TableKind("assignments/{corpus}", "synthesize", True)
 DIALOGUES = TableKind("dialogues/{strategy}-{corpus}", "synthesize", True)
@@ -73,9 +74,9 @@ LABEL_ITEMS = TableKind("labels/items", "label")
 LABELS = TableKind("labels/given", "label")
 
 KINDS = (
-    PERSONAS, INSTRUCTIONS, PROFILES, ASSIGNMENTS, DIALOGUES, CURATED, PACKED, CHECKPOINTS, BENCHMARK_PERSONAS,
-    BENCHMARK_QUESTIONS, BENCHMARK_PROFILES, SCORE_EXAMPLES, GENERAL_ITEMS, ANSWERS, GENERAL_RESULTS,
-    BLOCK_VERDICTS, JUDGMENTS,
+    PERSONAS, INSTRUCTIONS, GIVEN_PROFILES, PROFILES, ASSIGNMENTS, DIALOGUES, CURATED, PACKED, CHECKPOINTS,
+    BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, BENCHMARK_PROFILES, SCORE_EXAMPLES, GENERAL_ITEMS, ANSWERS,
+    GENERAL_RESULTS, BLOCK_VERDICTS, JUDGMENTS,
 )  # fmt: skip
 """All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark,
 of feedback and of labels have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`, `labels/`)

@@ -202,7 +202,11 @@ def _list_tables(output: str) -> dict[str, TableFiles]:
 
 
 def _expected_names(config: RunConfig) -> Iterator[str]:
-    yield from (layout.PERSONAS.name(), layout.PROFILES.name())
+    if config.has_personas:
+        yield layout.PERSONAS.name()
+    if config.profiles.source:
+        yield layout.GIVEN_PROFILES.name()
+    yield layout.PROFILES.name()
     corpora = [source.corpus for source in config.instructions]
     yield from (layout.INSTRUCTIONS.name(corpus=corpus) for corpus in corpora)
     for corpus in corpora:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -89,3 +90,19 @@ def map_shards(table: Table, do: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     shards = [{"shard": name} for name in table.shards()]
     if shards:
         yield from iter_rows(dataset_of(shards).map(do, num_cpus=IO_TASK_CPUS))
+
+
+COPIED = "given-"
+"""Prefix of the shards that `copy_rows` writes."""
+
+
+def copy_rows(source: Table, table: Table, schema: pa.Schema) -> Counts:
+    """Copy the accepted rows of a finished table into another one, in shards of their own; returns their counts."""
+    copied = map_shards(source, partial(_copy_shard, source, table, schema))
+    return sum((Counts(ok=row["rows"]) for row in copied), Counts())
+
+
+def _copy_shard(source: Table, table: Table, schema: pa.Schema, shard: dict[str, Any]) -> dict[str, Any]:
+    rows = source.read(shard["shard"], schema.names)
+    table.write_arrow(COPIED + shard["shard"], rows.select(schema.names))
+    return {"rows": rows.num_rows}

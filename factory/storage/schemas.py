@@ -48,8 +48,16 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
 
 THOUGHT_COLUMNS = [pa.field("thoughts", pa.list_(pa.string())), pa.field("thought_tokens", pa.int32())]
 """Tables of earlier versions end before these."""
-LATER_COLUMNS = [pa.field("attempts", pa.int64()), pa.field("draw", pa.int64())]
-"""Columns of answers and judgments, which those of earlier versions lack; who asks for one by name gets nulls there."""
+LATER_COLUMNS = [
+    pa.field("attempts", pa.int64()),
+    pa.field("draw", pa.int64()),
+    pa.field("origin", pa.string()),
+    pa.field("card", pa.string()),
+    pa.field("facts", pa.string()),
+    pa.field("strata", pa.string()),
+]
+"""Columns of answers, judgments, profiles and personas, which those of earlier versions lack; who asks for one by name
+gets nulls there."""
 COMMON_COLUMNS = [
     pa.field("status", pa.string()),
     pa.field("reason", pa.string()),
@@ -85,6 +93,7 @@ PERSONAS = with_common_columns(pa.schema([*record_schema(Persona), *SOURCE_COLUM
 INSTRUCTIONS = with_common_columns(record_schema(Instruction))
 ASSIGNMENTS = record_schema(Assignment)
 PROFILES = with_common_columns(record_schema(Profile))
+GIVEN_PROFILES = with_common_columns(pa.schema([*record_schema(Profile), *SOURCE_COLUMNS]))
 DIALOGUES = with_common_columns(record_schema(Dialogue))
 EXAMPLES = with_common_columns(record_schema(Example))
 PERSONA_SETTINGS = with_common_columns(record_schema(PersonaSettings))

@@ -19,7 +19,14 @@ from factory.inference.token_estimates import (
 from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage import file_io
-from factory.synthesis.input_sample import Preview, preview_instructions, preview_personas, show_previews
+from factory.synthesis.given.given_steps import given_files
+from factory.synthesis.input_sample import (
+    Preview,
+    preview_given,
+    preview_instructions,
+    preview_personas,
+    show_previews,
+)
 from factory.synthesis.steps import check_enough_characters, instruction_files, persona_files
 
 
@@ -30,14 +37,19 @@ def check(config: RunConfig) -> None:
         UserError: a run would stop with it.
     """
     _check_prompts(config)
-    persona_files(config)
+    if config.has_personas:
+        persona_files(config)
+    if config.profiles.source:
+        given_files(config)
     for corpus in config.instructions:
         instruction_files(config, corpus)
     locate_model(config.engine)
 
 
 def _check_prompts(config: RunConfig) -> None:
-    for name in ("profile", "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
+    personas = config.personas_section
+    facts = ["profile-facts"] if personas and (personas.facts or personas.draw) else []
+    for name in ("profile", *facts, "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
         load_prompt(name, config.prompts_dir)
 
 
@@ -53,15 +65,20 @@ def plan(config: RunConfig, progress: Progress) -> None:
     _check_prompts(config)
     file_io.check_writable(config.output)
     model = find_model(config, notes)
-    personas = preview_personas(config, notes)
-    if personas and personas.whole:
-        check_enough_characters(config, personas.accepted, "distinct personas")
+    personas = preview_personas(config, notes) if config.has_personas else None
+    given = preview_given(config, notes) if config.profiles.source else None
+    sources = [one for one, is_read in ((personas, config.has_personas), (given, config.profiles.source)) if is_read]
+    if all(one and one.whole for one in sources):
+        what = "distinct personas" if config.profiles.source is None else "distinct personas and given profiles"
+        check_enough_characters(config, sum(one.accepted for one in sources if one), what)
     corpora = [preview_instructions(config, index, notes) for index in range(len(config.instructions))]
-    show_previews(config, personas, corpora, progress)
+    show_previews(config, personas, given, corpora, progress)
     grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("table", "rows", "calls", "tokens in, about", "tokens out, about"):
         grid.add_column(column, justify="left" if column == "table" else "right")
-    cost = _add_table(grid, config, layout.PROFILES.name(), personas, profile_tokens(config, personas))
+    cost = 0.0
+    if config.has_personas:
+        cost += _add_table(grid, config, layout.PROFILES.name(), personas, profile_tokens(config, personas))
     for corpus, (sample, _) in zip(config.instructions, corpora, strict=True):
         for strategy in config.dialogues.strategies:
             name, n = layout.DIALOGUES.name(strategy=strategy, corpus=corpus.corpus), config.dialogues

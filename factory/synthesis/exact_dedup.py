@@ -9,8 +9,13 @@ import pyarrow.compute as pc
 from factory.text.normalize import remove_invisible
 
 
-def drop_duplicates(rows: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table]:
+def drop_duplicates(rows: pa.Table, id_column: str, has_unique_keys: bool = False) -> tuple[pa.Table, pa.Table]:
     """Keep the first of equal accepted rows, in file order, and reject the others.
+
+    Args:
+        rows: the rows.
+        id_column: the column that is the same in equal rows.
+        has_unique_keys: whether rows of one id are equal whatever they contain, as the id is that of a key.
 
     Returns:
         The kept rows sorted by id, and the rejected ones.
@@ -26,16 +31,17 @@ def drop_duplicates(rows: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table]
     repeated = accepted.filter(pa.array(~first))
     if repeated.num_rows:
         originals = np.flatnonzero(first)[np.cumsum(first) - 1][~first]
-        repeated = _as_duplicates(repeated, accepted.take(originals))
+        repeated = _as_duplicates(repeated, accepted.take(originals), has_unique_keys)
     return kept, pa.concat_tables([rejected, repeated])
 
 
-def _as_duplicates(rows: pa.Table, originals: pa.Table) -> pa.Table:
+def _as_duplicates(rows: pa.Table, originals: pa.Table, has_unique_keys: bool) -> pa.Table:
     """Reject rows that have the id of a kept one; only their file and row number are kept."""
-    names = [n for n in rows.schema.names if n not in ("source", "row", "status", "reason", "detail")]
+    # Ids are not computed from `card`: cards of one character differ in notes for people.
+    names = [n for n in rows.schema.names if n not in ("source", "row", "status", "reason", "detail", "card")]
     same = np.array(
         [
-            _normalized(a) == _normalized(b)
+            has_unique_keys or _normalized(a) == _normalized(b)
             for a, b in zip(rows.select(names).to_pylist(), originals.select(names).to_pylist(), strict=True)
         ]
     )

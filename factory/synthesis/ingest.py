@@ -8,7 +8,8 @@ Accepted rows are in `<partition>-<n>` shards, sorted by id; rejected ones are i
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+import pickle
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from factory.config.cast import Quota
 from factory.records import Counts, Reject, content_id, int_key
 from factory.runtime import metrics
 from factory.runtime.build_table import Built, build_table
@@ -29,6 +31,7 @@ from factory.synthesis.exact_dedup import drop_duplicates
 from factory.synthesis.input_files import read_rows, split_into_tasks
 from factory.synthesis.input_formats import RawRow
 from factory.synthesis.opening import SourceFile
+from factory.synthesis.quotas import count_rows_by_stratum, cut, first_bucket_over, merge
 
 COMPRESSED = (".gz", ".zst", ".parquet")
 COMPRESSION_RATIO = 5
@@ -47,6 +50,11 @@ class InputKind:
     id_column: str
     read: Callable[[RawRow, int], Any | Reject]
     columns: tuple[str, ...] | None = None
+    read_file: Callable[[SourceFile, Collection[str] | None], Iterator[RawRow]] = read_rows
+    quotas: tuple[Quota, ...] = ()
+    """What the rows are cut by after deduplication; they then have a column `strata`."""
+    has_unique_keys: bool = False
+    """Whether equal ids come from equal keys of the source, whatever else differs, and not from equal texts."""
 
 
 def ingest_files(
@@ -72,10 +80,11 @@ def ingest_files(
         spills, source_rows = _spill_all(kind, files, limit, shuffle)
         rows = sum(spill["rows"] for spill in spills)
         exchanged = exchange(shuffle, to_spills(spills))
-        counts, digest = _write_all(kind, exchanged, table, rows_per_shard(rows), progress)
+        counts, digest, languages = _write_all(kind, exchanged, table, rows_per_shard(rows), progress)
         table.check_complete(counts, rows)
         shuffle.delete()
-        return Built(counts, {"files": stats, "source_rows": source_rows}, digest)
+        fields = {"files": stats, "source_rows": source_rows, **({"languages": languages} if languages else {})}
+        return Built(counts, fields, digest)
 
     return build_table(table, fingerprint_inputs, None, work, progress)
 
@@ -99,7 +108,7 @@ def _spill(
 ) -> list[dict[str, Any]]:
     def rows() -> Iterator[tuple[int, RawRow]]:
         for source, file in files:
-            for raw in read_rows(file, kind.columns):
+            for raw in kind.read_file(file, kind.columns):
                 yield source, raw
 
     read = itertools.islice(rows(), limit)
@@ -158,29 +167,51 @@ def read_row(kind: InputKind, source: int, raw: RawRow) -> Any | Reject:
 
 def _write_all(
     kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int, progress: Progress
-) -> tuple[Counts, str]:
-    """Write every partition, and return a digest of the accepted rows' ids and positions and of their shards.
+) -> tuple[Counts, str, list[str]]:
+    """Write every partition; return counts, a digest of the accepted rows, and the languages that they name.
 
-    One more rejected row may change all shards, and tables that are built shard by shard must then be rebuilt.
+    The digest is of the rows' ids and positions and of their shards: one more rejected row may change all shards, and
+    tables that are built shard by shard must then be rebuilt.
     """
     partitions = exchanged.shuffle.partitions
     work = range_dataset(partitions)
-    written = work.map(partial(_write, kind, exchanged, table, shard_rows), num_cpus=IO_TASK_CPUS)
-    counts, digests = Counts(), {}
+    first_over = None
+    if kind.quotas:
+        counted = work.map(partial(_count_strata, kind, exchanged), num_cpus=IO_TASK_CPUS)
+        first_over = first_bucket_over(merge(pickle.loads(row["counts"]) for row in iter_rows(counted)), kind.quotas)
+    written = work.map(partial(_write, kind, exchanged, table, shard_rows, first_over), num_cpus=IO_TASK_CPUS)
+    counts, digests, languages = Counts(), {}, set[str]()
     for row in iter_rows(written):
         part = Counts(**json.loads(row["counts"]))
         counts += part
         digests[row["partition"]] = row["digest"]
+        languages.update(json.loads(row["languages"]))
         progress.advance(part)
         metrics.count(table.name, part)
     shards = f"{partitions} partitions, {shard_rows} rows a shard: "
-    return counts, hashlib.sha256((shards + "".join(digests[p] for p in sorted(digests))).encode()).hexdigest()[:16]
+    digest = hashlib.sha256((shards + "".join(digests[p] for p in sorted(digests))).encode()).hexdigest()[:16]
+    return counts, digest, sorted(languages)
 
 
-def _write(kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int, row: dict[str, Any]) -> dict[str, Any]:
+def _count_strata(kind: InputKind, exchanged: Exchanged, row: dict[str, Any]) -> dict[str, Any]:
+    kept, _ = drop_duplicates(exchanged.collect(row["id"]), kind.id_column, kind.has_unique_keys)
+    return {"counts": pickle.dumps(count_rows_by_stratum(kept, kind.quotas))}
+
+
+def _write(
+    kind: InputKind,
+    exchanged: Exchanged,
+    table: Table,
+    shard_rows: int,
+    first_over: Mapping[str, int] | None,
+    row: dict[str, Any],
+) -> dict[str, Any]:
     partition = row["id"]
     rows = exchanged.collect(partition)
-    kept, rejected = drop_duplicates(rows, kind.id_column)
+    kept, rejected = drop_duplicates(rows, kind.id_column, kind.has_unique_keys)
+    if first_over is not None:
+        kept, over = cut(kept, kind.quotas, first_over)
+        rejected = pa.concat_tables([rejected, over])
     for number, start in enumerate(range(0, kept.num_rows, shard_rows)):
         table.write_arrow(f"{partition:04}-{number:05}", kept.slice(start, shard_rows))
     if rejected.num_rows:
@@ -190,4 +221,15 @@ def _write(kind: InputKind, exchanged: Exchanged, table: Table, shard_rows: int,
         "partition": partition,
         "counts": json.dumps(asdict(count_rows(kept) + count_rows(rejected))),
         "digest": hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16],
+        "languages": json.dumps(_languages(kept)),
     }
+
+
+def _languages(rows: pa.Table) -> list[str]:
+    """Return the languages that rows name, as `factory.text.language` calls them: curation accepts replies in them."""
+    if "language" not in rows.schema.names:
+        return []
+    from factory.text.language import languages_named  # lingua takes a second to import
+
+    named = rows["language"].drop_null().unique().to_pylist()
+    return sorted(frozenset().union(*map(languages_named, named)))

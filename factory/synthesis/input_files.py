@@ -11,6 +11,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -22,7 +23,7 @@ from factory.synthesis import opening
 from factory.synthesis.csv_file import csv_rows
 from factory.synthesis.input_formats import RawRow, decoded, line_rows, skip_blanks
 from factory.synthesis.json_file import array_rows, holds_array, json_value
-from factory.synthesis.opening import KNOWN_FORMATS, SourceFile, input_errors, is_no_answer, one_line, opened, suffixes
+from factory.synthesis.opening import SourceFile, input_errors, is_no_answer, known_formats, one_line, opened, suffixes
 from factory.synthesis.parquet_file import parquet_rows, row_count
 
 LISTING_THREADS = 16
@@ -33,11 +34,11 @@ FILES_PER_TASK = 32
 """The most small files that a task reads: one task per file costs more than reading it, and one for all is slow."""
 
 
-def find_files(source: str | Sequence[str]) -> list[SourceFile]:
+def find_files(source: str | Sequence[str], also: Collection[str] = ()) -> list[SourceFile]:
     """List the files of one or more paths, each a file, a folder or a glob, sorted.
 
     Folders, also those that a glob matches, are searched recursively, without following links; names in them
-    that start with "." or "_" are left out. No file is listed twice.
+    that start with "." or "_" are left out. No file is listed twice. `also` are formats besides those of tables.
 
     Raises:
         InputError: nothing exists there, or nothing of a known format, or the protocol is unknown.
@@ -52,7 +53,11 @@ def find_files(source: str | Sequence[str]) -> list[SourceFile]:
     pool = ThreadPoolExecutor(LISTING_THREADS)
     try:
         return sorted(
-            {file.path: file for files in pool.map(_list_files, sources, filesystems) for file in files}.values()
+            {
+                file.path: file
+                for files in pool.map(partial(_list_files, also), sources, filesystems)
+                for file in files
+            }.values()
         )
     finally:
         pool.shutdown(cancel_futures=True)
@@ -180,18 +185,18 @@ def _filesystem(source: str) -> tuple[Any, str]:
         return file_io.filesystem(source)
 
 
-def _list_files(source: str, filesystem: tuple[Any, str]) -> list[SourceFile]:
+def _list_files(also: Collection[str], source: str, filesystem: tuple[Any, str]) -> list[SourceFile]:
     fs, name = filesystem
     with _path_errors(source), input_errors(source):
         info = _info(fs, name)
         if info is None and not any(wildcard in name for wildcard in "*?["):
             raise InputError(f"{source}: does not exist; give a file, a folder or a glob")
-        if info and info["type"] != "directory" and not suffixes(name)[0]:
-            raise InputError(f"{source}: not a known format; {KNOWN_FORMATS}")
+        if info and info["type"] != "directory" and not suffixes(name, also)[0]:
+            raise InputError(f"{source}: not a known format; {known_formats(also)}")
         found = {name: info} if info else fs.glob(name, detail=True)
-        files = [file for entry in found.items() for file in _files_in(fs, *entry)]
+        files = [file for entry in found.items() for file in _files_in(fs, also, *entry)]
     if not files:
-        raise InputError(f"{source}: has no file of a known format; {KNOWN_FORMATS}")
+        raise InputError(f"{source}: has no file of a known format; {known_formats(also)}")
     return files
 
 
@@ -204,16 +209,16 @@ def _path_errors(source: str) -> Iterator[None]:
         raise InputError(f"{source}: {one_line(problem)}") from None
 
 
-def _files_in(fs: Any, name: str, info: dict[str, Any]) -> Iterator[SourceFile]:
-    files = _walk(fs, name) if info["type"] == "directory" else {name: info}
+def _files_in(fs: Any, also: Collection[str], name: str, info: dict[str, Any]) -> Iterator[SourceFile]:
+    files = _walk(fs, also, name) if info["type"] == "directory" else {name: info}
     for file, entry in files.items():
         parts = file.removeprefix(name).split("/")
-        if suffixes(file)[0] and not any(part.startswith((".", "_")) for part in parts):
+        if suffixes(file, also)[0] and not any(part.startswith((".", "_")) for part in parts):
             path = file if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(file)
             yield SourceFile(path, int(entry.get("size") or 0), _version(entry))
 
 
-def _walk(fs: Any, name: str) -> dict[str, dict[str, Any]]:
+def _walk(fs: Any, also: Collection[str], name: str) -> dict[str, dict[str, Any]]:
     """Return every file in a folder. fsspec silently leaves out local folders that may not be read."""
 
     def fail(problem: OSError) -> None:
@@ -222,7 +227,7 @@ def _walk(fs: Any, name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(fs, LocalFileSystem):
         return dict(fs.find(name, detail=True))
     files = [os.path.join(folder, file) for folder, _, files in os.walk(name, onerror=fail) for file in files]
-    return {file: fs.info(file) for file in files if suffixes(file)[0]}
+    return {file: fs.info(file) for file in files if suffixes(file, also)[0]}
 
 
 def _version(info: dict[str, Any]) -> str:

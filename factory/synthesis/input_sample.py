@@ -11,11 +11,12 @@ from rich.table import Table as Grid
 from factory.cli import printable
 from factory.config import RunConfig
 from factory.errors import UnreachableError
-from factory.records import Instruction, Persona, Reject
+from factory.records import Instruction, Persona, Profile, Reject
 from factory.run_output import layout
 from factory.runtime.progress import Progress
+from factory.synthesis.given.given_steps import given_files, given_kind
 from factory.synthesis.ingest import InputKind, read_row
-from factory.synthesis.input_files import read_rows, reported_rows
+from factory.synthesis.input_files import reported_rows
 from factory.synthesis.input_formats import RawRow
 from factory.synthesis.opening import SourceFile
 from factory.synthesis.steps import (
@@ -80,6 +81,21 @@ def preview_personas(config: RunConfig, notes: list[str]) -> Preview | None:
     return _preview(persona_kind(config), files, limit, "personas.source")
 
 
+def preview_given(config: RunConfig, notes: list[str]) -> Preview | None:
+    """Preview the given profiles; unreachable storage is added to the notes.
+
+    Raises:
+        InputError: all rows were read, and none can be used.
+    """
+    limit = config.profiles.limit
+    try:
+        files = given_files(config)
+    except UnreachableError as problem:
+        notes.append(str(problem))
+        return Preview(limit, False) if limit else None
+    return _preview(given_kind(config), files, limit, "profiles.source")
+
+
 def preview_instructions(config: RunConfig, index: int, notes: list[str]) -> tuple[Preview | None, str]:
     """Preview the instructions of a corpus and return its format; unreachable storage is added to the notes.
 
@@ -127,16 +143,16 @@ def _preview(kind: InputKind, files: Sequence[SourceFile], limit: int | None, so
 
 def _rows(kind: InputKind, files: Sequence[SourceFile]) -> Iterator[tuple[int, RawRow]]:
     for number, file in enumerate(files):
-        for raw in read_rows(file, kind.columns):
+        for raw in kind.read_file(file, kind.columns):
             yield number, raw
 
 
-def _characters(record: Persona | Instruction) -> int:
-    return len(record.persona) if isinstance(record, Persona) else sum(len(m.content) for m in record.messages)
+def _characters(record: Persona | Profile | Instruction) -> int:
+    return sum(len(m.content) for m in record.messages) if isinstance(record, Instruction) else len(record.persona)
 
 
-def _turns(record: Persona | Instruction) -> int:
-    return 1 if isinstance(record, Persona) else sum(m.role == "user" for m in record.messages)
+def _turns(record: Persona | Profile | Instruction) -> int:
+    return sum(m.role == "user" for m in record.messages) if isinstance(record, Instruction) else 1
 
 
 def _count(
@@ -169,13 +185,18 @@ def _count(
 
 
 def show_previews(
-    config: RunConfig, personas: Preview | None, corpora: Sequence[tuple[Preview | None, str]], progress: Progress
+    config: RunConfig,
+    personas: Preview | None,
+    given: Preview | None,
+    corpora: Sequence[tuple[Preview | None, str]],
+    progress: Progress,
 ) -> None:
     """Print how many rows of each source are accepted, and why others are rejected."""
     grid = Grid(title="Input", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("source", "format", "files", "rows", "read here", "accepted", "rejected"):
         grid.add_column(column, justify="left" if column in ("source", "format") else "right")
-    sources = [(layout.PERSONAS.name(), "", personas)]
+    sources = [(layout.PERSONAS.name(), "", personas)] if config.has_personas else []
+    sources += [(layout.GIVEN_PROFILES.name(), "", given)] if config.profiles.source else []
     names = [layout.INSTRUCTIONS.name(corpus=corpus.corpus) for corpus in config.instructions]
     sources += [(name, form, preview) for name, (preview, form) in zip(names, corpora, strict=True)]
     for name, form, preview in sources:

@@ -3,7 +3,7 @@
 import io
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,6 @@ from factory.storage import file_io
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-KNOWN_FORMATS = f"known are {', '.join(FORMATS)} (each also with {' or '.join(COMPRESSIONS)}) and .parquet"
 
 ANSWER_TIMEOUT_S = 12.0
 """Time in which remote storage must answer at all, because its clients may retry for minutes."""
@@ -23,13 +22,22 @@ REQUEST_BYTES = 2**23
 """Size of one request to remote storage."""
 
 
-def suffixes(path: str) -> tuple[str, str]:
-    """Return the suffixes of format and compression; the first is "" where the format is unknown."""
+def known_formats(also: Collection[str] = ()) -> str:
+    """Return the formats of files for a message."""
+    rest = " and ".join([".parquet", *also])
+    return f"known are {', '.join(FORMATS)} (each also with {' or '.join(COMPRESSIONS)}) and {rest}"
+
+
+def suffixes(path: str, also: Collection[str] = ()) -> tuple[str, str]:
+    """Return the suffixes of format and compression; the first is "" where the format is unknown.
+
+    `also` are formats without compression that are known besides those of tables.
+    """
     stem, compression = os.path.splitext(path.lower())
     if compression not in COMPRESSIONS:
         stem, compression = path.lower(), ""
     suffix = os.path.splitext(stem)[1]
-    known = suffix in FORMATS or (suffix == ".parquet" and not compression)
+    known = suffix in FORMATS or (suffix in (".parquet", *also) and not compression)
     return (suffix if known else ""), compression
 
 
@@ -47,12 +55,12 @@ class SourceFile(os.PathLike[str]):
 
 
 @contextmanager
-def opened(file: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a file and yield its decompressed bytes, as an io.BufferedReader."""
+def opened(file: str | os.PathLike[str], also: Collection[str] = ()) -> Iterator[Any]:
+    """Open a file and yield its decompressed bytes, as an io.BufferedReader; `also` as in `suffixes`."""
     path = os.fspath(file)
-    suffix, compression = suffixes(path)
+    suffix, compression = suffixes(path, also)
     if not suffix:
-        raise InputError(f"{path}: not a known format; {KNOWN_FORMATS}")
+        raise InputError(f"{path}: not a known format; {known_formats(also)}")
     fs, name = file_io.filesystem(path)
     small = isinstance(file, SourceFile) and file.size <= REQUEST_BYTES and path.startswith("s3://")
     with input_errors(path), _fetched(fs, name) if small else fs.open(name, "rb", cache_type="none") as source:

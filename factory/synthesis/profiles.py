@@ -1,10 +1,14 @@
 """Profiles: the request for a persona's profile, and the parsing of its reply."""
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 from pydantic import ValidationError
 
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Persona, Profile, ProfileFields, Reject, Request
+from factory.synthesis.facts import facts_of, find_lost_fact
 from factory.text.normalize import is_text
 from factory.text.thoughts import find_thought_mark
 
@@ -22,38 +26,59 @@ LABELS = {
 
 
 def render_profile(prompt: Prompt, language: str, persona: Persona) -> Request:
-    """Return the request for the eight items of a persona."""
-    return Request(prompt.render(persona=persona.persona, language=language), schema=prompt.schema)
+    """Return the request for the eight items of a persona, in its language or else the given one."""
+    facts = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in facts_of(persona).items())
+    messages = prompt.render(persona=persona.persona, language=persona.language or language, facts=facts)
+    return Request(messages, schema=prompt.schema)
 
 
-def parse_profile(language: str, persona: Persona, completion: Completion) -> Profile | Reject:
-    """Return the profile of a reply, or a reject."""
+def parse_profile(
+    language: str, persona: Persona, completion: Completion, fixed: Collection[str] = ()
+) -> Profile | Reject:
+    """Return the profile of a reply, or a reject.
+
+    Args:
+        language: of personas without one.
+        persona: the persona.
+        completion: the reply.
+        fixed: the names of the facts that the profile must keep.
+    """
     (reply,) = completion.replies
     try:
         fields = ProfileFields.model_validate(extract_json_object(reply))
     except ValidationError:
         return Reject("invalid_reply", reply)
     items = {name: " ".join(value.split()) for name, value in fields.model_dump().items()}
-    if not all(items.values()):
-        return Reject("empty_field", reply)
-    if not all(map(is_text, items.values())):
-        return Reject("invalid_text", reply)
-    if any(map(find_thought_mark, items.values())):
-        return Reject("leaked_thoughts", reply)
+    if fault := find_fault(items, reply):
+        return fault
+    kept = {name: value for name, value in facts_of(persona).items() if name in fixed}
+    if lost := find_lost_fact(kept, items):
+        return Reject("fact_lost", f"{lost}\n\n{reply}")
     return Profile(
         **profile_ids(persona),
         persona=persona.persona,
         **items,
         profile=profile_text(items),
-        language=language,
+        language=persona.language or language,
     )
 
 
-def profile_ids(persona: Persona) -> dict[str, str]:
+def find_fault(items: Mapping[str, str], raw: str) -> Reject | None:
+    """Return why some items are no profile, or None; `raw` is the text that they were read from."""
+    if not all(items.values()):
+        return Reject("empty_field", raw)
+    if not all(map(is_text, items.values())):
+        return Reject("invalid_text", raw)
+    if any(map(find_thought_mark, items.values())):
+        return Reject("leaked_thoughts", raw)
+    return None
+
+
+def profile_ids(persona: Persona) -> dict[str, Any]:
     """Return the columns that a profile and its reject share."""
-    return {"character_id": persona.character_id}
+    return {"character_id": persona.character_id, "strata": persona.strata}
 
 
-def profile_text(items: dict[str, str]) -> str:
-    """Return the eight items as plain text with one line per item; it starts with `Name:`."""
-    return "\n".join(f"{label}: {items[name]}" for name, label in LABELS.items())
+def profile_text(items: Mapping[str, str]) -> str:
+    """Return the items as plain text with one line per item, without empty ones; it starts with `Name:`."""
+    return "\n".join(f"{label}: {items[name]}" for name, label in LABELS.items() if items[name])

@@ -1,7 +1,7 @@
 """The steps of synthesis, each from finished tables to the next table.
 
 ingest_personas ────► make_profiles ──┐
-                                      ├─► assign_instructions ──► make_dialogues (a table per strategy)
+ingest_given ────────────┘            ├─► assign_instructions ──► make_dialogues (a table per strategy)
 ingest_instructions ──────────────────┘
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from factory.config import Instructions, RunConfig, Strategy
+from factory.config import Instructions, Personas, RunConfig, Strategy
 from factory.errors import ConfigError, InputError
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.inference.model_files import Located
@@ -37,7 +37,7 @@ from factory.synthesis.instructions import (
     read_instruction,
 )
 from factory.synthesis.opening import SourceFile
-from factory.synthesis.personas import read_persona
+from factory.synthesis.personas import cast_columns, read_cast_member
 from factory.synthesis.profiles import parse_profile, profile_ids, render_profile
 
 DETECTION_ROWS = 1000
@@ -48,27 +48,36 @@ def ingest_personas(config: RunConfig, progress: Progress) -> Table:
     """Build the table of clean, distinct personas from files."""
     files, limit = persona_files(config), config.personas.limit
     table = layout.PERSONAS.table(config.output)
-    settings = {"column": config.personas.column}
+    settings = {"column": config.personas.column} | config.personas.cast
     manifest = ingest_files(persona_kind(config), files, limit, table, settings, progress)
     check_not_empty(manifest["ok"], manifest["rows_in"], manifest["rejected"], "personas.source")
-    check_enough_characters(config, manifest["ok"], "distinct personas")
+    if config.profiles.source is None:
+        check_enough_characters(config, manifest["ok"], "distinct personas")
     return table
 
 
 def persona_kind(config: RunConfig) -> InputKind:
     """Return how personas are read."""
-    column = config.personas.column
-    return InputKind(PERSONAS, "character_id", partial(_persona, column), (column,))
+    settings = config.personas
+    return InputKind(
+        PERSONAS,
+        "character_id",
+        partial(_persona, settings),
+        cast_columns(settings),
+        quotas=settings.quotas,
+        has_unique_keys=settings.unique is not None,
+    )
 
 
-def _persona(column: str, raw: RawRow, source: int) -> Any:
-    return read_persona(raw.value, column)
+def _persona(settings: Personas, raw: RawRow, source: int) -> Any:
+    return read_cast_member(raw.value, settings)
 
 
 def persona_files(config: RunConfig) -> list[SourceFile]:
     """Return the files of personas, after checking that the first one has the column."""
     files = not_empty(find_files(config.personas.source))
-    check_column(files[0].path, config.personas.column, "personas.column")
+    for column in cast_columns(config.personas):
+        check_column(files[0].path, column, "personas.column" if column == config.personas.column else "personas")
     return files
 
 
@@ -150,22 +159,33 @@ def check_not_empty(accepted: int, rows: int, rejected: dict[str, int], source: 
 
 
 def make_profiles(
-    config: RunConfig, model: Located, personas: Table, progress: Progress, name: str = layout.PROFILES.name()
+    config: RunConfig,
+    model: Located,
+    personas: Table,
+    progress: Progress,
+    name: str = layout.PROFILES.name(),
+    given: Table | None = None,
 ) -> Table:
-    """Build the table of profiles: every persona gives a profile or a reject."""
-    prompt = load_prompt("profile", config.prompts_dir)
+    """Build the table of profiles: every persona gives a profile or a reject, and given ones are accepted rows."""
+    personas_of_run = config.personas_section if name == layout.PROFILES.name() else None
+    fixed = tuple(personas_of_run.facts) if personas_of_run else ()
+    has_facts = personas_of_run is not None and bool(personas_of_run.facts or personas_of_run.draw)
+    prompt = load_prompt("profile-facts" if has_facts else "profile", config.prompts_dir)
     language = config.profiles.language
+    settings: dict[str, Any] = {"language": language}
+    if personas_of_run and personas_of_run.cast:
+        settings["cast"] = personas_of_run.cast
     step = GenerationStep(
         record=Persona,
         schema=PROFILES,
         prompt=prompt.ref,
         render=partial(render_profile, prompt, language),
-        parse=partial(parse_profile, language),
+        parse=partial(parse_profile, language, fixed=fixed),
         ids=profile_ids,
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
     table = Table(config.output, name)
-    run_jobs([TableJob(step, personas, table, {"language": language}, engine)], progress)
+    run_jobs([TableJob(step, personas, table, settings, engine, given)], progress)
     return table
 
 

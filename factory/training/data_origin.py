@@ -43,6 +43,7 @@ def data_origin(config: RunConfig) -> DataOrigin | None:
     dialogues = {name: rows for name, rows in kept.get("sources", {}).items() if rows}
     parts = {name: name.partition("-") for name in dialogues}
     inputs = inputs_by_license("personas", "personas", _files(layout.PERSONAS.table(output)))
+    inputs += inputs_by_license("given profiles", "profiles", _files(layout.GIVEN_PROFILES.table(output)))
     for corpus in dict.fromkeys(corpus for _, _, corpus in parts.values()):
         inputs += inputs_by_license(
             f"instructions `{corpus}`", corpus, _files(layout.INSTRUCTIONS.table(output, corpus=corpus))

@@ -78,6 +78,16 @@ def test_report_holds_the_dialogues_and_no_scores(example):
     assert data["training"] == data["evaluation"]["scores"] == {}
 
 
+def test_given_profiles_are_those_of_the_replies():
+    personas = [row["persona"] for row in read_jsonl("personas.jsonl")]
+    replies = {row["contains"]: row["reply"] for row in read_jsonl("replies.jsonl")}
+    given = read_jsonl("profiles.jsonl")
+    assert [row["persona"] for row in given] == personas
+    for row in given:
+        assert row == {"persona": row["persona"], **replies[row["persona"]], "language": row["language"]}
+        assert (detect(row["experience"]) or ("",))[0] == row["language"].upper()
+
+
 def test_example_data_is_labeled_and_used():
     readme = (DATA / "README.md").read_text()
     assert "written by hand for this project" in readme

@@ -27,6 +27,7 @@ from tests.integration.accessibility import defects
 from tests.integration.endless_body import post_without_end
 from tests.integration.openai_server import KEY, OpenAIServer
 from tests.integration.page_session import Session
+from tests.made_cards import made_profile
 
 SESSIONS, TURNS, MAX_CONCURRENCY = 20, 3, 12
 HOSTILE = 'a baker <b>bold</b> <script>window.hit=1</script> <img src=x onerror="window.hit=1"> **star**'
@@ -51,6 +52,9 @@ def run(make_module_run, server):
     started = make_module_run(
         "playground", chat={"models": models, "port": 0, "max_concurrency": MAX_CONCURRENCY, "proxies": ["127.0.0.1"]}
     )
+    given = [{**made_profile(1), "name": "<b>Ada</b> <img src=x onerror='window.hit=1'>"}, made_profile(2)]
+    (started.folder / "given.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    started.config["profiles"] = {"source": str(started.folder / "given.jsonl")}
     started.environment["FACTORY_TEST_KEY"] = KEY
     started.start_until(lambda: "ready at" in started.log(), job="chat")
     return started
@@ -109,6 +113,26 @@ def test_whole_visit_in_a_browser(browser_page, url, run, server):
     assert errors == []
     assert defects(page) == []
     assert {place for place in requests if not place.startswith((url, "blob:", "data:"))} == set()
+
+
+def test_a_given_character_replies_after_one_click(browser_page, url, server):
+    """Its profile is the system message, and markup in its name is shown as text."""
+    page = browser_page
+    page.goto(url)
+    expect(page.locator(".picks button")).to_have_count(2)
+    assert page.locator(".picks button").first.inner_text().startswith("<b>Ada</b> <img src=x")
+    assert defects(page) == []
+    page.locator(".picks button").first.click()
+    expect(page.locator("#message textarea")).to_be_focused()
+    page.fill("#message textarea", "a mark of one click")
+    page.press("#message textarea", "Enter")
+    expect(page.locator("#chat-tuned .message .md").last).to_have_text("You said: a mark of one click")
+    system = server.requests("a mark of one click")[0]["messages"][0]["content"]
+    given = made_profile(1)
+    assert given["persona"] in system
+    assert f"Personality: {given['personality']}" in system
+    assert page.locator("#persona textarea").input_value() == given["persona"]
+    assert page.evaluate("window.hit") is None
 
 
 def message(number: int) -> str:

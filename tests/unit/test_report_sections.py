@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from factory.report.excerpts import excerpt
 from factory.report.gather import DialogueCase, ReportSample
 from factory.report.html import render, to_json
-from factory.report.profile_counts import OTHERS, most_common
+from factory.report.profile_counts import OTHERS, ProfileCounts, most_common
 from factory.report.row_sample import (
     CASES_PER_CHARACTER,
     LowestRanks,
@@ -306,3 +306,21 @@ def test_spellings_of_one_value_have_one_bar():
     written = {"Male": 3, "male, ": 2, "M": 1, "males.": 1, " female": 1, "F.": 1, "non-binary": 1, "?": 1}
     assert profile_statistics.join_values("gender", written) == {"male": 7, "female": 2, "non-binary": 1, "?": 1}
     assert profile_statistics.join_values("race", {"M": 1, "m,": 1}) == {"m": 2}
+
+
+def test_rejects_are_counted_by_stratum():
+    strata = [
+        {"sex": "male", "mood": "calm"},
+        {"sex": "male", "mood": "angry"},
+        {"sex": "female", "mood": "calm"},
+        None,
+    ]
+    counts = ProfileCounts()
+    for status, numbers in (("ok", (3, 2, 1, 5)), ("rejected", (0, 1, 4, 5))):
+        texts = [one and json.dumps(one) for one, times in zip(strata, numbers, strict=True) for _ in range(times)]
+        counts.add_strata(pa.table({"strata": texts, "status": [status] * len(texts)}))
+    assert profile_statistics.strata_rows(counts, str) == [
+        {"name": "mood", "rows": [["angry", 2, 1], ["calm", 4, 4]]},
+        {"name": "sex", "rows": [["female", 1, 4], ["male", 5, 1]]},
+    ]
+    assert profile_statistics.strata_rows(ProfileCounts(), str) == []

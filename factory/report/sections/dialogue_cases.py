@@ -14,7 +14,9 @@ STATUS_ORDER = (KEPT, "accepted", LEFT_OUT, "rejected")
 
 
 def case_rows(sample: ReportSample, language_of: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Return a row per case, those with kept dialogues first: its turns with the reference and each strategy's reply.
+    """Return a row per case: its turns with the reference and each strategy's reply.
+
+    Kept dialogues come first, and of these the ones of given characters.
 
     Args:
         sample: the rows read.
@@ -26,6 +28,7 @@ def case_rows(sample: ReportSample, language_of: Callable[[str], str]) -> list[d
         cases,
         key=lambda case: (
             _status_ranks(case),
+            sample.characters.get(case["character_id"], {}).get("origin") != "given",
             case["corpus"],
             case["character"] is None,
             case["character"],

@@ -11,7 +11,7 @@ from factory.run_output.layout import TableKind, kind_of
 from factory.storage.rows import TOKEN_COLUMNS
 
 STAGES: tuple[tuple[str, tuple[TableKind, ...]], ...] = (
-    ("Input", (layout.PERSONAS, layout.INSTRUCTIONS)),
+    ("Input", (layout.PERSONAS, layout.GIVEN_PROFILES, layout.INSTRUCTIONS)),
     ("Profiles and pairs", (layout.PROFILES, layout.ASSIGNMENTS)),
     ("Dialogues", (layout.DIALOGUES,)),
     ("Curated", (layout.CURATED,)),

@@ -1,5 +1,6 @@
 """Characters: distributions of their attributes, their words and topics, and near-identical pairs."""
 
+import json
 import re
 import string
 from collections import Counter
@@ -44,6 +45,30 @@ def distributions(counts: ProfileCounts, mask: Mask) -> list[dict[str, Any]]:
             bars.sort(key=lambda item: item[0] == OTHERS)  # last, whatever their number
         shown.append({"title": title, "bars": [[excerpt(value, mask), number] for value, number in bars if number]})
     return [*shown, {"title": "Length of the reply, in tokens", "bars": token_bars(counts.tokens)}]
+
+
+def strata_rows(counts: ProfileCounts, mask: Mask) -> list[dict[str, Any]]:
+    """Return the accepted and rejected profiles by each stratum of the cast; empty where a run has none.
+
+    Args:
+        counts: counts of the profiles.
+        mask: masks personal data in a value.
+
+    Returns:
+        `name`: what the strata are of, such as `sex`; `rows`: value, accepted, rejected.
+    """
+    found: dict[str, dict[str, list[int]]] = {}
+    for position, status in enumerate(("ok", "rejected")):
+        for text, number in counts.strata[status].items():
+            for name, value in (json.loads(text) if text != OTHERS else {}).items():
+                found.setdefault(name, {}).setdefault(value, [0, 0])[position] += number
+    return [
+        {
+            "name": excerpt(name, mask),
+            "rows": [[excerpt(value, mask), *found[name][value]] for value in sorted(found[name])],
+        }
+        for name in sorted(found)
+    ]
 
 
 def join_values(name: str, values: Mapping[str, int]) -> Counter[str]:

@@ -1,24 +1,29 @@
 const ITEMS = [["name", "Name"], ["age", "Age"], ["gender", "Gender"], ["race", "Race"], ["birth_place", "Birth place"],
-  ["appearance", "Appearance"], ["experience", "Experience"], ["personality", "Personality"], ["language", "Language"]];
+  ["appearance", "Appearance"], ["experience", "Experience"], ["personality", "Personality"], ["language", "Language"], ["origin", "Origin"]];
 
 /** The items of a character's profile. */
 const profileItems = (character) => el("dl", { class: "items" }, ITEMS.filter(([key]) => character[key]).map(([key, label]) =>
   [el("dt", {}, label), el("dd", { dir: "auto" }, character[key])]));
 
-function showProfiles({ sample, distributions, accepted, words, map }, characters) {
+function showProfiles({ sample, distributions, accepted, given, strata, words, map }, characters) {
   const body = bodyOf("profiles");
   if (!accepted && !characters.length) {
     body.append(notRun("There are no profiles yet.", "synthesize"));
     return;
   }
-  body.append(el("p", { class: "muted" }, `${plural(accepted, "accepted profile")}; bars count all of them. Words and similar pairs are of ${sampleText(sample)}.`));
+  body.append(el("p", { class: "muted" }, `${plural(accepted, "accepted profile")}${given ? ` (${count(given)} given, ${count(accepted - given)} generated)` : ""}; bars count all of them. Words and similar pairs are of ${sampleText(sample)}.`));
   const panels = distributions.map((one) => barPanel(one.title, one.bars, accepted));
   panels.push(barPanel("Words of persona and experience (characters that have them)", words.slice(0, 14), characters.length));
   body.append(el("div", { class: "grid" }, panels.slice(0, 3)),
     folds(folded("Birth place, language, length and words", el("div", { class: "grid" }, panels.slice(3))),
+      strata.length ? strataTables(strata) : null,
       map.pairs?.length ? similarPairs(map.pairs, characters) : null));
   if (map.points?.length) showMap(body, map, characters);
 }
+
+const strataTables = (strata) => folded("Accepted and rejected by stratum", strata.map(({ name, rows }) =>
+  table(`Profiles by ${name}`, [name, "accepted", "rejected", "share rejected"],
+    rows.map(([value, ok, rejected]) => [value, count(ok), count(rejected), percent(rejected, ok + rejected)]))));
 
 function similarPairs(pairs, characters) {
   return folded(`Most similar characters: ${plural(pairs.length, "pair")}`, el("ol", { class: "pairs" }, pairs.map(([a, b, similarity]) =>
