@@ -130,6 +130,7 @@ class Profile:
 
     `origin` is `generated`, or `given` for a profile of `profiles.source`; `card` is then the JSON of the character
     card that it came from, if it did. A card may lack some of the fields, which are empty. `strata` are the persona's.
+    `flags` names the rules that a profile breaks where `profiles.rules` is `flag`, with commas between.
     """
 
     character_id: str
@@ -147,6 +148,7 @@ class Profile:
     origin: str = "generated"
     card: str | None = None
     strata: str | None = None
+    flags: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,13 @@ class Profiles(Section):
     language: str = "English"
     """The language of generated profiles, and of given ones that name none."""
     sampling: Sampling = Sampling()
+    rules: Literal["reject", "flag", "off"] = "reject"
+    """What becomes of a generated profile that breaks a rule, such as a placeholder, the persona as the name, or an
+    unfinished sentence: it is rejected, or accepted with the rules' names in the column `flags`. Given profiles are not
+    checked."""
+    ending: Literal["sentence", "free"] = "sentence"
+    """`sentence`: engines of kind vllm end appearance, experience and personality with a full stop, so that no bound
+    cuts them in mid-word; other engines are not guided so far."""
 
 
 class Dialogues(Section):

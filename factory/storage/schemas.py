@@ -55,6 +55,7 @@ LATER_COLUMNS = [
     pa.field("card", pa.string()),
     pa.field("facts", pa.string()),
     pa.field("strata", pa.string()),
+    pa.field("flags", pa.string()),
 ]
 """Columns of answers, judgments, profiles and personas, which those of earlier versions lack; who asks for one by name
 gets nulls there."""

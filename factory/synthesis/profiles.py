@@ -1,14 +1,20 @@
 """Profiles: the request for a persona's profile, and the parsing of its reply."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Persona, Profile, ProfileFields, Reject, Request
 from factory.synthesis.facts import facts_of, find_lost_fact
+from factory.synthesis.profile_rules.check import broken_rules
+from factory.synthesis.profile_rules.endings import end_with_sentences
+from factory.synthesis.profile_rules.long_items import prompt_ngrams
 from factory.text.normalize import is_text
 from factory.text.thoughts import find_thought_mark
 
@@ -25,15 +31,49 @@ LABELS = {
 """Labels of the paper's eight items in a profile's text."""
 
 
-def render_profile(prompt: Prompt, language: str, persona: Persona) -> Request:
-    """Return the request for the eight items of a persona, in its language or else the given one."""
+@dataclass(frozen=True)
+class ProfileCheck:
+    """What becomes of profiles that break a rule of `profile_rules`."""
+
+    mode: Literal["reject", "flag", "off"]
+    prompt: str = ""
+    """Without a persona; a profile must not repeat it."""
+
+    @cached_property
+    def ngrams(self) -> np.ndarray:
+        """The prompt's, computed once in each process."""
+        return prompt_ngrams(self.prompt)
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """Return a prompt's own text."""
+    messages = prompt.render(**dict.fromkeys(prompt.inputs, ""))
+    return "\n".join(message.content for message in messages)
+
+
+def render_profile(prompt: Prompt, language: str, persona: Persona, ends_sentences: bool = False) -> Request:
+    """Return the request for the eight items of a persona, in its language or else the given one.
+
+    Args:
+        prompt: that of profiles.
+        language: of personas without one.
+        persona: the persona.
+        ends_sentences: whether guided decoding ends the long items with a full stop.
+    """
     facts = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in facts_of(persona).items())
     messages = prompt.render(persona=persona.persona, language=persona.language or language, facts=facts)
-    return Request(messages, schema=prompt.schema)
+    schema = prompt.schema
+    if schema and ends_sentences:
+        schema = end_with_sentences(schema, persona.language or language)
+    return Request(messages, schema=schema)
 
 
 def parse_profile(
-    language: str, persona: Persona, completion: Completion, fixed: Collection[str] = ()
+    language: str,
+    persona: Persona,
+    completion: Completion,
+    fixed: Collection[str] = (),
+    check: ProfileCheck = ProfileCheck("off"),
 ) -> Profile | Reject:
     """Return the profile of a reply, or a reject.
 
@@ -42,6 +82,7 @@ def parse_profile(
         persona: the persona.
         completion: the reply.
         fixed: the names of the facts that the profile must keep.
+        check: the rules for profiles.
     """
     (reply,) = completion.replies
     try:
@@ -54,12 +95,18 @@ def parse_profile(
     kept = {name: value for name, value in facts_of(persona).items() if name in fixed}
     if lost := find_lost_fact(kept, items):
         return Reject("fact_lost", f"{lost}\n\n{reply}")
+    written_in = persona.language or language
+    broken = {} if check.mode == "off" else broken_rules(items, persona.persona, written_in, check.ngrams)
+    if broken and check.mode == "reject":
+        reason, detail = next(iter(broken.items()))
+        return Reject(reason, f"{detail}\n\n{reply}")
     return Profile(
         **profile_ids(persona),
         persona=persona.persona,
         **items,
         profile=profile_text(items),
-        language=persona.language or language,
+        language=written_in,
+        flags=", ".join(broken) or None,
     )
 
 

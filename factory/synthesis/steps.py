@@ -38,7 +38,7 @@ from factory.synthesis.instructions import (
 )
 from factory.synthesis.opening import SourceFile
 from factory.synthesis.personas import cast_columns, read_cast_member
-from factory.synthesis.profiles import parse_profile, profile_ids, render_profile
+from factory.synthesis.profiles import ProfileCheck, parse_profile, profile_ids, prompt_text, render_profile
 
 DETECTION_ROWS = 1000
 """Rows that may come before the first row with a detectable format."""
@@ -175,12 +175,15 @@ def make_profiles(
     settings: dict[str, Any] = {"language": language}
     if personas_of_run and personas_of_run.cast:
         settings["cast"] = personas_of_run.cast
+    ends_sentences = config.profiles.ending == "sentence" and config.engine.kind == "vllm"
+    rules = config.profiles.rules
+    settings |= ({"rules": rules} if rules == "reject" else {}) | ({"ending": "sentence"} if ends_sentences else {})
     step = GenerationStep(
         record=Persona,
         schema=PROFILES,
         prompt=prompt.ref,
-        render=partial(render_profile, prompt, language),
-        parse=partial(parse_profile, language, fixed=fixed),
+        render=partial(render_profile, prompt, language, ends_sentences=ends_sentences),
+        parse=partial(parse_profile, language, fixed=fixed, check=ProfileCheck(rules, prompt_text(prompt))),
         ids=profile_ids,
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)

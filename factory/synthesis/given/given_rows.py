@@ -55,7 +55,7 @@ def _read_items(row: Mapping[str, Any]) -> dict[str, str] | Reject:
 
 
 def _profile(found: dict[str, str] | Reject, language: Any, card: str | None) -> Profile | Reject:
-    """Return the profile of what a row says; rules for profiles are applied here, and in `parse_profile`."""
+    """Return the profile of what a row says; the rules for generated profiles are not applied to it."""
     if isinstance(found, Reject):
         return found
     if not isinstance(language, str) or not language.strip() or not is_text(language):

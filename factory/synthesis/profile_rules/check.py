@@ -1,0 +1,41 @@
+"""Which rule a generated profile breaks."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from factory.synthesis.profile_rules import long_items, short_items
+from factory.synthesis.profile_rules.sheet import Sheet
+
+RULES = {
+    "placeholder": short_items.placeholder,
+    "name_is_persona": short_items.name_is_persona,
+    "not_a_name": short_items.not_a_name,
+    "no_age": short_items.no_age,
+    "thin": long_items.thin,
+    "cut_off": long_items.cut_off,
+    "said_twice": long_items.said_twice,
+    "loop": long_items.loop,
+    "foreign_letters": long_items.foreign_letters,
+    "age_clash": short_items.age_clash,
+    "gender_clash": short_items.gender_clash,
+    "about_nobody": short_items.about_nobody,
+    "wrong_language": long_items.wrong_language,  # last, because it takes most of the time
+}
+"""Rules by the reason that a profile is rejected for, in the order in which they are applied."""
+PROMPT_ECHO = "prompt_echo"
+
+
+def broken_rules(items: Mapping[str, str], persona: str, language: str, prompt: np.ndarray) -> dict[str, str]:
+    """Return what each broken rule found, by the rule's name, in the order of the rules.
+
+    Args:
+        items: the eight items.
+        persona: from which the profile was written.
+        language: in which it was asked for, in English.
+        prompt: `prompt_ngrams` of the prompt without a persona.
+    """
+    sheet = Sheet(persona, items, language)
+    checks = {PROMPT_ECHO: lambda each: long_items.prompt_echo(each, prompt), **RULES}
+    found = {name: check(sheet) for name, check in checks.items()}
+    return {name: detail for name, detail in found.items() if detail is not None}

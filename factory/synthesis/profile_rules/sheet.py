@@ -1,0 +1,57 @@
+"""What the rules read: a profile's items, and what is derived from them once."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from factory.text.language import languages_named
+from factory.text.ngrams import words
+
+LONG = ("appearance", "experience", "personality")
+"""The items that are sentences."""
+UNSPACED_PER_WORD = 2.5
+"""Characters that say as much as a word in scripts without spaces between words, in which each counts as one."""
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A profile that is checked."""
+
+    persona: str
+    items: Mapping[str, str]
+    """The eight items by name."""
+    language: str
+    """In which it was asked for, in English."""
+
+    @cached_property
+    def long(self) -> dict[str, str]:
+        """The items that are sentences."""
+        return {name: self.items[name] for name in LONG}
+
+    @cached_property
+    def words(self) -> dict[str, list[str]]:
+        """The words of each item, without case and punctuation."""
+        return {name: words(text) for name, text in self.items.items()}
+
+    @cached_property
+    def story(self) -> str:
+        """The three long items."""
+        return " ".join(self.long.values())
+
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """The languages that it was asked for in, by lingua's names; none if its name is not known."""
+        return languages_named(self.language)
+
+    @property
+    def is_english(self) -> bool:
+        """Whether it was asked for in English alone."""
+        return self.languages == {"ENGLISH"}
+
+
+def word_count(found: list[str]) -> float:
+    """Return how many words a text has, in which characters of scripts without spaces are parts of words."""
+    unspaced = sum(len(word) == 1 and bool(_UNSPACED.match(word)) for word in found)
+    return len(found) - unspaced + unspaced / UNSPACED_PER_WORD
