@@ -21,9 +21,14 @@ PROFILE = {
     "gender": "female",
     "race": "Black",
     "birth_place": "Lagos",
-    "appearance": "Tall, with short hair and a flour-dusted apron. " * 3,
-    "experience": "Learned baking from an aunt and opened a shop of her own at thirty. " * 6,
-    "personality": "Patient and dry-humoured, talks in short sentences. " * 4,
+    "appearance": "Tall and broad in the shoulders, with short hair going grey at the temples and an apron that is "
+    "never quite clean. She wears her father's watch on the right wrist.",
+    "experience": "She grew up behind a fish stall in Lagos and learned baking from an aunt who had worked on ships. "
+    "At nineteen she won a place at a cookery school in Accra, and left it after a quarrel over salt. Two loans and a "
+    "flood later she opened a shop of her own, which feeds a school, a barracks and half a street. Last winter she "
+    "refused to sell it to a chain.",
+    "personality": "Patient with dough and short with people, she says what she thinks in few words and regrets it by "
+    "evening. She counts under her breath, remembers every debt, and forgives most of them before they are paid.",
 }
 """A profile of the size that the paper's have."""
 

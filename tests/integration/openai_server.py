@@ -29,7 +29,9 @@ KEY = "sk-secret-4f1c9e77d0b84a52"
 MODELS = ("small-chat", "small-chat-mini", "embedder")
 PROFILE = {
     "name": "Ada Oduya", "age": "34", "gender": "female", "race": "Black", "birth_place": "Lagos",
-    "appearance": "Tall.", "experience": "Bakes.", "personality": "Warm.",
+    "appearance": "Tall, with short hair and a floured apron.",
+        "experience": "Her aunt taught her to bake, and she opened a shop at thirty.",
+        "personality": "Warm and dry, she talks in short sentences.",
 }  # fmt: skip
 SAID = {
     "too-long": "This model's maximum context length is 8192 tokens.",

@@ -17,7 +17,9 @@ from factory.storage.tables import Table
 PROJECT = Path(__file__).parents[2]
 GOOD_PROFILE = {
     "name": "Ada Oduya", "age": "34", "gender": "female", "race": "Black", "birth_place": "Lagos",
-    "appearance": "Tall.", "experience": "Bakes.", "personality": "Warm.",
+    "appearance": "Tall, with short hair and a floured apron.",
+        "experience": "Her aunt taught her to bake, and she opened a shop at thirty.",
+        "personality": "Warm and dry, she talks in short sentences.",
 }  # fmt: skip
 
 

@@ -346,7 +346,9 @@ def test_card_describes_the_steps_before_it(make_module_run, tmp_path):
             file.write(json.dumps({"messages": [{"role": r, "content": c} for r, c in turns]}) + "\n")
     good = {
         "name": "Ada Oduya", "age": "34", "gender": "female", "race": "Black", "birth_place": "Lagos",
-        "appearance": "Tall.", "experience": "Bakes.", "personality": "Warm.",
+        "appearance": "Tall, with short hair and a floured apron.",
+        "experience": "Her aunt taught her to bake, and she opened a shop at thirty.",
+        "personality": "Warm and dry, she talks in short sentences.",
     }  # fmt: skip
     spoken = [
         {"contains": f"at {n} past five", "reply": "Oh." if n == 3 else f"Love, {n} {' '.join(WORDS[n % 7 :])} {n}."}

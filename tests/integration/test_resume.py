@@ -22,7 +22,11 @@ def settings() -> dict:
         {"contains": "assistant replies to rewrite", "reply": json.dumps({"replies": ["as Ada would say it"]})},
     ]
     profile = {"name": "Ada", "age": "34", "gender": "f", "race": "Black", "birth_place": "Lagos"}
-    profile |= {"appearance": "Tall.", "experience": "Bakes.", "personality": "Warm."}
+    profile |= {
+        "appearance": "Tall, with short hair and a floured apron.",
+        "experience": "Her aunt taught her to bake, and she opened a shop at thirty.",
+        "personality": "Warm and dry, she talks in short sentences.",
+    }
     return {
         "engine": {"kind": "scripted", "replies": replies, "default": json.dumps(profile), "delay_s": 0.05}
         | {"max_concurrency": 8},
