@@ -40,7 +40,15 @@ class TrainingMonitor:
         """Show and keep one event."""
         kind = event["kind"]
         if kind == "started":
-            names = ("engine", "optimizer", "zero_stage", "parameters", "workers")
+            names = (
+                "engine",
+                "optimizer",
+                "zero_stage",
+                "parameters",
+                "workers",
+                "initialized_tokens",
+                "trained_tokens",
+            )
             self.trained_by = {name: event[name] for name in names}
             self.log.forget_after(event["step"])
             self.progress.resume_at(event["step"])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from factory.errors import ConfigError
 from factory.inference import model_files
 from factory.runtime.shutdown import StopFlag
 from factory.training import checkpoints, data
@@ -15,8 +16,9 @@ from factory.training.bad_steps import BadSteps
 from factory.training.checkpoint_io import CheckpointIO, TrainingEnd
 from factory.training.checkpoints import Checkpoint
 from factory.training.deepspeed_engine import build_engine, consolidated_weights, join_workers, learning_rate, use_cores
+from factory.training.dialogue import tokenizer_for, turn_tokens
 from factory.training.metrics_log import read_parts, write_part
-from factory.training.model import PackedLoss, load_model
+from factory.training.model import PackedLoss, load_for_chats
 from factory.training.model_export import export_model
 from factory.training.preemption import StopSignal
 from factory.training.speed import count_operations, peak_flops
@@ -171,7 +173,13 @@ class TrainingWorker:
 
     def _build_engine(self) -> Any:
         torch.manual_seed(self.setup.seed)
-        model = load_model(self.folder, self.training, self.setup.seed)
+        tokens = turn_tokens(self.setup.base_model, self.training)
+        try:
+            model, rows = load_for_chats(self.folder, self.training, self.setup.seed, tokens)
+        except ConfigError as problem:  # another attempt would meet it too
+            raise TrainingEnd(str(problem)) from None
+        names = tokenizer_for(self.setup.base_model, self.training).token_texts
+        self.rows = {f"{what}_tokens": names(ids) for what, ids in rows.items()}
         self.parameters, self.operations = model.num_parameters(), count_operations(model)
         engine = build_engine(PackedLoss(model), self.training, self.setup.on_gpu)
         if self.last:
@@ -185,6 +193,7 @@ class TrainingWorker:
             "optimizer": type(self.engine.optimizer).__name__,
             "zero_stage": self.engine.zero_optimization_stage(),
             "parameters": self.parameters,
+            **self.rows,
         }
 
     def _step(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
