@@ -24,9 +24,9 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import TEMPLATE_NAMES, Lora, Training
 
 __all__ = [
-    "EMBEDDED", "EMBEDDED_NAME", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "TEMPLATE_NAMES", "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet",
-    "Gpus", "Instructions", "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas",
-    "Planning", "Quality", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge",
-    "Section", "ServedModel", "StageFigures", "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path",
-    "fingerprint_kwargs", "workers",
+    "EMBEDDED", "EMBEDDED_NAME", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "TEMPLATE_NAMES", "Budget", "Chat",
+    "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions", "LocalPath", "Lora", "MixtureSource",
+    "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "RunConfig", "Safety", "SafetyReason",
+    "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "ServedModel", "StageFigures", "Strategy", "TokenPrices",
+    "Training", "VllmEngine", "checked_path", "fingerprint_kwargs", "workers",
 ]  # fmt: skip

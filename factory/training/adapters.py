@@ -6,6 +6,7 @@ from typing import Any
 
 from factory.config import Lora, Training
 from factory.errors import ConfigError
+from factory.runtime.ray_session import on_gpu
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa",
              "kv_b_proj", "query_key_value", "c_attn", "Wqkv", "out_proj")  # fmt: skip
@@ -62,22 +63,16 @@ def _targets(model: Any, lora: Lora) -> str | list[str]:
     return found
 
 
-def check_quantization(lora: Lora | None, gpu: bool) -> None:
+def check_quantization(lora: Lora | None) -> None:
     """Check that what the quantization of a config needs is installed.
 
     Raises:
-        ConfigError: it is not, or needs a GPU.
+        ConfigError: it is not.
     """
-    if not (lora and lora.quantization):
-        return
-    if not find_spec("bitsandbytes"):
+    if lora and lora.quantization and not find_spec("bitsandbytes"):
         raise ConfigError(
             f"training.lora.quantization: {lora.quantization} needs the package bitsandbytes, which is not installed; "
             "install opencharacter-factory[qlora], or set it to null"
-        )
-    if not gpu:
-        raise ConfigError(
-            f"training.lora.quantization: {lora.quantization} needs GPUs, and this is a CPU; set it to null"
         )
 
 
@@ -97,7 +92,7 @@ def quantized(training: Training, dtype: Any) -> dict[str, Any]:
             bnb_4bit_quant_storage=torch.uint8,
         ),
         # It is quantized where it is loaded to.
-        "device_map": {"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
+        "device_map": {"": torch.cuda.current_device() if on_gpu(training.device) else "cpu"},
     }
 
 

@@ -63,7 +63,7 @@ def check_kernels(training: Training) -> None:
         raise ConfigError(
             "training.attention: flash_attention_2 needs GPUs and the package flash-attn; install it, or use sdpa"
         )
-    check_quantization(training.lora, gpu)
+    check_quantization(training.lora)
     if training.liger and not (gpu and find_spec("liger_kernel")):
         raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; set it to false")
 
