@@ -32,7 +32,8 @@ def untrained_rows(weight: torch.Tensor) -> torch.Tensor:
     norms = weight.float().norm(dim=1)
     hashes = [hash(row.tobytes()) for row in weight.view(torch.uint8).numpy()]
     seen = Counter(hashes)
-    return (norms < FAR_BELOW * norms.median()) | torch.tensor([seen[one] > 1 for one in hashes])
+    repeated = torch.tensor([seen[one] > 1 for one in hashes])
+    return torch.logical_or(norms < FAR_BELOW * norms.median(), repeated)
 
 
 def prepare_for_chats(model: Any, training: Training, tokens: TurnTokens) -> dict[str, list[int]]:
@@ -103,6 +104,7 @@ class HeadRows(nn.Module):
     """An output layer of which some rows are trained."""
 
     tokens: torch.Tensor
+    bias: torch.Tensor | None
 
     def __init__(self, base: Any, tokens: torch.Tensor, rows: nn.Embedding) -> None:
         super().__init__()
@@ -137,7 +139,7 @@ def train_rows(model: Any, tokens: Collection[int]) -> None:
 
 
 def _rows(weight: torch.Tensor, ids: torch.Tensor) -> nn.Embedding:
-    return nn.Embedding.from_pretrained(weight.detach()[ids].clone(), freeze=False)
+    return nn.Embedding(*weight[ids].shape, _weight=weight.detach()[ids].clone())
 
 
 def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
@@ -147,7 +149,8 @@ def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 def module_name(model: nn.Module, part: nn.Module) -> str:
     """Return the name of a part of a model."""
-    return next(name for name, module in model.named_modules() if module is part)
+    names = {id(module): name for name, module in model.named_modules()}
+    return names[id(part)]
 
 
 def trained_tokens(weights: Mapping[str, torch.Tensor]) -> list[int]:

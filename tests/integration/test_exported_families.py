@@ -18,7 +18,7 @@ from tests.integration.tiny_models import BASE_FAMILIES, SIZES, TURNS, Family, s
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SMALL = {
-    "num_workers": 1, "sequence_length": 1024, "global_batch_size": 2, "save_steps": 3, "eval_steps": 3,
+    "num_workers": 1, "sequence_length": 512, "global_batch_size": 2, "save_steps": 3, "eval_steps": 3,
     "chat_template": "chatml",
 }  # fmt: skip
 NESTED = "Gemma3-nested"
