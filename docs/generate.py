@@ -131,7 +131,7 @@ def _type_name(annotation: Any) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    value = field.default_factory() if field.default_factory else field.default  # type: ignore[call-arg]
+    value = field.get_default(call_default_factory=True, validated_data={})
     if value is PydanticUndefined:
         return "**required**"
     if isinstance(value, BaseModel) or value in ((), {}):

@@ -93,7 +93,7 @@ def _normalized(text: str) -> str:
 
 def check_hostile(tokenizer: ChatTokenizer, talk: Sequence[Message]) -> None:
     """Check that data adds no control token to prompts and replies, and that escaping is reversible."""
-    control = {tokenizer._id_of(token) for token in tokenizer._real if len(token) > 1}
+    control = {tokenizer.token_id(token) for token in tokenizer._real if len(token) > 1}
 
     def control_ids(messages: Sequence[Message]) -> list[list[int]]:
         return [[n for n in ids if n in control] for pair in learned(tokenizer, messages) for ids in pair]

@@ -4,6 +4,7 @@ from factory.config.budget import Budget
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Safety, SafetyReason
 from factory.config.engines import (
     EMBEDDED,
+    EMBEDDED_NAME,
     LOOPBACK,
     PROCESS_COUNTS,
     OpenAIEngine,
@@ -20,12 +21,12 @@ from factory.config.playground import Chat
 from factory.config.run import RunConfig
 from factory.config.sections import Sampling, Section
 from factory.config.synthesis import Instructions, Personas, Strategy
-from factory.config.training import Lora, Training
+from factory.config.training import TEMPLATE_NAMES, Lora, Training
 
 __all__ = [
-    "EMBEDDED", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet",
-    "Gpus", "Instructions", "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas",
-    "Planning", "Quality", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge",
-    "Section", "ServedModel", "StageFigures", "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path",
-    "fingerprint_kwargs", "workers",
+    "EMBEDDED", "EMBEDDED_NAME", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "TEMPLATE_NAMES", "Budget", "Chat",
+    "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions", "LocalPath", "Lora", "MixtureSource",
+    "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "RunConfig", "Safety", "SafetyReason",
+    "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "ServedModel", "StageFigures", "Strategy", "TokenPrices",
+    "Training", "VllmEngine", "checked_path", "fingerprint_kwargs", "workers",
 ]  # fmt: skip

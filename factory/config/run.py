@@ -16,7 +16,7 @@ from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
 from factory.config.sections import Sampling, Section
 from factory.config.synthesis import Dialogues, Instructions, Personas, Profiles
-from factory.config.training import Training
+from factory.config.training import TEMPLATE_NAMES, Training
 from factory.errors import ConfigError
 
 
@@ -130,7 +130,10 @@ class RunConfig(Section):
             folders = [] if ref == EMBEDDED else [output_path(ref), input_path(ref)]
             return next((folder for folder in folders if Path(folder).is_dir()), ref)
 
-        return _resolved(self, {"input": input_path, "output": output_path, "model": model})
+        def template(name: str) -> str:
+            return name if name in TEMPLATE_NAMES else input_path(name)
+
+        return _resolved(self, {"input": input_path, "output": output_path, "model": model, "template": template})
 
 
 Part = TypeVar("Part", bound=Section)

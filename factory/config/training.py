@@ -12,7 +12,7 @@ from factory.config.engines import (
     check_accelerator,
     without_secrets,
 )
-from factory.config.paths import ModelRef, OutputPath
+from factory.config.paths import ModelRef, OutputPath, Role, checked_path
 from factory.config.sections import Name, Section, each_once
 
 OWNED_KEYS = {
@@ -51,15 +51,60 @@ def _for_deepspeed(content: dict[str, Any]) -> dict[str, Any]:
 Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 
 
+LoraTargets = Literal["all-linear", "attention"]
+
+
 class Lora(Section):
     """Low-rank adapters in place of full fine-tuning."""
 
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1)
     """Adapters are scaled by alpha / rank."""
+    use_rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead, so that a high rank learns as fast as a low one (rsLoRA)."""
     dropout: float = Field(0, ge=0, lt=1)
+    target_modules: LoraTargets | Annotated[tuple[str, ...], Field(min_length=1)] = "all-linear"
+    """Layers that get adapters: `all-linear`, all but the output layer; `attention`, those of attention alone; or a
+    list of names, such as [q_proj, v_proj]."""
+    trainable_tokens: Literal["untrained"] | tuple[str, ...] = "untrained"
+    """Tokens whose rows of the embeddings are trained too: `untrained`, those that the chat template writes and the
+    base model has not trained, such as `<|eot_id|>` of a LLaMA-3 Base; or a list of tokens, which may be empty."""
+    quantization: Literal["nf4"] | None = None
+    """`nf4`: the base model's linear layers in 4 bits (QLoRA), with the package bitsandbytes, `zero_stage` 1 or 2,
+    `offload: none` and `merge: false`."""
     merge: bool = True
     """Fold the adapters into the exported weights; otherwise `model/` holds the adapters alone."""
+
+    @model_validator(mode="after")
+    def _stays_apart(self) -> Self:
+        if self.quantization and self.merge:
+            raise ValueError(
+                f"quantization: {self.quantization} needs merge: false, as the adapters were learned beside weights of "
+                "4 bits, which no folder holds; evaluation, the playground and push-model take adapters as they are"
+            )
+        return self
+
+
+TEMPLATE_NAMES = ("tokenizer", "llama-3", "chatml")
+"""Values of `training.chat_template` that are no file."""
+
+
+def _template(value: str) -> str:
+    if value not in TEMPLATE_NAMES and not value.endswith(".jinja"):
+        raise ValueError(f"give {', '.join(TEMPLATE_NAMES)} or the path of a Jinja file, whose name ends with .jinja")
+    return value if value in TEMPLATE_NAMES else checked_path(value)
+
+
+TUNING_RATE, ADAPTER_RATE = 1e-5, 2e-4
+"""Adapters, which start at nothing, need a rate ten times that of whole weights and more."""
+
+
+def _default_rate(given: dict[str, Any]) -> float:
+    return ADAPTER_RATE if given.get("lora") else TUNING_RATE
+
+
+def _default_final_rate(given: dict[str, Any]) -> float:
+    return given.get("learning_rate", ADAPTER_RATE) / 10 if given.get("lora") else 1e-6
 
 
 class Training(Section):
@@ -68,8 +113,9 @@ class Training(Section):
     data: OutputPath | None = None
     """Output of the run whose curated dialogues are the training data; by default this run's own."""
     base_model: ModelRef = EMBEDDED
-    chat_template: Literal["tokenizer", "llama-3", "chatml"] = "tokenizer"
-    """`tokenizer`: the tokenizer's own; a base model has none and needs that of its family."""
+    chat_template: Annotated[str, AfterValidator(_template), Role("template")] = "tokenizer"
+    """`tokenizer`: the tokenizer's own; a base model has none and needs that of its family. `llama-3`; `chatml`, which
+    adds `<|im_start|>` and `<|im_end|>` to a vocabulary without them; or the path of a Jinja file."""
     chat_template_kwargs: ChatTemplateKwargs = Field(default_factory=dict)
     """Variables of the chat template, as those of an engine of kind vllm; candidates need the same ones."""
     learn_thoughts: bool = False
@@ -77,6 +123,9 @@ class Training(Section):
     `enable_thinking`, set it to true in `chat_template_kwargs`, also of the candidate."""
     lora: Lora | None = None
     """Without it, full fine-tuning."""
+    initialize_untrained_rows: bool | None = None
+    """Start the rows of the embeddings of tokens that the chat template writes and the base model has not trained at
+    the mean of the trained ones; those that `chatml` adds start there in any case. null: with `lora` alone."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`: that of the installed torch build."""
     num_workers: int = Field(1, ge=1)
@@ -112,9 +161,10 @@ class Training(Section):
     epochs: int = Field(3, ge=1)
     global_batch_size: int = Field(64, ge=1)
     """Packed sequences of one optimizer step, over all workers."""
-    learning_rate: float = Field(1e-5, gt=0)
-    final_learning_rate: float = Field(1e-6, ge=0)
-    """The learning rate decays from `learning_rate` to this."""
+    learning_rate: float = Field(default_factory=_default_rate, gt=0)
+    """1e-5, with `lora` 2e-4."""
+    final_learning_rate: float = Field(default_factory=_default_final_rate, ge=0)
+    """The learning rate decays from `learning_rate` to this; 1e-6, with `lora` a tenth of `learning_rate`."""
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
     """How it decays; `constant`: not at all."""
     warmup_ratio: float = Field(0, ge=0, lt=1)
@@ -166,6 +216,18 @@ class Training(Section):
         check_accelerator(self.accelerator_type, self.device)
         if self.offload == "all" and self.zero_stage != 3:
             raise ValueError(f"offload: all needs zero_stage: 3, not {self.zero_stage}")
+        self._check_quantization()
         if self.final_learning_rate > self.learning_rate:
             raise ValueError("final_learning_rate must not be above learning_rate")
         return self
+
+    def _check_quantization(self) -> None:
+        if not (self.lora and self.lora.quantization):
+            return
+        if self.zero_stage == 3:
+            raise ValueError(
+                f"lora.quantization: {self.lora.quantization} needs zero_stage: 1 or 2, as stage 3 cannot shard "
+                "weights of 4 bits"
+            )
+        if self.offload != "none":
+            raise ValueError(f"lora.quantization: {self.lora.quantization} needs offload: none, not {self.offload}")

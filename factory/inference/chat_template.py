@@ -20,7 +20,12 @@ from factory.inference import chat_form
 from factory.inference.chat_form import ChatForm
 from factory.inference.thought_splitter import ThoughtSplitter
 from factory.inference.tokenizer_export import save_tokenizer
-from factory.inference.tokenizer_files import find_control_tokens, load_tokenizer, template_source
+from factory.inference.tokenizer_files import (
+    add_control_tokens,
+    find_control_tokens,
+    load_tokenizer,
+    template_source,
+)
 from factory.records import Message
 from factory.text.control_tokens import TokenEscape
 from factory.text.thoughts import MARKS, SplitReply
@@ -53,21 +58,29 @@ class ChatTokenizer:
         folder: a local Hugging Face folder.
         template: a Jinja chat template in place of the tokenizer's own.
         kwargs: variables of the template, such as `enable_thinking`, which is false by default.
+        new_tokens: control tokens of the template that the vocabulary gets if it lacks them.
 
     Raises:
         NoTemplateError: it has no chat template.
         ModelError: its files cannot be read, or its chat templates have names and none is called default.
     """
 
-    def __init__(self, folder: str, template: str | None = None, kwargs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: str,
+        template: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        new_tokens: Sequence[str] = (),
+    ) -> None:
         self._folder = folder
         self._tokenizer = load_tokenizer(folder)
+        self._added = add_control_tokens(self._tokenizer, folder, new_tokens)
         self._source = template or template_source(self._tokenizer, folder)
         self._kwargs = chat_form.template_kwargs(self._source, kwargs or {})
         self._clock = chat_form.clock(self._kwargs)
         control = find_control_tokens(self._tokenizer, self._source)
         self._escape = TokenEscape(control)
-        self._real = [token for token in control if self._id_of(token) is not None]
+        self._real = [token for token in control if self.token_id(token) is not None]
         self._names = re.compile("|".join(map(re.escape, self._real)) or "(?!)")
 
     def encode(self, messages: Sequence[Message], close_thoughts: bool = False) -> list[int]:
@@ -148,6 +161,17 @@ class ChatTokenizer:
         """That token as text; ModelError as `end_of_turn`."""
         return str(self._tokenizer.convert_ids_to_tokens(self.end_of_turn))
 
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Return tokens as they stand in the vocabulary."""
+        return list(self._tokenizer.convert_ids_to_tokens(list(ids)))
+
+    @property
+    def turn_tokens(self) -> dict[int, str]:
+        """The control tokens that the template writes, by id."""
+        turns = [Message("system", "s"), *[Message("user", "u"), Message("assistant", "a")] * 2]
+        found = {token for sequence in self.encode_dialogue(turns) for token in sequence.ids}
+        return {number: token for token in self._real if (number := self.token_id(token)) in found}
+
     @property
     def server_settings(self) -> dict[str, Any]:
         """What vLLM's server needs to ask with the same tokens.
@@ -172,7 +196,7 @@ class ChatTokenizer:
 
     def save(self, folder: str) -> None:
         """Write tokenizer and chat template to a Hugging Face folder; its end of a text is then that of a turn."""
-        save_tokenizer(self._tokenizer, self._folder, folder, self._form.template, self.end_of_turn_text)
+        save_tokenizer(self._tokenizer, self._folder, folder, self._form.template, self.end_of_turn_text, self._added)
 
     def check_roles(self, vocabulary: int | None = None) -> None:
         """Check that the template takes a system message and several turns, and that data is never a control token.
@@ -187,12 +211,12 @@ class ChatTokenizer:
         prompts = [self.encode([Message("system", "s"), *turns[:number]]) for number in (3, 1, 5)]
         learned = [sequence.ids for sequence in self.encode_dialogue([Message("system", "s"), *turns])]
         largest = max(map(max, [*prompts, *learned]))
-        if vocabulary and largest >= vocabulary:
+        if vocabulary and largest >= max(vocabulary, len(self._tokenizer) if self._added else 0):
             raise ModelError(
                 f"model {self._folder!r}: its chat template writes {self._tokenizer.convert_ids_to_tokens(largest)!r}, "
                 f"token {largest}, and its config.json has a vocab_size of {vocabulary}; name another chat template"
             )
-        ids = {self._id_of(token) for token in self._real}
+        ids = {self.token_id(token) for token in self._real}
         data = [token for token in self._real if len(token) > 1]
         if ids & set(self._encode(" ".join(map(self.escape, data)))):
             read = next(token for token in data if ids & set(self._encode(f"a {self.escape(token)} b")))
@@ -268,13 +292,14 @@ class ChatTokenizer:
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _id_of(self, token: str) -> int | None:
+    def token_id(self, token: str) -> int | None:
+        """Return the id of a token of the vocabulary; None if it has none."""
         number = self._tokenizer.convert_tokens_to_ids(token)
         unknown = number is None or (number == self._tokenizer.unk_token_id and token != self._tokenizer.unk_token)
         return None if unknown else int(number)
 
     def _closing_id(self, token: str) -> int | None:
-        number = self._id_of(token)
+        number = self.token_id(token)
         return number if self._encode(f"a{token}")[-1] == number else None
 
 

@@ -11,7 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -57,6 +57,7 @@ def check_folder(
     kwargs: Mapping[str, Any] | None = None,
     by: str = "vllm",
     trusted: bool = False,
+    new_tokens: Sequence[str] = (),
 ) -> None:
     """Check that a tokenizer, its chat template and a config can be used, within a deadline.
 
@@ -66,11 +67,15 @@ def check_folder(
         kwargs: variables of the template.
         by: what will load the model, `vllm` or `transformers`.
         trusted: whether vLLM may run code that comes with the model.
+        new_tokens: control tokens that the vocabulary gets if it lacks them.
 
     Raises:
         ModelError: one is broken, runs for too long, or needs code of its own.
     """
-    arguments = {"folder": folder, "template": template, "kwargs": dict(kwargs or {}), "by": by, "trusted": trusted}
+    arguments = {
+        "folder": folder, "template": template, "kwargs": dict(kwargs or {}), "by": by, "trusted": trusted,
+        "new_tokens": list(new_tokens),
+    }  # fmt: skip
     # The package as this process has it, and (-P) nothing of the folder that this process is in.
     path = [str(Path(factory.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
@@ -111,10 +116,16 @@ def main() -> None:
 
 
 def _check(
-    folder: str, template: str | None, kwargs: dict[str, Any], by: str, trusted: bool, rendering_s: float
+    folder: str,
+    template: str | None,
+    kwargs: dict[str, Any],
+    by: str,
+    trusted: bool,
+    new_tokens: list[str],
+    rendering_s: float,
 ) -> None:
     config = model_files.read_json(folder, "config.json")
-    tokenizer = ChatTokenizer(folder, template, kwargs)
+    tokenizer = ChatTokenizer(folder, template, kwargs, new_tokens)
     with _limits(rendering_s):
         tokenizer.check_roles(model_files.config_number(config, "vocab_size"))
     if config.get("auto_map") and not trusted:  # transformers and vLLM take seconds to import

@@ -2,7 +2,8 @@
 
 `locate` checks before a run that a model exists, and returns its revision; `fetch` downloads it once
 to the machine that calls it, and returns a local folder. The revision of a folder is a hash of its
-files, so a copy of a model elsewhere is the same model.
+files, so a copy of a model elsewhere is the same model. A folder of adapters is the model that they
+make of their base, which is merged in the cache of each machine.
 """
 
 import json
@@ -18,9 +19,16 @@ from filelock import FileLock
 
 from factory.config import EMBEDDED
 from factory.errors import ModelError
+from factory.inference.adapter_models import base_of_adapters, merge_adapters
 from factory.inference.embedded_model import convert_embedded, embedded_revision
 from factory.inference.hub_models import check_hub_id, download_from_hub, hub_revision, split_revision
-from factory.inference.stored_models import bucket_revision, bucket_version, download_from_bucket, folder_revision
+from factory.inference.stored_models import (
+    bucket_revision,
+    bucket_version,
+    download_from_bucket,
+    files_revision,
+    folder_revision,
+)
 from factory.storage import file_io
 from factory.storage.cache import cache_folder
 
@@ -47,6 +55,8 @@ def locate(ref: str) -> Located:
         ModelError: there is no such model.
         UnreachableError: it is remote, not in a local cache, and its host does not answer.
     """
+    if base := base_of_adapters(ref):
+        return Located(ref, f"{files_revision(ref)}-{locate(base).revision[:12]}")
     if ref == EMBEDDED:
         return Located(ref, embedded_revision())
     if ref.startswith(file_io.BUCKETS):
@@ -67,6 +77,9 @@ def fetch(ref: str, weights: bool = True) -> str:
     Raises:
         ModelError: it cannot be downloaded.
     """
+    if base := base_of_adapters(ref):
+        name = f"adapted-{locate(ref).revision}" + ("" if weights else "-tokenizer")
+        return _fetch_once(name, lambda folder: _merge(base, ref, folder, weights))
     if ref == EMBEDDED:
         return _fetch_once(f"smollm2-135m-instruct-{embedded_revision()}", convert_embedded)
     if ref.startswith(file_io.BUCKETS):
@@ -104,6 +117,15 @@ def config_number(config: dict[str, Any], name: str) -> int | None:
     text = config.get("text_config")
     nested = text if isinstance(text, dict) else {}
     return whole_number(config.get(name) or nested.get(name))
+
+
+def _merge(base: str, ref: str, folder: Path, weights: bool) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        adapters = ref
+        if ref.startswith(file_io.BUCKETS):
+            adapters = temporary
+            download_from_bucket(ref, Path(adapters), weights=True)
+        merge_adapters(fetch(base, weights), adapters, folder, weights)
 
 
 def _fetch_once(name: str, build: Callable[[Path], None]) -> str:

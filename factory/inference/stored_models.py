@@ -35,6 +35,11 @@ def folder_revision(ref: str) -> str:
     return _digest(ref, _files(ref))
 
 
+def files_revision(ref: str) -> str:
+    """Return a hash of the files in a local folder or a bucket, as a model's revision is one."""
+    return _digest(ref, _files(ref))
+
+
 def is_finished(folder: str) -> bool:
     """Return whether a training of this factory has written all of a folder or of a place in a bucket."""
     names = file_io.sizes(folder)

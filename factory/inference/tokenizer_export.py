@@ -5,6 +5,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ KNOWN_CLASS = "PreTrainedTokenizerFast"
 """The class for any tokenizer.json, which both transformers 4 and 5 have."""
 NEW_CLASS = "TokenizersBackend"
 """The name that transformers 5 gives it."""
+SPECIAL_TOKEN = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+"""How a control token that is added stands in a tokenizer's files."""
 PROBE = "Ada's 3 loaves,\n\n  done… 빵 🍞 Übung  x == 1234567;\tYou're here?"
 
 
-def save_tokenizer(tokenizer: Any, source: str, target: str, template: str, end_of_turn: str) -> None:
+def save_tokenizer(
+    tokenizer: Any, source: str, target: str, template: str, end_of_turn: str, added: Mapping[str, int]
+) -> None:
     """Copy a tokenizer's files to a folder, with a chat template and the token at which a tuned model stops.
 
     A Base model's tokenizer ends a text with another token than a chat template ends a turn with.
@@ -31,6 +36,7 @@ def save_tokenizer(tokenizer: Any, source: str, target: str, template: str, end_
         target: the folder to write to.
         template: the chat template.
         end_of_turn: the token that ends a turn.
+        added: tokens that the vocabulary of its files lacks, with their ids.
 
     Raises:
         ModelError: a file of the tokenizer holds no JSON object.
@@ -49,6 +55,13 @@ def save_tokenizer(tokenizer: Any, source: str, target: str, template: str, end_
     if template != _default(tokenizer.chat_template):
         (folder / TEMPLATE).write_text(template, encoding="utf-8")
         changes |= {"chat_template": template} if "chat_template" in config else {}
+    if added:
+        entries = {str(number): SPECIAL_TOKEN | {"content": token} for token, number in added.items()}
+        content = model_files.read_json(target, "tokenizer.json")
+        content["added_tokens"] += [{"id": int(number)} | entry for number, entry in entries.items()]
+        _rewrite(folder / "tokenizer.json", content)
+        if "added_tokens_decoder" in config:
+            changes["added_tokens_decoder"] = config["added_tokens_decoder"] | entries
     changed = _for_transformers_4(config) | changes
     if changed != config:
         _rewrite(folder / CONFIG, changed)

@@ -1,5 +1,6 @@
 """Reads tokenizers from local Hugging Face folders, with their chat templates and control tokens."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,25 @@ def load_tokenizer(folder: str) -> Any:
                 "transformers has code for, or a folder of it with a tokenizer.json"
             ) from None
         raise ModelError(f"model {folder!r}: its tokenizer cannot be read ({type(problem).__name__}: {said})") from None
+
+
+def add_control_tokens(tokenizer: Any, folder: str, tokens: Sequence[str]) -> dict[str, int]:
+    """Add control tokens to a tokenizer that lacks them, and return the added ones with their ids.
+
+    Raises:
+        ModelError: the tokenizer has no tokenizer.json, which an exported model would have them in.
+    """
+    vocabulary = tokenizer.get_vocab() if tokens else {}
+    missing = [token for token in tokens if token not in vocabulary]
+    if not missing:
+        return {}
+    if not Path(folder, "tokenizer.json").exists():
+        raise ModelError(
+            f"model {folder!r}: its vocabulary lacks {missing[0]!r}, and it has no tokenizer.json to add it to; name "
+            "another chat template, or take a folder of the model with a tokenizer.json"
+        )
+    tokenizer.add_tokens(missing, special_tokens=True)
+    return {token: int(tokenizer.convert_tokens_to_ids(token)) for token in missing}
 
 
 def template_source(tokenizer: Any, folder: str) -> str:

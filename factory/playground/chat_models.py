@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from factory.config import EndpointJudge, OpenAIEngine, RunConfig, ServedModel
 from factory.errors import ConfigError
 from factory.inference import model_files
+from factory.inference.adapter_models import ADAPTERS
 from factory.inference.chat_template import control_tokens
 from factory.inference.locate import locate_model, locate_served
 from factory.run_output import layout
 from factory.serving.deployment import wire_name
 from factory.serving.fleet import fleet_key_env
 from factory.storage import file_io
-from factory.training.dialogue import TEMPLATES
+from factory.training.dialogue import template_text
 
 ChatModelSettings = ServedModel | EndpointJudge
 TIMEOUT_S = 120
@@ -47,7 +47,7 @@ def select_models(config: RunConfig) -> ChatModels:
     """Return the models in the config; by default the base model and, once it exists, the tuned one.
 
     Raises:
-        ConfigError: the tuned model cannot be served, or `chat.profile_model` is not one of the models.
+        ConfigError: `chat.profile_model` is not one of the models.
     """
     models = ChatModels(config.chat.models) if config.chat.models else _base_and_tuned(config)
     names = [model.name for model in models.settings]
@@ -62,8 +62,8 @@ def _base_and_tuned(config: RunConfig) -> ChatModels:
     kwargs = dict(config.chat.engine_kwargs)
     training = config.training
     template = {}
-    if training.chat_template != "tokenizer":  # the tokenizer of a Base model has no template
-        template["chat_template"] = Path(TEMPLATES, f"{training.chat_template}.jinja").read_text()
+    if text := template_text(training.chat_template):  # the tokenizer of a Base model has no template
+        template["chat_template"] = text
     common = {
         "device": training.device,
         "max_concurrency": config.chat.max_concurrency,
@@ -71,11 +71,7 @@ def _base_and_tuned(config: RunConfig) -> ChatModels:
     }
     base = ServedModel(name="base", model=training.base_model, engine_kwargs=template | kwargs, **common)
     folder = file_io.join(config.output, layout.MODEL)
-    if file_io.exists(file_io.join(folder, "adapter_config.json")):
-        raise ConfigError(
-            f"{folder} holds only adapters; train with training.lora.merge: true, or set chat.models to other models"
-        )
-    if not file_io.exists(file_io.join(folder, "config.json")):
+    if not any(file_io.exists(file_io.join(folder, name)) for name in ("config.json", ADAPTERS)):
         return ChatModels((base,), f"Base model only: there is no tuned model at {folder} yet (run make train).")
     return ChatModels((base, ServedModel(name="tuned", model=folder, engine_kwargs=kwargs, **common)))
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from factory.config import EMBEDDED, yaml12
+from factory.config import EMBEDDED, EMBEDDED_NAME, yaml12
 from factory.resources import RESOURCES
 from factory.storage import file_io
 
@@ -113,6 +113,6 @@ def combine_for_hub(licenses: Sequence[License | None]) -> str:
 def public_name(source: str) -> str:
     """Return the name of a file or model for a card: no commit, and only the last part of a local path or bucket."""
     if source == EMBEDDED:
-        return "HuggingFaceTB/SmolLM2-135M-Instruct"
+        return EMBEDDED_NAME
     local = source.startswith(("/", ".", "~", *file_io.BUCKETS))
     return Path(source).name if local else source.partition("@")[0]

@@ -30,7 +30,7 @@ def own_weights(module: torch.nn.Module, trained_only: bool) -> dict[str, Any]:
 
     Args:
         module: the engine's.
-        trained_only: leave frozen parameters and buffers out.
+        trained_only: leave frozen parameters out.
 
     Returns:
         `parts`, flat tensors by name; `shapes`, those of the whole parameters; `buffers`, which every worker has whole;
@@ -48,7 +48,7 @@ def own_weights(module: torch.nn.Module, trained_only: bool) -> dict[str, Any]:
             if value.requires_grad or not trained_only:
                 names[id(value)] = name
                 parts[name], shapes[name] = value.ds_tensor.detach(), list(value.ds_shape)
-        elif not trained_only:
+        else:
             buffers[name] = value.detach()
     return {"parts": parts, "shapes": shapes, "buffers": buffers, "same": same}
 

@@ -1,5 +1,6 @@
 """Tokenization of a curated dialogue, with the mask of the tokens that are learned."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,17 +8,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from factory.config import EMBEDDED, Training
-from factory.errors import ModelError
+from factory.config import EMBEDDED, TEMPLATE_NAMES, Training
+from factory.errors import ConfigError, ModelError
 from factory.inference import model_files
 from factory.inference.chat_template import ChatTokenizer, Encoded
 from factory.inference.model_check import check_folder
 from factory.inference.tokenizer_files import NoTemplateError
 from factory.records import Message, Reject
+from factory.storage import file_io
 from factory.storage.rows import Row, to_messages
+from factory.training.turn_tokens import TurnTokens
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Chat templates by family, for base models without one."""
+NEW_TOKENS = {"chatml": ("<|im_start|>", "<|im_end|>")}
+"""The control tokens of a template that a vocabulary without them gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +48,58 @@ def tokenizer_for(base_model: str, training: Training) -> ChatTokenizer:
 def _tokenizer(base_model: str, chat_template: str, kwargs: str) -> ChatTokenizer:
     folder = model_files.fetch(base_model, weights=False)
     try:
-        return ChatTokenizer(folder, _template(chat_template), json.loads(kwargs))
+        return ChatTokenizer(
+            folder, template_text(chat_template), json.loads(kwargs), NEW_TOKENS.get(chat_template, ())
+        )
     except NoTemplateError:
         raise _no_template(base_model) from None
 
 
-def _template(name: str) -> str | None:
-    return None if name == "tokenizer" else (TEMPLATES / f"{name}.jinja").read_text()
+def template_text(name: str) -> str | None:
+    """Return the chat template of `training.chat_template`; None for the tokenizer's own.
+
+    Raises:
+        ConfigError: its file cannot be read.
+    """
+    if name == "tokenizer":
+        return None
+    if name in TEMPLATE_NAMES:
+        return (TEMPLATES / f"{name}.jinja").read_text()
+    if not file_io.exists(name):
+        raise ConfigError(f"training.chat_template is {name!r}, which does not exist; give the path of a Jinja file")
+    try:
+        return file_io.read_bytes(name).decode()
+    except UnicodeDecodeError as problem:
+        raise ConfigError(
+            f"training.chat_template {name!r} is not UTF-8 ({problem.reason}); save it as UTF-8"
+        ) from None
+
+
+def template_identity(name: str) -> str:
+    """Return what stands for a chat template in a fingerprint: its name, and of a file a hash of the text."""
+    return name if name in TEMPLATE_NAMES else hashlib.sha256(str(template_text(name)).encode()).hexdigest()[:16]
+
+
+def turn_tokens(base_model: str, training: Training) -> TurnTokens:
+    """Return the control tokens that the config's chat template writes.
+
+    Raises:
+        ConfigError: `lora.trainable_tokens` has one that the tokenizer does not know.
+    """
+    tokenizer = tokenizer_for(base_model, training)
+    wanted = training.lora.trainable_tokens if training.lora else "untrained"
+    if wanted == "untrained":
+        return TurnTokens(tokenizer.turn_tokens)
+    ids = {token: tokenizer.token_id(token) for token in wanted}
+    if unknown := [token for token, number in ids.items() if number is None]:
+        raise ConfigError(f"training.lora.trainable_tokens has {unknown[0]!r}, which {base_model!r} has no token for")
+    return TurnTokens(tokenizer.turn_tokens, frozenset(number for number in ids.values() if number is not None))
 
 
 def _no_template(base_model: str) -> ModelError:
     return ModelError(
         f"training.base_model {base_model!r}: its tokenizer has no chat template, as is usual for a base model; "
-        "name that of its family: training.chat_template=llama-3 or chatml"
+        "name that of its family: training.chat_template=llama-3 or chatml, or the path of a Jinja file"
     )
 
 
@@ -90,9 +134,16 @@ def _check_learned(tokenizer: ChatTokenizer, learn_thoughts: bool) -> None:
 def _check_files(training: Training) -> None:
     folder = model_files.fetch(training.base_model, weights=False)
     try:
-        check_folder(folder, _template(training.chat_template), training.chat_template_kwargs, by="transformers")
+        check_folder(
+            folder, template_text(training.chat_template), training.chat_template_kwargs, by="transformers",
+            new_tokens=NEW_TOKENS.get(training.chat_template, ()),
+        )  # fmt: skip
     except NoTemplateError:
         raise _no_template(training.base_model) from None
+    except ModelError as problem:
+        if training.chat_template in TEMPLATE_NAMES:
+            raise
+        raise ModelError(f"training.chat_template {training.chat_template!r}: {problem}") from None
     if Path(folder, "generation_config.json").exists():
         model_files.read_json(folder, "generation_config.json")  # the export of the trained model copies it
 

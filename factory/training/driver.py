@@ -21,6 +21,7 @@ from factory.text.redaction import redact_secrets
 from factory.training import checkpoints
 from factory.training.checkpoint_weights import checkpoint_weights
 from factory.training.data_order import SampleOrder
+from factory.training.dialogue import template_identity
 from factory.training.metrics_log import MetricsLog
 from factory.training.model import resolve_precision
 from factory.training.model_card import write_card
@@ -110,11 +111,14 @@ def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[d
     training = resolve_precision(config.training)
     packed = {split: pack_split(config, model, split, progress) for split in ("train", "validation")}
     table = layout.CHECKPOINTS.table(config.output)
+    settings = training.model_dump() | {"chat_template": template_identity(training.chat_template)}
+    if settings["initialize_untrained_rows"] is None:
+        del settings["initialize_untrained_rows"]  # runs from before it was a setting go on
     fingerprint_inputs = {
         "seed": config.seed,
         "model": asdict(model),
         "packed": [(split.manifest["fingerprint"], split.manifest["finished"]) for split in packed.values()],
-        **{name: value for name, value in training.model_dump().items() if name not in FINGERPRINT_EXCLUDED},
+        **{name: value for name, value in settings.items() if name not in FINGERPRINT_EXCLUDED},
     }
     fingerprint = compute_fingerprint(fingerprint_inputs)
     table.begin(fingerprint, fingerprint_inputs, progress.print, CHANGEABLE)

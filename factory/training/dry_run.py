@@ -9,15 +9,18 @@ from factory.config import RunConfig, Training
 from factory.errors import ConfigError, UnreachableError
 from factory.extras import require_extra
 from factory.inference import model_files
+from factory.inference.model_files import whole_number
 from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import on_gpu
 from factory.storage import file_io
 from factory.training import checkpoints
-from factory.training.dialogue import check_template, count_segments, splits_turns
+from factory.training.adapters import check_quantization
+from factory.training.dialogue import check_template, count_segments, splits_turns, turn_tokens
 from factory.training.memory_check import check_memory
 from factory.training.pack_step import curated_manifest, curated_table
 from factory.training.trackers import PACKAGES
+from factory.training.turn_tokens import no_room
 
 TOKENS_PER_SEGMENT = 700
 """With a profile of 1.7 kB in front; packing counts tokens and segments exactly."""
@@ -35,6 +38,7 @@ def check(config: RunConfig) -> None:
     model_files.locate(config.training.base_model)
     check_template(config.training)
     check_window(config.training)
+    check_new_rows(config.training)
     check_attention(config.training)
     check_kernels(config.training)
     check_trackers(config.training)
@@ -59,6 +63,7 @@ def check_kernels(training: Training) -> None:
         raise ConfigError(
             "training.attention: flash_attention_2 needs GPUs and the package flash-attn; install it, or use sdpa"
         )
+    check_quantization(training.lora)
     if training.liger and not (gpu and find_spec("liger_kernel")):
         raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; set it to false")
 
@@ -83,12 +88,23 @@ def check_window(training: Training) -> None:
     Raises:
         ConfigError: a sequence is longer.
     """
-    window = model_files.whole_number(_architecture(training).get("max_position_embeddings"))
+    window = whole_number(_architecture(training).get("max_position_embeddings"))
     if window and training.sequence_length > window:
         raise ConfigError(
             f"training.sequence_length is {training.sequence_length}, the context window of {training.base_model!r} is "
             f"{window}; lower it"
         )
+
+
+def check_new_rows(training: Training) -> None:
+    """Check that adapters left apart need no embeddings that the base model lacks, and know the tokens they train.
+
+    Raises:
+        ConfigError: they need some, or the tokenizer lacks a token.
+    """
+    tokens, rows = turn_tokens(training.base_model, training), whole_number(_architecture(training).get("vocab_size"))
+    if training.lora and not training.lora.merge and rows and rows < tokens.vocabulary:
+        raise no_room(rows, tokens.vocabulary)
 
 
 def check_attention(training: Training) -> None:
@@ -98,7 +114,7 @@ def check_attention(training: Training) -> None:
         ConfigError: it computes another one.
     """
     model = _architecture(training)
-    chunk = model_files.whole_number(model.get("attention_chunk_size"))
+    chunk = whole_number(model.get("attention_chunk_size"))
     if training.attention == "packed" and chunk and chunk < training.sequence_length:
         raise ConfigError(
             f"training.attention: packed has no chunks, which {training.base_model!r} attends within; use sdpa"
@@ -138,6 +154,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         model = f"{located.ref} (revision {located.revision})"
         is_split = splits_turns(check_template(training))
         check_window(training)
+        check_new_rows(training)
         check_attention(training)
         check_kernels(training)
         check_trackers(training)

@@ -18,6 +18,8 @@ CHANGES: tuple[Mapping[str, Any], ...] = (
     {"zero_stage": 3, "gradient_checkpointing": True, "offload": "all"},
 )
 """Settings that take less memory, the fastest first."""
+QUANTIZED_CHANGES = CHANGES[:1]
+"""Those for weights of 4 bits, which ZeRO-3 does not shard."""
 COMFORTABLE = 0.95
 """The share of a GPU's memory that settings may need to be recommended."""
 
@@ -32,7 +34,7 @@ def check_memory(training: Training, learned: float | None = None) -> str:
     Raises:
         ConfigError: the GPUs of `training.accelerator_type` have less.
     """
-    from factory.training.memory_estimate import LEARNED_SHARE, MemoryEstimate, estimate_memory
+    from factory.training.memory_estimate import LEARNED_SHARE, EstimateError, MemoryEstimate, estimate_memory
     from factory.training.model import resolve_precision
 
     kind = training.accelerator_type
@@ -43,16 +45,21 @@ def check_memory(training: Training, learned: float | None = None) -> str:
     def estimate(**change: Any) -> MemoryEstimate:
         return estimate_memory(folder, training.model_copy(update=change), gpu, learned or LEARNED_SHARE)
 
-    found = estimate()
+    try:
+        found = estimate()
+    except EstimateError as problem:
+        return f"Memory: not estimated, as the model cannot run without its weights ({problem})"
     parts = {name: getattr(found, name) for name in ("states", "activations", "logits", "buffers", "runtime")}
     shown = ", ".join(f"{name} {_gib(size)}" for name, size in parts.items() if size)
     whole = f"about {_gib(found.total)} GiB per {'GPU' if gpu else 'process'}"
     available = MEMORY_GIB.get(kind or "")
     if available and found.total > available * 2**30:
-        fits = (one for one in CHANGES if estimate(**one).total <= COMFORTABLE * available * 2**30)
+        changes = QUANTIZED_CHANGES if training.lora and training.lora.quantization else CHANGES
+        fits = (one for one in changes if estimate(**one).total <= COMFORTABLE * available * 2**30)
         changed = {name: value for name, value in next(fits, {}).items() if value != getattr(training, name)}
         settings = ", ".join(f"{name}: {_shown(value)}" for name, value in changed.items())
-        otherwise = "raise num_workers, lower sequence_length, or train adapters (lora: {})"
+        adapters = "with 4 bits (lora.quantization: nf4)" if training.lora else "alone (lora: {})"
+        otherwise = f"raise num_workers, lower sequence_length, or train adapters {adapters}"
         raise ConfigError(
             f"training.accelerator_type is {kind}, which has {available:g} GiB, and a training process needs {whole} "
             f"({shown}); {f'set {settings}' if settings else otherwise}"

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 from factory.config import Training
+from factory.errors import ConfigError
+from factory.training.adapters import QUANTIZED_BYTES, quantized_weights, with_adapters
 from factory.training.deepspeed_engine import CPU_BUCKET
-from factory.training.model import DTYPES, PackedLoss, with_adapters
+from factory.training.model import DTYPES, PackedLoss
 
 GPU_BUCKET = 500_000_000
 """Gradients that are reduced at once, and parameters that are gathered at once: DeepSpeed's defaults."""
@@ -21,6 +23,10 @@ GPU_RUNTIME_BYTES = 2 << 30
 """CUDA's and NCCL's own memory, and what the allocator cannot use."""
 LEARNED_SHARE = 0.5
 """Of the tokens, before they are packed; profiles and questions are not learned."""
+
+
+class EstimateError(Exception):
+    """An architecture's forward pass cannot run on shapes alone."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class _Shape:
     layers: int
     hidden: int
     vocabulary: int
+    quantized: int
+    """Parameters that are loaded in 4 bits."""
 
 
 def estimate_memory(folder: str, training: Training, on_gpu: bool, learned: float = LEARNED_SHARE) -> MemoryEstimate:
@@ -65,17 +73,18 @@ def estimate_memory(folder: str, training: Training, on_gpu: bool, learned: floa
         training: the settings, with resolved precision.
         on_gpu: whether the workers run on GPUs.
         learned: share of the tokens that are learned.
+
+    Raises:
+        EstimateError: the model's forward pass needs values.
+        ConfigError: the config's adapters are of layers that it does not have.
     """
-    try:
-        shape = _measure(folder, training, DTYPES[training.precision])
-    except RuntimeError:  # torch multiplies by experts on `meta` in bfloat16 only
-        half = _measure(folder, training, torch.bfloat16)
-        shape = replace(half, activations=half.activations * DTYPES[training.precision].itemsize // 2)
+    shape = _shape(folder, training)
     size, workers, stage = DTYPES[training.precision].itemsize, training.num_workers, training.zero_stage
     learned_tokens = int(learned * training.sequence_length)
     trained = sum(shape.trained)
     share = -(-trained // workers)
     weights = size * shape.parameters // (workers if stage == 3 else 1)
+    weights -= int((size - QUANTIZED_BYTES) * shape.quantized)
     gradients = size * (share if stage > 1 else trained)
     optimizer = 12 * share  # float32: master weights and two moments
     states = gradients
@@ -99,6 +108,19 @@ def estimate_memory(folder: str, training: Training, on_gpu: bool, learned: floa
         step=step,
         runtime=GPU_RUNTIME_BYTES if on_gpu else 0,
     )
+
+
+def _shape(folder: str, training: Training) -> _Shape:
+    try:
+        return _measure(folder, training, DTYPES[training.precision])
+    except ConfigError:
+        raise
+    except Exception:  # torch multiplies by experts on `meta` in bfloat16 only
+        try:
+            half = _measure(folder, training, torch.bfloat16)
+        except Exception as problem:  # an architecture's own code, which may ask for values that are not there
+            raise EstimateError(f"{type(problem).__name__}: {' '.join(str(problem).split())[:120]}") from None
+        return replace(half, activations=half.activations * DTYPES[training.precision].itemsize // 2)
 
 
 def _activations(shape: _Shape, training: Training, size: int) -> int:
@@ -135,6 +157,7 @@ def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
         model: Any = AutoModelForCausalLM.from_config(
             config, dtype=dtype, attn_implementation="shape_only", trust_remote_code=False
         )
+        quantized = quantized_weights(model) if training.lora and training.lora.quantization else 0
         if training.lora:
             model = with_adapters(model, training.lora)
         kept = _kept_bytes(PackedLoss(model), training.sequence_length)
@@ -146,6 +169,7 @@ def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         vocabulary=text.vocab_size,
+        quantized=quantized,
     )
 
 

@@ -6,10 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from factory.config import Lora, Training
+from factory.config import Training
 from factory.runtime.ray_session import fast_bf16, on_gpu
 from factory.training import attention
+from factory.training.adapters import quantized, with_adapters
 from factory.training.packing import find_targets, position_ids
+from factory.training.token_rows import prepare_for_chats, train_rows
+from factory.training.turn_tokens import TurnTokens
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -87,6 +90,27 @@ FILLER: dict[str, Any] = {"input_ids": [0, 0], "loss_mask": [False, True], "leng
 
 def load_model(folder: str, training: Training, seed: int) -> Any:
     """Return the base model on the CPU, with the adapters and kernels of a config with resolved precision."""
+    return load_for_chats(folder, training, seed, None)[0]
+
+
+def load_for_chats(
+    folder: str, training: Training, seed: int, tokens: TurnTokens | None
+) -> tuple[Any, dict[str, list[int]]]:
+    """Load the base model, and prepare the rows of its embeddings that it lacks or has not trained.
+
+    Args:
+        folder: of the base model.
+        training: the settings, with resolved precision.
+        seed: of the adapters.
+        tokens: those of the chat template; None leaves the embeddings as they are.
+
+    Returns:
+        The model as `load_model` returns it, and the tokens whose rows are `initialized`, and those `trained` beside
+        adapters.
+
+    Raises:
+        ConfigError: adapters left apart cannot hold new rows.
+    """
     from transformers import AutoModelForCausalLM
 
     attention.register()
@@ -95,7 +119,9 @@ def load_model(folder: str, training: Training, seed: int) -> Any:
         dtype=DTYPES[training.precision],
         attn_implementation=training.attention,
         trust_remote_code=False,
+        **quantized(training, DTYPES[training.precision]),
     )
+    rows = prepare_for_chats(model, training, tokens) if tokens else {}
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if training.liger:
@@ -106,22 +132,9 @@ def load_model(folder: str, training: Training, seed: int) -> Any:
     if training.lora:
         torch.manual_seed(seed)
         model = with_adapters(model, training.lora)
+        if rows.get("trained"):
+            train_rows(model, rows["trained"])
         if training.gradient_checkpointing:
             model.enable_input_require_grads()
-    return model.train()  # it is loaded in eval mode: without dropout, and without gradient checkpointing
-
-
-def with_adapters(model: Any, lora: Lora) -> Any:
-    """Return the model with low-rank adapters on all linear layers, which alone are trained."""
-    from peft import LoraConfig, get_peft_model
-
-    return get_peft_model(
-        model,
-        LoraConfig(
-            task_type="CAUSAL_LM",
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules="all-linear",
-        ),
-    )
+    # It is loaded in eval mode: without dropout, and without gradient checkpointing.
+    return model.train(), rows

@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from factory.config import EMBEDDED, RunConfig, Training
+from factory.config import EMBEDDED, TEMPLATE_NAMES, Lora, RunConfig, Training
 from factory.inference import model_files
 from factory.inference.prompts import load_prompt
 from factory.run_output.licenses import License, license_of_model, public_name
@@ -54,7 +54,7 @@ class ChatUse:
 
 
 def write_card(config: RunConfig, setup: WorkerSetup, manifest: Mapping[str, Any]) -> None:
-    """Write the card of a model that is exported, and, unless it is adapters alone, a Modelfile beside it.
+    """Write the card of a model that is exported, and, where Ollama can take it, a Modelfile beside it.
 
     Args:
         config: of the run.
@@ -69,9 +69,12 @@ def write_card(config: RunConfig, setup: WorkerSetup, manifest: Mapping[str, Any
     origin = data_origin(config)
     packed = {"train": setup.train.manifest, "validation": setup.validation.manifest}
     files = {CARD: build_card(training, manifest, packed, origin, chat)}
-    if _is_whole(training):
-        system = example_of(origin)
-        files[MODELFILE] = build_modelfile(chat.template, chat.end_of_turn, system, training.sequence_length)
+    whole = _is_whole(training)
+    if whole or not _trained_rows(manifest):  # Ollama has no adapters of embeddings
+        base = None if whole else base_name(training.base_model)
+        files[MODELFILE] = build_modelfile(
+            chat.template, chat.end_of_turn, example_of(origin), training.sequence_length, base
+        )
     for file, text in files.items():
         file_io.write_bytes(file_io.join(setup.model_folder, file), text.encode())
 
@@ -93,6 +96,9 @@ def build_card(
         chat: how to talk to the model.
     """
     prompt = (origin and origin.prompt) or load_prompt("training-system")
+    settings = training.model_dump(exclude=NOT_SHOWN)
+    if training.chat_template not in TEMPLATE_NAMES:
+        settings["chat_template"] = training.chat_template.rpartition("/")[2]  # no path of the machine
     return load_template(TEMPLATE).render(
         front=_front_matter(training, origin),
         base=base_name(training.base_model),
@@ -106,9 +112,10 @@ def build_card(
         prompt=prompt,
         system=example_of(origin),
         is_whole=_is_whole(training),
+        rows=_trained_rows(manifest),
         lora_rank=next((rank for rank in LORA_RANKS if training.lora and rank >= training.lora.rank), LORA_RANKS[-1]),
         used=_used(training, manifest),
-        settings=training.model_dump(exclude=NOT_SHOWN),
+        settings=settings,
         licenses=_licenses(training.base_model, origin),
         version=version("opencharacter-factory"),
     )
@@ -123,6 +130,11 @@ def example_of(origin: DataOrigin | None) -> str:
 def base_name(ref: str) -> str:
     """Return the name of the base model for an exported folder: of a local path the last part alone."""
     return ref if ref.startswith(file_io.BUCKETS) else public_name(ref)
+
+
+def _trained_rows(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the tokens whose rows of the embeddings were trained beside adapters."""
+    return list(manifest["trained_by"].get("trained_tokens") or ())
 
 
 def _is_whole(training: Training) -> bool:
@@ -165,9 +177,18 @@ def _used(training: Training, manifest: Mapping[str, Any]) -> dict[str, Any]:
     ran, lora, versions = manifest["trained_by"], training.lora, manifest["versions"]
     method = "full fine-tuning"
     if lora:
-        method = f"LoRA, rank {lora.rank}, alpha {lora.alpha}, {'merged' if lora.merge else 'adapters apart'}"
+        method = (
+            f"{'QLoRA (nf4)' if lora.quantization else 'LoRA'}, rank {lora.rank}, alpha {lora.alpha}"
+            f"{' (rsLoRA)' if lora.use_rslora else ''} on {_targets(lora)}, "
+            f"{'merged' if lora.merge else 'adapters apart'}"
+        )
+    rows = {
+        "embeddings that began at the mean": ran.get("initialized_tokens"),
+        "embeddings trained beside the adapters": ran.get("trained_tokens"),
+    }
     return {
         "method": method,
+        **{what: ", ".join(f"`{token}`" for token in tokens) for what, tokens in rows.items() if tokens},
         "parameters": f"{ran['parameters']:,}",
         "precision": training.precision,
         "workers": ran["workers"],
@@ -178,6 +199,12 @@ def _used(training: Training, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "tokens": f"{manifest['tokens']:,}",
         "versions": ", ".join(f"{name} {versions[name]}" for name in LIBRARIES if name in versions),
     }
+
+
+def _targets(lora: Lora) -> str:
+    chosen = {"all-linear": "all linear layers", "attention": "the layers of attention"}
+    targets = lora.target_modules
+    return chosen[targets] if isinstance(targets, str) else ", ".join(targets)
 
 
 def _beside(manifest: Mapping[str, Any]) -> str:

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from factory.config import EMBEDDED
+from factory.inference.hub_models import split_revision
 from factory.inference.stored_models import MANIFEST
 from factory.run_output.licenses import public_name
 from factory.storage import archive, file_io, folder_moves
 from factory.storage.folder_moves import COPYING
 from factory.storage.local_files import sync
+from factory.training.adapters import with_adapters
 from factory.training.dialogue import tokenizer_for
 from factory.training.earlier_keys import add_earlier_keys
+from factory.training.token_rows import as_peft_names, module_name, resize, trained_tokens
 from factory.training.worker_setup import WorkerSetup
 
 
@@ -46,6 +49,7 @@ def _save_full(weights: dict[str, Any], base_folder: str, staged: Path, end: int
     config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
     dtype = next(iter(weights.values())).dtype
     model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    resize(model, len(weights[f"{module_name(model, model.get_input_embeddings())}.weight"]))
     model.load_state_dict(weights)  # ties tied weights again, so that they are written once
     model.generation_config = _generation_config(model, base_folder, end)
     model.save_pretrained(staged)
@@ -55,30 +59,37 @@ def _save_adapted(weights: dict[str, Any], base_folder: str, setup: WorkerSetup,
     from peft import set_peft_model_state_dict
     from transformers import AutoModelForCausalLM
 
-    from factory.training.model import DTYPES, with_adapters
+    from factory.training.model import DTYPES
 
     lora = setup.training.lora
     assert lora is not None
     dtype = DTYPES[setup.training.precision]
     base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=dtype, trust_remote_code=False)
-    adapted = with_adapters(base, lora)
-    adapters = {name.replace(".default", ""): tensor for name, tensor in weights.items()}
-    loaded: Any = set_peft_model_state_dict(adapted, adapters)
+    tied = base.get_output_embeddings().weight is base.get_input_embeddings().weight
+    tokens = trained_tokens(weights)
+    if tokens:
+        resize(base, max(tokens) + 1)
+    adapted = with_adapters(base, lora, tokens)
+    adapters = {name.replace(".default", ""): tensor for name, tensor in weights.items() if ".lora_" in name}
+    loaded: Any = set_peft_model_state_dict(adapted, adapters | as_peft_names(weights, tied))
     assert not loaded.unexpected_keys, loaded.unexpected_keys
+    ends = _generation_config(base, base_folder, end)
     if lora.merge:
         merged = adapted.merge_and_unload()
-        merged.generation_config = _generation_config(merged, base_folder, end)
+        merged.generation_config = ends
         merged.save_pretrained(staged)
     else:
         adapted.save_pretrained(staged)
-        _set_base_name(staged / "adapter_config.json", setup.training.base_model)
+        ends.save_pretrained(staged)  # peft leaves it alone; who merges the adapters copies it
+        _set_base_name(staged / "adapter_config.json", setup.training.base_model, setup.base_model)
 
 
-def _set_base_name(config: Path, base_model: str) -> None:
-    """Replace the path of the base model in this machine's cache by the name under which others find it."""
+def _set_base_name(config: Path, base_model: str, pinned: str) -> None:
+    """Replace the path of the base model in this machine's cache by the name and commit by which others find it."""
     content = json.loads(config.read_text())
     local = base_model != EMBEDDED and base_model.startswith(("/", *file_io.BUCKETS))
     content["base_model_name_or_path"] = base_model if local else public_name(base_model)
+    content["revision"] = None if local or base_model == EMBEDDED else split_revision(pinned)[1]
     config.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -44,7 +44,15 @@ class TrainingMonitor:
         """Show and keep one event."""
         kind = event["kind"]
         if kind == "started":
-            names = ("engine", "optimizer", "zero_stage", "parameters", "workers")
+            names = (
+                "engine",
+                "optimizer",
+                "zero_stage",
+                "parameters",
+                "workers",
+                "initialized_tokens",
+                "trained_tokens",
+            )
             self.trained_by = {name: event[name] for name in names}
             self.node_id = event["node_id"]
             self.log.forget_after(event["step"])

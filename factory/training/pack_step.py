@@ -27,7 +27,7 @@ from factory.storage.rows import count_rows, rejected_row
 from factory.storage.schemas import COMMON_COLUMNS
 from factory.storage.shuffle import BYTES_PER_SPILL, FileShuffle, partitions_for
 from factory.storage.tables import REJECTED, Table
-from factory.training.dialogue import tokenize, tokenizer_for
+from factory.training.dialogue import template_identity, tokenize, tokenizer_for
 from factory.training.packing import pack
 
 BYTES_PER_DIALOGUE = 4096
@@ -81,7 +81,7 @@ def pack_split(config: RunConfig, model: Located, split: str, progress: Progress
     fingerprint_inputs = {
         "curated": [curated["fingerprint"], curated["finished"]],
         "model": [model.ref, model.revision],
-        "chat_template": training.chat_template,
+        "chat_template": template_identity(training.chat_template),
         "chat_template_kwargs": training.chat_template_kwargs,
         "learn_thoughts": training.learn_thoughts,
         "sequence_length": training.sequence_length,

@@ -1,7 +1,8 @@
 """Loading under ZeRO-3: each parameter is partitioned as it is created, so that no worker ever has the whole model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from factory.config import Training
 from factory.training.deepspeed_engine import zero_config
@@ -24,3 +25,21 @@ def partitioned(training: Training, on_gpu: bool) -> Iterator[None]:
     finally:
         unset_hf_deepspeed_config()
         del config
+
+
+@contextmanager
+def whole(parameters: Iterable[Any], changes: bool = False) -> Iterator[None]:
+    """Have parameters whole on every worker, partitioned or not; every worker must enter it.
+
+    Args:
+        parameters: which.
+        changes: whether they are changed; what the first worker does to them counts.
+    """
+    parts = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
+    if not parts:
+        yield
+        return
+    from deepspeed.zero import GatheredParameters
+
+    with GatheredParameters(parts, modifier_rank=0 if changes else None):
+        yield

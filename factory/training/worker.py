@@ -9,15 +9,16 @@ import ray
 import torch
 import torch.distributed as dist
 
+from factory.errors import ConfigError
 from factory.inference import model_files
 from factory.runtime.shutdown import StopFlag
 from factory.training import checkpoints, data
 from factory.training.bad_steps import BadSteps
 from factory.training.checkpoint_io import CheckpointIO, Saved, TrainingEnd
 from factory.training.deepspeed_engine import build_engine, join_workers, learning_rate, use_cores
-from factory.training.dialogue import tokenizer_for
+from factory.training.dialogue import tokenizer_for, turn_tokens
 from factory.training.metrics_log import read_parts
-from factory.training.model import PackedLoss, load_model
+from factory.training.model import PackedLoss, load_for_chats
 from factory.training.parameter_size import whole_size
 from factory.training.partitioned_loading import partitioned
 from factory.training.preemption import StopSignal
@@ -170,8 +171,13 @@ class TrainingWorker:
 
     def _build_engine(self) -> Any:
         torch.manual_seed(self.setup.seed)
-        with partitioned(self.training, self.setup.on_gpu):
-            model = load_model(self.folder, self.training, self.setup.seed)
+        tokens = turn_tokens(self.setup.base_model, self.training)
+        try:
+            with partitioned(self.training, self.setup.on_gpu):
+                model, rows = load_for_chats(self.folder, self.training, self.setup.seed, tokens)
+        except ConfigError as problem:  # another attempt would meet it too
+            raise TrainingEnd(str(problem)) from None
+        self.rows = {f"{what}_tokens": self._texts_of(ids) for what, ids in rows.items()}
         self.parameters, self.operations = sum(map(whole_size, model.parameters())), count_operations(model)
         engine = build_engine(PackedLoss(model), self.training, self.setup.on_gpu)
         if self.last:
@@ -179,12 +185,16 @@ class TrainingWorker:
         torch.manual_seed(self.setup.seed + self.rank)
         return engine
 
+    def _texts_of(self, tokens: list[int]) -> list[str]:
+        return list(tokenizer_for(self.setup.base_model, self.training).token_texts(tokens))
+
     def _engine_kind(self) -> dict[str, Any]:
         return {
             "engine": type(self.engine).__name__,
             "optimizer": type(self.engine.optimizer).__name__,
             "zero_stage": self.engine.zero_optimization_stage(),
             "parameters": self.parameters,
+            **self.rows,
         }
 
     def _step(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:

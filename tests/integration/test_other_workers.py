@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trained", ["full", "lora"])
+@pytest.mark.parametrize("trained", ["full", "lora", "untied"])
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_other_numbers_of_workers_go_on_with_the_losses_of_one_that_is_not_disturbed(tmp_path, stage, trained):
     # As a worker leaves it that was killed while it compiled what DeepSpeed has for inference on CPUs.

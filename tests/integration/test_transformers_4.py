@@ -16,37 +16,11 @@ from factory.records import Message
 from factory.training.dialogue import tokenizer_for
 from factory.training.model import load_model
 from factory.training.model_export import export_model
-from tests.integration.tiny_models import Family, save_model
+from tests.integration.tiny_models import BASE_FAMILIES, save_model
 
 pytestmark = pytest.mark.slow  # builds an environment with transformers 4
 
 VERSION = "4.57.6"
-LLAMA_3 = {
-    "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}  # fmt: skip
-LONG = {
-    "rope_type": "longrope", "rope_theta": 20_000.0, "short_factor": [1.0] * 16, "long_factor": [2.0] * 16,
-    "original_max_position_embeddings": 64,
-}  # fmt: skip
-TURNS = ("<|im_start|>", "<|im_end|>")
-FAMILIES = (
-    Family("Llama", "", TURNS, config={"rope_parameters": LLAMA_3, "max_position_embeddings": 512}),
-    Family("Qwen3", "", TURNS, config={"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
-    Family("Gemma3", "", TURNS, config={
-        "tie_word_embeddings": True, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"],
-        "rope_parameters": {
-            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 3e5},
-            "sliding_attention": {"rope_type": "default", "rope_theta": 5e3},
-        },
-    }),
-    Family("Phi3", "", TURNS, config={
-        "rope_parameters": LONG, "max_position_embeddings": 512, "original_max_position_embeddings": 64,
-        "pad_token_id": 0,
-    }),
-    Family("Olmo2", "", TURNS, config={"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}),
-    Family("Mistral", "", TURNS, config={"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
-)  # fmt: skip
 READ = """
 import json, os, sys
 import numpy, torch, transformers
@@ -108,7 +82,7 @@ def exported(base: str, target: Path, lora: Lora | None) -> str:
 
 def test_both_versions_compute_the_same(tmp_path, transformers_4):
     folders, trained = [], []
-    for family in FAMILIES:
+    for family in BASE_FAMILIES:
         base = save_model(family, tmp_path / family.name, "")
         training = Training(base_model=base, chat_template="chatml")
         trained += [tokenizer_for(base, training).encode([Message("user", "Why is my bread flat? Übung 🍞")] * 3)] * 3

@@ -71,6 +71,34 @@ FAMILIES = (
     Family("GptOss", "gptoss", HARMONY, config={"num_local_experts": 4, "num_experts_per_tok": 2}),
 )
 
+LLAMA_3 = {
+    "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+LONG = {
+    "rope_type": "longrope", "rope_theta": 20_000.0, "short_factor": [1.0] * 16, "long_factor": [2.0] * 16,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+TURNS = ("<|im_start|>", "<|im_end|>")
+BASE_FAMILIES = (
+    Family("Llama", "", TURNS, config={"rope_parameters": LLAMA_3, "max_position_embeddings": 512}),
+    Family("Qwen3", "", TURNS, config={"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
+    Family("Gemma3", "", TURNS, config={
+        "tie_word_embeddings": True, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 3e5},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 5e3},
+        },
+    }),
+    Family("Phi3", "", TURNS, config={
+        "rope_parameters": LONG, "max_position_embeddings": 512, "original_max_position_embeddings": 64,
+        "pad_token_id": 0,
+    }),
+    Family("Olmo2", "", TURNS, config={"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}),
+    Family("Mistral", "", TURNS, config={"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
+)  # fmt: skip
+"""Models without a chat template, with positions and windows as the families have them."""
+
 NEWLINE = chr(0x10A)
 """A line break as a token of bytes: a prompt of Qwen3 ends with one."""
 THINKER = Family(

@@ -108,6 +108,7 @@ def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None, store_
     ray.train.get_preemption_info = lambda: None
     ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
     PackedLoss.forward = poisoned(PackedLoss.forward)
+    vars(worker)["turn_tokens"] = lambda *_: None  # the base model has no tokenizer
     store = dist.FileStore(store_file, workers)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=workers)
     newest = checkpoints.newest(setup.checkpoints)

@@ -3,7 +3,9 @@
 Prints the losses of 2 workers, then 1, then 2 again, each group going on from the previous checkpoint,
 and those of one worker without interruption, as JSON.
 
-python -m tests.integration.zero_steps FOLDER STAGE full|lora
+python -m tests.integration.zero_steps FOLDER STAGE full|lora|untied
+
+With `lora`, and with `untied`, whose embeddings are not tied, two rows of the embeddings are trained beside adapters.
 """
 
 import json
@@ -21,14 +23,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from factory.config import Training
 from factory.training import checkpoints
+from factory.training.adapters import with_adapters
 from factory.training.checkpoint_io import CheckpointIO
 from factory.training.deepspeed_engine import build_engine, join_workers
-from factory.training.model import PackedLoss, build_batch, with_adapters
+from factory.training.model import PackedLoss, build_batch
+from factory.training.token_rows import train_rows
 
 BATCH, TOKENS, STEPS = 2, 24, 2
 
 
-def steps(folder: str, training: Training, count: int, rank: int, curve: Any) -> None:
+def steps(folder: str, training: Training, tied: bool, count: int, rank: int, curve: Any) -> None:
     """Run one worker's part of a number of steps and of the checkpoint after them."""
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)  # DeepSpeed reads it
@@ -39,11 +43,12 @@ def steps(folder: str, training: Training, count: int, rank: int, curve: Any) ->
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, tie_word_embeddings=True,
+        num_key_value_heads=1, tie_word_embeddings=tied,
     )  # fmt: skip
     model: Any = LlamaForCausalLM(config)
     if training.lora:
         model = with_adapters(model, training.lora)
+        train_rows(model, [3, 40])
     checkpoint_io = CheckpointIO(folder, training, rank, workers, rank, workers)
     last = checkpoints.newest(folder)
     engine = build_engine(PackedLoss(model.train()), training, on_gpu=False)
@@ -70,11 +75,11 @@ def steps(folder: str, training: Training, count: int, rank: int, curve: Any) ->
     dist.destroy_process_group()
 
 
-def group(folder: str, training: Training, count: int, curve: Any) -> None:
+def group(folder: str, training: Training, tied: bool, count: int, curve: Any) -> None:
     """Run a group of workers from start to end."""
     forked = multiprocessing.get_context("fork")  # what is imported stays imported
     workers = [
-        forked.Process(target=steps, args=(folder, training, count, rank, curve))
+        forked.Process(target=steps, args=(folder, training, tied, count, rank, curve))
         for rank in range(training.num_workers)
     ]
     for worker in workers:
@@ -84,20 +89,20 @@ def group(folder: str, training: Training, count: int, curve: Any) -> None:
     assert not any(worker.exitcode for worker in workers)
 
 
-def main(folder: str, stage: int, lora: bool) -> None:
+def main(folder: str, stage: int, trained: str) -> None:
     """Print the losses of both runs."""
     ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
     settings = {
         "zero_stage": stage, "global_batch_size": BATCH, "precision": "fp32", "learning_rate": 1e-2,
-        "lora": {"rank": 2} if lora else None, "weight_decay": 0.5,
+        "lora": None if trained == "full" else {"rank": 2}, "weight_decay": 0.5,
     }  # fmt: skip
     with multiprocessing.get_context("fork").Manager() as manager:
         changing, alone = manager.list(), manager.list()
         for workers in (2, 1, 2):
-            group(f"{folder}/changing", Training(num_workers=workers, **settings), STEPS, changing)
-        group(f"{folder}/alone", Training(num_workers=1, **settings), 3 * STEPS, alone)
+            group(f"{folder}/changing", Training(num_workers=workers, **settings), trained != "untied", STEPS, changing)
+        group(f"{folder}/alone", Training(num_workers=1, **settings), trained != "untied", 3 * STEPS, alone)
         print(json.dumps({"changing": list(changing), "alone": list(alone)}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "lora")
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -114,7 +114,12 @@ def test_weights_come_out_of_the_parts_of_two_workers(tmp_path, whole):
 
 
 def test_frozen_weights_are_left_out(tmp_path, whole):
-    assert {*checkpoint_weights(write_parts(tmp_path, whole, trained_only=True))} == {"embedding", "norm", "tied"}
+    assert {*checkpoint_weights(write_parts(tmp_path, whole, trained_only=True))} == {
+        "embedding",
+        "norm",
+        "tied",
+        "scale",
+    }
 
 
 def test_damaged_weights_are_not_exported(tmp_path, whole):
