@@ -1,6 +1,8 @@
 """Profiles and character cards in several scripts, made from a number."""
 
 import random
+import struct
+import zlib
 from typing import Any
 
 from factory.synthesis.profiles import LABELS
@@ -42,3 +44,8 @@ def made_card(number: int, **changed: Any) -> dict[str, Any]:
         "character_book": {"entries": [{"keys": ["a"], "content": made["persona"], "extensions": {"x": number}}]},
     }  # fmt: skip
     return {"spec": "chara_card_v3", "spec_version": "3.0", "data": data | changed}
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a PNG chunk."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

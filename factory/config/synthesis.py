@@ -1,8 +1,8 @@
 """Synthesis: personas, instructions, profiles and dialogues."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from factory.config.cast import LanguageChoice, Quota, Shares
 from factory.config.paths import Source
@@ -35,6 +35,12 @@ class Personas(Section):
     quotas the shares hold in each combination of values."""
     unique: str | None = None
     """A column that is different for each person, such as `uuid`: of rows with the same value the first is accepted."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        if both := self.facts.keys() & self.draw.keys():
+            raise ValueError(f"{min(both)!r} is in facts and in draw; it is fixed by a column or drawn")
+        return self
 
     @property
     def cast(self) -> dict[str, Any]:

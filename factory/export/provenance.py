@@ -11,7 +11,14 @@ from factory.export.sources import Sources
 from factory.inference.prompts import find_prompt
 from factory.run_output import layout
 from factory.run_output.layout import SPLITS
-from factory.run_output.licenses import License, LicensedInput, inputs_by_license, license_of_model, public_name
+from factory.run_output.licenses import (
+    License,
+    LicensedInput,
+    characters_by_license,
+    inputs_by_license,
+    license_of_model,
+    public_name,
+)
 from factory.storage.tables import Table
 
 
@@ -85,8 +92,7 @@ def find_inputs(sources: Sources, steps: Sequence[SourceTable]) -> list[Licensed
     If a table is missing, its files are not known, and its license is not known either.
     """
     files = {step.name: step.manifest.get("files", []) for step in steps}
-    found = [*inputs_by_license("personas", "personas", files.get(layout.PERSONAS.name(), []))]
-    found += inputs_by_license("given profiles", "profiles", files.get(layout.GIVEN_PROFILES.name(), []))
+    found = characters_by_license(*(files.get(kind.name(), []) for kind in (layout.PERSONAS, layout.GIVEN_PROFILES)))
     for corpus in _corpora(sources):
         what = f"instructions, corpus `{corpus}`"
         found += inputs_by_license(what, corpus, files.get(layout.INSTRUCTIONS.name(corpus=corpus), []))

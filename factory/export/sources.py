@@ -12,9 +12,9 @@ from factory.config import RunConfig
 from factory.errors import ConfigError, InputError
 from factory.export.export_files import FileType, size_of
 from factory.export.formats import CHARACTERS, SHAPES, Shape, with_thoughts
+from factory.export.speakers import find_speakers, ids_to_numbers
 from factory.run_output import layout
 from factory.run_output.layout import SPLITS
-from factory.storage import file_io
 from factory.storage.rows import Row
 from factory.storage.tables import Table
 
@@ -23,8 +23,6 @@ Selection = Literal["curated", "dialogues"]
 CHARACTERS_PART = "characters"
 SLICE_ROWS = 256
 SAMPLED_SHARDS = 8
-MERGE_SIZE = 1 << 22
-"""How many numbers of characters are collected before duplicates are removed."""
 COUNTED = ("corpus", "strategy", "messages", "output_tokens")
 """The columns for the statistics."""
 
@@ -207,34 +205,8 @@ def _characters(
     columns = ("status", *shape.reads)
     if what == "dialogues":
         return ExportPart(CHARACTERS_PART, (profiles,), shape, _read_manifest(profiles, what)["ok"], columns)
-    speakers = _speakers(speaking)
+    speakers = find_speakers(speaking)
     return ExportPart(CHARACTERS_PART, (profiles,), shape, len(speakers), columns, speakers)
-
-
-def _speakers(tables: tuple[Table, ...]) -> np.ndarray:
-    """Return the characters with an accepted row as sorted numbers, 8 bytes each."""
-    # Arrow's data sets import pandas, which takes a second; other exports do not need it.
-    import pyarrow.dataset as ds
-
-    from factory.run_output.scan import TableFiles
-
-    found = np.zeros(0, np.uint64)
-    for table in tables:
-        new, size = [found], 0
-        for batch in TableFiles(table.path, file_io.sizes(table.path)).scan(
-            ["character_id"], ds.field("status") == "ok"
-        ):
-            new.append(np.unique(ids_to_numbers(batch["character_id"])))
-            size += len(new[-1])
-            if size > MERGE_SIZE:
-                new, size = [np.unique(np.concatenate(new))], 0
-        found = np.unique(np.concatenate(new))
-    return found
-
-
-def ids_to_numbers(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Return ids as unsigned 64-bit numbers, in the same order as their texts."""
-    return np.frombuffer(bytes.fromhex("".join(ids.to_pylist())), ">u8").astype(np.uint64)
 
 
 _AGAIN = {

@@ -15,7 +15,7 @@ from factory.playground.label_controller import (
     Rater,
 )
 from factory.playground.profile_form import FormError
-from factory.playground.ui import status_note
+from factory.playground.status_note import status_note
 
 INTRODUCTION = (
     "A model was told to be a persona and was asked a question. You score how well its answer meets the criteria, and "

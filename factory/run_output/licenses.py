@@ -71,8 +71,8 @@ def license_of_input(name: str, path: str, size: int) -> License | None:
         path: the path of the file.
         size: its size in bytes: with the name, it identifies copies of this project's sample data.
     """
-    shipped = RESOURCES / "data" / Path(path).name
-    if "://" not in path and shipped.is_file() and shipped.stat().st_size == size:
+    shipped = (RESOURCES / "data" / folder / Path(path).name for folder in ("", "example"))
+    if "://" not in path and any(file.is_file() and file.stat().st_size == size for file in shipped):
         return SHIPPED
     return _find("inputs", path, name)
 
@@ -84,6 +84,14 @@ def license_of_model(name: str) -> License | None:
 
 def _find(kind: Literal["inputs", "models"], *names: str) -> License | None:
     return next((license for license in _read_table()[kind] if license.matches(*names)), None)
+
+
+def characters_by_license(
+    personas: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]
+) -> list[LicensedInput]:
+    """Group the files of personas and of given profiles by their license; a run may have one of them alone."""
+    found = inputs_by_license("personas", "personas", personas) if personas or not given else []
+    return found + (inputs_by_license("given profiles", "profiles", given) if given else [])
 
 
 def inputs_by_license(what: str, name: str, files: Sequence[Mapping[str, Any]]) -> list[LicensedInput]:

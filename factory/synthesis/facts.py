@@ -10,20 +10,29 @@ from factory.config.cast import Quota
 from factory.records import Persona, Reject, content_id
 from factory.text.normalize import clean_line
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w++")
+MAX_CHARACTERS = 2000
+"""Of a fact; longer texts are no facts that could be looked for."""
 STEM = 5
 """A word of a fact that is no item of the profile may occur in another form: so many first letters must be the same."""
 ITEMS = frozenset({"name", "age", "gender", "race", "birth_place", "appearance", "experience", "personality"})
 
 
 def fact_text(value: Any) -> str | Reject:
-    """Return a cell as text for a prompt: numbers without `.0`, codes such as `software_developer` with spaces."""
+    """Return a cell as text for a prompt: numbers without `.0`, codes such as `software_developer` with spaces.
+
+    A cell that is empty, no text, or longer than `MAX_CHARACTERS` is a reject.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     text = clean_line(value)
-    return text if isinstance(text, Reject) else text.replace("_", " ").strip() or Reject("empty", repr(value))
+    if isinstance(text, Reject):
+        return text
+    if len(text) > MAX_CHARACTERS:
+        return Reject("too_long", f"{len(text):,} characters")
+    return text.replace("_", " ").strip() or Reject("empty", repr(value))
 
 
 def facts_of(persona: Persona) -> dict[str, str]:
@@ -79,11 +88,13 @@ def find_lost_fact(facts: Mapping[str, str], items: Mapping[str, str]) -> str | 
 
 def _has_words(fact: str, text: str, stem: int | None) -> bool:
     text = text.casefold()
-    words = _WORD.findall(text)
+    words = set(_WORD.findall(text))
+    begins = {word[:length] for word in words for length in range(1, (stem or 0) + 1)}
     for word in _WORD.findall(fact.casefold()):
-        if word.isnumeric() or word.isascii():
-            begin = word if word.isnumeric() else word[:stem]
-            found = any(one == word if stem is None or word.isnumeric() else one.startswith(begin) for one in words)
+        if word.isnumeric() or (stem is None and word.isascii()):
+            found = word in words
+        elif word.isascii():
+            found = word[:stem] in begins
         else:
             found = word in text  # in many scripts no space parts words
         if not found:

@@ -46,8 +46,10 @@ def read_cast_member(value: Any, settings: Personas) -> Persona | Reject:
     if missing := [name for name in columns if name not in row]:
         return Reject("missing_column", f"no {missing[0]!r} in {sorted(map(str, row))}"[:2000])
     read = {name: fact_text(row[name]) for name in columns}
-    if empty := [name for name in columns if isinstance(read[name], Reject)]:
-        return Reject("empty_field", f"{empty[0]}: {row[empty[0]]!r}"[:2000])
+    for name, text in read.items():
+        if isinstance(text, Reject):
+            reason = text.reason if text.reason in ("too_long", "invalid_text") else "empty_field"
+            return Reject(reason, f"{name}: {row[name]!r}"[:2000])
     texts = {name: str(text) for name, text in read.items()}
     facts = {name: texts[column] for name, column in settings.facts.items()}
     language = _language_of_row(persona, texts, settings)

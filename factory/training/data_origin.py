@@ -7,7 +7,7 @@ from typing import Any
 from factory.config import RunConfig
 from factory.inference.prompts import Prompt, find_prompt
 from factory.run_output import layout
-from factory.run_output.licenses import LicensedInput, inputs_by_license
+from factory.run_output.licenses import LicensedInput, characters_by_license, inputs_by_license
 from factory.storage import file_io
 from factory.storage.tables import Table
 
@@ -42,8 +42,7 @@ def data_origin(config: RunConfig) -> DataOrigin | None:
     kept = layout.CURATED.table(output, split="train").manifest() or {}
     dialogues = {name: rows for name, rows in kept.get("sources", {}).items() if rows}
     parts = {name: name.partition("-") for name in dialogues}
-    inputs = inputs_by_license("personas", "personas", _files(layout.PERSONAS.table(output)))
-    inputs += inputs_by_license("given profiles", "profiles", _files(layout.GIVEN_PROFILES.table(output)))
+    inputs = characters_by_license(*(_files(kind.table(output)) for kind in (layout.PERSONAS, layout.GIVEN_PROFILES)))
     for corpus in dict.fromkeys(corpus for _, _, corpus in parts.values()):
         inputs += inputs_by_license(
             f"instructions `{corpus}`", corpus, _files(layout.INSTRUCTIONS.table(output, corpus=corpus))

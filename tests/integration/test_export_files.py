@@ -18,7 +18,8 @@ from factory.export.export_files import split_rows, write_shards
 from factory.export.export_stats import ExportStats
 from factory.export.hub import check_access
 from factory.export.provenance import SourceTable, find_inputs, find_models, find_source_tables
-from factory.export.sources import find_sources, ids_to_numbers
+from factory.export.sources import find_sources
+from factory.export.speakers import ids_to_numbers
 from factory.export.write_export import check_folder, default_folder, export
 from factory.resources import RESOURCES
 from factory.run_output.licenses import (

@@ -19,7 +19,10 @@ from s3fs import S3FileSystem
 
 from factory.errors import InputError, StorageError, UnreachableError
 from factory.synthesis import opening
+from factory.synthesis.given.card_file import PNG, profile_rows, to_json, write_png
+from factory.synthesis.given.card_profile import to_v2
 from factory.synthesis.input_files import check_column, find_files, not_empty, read_rows
+from tests.made_cards import chunk, made_card
 from tests.raw_rows import public, values
 
 
@@ -54,6 +57,20 @@ def bucket(aws, s3_server):
 
 def paths(source):
     return [file.path for file in find_files(source)]
+
+
+def test_cards_on_s3_are_read(bucket):
+    card = made_card(1)
+    png = write_png(card, to_v2(card), (1, 2, 3))
+    larger = png[:-12] + chunk(b"pRIV", b"x" * opening.REQUEST_BYTES) + png[-12:]  # not read in one request
+    bucket("cards/a.json", to_json(card))
+    bucket("cards/b.png", png)
+    bucket("cards/c.png", larger)
+    bucket("cards/d.jsonl", json.dumps(card).encode() + b"\n{}\n")
+    files = find_files("s3://personas/cards", (PNG,))
+    assert [len(list(profile_rows(file, None))) for file in files] == [1, 1, 1, 2]
+    assert [next(profile_rows(file, None)).value for file in files] == [card] * 4
+    assert [file.path[-5:] for file in find_files("s3://personas/cards")] == [".json", "jsonl"]
 
 
 def test_files_on_s3_are_read(bucket, tmp_path, monkeypatch):

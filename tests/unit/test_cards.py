@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import struct
-import zlib
 from dataclasses import asdict
 
 import pytest
@@ -14,15 +13,10 @@ from factory.synthesis.given import card_file
 from factory.synthesis.given.card_file import profile_rows, to_json, write_png
 from factory.synthesis.given.card_profile import EXTENSION, to_card, to_v2
 from factory.synthesis.given.given_rows import read_given
-from tests.made_cards import made_card, made_profile
+from tests.made_cards import chunk, made_card, made_profile
 
 CARDS = 200
 ORANGE = (200, 120, 40)
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    """Return a PNG chunk."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png_with(*chunks: bytes) -> bytes:

@@ -59,7 +59,13 @@ def test_ids_come_from_persona_facts_and_language():
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
-    [({"age": None}, "empty_field"), ({"sex": " "}, "empty_field"), ({"occupation": ["a"]}, "empty_field")],
+    [
+        ({"age": None}, "empty_field"),
+        ({"sex": " "}, "empty_field"),
+        ({"occupation": ["a"]}, "empty_field"),
+        ({"occupation": "a " * 2000}, "too_long"),
+        ({"occupation": "a\0"}, "invalid_text"),
+    ],
 )
 def test_a_row_without_a_fact_is_rejected(changed, reason):
     found = read_cast_member(made_person(1, **changed), settings(facts=FACTS))

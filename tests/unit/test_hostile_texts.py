@@ -18,8 +18,11 @@ from factory.inference import json_reply
 from factory.personagym import fill_slots
 from factory.playground.streaming import repair_text
 from factory.records import Message, TokenChoice
+from factory.synthesis.facts import find_lost_fact
+from factory.synthesis.given.given_rows import read_given
 from factory.text import control_tokens, language, markdown_cells, normalize, redaction, thoughts
 from tests.hard_texts import HOSTILE
+from tests.made_cards import made_card
 from tests.unit.test_ifeval_file import CASES as IFEVAL
 
 CHECKS = VerifiableInstruction.model_validate(
@@ -55,6 +58,8 @@ def rule_on_reply(rule: Rule) -> Callable[[str], object]:
 
 ESCAPE = control_tokens.TokenEscape(["<|im_end|>", "<<", "[/INST]", "a\n"])
 READERS: dict[str, Callable[[str], object]] = {
+    "card": lambda text: read_given(made_card(1, description=text[:15_000]), "English"),
+    "fact": lambda text: find_lost_fact({"occupation": text[:2000]}, {"experience": text}),
     **{name: rule_on_reply(rule) for name, rule in Quality().rules.items()},
     "is_complete": lambda text: is_complete(text, ("Ada",)),
     "personal_data": lambda text: personal_data.find_personal_data(text, Safety().personal_data, ()),
