@@ -12,9 +12,9 @@ from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
 from factory.records import Completion, Persona, Profile, ProfileFields, Reject, Request
 from factory.synthesis.facts import facts_of, find_lost_fact
-from factory.synthesis.profile_rules.check import broken_rules
-from factory.synthesis.profile_rules.endings import end_with_sentences
 from factory.synthesis.profile_rules.long_items import prompt_ngrams
+from factory.synthesis.profile_rules.profile_check import broken_rules
+from factory.synthesis.profile_rules.sentence_endings import end_with_sentences
 from factory.text.normalize import is_text
 from factory.text.thoughts import find_thought_mark
 

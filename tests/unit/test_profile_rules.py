@@ -10,9 +10,9 @@ import pytest
 
 from factory.inference.prompts import load_prompt
 from factory.records import Completion, Persona, Profile, ProfileFields, Reject
-from factory.synthesis.profile_rules.check import PROMPT_ECHO, RULES, broken_rules
-from factory.synthesis.profile_rules.endings import SENTENCES, end_with_sentences
 from factory.synthesis.profile_rules.long_items import bound, prompt_ngrams
+from factory.synthesis.profile_rules.profile_check import PROMPT_ECHO, RULES, broken_rules
+from factory.synthesis.profile_rules.sentence_endings import SENTENCES, end_with_sentences
 from factory.synthesis.profiles import ProfileCheck, parse_profile, prompt_text, render_profile
 
 GOOD = [json.loads(line) for line in (Path(__file__).parents[1] / "profiles/good.jsonl").read_text().splitlines()]
