@@ -17,9 +17,11 @@ from factory.evaluation.verdict_statements import MAX_CHARACTERS
 from factory.inference import json_reply
 from factory.personagym import fill_slots
 from factory.playground.streaming import repair_text
-from factory.records import Message, TokenChoice
+from factory.records import Message, ProfileFields, TokenChoice
 from factory.synthesis.facts import find_lost_fact
 from factory.synthesis.given.given_rows import read_given
+from factory.synthesis.profile_rules.long_items import prompt_ngrams
+from factory.synthesis.profile_rules.profile_check import broken_rules
 from factory.text import control_tokens, language, markdown_cells, normalize, redaction, thoughts
 from tests.hard_texts import HOSTILE
 from tests.made_cards import made_card
@@ -59,6 +61,9 @@ def rule_on_reply(rule: Rule) -> Callable[[str], object]:
 ESCAPE = control_tokens.TokenEscape(["<|im_end|>", "<<", "[/INST]", "a\n"])
 READERS: dict[str, Callable[[str], object]] = {
     "card": lambda text: read_given(made_card(1, description=text[:15_000]), "English"),
+    "profile_rules": lambda text: broken_rules(
+        dict.fromkeys(ProfileFields.model_fields, text), "a baker", "English", prompt_ngrams("A profile of a baker.")
+    ),
     "fact": lambda text: find_lost_fact({"occupation": text[:2000]}, {"experience": text}),
     **{name: rule_on_reply(rule) for name, rule in Quality().rules.items()},
     "is_complete": lambda text: is_complete(text, ("Ada",)),

@@ -80,9 +80,9 @@ def not_a_name(sheet: Sheet) -> str | None:
         and found
         and spaced <= MAX_NAME_WORDS
         and word_count(found) <= MAX_NAME_WORDS
-        and not re.match(r"\d|\D*\d{3}", name)
+        and not re.match(r"\d|\D*+\d{3}", name)
         and not _NO_NAME_START.match(name)
-        and not re.search(r"[!?;:{}<>=_/|。！？؟।]|[^\W\d_]{5}\. [^\W\d_]{2}|,.*,", name)
+        and not re.search(r"[!?;:{}<>=_/|。！？؟।]|[^\W\d_]{5}\. [^\W\d_]{2}|,[^,]{0,200},", name)
         and (not has_case or any(word[:1].isupper() for word in re.split(r"[\s'’-]+", name)))
     )
     return None if is_name else name
