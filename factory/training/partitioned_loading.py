@@ -39,7 +39,7 @@ def whole(parameters: Iterable[Any], changes: bool = False) -> Iterator[None]:
     if not parts:
         yield
         return
-    from deepspeed.zero import GatheredParameters
+    import deepspeed
 
-    with GatheredParameters(parts, modifier_rank=0 if changes else None):
+    with deepspeed.zero.GatheredParameters(parts, modifier_rank=0 if changes else None):
         yield

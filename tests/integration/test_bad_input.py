@@ -591,7 +591,7 @@ def test_demo_config_runs_with_overrides_and_a_limit(tmp_path):
     assert answer.status == 0, answer
     run = Run(tmp_path, json.loads((tmp_path / "made" / "config.json").read_text()))
     assert (run.config["seed"], run.output) == (7, str(tmp_path / "made"))
-    assert run.reasons("profiles") == {"ok": 3}
+    assert run.reasons("profiles") == {"ok": 3 + 3}  # given ones too
     for corpus in run.config["instructions"]:
         assert run.table(f"instructions/{corpus['corpus']}").manifest()["rows_in"] == 3
         assert run.reasons(f"dialogues/generate-{corpus['corpus']}") == {"ok": 6}
