@@ -75,9 +75,9 @@ class Profiles(Section):
     """What becomes of a generated profile that breaks a rule, such as a placeholder, the persona as the name, or an
     unfinished sentence: it is rejected, or accepted with the rules' names in the column `flags`. Given profiles are not
     checked."""
-    ending: Literal["sentence", "free"] = "sentence"
+    ending: Literal["sentence", "free"] = "free"
     """`sentence`: engines of kind vllm end appearance, experience and personality with a full stop, so that no bound
-    cuts them in mid-word; other engines are not guided so far."""
+    cuts them in mid-word. A very small model then loses more profiles to `max_tokens`."""
 
 
 class Dialogues(Section):

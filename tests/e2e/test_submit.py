@@ -62,7 +62,7 @@ def test_submitted_job_equals_a_local_one(submitting, tmp_path):
     done = submit(submitting, ENGINE, "dialogues.strategies=[generate]", f"output={tmp_path}/run")
     assert done.returncode == 0, done.stdout + done.stderr
     manifest = json.loads((tmp_path / "run/profiles/.manifest.json").read_text())
-    assert (manifest["rows_in"], manifest["ok"]) == (32, 32)
+    assert (manifest["rows_in"], manifest["ok"]) == (32 + 16, 32 + 16)
     assert json.loads((tmp_path / "run/dialogues/generate-samples/.manifest.json").read_text())["ok"] == 24
     assert "rows accepted. Output: " in done.stdout
 

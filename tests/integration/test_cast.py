@@ -49,7 +49,8 @@ def run(tmp_path_factory) -> Run:
         "language": {"weights": {"English": 1, "Korean": 1}},
     }
     engine = {"kind": "scripted", "replies_file": str(folder / "replies.jsonl")}
-    config = {"output": str(folder / "run"), "engine": engine, "personas": personas}
+    profiles = {"rules": "off"}  # all have the texts of one
+    config = {"output": str(folder / "run"), "engine": engine, "personas": personas, "profiles": profiles}
     started = Run(folder, config)
     started.finish(timeout=500)
     return started

@@ -252,7 +252,7 @@ def test_the_snippet_of_a_card_talks_to_the_model(tmp_path, capsys, lora):
     modelfile = folder / "Modelfile"
     if lora:
         assert "--max-lora-rank 8 --lora-modules" in (folder / "README.md").read_text()
-        assert not modelfile.exists()
+        assert "\nADAPTER .\n" in modelfile.read_text()
         return
     text = modelfile.read_text()
     assert 'PARAMETER stop "<|im_end|>"' in text
