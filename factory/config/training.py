@@ -181,8 +181,9 @@ class Training(Section):
     """Steps between validations; one before and one after training are added."""
     validation_sequences: int = Field(512, ge=1)
     """Maximum number of packed sequences per validation."""
-    sample_replies: int = Field(4, ge=0, le=16)
-    """Held-out characters whose reply, of at most 48 tokens, is shown with each validation. 0: none."""
+    sample_replies: int | None = Field(None, ge=0, le=16)
+    """Held-out characters whose reply, of at most 48 tokens, is shown with each validation. null: 4 on GPUs, and none
+    on CPUs, where they take minutes."""
     save_steps: int = Field(100, ge=1)
     """Steps between checkpoints."""
     save_minutes: float | None = Field(30, gt=0)

@@ -29,6 +29,7 @@ from factory.training.training_facts import RESUMABLE, is_stalled
 from factory.training.validation import validate
 from factory.training.worker_setup import WorkerSetup
 
+SAMPLES_ON_GPU = 4
 KEPT_EVENTS = ("settings", "step", "skipped", "validation", "samples")
 """Kinds of events that are metrics."""
 
@@ -85,7 +86,9 @@ class TrainingWorker:
         self.validation = list(
             data.validation_rows(self.setup.validation, self.training.validation_sequences, self.rank, self.workers)
         )
-        self.prompts = choose_prompts(self.validation, self.training.sample_replies)
+        samples = self.training.sample_replies
+        count = (SAMPLES_ON_GPU if self.setup.on_gpu else 0) if samples is None else samples
+        self.prompts = choose_prompts(self.validation, count)
         self.report("started", step=first, steps=self.order.steps, workers=self.workers,
                     node_id=ray.get_runtime_context().get_node_id(), **self._engine_kind())  # fmt: skip
         self.validations = self._earlier_validations(first)

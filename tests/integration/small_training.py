@@ -56,7 +56,7 @@ def settings_of(tiny: str, **training: object) -> dict:
     return {
         "base_model": tiny, "device": "cpu", "num_workers": 2, "sequence_length": 256, "global_batch_size": 4,
         "epochs": 1, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "precision": "fp32", "save_steps": 3,
-        "eval_steps": 6, "max_failures": 1, **training,
+        "eval_steps": 6, "sample_replies": 4, "max_failures": 1, **training,
     }  # fmt: skip
 
 
