@@ -77,7 +77,7 @@ class Profiles(Section):
     checked."""
     ending: Literal["sentence", "free"] = "free"
     """`sentence`: engines of kind vllm end appearance, experience and personality with a full stop, so that no bound
-    cuts them in mid-word. A very small model then loses more profiles to `max_tokens`."""
+    cuts them in mid-word. A very small model then wrote fewer valid profiles."""
 
 
 class Dialogues(Section):

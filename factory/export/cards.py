@@ -18,6 +18,7 @@ from factory.records import Counts
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.storage.file_io import join
+from factory.storage.manifest import build_manifest
 from factory.storage.rows import Row
 from factory.storage.tables import compute_fingerprint
 from factory.synthesis.given.card_file import to_json, write_png
@@ -87,8 +88,10 @@ def export_cards(sources: Sources, folder: str, file_type: CardType, progress: P
             files[name] = len(content)
     finally:
         progress.stop()
-    readme = _readme(sources, part, file_type)
-    finish_export(folder, CARDS, fingerprint, {CHARACTERS_PART: files}, readme, progress)
+    counts = Counts(ok=len(files))
+    parts = {CHARACTERS_PART: {"rows": len(files), "files": files}}
+    manifest = build_manifest(f"export/{CARDS}", len(files), counts, progress.timing(counts), fingerprint, parts=parts)
+    finish_export(folder, _readme(sources, part, file_type), manifest, progress)
 
 
 def _content(row: Row, file_type: CardType) -> bytes:

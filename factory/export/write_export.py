@@ -105,9 +105,7 @@ def export(
     from factory.export.dataset_card import build_card
 
     examples = {one.part.name: one.example for one in exported}
-    file_io.write_bytes(join(folder, CARD), build_card(sources, file_type, manifest, examples).encode())
-    file_io.write_bytes(join(folder, MANIFEST), _pretty(manifest))
-    progress.record_table(manifest)
+    finish_export(folder, build_card(sources, file_type, manifest, examples), manifest, progress)
 
 
 def begin_export(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -124,22 +122,8 @@ def begin_export(folder: str, fingerprint: str, settings: dict[str, Any]) -> dic
     return None
 
 
-def finish_export(
-    folder: str, name: str, fingerprint: str, parts: dict[str, dict[str, int]], card: str, progress: Progress
-) -> None:
-    """Write the card and the manifest of an export whose files are a row each.
-
-    Args:
-        folder: the export's.
-        name: the format, for the manifest.
-        fingerprint: of its settings.
-        parts: the size in bytes of each file, by part.
-        card: the text of its README.md.
-        progress: where to report.
-    """
-    counts = Counts(ok=sum(map(len, parts.values())))
-    written = {part: {"rows": len(files), "files": files} for part, files in parts.items()}
-    manifest = build_manifest(f"export/{name}", counts.ok, counts, progress.timing(counts), fingerprint, parts=written)
+def finish_export(folder: str, card: str, manifest: dict[str, Any], progress: Progress) -> None:
+    """Write the README.md and the manifest of an export, which completes it."""
     file_io.write_bytes(join(folder, CARD), card.encode())
     file_io.write_bytes(join(folder, MANIFEST), _pretty(manifest))
     progress.record_table(manifest)

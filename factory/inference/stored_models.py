@@ -32,7 +32,7 @@ def folder_revision(ref: str) -> str:
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"model {ref!r}: the folder has no *.safetensors weights")
     _check_complete(ref, {path.name for path in folder.iterdir()})
-    return _digest(ref, _files(ref))
+    return files_revision(ref)
 
 
 def files_revision(ref: str) -> str:

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.table import Table as Grid
@@ -73,10 +73,8 @@ def preview_personas(config: RunConfig, notes: list[str]) -> Preview | None:
         InputError: all rows were read, and none can be used.
     """
     limit = config.personas.limit
-    try:
-        files = persona_files(config)
-    except UnreachableError as problem:
-        notes.append(str(problem))
+    files = _files_or_note(persona_files, config, notes)
+    if files is None:
         return Preview(limit, False, characters=120) if limit else None
     return _preview(persona_kind(config), files, limit, "personas.source")
 
@@ -88,12 +86,21 @@ def preview_given(config: RunConfig, notes: list[str]) -> Preview | None:
         InputError: all rows were read, and none can be used.
     """
     limit = config.profiles.limit
-    try:
-        files = given_files(config)
-    except UnreachableError as problem:
-        notes.append(str(problem))
+    files = _files_or_note(given_files, config, notes)
+    if files is None:
         return Preview(limit, False) if limit else None
     return _preview(given_kind(config), files, limit, "profiles.source")
+
+
+def _files_or_note(
+    find: Callable[[RunConfig], list[SourceFile]], config: RunConfig, notes: list[str]
+) -> list[SourceFile] | None:
+    """Return the files of a source; where its storage is unreachable, add a note and return None."""
+    try:
+        return find(config)
+    except UnreachableError as problem:
+        notes.append(str(problem))
+        return None
 
 
 def preview_instructions(config: RunConfig, index: int, notes: list[str]) -> tuple[Preview | None, str]:

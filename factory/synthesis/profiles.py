@@ -41,7 +41,7 @@ class ProfileCheck:
 
     @cached_property
     def ngrams(self) -> np.ndarray:
-        """The prompt's, computed once in each process."""
+        """The prompt's."""
         return prompt_ngrams(self.prompt)
 
 
@@ -96,9 +96,9 @@ def parse_profile(
     if lost := find_lost_fact(kept, items):
         return Reject("fact_lost", f"{lost}\n\n{reply}")
     written_in = persona.language or language
-    broken = {} if check.mode == "off" else broken_rules(items, persona.persona, written_in, check.ngrams)
-    if broken and check.mode == "reject":
-        reason, detail = next(iter(broken.items()))
+    broken = iter(()) if check.mode == "off" else broken_rules(items, persona.persona, written_in, check.ngrams)
+    if check.mode == "reject" and (first := next(broken, None)):
+        reason, detail = first
         return Reject(reason, f"{detail}\n\n{reply}")
     return Profile(
         **profile_ids(persona),
@@ -106,7 +106,7 @@ def parse_profile(
         **items,
         profile=profile_text(items),
         language=written_in,
-        flags=", ".join(broken) or None,
+        flags=", ".join(name for name, _ in broken) or None,
     )
 
 

@@ -57,6 +57,11 @@ def _word_hash(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
+def is_unspaced(word: str) -> bool:
+    """Return whether a word is a character of a script without spaces between words."""
+    return _IS_UNSPACED.match(word) is not None
+
+
 def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:
     """Return a 64-bit hash for each n consecutive words; none if there are fewer words."""
     count = max(0, len(hashes) - n + 1)

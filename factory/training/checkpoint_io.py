@@ -3,7 +3,7 @@
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,18 +124,19 @@ class CheckpointIO:
                 shutil.rmtree(staged, ignore_errors=True)
             return own_files
 
-        save = keep if in_background else write
-        with captured(engine, save):
-            trained_only = self.training.lora is not None
-            engine.save_checkpoint(
-                str(staged), tag=TAG, save_latest=False, exclude_frozen_parameters=trained_only
-            )  # fmt: skip
-        if engine.zero_optimization_stage() == 3:
-            save(weights_name(self.rank), own_weights(engine.module, trained_only))
+        self._capture(engine, staged, keep if in_background else write)
         writing = self._threads.submit(write_copies)
         self._pending = _Pending(
             step, validation_loss, list(metrics), writing, engine.device, began, time.monotonic() - began, in_background
         )  # fmt: skip
+
+    def _capture(self, engine: Any, staged: Path, save: Callable[[str, Any], None]) -> None:
+        """Give `save` the name and the content of each file of this worker's part; every worker must call it."""
+        trained_only = self.training.lora is not None
+        with captured(engine, save):
+            engine.save_checkpoint(str(staged), tag=TAG, save_latest=False, exclude_frozen_parameters=trained_only)
+        if engine.zero_optimization_stage() == 3:
+            save(weights_name(self.rank), own_weights(engine.module, trained_only))
 
     def poll(self) -> Saved | None:
         """Complete the checkpoint that is being written once every worker's part is there; each must call it.

@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.benchmarks.scale import PROFILE
 
@@ -95,18 +95,36 @@ def ours(output: str) -> None:
     train(config, model_files.locate(MODEL), PrintedSteps())
 
 
+def step_printer() -> Any:
+    """Return a callback of the Trainer that prints `STEP` after each step."""
+    from transformers import TrainerCallback
+
+    class StepPrinter(TrainerCallback):
+        def on_step_end(self, *_: object, **__: object) -> None:
+            print(STEP, flush=True)
+
+    return StepPrinter()
+
+
+def common_arguments() -> dict[str, Any]:
+    """Return the arguments of the Trainer with which it does what our loop does; TRL's takes them too."""
+    from factory.runtime.ray_session import fast_bf16, on_gpu
+
+    on_cpu = not on_gpu("auto")
+    return {
+        "use_cpu": on_cpu, "bf16": fast_bf16(not on_cpu), "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": size().batch, "max_steps": STEPS + 1, "save_strategy": "no", "report_to": [],
+        "disable_tqdm": True, "adam_beta2": 0.95, "learning_rate": 1e-5,
+    }  # fmt: skip
+
+
 def trainer(output: str) -> None:
     """Train with the transformers Trainer over the same packed sequences in the same batches, and print as `ours`."""
     import torch
-    from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
     from factory.inference import model_files
-    from factory.runtime.ray_session import fast_bf16, on_gpu
     from factory.training.packing import position_ids
-
-    class Told(TrainerCallback):
-        def on_step_end(self, *_: object, **__: object) -> None:
-            print(STEP, flush=True)
 
     def example(row: dict) -> dict:
         ids = torch.tensor(row["input_ids"])
@@ -115,16 +133,11 @@ def trainer(output: str) -> None:
         labels = torch.where(torch.tensor(row["loss_mask"]) & ~starts, ids, -100)
         return {"input_ids": ids, "position_ids": torch.from_numpy(position_ids(row["lengths"])), "labels": labels}
 
-    on_cpu = not on_gpu("auto")
     torch.set_num_threads(os.cpu_count() or 1)
     model = AutoModelForCausalLM.from_pretrained(model_files.fetch(MODEL), dtype=torch.float32)
-    arguments = TrainingArguments(
-        output_dir=f"{output}/trainer", use_cpu=on_cpu, bf16=fast_bf16(not on_cpu), per_device_train_batch_size=1,
-        gradient_accumulation_steps=size().batch, max_steps=STEPS + 1, save_strategy="no", report_to=[],
-        disable_tqdm=True, adam_beta2=0.95, learning_rate=1e-5,
-    )  # fmt: skip
+    arguments = TrainingArguments(output_dir=f"{output}/trainer", **common_arguments())
     rows = [example(row) for row in packed_rows(output)]
-    Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[Told()]).train()
+    Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[step_printer()]).train()
 
 
 def trl(output: str) -> None:
@@ -134,30 +147,22 @@ def trl(output: str) -> None:
     """
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     from factory.inference import model_files
-    from factory.runtime.ray_session import fast_bf16, on_gpu
 
-    class Told(TrainerCallback):
-        def on_step_end(self, *_: object, **__: object) -> None:
-            print(STEP, flush=True)
-
-    on_cpu = not on_gpu("auto")
     torch.set_num_threads(os.cpu_count() or 1)
     folder = model_files.fetch(MODEL)
     arguments = SFTConfig(
-        output_dir=f"{output}/trl", use_cpu=on_cpu, bf16=fast_bf16(not on_cpu), per_device_train_batch_size=1,
-        gradient_accumulation_steps=size().batch, max_steps=STEPS + 1, save_strategy="no", report_to=[],
-        disable_tqdm=True, adam_beta2=0.95, learning_rate=1e-5, packing=True, max_length=size().sequence,
-        gradient_checkpointing=False,
+        output_dir=f"{output}/trl", packing=True, max_length=size().sequence, gradient_checkpointing=False,
+        **common_arguments(),
     )  # fmt: skip
     rows = [{"input_ids": ids, "assistant_masks": mask} for ids, mask in single_dialogues(packed_rows(output))]
     side = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), args=arguments,
         train_dataset=Dataset.from_list(rows), processing_class=AutoTokenizer.from_pretrained(folder),
-        callbacks=[Told()],
+        callbacks=[step_printer()],
     )  # fmt: skip
     lengths = [len(row["input_ids"]) for row in side.train_dataset]
     Path(output, "trl.tokens").write_text(str(statistics.mean(lengths) * size().batch))

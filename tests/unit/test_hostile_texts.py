@@ -61,8 +61,8 @@ def rule_on_reply(rule: Rule) -> Callable[[str], object]:
 ESCAPE = control_tokens.TokenEscape(["<|im_end|>", "<<", "[/INST]", "a\n"])
 READERS: dict[str, Callable[[str], object]] = {
     "card": lambda text: read_given(made_card(1, description=text[:15_000]), "English"),
-    "profile_rules": lambda text: broken_rules(
-        dict.fromkeys(ProfileFields.model_fields, text), "a baker", "English", prompt_ngrams("A profile of a baker.")
+    "profile_rules": lambda text: list(
+        broken_rules(dict.fromkeys(ProfileFields.model_fields, text), "a baker", "English", prompt_ngrams("A baker."))
     ),
     "fact": lambda text: find_lost_fact({"occupation": text[:2000]}, {"experience": text}),
     **{name: rule_on_reply(rule) for name, rule in Quality().rules.items()},

@@ -34,7 +34,7 @@ def prompt() -> np.ndarray:
 
 def found(profile: dict[str, str], prompt: np.ndarray) -> dict[str, str]:
     items = {name: " ".join(profile[name].split()) for name in ITEMS}
-    return broken_rules(items, profile["persona"], profile["language"], prompt)
+    return dict(broken_rules(items, profile["persona"], profile["language"], prompt))
 
 
 def test_there_are_ten_profiles_of_each_script():

@@ -1,6 +1,6 @@
 """Training metrics: curves, learning rate, tokens, and the validation loss before and after."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,14 @@ def _samples(found: Any) -> list[tuple[str, str, str]]:
     return [(a, b, c) for a, b, c in texts if isinstance(a, str) and isinstance(b, str) and isinstance(c, str)]
 
 
+def _kept_samples(rows: Iterable[Mapping[str, Any]], samples: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield all rows, and add the few with sample replies to a list: the metrics are read once."""
+    for row in rows:
+        if row.get("kind") == "samples":
+            samples.append(row)
+        yield row
+
+
 def metric_rows(folder: RunFolder) -> Iterable[Mapping[str, Any]]:
     """Yield the rows of the metrics, or of the history beside the checkpoints if there are no metrics yet."""
     history = sorted(name for name in folder.files if name.startswith(HISTORY))
@@ -111,7 +119,8 @@ def metric_rows(folder: RunFolder) -> Iterable[Mapping[str, Any]]:
 def training_data(folder: RunFolder) -> dict[str, Any]:
     """Return the curves and figures of training; empty if no training was started."""
     table = folder.tables.get(layout.CHECKPOINTS.name())
-    curve, validations, other = read_curves(metric_rows(folder))
+    samples: list[Mapping[str, Any]] = []
+    curve, validations, other = read_curves(_kept_samples(metric_rows(folder), samples))
     if other:
         folder.note(f"{layout.METRICS}: {other:,} lines are neither a step nor a validation and are left out")
     if table is None and not curve.points:
@@ -128,7 +137,7 @@ def training_data(folder: RunFolder) -> dict[str, Any]:
         "seconds": curve.seconds,
         "train_loss": manifest.get("train_loss"),
         "gain": manifest.get("validation"),
-        "samples": sample_replies(metric_rows(folder)),
+        "samples": sample_replies(samples),
         "trained_by": manifest.get("trained_by"),
         "skipped_steps": whole(manifest.get("skipped_steps")),
         "packed": {

@@ -23,8 +23,8 @@ FOREIGN_SHARE, FOREIGN_LEAST = 0.01, 3
 """Letters of another script that are a part of a text's letters, and their least number."""
 MIN_CONFIDENCE, MIN_LETTERS = 0.9, 80
 
-_END = re.compile("[.!?…。！？｡।॥؟۔։။។៕]")  # noqa: RUF001 - in many scripts
-_ENDS = re.compile("[.!?…。！？｡।॥؟۔։။។៕]['\"”’»」』)）\\]]{0,3}\\Z")  # noqa: RUF001 - in many scripts
+_MARKS = "[.!?…。！？｡।॥؟۔։။។៕]"  # noqa: RUF001 - in many scripts
+_END, _ENDS = re.compile(_MARKS), re.compile(_MARKS + "['\"”’»」』)）\\]]{0,3}\\Z")  # noqa: RUF001
 _FREE_ENDS = re.compile("[\u0e00-\u0eff\u1780-\u17ff]['\"”’»)]{0,2}\\Z")  # noqa: RUF001
 """Thai, Lao and Khmer may end a sentence without a mark."""
 _FINAL_FORMS = re.compile("[다요죠음함임됨]\\Z|[るただいすねよん]\\Z")

@@ -1,6 +1,6 @@
 """Which rule a generated profile breaks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -26,8 +26,10 @@ RULES = {
 PROMPT_ECHO = "prompt_echo"
 
 
-def broken_rules(items: Mapping[str, str], persona: str, language: str, prompt: np.ndarray) -> dict[str, str]:
-    """Return what each broken rule found, by the rule's name, in the order of the rules.
+def broken_rules(
+    items: Mapping[str, str], persona: str, language: str, prompt: np.ndarray
+) -> Iterator[tuple[str, str]]:
+    """Yield each broken rule and what it found, in the order of the rules; a rule is applied when it is asked for.
 
     Args:
         items: the eight items.
@@ -37,5 +39,7 @@ def broken_rules(items: Mapping[str, str], persona: str, language: str, prompt: 
     """
     sheet = Sheet(persona, items, language)
     checks = {PROMPT_ECHO: lambda each: long_items.prompt_echo(each, prompt), **RULES}
-    found = {name: check(sheet) for name, check in checks.items()}
-    return {name: detail for name, detail in found.items() if detail is not None}
+    for name, check in checks.items():
+        detail = check(sheet)
+        if detail is not None:
+            yield name, detail

@@ -1,18 +1,16 @@
 """What the rules read: a profile's items, and what is derived from them once."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from factory.text.language import languages_named
-from factory.text.ngrams import words
+from factory.text.ngrams import is_unspaced, words
 
 LONG = ("appearance", "experience", "personality")
 """The items that are sentences."""
 UNSPACED_PER_WORD = 2.5
 """Characters that say as much as a word in scripts without spaces between words, in which each counts as one."""
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -53,5 +51,5 @@ class Sheet:
 
 def word_count(found: list[str]) -> float:
     """Return how many words a text has, in which characters of scripts without spaces are parts of words."""
-    unspaced = sum(len(word) == 1 and bool(_UNSPACED.match(word)) for word in found)
+    unspaced = sum(map(is_unspaced, found))
     return len(found) - unspaced + unspaced / UNSPACED_PER_WORD
