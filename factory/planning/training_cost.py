@@ -11,7 +11,7 @@ from factory.planning.plan_steps import Parts, Step
 from factory.planning.planner import Planner
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, uniform
 from factory.run_output import layout
-from factory.training.checkpoints import RESUMABLE_KEPT
+from factory.training.checkpointing.checkpoints import RESUMABLE_KEPT
 
 _SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*[bB](?![a-zA-Z0-9])")
 

@@ -8,7 +8,7 @@ import ray.data
 
 from factory.runtime.ray_session import range_dataset
 from factory.storage.tables import Table
-from factory.training import checkpoints
+from factory.training.checkpointing import checkpoints
 from factory.training.data_order import SampleOrder, ShardVisit
 from factory.training.pack_step import PackedTable
 

@@ -18,8 +18,8 @@ from factory.storage import file_io
 from factory.storage.manifest import build_manifest
 from factory.storage.tables import Table, compute_fingerprint
 from factory.text.redaction import redact_secrets
-from factory.training import checkpoints
-from factory.training.checkpoint_weights import checkpoint_weights
+from factory.training.checkpointing import checkpoints
+from factory.training.checkpointing.checkpoint_weights import checkpoint_weights
 from factory.training.data_order import SampleOrder
 from factory.training.dialogue import template_identity
 from factory.training.metrics_log import MetricsLog

@@ -14,8 +14,8 @@ from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import on_gpu
 from factory.storage import file_io
-from factory.training import checkpoints
 from factory.training.adapters import check_quantization
+from factory.training.checkpointing import checkpoints
 from factory.training.dialogue import check_template, count_segments, splits_turns, turn_tokens
 from factory.training.memory_check import check_memory
 from factory.training.pack_step import curated_manifest, curated_table

@@ -12,9 +12,10 @@ import torch.distributed as dist
 from factory.errors import ConfigError
 from factory.inference import model_files
 from factory.runtime.shutdown import StopFlag
-from factory.training import checkpoints, data
+from factory.training import data
 from factory.training.bad_steps import BadSteps
-from factory.training.checkpoint_io import CheckpointIO, Saved, TrainingEnd
+from factory.training.checkpointing import checkpoints
+from factory.training.checkpointing.checkpoint_io import CheckpointIO, Saved, TrainingEnd
 from factory.training.deepspeed_engine import build_engine, join_workers, learning_rate, use_cores
 from factory.training.dialogue import tokenizer_for, turn_tokens
 from factory.training.metrics_log import read_parts

@@ -18,7 +18,7 @@ from factory.errors import FactoryError, TrainingError
 from factory.runtime import shutdown
 from factory.runtime.capacity import ACCELERATOR, Bundle, check_capacity
 from factory.runtime.ray_session import IO_TASK_CPUS, driver_node_options
-from factory.training import checkpoints
+from factory.training.checkpointing import checkpoints
 from factory.training.data import worker_datasets
 from factory.training.monitor import TrainingMonitor
 from factory.training.worker import work

@@ -40,7 +40,7 @@ def save_by_turns(folder: str) -> None:
 
     from factory.config import Training
     from factory.inference import model_files
-    from factory.training.checkpoint_io import CheckpointIO
+    from factory.training.checkpointing.checkpoint_io import CheckpointIO
     from factory.training.deepspeed_engine import build_engine, join_workers
     from factory.training.model import PackedLoss, build_batch, load_model
 

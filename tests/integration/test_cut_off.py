@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from factory.runtime import ray_head
-from factory.training import checkpoints
+from factory.training.checkpointing import checkpoints
 from tests.integration import small_training
 from tests.integration.cloud_metadata import metadata
 from tests.integration.runs import GOOD_PROFILE, PROJECT, Run

@@ -21,7 +21,7 @@ from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.storage.tables import Table
-from factory.training import checkpoints
+from factory.training.checkpointing import checkpoints
 from factory.training.driver import train
 from tests.integration.runs import Run
 from tests.integration.small_training import WORDS, curve, save_tiny, settings_of, write_dialogues

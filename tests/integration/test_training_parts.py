@@ -28,9 +28,9 @@ from factory.storage import file_io
 from factory.storage.rows import ok_row
 from factory.storage.schemas import EXAMPLES
 from factory.storage.tables import Table
-from factory.training import checkpoints
-from factory.training.checkpoint_io import CheckpointIO, TrainingEnd
-from factory.training.checkpoints import Checkpoint
+from factory.training.checkpointing import checkpoints
+from factory.training.checkpointing.checkpoint_io import CheckpointIO, TrainingEnd
+from factory.training.checkpointing.checkpoints import Checkpoint
 from factory.training.deepspeed_engine import (
     build_optimizer,
     fix_loaded_optimizer,
@@ -414,7 +414,7 @@ def test_failed_write_ends_the_worker_at_its_next_look(checkpoint_io, monkeypatc
     def full(*_: object) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr("factory.training.checkpoint_io.write_file", full)
+    monkeypatch.setattr("factory.training.checkpointing.checkpoint_io.write_file", full)
     engine = Engine()
     engine.checkpoint_engine = Writer()
     checkpoint_io.begin(engine, 1, None, None)

@@ -29,8 +29,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from factory.config import Training
 from factory.errors import ConfigError
 from factory.storage.tables import Table
-from factory.training import checkpoint_io, checkpoint_writer, checkpoints, data, worker
-from factory.training.checkpoint_weights import checkpoint_weights
+from factory.training import data, worker
+from factory.training.checkpointing import checkpoint_io, checkpoint_writer, checkpoints
+from factory.training.checkpointing.checkpoint_weights import checkpoint_weights
 from factory.training.data_order import SampleOrder
 from factory.training.metrics_log import read_parts
 from factory.training.model import PackedLoss

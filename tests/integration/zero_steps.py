@@ -22,9 +22,9 @@ import torch.distributed as dist
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from factory.config import Training
-from factory.training import checkpoints
 from factory.training.adapters import with_adapters
-from factory.training.checkpoint_io import CheckpointIO
+from factory.training.checkpointing import checkpoints
+from factory.training.checkpointing.checkpoint_io import CheckpointIO
 from factory.training.deepspeed_engine import build_engine, join_workers
 from factory.training.model import PackedLoss, build_batch
 from factory.training.token_rows import train_rows

@@ -12,10 +12,10 @@ import torch
 
 from factory.errors import StorageError, TrainingError
 from factory.storage import file_io
-from factory.training import checkpoints
-from factory.training.checkpoint_weights import checkpoint_weights, own_weights, weights_name
-from factory.training.checkpoint_writer import captured, copy_to_cpu, write_file
-from factory.training.checkpoints import TAG, Checkpoint
+from factory.training.checkpointing import checkpoints
+from factory.training.checkpointing.checkpoint_weights import checkpoint_weights, own_weights, weights_name
+from factory.training.checkpointing.checkpoint_writer import captured, copy_to_cpu, write_file
+from factory.training.checkpointing.checkpoints import TAG, Checkpoint
 
 
 class Moments:

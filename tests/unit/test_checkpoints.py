@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from factory.storage import file_io
-from factory.training import checkpoints
-from factory.training.checkpoint_loading import bytes_to_load, files_to_load
-from factory.training.checkpoints import DAMAGED, MANIFEST, TAG, Checkpoint
+from factory.training.checkpointing import checkpoints
+from factory.training.checkpointing.checkpoint_loading import bytes_to_load, files_to_load
+from factory.training.checkpointing.checkpoints import DAMAGED, MANIFEST, TAG, Checkpoint
 
 MODEL, OPTIMIZER = "weights-00000.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"
 

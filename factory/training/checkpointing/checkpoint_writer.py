@@ -12,7 +12,7 @@ import torch
 from torch.serialization import set_crc32_options
 
 from factory.storage import file_io
-from factory.training.checkpoints import new_digest
+from factory.training.checkpointing.checkpoints import new_digest
 
 
 def copy_to_cpu(state: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 
 from factory.errors import TrainingError
 from factory.storage import file_io
-from factory.training.checkpoints import TAG, Checkpoint, changed_files, is_weights_file
+from factory.training.checkpointing.checkpoints import TAG, Checkpoint, changed_files, is_weights_file
 
 PREFIX = "model."
 """Of the model in `PackedLoss`."""

@@ -15,11 +15,16 @@ import torch.distributed as dist
 
 from factory.config import Training
 from factory.storage import file_io
-from factory.training import checkpoints
-from factory.training.checkpoint_loading import bytes_to_load, convert_to_universal, download, files_to_load
-from factory.training.checkpoint_weights import own_weights, weights_name
-from factory.training.checkpoint_writer import captured, copy_to_cpu, write_file
-from factory.training.checkpoints import TAG, Checkpoint, Files
+from factory.training.checkpointing import checkpoints
+from factory.training.checkpointing.checkpoint_loading import (
+    bytes_to_load,
+    convert_to_universal,
+    download,
+    files_to_load,
+)
+from factory.training.checkpointing.checkpoint_weights import own_weights, weights_name
+from factory.training.checkpointing.checkpoint_writer import captured, copy_to_cpu, write_file
+from factory.training.checkpointing.checkpoints import TAG, Checkpoint, Files
 from factory.training.deepspeed_engine import fix_loaded_optimizer
 from factory.training.metrics_log import drop_parts_after, write_part
 from factory.training.parameter_size import whole_size

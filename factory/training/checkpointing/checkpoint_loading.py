@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.storage import file_io
-from factory.training.checkpoints import TAG, Checkpoint, is_weights_only
+from factory.training.checkpointing.checkpoints import TAG, Checkpoint, is_weights_only
 
 _RANK = re.compile(r"zero_pp_rank_(\d+)_")
 
