@@ -4,8 +4,10 @@ It holds the personas with questions for all tasks; a persona's file is named by
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from factory.benchmark_generation.generation_steps import PROMPTS, TABLES, available_settings
@@ -13,8 +15,8 @@ from factory.config import RunConfig
 from factory.errors import ModelError
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
-from factory.personagym import BUILT_IN, TASKS
-from factory.records import Counts
+from factory.personagym import BUILT_IN, STRATA_JSON, TASKS
+from factory.records import Counts, content_id
 from factory.runtime.build_table import Built, build_table, identity, map_shards
 from factory.runtime.progress import Progress
 from factory.storage import file_io
@@ -41,7 +43,8 @@ def write_benchmark(
         for row in map_shards(questions, partial(_write_questions, questions, folder.path)):
             written[row["shard"]] = json.loads(row["personas"])
             progress.advance(Counts(ok=len(written[row["shard"]])))
-        complete = [persona for shard in sorted(written) for persona in written[shard]]
+        # Personas of one sentence may differ in their facts, of which a benchmark knows nothing.
+        complete = list(dict.fromkeys(persona for shard in sorted(written) for persona in written[shard]))
         if not complete:
             raise ModelError(
                 f"engine.model {config.engine.model!r}: wrote questions for all tasks for none of {total} personas; "
@@ -53,6 +56,8 @@ def write_benchmark(
         _write(file_io.join(folder.path, "settings.json"), available_settings())
         readme = _readme(config, generated_by, total, len(complete), settings, questions)
         file_io.write_bytes(file_io.join(folder.path, "README.md"), readme.encode())
+        if strata := _strata(personas, set(complete)):
+            _write(file_io.join(folder.path, STRATA_JSON), strata)
         _write(file_io.join(folder.path, "personas.json"), complete)
         rejected = {"incomplete": total - len(complete)} if total > len(complete) else {}
         return Built(Counts(ok=len(complete), rejected=rejected), generated_by)
@@ -83,10 +88,25 @@ def _write_questions(questions: Table, folder: str, shard: dict[str, Any]) -> di
             personas[row["persona_id"]] = row["persona"]
     complete = [name for name, tasks in by_persona.items() if tasks.keys() == TASKS.keys()]
     for name in complete:
-        _write(
-            file_io.join(folder, "questions", NAME, f"{name}.json"), {task: by_persona[name][task] for task in TASKS}
-        )
+        file = f"{content_id(personas[name])}.json"
+        _write(file_io.join(folder, "questions", NAME, file), {task: by_persona[name][task] for task in TASKS})
     return {**shard, "personas": json.dumps([personas[name] for name in complete])}
+
+
+def _strata(personas: Table, complete: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the strata of the complete personas that have any."""
+    found: dict[str, dict[str, str]] = {}
+    for row in sorted(map_shards(personas, partial(_strata_of_shard, personas)), key=itemgetter("shard")):
+        for persona, strata in json.loads(row["strata"]):
+            if persona in complete:
+                found.setdefault(persona, strata)
+    return found
+
+
+def _strata_of_shard(personas: Table, shard: dict[str, Any]) -> dict[str, Any]:
+    rows = personas.read(shard["shard"], ["persona", "strata", "status"]).to_pylist()
+    listed = [[row["persona"], json.loads(row["strata"])] for row in rows if row["status"] == "ok" and row["strata"]]
+    return {**shard, "strata": json.dumps(listed)}
 
 
 def _write(path: str, content: Any) -> None:
@@ -109,7 +129,7 @@ and its scores are not comparable with PersonaGym's.
   for each persona, and then wrote its questions. Prompts: {", ".join(generated_by["prompts"])}.
 - Personas: {total:,} of {sources}; {total - complete:,} are left out, since they lack questions for a task. Rejected
   replies: settings {_rejected(settings)}, questions {_rejected(questions)}; `{TABLES}/` has each with its reason.
-- `questions/{NAME}/<id>.json` is named by the persona's id, a hash of its sentence.
+- `questions/{NAME}/<id>.json` is named by a hash of the persona's sentence.
 - Rubrics and settings are those of the character factory's own benchmark.
 
 Keep these personas and questions out of the training set: set `curation.benchmark` to this folder.

@@ -123,6 +123,7 @@ def read_score_arrays(config: RunConfig) -> ScoreArrays:
         expected=expected,
         re_asked=re_asked,
         draws=config.evaluation.draws,
+        persona_ids=tuple(personas),
     )
 
 

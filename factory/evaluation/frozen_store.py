@@ -17,6 +17,7 @@ from factory.personagym import (
     FROZEN,
     PERSONAS_JSON,
     PROMPT_PATHS,
+    STRATA_JSON,
     TASKS,
     Benchmark,
     Frozen,
@@ -104,7 +105,7 @@ def write_frozen(config: RunConfig, benchmark: Benchmark) -> Frozen:
     folder, questions = config.output, layout.BENCHMARK_QUESTIONS.table(config.output)
     name, examples = file_io.join(folder, "questions", benchmark.name), all_examples(config, benchmark)
     written = sum(row["questions"] for row in map_shards(questions, partial(_write_questions, questions, name)))
-    for path in (*(f"rubrics/{task}.txt" for task in TASKS), *PROMPT_PATHS):
+    for path in (*(f"rubrics/{task}.txt" for task in TASKS), *PROMPT_PATHS, STRATA_JSON):
         if file_io.exists(source := file_io.join(benchmark.folder, path)):
             file_io.write_bytes(file_io.join(folder, path), file_io.read_bytes(source))
     file_io.write_bytes(file_io.join(folder, PERSONAS_JSON), _json(list(benchmark.personas)))

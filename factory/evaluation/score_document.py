@@ -20,6 +20,7 @@ from factory.evaluation.scoring.model_families import find_family, self_preferen
 from factory.evaluation.scoring.power import findable_difference
 from factory.evaluation.scoring.pscore import PSCORE, persona_std, pscore_values, task_means
 from factory.evaluation.scoring.score_arrays import TASK_NAMES, ScoreArrays, cells_of, score_bounds
+from factory.evaluation.stratum_scores import score_strata
 from factory.personagym import Benchmark
 from factory.storage.rows import Row
 
@@ -92,6 +93,7 @@ def build_scores(
         baseline=evaluation.baseline,
         **_agreement(config, arrays),
         **_compared(config, judged, general, sum(rank is not None for rank in ranks)),
+        strata=score_strata(benchmark, judged, [candidate.name for candidate in evaluation.candidates]),
         warnings=_warnings(config, scored),
         costs=dict(facts.costs),
         fork_counts=dict(facts.fork_counts),

@@ -22,6 +22,7 @@ from factory.personagym.checkout_prompts import (
     read_role_prompt,
 )
 from factory.personagym.frozen import FROZEN, Frozen, read_frozen
+from factory.personagym.persona_strata import STRATA_JSON, Strata
 
 __all__ = [
     "BUILT_IN",
@@ -30,11 +31,13 @@ __all__ = [
     "OFFICIAL",
     "PERSONAS_JSON",
     "PROMPT_PATHS",
+    "STRATA_JSON",
     "TASKS",
     "Benchmark",
     "CheckoutPrompts",
     "Frozen",
     "Route",
+    "Strata",
     "all_questions",
     "benchmark_digest",
     "chosen_personas",

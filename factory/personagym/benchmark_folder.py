@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from factory.errors import InputError
 from factory.personagym.checkout_files import question_sets, read_personas, read_tasks, read_text
 from factory.personagym.frozen import Frozen, read_frozen
+from factory.personagym.persona_strata import Strata, read_strata
 from factory.records import Reject, content_id
 from factory.resources import RESOURCES
 from factory.storage import file_io
@@ -53,6 +54,8 @@ class Benchmark:
     """The files of questions by the personas' ids, each with the name of its set's folder."""
     frozen: Frozen | None = None
     """What it was frozen from, with its example replies."""
+    strata: Strata = field(default_factory=dict)
+    """By persona, for those that have any."""
 
     @property
     def is_light(self) -> bool:
@@ -81,7 +84,7 @@ def open_benchmark(folder: str | None, question_set: str | None = None) -> Bench
     if source not in sets:
         raise InputError(f"benchmark {questions}: has no set {name!r}, only {', '.join(sorted(sets))}")
     files = _by_persona(questions, source, sets[source])
-    return Benchmark(folder, name, personas, rubrics, files, read_frozen(folder))
+    return Benchmark(folder, name, personas, rubrics, files, read_frozen(folder), read_strata(folder, personas))
 
 
 def _only_set(questions: str, names: Sequence[str]) -> str:

@@ -49,7 +49,8 @@ def generated(make_module_run) -> Run:
         benchmark_generation={"settings_per_persona": 3, "questions_per_task": 2},
         instructions=[{"corpus": "lima", "source": "nowhere.jsonl"}],
     )
-    lines = [json.dumps({"persona": persona}) + "\n" for persona in PERSONAS]
+    run.config["personas"] |= {"facts": {"town": "town"}, "draw": {"disposition": {"moral": 1, "immoral": 1}}}
+    lines = [json.dumps({"persona": persona, "town": "Cork"}) + "\n" for persona in PERSONAS]
     (run.folder / "personas.jsonl").write_text("".join(lines))
     run.finish(job="generate_benchmark")
     return run
@@ -71,6 +72,13 @@ def test_folder_has_the_complete_personas(generated):
     built_in = open_benchmark(None)
     assert benchmark.rubrics == built_in.rubrics
     assert json.loads(file_io.read_bytes(f"{generated.output}/benchmark/settings.json")) == available_settings()
+
+
+def test_folder_has_the_strata_of_its_personas(generated):
+    drawn = {row["persona"]: json.loads(row["strata"]) for row in generated.rows("personas")}
+    found = open_benchmark(f"{generated.output}/benchmark").strata
+    assert found == {persona: drawn[persona] for persona in GOOD}
+    assert {one["disposition"] for one in found.values()} == {"moral", "immoral"}
 
 
 def test_each_persona_and_task_has_a_row(generated):

@@ -277,3 +277,31 @@ def test_missing_files_are_refused(tmp_path, missing):
     (write(tmp_path) / missing).rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match=missing):
         open_benchmark(str(tmp_path))
+
+
+def test_strata_are_read_by_persona(tmp_path):
+    folder = write(tmp_path)
+    assert open_benchmark(str(folder)).strata == {}
+    digest = benchmark_digest(open_benchmark(str(folder)))
+    (folder / "strata.json").write_text(json.dumps({f"  {SMITH} ": {"disposition": "immoral"}}))
+    assert open_benchmark(str(folder)).strata == {SMITH: {"disposition": "immoral"}}
+    assert benchmark_digest(open_benchmark(str(folder))) == digest, "strata ask no other questions"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("[1]", "is not an object of personas with their strata"),
+        ("{", "is not an object of personas with their strata"),
+        (json.dumps({"a stranger": {}}), "'a stranger' is no persona of this benchmark"),
+        (json.dumps({SMITH: "immoral"}), "has no object of texts"),
+        (json.dumps({SMITH: {"age": 3}}), "has no object of texts"),
+    ],
+)
+def test_wrong_strata_are_one_line(content, problem, tmp_path):
+    folder = write(tmp_path)
+    (folder / "strata.json").write_text(content)
+    with pytest.raises(InputError, match=problem) as raised:
+        open_benchmark(str(folder))
+    assert "strata.json" in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -1,5 +1,7 @@
 """The document of an evaluation, from simulated scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,14 +9,22 @@ from factory.config import RunConfig
 from factory.evaluation.score_document import MAX_PAIRS, RunFacts, build_scores, candidate_pairs
 from factory.evaluation.scoring.leaderboard import leaderboard
 from factory.evaluation.scoring.scores_schema import Scores
+from factory.evaluation.stratum_scores import MAX_VALUES
 from factory.personagym import TASKS, open_benchmark
+from factory.records import content_id
 from tests.simulated_scores import arrays_of, draw_scores
 
 NAN = float("nan")
 
 
-def built(scores: np.ndarray, expected: np.ndarray | None = None, general: list | None = None, **settings) -> Scores:
-    """Build the document of scores (candidates, judges, personas, tasks, questions)."""
+def built(
+    scores: np.ndarray,
+    expected: np.ndarray | None = None,
+    general: list | None = None,
+    strata: list[dict[str, str]] | None = None,
+    **settings,
+) -> Scores:
+    """Build the document of scores (candidates, judges, personas, tasks, questions); `strata` is by persona."""
     names = [f"model-{number}" for number in range(len(scores))]
     judges = [f"judge-{number}" for number in range(scores.shape[1])]
     candidates, judging = (
@@ -25,7 +35,10 @@ def built(scores: np.ndarray, expected: np.ndarray | None = None, general: list 
     arrays = arrays_of(scores, expected=expected)
     manifest = {"ok": len(arrays.task), "rejected": {}, "model": {"revision": None}}
     facts = RunFacts("digest", len(arrays.task), dict.fromkeys(names, manifest), {})
-    return build_scores(config, open_benchmark(None), facts, arrays, general or [])
+    by_persona = {f"persona {number}": one for number, one in enumerate(strata or []) if one}
+    arrays = replace(arrays, persona_ids=tuple(content_id(f"persona {number}") for number in range(arrays.personas)))
+    benchmark = replace(open_benchmark(None), strata=by_persona)
+    return build_scores(config, benchmark, facts, arrays, general or [])
 
 
 def drawn(*shifts: float, personas: int = 60, judges: int = 2) -> np.ndarray:
@@ -126,3 +139,38 @@ def test_baseline_must_be_a_candidate():
         ValueError, match=r"baseline is 'other', which is none of the candidates \['model-0', 'model-1'\]"
     ):
         built(drawn(0, 0), baseline="other")
+
+
+def test_scores_by_stratum_are_those_of_its_personas_alone():
+    scores = drawn(0, 0.5, personas=60)
+    scores[:, :, :20] = np.maximum(1, scores[:, :, :20] - 1)  # the first twenty are played badly
+    strata = [{"disposition": "immoral" if number < 20 else "moral"} for number in range(59)]
+    for number in range(5):
+        strata[number]["language"] = "Korean"
+    found = built(scores, strata=[*strata, {}])
+    by_value = {(one.trait, one.value): one for one in found.strata}
+    sizes = {key: one.personas for key, one in by_value.items()}
+    assert sizes == {("disposition", "moral"): 39, ("disposition", "immoral"): 20, ("language", "Korean"): 5}
+    assert list(by_value) == list(sizes)
+    for name in ("model-0", "model-1"):
+        number, bad = int(name[-1]), by_value["disposition", "immoral"].pscores[name]
+        assert bad.mean == pytest.approx(np.mean(scores[number, :, :20]), abs=1e-6)
+        assert bad.high < by_value["disposition", "moral"].pscores[name].low
+    assert by_value["language", "Korean"].pscores["model-0"].too_few
+    page = leaderboard(found)
+    assert "## PScore by stratum" in page
+    assert "| moral (39)" in page
+    assert "too few to say much" in page
+
+
+def test_stratum_without_scores_and_blank_candidates_have_none():
+    scores = drawn(0, 0.5, personas=30)
+    scores[1, :, :20] = NAN  # two thirds are unscored, so that it is blank
+    scores[0, :, 0] = NAN
+    found = built(scores, strata=[{"x": "none | <b>"}] + [{"x": f"v{number % 25}"} for number in range(29)])
+    assert len(found.strata) == MAX_VALUES
+    assert all(one.pscores.keys() == {"model-0"} for one in found.strata)
+    one_persona = built(scores, strata=[{"x": "none | <b>"}]).strata
+    assert one_persona[0].pscores["model-0"].mean is None
+    assert "| none \\| \\<b\\> (1) |" in leaderboard(built(scores, strata=[{"x": "none | <b>"}]))
+    assert not built(scores).strata

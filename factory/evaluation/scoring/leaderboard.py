@@ -10,6 +10,7 @@ from factory.evaluation.scoring.model_families import display_name
 from factory.evaluation.scoring.paper_scores import GROUPS, JUDGE, published
 from factory.evaluation.scoring.pscore import PSCORE
 from factory.evaluation.scoring.scores_schema import CandidateComparison, JudgeScores, LengthCorrelation, Scores
+from factory.evaluation.scoring.stratum_table import stratum_section
 from factory.text.amounts import dollars
 
 _RANKED_BY = {
@@ -29,6 +30,7 @@ def leaderboard(document: Scores) -> str:
     parts += _judges_section(document)
     parts += [
         *_near_top(document),
+        *stratum_section(document),
         *_general_section(document),
         *_agreement(document),
         *_answers_table(document),

@@ -41,6 +41,8 @@ class ScoreArrays:
     """int64 (judges,): judgments that took more than one attempt."""
     draws: int = 1
     """Answers per question, which follow each other."""
+    persona_ids: tuple[str, ...] = ()
+    """By number of the persona."""
 
     @property
     def has_expected(self) -> bool:

@@ -359,6 +359,19 @@ class FindableDifference(_Part):
     """With twice the judges; null for one judge."""
 
 
+class StratumScores(_Part):
+    """The PScores over the personas of one stratum, which are shown and not tested."""
+
+    trait: str
+    """What the personas are told apart by, such as `disposition`."""
+    value: str
+    """Its value in these personas, such as `immoral`."""
+    personas: int
+    """Personas of the benchmark with this value."""
+    pscores: dict[str, TaskScore]
+    """By candidate, those without a blank score; of the scores in `ranked_by`, by the mean of the judges."""
+
+
 class GeneralChange(_Part):
     """The general ability of two candidates, instruction by instruction."""
 
@@ -434,6 +447,8 @@ class Scores(_Part):
     """Each candidate with the baseline, or each pair where none is named and there are at most 50 candidates."""
     findable: FindableDifference | None
     """What this evaluation can find; null for one candidate."""
+    strata: list[StratumScores] = Field(default_factory=list)
+    """Scores by stratum of the personas, where the benchmark tells them apart (`strata.json`)."""
     general_changes: list[GeneralChange] = Field(default_factory=list)
     """The same pairs as in `comparisons`; none where `evaluation.general` is off."""
     warnings: list[str] = Field(default_factory=list)

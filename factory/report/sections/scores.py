@@ -16,6 +16,7 @@ from factory.evaluation.scoring.fork_table import fork_rows
 from factory.evaluation.scoring.paper_scores import published
 from factory.evaluation.scoring.pscore import PSCORE
 from factory.evaluation.scoring.scores_schema import MEAN, CandidateScores, JudgeScores, Scores, TaskScore
+from factory.evaluation.scoring.stratum_table import stratum_tables
 from factory.personagym import TASKS
 from factory.records import answer_key, question_of
 from factory.report.excerpts import ByteBudget, Mask, excerpt
@@ -75,6 +76,9 @@ def _shown_scores(document: Scores) -> dict[str, Any]:
         "families": text.families_text(document),
         "findable": text.findable_text(document.findable) if document.findable else "",
         "general": [text.general_change_text(change) for change in document.general_changes[:MAX_COMPARISONS]],
+        "strata": [
+            {"trait": trait, "columns": columns, "rows": rows} for trait, columns, rows in stratum_tables(document)
+        ],
         "warnings": merge_warnings(document.warnings),
     }
 

@@ -87,6 +87,8 @@ function showScoreTables(body, scores, first) {
     general.length ? folded("General ability", table("General ability", ["model", "instructions followed", "95 % interval", "of", "perplexity"], general.map((one) => [
       one.name, percent((one.general.followed ?? 0) * 1000, 1000), `${fixed(100 * one.general.low, 0)} to ${fixed(100 * one.general.high, 0)} %`, count(one.general.of), fixed(one.general.perplexity)])),
     el("ul", {}, scores.general.map((one) => el("li", {}, one)))) : null,
+    scores.strata.length ? folded("PScore by stratum of the personas", el("p", { class: "muted small" }, "‡ is too few to say much. Differences between the columns are not tested."),
+      scores.strata.map((one) => table(`PScore by ${one.trait}`, [one.trait, ...one.columns], one.rows))) : null,
     folded("Agreement of the judges", scores.agreement.length
     ? [table("Agreement", ["", ...scores.agreement.map(([task]) => task)], [
       ["Krippendorff's alpha: 1 perfect, 0 chance", ...scores.agreement.map(([, one]) => range(one.alpha, one.alpha_low, one.alpha_high))],
