@@ -3,14 +3,15 @@
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 from rich.table import Table as Grid
 
 from factory.cli import printable
 from factory.config import RunConfig
-from factory.errors import UnreachableError
+from factory.errors import InputError, UnreachableError
 from factory.records import Instruction, Persona, Profile, Reject
 from factory.run_output import layout
 from factory.runtime.progress import Progress
@@ -19,6 +20,7 @@ from factory.synthesis.ingest import InputKind, read_row
 from factory.synthesis.input_files import reported_rows
 from factory.synthesis.input_formats import RawRow
 from factory.synthesis.opening import SourceFile
+from factory.synthesis.quotas import OVER_QUOTA, count_within
 from factory.synthesis.steps import (
     check_not_empty,
     instruction_files,
@@ -123,6 +125,7 @@ def _preview(kind: InputKind, files: Sequence[SourceFile], limit: int | None, so
     rejected: Counter[str] = Counter()
     examples: dict[str, str] = {}
     ids: set[str] = set()
+    strata: dict[str, str | None] = {}
     ends: dict[int, int] = {}
     characters = turns = size = 0
     for number, raw in itertools.islice(rows, READ_ROWS):
@@ -137,6 +140,8 @@ def _preview(kind: InputKind, files: Sequence[SourceFile], limit: int | None, so
             examples.setdefault(record.reason, f"{position}: {record.detail[:DETAIL_CHARS]}")
         else:
             ids.add(getattr(record, kind.id_column))
+            if kind.quotas:
+                strata[record.character_id] = record.strata
             characters += _characters(record)
             turns += _turns(record)
     read = sum(ends.values())
@@ -145,7 +150,25 @@ def _preview(kind: InputKind, files: Sequence[SourceFile], limit: int | None, so
         check_not_empty(len(ids), read, dict(rejected), source)
     accepted = max(len(ids), 1)
     averages = (characters / accepted, turns / accepted if ids else 1.0)
-    return Preview(total, exact, len(files), read, len(ids), dict(rejected), examples, *averages)
+    within = _within_quotas(kind, strata, exact and read == total) if kind.quotas else len(ids)
+    if within < len(ids):
+        rejected[OVER_QUOTA] += len(ids) - within
+        examples.setdefault(OVER_QUOTA, "chosen by a hash of the ids")
+    return Preview(total, exact, len(files), read, within, dict(rejected), examples, *averages)
+
+
+def _within_quotas(kind: InputKind, strata: Mapping[str, str | None], whole: bool) -> int:
+    """Return how many accepted rows are within their quotas; all where the first rows cannot tell.
+
+    Raises:
+        InputError: all rows were read, and a combination of values has none.
+    """
+    try:
+        return count_within(pa.table({"character_id": [*strata], "strata": [*strata.values()]}), kind.quotas)
+    except InputError:
+        if whole:
+            raise
+        return len(strata)  # a rare value may come later
 
 
 def _rows(kind: InputKind, files: Sequence[SourceFile]) -> Iterator[tuple[int, RawRow]]:

@@ -83,6 +83,16 @@ def first_bucket_over(counts: Counts, quotas: Sequence[Quota]) -> dict[str, int]
     return found
 
 
+def count_within(rows: pa.Table, quotas: Sequence[Quota]) -> int:
+    """Return how many rows `cut` would keep.
+
+    Raises:
+        InputError: a combination of values has no row.
+    """
+    counts = count_rows_by_stratum(rows, quotas)
+    return sum(int(counts[stratum][:first].sum()) for stratum, first in first_bucket_over(counts, quotas).items())
+
+
 def cut(rows: pa.Table, quotas: Sequence[Quota], first_over: Mapping[str, int]) -> tuple[pa.Table, pa.Table]:
     """Return the rows within their quotas, and the others as rejects that keep their position alone."""
     limits = np.array([first_over[stratum] for stratum in _names(rows, quotas)], np.int64)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory.config import RunConfig
+from factory.errors import InputError
 from factory.synthesis import input_sample
 from factory.synthesis.input_sample import preview_instructions, preview_personas
 
@@ -95,3 +96,24 @@ def test_turns_are_counted(tmp_path):
     seen, form = preview_instructions(RunConfig.model_validate(tree), 0, [])
     assert form == "lima"
     assert (seen.accepted, seen.turns, seen.characters) == (3, 2, 4)
+
+
+def test_rows_over_their_quotas_are_not_counted_as_usable(tmp_path, small):
+    section = {"quotas": [{"by": "sex", "shares": {"female": 1, "male": 1}}]}
+    lines(tmp_path, "a.jsonl", [{"persona": f"a baker, {n}", "sex": "male" if n % 5 else "female"} for n in range(90)])
+    seen = preview_personas(make_config(tmp_path, **section), [])
+    over = seen.rejected["over_quota"]
+    assert seen.whole
+    assert seen.accepted + over == 90
+    assert 35 <= seen.accepted <= 37  # 18 women and as many men
+    lines(tmp_path, "a.jsonl", [{"persona": f"a baker, {n}", "sex": "male" if n % 5 else "female"} for n in range(800)])
+    many = preview_personas(make_config(tmp_path, **section), [])
+    assert 300 <= many.usable <= 340
+
+
+def test_a_value_that_no_row_has_is_an_error_where_all_rows_were_read(tmp_path, small):
+    section = {"quotas": [{"by": "sex", "shares": {"female": 1, "male": 1}}]}
+    lines(tmp_path, "a.jsonl", [{"persona": f"a baker, {n}", "sex": "male"} for n in range(800)])
+    assert preview_personas(make_config(tmp_path, **section), []).usable == 800
+    with pytest.raises(InputError, match="no row has sex female"):
+        preview_personas(make_config(tmp_path, limit=50, **section), [])
