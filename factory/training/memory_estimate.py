@@ -160,6 +160,7 @@ def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
         quantized = quantized_weights(model) if training.lora and training.lora.quantization else 0
         if training.lora:
             model = with_adapters(model, training.lora)
+        _fix_frequencies(model)
         kept = _kept_bytes(PackedLoss(model), training.sequence_length)
     text = config.get_text_config()
     return _Shape(
@@ -171,6 +172,20 @@ def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
         vocabulary=text.vocab_size,
         quantized=quantized,
     )
+
+
+def _fix_frequencies(model: torch.nn.Module) -> None:
+    """Leave out the choice of frequencies by the longest position (longrope, dynamic): `meta` has no values.
+
+    It changes no shape.
+    """
+    module: Any
+    for module in model.modules():
+        kinds = getattr(module, "rope_type", None)
+        if isinstance(kinds, dict):
+            module.rope_type = dict.fromkeys(kinds, "default")
+        elif isinstance(kinds, str):
+            module.rope_type = "default"
 
 
 def _kept_bytes(module: PackedLoss, tokens: int) -> int:

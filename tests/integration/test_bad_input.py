@@ -40,9 +40,9 @@ def run_command(
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def finish(folder: Path, config: dict, *arguments: object) -> str:
+def finish(folder: Path, config: dict, *arguments: object, env: dict[str, str] | None = None) -> str:
     """Run the job successfully and return its output."""
-    answer = run_command("--config", write(folder / "run.yaml", config), *arguments, cwd=folder)
+    answer = run_command("--config", write(folder / "run.yaml", config), *arguments, cwd=folder, env=env)
     assert (answer.status, answer.err) == (0, ""), answer
     return answer.out
 
@@ -240,7 +240,7 @@ def test_missing_buckets_and_credentials_are_reported(tmp_path, s3):
     assert_all_refused(tmp_path, refusals(tmp_path, cases), env=nameless)
 
 
-def test_run_from_s3_to_s3_has_every_row(tmp_path, s3):
+def test_run_from_s3_to_s3_has_every_row(tmp_path, s3, shared_ray):
     texts = [f"a baker, number {n}" for n in range(40)]
     lines = "".join(json.dumps({"persona": text}) + "\n" for text in texts)
     file_io.write_bytes(f"{s3}/input/personas.jsonl", lines.encode())
@@ -251,7 +251,7 @@ def test_run_from_s3_to_s3_has_every_row(tmp_path, s3):
         "instructions": [{"corpus": "mine", "source": f"{s3}/input/corpus"}],
     }
     run = Run(tmp_path, good(tmp_path, **settings))
-    finish(tmp_path, run.config)
+    finish(tmp_path, run.config, env=os.environ | shared_ray)
     assert sorted(row["persona"] for row in run.rows("profiles")) == sorted(texts)
     assert run.reasons("instructions/mine") == {"ok": 1, "not_text": 1}
     assert run.reasons("dialogues/generate-mine") == {"ok": 1}
@@ -404,7 +404,7 @@ class BadRows:
 
 
 @pytest.fixture(scope="module")
-def bad_rows(tmp_path_factory) -> BadRows:
+def bad_rows(tmp_path_factory, shared_ray) -> BadRows:
     folder = tmp_path_factory.mktemp("bad-rows")
     personas = put_personas(folder / "personas")
     instructions = put_corpus(folder / "corpus.jsonl")
@@ -419,7 +419,7 @@ def bad_rows(tmp_path_factory) -> BadRows:
         "instructions": [{"corpus": "mine", "source": str(folder / "corpus.jsonl")}],
         "dialogues": {"strategies": ["generate", "rewrite"], "characters_per_instruction": 1},
     }
-    output = finish(folder, config)
+    output = finish(folder, config, env=os.environ | shared_ray)
     return BadRows(Run(folder, config), output, personas, instructions)
 
 
@@ -583,11 +583,11 @@ def test_dry_run_fails_like_a_run(tmp_path):
         assert_all_refused(tmp_path, {name: ([*command, "--dry-run"], parts)})
 
 
-def test_demo_config_runs_with_overrides_and_a_limit(tmp_path):
+def test_demo_config_runs_with_overrides_and_a_limit(tmp_path, shared_ray):
     reply = {"contains": REWRITE_MARK, "reply": '{"replies": ["as Ada would say it"]}'}
     engine = {"kind": "scripted", "default": json.dumps(GOOD_PROFILE), "replies": [reply]}
     arguments = ["--config", PROJECT / "jobs" / "configs" / "demo.yaml", "output=made", "--limit", 3, "seed=7"]
-    answer = run_command(*arguments, f"engine={json.dumps(engine)}", cwd=tmp_path)
+    answer = run_command(*arguments, f"engine={json.dumps(engine)}", cwd=tmp_path, env=os.environ | shared_ray)
     assert answer.status == 0, answer
     run = Run(tmp_path, json.loads((tmp_path / "made" / "config.json").read_text()))
     assert (run.config["seed"], run.output) == (7, str(tmp_path / "made"))

@@ -28,7 +28,7 @@ def reply(person: dict, keeps: bool) -> dict:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
+def run(tmp_path_factory, shared_ray) -> Run:
     """The finished run; a tenth of the people are in the second file too, and a fifth of the profiles lose a fact."""
     folder = tmp_path_factory.mktemp("cast")
     people = [made_person(number) for number in range(PEOPLE)]
@@ -51,7 +51,7 @@ def run(tmp_path_factory) -> Run:
     engine = {"kind": "scripted", "replies_file": str(folder / "replies.jsonl")}
     profiles = {"rules": "off"}  # all have the texts of one
     config = {"output": str(folder / "run"), "engine": engine, "personas": personas, "profiles": profiles}
-    started = Run(folder, config)
+    started = Run(folder, config, environment=dict(shared_ray))
     started.finish(timeout=500)
     return started
 

@@ -1,6 +1,7 @@
 """The example of data/example: its three commands, and the counts that its README gives."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -19,13 +20,16 @@ def read_jsonl(name: str) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory) -> Run:
+def example(tmp_path_factory, shared_ray) -> Run:
     """The finished run with its report, made in another folder than the checkout."""
     folder = tmp_path_factory.mktemp("example")
     output = str(folder / "run")
     for job in ("synthesize", "curate", "report"):
         command = [sys.executable, PROJECT / f"jobs/{job}.py", "--config", CONFIG, f"output={output}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+        environment = os.environ | shared_ray
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     return Run(folder, {"output": output})
 

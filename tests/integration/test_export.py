@@ -36,17 +36,17 @@ def turns(number: int) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Run:
+def made(tmp_path_factory, shared_ray) -> Run:
     """A finished run; nobody changes it."""
     folder = tmp_path_factory.mktemp("made")
     config = make_tables(folder / "run", [turns(n) for n in range(DIALOGUES)], VALIDATION, shard_rows=16)
     leave_out(str(folder / "run"), 3)
-    return Run(folder, config)
+    return Run(folder, config, environment=dict(shared_ray))
 
 
 def copied(run: Run, folder: Path) -> Run:
     shutil.copytree(run.output, folder / "run")
-    return Run(folder, run.config | {"output": str(folder / "run")})
+    return Run(folder, run.config | {"output": str(folder / "run")}, environment=run.environment)
 
 
 def accepted(run: Run, name: str) -> list[dict]:

@@ -17,13 +17,19 @@ from factory.errors import ConfigError
 from factory.training.memory_check import check_memory
 from factory.training.memory_estimate import estimate_memory
 from tests.integration import memory_steps
-from tests.integration.tiny_models import FAMILIES, SIZES
+from tests.integration.tiny_models import BASE_FAMILIES, FAMILIES, SIZES, Family
 
 GB = 10**9
 LLAMA_3_8B = {
     "vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32,
     "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 131_072,
 }  # fmt: skip
+
+
+GROWING = Family(
+    "Llama", "", (), config={"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}
+)
+"""Frequencies that a forward pass chooses by the longest position, as those of Phi3 among the others."""
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_estimate_is_what_a_process_takes(settings, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", [*FAMILIES, *BASE_FAMILIES, GROWING], ids=lambda family: family.name)
 def test_each_architecture_is_counted(family, precision, tmp_path):
     """Latent attention, experts, sliding windows: the forward pass on `meta` is the model's own."""
     ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
