@@ -17,7 +17,7 @@ from tests.integration.small_training import curve, save_tiny, settings_of, writ
 
 STEPS = [3, 6, 9, 11]
 PERSONAS, FEWER = 3, 2
-HIGH, LOW = ('{"reasoning": "It is what such a person would say.", "score": %d}' % score for score in (4, 2))
+HIGH, LOW = (json.dumps({"reasoning": "It is what such a person would say.", "score": score}) for score in (4, 2))
 LORA = {"rank": 2, "merge": False, "trainable_tokens": []}
 
 
@@ -30,13 +30,7 @@ def make_trained(make_module_run, tmp_path_factory):
     def make(name: str, **training: object) -> Run:
         settings = settings_of(tiny, save_total_limit=9, sample_replies=0, **training)
         run = make_module_run(name, training=settings)
-        tuned = {
-            "kind": "scripted",
-            "name": "tuned",
-            "model": f"{run.output}/model",
-            "default": "I bake.",
-            "num_cpus": 1,
-        }
+        tuned = {"kind": "scripted", "name": "tuned", "model": f"{run.output}/model", "default": "I bake."}
         judges = [{"kind": "scripted", "name": name, "default": reply} for name, reply in (("a", HIGH), ("b", LOW))]
         run.config["evaluation"] = {
             "limit": PERSONAS, "candidates": [tuned], "judges": judges, "general": False, "checkpoints": "all",

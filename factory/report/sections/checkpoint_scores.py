@@ -1,5 +1,6 @@
 """The role-play scores of a training's checkpoints beside their validation loss: whether later epochs help."""
 
+import re
 from collections.abc import Sequence
 
 from factory.report.sections.scores import score_data
@@ -18,8 +19,7 @@ def checkpoint_scores(folder: RunFolder, validations: Sequence[Sequence[float]])
     losses = {row[0]: row[1] for row in validations}
     rows: list[list[float | None]] = []
     for candidate in score_data(folder.document(name), folder.note, name).get("candidates", []):
-        step = int(candidate["name"].rpartition("-")[2])
-        scores = next(iter(candidate["by"].values()))
-        mean, _, low, high = scores["cells"][-1]
-        rows.append([step, losses.get(step), *([None] * 3 if scores["blank"] else [mean, low, high])])
+        if named := re.fullmatch(r"step-(\d{1,9})", candidate["name"]):
+            mean, _, low, high = next(iter(candidate["by"].values()))["cells"][-1]
+            rows.append([int(named[1]), losses.get(int(named[1])), mean, low, high])
     return sorted(rows, key=lambda row: row[0] or 0)

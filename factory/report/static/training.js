@@ -34,7 +34,7 @@ function showTraining(training) {
 /** Rows are [step, validation loss, mean, low, high]. */
 function showCheckpointScores(body, rows) {
   if (!rows.length) return;
-  const points = (column) => rows.map((row) => [row[0], row[column]]);
+  const points = (column) => rows.map((row) => [row[0], row[column]]).filter((point) => point.every(isNumber));
   body.append(el("div", { class: "grid apart" },
     lines("PScore of the checkpoints, with its 95 % interval", [{ name: "PScore", points: points(2) }, { name: "low", points: points(3) }, { name: "high", points: points(4) }]),
     lines("Validation loss of the checkpoints, nats per token", [{ name: "validation", points: points(1), dots: true }])));
