@@ -79,8 +79,8 @@ KINDS = (
     GENERAL_RESULTS, BLOCK_VERDICTS, JUDGMENTS,
 )  # fmt: skip
 """All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark,
-of feedback and of labels have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`, `labels/`)
-and are not listed."""
+of feedback and of labels have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`, `labels/`),
+as those of the evaluation of checkpoints have in `checkpoint-scores/`, and are not listed."""
 
 CONFIG = "config.json"
 """The resolved settings of the last run."""
