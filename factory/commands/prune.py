@@ -34,7 +34,7 @@ def run() -> None:
         progress.print(f"Nothing is archived in {output}")
     elif not arguments.yes:
         _, total = _list(output, progress)
-        progress.print(f"{total}; --yes deletes it, and what is needed of it again then has to be made again")
+        progress.print(f"{total}; --yes deletes it, and what is needed again must then be made anew")
     else:
         with hold_run_lock(output):
             for folder in PRUNABLE:

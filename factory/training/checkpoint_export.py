@@ -48,6 +48,8 @@ def export_checkpoints(models: Sequence[CheckpointModel], progress: Progress) ->
         TrainingError: a checkpoint is damaged.
     """
     missing = [model for model in models if not model.is_exported]
+    if not missing:
+        return
     progress.start(["checkpoint models"], len(missing), "models")
     try:
         for model in missing:
