@@ -24,7 +24,7 @@ import ray
 import ray.train
 import torch
 import torch.distributed as dist
-from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from factory.config import Training
 from factory.errors import ConfigError
@@ -292,8 +292,7 @@ def killed(folder: Path, stage: int) -> dict[str, Any]:
 
 def sampled(folder: Path, stage: int) -> dict[str, Any]:
     """Train with dropout, without and with sample replies."""
-    base = AutoConfig.from_pretrained(os.environ[BASE], attention_dropout=0.2)
-    LlamaForCausalLM(base).save_pretrained(folder / "base")
+    LlamaForCausalLM.from_pretrained(os.environ[BASE], attention_dropout=0.2).save_pretrained(folder / "base")
     settings = {"zero_stage": stage, "base_model": str(folder / "base")}
     folders = {count: folder / str(count) for count in (0, 4)}
     events = {count: run(place, {}, sample_replies=count, **settings) for count, place in folders.items()}
