@@ -72,7 +72,7 @@ def weights(folder: str) -> dict[str, torch.Tensor]:
 def test_dry_run_names_checkpoints_and_exports_nothing(trained):
     said = trained.finish("--dry-run", "--offline", job="evaluate")
     assert "Plan for the checkpoints" in said
-    assert "scores those of the steps 3, 6, 9, 11, and exports 4 of them first, from 0.0" in said
+    assert "scores those of the steps 3, 6, 9, 11, and exports 4 of them first, from 0.1" in said
     calls = {words[1]: words[2] for line in said.splitlines() if (words := line.split())[:1] == ["answers"]}
     assert {calls[f"(step-{step})"] for step in STEPS} == {str(PERSONAS * len(TASKS))}
     assert not exported(trained)
