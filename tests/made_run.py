@@ -284,7 +284,10 @@ def _evaluation(output: str, characters: list[Profile], draw: random.Random, mod
         _finish(Table(output, f"evaluation/{candidate}/answers"), answers, ANSWERS, **model_fields)
         for judge, kept in judged.items():
             _finish(Table(output, f"evaluation/{candidate}/judgments/{judge}"), kept, JUDGMENTS, **model_fields)
-    file_io.write_bytes(f"{output}/evaluation/scores.json", json.dumps(scores_of(len(characters))).encode())
+    scores = json.dumps(scores_of(len(characters)))
+    file_io.write_bytes(f"{output}/evaluation/scores.json", scores.encode())
+    of_checkpoints = scores.replace('"base"', '"step-20"').replace('"tuned"', '"step-40"')
+    file_io.write_bytes(f"{output}/checkpoint-scores/evaluation/scores.json", of_checkpoints.encode())
 
 
 def _finish(table: Table, rows: list[dict], schema: object, **fields: object) -> None:

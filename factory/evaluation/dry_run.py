@@ -216,9 +216,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         check_prompts_of_checkout(config)
     calls = EvaluationCalls.of(config, benchmark)
     notes = unknown + check_reachable(_members(config), partial(_check_window, config, benchmark))
-    progress.show(_plan_grid(config, calls))
-    if line := cost_line(_cost(config, benchmark, calls)):
-        progress.print(line)
+    show_calls(config, benchmark, calls, progress)
     frozen = ", frozen" if benchmark.frozen else ""
     if len(evaluation.candidates) > 1:
         progress.print(_findable(config, calls))
@@ -229,6 +227,15 @@ def plan(config: RunConfig, progress: Progress) -> None:
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.print(f"Not checked from here: {note}")
+
+
+def show_calls(
+    config: RunConfig, benchmark: Benchmark, calls: EvaluationCalls, progress: Progress, title: str = "Plan"
+) -> None:
+    """Print the calls of an evaluation, and about what they cost at endpoints."""
+    progress.show(_plan_grid(config, calls, title))
+    if line := cost_line(_cost(config, benchmark, calls)):
+        progress.print(line)
 
 
 def _findable(config: RunConfig, calls: EvaluationCalls) -> str:
@@ -242,10 +249,10 @@ def _findable(config: RunConfig, calls: EvaluationCalls) -> str:
     return f"{text} This is by typical scores near the top of the scale; yours may differ."
 
 
-def _plan_grid(config: RunConfig, calls: EvaluationCalls) -> Grid:
+def _plan_grid(config: RunConfig, calls: EvaluationCalls, title: str) -> Grid:
     evaluation = config.evaluation
     candidates, judges = evaluation.candidates, evaluation.judges
-    grid = Grid(title="Plan", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    grid = Grid(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("step", "calls", "by"):
         grid.add_column(column, justify="right" if column == "calls" else "left")
     if evaluation.uses_profiles:

@@ -46,6 +46,12 @@ def is_finished(folder: str) -> bool:
     return MANIFEST in names and folder_moves.COPYING not in names
 
 
+def finished_fingerprint(folder: str) -> str | None:
+    """Return the fingerprint of the training that exported a model's folder; None if it is not finished."""
+    fingerprint = (file_io.read_document(file_io.join(folder, MANIFEST)) or {}).get("fingerprint")
+    return None if fingerprint is None else str(fingerprint)
+
+
 @cache
 def bucket_revision(ref: str) -> str:
     """Return the revision of a model in a bucket; once per process, as it reads parts of the weights.

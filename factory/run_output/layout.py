@@ -79,8 +79,8 @@ KINDS = (
     GENERAL_RESULTS, BLOCK_VERDICTS, JUDGMENTS,
 )  # fmt: skip
 """All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark,
-of feedback and of labels have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`, `labels/`)
-and are not listed."""
+of feedback and of labels have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`, `labels/`),
+as those of the evaluation of checkpoints have in `checkpoint-scores/`, and are not listed."""
 
 CONFIG = "config.json"
 """The resolved settings of the last run."""
@@ -88,6 +88,10 @@ MODEL = "model"
 """The folder of the trained model."""
 METRICS = "checkpoints/metrics.jsonl"
 SCORES = "evaluation/scores.json"
+CHECKPOINT_SCORES = "checkpoint-scores"
+"""The folder of the evaluation of the training's checkpoints, which has its own `evaluation/` and `archive/`."""
+CHECKPOINT_MODELS = f"{CHECKPOINT_SCORES}/models"
+"""The folder of their exported models, a folder per step."""
 
 
 @cache
@@ -105,6 +109,16 @@ def is_from_training_data(name: str) -> bool:
 def own_model(config: RunConfig) -> str:
     """Return the folder of the model that the run trains, as a candidate names it."""
     return file_io.join(config.output, MODEL)
+
+
+def checkpoint_output(config: RunConfig) -> str:
+    """Return the folder in which the training's checkpoints are scored, as that of a run."""
+    return file_io.join(config.output, CHECKPOINT_SCORES)
+
+
+def checkpoint_model(config: RunConfig, step: int) -> str:
+    """Return the folder that the checkpoint of a step is exported to."""
+    return file_io.join(config.output, CHECKPOINT_MODELS, f"step-{step}")
 
 
 def own_candidates(config: RunConfig) -> list[str]:

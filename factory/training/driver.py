@@ -4,12 +4,11 @@ from dataclasses import asdict
 
 import ray
 import ray.data
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory.config import RunConfig, Training
 from factory.errors import ConfigError
-from factory.inference import model_files
 from factory.inference.model_files import Located
+from factory.inference.stored_models import finished_fingerprint
 from factory.records import Counts
 from factory.run_output import layout
 from factory.runtime.progress import Progress
@@ -18,20 +17,20 @@ from factory.storage import file_io
 from factory.storage.manifest import build_manifest
 from factory.storage.tables import Table, compute_fingerprint
 from factory.text.redaction import redact_secrets
+from factory.training.checkpoint_export import export_checkpoint
 from factory.training.checkpointing import checkpoints
-from factory.training.checkpointing.checkpoint_weights import checkpoint_weights
 from factory.training.data_order import SampleOrder
 from factory.training.dialogue import template_identity
 from factory.training.metrics_log import MetricsLog
 from factory.training.model import resolve_precision
 from factory.training.model_card import write_card
-from factory.training.model_export import export_model, finished_fingerprint, set_aside
+from factory.training.model_export import set_aside
 from factory.training.monitor import TrainingMonitor
 from factory.training.pack_step import PackedTable, pack_split
 from factory.training.trackers import start_trackers
 from factory.training.training_facts import RESUMABLE
 from factory.training.validation_gain import change_until
-from factory.training.worker_group import node_labels, run_workers
+from factory.training.worker_group import run_workers
 from factory.training.worker_setup import WorkerSetup
 
 FINGERPRINT_EXCLUDED = {
@@ -64,8 +63,8 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
         return
     gpu = on_gpu(training.device)
     setup = WorkerSetup(
-        training, model.pinned, config.seed, gpu, table.path, packed["train"], packed["validation"], order,
-        model_folder, model_fingerprint,
+        training, model.pinned, model_folder, model_fingerprint, config.seed, gpu, table.path, packed["train"],
+        packed["validation"], order,
     )  # fmt: skip
     if not finished:
         _check_newest(table, progress)
@@ -88,22 +87,13 @@ def train(config: RunConfig, model: Located, progress: Progress) -> None:
 def _export(setup: WorkerSetup, node_id: str) -> int:
     """Export the model from its checkpoint, and return that checkpoint's step.
 
-    On a machine of the workers, which have the memory for it, but without their GPUs.
-
     Raises:
         ConfigError: there is no such checkpoint.
         TrainingError: it is damaged.
     """
     chosen = checkpoints.checkpoint_to_export(setup.checkpoints, setup.training.export_checkpoint)
-    place = NodeAffinitySchedulingStrategy(node_id, soft=True) if node_id else None
-    options = {"scheduling_strategy": place} if place else {"label_selector": node_labels(setup.training)}
-    ray.get(_export_checkpoint.options(**options).remote(chosen, setup))
+    export_checkpoint(chosen, setup, node_id)
     return chosen.step
-
-
-@ray.remote(num_cpus=IO_TASK_CPUS, max_retries=2)
-def _export_checkpoint(checkpoint: checkpoints.Checkpoint, setup: WorkerSetup) -> None:
-    export_model(checkpoint_weights(checkpoint), model_files.fetch(setup.base_model), setup)
 
 
 def open_table(config: RunConfig, model: Located, progress: Progress) -> tuple[dict[str, PackedTable], Table, str]:

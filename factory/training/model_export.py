@@ -12,7 +12,7 @@ from typing import Any
 
 from factory.config import EMBEDDED
 from factory.inference.hub_models import split_revision
-from factory.inference.stored_models import MANIFEST
+from factory.inference.stored_models import MANIFEST, finished_fingerprint
 from factory.run_output.licenses import public_name
 from factory.storage import archive, file_io, folder_moves
 from factory.storage.folder_moves import COPYING
@@ -21,10 +21,10 @@ from factory.training.adapters import with_adapters
 from factory.training.dialogue import tokenizer_for
 from factory.training.earlier_keys import add_earlier_keys
 from factory.training.token_rows import as_peft_names, module_name, resize, trained_tokens
-from factory.training.worker_setup import WorkerSetup
+from factory.training.worker_setup import ModelSetup
 
 
-def export_model(weights: dict[str, Any], base_folder: str, setup: WorkerSetup) -> None:
+def export_model(weights: dict[str, Any], base_folder: str, setup: ModelSetup) -> None:
     """Write the model's folder atomically; on S3 its manifest is written last."""
     training = setup.training
     with tempfile.TemporaryDirectory() as temporary:
@@ -55,7 +55,7 @@ def _save_full(weights: dict[str, Any], base_folder: str, staged: Path, end: int
     model.save_pretrained(staged)
 
 
-def _save_adapted(weights: dict[str, Any], base_folder: str, setup: WorkerSetup, staged: Path, end: int) -> None:
+def _save_adapted(weights: dict[str, Any], base_folder: str, setup: ModelSetup, staged: Path, end: int) -> None:
     from peft import set_peft_model_state_dict
     from transformers import AutoModelForCausalLM
 
@@ -130,12 +130,6 @@ def publish(staged: Path, target: str) -> None:
     finally:
         for folder in (draft, old):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def finished_fingerprint(folder: str) -> str | None:
-    """Return the fingerprint of the training that exported a model's folder; None if it is not finished."""
-    fingerprint = (file_io.read_document(file_io.join(folder, MANIFEST)) or {}).get("fingerprint")
-    return None if fingerprint is None else str(fingerprint)
 
 
 def set_aside(output: str, name: str, fingerprint: str, say: Callable[[str], object] = lambda line: None) -> None:

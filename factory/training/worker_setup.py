@@ -8,13 +8,23 @@ from factory.training.pack_step import PackedTable
 
 
 @dataclass(frozen=True)
-class WorkerSetup:
-    """The same for all workers of a group."""
+class ModelSetup:
+    """What decides how weights become a model."""
 
     training: Training
     """With the precision resolved."""
     base_model: str
     """As `Located.pinned` has it."""
+    model_folder: str
+    """Where the model is exported to."""
+    fingerprint: str
+    """Of the exported model."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup(ModelSetup):
+    """The same for all workers of a group."""
+
     seed: int
     on_gpu: bool
     checkpoints: str
@@ -22,7 +32,3 @@ class WorkerSetup:
     train: PackedTable
     validation: PackedTable
     order: SampleOrder
-    model_folder: str
-    """Where the model is exported to."""
-    fingerprint: str
-    """Of the exported model."""

@@ -12,6 +12,7 @@ FAST = ["too_many", "resumed-2-bf16-62"]
 SLOW = ["resumed-1-bf16-63", "resumed-3-bf16-62", "resumed-1-fp32-62", "resumed-2-fp32-63", "resumed-3-fp32-63"]
 
 KILLED = ["killed-2", "killed-3"]
+SAMPLED = ["sampled-1", "sampled-2", "sampled-3"]
 
 
 def results(folder: Path, *scenarios: str) -> dict[str, dict]:
@@ -31,7 +32,7 @@ def fast(tmp_path_factory) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory) -> dict[str, dict]:
-    return results(tmp_path_factory.mktemp("slow"), "changed", "exported", *KILLED, *SLOW)
+    return results(tmp_path_factory.mktemp("slow"), "changed", "exported", *KILLED, *SAMPLED, *SLOW)
 
 
 def check_resumed(found: dict, names_all: bool) -> None:
@@ -116,3 +117,17 @@ def test_training_ends_early_and_exports_the_named_checkpoint(slow):
     assert sizes["best by 1"] == sizes["best by 2"]
     assert "no checkpoint 'step-3' of this training" in found["exported"]["step-3 by 2"][0]["message"]
     assert set(found["kept"]) >= {best, best + 2}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1000)
+@pytest.mark.parametrize("scenario", SAMPLED)
+def test_sample_replies_change_neither_curve_nor_weights(slow, scenario):
+    found = slow[scenario]
+    without, sampled = found["figures"]
+    assert sum(name.startswith("step") for name in without) == 8
+    assert sampled == without
+    assert found["same_weights"]
+    assert found["samples"][0] == []
+    assert [len(each) for each in found["samples"][1]] == [4] * 5
+    assert len({json.dumps(each) for each in found["samples"][1]}) > 1  # the model that is trained replies

@@ -39,7 +39,7 @@ from factory.training.pack_step import PACKED_SCHEMA, PackedTable
 from factory.training.training_facts import setting_changes
 from factory.training.worker_setup import WorkerSetup
 
-TOKENS, ROWS, BATCH = 12, 32, 4
+TOKENS, ROWS, BATCH, PROMPT = 12, 32, 4, 3
 STEPS = ROWS // BATCH
 BASE = "WORKER_RUNS_BASE"
 KILLS, SLOW_S = 10, 0.15
@@ -74,16 +74,21 @@ class StopAt:
 def poisoned(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     def loss(self: PackedLoss, input_ids: torch.Tensor, **inputs: Any) -> torch.Tensor:
         losses = forward(self, input_ids, **inputs)
-        if (input_ids == INFINITE_GRADIENT).any() and losses.requires_grad:
+        if not losses.requires_grad:
+            return losses
+        if (input_ids == INFINITE_GRADIENT).any():
             losses.register_hook(lambda gradient: gradient * torch.inf)
         spoiled = input_ids[0, inputs["target_positions"] + 1] == NAN_LOSS
-        return losses * torch.where(spoiled, torch.nan, 1.0) if losses.requires_grad else losses
+        return losses * torch.where(spoiled, torch.nan, 1.0)
 
     return loss
 
 
 def packed(folder: str, split: str, rows: int, poison: dict[int, int]) -> PackedTable:
-    """Write a packed table: two dialogues in each row, of which the second may be poisoned."""
+    """Write a packed table: two dialogues in each row, of which the second may be poisoned.
+
+    Those of the validation split begin with a prompt of three tokens.
+    """
     table = Table(folder, f"packed/{split}")
     draw = torch.Generator().manual_seed(len(split))
     content = []
@@ -92,7 +97,8 @@ def packed(folder: str, split: str, rows: int, poison: dict[int, int]) -> Packed
         ids[-1] = poison.get(number, PLAIN) or ids[-1]
         names = [f"{split}-{number:02}-{part}" for part in "ab"]
         half = TOKENS // 2
-        content.append({"input_ids": ids, "loss_mask": [True] * TOKENS, "lengths": [half, half], "dialogue_ids": names})
+        mask = [split == "train" or place % half >= PROMPT for place in range(TOKENS)]
+        content.append({"input_ids": ids, "loss_mask": mask, "lengths": [half, half], "dialogue_ids": names})
     table.write_arrow("00000", pa.Table.from_pylist(content, schema=PACKED_SCHEMA))
     return PackedTable(table, {"shards": {"00000": rows}})
 
@@ -109,7 +115,9 @@ def work(setup: WorkerSetup, rank: int, events: Any, stop_at: int | None, store_
     ray.train.get_preemption_info = lambda: None
     ray.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "here")
     PackedLoss.forward = poisoned(PackedLoss.forward)
-    vars(worker)["turn_tokens"] = lambda *_: None  # the base model has no tokenizer
+    # The base model has no tokenizer.
+    vars(worker)["turn_tokens"] = lambda *_: None
+    vars(worker)["tokenizer_for"] = lambda *_: SimpleNamespace(end_of_turn=1, decode=str, token_texts=map)
     store = dist.FileStore(store_file, workers)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=workers)
     newest = checkpoints.newest(setup.checkpoints)
@@ -127,8 +135,8 @@ def setup_of(folder: Path, poison: dict[int, int], settings: dict[str, Any]) -> 
     train, validation = packed(output, "train", ROWS, poison), packed(output, "validation", 4, {})
     order = SampleOrder([ROWS], 1, BATCH, 7)
     return WorkerSetup(
-        training, training.base_model, 7, False, f"{output}/checkpoints", train, validation, order,
-        f"{output}/model", "",
+        training, training.base_model, f"{output}/model", "", 7, False, f"{output}/checkpoints", train, validation,
+        order,
     )  # fmt: skip
 
 
@@ -282,6 +290,19 @@ def killed(folder: Path, stage: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def sampled(folder: Path, stage: int) -> dict[str, Any]:
+    """Train with dropout, without and with sample replies."""
+    LlamaForCausalLM.from_pretrained(os.environ[BASE], attention_dropout=0.2).save_pretrained(folder / "base")
+    settings = {"zero_stage": stage, "base_model": str(folder / "base")}
+    folders = {count: folder / str(count) for count in (0, 4)}
+    events = {count: run(place, {}, sample_replies=count, **settings) for count, place in folders.items()}
+    return {
+        "figures": [figures(each) for each in events.values()],
+        "samples": [[e["samples"] for e in each if e["kind"] == "samples"] for each in events.values()],
+        "same_weights": same_weights(*folders.values()),
+    }
+
+
 def main(folder: str, *scenarios: str) -> None:
     place = Path(folder)
     os.environ[BASE] = str(place / "base")
@@ -298,6 +319,8 @@ def main(folder: str, *scenarios: str) -> None:
             found = resumed(place / scenario, int(given[0]), given[1], int(given[2]))
         elif name == "killed":
             found = killed(place / scenario, int(given[0]))
+        elif name == "sampled":
+            found = sampled(place / scenario, int(given[0]))
         else:
             found = {"too_many": too_many, "exported": exported, "changed": changed}[name](place / scenario)
         print(json.dumps({"scenario": scenario, **found}), flush=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -22,6 +23,7 @@ from factory.report.row_sample import (
     count_statuses,
 )
 from factory.report.sections import dialogue_cases, overview, profile_statistics, scores, training_curves
+from factory.report.sections.checkpoint_scores import checkpoint_scores
 from factory.text.redaction import redact_urls
 from tests.made_scores import scores_of
 
@@ -41,6 +43,23 @@ def test_sample_replies_are_shown_from_the_first_validation_to_the_last():
     damaged = [{"kind": "samples"}, {"kind": "samples", "step": 1, "samples": 7}, {"kind": "samples", "step": 2,
                "samples": [None, {"dialogue_id": "a", "message": 1}]}]  # fmt: skip
     assert training_curves.sample_replies(damaged) == training_curves.sample_replies([]) == {}
+
+
+def test_checkpoint_scores_are_over_steps_beside_the_validation_loss():
+    document = scores_of(20)
+    for candidate, name in zip(document["candidates"], ("step-120", "step-30"), strict=True):
+        candidate["name"] = name
+    notes: list[str] = []
+    folder = SimpleNamespace(document=lambda name: document if "checkpoint-scores" in name else {}, note=notes.append)
+    found = checkpoint_scores(folder, [[0, 3.0, 9], [120, 1.5, 9]])
+    assert [row[:2] for row in found] == [[30, None], [120, 1.5]]
+    assert [row[2:] for row in found] == [pytest.approx([mean, mean - 0.2, mean + 0.2]) for mean in (4.0, 2.6)]
+    document["candidates"][0]["scores"]["blank"] = True
+    document["candidates"][1]["name"] = "step-x"
+    assert checkpoint_scores(folder, []) == [[120, None, None, None, None]]
+    document["candidates"] = 7
+    assert checkpoint_scores(folder, []) == []
+    assert notes[0].startswith("checkpoint-scores/evaluation/scores.json: is not as this version writes it")
 
 
 def sample_speakers(pairs: list[tuple[str, str]], batch: int, size: int = 10) -> SpeakerSample:

@@ -32,12 +32,13 @@ ANSWERS_BYTES = 2_500_000
 """Maximum bytes of all of them on the page."""
 
 
-def score_data(document: Mapping[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
+def score_data(document: Mapping[str, Any], note: Callable[[str], None], name: str = layout.SCORES) -> dict[str, Any]:
     """Return the figures of a `scores.json`; empty without one.
 
     Args:
         document: its content.
         note: receives what is wrong with it.
+        name: of its file.
     """
     if not document:
         return {}
@@ -46,7 +47,7 @@ def score_data(document: Mapping[str, Any], note: Callable[[str], None]) -> dict
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        note(f"{layout.SCORES}: is not as this version writes it ({where}: {first['msg']}); run the evaluation again")
+        note(f"{name}: is not as this version writes it ({where}: {first['msg']}); run the evaluation again")
         return {}
 
 

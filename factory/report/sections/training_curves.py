@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from factory.report.sections.checkpoint_scores import checkpoint_scores
 from factory.run_output import layout
 from factory.run_output.folder import RunFolder, whole
 
@@ -136,6 +137,7 @@ def training_data(folder: RunFolder) -> dict[str, Any]:
         "tokens": curve.tokens,
         "seconds": curve.seconds,
         "train_loss": manifest.get("train_loss"),
+        "checkpoint_scores": checkpoint_scores(folder, validations),
         "gain": manifest.get("validation"),
         "samples": sample_replies(samples),
         "trained_by": manifest.get("trained_by"),

@@ -22,10 +22,22 @@ function showTraining(training) {
     lines("Loss, nats per token", [{ name: "training", points: curve.map((p) => [p[0], p[1]]) }, { name: "validation", points: validations.map((p) => [p[0], p[1]]), dots: true }]),
     lines("Learning rate", [{ name: "learning rate", points: curve.map((p) => [p[0], p[2]]) }]),
     lines("Speed, tokens per second", [{ name: "tokens per second", points: curve.map((p) => [p[0], p[3]]) }])));
+  showCheckpointScores(body, training.checkpoint_scores ?? []);
   if (training.steps_per_point > 1) body.append(el("p", { class: "muted small" }, `Each point is the mean of ${count(training.steps_per_point)} steps.`));
   const { steps: shown, rows: samples } = training.samples ?? {};
   if (samples) body.append(table("What held-out characters say in training", ["message", ...shown.map((step) => step ? `after step ${count(step)}` : "before training")],
     samples.map(([dialogue, message, replies]) => [el("span", { title: dialogue }, message), ...replies.map((reply) => reply ?? absent)]), shown.length + 1));
   if (validations.length) body.append(folded("Validations in numbers", table("Validations", ["step", "loss", "dialogues"],
     validations.map(([step, loss, dialogues]) => [count(step), fixed(loss, 4), count(dialogues)]), 0)));
+}
+
+/** Rows are [step, validation loss, mean, low, high]. */
+function showCheckpointScores(body, rows) {
+  if (!rows.length) return;
+  const points = (column) => rows.map((row) => [row[0], row[column]]).filter((point) => point.every(isNumber));
+  body.append(el("div", { class: "grid apart" },
+    lines("PScore of the checkpoints, with its 95 % interval", [{ name: "PScore", points: points(2) }, { name: "low", points: points(3) }, { name: "high", points: points(4) }]),
+    lines("Validation loss of the checkpoints, nats per token", [{ name: "validation", points: points(1), dots: true }])));
+  body.append(table("Role-play scores of the checkpoints, by the light benchmark", ["step", "validation loss", "PScore", "95 % interval"],
+    rows.map(([step, loss, mean, low, high]) => [count(step), isNumber(loss) ? fixed(loss, 4) : absent, isNumber(mean) ? fixed(mean, 2) : absent, isNumber(low) ? `${fixed(low, 2)} to ${fixed(high, 2)}` : absent])));
 }

@@ -62,7 +62,9 @@ def checkpoint_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     names = sorted(filter(is_weights_file, checkpoint.files))
     if not names or (changed := changed_files(checkpoint, names)):
         found = f"{changed[0]} is damaged" if names else "it has no weights"
-        raise TrainingError(f"{checkpoint.path}: {found}; set training.export_checkpoint to another checkpoint")
+        raise TrainingError(
+            f"{checkpoint.path}: {found}; set training.export_checkpoint to another checkpoint, or delete this one"
+        )
     with tempfile.TemporaryDirectory(prefix="character-factory-") as temporary:
         local = [Path(temporary) / name for name in names]
         for name, path in zip(names, local, strict=True):
