@@ -109,7 +109,7 @@ def test_logits_of_all_tokens_never_exist(fused, rows):
 
 
 def test_a_model_that_changes_hidden_states_is_not_divided():
-    model = build_model("MiniCPM3", **{"q_lora_rank": 32, "kv_lora_rank": 32, "qk_rope_head_dim": 16})
+    model = build_model("MiniCPM3", q_lora_rank=32, kv_lora_rank=32, qk_rope_head_dim=16)
     with pytest.raises(OutputError, match="changes hidden states"):
         divide(model)
     assert packed_loss(model, Training(device="gpu")).fused is None
