@@ -146,8 +146,13 @@ class Training(Section):
     attention: Literal["packed", "sdpa", "flash_attention_2", "flex_attention"] = "packed"
     """`packed`: within each dialogue of a sequence, with torch's FlashAttention on GPUs, and with a model's sliding
     window, soft cap or attention sinks; the others are those of transformers."""
-    liger: bool = False
-    """Liger's fused kernels, on GPUs."""
+    liger: bool | None = None
+    """Liger's fused kernels. null: on GPUs, where the package liger-kernel is installed and has them for the base
+    model's architecture; true: needs all of that."""
+    fused_loss: bool | None = None
+    """Compute the loss in chunks of 512 tokens, so that the logits of all tokens never exist at once: with a vocabulary
+    of 128,000 they take gigabytes. null: on GPUs (a CPU takes longer for the same loss), where the base model's output
+    layer is a linear one; true: needs that."""
     deepspeed: Annotated[dict[str, Any], AfterValidator(without_secrets), AfterValidator(_for_deepspeed)] = Field(
         default_factory=dict
     )

@@ -34,9 +34,9 @@ from factory.training.worker_group import run_workers
 from factory.training.worker_setup import WorkerSetup
 
 FINGERPRINT_EXCLUDED = {
-    "num_workers", "pool", "accelerator_type", "device", "gradient_checkpointing", "attention", "liger", "max_failures",
-    "eval_steps", "validation_sequences", "sample_replies", "save_steps", "save_minutes", "save_total_limit",
-    "max_skipped_steps", "export_checkpoint", "trackers",
+    "num_workers", "pool", "accelerator_type", "device", "gradient_checkpointing", "attention", "liger", "fused_loss",
+    "max_failures", "eval_steps", "validation_sequences", "sample_replies", "save_steps", "save_minutes",
+    "save_total_limit", "max_skipped_steps", "export_checkpoint", "trackers",
 }  # fmt: skip
 """Settings that may change between a run and the one that resumes from its checkpoint."""
 CHANGEABLE = frozenset({*RESUMABLE, "early_stopping_patience"})

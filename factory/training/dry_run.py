@@ -17,6 +17,7 @@ from factory.storage import file_io
 from factory.training.adapters import check_quantization
 from factory.training.checkpointing import checkpoints
 from factory.training.dialogue import check_template, count_segments, splits_turns, turn_tokens
+from factory.training.kernels import no_fused_loss, uses_liger, wants_fused_loss
 from factory.training.memory_check import check_memory
 from factory.training.pack_step import curated_manifest, curated_table
 from factory.training.trackers import PACKAGES
@@ -53,7 +54,7 @@ def learned_share(config: RunConfig) -> float | None:
 
 
 def check_kernels(training: Training) -> None:
-    """Check that the kernels that the config names are installed.
+    """Check that the kernels that the config names are installed, and are for the base model.
 
     Raises:
         ConfigError: they are not, or need a GPU.
@@ -64,8 +65,35 @@ def check_kernels(training: Training) -> None:
             "training.attention: flash_attention_2 needs GPUs and the package flash-attn; install it, or use sdpa"
         )
     check_quantization(training.lora)
-    if training.liger and not (gpu and find_spec("liger_kernel")):
-        raise ConfigError("training.liger: true needs GPUs and the package liger-kernel; set it to false")
+    if training.liger:
+        uses_liger(training, _model_type(training))
+
+
+def describe_kernels(training: Training) -> str:
+    """Return a line on the kernels that a training uses.
+
+    Args:
+        training: the settings, with resolved precision.
+
+    Raises:
+        ConfigError: it must use some that it cannot.
+    """
+    liger = "Liger's" if uses_liger(training, _model_type(training)) else "none of Liger's"
+    return f"Kernels: attention {training.attention}, {liger}, loss {_describe_loss(training)}"
+
+
+def _describe_loss(training: Training) -> str:
+    from factory.training.memory_estimate import EstimateError, undivided_loss
+
+    if not wants_fused_loss(training, on_gpu(training.device)):
+        return "from all logits at once"
+    try:
+        why = undivided_loss(model_files.fetch(training.base_model, weights=False), training)
+    except EstimateError:
+        return "in chunks, if the output layer is a linear one"
+    if why and training.fused_loss:
+        raise no_fused_loss(why)
+    return f"from all logits at once: {why}" if why else "in chunks of tokens"
 
 
 def check_trackers(training: Training) -> None:
@@ -129,6 +157,11 @@ def check_attention(training: Training) -> None:
         )
 
 
+def _model_type(training: Training) -> str:
+    config = model_files.read_json(model_files.fetch(training.base_model, weights=False), "config.json")
+    return str(config.get("model_type"))
+
+
 def _architecture(training: Training) -> dict[str, Any]:
     """Return the base model's config.json; a model of several parts has the values of its text model a level deeper."""
     config = model_files.read_json(model_files.fetch(training.base_model, weights=False), "config.json")
@@ -146,7 +179,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         resolve_precision,  # torch takes seconds to import, and a check of a config needs none
     )
 
-    training, notes, memory = resolve_precision(config.training), [], ""
+    training, notes, kernels, memory = resolve_precision(config.training), [], "", ""
     file_io.check_writable(config.output)
     model, is_split = f"{training.base_model} (not checked)", False
     try:
@@ -158,6 +191,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         check_attention(training)
         check_kernels(training)
         check_trackers(training)
+        kernels = describe_kernels(training)
         memory = check_memory(config.training, learned_share(config))
     except UnreachableError as problem:
         notes.append(str(problem))
@@ -178,8 +212,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
         f"Workers: {training.num_workers}, ZeRO stage {training.zero_stage}, offload {training.offload}, "
         f"{'LoRA' if training.lora else 'full fine-tuning'}, {training.precision}"
     )
-    if memory:
-        progress.print(memory)
+    for line in filter(None, (kernels, memory)):
+        progress.print(line)
     found = checkpoints.newest(layout.CHECKPOINTS.table(config.output).path)
     progress.print(f"Checkpoint: step {found.step}" if found else "Checkpoint: none yet")
     progress.print(f"Output: {config.output} (can be written)")

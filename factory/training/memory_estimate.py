@@ -13,6 +13,8 @@ from factory.config import Training
 from factory.errors import ConfigError
 from factory.training.adapters import QUANTIZED_BYTES, quantized_weights, with_adapters
 from factory.training.deepspeed_engine import CPU_BUCKET
+from factory.training.fused_loss import CHUNK_TOKENS, OutputError, divide
+from factory.training.kernels import wants_fused_loss
 from factory.training.model import DTYPES, PackedLoss
 
 GPU_BUCKET = 500_000_000
@@ -23,6 +25,15 @@ GPU_RUNTIME_BYTES = 2 << 30
 """CUDA's and NCCL's own memory, and what the allocator cannot use."""
 LEARNED_SHARE = 0.5
 """Of the tokens, before they are packed; profiles and questions are not learned."""
+
+
+def undivided_loss(folder: str, training: Training) -> str:
+    """Return why a training's loss cannot be computed in chunks; empty if it can.
+
+    Raises:
+        EstimateError: the model's forward pass needs values.
+    """
+    return _shape(folder, training).undivided
 
 
 class EstimateError(Exception):
@@ -38,7 +49,7 @@ class MemoryEstimate:
     activations: int
     """What the forward pass of a packed sequence keeps for the backward pass."""
     logits: int
-    """Of the learned tokens, with their gradient."""
+    """Of the learned tokens, or of a chunk of them, with their gradient."""
     buffers: int
     """Gathered parameters and gradients that are being reduced."""
     step: int
@@ -63,6 +74,8 @@ class _Shape:
     vocabulary: int
     quantized: int
     """Parameters that are loaded in 4 bits."""
+    undivided: str
+    """Why the loss cannot be computed in chunks; empty if it can."""
 
 
 def estimate_memory(folder: str, training: Training, on_gpu: bool, learned: float = LEARNED_SHARE) -> MemoryEstimate:
@@ -81,6 +94,8 @@ def estimate_memory(folder: str, training: Training, on_gpu: bool, learned: floa
     shape = _shape(folder, training)
     size, workers, stage = DTYPES[training.precision].itemsize, training.num_workers, training.zero_stage
     learned_tokens = int(learned * training.sequence_length)
+    if wants_fused_loss(training, on_gpu) and not shape.undivided:
+        learned_tokens = min(learned_tokens, CHUNK_TOKENS)
     trained = sum(shape.trained)
     share = -(-trained // workers)
     weights = size * shape.parameters // (workers if stage == 3 else 1)
@@ -162,6 +177,7 @@ def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
             model = with_adapters(model, training.lora)
         _fix_frequencies(model)
         kept = _kept_bytes(PackedLoss(model), training.sequence_length)
+        undivided = _undivided(model)
     text = config.get_text_config()
     return _Shape(
         parameters=sum(p.numel() for p in model.parameters()),
@@ -171,6 +187,7 @@ def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
         hidden=text.hidden_size,
         vocabulary=text.vocab_size,
         quantized=quantized,
+        undivided=undivided,
     )
 
 
@@ -186,6 +203,14 @@ def _fix_frequencies(model: torch.nn.Module) -> None:
             module.rope_type = dict.fromkeys(kinds, "default")
         elif isinstance(kinds, str):
             module.rope_type = "default"
+
+
+def _undivided(model: Any) -> str:
+    try:
+        divide(model)
+    except OutputError as problem:
+        return str(problem)
+    return ""
 
 
 def _kept_bytes(module: PackedLoss, tokens: int) -> int:

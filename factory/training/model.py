@@ -10,6 +10,8 @@ from factory.config import Training
 from factory.runtime.ray_session import fast_bf16, on_gpu
 from factory.training import attention
 from factory.training.adapters import quantized, with_adapters
+from factory.training.fused_loss import OutputError, divide
+from factory.training.kernels import no_fused_loss, uses_liger, wants_fused_loss
 from factory.training.packing import find_targets, position_ids
 from factory.training.token_rows import prepare_for_chats, train_rows
 from factory.training.turn_tokens import TurnTokens
@@ -28,12 +30,22 @@ class PackedLoss(nn.Module):
     """A causal language model that returns the losses of a packed sequence.
 
     Logits are computed for learned tokens alone: the output layer of a small model is a fifth of it,
-    and with a vocabulary of 128,000 the logits of 4,096 tokens take 1 GB.
+    and with a vocabulary of 128,000 the logits of 4,096 tokens take 1 GB. A fused loss has those of a chunk at once.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, fused: bool = False) -> None:
+        """Take a model.
+
+        Args:
+            model: a causal language model.
+            fused: compute the loss in chunks of tokens.
+
+        Raises:
+            OutputError: its output layer cannot be divided for that.
+        """
         super().__init__()
         self.model = model
+        self.fused = divide(model) if fused else None
 
     def forward(
         self,
@@ -60,13 +72,30 @@ class PackedLoss(nn.Module):
         Returns:
             float32 of shape (learned,): cross-entropy in nats.
         """
-        out = self.model(
-            input_ids=input_ids, position_ids=positions, use_cache=False, logits_to_keep=target_positions,
-            cu_seq_lens_q=boundaries, cu_seq_lens_k=boundaries, max_length_q=max_length, max_length_k=max_length,
-        )  # fmt: skip
+        inputs = {
+            "input_ids": input_ids, "position_ids": positions, "use_cache": False, "cu_seq_lens_q": boundaries,
+            "cu_seq_lens_k": boundaries, "max_length_q": max_length, "max_length_k": max_length,
+        }  # fmt: skip
+        if self.fused and not predicts:
+            return self.fused.losses(target_positions, labels, **inputs)
+        out = self.model(**inputs, logits_to_keep=target_positions)
         if predicts:
             return torch.argmax(out.logits[0], dim=-1)
         return nn.functional.cross_entropy(out.logits[0].float(), labels, reduction="none")
+
+
+def packed_loss(model: Any, training: Training) -> PackedLoss:
+    """Return a model with its loss, in chunks where the settings and its output layer allow it.
+
+    Raises:
+        ConfigError: it must be in chunks, and cannot.
+    """
+    try:
+        return PackedLoss(model, wants_fused_loss(training, on_gpu(training.device)))
+    except OutputError as problem:
+        if training.fused_loss:
+            raise no_fused_loss(str(problem)) from None
+        return PackedLoss(model)
 
 
 def build_batch(row: dict[str, Any], device: torch.device) -> tuple[dict[str, Any], np.ndarray]:
@@ -124,7 +153,7 @@ def load_for_chats(
     rows = prepare_for_chats(model, training, tokens) if tokens else {}
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    if training.liger:
+    if uses_liger(training, model.config.model_type):
         from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
         # We compute the loss, over learned tokens alone.

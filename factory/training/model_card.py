@@ -23,7 +23,8 @@ from factory.training.worker_setup import WorkerSetup
 TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
 CARD, MODELFILE = "README.md", "Modelfile"
 DATASET = "https://huggingface.co/datasets/"
-NOT_SHOWN = {"data", "base_model", "device", "precision", "num_workers", "zero_stage", "lora", "epochs", "pool"}
+NOT_SHOWN = {"data", "base_model", "device", "precision", "num_workers", "zero_stage", "lora", "epochs", "pool",
+             "liger", "fused_loss"}  # fmt: skip
 """Settings that the card has in other words, as what they came to, or that no weight depends on."""
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM takes as its maximum."""
@@ -194,6 +195,8 @@ def _used(training: Training, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "workers": ran["workers"],
         "ZeRO stage": ran["zero_stage"],
         "optimizer": ran["optimizer"],
+        "Liger's kernels": "yes" if ran.get("liger") else "no",
+        "loss in chunks of tokens": "yes" if ran.get("fused_loss") else "no",
         "steps": f"{manifest['steps']:,}" + _beside(manifest),
         "epochs": manifest["epochs"],
         "tokens": f"{manifest['tokens']:,}",

@@ -52,6 +52,8 @@ class TrainingMonitor:
                 "workers",
                 "initialized_tokens",
                 "trained_tokens",
+                "liger",
+                "fused_loss",
             )
             self.trained_by = {name: event[name] for name in names}
             self.node_id = event["node_id"]

@@ -115,10 +115,18 @@ class HeadRows(nn.Module):
         bias = getattr(base, "bias", None)
         self.register_buffer("bias", None if bias is None else bias.detach()[tokens].clone(), persistent=False)
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return logits of shape (..., vocabulary) for hidden states of shape (..., hidden)."""
+    def forward(self, hidden: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """Return logits of shape (..., vocabulary) for hidden states of shape (..., hidden).
+
+        Args:
+            hidden: the hidden states.
+            inputs: `labels` and `finish` of a `LossHead`; it then returns the losses.
+        """
         rows = self.rows(torch.arange(len(self.tokens), device=hidden.device))
         own = functional.linear(hidden, rows.to(hidden.dtype), self.bias)
+        if inputs:
+            losses: torch.Tensor = self.base(hidden, own=own, tokens=self.tokens, **inputs)
+            return losses
         # In place, as the logits of 2,048 tokens take 0.5 GB; no gradient needs them as they were.
         logits: torch.Tensor = self.base(hidden).index_copy_(-1, self.tokens, own)
         return logits

@@ -18,8 +18,9 @@ from factory.training.checkpointing import checkpoints
 from factory.training.checkpointing.checkpoint_io import CheckpointIO, Saved, TrainingEnd
 from factory.training.deepspeed_engine import build_engine, join_workers, learning_rate, use_cores
 from factory.training.dialogue import tokenizer_for, turn_tokens
+from factory.training.kernels import uses_liger
 from factory.training.metrics_log import read_parts
-from factory.training.model import PackedLoss, load_for_chats
+from factory.training.model import load_for_chats, packed_loss
 from factory.training.parameter_size import whole_size
 from factory.training.partitioned_loading import partitioned
 from factory.training.preemption import StopSignal
@@ -179,11 +180,12 @@ class TrainingWorker:
         try:
             with partitioned(self.training, self.setup.on_gpu):
                 model, rows = load_for_chats(self.folder, self.training, self.setup.seed, tokens)
+            module = packed_loss(model, self.training)
         except ConfigError as problem:  # another attempt would meet it too
             raise TrainingEnd(str(problem)) from None
         self.rows = {f"{what}_tokens": self._texts_of(ids) for what, ids in rows.items()}
         self.parameters, self.operations = sum(map(whole_size, model.parameters())), count_operations(model)
-        engine = build_engine(PackedLoss(model), self.training, self.setup.on_gpu)
+        engine = build_engine(module, self.training, self.setup.on_gpu)
         if self.last:
             self.checkpoint_io.load(engine, self.last)
         torch.manual_seed(self.setup.seed + self.rank)
@@ -198,6 +200,8 @@ class TrainingWorker:
             "optimizer": type(self.engine.optimizer).__name__,
             "zero_stage": self.engine.zero_optimization_stage(),
             "parameters": self.parameters,
+            "liger": uses_liger(self.training, self.engine.module.model.config.model_type),
+            "fused_loss": self.engine.module.fused is not None,
             **self.rows,
         }
 

@@ -50,6 +50,12 @@ def test_packed_losses_are_those_of_each_dialogue_alone(gemma):
     assert packed.model.get_input_embeddings().weight.grad.abs().sum() > 0
 
 
+def test_losses_in_chunks_are_those_of_all_logits(gemma):
+    model = load_model(gemma, Training(precision="fp32"), 0)
+    batch = build_batch(ROW, torch.device("cpu"))[0]
+    torch.testing.assert_close(PackedLoss(model, fused=True)(**batch), PackedLoss(model)(**batch), atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize("lora", [None, Lora(rank=2)])
 def test_operations_are_those_of_the_text_model(gemma, lora):
     model = load_model(gemma, Training(precision="fp32", lora=lora), 0)

@@ -1,7 +1,7 @@
 """Steps of a ZeRO engine with changing numbers of workers, without Ray: a forked process per worker, over gloo.
 
-Prints the losses of 2 workers, then 1, then 2 again, each group going on from the previous checkpoint,
-and those of one worker without interruption, as JSON.
+Prints the losses of 2 workers, then 1, then 2 again, each group going on from the previous checkpoint with a loss in
+chunks of tokens, and those of one worker without interruption and from all logits at once, as JSON.
 
 python -m tests.integration.zero_steps FOLDER STAGE full|lora|untied
 
@@ -22,14 +22,16 @@ import torch.distributed as dist
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from factory.config import Training
+from factory.training import fused_loss
 from factory.training.adapters import with_adapters
 from factory.training.checkpointing import checkpoints
 from factory.training.checkpointing.checkpoint_io import CheckpointIO
 from factory.training.deepspeed_engine import build_engine, join_workers
-from factory.training.model import PackedLoss, build_batch
+from factory.training.model import build_batch, packed_loss
 from factory.training.token_rows import train_rows
 
 BATCH, TOKENS, STEPS = 2, 24, 2
+fused_loss.CHUNK_TOKENS = 10
 
 
 def steps(folder: str, training: Training, tied: bool, count: int, rank: int, curve: Any) -> None:
@@ -51,7 +53,7 @@ def steps(folder: str, training: Training, tied: bool, count: int, rank: int, cu
         train_rows(model, [3, 40])
     checkpoint_io = CheckpointIO(folder, training, rank, workers, rank, workers)
     last = checkpoints.newest(folder)
-    engine = build_engine(PackedLoss(model.train()), training, on_gpu=False)
+    engine = build_engine(packed_loss(model.train(), training), training, on_gpu=False)
     if last:
         checkpoint_io.load(engine, last)
     first = last.step if last else 0
@@ -99,7 +101,8 @@ def main(folder: str, stage: int, trained: str) -> None:
     with multiprocessing.get_context("fork").Manager() as manager:
         changing, alone = manager.list(), manager.list()
         for workers in (2, 1, 2):
-            group(f"{folder}/changing", Training(num_workers=workers, **settings), trained != "untied", STEPS, changing)
+            chunked = Training(num_workers=workers, fused_loss=True, **settings)
+            group(f"{folder}/changing", chunked, trained != "untied", STEPS, changing)
         group(f"{folder}/alone", Training(num_workers=1, **settings), trained != "untied", 3 * STEPS, alone)
         print(json.dumps({"changing": list(changing), "alone": list(alone)}))
 
