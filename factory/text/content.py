@@ -50,9 +50,7 @@ def names(text: str) -> frozenset[str]:
             end = match.end()
     if len(found) > MAX_CAPITALS * within:
         return frozenset()
-    return frozenset(
-        name for name in found if name.lower() not in lower and not name.startswith(("I'", "I\u2019"))
-    )
+    return frozenset(name for name in found if name.lower() not in lower and not name.startswith(("I'", "I\u2019")))
 
 
 def stems(text: str) -> set[str]:

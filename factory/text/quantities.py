@@ -12,16 +12,40 @@ _THOUSANDS = re.compile("(?<=\\d)[,.'\u2019\u066c \u00a0\u202f](?=\\d{3}(?!\\d))
 _NUMBER = re.compile("\\d++(?:[.,\u066b]\\d++)?")
 _POINT = re.compile("[.,\u066b]")
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SPELLED = {word: number for number, word in enumerate(_SMALL)}
 _SPELLED |= {word: number for number, word in zip(range(20, 100, 10), _TENS, strict=True)}
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
-_ENGLISH = re.compile(rf"\b(?:{'|'.join([*_SPELLED, *_SCALES])})(?:(?:[ -]| and )(?:{'|'.join([*_SPELLED, *_SCALES])})){{0,8}}s?\b")
-_HAN_DIGITS = {character: number for number, character in enumerate("〇一二三四五六七八九")} | {"零": 0, "两": 2, "兩": 2}
+_ENGLISH = re.compile(
+    rf"\b(?:{'|'.join([*_SPELLED, *_SCALES])})(?:(?:[ -]| and )(?:{'|'.join([*_SPELLED, *_SCALES])})){{0,8}}s?\b"
+)
+_HAN_DIGITS = {character: number for number, character in enumerate("〇一二三四五六七八九")} | {
+    "零": 0,
+    "两": 2,
+    "兩": 2,
+}
 _HAN_SCALES = {"十": 10, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4}
 _HAN = re.compile(f"[{''.join([*_HAN_DIGITS, *_HAN_SCALES])}]{{2,12}}")
 

@@ -13,7 +13,7 @@ NAME_STEM = 4
 
 
 class LostNames(Rule):
-    """A rewritten reply lacks names of its reference; those of languages with capitals, and not where nouns have them."""
+    """A rewritten reply lacks names of its reference: words with a capital, where not all nouns have one."""
 
     max_lost: float = Field(0.5, ge=0, lt=1)
     """The fraction of the reference's names that may be missing; any word of a name suffices."""

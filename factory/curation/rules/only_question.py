@@ -11,6 +11,7 @@ from factory.text.ngrams import words
 _QUESTION = re.compile(r"[^.!。！।॥?？؟;՞]*+(?:[?？؟՞]|(?<=[\u0370-\u03ff]);)\W{0,8}\Z")  # noqa: RUF001 - in many scripts
 _MARKS = "?？؟;՞"  # noqa: RUF001
 """Of Latin, Chinese, Arabic, Greek and Armenian texts."""
+_GESTURE = re.compile(r"\*[^*\n]{1,200}\*")
 _ASKED_FOR = re.compile(
     r"question|\bask|riddle|quiz|survey|interview|inquir|interrogat|pregunta|frage|fragst|domand|pergunt|вопрос|спрос"
     r"|質問|质问|问题|提问|問い|질문|물어|سؤال|أسئلة|اسأل|प्रश्न|सवाल|คำถาม|câu hỏi|soru|pytani|vraag",
@@ -39,4 +40,5 @@ class OnlyQuestion(Rule):
 
 
 def _is_question(text: str) -> bool:
-    return any(mark in text[-10:] for mark in _MARKS) and _QUESTION.match(text) is not None
+    spoken = _GESTURE.sub("", text)
+    return any(mark in spoken[-10:] for mark in _MARKS) and _QUESTION.match(spoken) is not None
