@@ -1,15 +1,11 @@
 """The scripted engine's replies: those of the config first, then those of a file."""
 
-import asyncio
 import json
 
 import pytest
 from pydantic import ValidationError
 
 from factory.config import ScriptedEngine
-from factory.inference.engines.scripted import ScriptedBackend
-from factory.inference.model_files import Located
-from factory.records import Message, Request
 
 
 def scripted(**settings: object) -> ScriptedEngine:
@@ -57,8 +53,3 @@ def test_another_attempt_may_have_a_reply_of_its_own():
     engine = scripted(replies=[{"contains": "a", "reply": "bad", "again": {"name": "good"}}, {"contains": "b"}])
     assert [reply.again for reply in engine.all_replies] == ['{"name": "good"}', None]
     assert scripted(**json.loads(engine.model_dump_json())) == engine
-    replica = ScriptedBackend(engine).pool_settings(Located("scripted", ""), 0).start()
-    for text, attempts in (("a", 2), ("b", 3)):
-        request = Request((Message("user", text),), is_parsable=lambda reply: "good" in reply, attempts=3)
-        done = asyncio.run(replica.complete(request))
-        assert (done.attempts, done.replies) == (attempts, ('{"name": "good"}' if text == "a" else "",))
