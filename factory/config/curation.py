@@ -9,8 +9,14 @@ from factory.config.sections import Section, each_once
 from factory.config.synthesis import Strategy
 from factory.curation.rules.breaks_character import BreaksCharacter
 from factory.curation.rules.copied_reference import CopiedReference
+from factory.curation.rules.echoes_request import EchoesRequest
 from factory.curation.rules.leaked_prompt import LeakedPrompt
 from factory.curation.rules.leaked_thoughts import LeakedThoughts
+from factory.curation.rules.lost_code import LostCode
+from factory.curation.rules.lost_names import LostNames
+from factory.curation.rules.lost_numbers import LostNumbers
+from factory.curation.rules.lost_substance import LostSubstance
+from factory.curation.rules.only_question import OnlyQuestion
 from factory.curation.rules.repetition import Repetition
 from factory.curation.rules.rule import Rule
 from factory.curation.rules.speaks_for_user import SpeaksForUser
@@ -35,6 +41,12 @@ class Quality(Section):
     leaked_prompt: LeakedPrompt = LeakedPrompt()
     speaks_for_user: SpeaksForUser = SpeaksForUser()
     copied_reference: CopiedReference = CopiedReference()
+    echoes_request: EchoesRequest = EchoesRequest()
+    only_question: OnlyQuestion = OnlyQuestion()
+    lost_numbers: LostNumbers = LostNumbers()
+    lost_code: LostCode = LostCode()
+    lost_names: LostNames = LostNames()
+    lost_substance: LostSubstance = LostSubstance()
     wrong_language: WrongLanguage = WrongLanguage()  # last, because it takes most of the time
 
     @field_validator("disabled_rules")

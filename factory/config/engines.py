@@ -299,6 +299,8 @@ class ScriptedReply(Section):
     contains: str
     reply: Annotated[str, BeforeValidator(_as_text)] = ""
     """A text; an object becomes its JSON."""
+    again: Annotated[str, BeforeValidator(_as_text)] | None = None
+    """The reply of further attempts; null: the same."""
     truncated: bool = False
     error: str = ""
 

@@ -75,6 +75,9 @@ class Profiles(Section):
     """What becomes of a generated profile that breaks a rule, such as a placeholder, the persona as the name, or an
     unfinished sentence: it is rejected, or accepted with the rules' names in the column `flags`. Given profiles are not
     checked."""
+    attempts: int = Field(1, ge=1)
+    """How often a profile is asked for until it is accepted; 1 in the paper. Another attempt has the same prompt, and a
+    temperature of at least 0.5."""
     ending: Literal["sentence", "free"] = "free"
     """`sentence`: engines of kind vllm end appearance, experience and personality with a full stop, so that no bound
     cuts them in mid-word. A very small model then wrote fewer valid profiles."""

@@ -1,8 +1,8 @@
 """Profiles: the request for a persona's profile, and the parsing of its reply."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ LABELS = {
     "personality": "Personality",
 }
 """Labels of the paper's eight items in a profile's text."""
+ParseProfile = Callable[[Persona, Completion], Profile | Reject]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,14 @@ def prompt_text(prompt: Prompt) -> str:
     return "\n".join(message.content for message in messages)
 
 
-def render_profile(prompt: Prompt, language: str, persona: Persona, ends_sentences: bool = False) -> Request:
+def render_profile(
+    prompt: Prompt,
+    language: str,
+    persona: Persona,
+    ends_sentences: bool = False,
+    attempts: int = 1,
+    parse: ParseProfile | None = None,
+) -> Request:
     """Return the request for the eight items of a persona, in its language or else the given one.
 
     Args:
@@ -59,13 +67,20 @@ def render_profile(prompt: Prompt, language: str, persona: Persona, ends_sentenc
         language: of personas without one.
         persona: the persona.
         ends_sentences: whether guided decoding ends the long items with a full stop.
+        attempts: how often a profile is asked for until `parse` accepts it.
+        parse: the function of a persona and its completion that returns a profile or a reject.
     """
     facts = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in facts_of(persona).items())
     messages = prompt.render(persona=persona.persona, language=persona.language or language, facts=facts)
     schema = prompt.schema
     if schema and ends_sentences:
         schema = end_with_sentences(schema, persona.language or language)
-    return Request(messages, schema=schema)
+    is_accepted = partial(_is_accepted, parse, persona) if parse and attempts > 1 else None
+    return Request(messages, schema=schema, is_parsable=is_accepted, attempts=attempts)
+
+
+def _is_accepted(parse: ParseProfile, persona: Persona, reply: str) -> bool:
+    return isinstance(parse(persona, Completion((reply,))), Profile)
 
 
 def parse_profile(

@@ -178,12 +178,15 @@ def make_profiles(
     ends_sentences = config.profiles.ending == "sentence" and config.engine.kind == "vllm"
     rules = config.profiles.rules
     settings |= ({"rules": rules} if rules == "reject" else {}) | ({"ending": "sentence"} if ends_sentences else {})
+    parse = partial(parse_profile, language, fixed=fixed, check=ProfileCheck(rules, prompt_text(prompt)))
+    attempts = config.profiles.attempts
+    settings |= {"attempts": attempts} if attempts > 1 else {}
     step = GenerationStep(
         record=Persona,
         schema=PROFILES,
         prompt=prompt.ref,
-        render=partial(render_profile, prompt, language, ends_sentences=ends_sentences),
-        parse=partial(parse_profile, language, fixed=fixed, check=ProfileCheck(rules, prompt_text(prompt))),
+        render=partial(render_profile, prompt, language, ends_sentences=ends_sentences, attempts=attempts, parse=parse),
+        parse=parse,
         ids=profile_ids,
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)

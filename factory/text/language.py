@@ -74,6 +74,15 @@ def detect_expected(text: str, expected: frozenset[str], min_confidence: float) 
     return detect(text)
 
 
+def differ_in_language(left: str, right: str, min_confidence: float = 0.9) -> bool:
+    """Return whether two texts are surely in different languages; takes milliseconds."""
+    found = [detect(prose(text)) for text in (left, right)]
+    if not all(each and each[1] >= min_confidence for each in found):
+        return False
+    (one, _), (other, _) = (each or ("", 0.0) for each in found)
+    return other not in with_similar(frozenset({one}))
+
+
 def likelihood(text: str, name: str, others: frozenset[str]) -> float:
     """Return the probability that a text, which may be short, is in a language and not in one of `others`.
 

@@ -20,6 +20,7 @@ from factory.storage.rows import ok_row
 from factory.storage.schemas import ASSIGNMENTS, DIALOGUES, PROFILES
 from factory.storage.tables import Table, rows_per_shard
 from factory.text.ngrams import words
+from tests.benchmarks import rule_times
 from tests.benchmarks.scale import PROFILE, run_job
 
 DIALOGUES_PER_CHARACTER = 10
@@ -108,7 +109,7 @@ def run(rows: int, per_character: int = DIALOGUES_PER_CHARACTER, say: Callable[[
 
 
 def measure(say: Callable[[str], None], small: int = 10_000, large: int = 100_000) -> dict[str, float]:
-    """Return the growth of time and memory from the small run to the large one."""
+    """Return the growth of time and memory from the small run to the large one, and the milliseconds of rules."""
     runs = {}
     for rows in (small, large):
         figures = runs[rows] = run(rows)
@@ -120,4 +121,5 @@ def measure(say: Callable[[str], None], small: int = 10_000, large: int = 100_00
         "rows_per_second": runs[large]["rows_per_second"],
         "time_growth": runs[large]["seconds"] / runs[small]["seconds"],
         "memory_growth": runs[large]["peak_bytes"] / runs[small]["peak_bytes"],
+        **rule_times.measure(),
     }

@@ -58,6 +58,20 @@ def rule_on_reply(rule: Rule) -> Callable[[str], object]:
     return find
 
 
+def rule_on_reference(rule: Rule) -> Callable[[str], object]:
+    """Return a function that applies a rule to a hostile reply, request and reference, and to a plain reply."""
+
+    def find(text: str) -> list[str | None]:
+        replies = (
+            (Message("user", text), Message("assistant", text)),
+            (Message("user", text), Message("assistant", "So.")),
+        )
+        return [rule.find(DialogueContext(messages, "a baker", "Name: Ada", (text,))) for messages in replies]
+
+    return find
+
+
+COMPARING = ("copied_reference", "echoes_request", "lost_numbers", "lost_code", "lost_names", "lost_substance")
 ESCAPE = control_tokens.TokenEscape(["<|im_end|>", "<<", "[/INST]", "a\n"])
 READERS: dict[str, Callable[[str], object]] = {
     "card": lambda text: read_given(made_card(1, description=text[:15_000]), "English"),
@@ -66,6 +80,9 @@ READERS: dict[str, Callable[[str], object]] = {
     ),
     "fact": lambda text: find_lost_fact({"occupation": text[:2000]}, {"experience": text}),
     **{name: rule_on_reply(rule) for name, rule in Quality().rules.items()},
+    **{
+        f"{name} of a reference": rule_on_reference(rule) for name, rule in Quality().rules.items() if name in COMPARING
+    },
     "is_complete": lambda text: is_complete(text, ("Ada",)),
     "personal_data": lambda text: personal_data.find_personal_data(text, Safety().personal_data, ()),
     "toxicity": toxicity.parts,

@@ -1,7 +1,6 @@
 """The rules for generated profiles: on 60 good ones in six scripts, and with a defect injected into each of them."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +68,7 @@ DEFECTS: dict[str, Callable[[dict[str, str]], dict[str, str] | None]] = {
     "a placeholder in brackets": lambda p: {"name": "[Name]"},
     "the persona as the name": lambda p: {"name": p["persona"].rstrip(".")},
     "a sentence as the name": lambda p: {"name": p["experience"]},
-    "no age": lambda p: {"age": "999"},
+    "no age": lambda p: {"age": "0"},
     "thin": lambda p: {"personality": p["personality"][: 5 if p["script"] in ("Han", "Thai") else 9]},
     "cut in mid-word": lambda p: None if p["script"] == "Thai" else {"experience": p["experience"][:-4]},
     "cut by the bound": lambda p: {"experience": padded(p, "experience")},
@@ -112,6 +111,8 @@ ENGLISH = GOOD[0]
         ("wrong_language", {name: GOOD[3][name] for name in ("appearance", "experience", "personality")}),
         ("foreign_letters", {name: GOOD[20][name] for name in ("appearance", "experience", "personality")}),
         ("name_is_persona", {"name": ENGLISH["persona"].rstrip(".")}),
+        ("name_is_persona", {"name": "Anxious Planetarium Presenter", "persona": "An anxious planetarium presenter."}),
+        ("name_is_persona", {"name": "Goat Herder", "persona": "Goat herder by day, he talks to strangers by radio."}),
         ("placeholder", {"race": "N/A"}),
         ("thin", {"experience": "Works hard."}),
         ("cut_off", {"personality": ENGLISH["personality"] + " She is afrai"}),
@@ -140,6 +141,30 @@ def test_every_rule_has_a_case():
 def test_unusual_names_and_ages_are_accepted(prompt, name, age):
     broken = found(ENGLISH | {"name": name, "age": age}, prompt)
     assert not {"not_a_name", "no_age", "name_is_persona", "placeholder"} & {*broken}
+
+
+@pytest.mark.parametrize(
+    "age",
+    ["about 900", "200 years", "4,500", "two thousand years", "ageless", "three centuries", "an eon", "1,200 or so"],
+)
+def test_characters_that_are_not_human_may_be_of_any_age(prompt, age):
+    assert "no_age" not in found(ENGLISH | {"age": age}, prompt)
+
+
+@pytest.mark.parametrize(
+    ("name", "persona"),
+    [
+        ("Rose Baker", "A baker in a small town who grows a rose on her balcony."),
+        ("Rose Baker", "Rose Baker, a baker, sells bread in a small town."),
+        ("Rose Baker", "Rose Baker is a rose baker."),
+        ("Will Power", "An athlete of great will, power and patience named Will Power."),
+        ("Sage Woods", "A hermit who gathers sage in the woods."),
+        ("Mo", "A man called mo by everybody."),
+        ("王小明", "退休教师王小明"),
+    ],
+)
+def test_names_of_words_in_the_persona_are_accepted(prompt, name, persona):
+    assert "name_is_persona" not in found(ENGLISH | {"name": name, "persona": persona}, prompt)
 
 
 def parse(profile: dict[str, str], mode: str) -> Profile | Reject:
@@ -174,11 +199,3 @@ def test_guided_items_end_as_sentences_except_where_languages_have_no_full_stop(
     assert end_with_sentences(schema, "Thai") == schema
     plain = render_profile(load_prompt("profile"), "English", Persona("c", "a baker"))
     assert plain.schema == schema
-
-
-def test_rules_take_milliseconds(prompt):
-    found(ENGLISH, prompt)  # loads the languages
-    before = time.process_time()
-    for profile in GOOD:
-        found(profile, prompt)
-    assert time.process_time() - before < 0.1 * len(GOOD)

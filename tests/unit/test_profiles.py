@@ -1,12 +1,14 @@
 """Profiles: requests, and the parsing of replies."""
 
 import json
+import pickle
+from functools import partial
 
 import pytest
 
 from factory.inference.prompts import load_prompt
 from factory.records import Completion, Persona, Profile, ProfileFields, Reject
-from factory.synthesis.profiles import parse_profile, render_profile
+from factory.synthesis.profiles import ProfileCheck, parse_profile, render_profile
 
 FIELDS = {
     "name": "Ada Oduya",
@@ -66,3 +68,24 @@ def test_request_has_the_language_and_schema():
     assert "Korean" in request.messages[0].content
     assert request.schema == json.dumps(ProfileFields.model_json_schema())
     assert json.loads(request.schema)["properties"]["appearance"]["maxLength"] == 400
+
+
+def test_attempts_end_with_a_profile_that_the_rules_accept():
+    good = json.dumps(
+        FIELDS | {"appearance": "Tall, with short hair, she says.", "personality": "Warm and dry, she is."}
+    )
+    good = good.replace("Baked for", "She baked for the whole street for")
+    parse = partial(parse_profile, "English", check=ProfileCheck("reject", "Invent a character."))
+    request = render_profile(load_prompt("profile"), "English", PERSONA, attempts=3, parse=parse)
+    sent = pickle.loads(pickle.dumps(request))
+    assert sent.attempts == 3
+    assert sent.is_parsable(good)
+    assert not sent.is_parsable(good.replace("Lagos", "unknown"))
+    assert not sent.is_parsable("I cannot.")
+
+
+def test_a_profile_is_asked_for_once_by_default():
+    prompt = load_prompt("profile")
+    request = render_profile(prompt, "English", PERSONA, parse=partial(parse_profile, "English"))
+    assert request == render_profile(prompt, "English", PERSONA)
+    assert (request.attempts, request.is_parsable) == (1, None)

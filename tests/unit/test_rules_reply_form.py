@@ -1,4 +1,5 @@
 """Quality rules about the form of replies: what each rejects and what it must accept."""
+# ruff: noqa: RUF001 - texts in many scripts
 
 import pytest
 
@@ -191,6 +192,89 @@ def test_copied_reference_accepts_a_short_copy():
     assert RULES.copied_reference.find(dialogue("How?", BREAD, "Thanks!", both[1], references=both)) is None
     assert RULES.copied_reference.find(dialogue("How?", REFERENCE, "Thanks!", "Any time, love.", references=both))
     assert RULES.copied_reference.find(dialogue("Thanks!", both[1], references=both[1:])) == "reply 1 is its reference"
+
+
+EDIT = "Correct the sentence.\n\nMy aunt have bake bread in the old oven every morning since ten year."
+
+
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        ("How does a refrigerator keep food cold?", "How does a refrigerator keep food cold?"),
+        ("Plan a quiet weekend in a small town by the sea.", "A quiet weekend in a small town by the sea. Plan it!"),
+        (EDIT, EDIT),
+        ("Wie lagere ich Kartoffeln im Keller, damit sie nicht keimen?", "Wie lagere ich Kartoffeln im Keller, damit?"),
+        ("怎样泡一壶好的龙井茶？", "怎样泡一壶好的龙井茶呢？"),
+        (
+            "김치가 건강에 좋은 이유를 다섯 살 아이에게 설명하듯이 알려 주세요.",
+            "김치가 건강에 좋은 이유를 다섯 살 아이에게 설명하듯이",
+        ),
+    ],
+)
+def test_echoes_request_rejects_requests(user, text):
+    assert RULES.echoes_request.find(reply(text, user))
+
+
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        ("How do I bake bread?", BREAD),
+        (EDIT, "My aunt has baked bread in the old oven every morning for ten years."),
+        (
+            "Repeat after me: I shall never bake bread in a cold oven again.",
+            "I shall never bake bread in a cold oven again!",
+        ),
+        (
+            "Sort these alphabetically: rye bread, oat bread, corn bread, wheat",
+            "Corn bread, oat bread, rye bread, wheat.",
+        ),
+        ("Name one bread.", "Name one bread? Rye, love, always rye, with caraway seeds in the crust."),
+        ("怎样泡一壶好的龙井茶？", "龙井茶嘛，水烧开放到八十五度，三克茶叶慢慢泡。"),
+        ("How?", "How?"),
+    ],
+)
+def test_echoes_request_accepts_answers_and_edited_texts(user, text):
+    assert RULES.echoes_request.find(reply(text, user)) is None
+
+
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        ("Write a poem about my bakery.", "What kind of poem would you like to have?"),
+        ("How do I bake bread?", '"Which bread do you mean, my love?" *smiles*'),
+        ("Schreib mir ein Gedicht über Brot.", "Was für ein Gedicht möchtest du denn haben?"),
+        ("请给我写一首关于面包的诗。", "你想要什么样的诗呢？"),
+        ("اكتب لي قصيدة عن الخبز من فضلك", "أي نوع من القصائد تريد يا صديقي؟"),
+        ("Γράψε μου ένα ποίημα για το ψωμί.", "Τι είδους ποίημα θα ήθελες να σου γράψω;"),
+    ],
+)
+def test_only_question_rejects_questions_in_place_of_answers(user, text):
+    assert RULES.only_question.find(reply(text, user))
+
+
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        ("Ask me something about my bakery, please.", "When did you sell your very first loaf?"),
+        ("Formuliere eine Frage für eine Umfrage über Brot.", "Wie oft kaufen Sie Brot beim Bäcker?"),
+        ("请你提出一个关于面包的问题。", "你最喜欢哪一种面包呢？"),
+        ("Hello there!", "Well hello, and who might you be?"),
+        ("How do I bake bread?", "Bread? Flour, water and salt. Can you knead?"),
+        ("How do I bake bread?", "Who knows."),
+        ("Set the variable i to five in Java.", "int i = 5;"),
+        ("How do I bake bread?", "Why?"),
+    ],
+)
+def test_only_question_accepts_questions_that_fit(user, text):
+    assert RULES.only_question.find(reply(text, user)) is None
+
+
+def test_only_question_reads_the_end_of_a_dialogue():
+    turns = ("Help me bake a bread.", "Which bread do you mean, love?", "The rye one, of course.", BREAD)
+    assert RULES.only_question.find(dialogue(*turns)) is None
+    assert RULES.only_question.find(dialogue(*turns[2:], *turns[:2]))
+    asked = ("Which bread would you like to bake?",)
+    assert RULES.only_question.find(dialogue(*turns[:2], references=asked)) is None, "its reference is a question too"
 
 
 SPANISH = "El pan se hace con harina, agua y sal, y hay que amasarlo con mucho cariño antes de meterlo en el horno."

@@ -47,3 +47,9 @@ def test_an_unusable_file_is_refused(tmp_path, content, message):
         scripted(replies_file=str(path))
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_another_attempt_may_have_a_reply_of_its_own():
+    engine = scripted(replies=[{"contains": "a", "reply": "bad", "again": {"name": "good"}}, {"contains": "b"}])
+    assert [reply.again for reply in engine.all_replies] == ['{"name": "good"}', None]
+    assert scripted(**json.loads(engine.model_dump_json())) == engine

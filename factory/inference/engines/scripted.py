@@ -78,7 +78,8 @@ class _ScriptedReplica(Replica):
             if scripted.contains in messages[-1].content:
                 if scripted.error:
                     raise RowError("engine_error", scripted.error)
-                return _count_words(messages, scripted.reply, scripted.truncated)
+                text = scripted.reply if not again or scripted.again is None else scripted.again
+                return _count_words(messages, text, scripted.truncated)
         return _count_words(messages, self._settings.default)
 
 

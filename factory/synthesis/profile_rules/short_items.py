@@ -9,7 +9,6 @@ from factory.text.ngrams import words
 MAX_NAME_WORDS = 7
 NAME_IN_PERSONA_WORDS = 4
 """A name of at least so many words, all from the persona, is the persona."""
-MAX_AGE = 130
 
 _PLACEHOLDERS = frozenset(
     item.strip()
@@ -36,9 +35,11 @@ _NO_NAME_START = re.compile(
 )
 _NUMBER_WORDS = re.compile(
     r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|"
-    r"eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred)",
+    r"eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|dozen|"
+    r"decade|centur(?:y|ies)|millenni|[ae]{1,2}ons?\b|ageless|timeless|immortal|eternal|newborn)",
     re.IGNORECASE,
 )
+"""Also of characters that are not human."""
 _HAN_NUMBERS = re.compile("[一二三四五六七八九十百]")
 _NUMBER = re.compile(r"\d{1,4}")
 _STATED_AGE = (
@@ -63,10 +64,20 @@ def placeholder(sheet: Sheet) -> str | None:
 def name_is_persona(sheet: Sheet) -> str | None:
     """Return the name if it is the persona, or a part of it that is no name."""
     found, persona = sheet.words["name"], " ".join(words(sheet.persona))
+    if 1 < len(found) < NAME_IN_PERSONA_WORDS and _is_phrase(found, sheet.persona):
+        return sheet.items["name"]
     joined = " ".join(found)
     is_long = len(found) >= NAME_IN_PERSONA_WORDS and len(joined) > 2 * len(found)
     inside = bool(joined) and f" {joined} " in f" {persona} "
     return sheet.items["name"] if inside and (is_long or joined == persona) else None
+
+
+def _is_phrase(found: list[str], persona: str) -> bool:
+    """Return whether words follow each other in the persona, always in lower case, as those of a name never do."""
+    pattern = r"\b" + "[ -]".join(map(re.escape, found)) + r"\b"
+    lower = persona[:1].lower() + persona[1:]  # the first letter is a capital anyway
+    matches = re.findall(pattern, lower, re.IGNORECASE)
+    return bool(matches) and all(word[0].islower() for match in matches for word in re.split("[ -]", match))
 
 
 def not_a_name(sheet: Sheet) -> str | None:
@@ -89,11 +100,14 @@ def not_a_name(sheet: Sheet) -> str | None:
 
 
 def no_age(sheet: Sheet) -> str | None:
-    """Return the age if it has no number of years; numbers in words are known in English only."""
+    """Return the age if it has no number, or only zeros; numbers in words are known in English only.
+
+    No number is too high, as some characters are not human.
+    """
     age = sheet.items["age"]
     numbers = [int(number) for number in _NUMBER.findall(age)]
     if numbers:
-        return age if min(numbers) > MAX_AGE or max(numbers) == 0 else None  # "9, in 1911" is an age
+        return None if any(numbers) else age
     if _HAN_NUMBERS.search(age) or not sheet.is_english:
         return None
     return None if _NUMBER_WORDS.search(age) else age
