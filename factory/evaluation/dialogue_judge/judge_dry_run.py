@@ -62,15 +62,10 @@ def plan(config: RunConfig, rows: Mapping[Strategy, int], progress: Progress) ->
     notes = check_reachable([judge], lambda judge: None)
     calls = {strategy: round(rule.sample * count) for strategy, count in rows.items() if strategy in rule.on}
     pairs = 2 * len(generic_pairs()) if rule.min_accuracy else 0
-    tokens = {strategy: verdict_tokens(config, strategy) for strategy in (*calls, "generate")}
-    prompt, output, cost = (
-        sum(read(tokens[strategy], count) for strategy, count in [*calls.items(), ("generate", pairs)])
-        for read in (
-            lambda row, count: row.prompt * count,
-            lambda row, count: row.output * count,
-            lambda row, count: row.cost(judge, count) if count else 0.0,
-        )
-    )
+    asked = [(verdict_tokens(config, strategy), count) for strategy, count in calls.items() if count]
+    asked += [(verdict_tokens(config, "generate"), pairs)] if pairs else []
+    prompt, output = (sum(getattr(row, name) * count for row, count in asked) for name in ("prompt", "output"))
+    cost = sum(row.cost(judge, count) for row, count in asked)
     least = ", ".join(f"{axis} {getattr(rule, axis)}" for axis in AXES)
     progress.print(
         f"Judge: {judge.name} ({judge.model}, {judge.kind}), at most {sum(calls.values()) + pairs:,} calls, {pairs} of "

@@ -80,7 +80,7 @@ def refuse_inaccurate(key: str, bar: float, judge: str, right: Mapping[str, Any]
     value = right["value"]
     if value is not None and value >= bar:
         return
-    found = (
-        f"is right on {value:.0%} [{right['low']:.0%}, {right['high']:.0%}]" if right["of"] else "could be read on none"
-    )
+    found = "could be read on none"
+    if right["of"]:
+        found = f"is right on {value:.0%} [{right['low']:.0%}, {right['high']:.0%}]"
     raise InputError(f"{key} is {bar}, but {judge!r} {found} of the {pairs}; take another judge, or lower it")
