@@ -8,8 +8,9 @@ from factory.config.evaluation import AnyJudge, EndpointJudge, JudgeSampling, Sc
 from factory.config.sections import Section, each_once
 from factory.config.synthesis import Strategy
 
-AXES = ("voice", "facts", "answers")
-"""What a judge scores, in the order in which a dialogue is rejected for it."""
+JUDGED_REASONS = {"voice": "judged_out_of_voice", "facts": "judged_facts_wrong", "answers": "judged_no_answer"}
+"""What a judge scores, and the reason of a reject for it, in the order in which they are looked at."""
+AXES = tuple(JUDGED_REASONS)
 MinScore = Annotated[int, Field(ge=1, le=5)]
 
 

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from factory.config import AXES, JudgeRule
+from factory.config import AXES, JUDGED_REASONS, JudgeRule
 from factory.curation.curation_run import CurationRun
 from factory.curation.judge_work import judged_tables
 from factory.records import Reject
 from factory.storage.rows import Row
 from factory.storage.tables import Table
 
-REASONS = {"voice": "judged_out_of_voice", "facts": "judged_facts_wrong", "answers": "judged_no_answer"}
 FAILED = "judge_failed"
 COLUMNS = ["dialogue_id", "status", "detail", "has_room", "reasoning", *AXES]
 
@@ -56,7 +55,7 @@ class Verdicts:
             counts = axis != "voice" or verdict["has_room"]
             if counts and verdict[axis] < self.thresholds[axis]:
                 scores = ", ".join(f"{name} {verdict[name]}" for name in AXES)
-                return Reject(REASONS[axis], f"{scores}: {' '.join(verdict['reasoning'].split())}")
+                return Reject(JUDGED_REASONS[axis], f"{scores}: {' '.join(verdict['reasoning'].split())}")
         return None
 
 

@@ -155,7 +155,7 @@ def test_judge_that_never_finds_room_for_a_voice_is_no_better_than_chance():
 
 def test_pairs_without_both_verdicts_do_not_count():
     rows = verdicts_on_pairs(5, 2)
-    assert accuracy(rows[1:] + [rows[0] | {"status": "rejected"}]).of == len(generic_pairs()) - 1
+    assert accuracy([*rows[1:], rows[0] | {"status": "rejected"}]).of == len(generic_pairs()) - 1
     assert accuracy([]).of == 0
 
 
