@@ -212,7 +212,7 @@ class DialogueToJudge:
 
 @dataclass(frozen=True, slots=True)
 class JudgedDialogue:
-    """A judge's scores of a dialogue, 1 to 5; `voice` does not count unless `has_room` for one.
+    """A judge's scores of a dialogue, 1 to 5; that for voice does not count unless `has_room` for one.
 
     `attempts` is how often the judge was asked.
     """
@@ -223,9 +223,9 @@ class JudgedDialogue:
     corpus: str
     judge: str
     has_room: bool
-    voice: Score
-    facts: Score
-    answers: Score
+    voice_score: Score
+    facts_score: Score
+    answers_score: Score
     reasoning: str
     attempts: int = 1
 

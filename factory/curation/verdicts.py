@@ -15,7 +15,7 @@ from factory.storage.rows import Row
 from factory.storage.tables import Table
 
 FAILED = "judge_failed"
-COLUMNS = ["dialogue_id", "status", "detail", "has_room", "reasoning", *AXES]
+COLUMNS = ["dialogue_id", "status", "detail", "has_room", "reasoning", *(f"{axis}_score" for axis in AXES)]
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Verdicts:
             return Reject(FAILED, verdict["detail"] or "") if self.rejects_failed else None
         for axis in AXES:
             counts = axis != "voice" or verdict["has_room"]
-            if counts and verdict[axis] < self.thresholds[axis]:
-                scores = ", ".join(f"{name} {verdict[name]}" for name in AXES)
+            if counts and verdict[f"{axis}_score"] < self.thresholds[axis]:
+                scores = ", ".join(f"{name} {verdict[f'{name}_score']}" for name in AXES)
                 return Reject(JUDGED_REASONS[axis], f"{scores}: {' '.join(verdict['reasoning'].split())}")
         return None
 
@@ -89,7 +89,7 @@ class VerdictStats:
             return
         self.without_room += not verdict["has_room"]
         for axis in AXES:
-            self.scores[axis][verdict[axis]] += 1
+            self.scores[axis][verdict[f"{axis}_score"]] += 1
 
     def __add__(self, other: "VerdictStats") -> "VerdictStats":
         scores = {axis: self.scores[axis] + other.scores[axis] for axis in AXES}

@@ -138,7 +138,7 @@ def test_every_verdict_is_in_a_table_of_its_own(judged):
         assert (manifest["ok"], manifest["rejected"]) == (CORPORA[corpus] - 1, {"judge_failed": 1})
         assert {row["strategy"] for row in judged.rows(f"judged/{source}")} == {strategy}
     assert {row["attempts"] for row in rows.values() if row["status"] == "ok"} == {1}
-    assert [row["voice"] for row in rows.values() if row["has_room"] is False] == [1] * len(SOURCES)
+    assert [row["voice_score"] for row in rows.values() if row["has_room"] is False] == [1] * len(SOURCES)
 
 
 def test_manifests_count_scores(judged):

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from factory.config import RunConfig
+from factory.config import AXES, RunConfig
 from factory.curation.verdicts import Verdicts, VerdictStats
 from factory.errors import ConfigError, InputError
 from factory.evaluation.dialogue_judge.dialogue_verdicts import (
@@ -99,24 +99,29 @@ def test_verdict_that_is_not_clear_is_none(changed: dict):
 def test_last_reply_counts_and_a_failure_keeps_it():
     judged = parse_dialogue_verdict(PROTOCOL, dialogue(), Completion(("", json.dumps(GOOD)), attempts=2))
     assert isinstance(judged, JudgedDialogue)
-    assert (judged.voice, judged.facts, judged.answers, judged.attempts) == (4, 5, 3, 2)
+    assert (judged.voice_score, judged.facts_score, judged.answers_score, judged.attempts) == (4, 5, 3, 2)
     failed = parse_dialogue_verdict(PROTOCOL, dialogue(), Completion((json.dumps(GOOD)[:-5],), truncated=True))
     assert failed == Reject("judge_failed", json.dumps(GOOD)[:-5])
 
 
+def row_of(**changed: object) -> dict:
+    """Return the row of a verdict with these scores in place of good ones."""
+    verdict = GOOD | changed
+    scores = {f"{axis}_score": verdict[axis] for axis in AXES}
+    return {"status": "ok", "has_room": verdict["has_room"], "reasoning": verdict["reasoning"], **scores}
+
+
 def test_first_score_below_its_threshold_is_the_reason():
-    row = GOOD | {"status": "ok"}
-    assert VERDICTS.reject(row) is None
-    reject = VERDICTS.reject(row | {"facts": 2, "answers": 1, "reasoning": "two\n\nlines"})
+    assert VERDICTS.reject(row_of()) is None
+    reject = VERDICTS.reject(row_of(facts=2, answers=1, reasoning="two\n\nlines"))
     assert reject == Reject("judged_facts_wrong", "voice 4, facts 2, answers 1: two lines")
-    assert VERDICTS.reject(row | {"voice": 2, "facts": 2}).reason == "judged_out_of_voice"
-    assert VERDICTS.reject(row | {"answers": 2}).reason == "judged_no_answer"
+    assert VERDICTS.reject(row_of(voice=2, facts=2)).reason == "judged_out_of_voice"
+    assert VERDICTS.reject(row_of(answers=2)).reason == "judged_no_answer"
 
 
 def test_voice_does_not_count_without_room_for_one():
-    row = GOOD | {"status": "ok", "has_room": False, "voice": 1}
-    assert VERDICTS.reject(row) is None
-    assert VERDICTS.reject(row | {"answers": 1}).reason == "judged_no_answer"
+    assert VERDICTS.reject(row_of(has_room=False, voice=1)) is None
+    assert VERDICTS.reject(row_of(has_room=False, voice=1, answers=1)).reason == "judged_no_answer"
 
 
 def test_failed_verdict_rejects_or_passes_as_the_settings_say():
@@ -127,8 +132,8 @@ def test_failed_verdict_rejects_or_passes_as_the_settings_say():
 
 def test_statistics_add_up():
     parts = [VerdictStats(), VerdictStats()]
-    for number, row in enumerate([GOOD, GOOD | {"has_room": False, "voice": 1}, {"status": "rejected"}]):
-        parts[number % 2].add({"status": "ok"} | row)
+    for number, row in enumerate([row_of(), row_of(has_room=False, voice=1), {"status": "rejected"}]):
+        parts[number % 2].add(row)
     found = sum(parts, VerdictStats()).to_manifest()
     assert (found["judged"], found["failed"], found["without_room"]) == (3, 1, 1)
     assert found["scores"]["voice"] == {"1": 1, "2": 0, "3": 0, "4": 1, "5": 0}
@@ -136,10 +141,10 @@ def test_statistics_add_up():
 
 def verdicts_on_pairs(better: int, worse: int, **changed: object) -> list[dict]:
     """Return the rows of a judge that gives the same voices to all pairs."""
-    rows = []
-    for number, one in enumerate(pairs_as_dialogues()):
-        rows.append({"dialogue_id": one.dialogue_id, **GOOD, "status": "ok", "voice": worse if number % 2 else better})
-    return [row | changed for row in rows]
+    return [
+        {"dialogue_id": one.dialogue_id, **row_of(voice=worse if number % 2 else better, **changed)}
+        for number, one in enumerate(pairs_as_dialogues())
+    ]
 
 
 @pytest.mark.parametrize(("better", "worse", "right"), [(5, 2, 1), (2, 5, 0), (3, 3, 0.5)])

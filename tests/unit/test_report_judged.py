@@ -26,15 +26,15 @@ def add_verdicts(output: str) -> dict[str, int]:
         for table in [t for t in open_folder(output, "").select(layout.DIALOGUES) if f"/{name}-" in t.name]:
             rows = [row for shard in table.table.shards() for row in table.table.read(shard).to_pylist()]
             judged = []
-            for row in (row for row in rows if row["status"] == "ok"):
+            for number, row in enumerate(row for row in rows if row["status"] == "ok"):
                 ids = {key: row[key] for key in ("dialogue_id", "character_id", "strategy", "corpus")}
-                if len(voices) % 7 == 6:
+                if number % 7 == 6:
                     judged.append(rejected_row(Reject("judge_failed", "?"), ids | {"judge": "critic"}))
                     continue
-                voice = voices[row["dialogue_id"]] = 2 if len(voices) % 3 == 0 else 5
-                scores = {axis: Score(4) for axis in ("facts", "answers")}
+                voice = voices[row["dialogue_id"]] = 2 if number % 3 == 0 else 5
+                scores = {f"{axis}_score": Score(4) for axis in ("facts", "answers")}
                 record = JudgedDialogue(
-                    **ids, judge="critic", has_room=True, voice=Score(voice), **scores, reasoning="a secret"
+                    **ids, judge="critic", has_room=True, voice_score=Score(voice), **scores, reasoning="a secret"
                 )
                 judged.append(ok_row(record))
             parts = layout.DIALOGUES.parts(table.name)

@@ -74,9 +74,9 @@ def parse_dialogue_verdict(
     return JudgedDialogue(
         **judged_ids(protocol, dialogue),
         has_room=verdict.has_room,
-        voice=Score(verdict.voice),
-        facts=Score(verdict.facts),
-        answers=Score(verdict.answers),
+        voice_score=Score(verdict.voice),
+        facts_score=Score(verdict.facts),
+        answers_score=Score(verdict.answers),
         reasoning=verdict.reasoning,
         attempts=completion.attempts,
     )

@@ -83,7 +83,7 @@ def accuracy(rows: Sequence[Row]) -> Proportion:
 
 
 def _voice(row: Row) -> int:
-    return int(row["voice"]) if row["has_room"] else 5
+    return int(row["voice_score"]) if row["has_room"] else 5
 
 
 def _id(pair: AnswerPair, side: str) -> str:

@@ -13,6 +13,7 @@ from factory.report.row_sample import LowestRanks, RowLocation, find_rows
 from factory.run_output import layout
 from factory.run_output.folder import RunFolder
 
+_SCORES = {axis: f"{axis}_score" for axis in AXES}
 SHOWN = 6
 """Dialogues of each side."""
 CONSIDERED = 4 * SHOWN
@@ -56,7 +57,7 @@ def _cases(folder: RunFolder, ids: list[str], mask: Mask) -> list[dict[str, Any]
     verdicts: dict[str, dict[str, Any]] = {}
     texts: dict[str, dict[str, Any]] = {}
     for table in folder.select(layout.JUDGED):
-        verdicts |= find_rows(folder, table, "dialogue_id", ids, ["status", "has_room", "reasoning", *AXES])
+        verdicts |= find_rows(folder, table, "dialogue_id", ids, ["status", "has_room", "reasoning", *_SCORES.values()])
     judged = [id_ for id_ in ids if id_ in verdicts and verdicts[id_]["status"] == "ok"]
     for table in folder.select(layout.DIALOGUES):
         texts |= find_rows(folder, table, "dialogue_id", judged, ["messages"])
@@ -65,5 +66,6 @@ def _cases(folder: RunFolder, ids: list[str], mask: Mask) -> list[dict[str, Any]
 
 def _case(row: dict[str, Any]) -> dict[str, Any]:
     turns = [turn for turn in row["messages"] or [] if turn.get("role") != "system" and turn.get("content")]
-    verdict = {name: row[name] for name in ("has_room", "reasoning", *AXES)}
-    return {"id": row["dialogue_id"], **verdict, "turns": turns}
+    scores = {axis: row[column] for axis, column in _SCORES.items()}
+    about = {name: row[name] for name in ("has_room", "reasoning")}
+    return {"id": row["dialogue_id"], **about, **scores, "turns": turns}
