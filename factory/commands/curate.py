@@ -8,7 +8,6 @@ from typing import Any
 
 from factory.config import RunConfig
 from factory.curation import dry_run
-from factory.curation.curation_inputs import find_inputs
 from factory.curation.curation_run import CurationRun, begin, open_tables, showing_progress
 from factory.curation.dedup_step import find_near_duplicates
 from factory.curation.filter_step import FilterResult, filter_dialogues
@@ -79,9 +78,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
     Raises:
         UserError: something would stop a run.
     """
-    dry_run.plan(config, progress)
     rows: Counter[Any] = Counter()
-    for source in find_inputs(config).sources:
+    for source in dry_run.plan(config, progress).sources:
         rows[source.strategy] += source.rows
     judge_dry_run.plan(config, rows, progress)
 

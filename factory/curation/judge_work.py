@@ -17,7 +17,7 @@ from factory.curation.sampling import hash_ranks
 from factory.run_output import layout
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
 from factory.storage.rows import Row
-from factory.storage.tables import Table
+from factory.storage.tables import Table, compute_fingerprint
 from factory.text.ngrams import contained
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -56,8 +56,8 @@ class JudgeWork(Table):
 
 def planned_work(config: RunConfig, inputs: CurationInputs) -> dict[Table, Table]:
     """Return the tables of verdicts with the work of each before its dialogues are known; none without a judge."""
-    tables = judged_tables(config, inputs.sources)
-    return {table: JudgeWork(config.output, table.name, inputs.passed, {}) for table in tables.values()}
+    tables, fingerprint = judged_tables(config, inputs.sources), _fingerprint(config, inputs.passed)
+    return {table: JudgeWork(config.output, table.name, fingerprint, {}) for table in tables.values()}
 
 
 def find_work(run: CurationRun, filtered: FilterResult, duplicates: Any) -> dict[Table, Table]:
@@ -77,10 +77,16 @@ def find_work(run: CurationRun, filtered: FilterResult, duplicates: Any) -> dict
             if row["rows"]:
                 rows[row["source"]][row["name"]] = row["rows"]
     work: dict[Table, Table] = {}
+    fingerprint = _fingerprint(run.config, run.passed)
     for number, table in tables.items():
         reader = partial(_read, run, duplicates, {name: units[name] for name in rows[number]})
-        work[table] = JudgeWork(run.config.output, table.name, run.passed, rows[number], reader)
+        work[table] = JudgeWork(run.config.output, table.name, fingerprint, rows[number], reader)
     return work
+
+
+def _fingerprint(config: RunConfig, passed: str) -> str:
+    """Return a fingerprint of which dialogues are judged; thresholds are not part of it."""
+    return compute_fingerprint({"passed": passed, "sample": config.curation.judge and config.curation.judge.sample})
 
 
 def judged_tables(config: RunConfig, sources: Sequence[DialogueSource]) -> dict[int, Table]:

@@ -253,6 +253,6 @@ def test_dry_run_tells_calls_tokens_and_cost(made, tmp_path):
     calls = len(STRATEGIES) * sum(CORPORA.values()) + 2 * len(generic_pairs())
     assert f"Judge: remote (gpt-4o, openai), at most {calls:,} calls, {2 * len(generic_pairs())} of them" in output
     assert "keeps voice 3, facts 3, answers 3 and above" in output
-    assert "Cost of endpoints: about $" in output
+    assert "Cost of endpoints: about " in output
     assert "a run needs $NO_SUCH_KEY" in output
     assert sorted(Path(run.output).rglob("*")) == before

@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 
 from factory.config import AXES, RunConfig
+from factory.curation.curation_inputs import CurationInputs, DialogueSource
+from factory.curation.judge_work import planned_work
 from factory.curation.verdicts import Verdicts, VerdictStats
 from factory.errors import ConfigError, InputError
 from factory.evaluation.dialogue_judge.dialogue_verdicts import (
@@ -28,6 +30,7 @@ from factory.evaluation.judge_check.pairs import read_pairs
 from factory.inference.prompts import load_prompt
 from factory.records import Completion, DialogueToJudge, JudgedDialogue, Message, Reject
 from factory.resources import RESOURCES
+from factory.storage.tables import Table
 
 PROTOCOL = DialogueProtocol("critic", load_prompt("judge-dialogue"), attempts=3)
 GOOD = {"reasoning": "It says 'love'.", "has_room": True, "voice": 4, "facts": 5, "answers": 3}
@@ -213,6 +216,29 @@ def test_settings_of_the_judge_are_those_of_its_kind_without_the_rule():
 def test_wrong_settings_are_refused(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         config(name="critic", kind="scripted", **wrong)
+
+
+def work_of(**changed: object) -> set[str]:
+    """Return the fingerprints of the work of a judge, by settings of curation and of the judge."""
+    rule = {name: changed.pop(name) for name in ("voice", "sample", "on") if name in changed}
+    names = ("generate-bread", "rewrite-bread", "rewrite-cake")
+    sources = [[name, changed.pop("weight", None), "fingerprint", "finished"] for name in names]
+    settings = {"sources": sources, "max_per_character": 3, "quality": {"too_short": {"min_words": 3}}} | changed
+    tables = [DialogueSource(Table("runs/x", f"dialogues/{name}"), Table("runs/x", "a"), None, 9) for name in names]
+    inputs = CurationInputs(tuple(tables), Table("runs/x", "profiles"), frozenset(), (), None, None, settings)
+    work = planned_work(config(name="critic", kind="scripted", **rule), inputs)
+    judged = rule.get("on", ("generate", "rewrite"))
+    assert {table.name for table in work} == {f"judged/{name}" for name in names if name.partition("-")[0] in judged}
+        f"judged/{name}" for name in names if name.partition("-")[0] in rule.get("on", ("generate", "rewrite"))
+    }
+    return {one.manifest()["fingerprint"] for one in work.values()}
+
+
+def test_only_what_decides_which_dialogues_are_judged_asks_again():
+    for same in ({"voice": 5}, {"on": ["rewrite"]}, {"max_per_character": 1}, {"weight": 2}, {"judge": {"voice": 2}}):
+        assert work_of(**same) == work_of()
+    for other in ({"sample": 0.5}, {"quality": {"too_short": {"min_words": 4}}}, {"limit": 5}):
+        assert not work_of(**other) & work_of()
 
 
 def test_name_of_a_table_of_pairs_is_refused():
