@@ -201,18 +201,22 @@ def test_only_named_strategies_and_a_sample_are_judged(made, judged, tmp_path):
         assert row["reason"] == (everyone[name]["reason"] if name in names else None)
 
 
-def test_without_a_judge_the_tables_are_as_with_one_that_rejects_nothing(made, tmp_path):
-    runs = []
-    for name, judge in (("none", None), ("kind", scripted_judge(voice=1, facts=1, answers=1, unreadable="keep"))):
-        (tmp_path / name).mkdir()
-        runs.append(copied(made, tmp_path / name, judge))
-        runs[-1].finish(job="curate")
-    assert curated(runs[0]) == curated(runs[1])
+def test_without_a_judge_all_that_it_rejects_is_kept_and_nothing_else_changes(made, judged, tmp_path):
+    run = copied(made, tmp_path, None)
+    run.finish(job="curate")
+    with_judge, without = curated(judged), curated(run)
+    assert with_judge.keys() == without.keys()
+    for name, row in without.items():
+        if with_judge[name]["reason"] in EXPECTED:
+            assert (row["status"], row["split"]) == ("ok", with_judge[name]["split"])
+        else:
+            assert row == with_judge[name]
+    assert not Path(run.output, "judged").exists()
+    assert not Path(run.output, "judge-check").exists()
     for split in SPLITS:
-        manifests = [run.table(f"curated/{split}").manifest() for run in runs]
-        assert manifests[1].keys() - manifests[0].keys() == {"judge"}
-        assert manifests[0]["figures"] == manifests[1]["figures"]
-    assert not Path(runs[0].output, "judged").exists()
+        table, other = run.table(f"curated/{split}"), judged.table(f"curated/{split}")
+        assert other.manifest().keys() - table.manifest().keys() == {"judge"}
+        assert other.inputs().keys() - table.inputs().keys() == {"judge"}
 
 
 def test_nothing_is_asked_twice_after_a_kill_and_a_stop(made, server: OpenAIServer, tmp_path):

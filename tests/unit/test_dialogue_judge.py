@@ -229,8 +229,6 @@ def work_of(**changed: object) -> set[str]:
     work = planned_work(config(name="critic", kind="scripted", **rule), inputs)
     judged = rule.get("on", ("generate", "rewrite"))
     assert {table.name for table in work} == {f"judged/{name}" for name in names if name.partition("-")[0] in judged}
-        f"judged/{name}" for name in names if name.partition("-")[0] in rule.get("on", ("generate", "rewrite"))
-    }
     return {one.manifest()["fingerprint"] for one in work.values()}
 
 
