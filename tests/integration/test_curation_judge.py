@@ -223,12 +223,12 @@ def test_nothing_is_asked_twice_after_a_kill_and_a_stop(made, server: OpenAIServ
     judge = {"name": "remote", "model": "small-chat", "base_url": server.base_url, "api_key_env": KEY_ENV}
     run = copied(made, tmp_path, judge | {"min_accuracy": 0.5, "max_concurrency": 4}).alone()
     run.environment[KEY_ENV] = KEY
-    server.rule(delay_s=0.05)
+    server.rule(delay_s=0.1)
     run.kill_when(lambda: shards(run), job="curate")
-    written = {row["dialogue_id"] for row in judgments(run).values()}
-    assert 0 < len(written) < len(STRATEGIES) * sum(CORPORA.values())
     server.wait_until_idle()
-    server.rule(delay_s=0.05)
+    written, total = set(judgments(run)), len(STRATEGIES) * sum(CORPORA.values())
+    assert 0 < len(written) < total
+    server.rule(delay_s=0.1)
     process = run.start_until(lambda: len(server.requests("<dialogue>")) > 20, job="curate")
     process.send_signal(signal.SIGTERM)
     process.wait(120)
@@ -238,6 +238,7 @@ def test_nothing_is_asked_twice_after_a_kill_and_a_stop(made, server: OpenAIServ
 
     asked = [entry["messages"][-1]["content"] for entry in stopped + server.requests("<dialogue>")]
     assert max(Counter(asked).values()) == 1
+    assert len(asked) == total - len(written), "nor are the pairs judged again"
     texts = {row["dialogue_id"]: row["messages"][-1]["content"] for s in SOURCES for row in made.rows(f"dialogues/{s}")}
     assert not [name for name in written if any(texts[name] in request for request in asked)]
     assert judgments(run).keys() == curated(run).keys() == texts.keys()

@@ -8,7 +8,7 @@ function showJudged({ settings, judged, failed, without_room: withoutRoom, score
   return [
     el("h3", {}, "What the judge kept and rejected"),
     el("p", { class: "muted small" }, `${settings.name} (${settings.model}) scored ${plural(judged, "dialogue")}${checked}. ${count(failed)} without a verdict, ${count(withoutRoom)} without room for a voice, where it does not count.`),
-    table("Scores of the judge", ["", "needed", ...levels, "rejected for it"], AXES.map((axis) => [axis, count(settings.thresholds[axis]),
+    table("Scores of the judge", ["score", "needed", ...levels, "rejected for it"], AXES.map((axis) => [axis, count(settings.thresholds[axis]),
       ...levels.map((level) => count(scores[axis][level] ?? 0)), count(reasons[axis])]), 1),
     el("div", { class: "grid" }, [["Kept", kept], ["Rejected", rejected]].map(([title, rows]) => el("div", { class: "panel" }, el("h4", {}, title),
       rows.length ? rows.map(judgedCase) : el("p", { class: "empty" }, "None."))),
