@@ -59,7 +59,7 @@ def check_judge(config: RunConfig, progress: Progress) -> dict[str, Any]:
         return {}
     right = accuracy([row for shard in table.shards() for row in table.read(shard).to_pylist()])
     key, pairs = "curation.judge.min_accuracy", "built-in pairs of a reply in character and a generic one"
-    refuse_inaccurate(key, rule.min_accuracy, judge, asdict(right), f"{right.of} {pairs}")
+    refuse_inaccurate(key, rule.min_accuracy, judge, asdict(right), f"{right.of or len(generic_pairs())} {pairs}")
     if right.of < MIN_PAIRS:
         raise InputError(
             f"{key} is {rule.min_accuracy}, but {judge!r} gave verdicts on only {right.of} of the "
