@@ -38,6 +38,7 @@ SCHEMAS = {
     layout.PROFILES: schemas.PROFILES,
     layout.ASSIGNMENTS: schemas.ASSIGNMENTS,
     layout.DIALOGUES: schemas.DIALOGUES,
+    layout.JUDGED: schemas.JUDGED_DIALOGUES,
     layout.CURATED: schemas.EXAMPLES,
     layout.BENCHMARK_QUESTIONS: schemas.QUESTIONS,
     layout.SCORE_EXAMPLES: schemas.SCORE_EXAMPLES,

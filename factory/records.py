@@ -5,6 +5,8 @@
     Instruction       synthesis.instructions             -> synthesis.assign_step
     Assignment        synthesis.assign_step              -> synthesis.dialogues
     Dialogue          synthesis.dialogues                -> curation
+    DialogueToJudge   curation.judge_work                -> evaluation.dialogue_judge
+    JudgedDialogue    evaluation.dialogue_judge          -> curation.verdicts
     Example           curation.write_step                -> training, export
     PersonaSettings   benchmark_generation               -> benchmark_generation (as PersonaTask)
     PersonaQuestions  benchmark_generation               -> benchmark_generation.write_benchmark
@@ -65,6 +67,10 @@ def question_of(key: str) -> str:
 def int_key(content_hash: str) -> int:
     """Return an id as a signed 64-bit integer, for Arrow and NumPy."""
     return int.from_bytes(bytes.fromhex(content_hash), "big", signed=True)
+
+
+Score = NewType("Score", int)
+"""1 to 5; 5 is the best in every task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +194,40 @@ class Dialogue:
     instruction_id: str
     character_id: str
     messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueToJudge:
+    """A dialogue for a judge, without its system message; `references` are the replies that were rewritten."""
+
+    dialogue_id: str
+    character_id: str
+    strategy: str
+    corpus: str
+    persona: str
+    profile: str
+    messages: tuple[Message, ...]
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedDialogue:
+    """A judge's scores of a dialogue, 1 to 5; that for voice does not count unless `has_room` for one.
+
+    `attempts` is how often the judge was asked.
+    """
+
+    dialogue_id: str
+    character_id: str
+    strategy: str
+    corpus: str
+    judge: str
+    has_room: bool
+    voice_score: Score
+    facts_score: Score
+    answers_score: Score
+    reasoning: str
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +367,18 @@ class Verdict(BaseModel):
     score: Literal[1, 2, 3, 4, 5]
 
 
+class DialogueVerdict(BaseModel):
+    """A judge's reply to a dialogue of the training set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reasoning: str = Field(max_length=MAX_REASONING_CHARACTERS, json_schema_extra=_at_most(1200))
+    has_room: bool
+    voice: Literal[1, 2, 3, 4, 5]
+    facts: Literal[1, 2, 3, 4, 5]
+    answers: Literal[1, 2, 3, 4, 5]
+
+
 class PairVerdict(BaseModel):
     """A judge's reply to a pair of answers."""
 
@@ -334,10 +386,6 @@ class PairVerdict(BaseModel):
 
     reasoning: str = Field(max_length=MAX_REASONING_CHARACTERS, json_schema_extra=_at_most(1200))
     preferred: Literal["A", "B"]
-
-
-Score = NewType("Score", int)
-"""1 to 5; 5 is the best in every task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from factory.config.budget import Budget
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Safety, SafetyReason
+from factory.config.dialogue_judge import AXES, JUDGED_REASONS, JudgeRule
 from factory.config.engines import (
     EMBEDDED,
     EMBEDDED_NAME,
@@ -24,9 +25,10 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import TEMPLATE_NAMES, Lora, Training
 
 __all__ = [
-    "EMBEDDED", "EMBEDDED_NAME", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "TEMPLATE_NAMES", "Budget", "Chat",
-    "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions", "LocalPath", "Lora", "MixtureSource",
-    "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "RunConfig", "Safety", "SafetyReason",
-    "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "ServedModel", "StageFigures", "Strategy", "TokenPrices",
-    "Training", "VllmEngine", "checked_path", "fingerprint_kwargs", "workers",
+    "AXES", "EMBEDDED", "EMBEDDED_NAME", "JUDGED_REASONS", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS",
+    "TEMPLATE_NAMES", "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions", "JudgeRule",
+    "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality",
+    "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "ServedModel",
+    "StageFigures", "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path", "fingerprint_kwargs",
+    "workers",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from factory.config.dialogue_judge import DialogueJudge
 from factory.config.paths import InputPath
 from factory.config.sections import Section, each_once
 from factory.config.synthesis import Strategy
@@ -132,6 +133,8 @@ class Curation(Section):
     """A PersonaGym checkout, none of whose texts may be in the training set; null: the built-in one."""
     benchmark_words: int = Field(13, ge=8)
     """This many words in a row of a benchmark text count as that text; 13 is GPT-3's value."""
+    judge: DialogueJudge | None = None
+    """A judge that reads what passed the rules above, and rejects what is out of character, wrong or no answer."""
     max_per_character: int | None = Field(None, ge=1)
     """The most dialogues per character; applied before the weights of the mixture."""
     validation_fraction: float = Field(0.02, ge=0, lt=1)

@@ -37,6 +37,7 @@ class Planning(Section):
     profiles: StageFigures = StageFigures()
     generate: StageFigures = StageFigures()
     rewrite: StageFigures = StageFigures()
+    verdicts: StageFigures = StageFigures()
     answers: StageFigures = StageFigures()
     general: StageFigures = StageFigures()
     examples: StageFigures = StageFigures()

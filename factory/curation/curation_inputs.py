@@ -1,6 +1,7 @@
 """The inputs of curation, all of which are read before Ray starts."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from factory.curation.rules.real_people import RealPeople, read_real_people
 from factory.errors import ConfigError, InputError
 from factory.inference.prompts import load_prompt
 from factory.run_output import layout
-from factory.storage.tables import Table
+from factory.storage.tables import Table, compute_fingerprint
 from factory.text.language import SAMPLES, languages_named
 
 PROMPTS = ("dialogue-generate", "dialogue-rewrite", "training-system")
@@ -34,6 +35,11 @@ class DialogueSource:
         """The table's name in short, such as `generate-lima`."""
         return self.dialogues.name.rpartition("/")[2]
 
+    @property
+    def strategy(self) -> str:
+        """How its dialogues were written."""
+        return self.name.partition("-")[0]
+
 
 @dataclass(frozen=True)
 class CurationInputs:
@@ -50,9 +56,21 @@ class CurationInputs:
     settings: dict[str, Any]
     """What the fingerprint is computed from."""
 
+    @property
+    def passed(self) -> str:
+        """A fingerprint of what decides which dialogues pass the rules and are no near-duplicates."""
+        later = ("judge", "max_per_character", "validation_fraction", "sources")
+        sources = [[name, *identity] for name, _, *identity in self.settings["sources"]]
+        earlier = {name: value for name, value in self.settings.items() if name not in later}
+        return compute_fingerprint({**earlier, "sources": sources})
 
-def find_inputs(config: RunConfig) -> CurationInputs:
+
+def find_inputs(config: RunConfig, judge: Mapping[str, Any] | None = None) -> CurationInputs:
     """Find all inputs of a run.
+
+    Args:
+        config: the run's settings.
+        judge: what decides which dialogues its judge rejects; None without one.
 
     Raises:
         ConfigError: a table is not finished, or a country is unknown.
@@ -71,7 +89,7 @@ def find_inputs(config: RunConfig) -> CurationInputs:
         names = ", ".join(source.dialogues.path for source in sources)
         raise InputError(f"{names}: no dialogue was accepted; see `rejected` in .manifest.json for the reasons")
     settings = {
-        **curation.model_dump(exclude={"benchmark", "mixture"}),
+        **curation.model_dump(exclude={"benchmark", "mixture", "judge"}),
         "seed": config.seed,
         "language": config.profiles.language,
         "language_samples": SAMPLES,
@@ -81,6 +99,8 @@ def find_inputs(config: RunConfig) -> CurationInputs:
         "profiles": _identity(profiles),
         "sources": [[source.name, source.weight, *_identity(source.dialogues)] for source in sources],
     }
+    if judge:
+        settings["judge"] = dict(judge)
     languages = languages_named(config.profiles.language) | _languages_of_rows(config)
     return CurationInputs(sources, profiles, languages, fixed, benchmark, people, settings)
 

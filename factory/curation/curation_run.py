@@ -4,7 +4,7 @@ A unit is one shard of dialogues, or several small ones, that one task reads, fi
 Ray moves only the names of units.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +47,8 @@ class CurationRun:
     manifest_fields: dict[str, Any]
     """What the manifests record about the benchmark and the safety rules."""
     fingerprint: str
+    passed: str
+    """A fingerprint of what decides which dialogues a judge reads."""
 
     @property
     def rows(self) -> int:
@@ -95,13 +97,18 @@ def _read(table: Table, unit: Row) -> pa.Table:
     return pa.concat_tables([table.read(shard) for shard in unit["shards"]])
 
 
-def begin(config: RunConfig, progress: Progress) -> CurationRun | None:
+def begin(config: RunConfig, progress: Progress, judge: Mapping[str, Any] | None = None) -> CurationRun | None:
     """Open both tables, or report that they are finished and return None.
+
+    Args:
+        config: the run's settings.
+        progress: reports what happens.
+        judge: what decides which dialogues its judge rejects; None without one.
 
     Raises:
         UserError: an input is missing.
     """
-    inputs, fingerprint = open_tables(config, progress)
+    inputs, fingerprint = open_tables(config, progress, judge)
     finished = [table.manifest() for table in _tables(config).values()]
     if all(finished):
         for manifest in finished:
@@ -121,12 +128,15 @@ def begin(config: RunConfig, progress: Progress) -> CurationRun | None:
         ray.put(inputs.people),
         _manifest_fields(config, inputs),
         fingerprint,
+        inputs.passed,
     )
 
 
-def open_tables(config: RunConfig, progress: Progress) -> tuple[CurationInputs, str]:
+def open_tables(
+    config: RunConfig, progress: Progress, judge: Mapping[str, Any] | None = None
+) -> tuple[CurationInputs, str]:
     """Begin both tables, and return their inputs and the fingerprint of these."""
-    inputs = find_inputs(config)
+    inputs = find_inputs(config, judge)
     fingerprint = compute_fingerprint(inputs.settings)
     for table in _tables(config).values():
         table.begin(fingerprint, inputs.settings, progress.print)

@@ -3,7 +3,7 @@
 from rich.table import Table as Grid
 
 from factory.config import RunConfig, Safety
-from factory.curation.curation_inputs import find_inputs
+from factory.curation.curation_inputs import CurationInputs, find_inputs
 from factory.curation.curation_run import language_note
 from factory.curation.minhash import banding_for
 from factory.curation.rules.real_people import RealPeople
@@ -20,8 +20,8 @@ def check(config: RunConfig) -> None:
     find_inputs(config)
 
 
-def plan(config: RunConfig, progress: Progress) -> None:
-    """Check inputs and output, and print sources, rules and thresholds.
+def plan(config: RunConfig, progress: Progress) -> CurationInputs:
+    """Check inputs and output, print sources, rules and thresholds, and return the inputs.
 
     Raises:
         UserError: a run would stop with it.
@@ -51,6 +51,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
     held_out = f"{curation.validation_fraction:.1%} of the characters"
     progress.print(f"Dialogues per character: {limit}; validation: {held_out}")
     progress.print(f"Output: {config.output} (can be written)")
+    return inputs
 
 
 def _near_duplicates(threshold: float | None) -> str:

@@ -19,6 +19,7 @@ from factory.curation.curation_run import CurationRun
 from factory.curation.dataset_stats import ATTRIBUTES, CharacterStats
 from factory.curation.filter_step import PARTITION_BYTES, FilterResult
 from factory.curation.sampling import SPLITS, hash_ranks, in_validation, over_limit, rank_threshold, row_quota
+from factory.curation.verdicts import Verdicts
 from factory.errors import InputError
 from factory.runtime.exchange import Exchanged, exchange_shards
 from factory.storage import file_io
@@ -54,14 +55,14 @@ class _Spilled:
     profiles: Exchanged
 
 
-def select_dialogues(run: CurationRun, filtered: FilterResult, duplicates: Any) -> Selection:
-    """Choose among the accepted dialogues, without near-duplicates.
+def select_dialogues(run: CurationRun, filtered: FilterResult, duplicates: Any, verdicts: Verdicts) -> Selection:
+    """Choose among the accepted dialogues, without near-duplicates and those that the judge rejects.
 
     Raises:
         InputError: a source of a weighted mixture has none.
     """
     run_ref = ray.put(run)  # once, not with every task
-    spilled = _spill(run, filtered, duplicates)
+    spilled = _spill(run, filtered, duplicates, verdicts)
     partitions = spilled.dialogues.shuffle.partitions
     limit = _limit.options(num_returns=2 + len(run.sources))
     limited: list[Any] = [limit.remote(run_ref, spilled, partition) for partition in range(partitions)]
@@ -107,7 +108,7 @@ def _threshold(keep: int, *ranks: np.ndarray) -> int | None:
     return rank_threshold(np.concatenate(ranks), keep)
 
 
-def _spill(run: CurationRun, filtered: FilterResult, duplicates: Any) -> _Spilled:
+def _spill(run: CurationRun, filtered: FilterResult, duplicates: Any, verdicts: Verdicts) -> _Spilled:
     """Spill the accepted, distinct dialogues and the profiles by character."""
     profiles = (run.profiles.manifest() or {})["ok"]
     size = run.rows * BYTES_PER_DIALOGUE + profiles * BYTES_PER_PROFILE
@@ -118,7 +119,7 @@ def _spill(run: CurationRun, filtered: FilterResult, duplicates: Any) -> _Spille
             FileShuffle(file_io.join(run.temporary, "dialogues"), partitions, DIALOGUES),
             units,
             run.rows,
-            partial(_read_dialogues, run.filtered, duplicates),
+            partial(_read_dialogues, run.filtered, duplicates, verdicts),
             _dialogue_keys,
         ),
         exchange_shards(
@@ -131,12 +132,13 @@ def _spill(run: CurationRun, filtered: FilterResult, duplicates: Any) -> _Spille
     )
 
 
-def _read_dialogues(filtered: Table, duplicates: Any, unit: tuple[str, int]) -> pa.Table:
+def _read_dialogues(filtered: Table, duplicates: Any, verdicts: Verdicts, unit: tuple[str, int]) -> pa.Table:
     name, source = unit
     rows = filtered.read(name, ["dialogue", "character", "reason"])
     rows = rows.filter(pc.is_null(rows["reason"]))
     dropped, _ = ray.get(duplicates)
-    rows = rows.filter(pa.array(~contained(rows["dialogue"].to_numpy(), dropped)))
+    for left_out in (dropped, verdicts.rejected(source, name)):
+        rows = rows.filter(pa.array(~contained(rows["dialogue"].to_numpy(), left_out)))
     sources = np.full(len(rows), source, np.int32)
     return pa.table([rows["dialogue"], rows["character"], sources], schema=DIALOGUES)
 

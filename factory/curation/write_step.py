@@ -19,6 +19,7 @@ from factory.curation.minhash import banding_for
 from factory.curation.rules.personal_data import find_personal_data
 from factory.curation.sampling import SPLITS, in_validation
 from factory.curation.select_step import Selection, in_mixture
+from factory.curation.verdicts import Verdicts, VerdictStats
 from factory.errors import InputError
 from factory.records import Counts
 from factory.runtime import metrics
@@ -42,21 +43,40 @@ class SplitStats:
     kept: Counter[str] = field(default_factory=Counter)
     """Accepted dialogues by source."""
     dialogues: DatasetStats = field(default_factory=DatasetStats)
+    verdicts: VerdictStats = field(default_factory=VerdictStats)
 
     def __add__(self, other: "SplitStats") -> "SplitStats":
-        return SplitStats(self.counts + other.counts, self.kept + other.kept, self.dialogues + other.dialogues)
+        return SplitStats(
+            self.counts + other.counts,
+            self.kept + other.kept,
+            self.dialogues + other.dialogues,
+            self.verdicts + other.verdicts,
+        )
 
 
 def write_curated(
-    run: CurationRun, filtered: FilterResult, duplicates: Any, selection: Selection, progress: Progress
+    run: CurationRun,
+    filtered: FilterResult,
+    duplicates: Any,
+    verdicts: Verdicts,
+    selection: Selection,
+    progress: Progress,
 ) -> None:
     """Write all shards and, when every dialogue is in one of them, the manifests.
+
+    Args:
+        run: the run.
+        filtered: the units and their filter results.
+        duplicates: a reference to the near-duplicates.
+        verdicts: those of the judge.
+        selection: which of the others are kept.
+        progress: reports what happens.
 
     Raises:
         InputError: no dialogue is left to train on.
     """
     stats = {split: SplitStats() for split in SPLITS}
-    write = partial(_write, run, duplicates, selection.thresholds, selection.over_limit)
+    write = partial(_write, run, duplicates, verdicts, selection.thresholds, selection.over_limit)
     for row in iter_rows(dataset_of(filtered.units).map(write, num_cpus=IO_TASK_CPUS)):
         for split, part in pickle.loads(row["stats"]).items():
             stats[split] += part
@@ -69,6 +89,8 @@ def write_curated(
         rows = run.rows - filtered.rows_in[other]
         table.check_complete(counts, rows)
         fields = _manifest_fields(run, stats[split], selection, split)
+        if verdicts.about:
+            fields["judge"] = {**verdicts.about, **stats[split].verdicts.to_manifest()}
         manifests.append(build_manifest(table.name, rows, counts, progress.timing(total), run.fingerprint, **fields))
     for table, manifest in zip(run.tables.values(), manifests, strict=True):
         table.finish(manifest, repeatable=True)
@@ -111,7 +133,9 @@ def _manifest_fields(run: CurationRun, stats: SplitStats, selection: Selection, 
     }
 
 
-def _write(run: CurationRun, duplicates: Any, thresholds: list[int | None], over: Any, unit: Row) -> dict[str, Any]:
+def _write(
+    run: CurationRun, duplicates: Any, verdicts: Verdicts, thresholds: list[int | None], over: Any, unit: Row
+) -> dict[str, Any]:
     rows, filtered = run.dialogues(unit), run.filtered.read(run.name(unit))
     dialogues, characters = filtered["dialogue"].to_numpy(), filtered["character"].to_numpy()
     assert [f"{dialogue:016x}" for dialogue in dialogues.tolist()] == rows["dialogue_id"].to_pylist()
@@ -119,8 +143,12 @@ def _write(run: CurationRun, duplicates: Any, thresholds: list[int | None], over
     dropped, kept = ray.get(duplicates)
     duplicate = contained(dialogues, dropped)
     found[duplicate] = [f"near {id_:016x}" for id_ in kept[np.searchsorted(dropped, dialogues[duplicate])].tolist()]
+    reasons[duplicate & _accepted(reasons)] = "near_duplicate"
+    judged = verdicts.read(unit["source"], run.name(unit))
+    for position, dialogue in enumerate(dialogues.tolist()):
+        if dialogue in judged and (reject := verdicts.reject(judged[dialogue])):
+            reasons[position], found[position] = reject.reason, reject.detail
     later_reasons = {
-        "near_duplicate": duplicate,
         "over_character_limit": contained(dialogues, ray.get(over)),
         "over_mixture_quota": ~in_mixture(run, dialogues, thresholds[unit["source"]]),
     }
@@ -137,6 +165,9 @@ def _write(run: CurationRun, duplicates: Any, thresholds: list[int | None], over
             )
         stats[split] = _split_stats(run, unit, rows, np.flatnonzero(in_split & _accepted(reasons)), languages)
         stats[split].counts = _counts(reasons[positions].tolist())
+        for dialogue in dialogues[positions].tolist():
+            if dialogue in judged:
+                stats[split].verdicts.add(judged[dialogue])
     return {"stats": pickle.dumps(stats)}
 
 

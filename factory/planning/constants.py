@@ -56,7 +56,7 @@ TEMPORARY_FACTOR = 1.5
 """Spilled rows are stored beside the table that they become, until it is finished."""
 BYTES_PER_ROW = {
     "personas": 200, "instructions": 900, "assignments": 400, "given-profiles": 900, "profiles": 900, "dialogues": 1500,
-    "curated": 1700, "packed": 3000, "evaluation": 1000,
+    "judged": 500, "curated": 1700, "packed": 3000, "evaluation": 1000,
 }  # fmt: skip
 """Of Parquet, without a pilot: about as in runs of the demo and of 6,000 scripted profiles."""
 BYTES_SPREAD = 0.2

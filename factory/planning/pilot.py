@@ -21,11 +21,11 @@ SAMPLE_SHARDS = 64
 """A shard holds rows with similar ids, which are random: any row of it is as good as another."""
 COLUMNS = ["prompt_tokens", "output_tokens", "cached_tokens"]
 
-Kind = Literal["profiles", "generate", "rewrite", "answers", "general", "examples", "judgments"]
+Kind = Literal["profiles", "generate", "rewrite", "verdicts", "answers", "general", "examples", "judgments"]
 _KINDS: dict[layout.TableKind | None, Kind] = {
-    layout.PROFILES: "profiles", layout.BENCHMARK_PROFILES: "profiles", layout.ANSWERS: "answers",
-    layout.GENERAL_RESULTS: "general", layout.SCORE_EXAMPLES: "examples", layout.JUDGMENTS: "judgments",
-    layout.BLOCK_VERDICTS: "judgments",
+    layout.PROFILES: "profiles", layout.BENCHMARK_PROFILES: "profiles", layout.JUDGED: "verdicts",
+    layout.ANSWERS: "answers", layout.GENERAL_RESULTS: "general", layout.SCORE_EXAMPLES: "examples",
+    layout.JUDGMENTS: "judgments", layout.BLOCK_VERDICTS: "judgments",
 }  # fmt: skip
 
 

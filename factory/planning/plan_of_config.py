@@ -1,12 +1,13 @@
 """A config to its plan: steps, rows and engines. The only part of planning that looks at inputs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 
 from factory.config import RunConfig, ServedModel, VllmEngine, workers
+from factory.evaluation.dialogue_judge.judge_dry_run import verdict_tokens
 from factory.evaluation.evaluation_calls import EvaluationCalls
 from factory.evaluation.general_ability.items import count_items
 from factory.evaluation.row_tokens import evaluation_tokens
@@ -45,6 +46,7 @@ def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, f
     if dialogues and {"curation", "training"} & set(sections):
         planner.add_command("curate")
         planner.add_cpu("curation", layout.CURATED.name(split="train"), total, c.FILTER_ROWS)
+        _curation_judge(planner, config, dialogues)
     if "training" in sections:
         trained = UNKNOWN if config.training.data else total
         packed = layout.PACKED.name(split="train")
@@ -103,6 +105,22 @@ def _synthesis(planner: Planner, config: RunConfig) -> list[GeneratedTable]:
     return dialogues
 
 
+def _curation_judge(planner: Planner, config: RunConfig, dialogues: Sequence[GeneratedTable]) -> None:
+    """Add the judge of curation, for all dialogues: how many of them the rules leave is not known before."""
+    rule = config.curation.judge
+    if rule is None:
+        return
+    pool, tables = replica_pool(rule.as_judge(), config), []
+    for table in dialogues:
+        parts = layout.DIALOGUES.parts(table.name) or {}
+        for strategy in rule.on:
+            if parts["strategy"] == strategy:
+                name, about = layout.JUDGED.name(**parts), verdict_tokens(config, strategy)
+                tables.append(planner.table(name, "verdicts", pool, table.rows * rule.sample, about=about))
+    if tables:
+        planner.add_engine(f"verdicts ({rule.as_judge().name})", "verdicts", tables)
+
+
 def _ingest(planner: Planner, table: str, sample: Preview | None, limit: int | None, startup: float) -> Draws:
     """Add a step that reads a source, a file in each task and under a limit one by one, and return its rows."""
     if sample is None:
@@ -122,7 +140,8 @@ def _runs_on_gpu(device: Literal["auto", "cpu", "gpu"], config: RunConfig) -> bo
     There `auto` would always be a CPU, so it counts as a GPU if any other part of the config names one, by its device
     or its kind.
     """
-    parts = (config.engine_section, config.training, *config.evaluation.candidates, *config.evaluation.judges)
+    evaluation, judge = config.evaluation, config.curation.judge
+    parts = (config.engine_section, config.training, judge, *evaluation.candidates, *evaluation.judges)
     on_gpus = (getattr(part, "device", "") == "gpu" or getattr(part, "accelerator_type", None) for part in parts)
     return on_gpu(device) or (device == "auto" and any(on_gpus))
 

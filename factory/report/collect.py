@@ -14,6 +14,7 @@ from factory.report.gather import ReportSample, gather
 from factory.report.sections import (
     changed_answers,
     dialogue_cases,
+    judged_dialogues,
     outcome,
     overview,
     people,
@@ -70,6 +71,7 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
             "curated": {
                 table.name: table.manifest.get("figures") for table in folder.select(layout.CURATED) if table.finished
             },
+            "judged": judged_dialogues.judged_data(folder, mask),
         },
         "safety": {
             "checks": people.safety_checks(folder, sample),

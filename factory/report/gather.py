@@ -40,6 +40,7 @@ REJECTED_BYTES = 2_500_000
 ID_COLUMNS = {
     layout.PROFILES: "character_id",
     layout.DIALOGUES: "dialogue_id",
+    layout.JUDGED: "dialogue_id",
     layout.CURATED: "dialogue_id",
     layout.BENCHMARK_PROFILES: "character_id",
     layout.SCORE_EXAMPLES: "question_id",

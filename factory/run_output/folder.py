@@ -35,7 +35,8 @@ REPORTED_KINDS = tuple(kind for kind in KINDS if kind not in HIDDEN_KINDS)
 READERS = 4
 """Files read at the same time: on S3 each is a round trip."""
 BATCH_ROWS = 1024
-NUMBERS = ("score", "draw", "prompt_tokens", "output_tokens")
+NUMBERS = ("score", "voice_score", "facts_score", "answers_score", "draw", "prompt_tokens", "output_tokens")
+FLAGS = ("has_room",)
 LISTS = ("messages", "thoughts")
 """The columns that do not hold text."""
 THOUGHTS = EXAMPLES.field("thoughts")
@@ -241,7 +242,8 @@ def _check_column(schema: pa.Schema, name: str) -> str | None:
     if name not in schema.names:
         return f"has no column {name!r}"
     kind = _normalize_type(schema.field(name)).type
-    right = pa.types.is_list if name in LISTS else pa.types.is_integer if name in NUMBERS else pa.types.is_string
+    checks = {pa.types.is_list: LISTS, pa.types.is_integer: NUMBERS, pa.types.is_boolean: FLAGS}
+    right = next((check for check, names in checks.items() if name in names), pa.types.is_string)
     return None if right(kind) or pa.types.is_null(kind) else f"has {kind} in its column {name!r}"
 
 
@@ -249,7 +251,7 @@ def _normalize_type(column: pa.Field) -> pa.Field:
     """Return a column's type as the factory writes it: other writers have more types of text, and of null."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_null(kind) and column.name not in LISTS:
-        kind = pa.int32() if column.name in NUMBERS else pa.string()
+        kind = pa.int32() if column.name in NUMBERS else pa.bool_() if column.name in FLAGS else pa.string()
     return pa.field(column.name, pa.string() if pa.types.is_large_string(kind) else kind)
 
 

@@ -57,6 +57,7 @@ GIVEN_PROFILES = TableKind("given-profiles", "synthesize", True)
 PROFILES = TableKind("profiles", "synthesize", True)
 ASSIGNMENTS = TableKind("assignments/{corpus}", "synthesize", True)
 DIALOGUES = TableKind("dialogues/{strategy}-{corpus}", "synthesize", True)
+JUDGED = TableKind("judged/{strategy}-{corpus}", "curate", True)
 CURATED = TableKind("curated/{split}", "curate", True)
 PACKED = TableKind("packed/{split}", "train")
 CHECKPOINTS = TableKind("checkpoints", "train")
@@ -74,8 +75,8 @@ LABEL_ITEMS = TableKind("labels/items", "label")
 LABELS = TableKind("labels/given", "label")
 
 KINDS = (
-    PERSONAS, INSTRUCTIONS, GIVEN_PROFILES, PROFILES, ASSIGNMENTS, DIALOGUES, CURATED, PACKED, CHECKPOINTS,
-    BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, BENCHMARK_PROFILES, SCORE_EXAMPLES, GENERAL_ITEMS, ANSWERS,
+    PERSONAS, INSTRUCTIONS, GIVEN_PROFILES, PROFILES, ASSIGNMENTS, DIALOGUES, JUDGED, CURATED, PACKED,
+    CHECKPOINTS, BENCHMARK_PERSONAS, BENCHMARK_QUESTIONS, BENCHMARK_PROFILES, SCORE_EXAMPLES, GENERAL_ITEMS, ANSWERS,
     GENERAL_RESULTS, BLOCK_VERDICTS, JUDGMENTS,
 )  # fmt: skip
 """All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark,

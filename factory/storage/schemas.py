@@ -17,6 +17,7 @@ from factory.records import (
     GeneralItem,
     GeneralResult,
     Instruction,
+    JudgedDialogue,
     Judgment,
     Label,
     LabelItem,
@@ -96,6 +97,7 @@ ASSIGNMENTS = record_schema(Assignment)
 PROFILES = with_common_columns(record_schema(Profile))
 GIVEN_PROFILES = with_common_columns(pa.schema([*record_schema(Profile), *SOURCE_COLUMNS]))
 DIALOGUES = with_common_columns(record_schema(Dialogue))
+JUDGED_DIALOGUES = with_common_columns(record_schema(JudgedDialogue))
 EXAMPLES = with_common_columns(record_schema(Example))
 PERSONA_SETTINGS = with_common_columns(record_schema(PersonaSettings))
 PERSONA_TASKS = record_schema(PersonaTask)

@@ -314,6 +314,8 @@ def _shaped(body: dict) -> dict:
     asked = body["response_format"].get("json_schema", {}).get("schema", {}).get("properties", {})
     if "score" in asked:
         return {"reasoning": "It says what such a person would say.", "score": 4}
+    if "voice" in asked:
+        return {"reasoning": "It sounds like her.", "has_room": True, "voice": 4, "facts": 4, "answers": 4}
     if "score_1" in asked:
         return {f"score_{score}": f"an answer worth {score}" for score in range(1, 6)}
     return PROFILE

@@ -192,3 +192,28 @@ def test_rehearsals_need_no_ray(tmp_path):
     assert [(change.name, change.rows) for change in changes] == [("packed/train", 25), ("checkpoints", 25)]
     assert file_io.sizes(config.output) == before
     assert not ray.is_initialized()
+
+
+def test_a_judge_is_asked_again_only_where_its_dialogues_or_its_settings_change(tmp_path):
+    import ray
+
+    made = make_tables(tmp_path / "run", [[("How are you?", "Well.")]] * 30, validation=5)
+
+    def changed(curation: dict, **judge: object) -> set[str]:
+        """Return which tables of a finished curation these settings build again."""
+        rule = {"name": "critic", "kind": "scripted", "default": "{}", "min_accuracy": 0} | judge
+        config = RunConfig.model_validate(made | {"curation": curation | {"judge": rule}})
+        rehearsal = curate.STEP.rehearse(config)
+        for path, manifest in rehearsal.manifests.items():
+            table = Table(config.output, path.removeprefix(f"{config.output}/"))
+            if not curation and not judge:
+                table.begin(manifest["fingerprint"], {"made": "by a test"})
+                table.finish({**manifest, "ok": 5, "rows_in": 5})
+        return {one.name for one in rehearsal.changes}
+
+    built = {"curated/train", "curated/validation", "judged/generate-samples"}
+    assert changed({}) == {"curated/train", "curated/validation"}, "the run's own tables, made without a judge"
+    assert changed({}) == set()
+    assert changed({}, voice=4) == changed({"max_per_character": 3}) == built - {"judged/generate-samples"}
+    assert changed({}, sample=0.5) == changed({}, default="Well.") == changed({"benchmark_words": 9}) == built
+    assert not ray.is_initialized()

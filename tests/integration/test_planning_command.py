@@ -44,6 +44,16 @@ def test_plan_of_the_demo_counts_its_calls(run):
     assert not document["notes"]
 
 
+def test_judge_of_curation_is_planned_for_its_strategies(run):
+    judge = "{name: critic, model: gpt-4o, base_url: https://api.openai.com/v1, on: [rewrite], sample: 0.5}"
+    document = json.loads(run("--config", DEMO, "--json", *GIVEN, f"curation.judge={judge}"))
+    stages = {stage["table"]: stage for stage in document["summary"]["stages"] if stage["table"].startswith("judged/")}
+    rows = {"judged/rewrite-samples": 12, "judged/rewrite-conversations": 4}  # half of the dialogues
+    assert {name: stage["rows"]["point"] for name, stage in stages.items()} == rows
+    assert {stage["model"] for stage in stages.values()} == {"gpt-4o"}
+    assert document["summary"]["endpoint_cost"]["point"] > 0
+
+
 def test_omitted_sections_are_not_planned(run, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("engine: {kind: scripted}\npersonas: {source: data/personas.jsonl}")

@@ -60,10 +60,27 @@ def refuse_weak_judges(config: RunConfig) -> None:
                 "settings; run judge-check with this config first, or set it to null"
             )
         check = checks[judge.name]
-        right = check["reports"][check["ranked_by"]]["ordered"]["pointwise"]["value"]
-        if right is None or right < bar:
-            found = "could be read on none" if right is None else f"is right on {right:.0%}"
-            raise InputError(
-                f"evaluation.min_judge_accuracy is {bar}, but {judge.name!r} {found} of the pairs of the judge check; "
-                "take another judge, or lower it"
-            )
+        right = check["reports"][check["ranked_by"]]["ordered"]["pointwise"]
+        refuse_inaccurate("evaluation.min_judge_accuracy", bar, judge.name, right, "pairs of the judge check")
+
+
+def refuse_inaccurate(key: str, bar: float, judge: str, right: Mapping[str, Any], pairs: str) -> None:
+    """Check the share of pairs that a judge ranks right.
+
+    Args:
+        key: the setting that demands it.
+        bar: its value.
+        judge: the judge's name.
+        right: the fields of the share, a `Proportion`; its value is None or not a number where no pair could be read.
+        pairs: what the pairs are, in words.
+
+    Raises:
+        InputError: it is lower.
+    """
+    value = right["value"]
+    if value is not None and value >= bar:
+        return
+    found = "could be read on none"
+    if right["of"]:
+        found = f"is right on {value:.0%} [{right['low']:.0%}, {right['high']:.0%}]"
+    raise InputError(f"{key} is {bar}, but {judge!r} {found} of the {pairs}; take another judge, or lower it")

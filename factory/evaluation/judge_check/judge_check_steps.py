@@ -58,7 +58,7 @@ from factory.storage.rows import Row, ok_row, to_record
 from factory.storage.schemas import ANSWERS, PREFERENCES, QUESTIONS, record_schema, with_common_columns
 from factory.storage.tables import Table, compute_fingerprint
 
-RESERVED_NAMES = ("answers", "orders", "questions", "examples")
+RESERVED_NAMES = ("answers", "orders", "questions", "examples", "generic")
 """Tables beside those of the judges."""
 PROMPTS = ("judge", "judge-pair", "score-examples")
 

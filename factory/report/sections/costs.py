@@ -145,6 +145,8 @@ def _on_gpus(device: str, table: RunTable) -> bool | None:
 
 def _configured_model(table: str, config: RunConfig) -> Any:
     """Return the engine, candidate or judge of the config that builds a table; None if it has none of that name."""
+    if layout.JUDGED.parts(table):
+        return config.curation.judge
     if is_from_training_data(table) or table == layout.BENCHMARK_PROFILES.name():
         return config.engine_section
     judges: Mapping[str, Any] = {judge.name: judge for judge in config.evaluation.judges}

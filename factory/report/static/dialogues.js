@@ -1,6 +1,6 @@
 const SIDES = { generate: "Generated", rewrite: "Rewritten" };
 
-function showDialogues({ sample, cases, curated }, characters) {
+function showDialogues({ sample, cases, curated, judged }, characters) {
   const body = bodyOf("dialogues");
   if (!cases.length) {
     body.append(notRun("There are no dialogues yet.", "synthesize"));
@@ -24,6 +24,7 @@ function showDialogues({ sample, cases, curated }, characters) {
       ...Object.values(one.sides).flatMap((side) => [side.id, side.reason, side.curation_reason, side.raw, ...side.replies])].join(" "),
     show: (one, chosen) => showCase(one, sidesOf(one, chosen), characters, nameOf),
   }));
+  if (judged.settings) body.append(...showJudged(judged));
   const splits = Object.entries(curated).filter(([, figures]) => figures?.distinct_ngrams);
   if (splits.length) body.append(folded("The curated set in numbers", table("Curated set", ["split", "turns", "reply words", "characters", "distinct words", "distinct pairs", "distinct triples", "languages"],
     splits.map(([name, one]) => [name, count(one.turns), count(one.reply_words), count(one.characters),
