@@ -15,6 +15,7 @@
     BlockVerdict      evaluation.parity.parity_requests  -> evaluation.parity.answer_blocks, fork_scores
     Judgment          evaluation.judging                 -> evaluation.compute_scores
     Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
+    PreferencePair    preferences.pairs                  -> export
     GeneralItem       evaluation.general_ability.items   -> evaluation.general_ability.general_steps
     GeneralResult     evaluation.general_ability.items   -> evaluation.general_ability.general_scores
     Feedback          playground.conversation            -> people
@@ -188,6 +189,25 @@ class Dialogue:
     instruction_id: str
     character_id: str
     messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A dialogue that lost against `winner_id`, another one of its assignment.
+
+    `wins` and `winner_wins` count the comparisons by `judge` that each won in both orders of the two.
+    """
+
+    dialogue_id: str
+    winner_id: str
+    strategy: str
+    corpus: str
+    instruction_id: str
+    character_id: str
+    messages: tuple[Message, ...]
+    wins: int
+    winner_wins: int
+    judge: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +441,29 @@ class Preference:
     order: str
     preferred: str
     reasoning: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two replies to the prompt `messages`, of which `chosen` was preferred; `pair_id` is a hash of these texts.
+
+    `source` is `votes`, `passed_over` or `judged`. `margin` is above 0: points of the mean score, the difference of
+    mean votes (at most 2), or wins. `chosen_id` is a reply's id in the table that it comes from, `chosen_by` the
+    candidate or model that wrote it. `judges` are those that compared the two, none for votes.
+    """
+
+    pair_id: str
+    source: str
+    character_id: str
+    messages: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    margin: float
+    chosen_id: str
+    rejected_id: str
+    chosen_by: str
+    rejected_by: str
+    judges: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
