@@ -158,7 +158,7 @@ def rows_of(table) -> list[dict]:
 
 
 def test_all_sources_become_one_table(session, tmp_path):
-    run, config = write_all(tmp_path / "run")
+    _, config = write_all(tmp_path / "run")
     table = build_preferences(config, Progress())
     rows = rows_of(table)
     # A question has three pairs; base and other differ by 1, and with the tuned model by 1.5 and more. The truncated
@@ -206,7 +206,7 @@ def test_what_prevents_pairs_is_one_line(session, tmp_path):
     with pytest.raises(InputError, match=r"no two replies to one prompt differ enough; lower preferences\.min_margin"):
         build_preferences(alike, Progress())
     (tmp_path / "prompts").mkdir()
-    text = "---\nid: answer\nversion: 9\ninputs: [persona, question]\noutput: text\n---\n# user\n{{ persona }} {{ question }}\n"
+    text = "---\nid: answer\nversion: 9\ninputs: [question]\noutput: text\n---\n# user\n{{ question }}\n"
     (tmp_path / "prompts" / "answer.md").write_text(text)
     with pytest.raises(InputError, match="its judgments or its prompt are not the current ones"):
         find_preference_tables(config_of(run, prompts_dir=str(tmp_path / "prompts")))
