@@ -15,7 +15,7 @@
     BlockVerdict      evaluation.parity.parity_requests  -> evaluation.parity.answer_blocks, fork_scores
     Judgment          evaluation.judging                 -> evaluation.compute_scores
     Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
-    PreferencePair    preferences.pairs                  -> export
+    PreferencePair    preferences.preference_pairs                -> export
     GeneralItem       evaluation.general_ability.items   -> evaluation.general_ability.general_steps
     GeneralResult     evaluation.general_ability.items   -> evaluation.general_ability.general_scores
     Feedback          playground.conversation            -> people
@@ -180,6 +180,13 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignmentDraw(Assignment):
+    """An assignment for one of several candidates, numbered from 0."""
+
+    candidate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Dialogue:
     """A system message, then alternating user and assistant turns."""
 
@@ -189,6 +196,53 @@ class Dialogue:
     instruction_id: str
     character_id: str
     messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateDialogue:
+    """One of several dialogues of an assignment, numbered from 0, of which one is chosen."""
+
+    dialogue_id: str
+    strategy: str
+    corpus: str
+    instruction_id: str
+    character_id: str
+    messages: tuple[Message, ...]
+    candidate: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePair:
+    """Two candidates for a dialogue in one order; the replies of a rejected one are None.
+
+    `character` is the system message. Turns and replies are numbered where there are several.
+    """
+
+    strategy: str
+    corpus: str
+    instruction_id: str
+    character_id: str
+    first_id: str
+    second_id: str
+    character: str
+    user_turns: str
+    replies_a: str | None
+    replies_b: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateComparison:
+    """A judge's choice between two candidates in one order; `preferred` is the id of one of them."""
+
+    judge: str
+    strategy: str
+    corpus: str
+    instruction_id: str
+    character_id: str
+    first_id: str
+    second_id: str
+    preferred: str
+    reasoning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -597,6 +651,7 @@ class Request:
     module) returns False for a reply, if a reply is a refusal, or if free text for `is_parsable` is
     truncated, the request is sent again, `attempts` times in all; then the last reply is kept.
     `logprobs` is how many likely tokens to return for each position, which only endpoints do.
+    `draw` numbers the draws of one request, for scripted replies.
     `temperature` replaces that of `sampling`, which the step sets from the settings of its table, unless that is None.
     With `score_only`, nothing is generated: the messages hold the replies, and the engine returns
     their log-likelihood (only vLLM does). `tokens` are the ids of `messages`, if the engine prepared them.
@@ -608,6 +663,7 @@ class Request:
     is_parsable: Callable[[str], bool] | None = None
     attempts: int = 1
     logprobs: int = 0
+    draw: int = 0
     temperature: float | None = None
     score_only: bool = False
     sampling: TokenSampling = TokenSampling()

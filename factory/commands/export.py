@@ -13,7 +13,7 @@ from factory.errors import ConfigError
 from factory.export.cards import CARDS, CardType, export_cards, find_card_sources
 from factory.export.export_files import FileType
 from factory.export.formats import SHAPES
-from factory.export.preferences import PREFERENCES, find_preference_sources
+from factory.export.preference_format import PREFERENCES, find_preference_sources
 from factory.export.sources import Selection, Sources, find_sources
 from factory.export.write_export import check_folder, default_folder, export
 from factory.runtime.progress import Progress

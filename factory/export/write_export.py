@@ -19,7 +19,7 @@ import pyarrow as pa
 from factory.errors import StorageError, TableError
 from factory.export.export_files import SHARD_BYTES, FileType, WrittenFiles, json_line, split_rows, write_shards
 from factory.export.export_stats import ExportStats
-from factory.export.preferences import PREFERENCES
+from factory.export.preference_format import PREFERENCES
 from factory.export.sources import ExportPart, Sources
 from factory.records import Counts
 from factory.runtime.progress import Progress

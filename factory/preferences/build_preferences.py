@@ -17,8 +17,8 @@ import pyarrow as pa
 from factory.config import RunConfig
 from factory.errors import InputError
 from factory.job import Job, JobStep
-from factory.preferences.pairs import distinct_pairs, vote_pairs
-from factory.preferences.sources import VOTES, PreferenceTables, Unit, find_preference_tables, read_votes
+from factory.preferences.preference_pairs import distinct_pairs, vote_pairs
+from factory.preferences.preference_sources import VOTES, PreferenceTables, Unit, find_preference_tables, read_votes
 from factory.records import Counts, PreferencePair, int_key
 from factory.run_output import layout
 from factory.runtime.build_table import Built, build_table

@@ -70,6 +70,8 @@ GENERAL_RESULTS = TableKind("evaluation/{candidate}/general", "evaluate")
 BLOCK_VERDICTS = TableKind("evaluation/{candidate}/verdicts/{judge}", "evaluate")
 JUDGMENTS = TableKind("evaluation/{candidate}/judgments/{judge}", "evaluate")
 
+CANDIDATES = TableKind("candidates/{strategy}-{corpus}", "synthesize")
+COMPARISONS = TableKind("comparisons/{strategy}-{corpus}", "synthesize")
 PASSED_OVER = TableKind("passed_over/{strategy}-{corpus}", "synthesize")
 FEEDBACK = TableKind("feedback", "chat")
 PREFERENCES = TableKind("preferences", "export")

@@ -11,6 +11,8 @@ from factory.records import (
     AnswerBlock,
     Assignment,
     BlockVerdict,
+    CandidateDialogue,
+    Comparison,
     Dialogue,
     Example,
     Feedback,
@@ -99,6 +101,8 @@ ASSIGNMENTS = record_schema(Assignment)
 PROFILES = with_common_columns(record_schema(Profile))
 GIVEN_PROFILES = with_common_columns(pa.schema([*record_schema(Profile), *SOURCE_COLUMNS]))
 DIALOGUES = with_common_columns(record_schema(Dialogue))
+CANDIDATES = with_common_columns(record_schema(CandidateDialogue))
+COMPARISONS = with_common_columns(record_schema(Comparison))
 PASSED_OVER = with_common_columns(record_schema(PassedOver))
 EXAMPLES = with_common_columns(record_schema(Example))
 PERSONA_SETTINGS = with_common_columns(record_schema(PersonaSettings))

@@ -14,7 +14,7 @@ from factory.evaluation.evaluation_steps import answer_step
 from factory.inference import model_files
 from factory.playground.votes_table import SETTINGS, Vote, complete_table, open_table, write_votes
 from factory.preferences.build_preferences import build_preferences
-from factory.preferences.sources import find_preference_tables
+from factory.preferences.preference_sources import find_preference_tables
 from factory.records import (
     Answer,
     Counts,
@@ -237,12 +237,12 @@ def test_trl_trains_on_exported_pairs(make_run, tmp_path):
     trainer = DPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
         processing_class=AutoTokenizer.from_pretrained(base),
-        train_dataset=pairs.select(range(6)),
+        train_dataset=pairs.select(range(2)),  # each step has the same batch
         args=DPOConfig(
             output_dir=str(tmp_path / "trained"),
             max_steps=3,
             per_device_train_batch_size=2,
-            learning_rate=1e-4,
+            learning_rate=1e-5,
             max_length=256,
             use_cpu=True,
             bf16=False,

@@ -4,7 +4,13 @@ import random
 
 import pytest
 
-from factory.preferences.pairs import JudgedAnswer, distinct_pairs, judged_pairs, passed_over_pair, vote_pairs
+from factory.preferences.preference_pairs import (
+    JudgedAnswer,
+    distinct_pairs,
+    judged_pairs,
+    passed_over_pair,
+    vote_pairs,
+)
 from factory.records import Message
 from factory.storage.rows import ok_row
 

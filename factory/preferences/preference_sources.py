@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from factory.config import PREFERENCE_SOURCES, RunConfig
 from factory.errors import ConfigError, InputError
 from factory.evaluation.evaluation_steps import answer_step, answer_work
-from factory.preferences.pairs import JudgedAnswer, judged_pairs, passed_over_pair, prompt_id
+from factory.preferences.preference_pairs import JudgedAnswer, judged_pairs, passed_over_pair, prompt_id
 from factory.records import PreferencePair, answer_key, question_of
 from factory.run_output import layout
 from factory.runtime.build_table import identity
