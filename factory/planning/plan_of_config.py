@@ -101,12 +101,9 @@ def _synthesis(planner: Planner, config: RunConfig) -> list[GeneratedTable]:
             about = dialogue_tokens(config, strategy, sample)
             dialogues.append(planner.table(name, strategy, planner.engine, times * rows, calls, about))
             if config.dialogues.choose and times > 1:
-                pool, name = (
-                    replica_pool(config.dialogues.choose.judge, config),
-                    layout.COMPARISONS.name(strategy=strategy, corpus=corpus),
-                )
-                about = comparison_tokens(config, sample)
-                compared.append(planner.table(name, "judgments", pool, times * (times - 1) * rows, about=about))
+                name, pairs = layout.COMPARISONS.name(strategy=strategy, corpus=corpus), times * (times - 1) * rows
+                pool, about = replica_pool(config.dialogues.choose.judge, config), comparison_tokens(config, sample)
+                compared.append(planner.table(name, "judgments", pool, pairs, about=about))
     if dialogues:
         planner.add_engine("dialogues", "dialogues", dialogues)
     if compared:
