@@ -15,7 +15,7 @@
     BlockVerdict      evaluation.parity.parity_requests  -> evaluation.parity.answer_blocks, fork_scores
     Judgment          evaluation.judging                 -> evaluation.compute_scores
     Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
-    PreferencePair    preferences.preference_pairs                -> export
+    PreferencePair    preferences.preference_pairs       -> export
     GeneralItem       evaluation.general_ability.items   -> evaluation.general_ability.general_steps
     GeneralResult     evaluation.general_ability.items   -> evaluation.general_ability.general_scores
     Feedback          playground.conversation            -> people
@@ -231,7 +231,7 @@ class CandidatePair:
 
 
 @dataclass(frozen=True, slots=True)
-class CandidateComparison:
+class CandidateChoice:
     """A judge's choice between two candidates in one order; `preferred` is the id of one of them."""
 
     judge: str

@@ -12,6 +12,7 @@ from factory.inference.engine_pool.open_pools import keep_engines
 from factory.job import Job, JobStep, run_job
 from factory.serving.fleet import check_fleet
 from factory.synthesis import steps
+from factory.synthesis.dialogue_step import make_dialogues
 from factory.synthesis.dry_run import check, plan
 from factory.synthesis.given.given_steps import ingest_given, take_given
 
@@ -29,7 +30,7 @@ def synthesize(job: Job) -> None:
         else:
             profiles = take_given(job.config, job.progress)
         assignments = [steps.assign_instructions(job.config, corpus, profiles, job.progress) for corpus in corpora]
-        steps.make_dialogues(job.config, model, assignments, job.progress)
+        make_dialogues(job.config, model, assignments, job.progress)
     if job.config.dialogues.candidates > 1:  # the engines have stopped, as the judges may need their machines
         # Ray Serve and its dependencies take seconds to import.
         from factory.evaluation.best_of.best_of_steps import choose_dialogues

@@ -136,11 +136,7 @@ def find_preference_tables(config: RunConfig) -> PreferenceTables:
         for one in config.instructions
         for strategy in config.dialogues.strategies
     ]
-    passed_over = tuple(
-        name
-        for name in names
-        if "passed_over" in asked and Table(output, name).manifest() and passed_over_of(output, name).manifest()
-    )
+    passed_over = tuple(name for name in names if "passed_over" in asked and _was_chosen(output, name))
     votes = layout.FEEDBACK.table(output)
     has_votes = "votes" in asked and votes.manifest() is not None
     if not (judged or passed_over or has_votes):
@@ -152,6 +148,13 @@ def find_preference_tables(config: RunConfig) -> PreferenceTables:
 def passed_over_of(output: str, dialogues: str) -> Table:
     """Return the table of what was passed over for a table of dialogues."""
     return layout.PASSED_OVER.table(output, **(layout.DIALOGUES.parts(dialogues) or {}))
+
+
+def _was_chosen(output: str, dialogues: str) -> bool:
+    """Return whether a table has the winners over those in the finished table of what was passed over."""
+    tables = (Table(output, dialogues), passed_over_of(output, dialogues))
+    made_of = [(table.inputs() or {}).get("made_of") for table in tables]
+    return all(table.manifest() for table in tables) and made_of[0] == made_of[1]
 
 
 def read_votes(table: Table, shard: str) -> pa.Table:

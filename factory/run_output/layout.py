@@ -84,8 +84,9 @@ KINDS = (
     GENERAL_RESULTS, BLOCK_VERDICTS, JUDGMENTS,
 )  # fmt: skip
 """All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark,
-of feedback, of labels and of preference pairs have folders of their own (`judge-check/`, `benchmark-generation/`,
-`feedback/`, `labels/`, `preferences/`) and are not listed."""
+of best of n, of feedback, of labels and of preference pairs have folders of their own (`judge-check/`,
+`benchmark-generation/`, `candidates/`, `comparisons/`, `passed_over/`, `feedback/`, `labels/`, `preferences/`) and are
+not listed."""
 
 CONFIG = "config.json"
 """The resolved settings of the last run."""

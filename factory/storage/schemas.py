@@ -11,7 +11,7 @@ from factory.records import (
     AnswerBlock,
     Assignment,
     BlockVerdict,
-    CandidateComparison,
+    CandidateChoice,
     CandidateDialogue,
     Dialogue,
     Example,
@@ -102,7 +102,7 @@ PROFILES = with_common_columns(record_schema(Profile))
 GIVEN_PROFILES = with_common_columns(pa.schema([*record_schema(Profile), *SOURCE_COLUMNS]))
 DIALOGUES = with_common_columns(record_schema(Dialogue))
 CANDIDATES = with_common_columns(record_schema(CandidateDialogue))
-COMPARISONS = with_common_columns(record_schema(CandidateComparison))
+COMPARISONS = with_common_columns(record_schema(CandidateChoice))
 PASSED_OVER = with_common_columns(record_schema(PassedOver))
 EXAMPLES = with_common_columns(record_schema(Example))
 PERSONA_SETTINGS = with_common_columns(record_schema(PersonaSettings))

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from factory.evaluation.judge_check.pairwise import is_parsable_preference, parse_pair_verdict
 from factory.inference.prompts import Prompt
-from factory.records import CandidateComparison, CandidatePair, Completion, Reject, Request
+from factory.records import CandidateChoice, CandidatePair, Completion, Reject, Request
 from factory.storage.rows import Row
 from factory.storage.schemas import record_schema
 from factory.storage.tables import Table, compute_fingerprint
@@ -94,13 +94,13 @@ def render_choice(protocol: ChoiceProtocol, pair: CandidatePair) -> Request | Re
     return Request(messages, schema=prompt.schema, is_parsable=is_parsable_preference, attempts=protocol.attempts)
 
 
-def parse_choice(protocol: ChoiceProtocol, pair: CandidatePair, completion: Completion) -> CandidateComparison | Reject:
+def parse_choice(protocol: ChoiceProtocol, pair: CandidatePair, completion: Completion) -> CandidateChoice | Reject:
     """Parse which candidate is preferred, or reject the row: a failed judge prefers neither."""
     found = parse_pair_verdict(completion.replies[-1])
     if found is None:
         return Reject("judge_failed", completion.replies[-1])
     preferred = pair.first_id if found.preferred == "A" else pair.second_id
-    return CandidateComparison(**choice_ids(protocol, pair), preferred=preferred, reasoning=found.reasoning)
+    return CandidateChoice(**choice_ids(protocol, pair), preferred=preferred, reasoning=found.reasoning)
 
 
 def choice_ids(protocol: ChoiceProtocol, pair: CandidatePair) -> dict[str, Any]:
