@@ -47,7 +47,11 @@ def make_choosing(make_run, tmp_path):
         engine = {
             "kind": "scripted", "replies": replies, "default": json.dumps(GOOD_PROFILE), "replicas": [2, 2],
         }  # fmt: skip
-        settings = {"candidates": N, "choose": {"judge": {**JUDGE, "delay_s": delay_s}}, **dialogues}
+        settings = {
+            "candidates": N,
+            "choose": {"judge": {**JUDGE, "delay_s": delay_s, "max_concurrency": 2}},
+            **dialogues,
+        }
         return make_run(
             name,
             personas=6,
@@ -103,7 +107,7 @@ def test_the_judge_chooses_and_others_are_passed_over(make_choosing):
 def test_a_killed_run_pays_nothing_twice(make_choosing):
     whole = make_choosing("whole")
     whole.finish()
-    run = make_choosing("killed", delay_s=0.3)
+    run = make_choosing("killed", delay_s=0.1)
     comparisons = run.table("comparisons/generate-ovens")
     run.kill_when(lambda: bool(comparisons.shards()))
     assert comparisons.manifest() is None
@@ -113,7 +117,8 @@ def test_a_killed_run_pays_nothing_twice(make_choosing):
     assert run.table("candidates/generate-ovens").manifest() == candidates
     assert {shard: comparisons.read(shard) for shard in paid} == paid
     manifest = comparisons.manifest()
-    assert manifest["rows_this_run"] == manifest["rows_in"] - sum(rows.num_rows for rows in paid.values())
+    # Workers of the killed driver may have written one more shard.
+    assert 0 < manifest["rows_this_run"] <= manifest["rows_in"] - sum(rows.num_rows for rows in paid.values())
     for corpus in ("ovens", "songs"):
         for kind in (layout.DIALOGUES, layout.PASSED_OVER):
             assert texts(run, kind, corpus) == texts(whole, kind, corpus)
