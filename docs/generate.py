@@ -157,7 +157,8 @@ def outputs() -> str:
     parts.append(
         "\nBesides tables, an output has `config.json` (the settings of the last run), `model/`, "
         "`checkpoints/metrics.jsonl`, `evaluation/scores.json` and `leaderboard.md`, `report/index.html`, `export/`, "
-        "`benchmark/` (a generated benchmark), `judge-check/`, `feedback/` (votes of the playground), `labels/` "
+        "`benchmark/` (a generated benchmark), `judge-check/`, `feedback/` (votes of the playground), "
+        "`candidates/`, `comparisons/` and `passed_over/` (best of n), `preferences/` (pairs of replies), `labels/` "
         "(people's scores of answers, and `calibration.json`) and `archive/` (tables of earlier settings).\n\n"
     )
     for kind, schema in SCHEMAS.items():

@@ -17,6 +17,7 @@
     BlockVerdict      evaluation.parity.parity_requests  -> evaluation.parity.answer_blocks, fork_scores
     Judgment          evaluation.judging                 -> evaluation.compute_scores
     Preference        evaluation.judge_check.pairwise    -> evaluation.judge_check.judge_report
+    PreferencePair    preferences.preference_pairs       -> export
     GeneralItem       evaluation.general_ability.items   -> evaluation.general_ability.general_steps
     GeneralResult     evaluation.general_ability.items   -> evaluation.general_ability.general_scores
     Feedback          playground.conversation            -> people
@@ -185,6 +186,13 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignmentDraw(Assignment):
+    """An assignment for one of several candidates, numbered from 0."""
+
+    candidate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Dialogue:
     """A system message, then alternating user and assistant turns."""
 
@@ -228,6 +236,72 @@ class JudgedDialogue:
     answers_score: Score
     reasoning: str
     attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateDialogue:
+    """One of several dialogues of an assignment, numbered from 0, of which one is chosen."""
+
+    dialogue_id: str
+    strategy: str
+    corpus: str
+    instruction_id: str
+    character_id: str
+    messages: tuple[Message, ...]
+    candidate: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePair:
+    """Two candidates for a dialogue in one order; the replies of a rejected one are None.
+
+    `character` is the system message. Turns and replies are numbered where there are several.
+    """
+
+    strategy: str
+    corpus: str
+    instruction_id: str
+    character_id: str
+    first_id: str
+    second_id: str
+    character: str
+    user_turns: str
+    replies_a: str | None
+    replies_b: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateChoice:
+    """A judge's choice between two candidates in one order; `preferred` is the id of one of them."""
+
+    judge: str
+    strategy: str
+    corpus: str
+    instruction_id: str
+    character_id: str
+    first_id: str
+    second_id: str
+    preferred: str
+    reasoning: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A dialogue that lost against `winner_id`, another one of its assignment.
+
+    `wins` and `winner_wins` count the comparisons by `judge` that each won in both orders of the two.
+    """
+
+    dialogue_id: str
+    winner_id: str
+    strategy: str
+    corpus: str
+    instruction_id: str
+    character_id: str
+    messages: tuple[Message, ...]
+    wins: int
+    winner_wins: int
+    judge: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,6 +546,29 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two replies to the prompt `messages`, of which `chosen` was preferred; `pair_id` is a hash of these texts.
+
+    `source` is `votes`, `passed_over` or `judged`. `margin` is above 0: points of the mean score, the difference of
+    mean votes (at most 2), or wins. `chosen_id` is a reply's id in the table that it comes from, `chosen_by` the
+    candidate or model that wrote it. `judges` are those that compared the two, none for votes.
+    """
+
+    pair_id: str
+    source: str
+    character_id: str
+    messages: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    margin: float
+    chosen_id: str
+    rejected_id: str
+    chosen_by: str
+    rejected_by: str
+    judges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GeneralItem:
     """An instruction without a persona: of kind `plain` with its reply, or `verifiable` without one."""
 
@@ -602,6 +699,7 @@ class Request:
     module) returns False for a reply, if a reply is a refusal, or if free text for `is_parsable` is
     truncated, the request is sent again, `attempts` times in all; then the last reply is kept.
     `logprobs` is how many likely tokens to return for each position, which only endpoints do.
+    `draw` numbers the draws of one request, for scripted replies.
     `temperature` replaces that of `sampling`, which the step sets from the settings of its table, unless that is None.
     With `score_only`, nothing is generated: the messages hold the replies, and the engine returns
     their log-likelihood (only vLLM does). `tokens` are the ids of `messages`, if the engine prepared them.
@@ -613,6 +711,7 @@ class Request:
     is_parsable: Callable[[str], bool] | None = None
     attempts: int = 1
     logprobs: int = 0
+    draw: int = 0
     temperature: float | None = None
     score_only: bool = False
     sampling: TokenSampling = TokenSampling()

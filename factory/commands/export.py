@@ -1,10 +1,9 @@
-"""Export curated dialogues to JSONL or Parquet files for other tools, with a data set card, or characters to cards.
+"""Export curated dialogues or preference pairs to JSONL or Parquet files, with a data set card, or characters to cards.
 
 character-factory export demo --format messages [--file-type parquet] [section.key=value ...]
 """
 
 import argparse
-from functools import partial
 from typing import get_args
 
 from factory.cli import Parser, quiet, with_absolute_paths
@@ -14,7 +13,8 @@ from factory.errors import ConfigError
 from factory.export.cards import CARDS, CardType, export_cards, find_card_sources
 from factory.export.export_files import FileType
 from factory.export.formats import SHAPES
-from factory.export.sources import Selection, find_sources
+from factory.export.preference_format import PREFERENCES, find_preference_sources
+from factory.export.sources import Selection, Sources, find_sources
 from factory.export.write_export import check_folder, default_folder, export
 from factory.runtime.progress import Progress
 from factory.storage.absolute_paths import output_path
@@ -37,14 +37,12 @@ def run() -> None:
             from factory.export.hub import check_access
 
             check_access(arguments.push_to_hub)
-        is_cards = arguments.format == CARDS
-        find = find_card_sources if is_cards else partial(find_sources, export_format=arguments.format)
-        sources = find(config, arguments.what, file_type=arguments.file_type)
+        sources = _find(config, arguments, progress)
         output = arguments.output and output_path(path_argument("--output", arguments.output))
         folder = output or default_folder(sources)
         check_folder(folder)
         with hold_run_lock(folder):
-            (export_cards if is_cards else export)(sources, folder, arguments.file_type, progress)
+            (export_cards if arguments.format == CARDS else export)(sources, folder, arguments.file_type, progress)
             progress.summary()
             progress.print(f"Export: {folder}")
             if arguments.push_to_hub:
@@ -53,9 +51,23 @@ def run() -> None:
                 progress.print(f"Published: {publish(folder, arguments.push_to_hub, DATASET, arguments.private)}")
 
 
+def _find(config: RunConfig, arguments: argparse.Namespace, progress: Progress) -> Sources:
+    """Find the tables to export; those of preference pairs are built first, on Ray."""
+    if arguments.format == PREFERENCES:
+        from factory.job import run_step
+        from factory.preferences.build_preferences import STEP
+
+        run_step(STEP, config, progress, verbose=arguments.verbose)
+        return find_preference_sources(config, arguments.file_type)
+    if arguments.format == CARDS:
+        return find_card_sources(config, arguments.what, arguments.file_type)
+    return find_sources(config, arguments.what, arguments.format, arguments.file_type)
+
+
 def _parse() -> tuple[argparse.Namespace, RunConfig]:
     parser = Parser(__doc__)
-    parser.add_argument("--format", required=True, choices=[*SHAPES, CARDS], help="the format of a row or character")
+    formats = [*SHAPES, CARDS, PREFERENCES]
+    parser.add_argument("--format", required=True, choices=formats, help="the format of a row or character")
     parser.add_argument("--file-type", choices=[*get_args(FileType), *get_args(CardType)], help=_FILE_TYPE)
     parser.add_argument(
         "--what",
@@ -76,6 +88,8 @@ def _parse() -> tuple[argparse.Namespace, RunConfig]:
         )
     if arguments.format == CARDS and arguments.push_to_hub:
         raise ConfigError("--push-to-hub publishes data sets; --format cards is none")
+    if arguments.format == PREFERENCES and arguments.what != "curated":
+        raise ConfigError("--what dialogues: --format preferences is not made of dialogues; see preferences.sources")
     if arguments.private and not arguments.push_to_hub:
         raise ConfigError("--private needs --push-to-hub OWNER/NAME")
     return arguments, config

@@ -19,16 +19,17 @@ from factory.config.evaluation import EndpointJudge, Evaluation, Fleet, Scripted
 from factory.config.paths import LocalPath, checked_path
 from factory.config.planning import Gpus, Planning, StageFigures
 from factory.config.playground import Chat
+from factory.config.preferences import PREFERENCE_SOURCES
 from factory.config.run import RunConfig
 from factory.config.sections import Sampling, Section
 from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import TEMPLATE_NAMES, Lora, Training
 
 __all__ = [
-    "AXES", "EMBEDDED", "EMBEDDED_NAME", "JUDGED_REASONS", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS",
-    "TEMPLATE_NAMES", "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions", "JudgeRule",
-    "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality",
-    "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "ServedModel",
-    "StageFigures", "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path", "fingerprint_kwargs",
-    "workers",
+    "AXES", "EMBEDDED", "EMBEDDED_NAME", "JUDGED_REASONS", "LOOPBACK", "PERSONAL_DATA", "PREFERENCE_SOURCES",
+    "PROCESS_COUNTS", "TEMPLATE_NAMES", "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions",
+    "JudgeRule", "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning",
+    "Quality", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
+    "ServedModel", "StageFigures", "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path",
+    "fingerprint_kwargs", "workers",
 ]  # fmt: skip

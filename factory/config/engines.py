@@ -298,7 +298,7 @@ class ScriptedReply(Section):
 
     contains: str
     reply: Annotated[str, BeforeValidator(_as_text)] = ""
-    """A text; an object becomes its JSON."""
+    """A text; an object becomes its JSON. `{draw}` is replaced by the number of the draw of one request, from 0."""
     again: Annotated[str, BeforeValidator(_as_text)] | None = None
     """The reply of further attempts; null: the same."""
     truncated: bool = False

@@ -14,6 +14,7 @@ from factory.config.labels import Labels
 from factory.config.paths import LocalPath, OutputPath, role_of
 from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
+from factory.config.preferences import Preferences
 from factory.config.sections import Sampling, Section
 from factory.config.synthesis import Dialogues, Instructions, Personas, Profiles
 from factory.config.training import TEMPLATE_NAMES, Training
@@ -52,6 +53,7 @@ class RunConfig(Section):
     attribution: Attribution = Attribution()
     chat: Chat = Chat()
     labels: Labels = Labels()
+    preferences: Preferences = Preferences()
 
     @property
     def engine(self) -> Engine:

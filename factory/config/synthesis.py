@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from factory.config.cast import LanguageChoice, Quota, Shares
+from factory.config.evaluation import AnyJudge, JudgeSampling
 from factory.config.paths import Source
 from factory.config.sections import Name, Sampling, Section, each_once
 
@@ -83,6 +84,17 @@ class Profiles(Section):
     cuts them in mid-word. A very small model then wrote fewer valid profiles."""
 
 
+class ChoiceOfCandidates(Section):
+    """The judge that chooses the best of several candidates."""
+
+    judge: AnyJudge
+    """As in `evaluation.judges`; take one that shares no model family with the engine. `evaluation.fleet` is its
+    endpoint if the factory serves it."""
+    sampling: JudgeSampling = JudgeSampling()
+    attempts: int = Field(3, ge=1)
+    """Attempts to get a valid verdict."""
+
+
 class Dialogues(Section):
     """Which dialogues are generated."""
 
@@ -90,3 +102,18 @@ class Dialogues(Section):
     characters_per_instruction: int = Field(3, ge=1)
     """The paper's n."""
     sampling: Sampling = Sampling()
+    candidates: int = Field(1, ge=1, le=16)
+    """Best of n: dialogues generated for each assignment, of which `choose` keeps the one with the most wins; the
+    others are in `passed_over/`. The judge compares each pair in both orders, n (n - 1) requests per assignment, and a
+    dialogue wins where it is preferred in both."""
+    choose: ChoiceOfCandidates | None = None
+    """How the best candidate is chosen; required with more than one."""
+
+    @model_validator(mode="after")
+    def _can_choose(self) -> Self:
+        if self.candidates > 1 and self.choose is None:
+            raise ValueError(
+                f"candidates is {self.candidates}, and nothing chooses among them; set choose: {{judge: {{name: a, "
+                "model: ...}}}, or candidates: 1"
+            )
+        return self

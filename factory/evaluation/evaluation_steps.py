@@ -49,20 +49,25 @@ def answer_questions(config: RunConfig, questions: Table, profiles: Table | None
 
 
 def _answer_job(config: RunConfig, candidate: Any, questions: Table, profiles: Table | None) -> TableJob:
-    with_profile = candidate.condition == "profile"
-    step = parity_steps.parity_answer_step if config.evaluation.parity else _answer_step
-    work = questions
-    if with_profile:
-        assert profiles is not None
-        work = JoinedTable.of(questions, profiles, "persona_id", "profile", other_key="character_id")
-    work = RepeatedTable.of(work, config.evaluation.draws, "draw")
+    work = RepeatedTable.of(answer_work(candidate, questions, profiles), config.evaluation.draws, "draw")
     sampling = config.evaluation.answer_sampling(candidate)
     engine = EngineUse(_shared_engine(candidate), sampling, config.seed, locate_model(candidate))
     table = layout.ANSWERS.table(config.output, candidate=candidate.name)
-    return TableJob(step(config, candidate), work, table, {"candidate": candidate.name}, engine)
+    return TableJob(answer_step(config, candidate), work, table, {"candidate": candidate.name}, engine)
 
 
-def _answer_step(config: RunConfig, candidate: Any) -> GenerationStep[Any, Any]:
+def answer_work(candidate: Any, questions: Table, profiles: Table | None) -> Table:
+    """Return the questions as a candidate gets them: with the profiles, if it answers with one."""
+    if candidate.condition != "profile":
+        return questions
+    assert profiles is not None
+    return JoinedTable.of(questions, profiles, "persona_id", "profile", other_key="character_id")
+
+
+def answer_step(config: RunConfig, candidate: Any) -> GenerationStep[Any, Any]:
+    """Return the step in which a candidate answers questions."""
+    if config.evaluation.parity:
+        return parity_steps.parity_answer_step(config, candidate)
     name = "answer-profile" if candidate.condition == "profile" else "answer"
     prompt = load_prompt(name, config.prompts_dir)
     return GenerationStep(

@@ -1,7 +1,7 @@
 """The data set card of an export: YAML front matter for the Hub and Markdown, safe for any text in the data."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -42,7 +42,12 @@ def build_card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any
     inputs, models = find_inputs(sources, tables), find_models(tables)
     languages = _languages(sources, tables)
     hub_license = combine_for_hub([*(one.license for one in inputs), *(one.license for one in models)])
-    front = _front_matter(sources, file_type, manifest, hub_license, language_codes(languages))
+    about = {
+        "pretty_name": "Character dialogues",
+        "license": hub_license,
+        **({"language": codes} if (codes := language_codes(languages)) else {}),
+    }
+    front = front_matter(sources, file_type, about, ["role-playing", "character", "synthetic", "sft"])
     return load_template(TEMPLATE).render(
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),
         sources=sources,
@@ -66,17 +71,16 @@ def build_card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any
     )
 
 
-def _front_matter(
-    sources: Sources, file_type: FileType, manifest: Mapping[str, Any], hub_license: str, codes: list[str]
+def front_matter(
+    sources: Sources, file_type: FileType, about: Mapping[str, Any], tags: Sequence[str]
 ) -> dict[str, Any]:
+    """Return the front matter of a card: `about`, then the size, tags, files and columns."""
     rows = sum(part.rows for part in sources.splits)
     return {
-        "pretty_name": "Character dialogues",
-        "license": hub_license,
-        **({"language": codes} if codes else {}),
+        **about,
         "size_categories": [next((name for most, name in _SIZES.items() if rows < most), "10M<n<100M")],
         "task_categories": ["text-generation"],
-        "tags": ["role-playing", "character", "synthetic", "sft"],
+        "tags": list(tags),
         "configs": [
             {
                 "config_name": name,

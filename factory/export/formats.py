@@ -102,7 +102,8 @@ def _shape(convert: Callable[[Row], dict[str, Any]], fields: list[tuple[str, pa.
     )
 
 
-def _message_list(role: str, content: str) -> pa.DataType:
+def message_list(role: str, content: str) -> pa.DataType:
+    """Return the type of a list of messages, by the names of their two fields."""
     return pa.list_(pa.struct([(role, pa.string()), (content, pa.string())]))
 
 
@@ -120,11 +121,11 @@ _EARLIER = "the turns before it, each as [user, reply]; empty for dialogues of o
 SHAPES: dict[str, Shape] = {
     "messages": _shape(
         to_messages,
-        [("messages", _message_list("role", "content"), "a `system` message, then `user` and `assistant` alternately")],
+        [("messages", message_list("role", "content"), "a `system` message, then `user` and `assistant` alternately")],
     ),
     "sharegpt": _shape(
         to_sharegpt,
-        [("conversations", _message_list("from", "value"), "the `system` message, then `human` and `gpt` alternately")],
+        [("conversations", message_list("from", "value"), "the `system` message, then `human` and `gpt` alternately")],
     ),
     "alpaca": _shape(
         to_alpaca,

@@ -40,6 +40,11 @@ class ExportPart:
     only: np.ndarray | None = None
     """The characters to export, as sorted numbers (`ids_to_numbers`); None for all."""
 
+    @property
+    def has_stats(self) -> bool:
+        """Whether its rows are dialogues, with the columns of the statistics."""
+        return set(COUNTED) <= set(self.columns)
+
     def read(self, observe: Callable[[pa.Table], None]) -> Iterator[Row]:
         """Yield the exported rows, in the order of tables and shards; `observe` receives the source rows."""
         for table in self.tables:

@@ -19,7 +19,8 @@ import pyarrow as pa
 from factory.errors import StorageError, TableError
 from factory.export.export_files import SHARD_BYTES, FileType, WrittenFiles, json_line, split_rows, write_shards
 from factory.export.export_stats import ExportStats
-from factory.export.sources import CHARACTERS_PART, ExportPart, Sources
+from factory.export.preference_format import PREFERENCES
+from factory.export.sources import ExportPart, Sources
 from factory.records import Counts
 from factory.runtime.progress import Progress
 from factory.storage import file_io
@@ -97,15 +98,20 @@ def export(
         progress.stop()
     counts = Counts(ok=sum(one.written.rows for one in exported))
     parts = {one.part.name: {"rows": one.written.rows, "files": one.written.files} for one in exported}
-    figures = {one.part.name: one.stats.to_json() for one in exported if one.part.name != CHARACTERS_PART}
+    figures = {one.part.name: one.stats.to_json() for one in exported if one.part.has_stats}
     manifest = build_manifest(
         f"export/{name}", rows, counts, progress.timing(counts), fingerprint, parts=parts, figures=figures
     )
-    # Jinja and the language detector take a second to import, which a finished export does not need.
-    from factory.export.dataset_card import build_card
-
     examples = {one.part.name: one.example for one in exported}
-    finish_export(folder, build_card(sources, file_type, manifest, examples), manifest, progress)
+    finish_export(folder, _card(sources, file_type, manifest, examples), manifest, progress)
+
+
+def _card(sources: Sources, file_type: FileType, manifest: dict[str, Any], examples: dict[str, Row]) -> str:
+    # Jinja and the language detector take a second to import, which a finished export does not need.
+    from factory.export import dataset_card, preference_card
+
+    build = preference_card.build_card if sources.format == PREFERENCES else dataset_card.build_card
+    return build(sources, file_type, manifest, examples)
 
 
 def begin_export(folder: str, fingerprint: str, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -145,7 +151,7 @@ def _write_part(
     stats, example = ExportStats(), _ExampleRow()
 
     def observe(rows: pa.Table) -> None:
-        if part.name != CHARACTERS_PART:
+        if part.has_stats:
             stats.add(rows)
         progress.advance(Counts(ok=rows.num_rows))
 

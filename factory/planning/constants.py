@@ -56,9 +56,10 @@ TEMPORARY_FACTOR = 1.5
 """Spilled rows are stored beside the table that they become, until it is finished."""
 BYTES_PER_ROW = {
     "personas": 200, "instructions": 900, "assignments": 400, "given-profiles": 900, "profiles": 900, "dialogues": 1500,
-    "judged": 500, "curated": 1700, "packed": 3000, "evaluation": 1000,
+    "judged": 500, "curated": 1700, "packed": 3000, "evaluation": 1000, "candidates": 3000, "comparisons": 500,
 }  # fmt: skip
-"""Of Parquet, without a pilot: about as in runs of the demo and of 6,000 scripted profiles."""
+"""Of Parquet, without a pilot: about as in runs of the demo and of 6,000 scripted profiles. A candidate for a dialogue
+is stored twice: as such, and as the dialogue or as passed over."""
 BYTES_SPREAD = 0.2
 OPTIMIZER_BYTES = 12
 """Per parameter in a checkpoint, beside the weights: in float32 the weights and Adam's two moments."""

@@ -31,7 +31,7 @@ _KINDS: dict[layout.TableKind | None, Kind] = {
 
 def generated_kind(table: str) -> Kind | None:
     """Return the kind of a table by its name; None if no model writes its rows."""
-    if parts := layout.DIALOGUES.parts(table):
+    if parts := layout.DIALOGUES.parts(table) or layout.CANDIDATES.parts(table):
         return cast(Kind, parts["strategy"])
     return _KINDS.get(layout.kind_of(table))
 
@@ -41,7 +41,8 @@ class PilotTable:
 
     def __init__(self, table: Table, manifest: dict[str, Any], size: int) -> None:
         self.table, self.manifest, self.bytes = table, manifest, size
-        self.kind = generated_kind(table.name)
+        # The best of several dialogues were only chosen; what generating them took is in the table of candidates.
+        self.kind = None if manifest.get("candidates") else generated_kind(table.name)
         self.rows, self.written = int(manifest["rows_in"]), int(manifest["rows_this_run"])
         self.model = str((manifest.get("model") or {}).get("ref", ""))
         self.engines = int(manifest.get("engines") or 1)

@@ -22,7 +22,7 @@ from factory.planning.training_cost import add_training
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal
 from factory.run_output import layout
 from factory.runtime.ray_session import on_gpu
-from factory.synthesis.dry_run import dialogue_tokens, profile_tokens
+from factory.synthesis.dry_run import comparison_tokens, dialogue_tokens, profile_tokens
 from factory.synthesis.input_sample import Preview, preview_given, preview_instructions, preview_personas
 
 
@@ -42,7 +42,7 @@ def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, f
     planner = Planner(config.planning, pilot, engine, flops, "://" in config.output)
     has_characters = config.personas_section or config.profiles.source
     dialogues = _synthesis(planner, config) if config.engine_section and has_characters else []
-    total = np.sum([constant(0), *(table.rows for table in dialogues)], axis=0)
+    total = np.sum([constant(0), *(table.rows for table in dialogues)], axis=0) / config.dialogues.candidates
     if dialogues and {"curation", "training"} & set(sections):
         planner.add_command("curate")
         planner.add_cpu("curation", layout.CURATED.name(split="train"), total, c.FILTER_ROWS)
@@ -90,18 +90,26 @@ def _synthesis(planner: Planner, config: RunConfig) -> list[GeneratedTable]:
         written = planner.table("profiles", "profiles", planner.engine, profiles, about=about)
         planner.add_engine("profiles", "profiles", [written])
     profiles = profiles + given
-    dialogues = []
+    dialogues, compared = [], []
     for corpus, kept, sample in corpora:
         name, rows = layout.ASSIGNMENTS.name(corpus=corpus), kept * config.dialogues.characters_per_instruction
         files = spilled_files(rows, c.ROW_BYTES) + spilled_files(profiles, c.ROW_BYTES)
         planner.add_cpu(name, name, rows, c.READ_ROWS, c.NEXT_STEP_S, files, c.ROW_BYTES)
         for strategy in config.dialogues.strategies:
-            name = layout.DIALOGUES.name(strategy=strategy, corpus=corpus)
+            times = config.dialogues.candidates
+            kind = layout.CANDIDATES if times > 1 else layout.DIALOGUES
+            name = kind.name(strategy=strategy, corpus=corpus)
             calls = sample.turns if sample and strategy == "generate" else 1
             about = dialogue_tokens(config, strategy, sample)
-            dialogues.append(planner.table(name, strategy, planner.engine, rows, calls, about))
+            dialogues.append(planner.table(name, strategy, planner.engine, times * rows, calls, about))
+            if config.dialogues.choose and times > 1:
+                name, pairs = layout.COMPARISONS.name(strategy=strategy, corpus=corpus), times * (times - 1) * rows
+                pool, about = replica_pool(config.dialogues.choose.judge, config), comparison_tokens(config, sample)
+                compared.append(planner.table(name, "judgments", pool, pairs, about=about))
     if dialogues:
         planner.add_engine("dialogues", "dialogues", dialogues)
+    if compared:
+        planner.add_engine("comparisons of candidates", "comparisons", compared)
     return dialogues
 
 

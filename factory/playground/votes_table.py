@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from factory.errors import DamagedError
 from factory.records import Counts, Feedback
+from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage import file_io
 from factory.storage.manifest import Timing, build_manifest
@@ -34,7 +35,7 @@ class Vote:
 
 def votes_table(output: str) -> Table:
     """Return the table of a run's votes."""
-    return Table(output, "feedback")
+    return layout.FEEDBACK.table(output)
 
 
 def open_table(output: str) -> Table:

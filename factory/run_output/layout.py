@@ -71,6 +71,11 @@ GENERAL_RESULTS = TableKind("evaluation/{candidate}/general", "evaluate")
 BLOCK_VERDICTS = TableKind("evaluation/{candidate}/verdicts/{judge}", "evaluate")
 JUDGMENTS = TableKind("evaluation/{candidate}/judgments/{judge}", "evaluate")
 
+CANDIDATES = TableKind("candidates/{strategy}-{corpus}", "synthesize")
+COMPARISONS = TableKind("comparisons/{strategy}-{corpus}", "synthesize")
+PASSED_OVER = TableKind("passed_over/{strategy}-{corpus}", "synthesize")
+FEEDBACK = TableKind("feedback", "chat")
+PREFERENCES = TableKind("preferences", "export")
 LABEL_ITEMS = TableKind("labels/items", "label")
 LABELS = TableKind("labels/given", "label")
 
@@ -80,8 +85,9 @@ KINDS = (
     GENERAL_RESULTS, BLOCK_VERDICTS, JUDGMENTS,
 )  # fmt: skip
 """All tables of a run, in the order in which the data flows. The tables of the judge check, of a new benchmark,
-of feedback and of labels have folders of their own (`judge-check/`, `benchmark-generation/`, `feedback/`, `labels/`),
-as those of the evaluation of checkpoints have in `checkpoint-scores/`, and are not listed."""
+of best of n, of feedback, of labels and of preference pairs have folders of their own (`judge-check/`,
+`benchmark-generation/`, `candidates/`, `comparisons/`, `passed_over/`, `feedback/`, `labels/`, `preferences/`), as
+those of the evaluation of checkpoints have in `checkpoint-scores/`, and are not listed."""
 
 CONFIG = "config.json"
 """The resolved settings of the last run."""

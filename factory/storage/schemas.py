@@ -11,6 +11,8 @@ from factory.records import (
     AnswerBlock,
     Assignment,
     BlockVerdict,
+    CandidateChoice,
+    CandidateDialogue,
     Dialogue,
     Example,
     Feedback,
@@ -22,11 +24,13 @@ from factory.records import (
     Label,
     LabelItem,
     Message,
+    PassedOver,
     Persona,
     PersonaQuestions,
     PersonaSettings,
     PersonaTask,
     Preference,
+    PreferencePair,
     Profile,
     Question,
     Score,
@@ -39,6 +43,7 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
     bool: pa.bool_(),
     Score: pa.int8(),
     str | None: pa.string(),
+    float: pa.float64(),
     bool | None: pa.bool_(),
     int | None: pa.int32(),
     float | None: pa.float64(),
@@ -98,6 +103,9 @@ PROFILES = with_common_columns(record_schema(Profile))
 GIVEN_PROFILES = with_common_columns(pa.schema([*record_schema(Profile), *SOURCE_COLUMNS]))
 DIALOGUES = with_common_columns(record_schema(Dialogue))
 JUDGED_DIALOGUES = with_common_columns(record_schema(JudgedDialogue))
+CANDIDATES = with_common_columns(record_schema(CandidateDialogue))
+COMPARISONS = with_common_columns(record_schema(CandidateChoice))
+PASSED_OVER = with_common_columns(record_schema(PassedOver))
 EXAMPLES = with_common_columns(record_schema(Example))
 PERSONA_SETTINGS = with_common_columns(record_schema(PersonaSettings))
 PERSONA_TASKS = record_schema(PersonaTask)
@@ -109,6 +117,7 @@ JUDGMENTS = with_common_columns(record_schema(Judgment))
 ANSWER_BLOCKS = record_schema(AnswerBlock)
 BLOCK_VERDICTS = with_common_columns(record_schema(BlockVerdict))
 PREFERENCES = with_common_columns(record_schema(Preference))
+PREFERENCE_PAIRS = with_common_columns(record_schema(PreferencePair))
 GENERAL_ITEMS = with_common_columns(record_schema(GeneralItem))
 GENERAL_RESULTS = with_common_columns(record_schema(GeneralResult))
 LABEL_ITEMS = with_common_columns(record_schema(LabelItem))

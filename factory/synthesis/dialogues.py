@@ -5,11 +5,22 @@ Each strategy has its own prompt; dialogues of both start with the system messag
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from factory.config import Strategy
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
-from factory.records import Assignment, Completion, Dialogue, Message, Reject, Request, content_id
+from factory.records import (
+    Assignment,
+    AssignmentDraw,
+    CandidateDialogue,
+    Completion,
+    Dialogue,
+    Message,
+    Reject,
+    Request,
+    content_id,
+)
 from factory.text.normalize import is_text
 
 MIN_REPLY_BOUND = 512
@@ -29,17 +40,17 @@ class DialogueRecipe:
 
 def render_dialogue(recipe: DialogueRecipe, assignment: Assignment) -> Request | Reject:
     """Return the request for the replies of an assignment."""
-    messages = assignment.messages
+    messages, draw = assignment.messages, getattr(assignment, "candidate", 0)
     about = {"persona": assignment.persona, "profile": assignment.profile}
     if recipe.strategy == "generate":
         first, *later = (m.content for m in messages if m.role == "user")
-        return Request(recipe.prompt.render(**about, user_turn=first), follow_ups=tuple(later))
+        return Request(recipe.prompt.render(**about, user_turn=first), follow_ups=tuple(later), draw=draw)
     references = [m.content for m in messages if m.role == "assistant"]
     if len(references) * 2 != len(messages):
         return Reject("no_reference", "a user turn has no response to rewrite")
     turns = [{"role": m.role, "content": m.content} for m in messages]
     prompt = recipe.prompt.render(**about, turns=turns, replies=str(len(references)))
-    return Request(prompt, schema=_replies_schema(references))
+    return Request(prompt, schema=_replies_schema(references), draw=draw)
 
 
 def _replies_schema(references: list[str]) -> str:
@@ -85,6 +96,16 @@ def parse_dialogue(recipe: DialogueRecipe, assignment: Assignment, completion: C
     return Dialogue(**dialogue_ids(recipe, assignment), messages=(system, *turns))
 
 
+def parse_candidate(
+    recipe: DialogueRecipe, assignment: AssignmentDraw, completion: Completion
+) -> CandidateDialogue | Reject:
+    """Return one of several dialogues of an assignment, or a reject."""
+    found = parse_dialogue(recipe, assignment, completion)
+    if isinstance(found, Reject):
+        return found
+    return CandidateDialogue(**candidate_ids(recipe, assignment), messages=found.messages)
+
+
 def _replies(recipe: DialogueRecipe, completion: Completion, turns: int) -> list[str] | Reject:
     if recipe.strategy == "generate":
         return list(completion.replies)
@@ -100,10 +121,17 @@ def _replies(recipe: DialogueRecipe, completion: Completion, turns: int) -> list
 def dialogue_ids(recipe: DialogueRecipe, assignment: Assignment) -> dict[str, str]:
     """Return the columns that a dialogue and its reject share."""
     recipe_id = (recipe.strategy, recipe.prompt.ref, recipe.system.ref, recipe.generated_by)
+    candidate = getattr(assignment, "candidate", 0)
+    number = (str(candidate),) if candidate else ()
     return {
-        "dialogue_id": content_id(assignment.character_id, assignment.instruction_id, *recipe_id),
+        "dialogue_id": content_id(assignment.character_id, assignment.instruction_id, *recipe_id, *number),
         "strategy": recipe.strategy,
         "corpus": assignment.corpus,
         "instruction_id": assignment.instruction_id,
         "character_id": assignment.character_id,
     }
+
+
+def candidate_ids(recipe: DialogueRecipe, assignment: AssignmentDraw) -> dict[str, Any]:
+    """Return the columns that a candidate for a dialogue and its reject share."""
+    return {**dialogue_ids(recipe, assignment), "candidate": assignment.candidate}

@@ -1,5 +1,7 @@
 """The dry run of synthesis: check everything that a run checks, and generate nothing."""
 
+from typing import Any
+
 from rich.table import Table as Grid
 
 from factory.config import RunConfig, Strategy
@@ -8,11 +10,13 @@ from factory.inference.engines.registry import backend_for
 from factory.inference.locate import locate_model
 from factory.inference.prompts import load_prompt
 from factory.inference.token_estimates import (
+    CHARACTERS_PER_TOKEN,
     PERSONA_CHARACTERS,
     PROFILE_CHARACTERS,
     PROFILE_TOKENS,
     REPLY_CHARACTERS,
     REPLY_TOKENS,
+    VERDICT_TOKENS,
     RowTokens,
     cost_line,
 )
@@ -49,7 +53,8 @@ def check(config: RunConfig) -> None:
 def _check_prompts(config: RunConfig) -> None:
     personas = config.personas_section
     facts = ["profile-facts"] if personas and (personas.facts or personas.draw) else []
-    for name in ("profile", *facts, "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies)):
+    judge = ["judge-replies"] if config.dialogues.candidates > 1 else []
+    for name in ("profile", *facts, "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies), *judge):
         load_prompt(name, config.prompts_dir)
 
 
@@ -78,13 +83,18 @@ def plan(config: RunConfig, progress: Progress) -> None:
         grid.add_column(column, justify="left" if column == "table" else "right")
     cost = 0.0
     if config.has_personas:
-        cost += _add_table(grid, config, layout.PROFILES.name(), personas, profile_tokens(config, personas))
+        cost += _add_table(grid, config.engine, layout.PROFILES.name(), personas, profile_tokens(config, personas))
     for corpus, (sample, _) in zip(config.instructions, corpora, strict=True):
         for strategy in config.dialogues.strategies:
-            name, n = layout.DIALOGUES.name(strategy=strategy, corpus=corpus.corpus), config.dialogues
+            parts = {"strategy": strategy, "corpus": corpus.corpus}
+            times, n = config.dialogues.characters_per_instruction, config.dialogues.candidates
+            name = (layout.CANDIDATES if n > 1 else layout.DIALOGUES).name(**parts)
             calls = 1 if strategy == "rewrite" else (sample.turns if sample else 1)
             tokens = dialogue_tokens(config, strategy, sample)
-            cost += _add_table(grid, config, name, sample, tokens, n.characters_per_instruction, calls)
+            cost += _add_table(grid, config.engine, name, sample, tokens, times * n, calls)
+            if config.dialogues.choose and n > 1:
+                name, judge = layout.COMPARISONS.name(**parts), config.dialogues.choose.judge
+                cost += _add_table(grid, judge, name, sample, comparison_tokens(config, sample), times * n * (n - 1))
     progress.show(grid)
     if line := cost_line(cost):
         progress.print(line)
@@ -127,9 +137,18 @@ def dialogue_tokens(config: RunConfig, strategy: Strategy, sample: Preview | Non
     return RowTokens.of(characters, REPLY_TOKENS, config.dialogues.sampling, calls=turns)
 
 
+def comparison_tokens(config: RunConfig, sample: Preview | None) -> RowTokens:
+    """Return about how many tokens a judge takes to compare two dialogues of an assignment."""
+    assert config.dialogues.choose is not None
+    characters, turns = (sample.characters, sample.turns) if sample else (REPLY_CHARACTERS, 1.0)
+    characters += len(load_prompt("judge-replies", config.prompts_dir).text) + PROFILE_CHARACTERS
+    replies = 2 * turns * REPLY_TOKENS * CHARACTERS_PER_TOKEN
+    return RowTokens.of(characters + replies, VERDICT_TOKENS, config.dialogues.choose.sampling)
+
+
 def _add_table(
     grid: Grid,
-    config: RunConfig,
+    engine: Any,
     name: str,
     sample: Preview | None,
     tokens: RowTokens,
@@ -139,9 +158,9 @@ def _add_table(
     """Add a table to the plan, and return what it costs."""
     if sample is None:
         grid.add_row(name, "unknown", "unknown", "unknown", "unknown")
-        return tokens.cost(config.engine, 1) and float("nan")
+        return tokens.cost(engine, 1) and float("nan")
     rows = sample.usable * times
     shown = f"{rows:,}" if sample.whole else f"about {rows:,}"
     numbers = (rows * calls_per_row, rows * tokens.prompt, rows * tokens.output)
     grid.add_row(name, shown, *(f"{round(number):,}" for number in numbers))
-    return tokens.cost(config.engine, rows)
+    return tokens.cost(engine, rows)

@@ -7,23 +7,21 @@ ingest_instructions ──────────────────┘
 
 import itertools
 import json
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from factory.config import Instructions, Personas, RunConfig, Strategy
+from factory.config import Instructions, Personas, RunConfig
 from factory.errors import ConfigError, InputError
 from factory.inference.generation_step import EngineUse, GenerationStep, TableJob
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
 from factory.inference.run_jobs import run_jobs
-from factory.records import Assignment, Persona
+from factory.records import Persona
 from factory.run_output import layout
 from factory.runtime.progress import Progress
-from factory.storage.schemas import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES
+from factory.storage.schemas import INSTRUCTIONS, PERSONAS, PROFILES
 from factory.storage.tables import Table
 from factory.synthesis.assign_step import assign_characters
-from factory.synthesis.dialogues import DialogueRecipe, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.ingest import InputKind, ingest_files
 from factory.synthesis.input_files import check_column, find_files, names_in, not_empty, read_rows
 from factory.synthesis.input_formats import RawRow
@@ -221,27 +219,3 @@ def assign_instructions(config: RunConfig, instructions: Table, profiles: Table,
     table = layout.ASSIGNMENTS.table(config.output, corpus=corpus)
     assign_characters(instructions, profiles, table, n, config.seed, progress)
     return table
-
-
-def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Table], progress: Progress) -> None:
-    """Build the tables of dialogues, one per strategy and corpus: every assignment gives a dialogue or a reject."""
-    engine = EngineUse(config.engine, config.dialogues.sampling, config.seed, model)
-    strategies = config.dialogues.strategies
-    run_jobs([_dialogues(config, engine, strategy, t) for t in assignments for strategy in strategies], progress)
-
-
-def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table) -> TableJob:
-    prompt = load_prompt(f"dialogue-{strategy}", config.prompts_dir)
-    system = load_prompt("training-system", config.prompts_dir)
-    recipe = DialogueRecipe(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
-    step = GenerationStep(
-        record=Assignment,
-        schema=DIALOGUES,
-        prompt=prompt.ref,
-        render=partial(render_dialogue, recipe),
-        parse=partial(parse_dialogue, recipe),
-        ids=partial(dialogue_ids, recipe),
-    )
-    corpus = (layout.ASSIGNMENTS.parts(assignments.name) or {})["corpus"]
-    table = layout.DIALOGUES.table(config.output, strategy=strategy, corpus=corpus)
-    return TableJob(step, assignments, table, {"system": system.ref}, engine)

@@ -1,5 +1,6 @@
 """Plans against cases computed by hand, from given numbers and from a pilot with a known engine."""
 
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.config import Gpus, Planning, TokenPrices, Training
+from factory.config import Gpus, Planning, RunConfig, TokenPrices, Training
 from factory.errors import InputError
 from factory.inference.token_estimates import RowTokens
 from factory.planning.pilot import Kind, Pilot, generated_kind
+from factory.planning.plan_of_config import plan_of_config
 from factory.planning.plan_steps import ReplicaPool, shuffle_requests, spilled_files
 from factory.planning.plan_text import duration, short
 from factory.planning.planner import Planner
@@ -394,3 +396,28 @@ def test_kind_of_a_table_by_its_name(table, kind):
 def test_numbers_are_formatted_short():
     assert [short(n) for n in (12, 1_234, 1_234_567, 5e9)] == ["12", "1,234", "1.2 M", "5.0 G"]
     assert [duration(n) for n in (65, 3_661, 90_000)] == ["01:05", "1:01:01", "1 d 1:00"]
+
+
+def test_best_of_n_plans_candidates_and_comparisons(tmp_path):
+    for name, row in (("personas", {"persona": "a baker"}), ("asks", {"instruction": "Bake.", "output": "Yes."})):
+        lines = [json.dumps({key: f"{text} {number}" for key, text in row.items()}) for number in range(6)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+
+    def plan_of(**dialogues: object) -> Planner:
+        config = RunConfig.model_validate(
+            {
+                "output": str(tmp_path / "run"),
+                "engine": {"kind": "scripted"},
+                "personas": {"source": str(tmp_path / "personas.jsonl")},
+                "instructions": [{"corpus": "asks", "source": str(tmp_path / "asks.jsonl")}],
+                "dialogues": {"characters_per_instruction": 2, **dialogues},
+            }
+        )
+        return plan_of_config(config, {"training"}, NO_PILOT, 0)
+
+    one = plan_of()
+    several = plan_of(candidates=3, choose={"judge": {"name": "strict", "kind": "scripted"}})
+    rows = {table.name: float(table.rows[0]) for table in several.tables}
+    assert rows == {"profiles": 6, "candidates/generate-asks": 3 * 12, "comparisons/generate-asks": 3 * 2 * 12}
+    assert one.rows["packed/train"][0] == several.rows["packed/train"][0] == 12, "one dialogue per assignment"
+    summary_of(several)  # every table has a size

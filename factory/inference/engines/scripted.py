@@ -23,6 +23,10 @@ SPEED = {"delay_s", "delay_sigma", "start_s", "max_concurrency", "replicas", "nu
 """Settings that change no row."""
 
 
+DRAW = "{draw}"
+"""Where a reply has it, it has the number of the draw, from 0."""
+
+
 class ScriptedBackend(PooledBackend[ScriptedEngine]):
     """Answers every request with the first scripted reply whose `contains` is in its last message."""
 
@@ -63,7 +67,7 @@ class _ScriptedReplica(Replica):
             if request.score_only:  # a nat per word
                 words = len(request.messages[-1].content.split())
                 return Completion(output_tokens=words, log_likelihood=-float(words))
-            return await generate_turns(request, self._reply)
+            return await generate_turns(request, partial(self._reply, request.draw))
 
     def _seconds(self, request: Request) -> float:
         """Return how long a reply takes: always the same for the same request."""
@@ -73,13 +77,13 @@ class _ScriptedReplica(Replica):
         text = "\n".join(message.content for message in request.messages)
         return self._settings.delay_s * random.Random(text).lognormvariate(-(sigma**2) / 2, sigma)
 
-    async def _reply(self, messages: list[Message], again: bool) -> Reply:
+    async def _reply(self, draw: int, messages: list[Message], again: bool) -> Reply:
         for scripted in self._settings.all_replies:
             if scripted.contains in messages[-1].content:
                 if scripted.error:
                     raise RowError("engine_error", scripted.error)
                 text = scripted.reply if not again or scripted.again is None else scripted.again
-                return _count_words(messages, text, scripted.truncated)
+                return _count_words(messages, text.replace(DRAW, str(draw)), scripted.truncated)
         return _count_words(messages, self._settings.default)
 
 

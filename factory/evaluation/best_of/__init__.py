@@ -1,0 +1,1 @@
+"""Best of n: a judge compares the replies to one assignment, and the winner becomes the dialogue."""
