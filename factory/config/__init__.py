@@ -1,5 +1,6 @@
 """One frozen tree of settings. All defaults are in this folder, and nowhere else."""
 
+from factory.config.alarms import Alarms
 from factory.config.budget import Budget
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Safety, SafetyReason
 from factory.config.engines import (
@@ -24,9 +25,9 @@ from factory.config.synthesis import Instructions, Personas, Strategy
 from factory.config.training import TEMPLATE_NAMES, Lora, Training
 
 __all__ = [
-    "EMBEDDED", "EMBEDDED_NAME", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "TEMPLATE_NAMES", "Budget", "Chat",
-    "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions", "LocalPath", "Lora", "MixtureSource",
-    "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "RunConfig", "Safety", "SafetyReason",
-    "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "ServedModel", "StageFigures", "Strategy", "TokenPrices",
-    "Training", "VllmEngine", "checked_path", "fingerprint_kwargs", "workers",
+    "EMBEDDED", "EMBEDDED_NAME", "LOOPBACK", "PERSONAL_DATA", "PROCESS_COUNTS", "TEMPLATE_NAMES", "Alarms",
+    "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions", "LocalPath", "Lora",
+    "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning", "Quality", "RunConfig", "Safety",
+    "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section", "ServedModel", "StageFigures",
+    "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path", "fingerprint_kwargs", "workers",
 ]  # fmt: skip
