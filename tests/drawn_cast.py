@@ -60,14 +60,10 @@ def profile(number: int, script: str = "Latin") -> dict[str, str | None]:
 
 
 def templated(number: int, script: str = "Latin") -> dict[str, str | None]:
-    """Return a profile with one template, in which a few words differ."""
+    """Return a profile with one template, of whose words half are in all."""
     own = profile(number, script)
-    own_words = str(own["persona"]).split()
-    return own | {
-        "appearance": f"{TEMPLATE} near {own_words[0]}.",
-        "experience": f"Worked as a {own_words[1]} for many years with great passion and a commitment to excellence.",
-        "personality": f"Kind, patient and {own_words[2]}, always there for others and never afraid of hard work.",
-    }
+    words = str(own["appearance"]).split()
+    return own | {name: f"{TEMPLATE} {' '.join(words[at * 16 : at * 16 + 20])}" for at, name in enumerate(LONG_ITEMS)}
 
 
 def copied(number: int) -> dict[str, str | None]:

@@ -44,7 +44,8 @@ def test_replies_without_a_first_person_raise_an_alarm():
     for number in range(300):
         text = str(profile(number)["appearance"])
         figures.add(number << 40, [text if number % 4 else f"{text} is mine"], "english")
-        figures.add(number << 40 | 7, ["aucun"], "spanish")  # a language without a list does not count
+        # A language without a list does not count.
+        figures.add(number << 40 | 7, [str(profile(number)["experience"])], "spanish")
     manifest = figures.to_manifest()
     assert manifest["no_first_person"] == {"number": 225, "of": 300}
     (line,) = raised_alarms(manifest, Alarms())
@@ -57,7 +58,7 @@ def test_replies_without_a_first_person_raise_an_alarm():
         ("Well, my friend, it is late.", "well my friend"),
         ("**Ah!** The sea", "ah the sea"),
         ("제가 어릴 때는 바다에서", "제가 어릴 때는"),
-        ("我是一个厨师，住在北京。", "我是一个厨师"),
+        ("我是一个厨师住在北京。", "我是一个厨师"),
         ("...", ""),
     ],
 )
