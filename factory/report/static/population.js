@@ -10,8 +10,8 @@ function populationOf(figures, title) {
   return el("div", { class: "population" }, el("h3", {}, title),
     alarms.length ? el("div", { class: "note", role: "note" }, el("strong", {}, plural(alarms.length, "alarm")),
       el("ul", {}, alarms.map((line) => el("li", { dir: "auto" }, visible(line))))) : el("p", { class: "muted" }, "No alarm."),
-    shares.length ? table(title, ["figure", "value", "rows", "share", "limit"],
-      shares.map(([figure, value, number, of, most]) => [figure, value === null ? "" : value, `${count(number)} of ${count(of)}`, `${(100 * number / of).toFixed(1)} %`, limit(most)]), 2) : null,
-    shares.length ? el("p", { class: "muted small" }, LIMITED, effective?.rows ? effectiveText(effective) : null) : null,
+    shares.length ? folded("Figures and limits", table(title, ["figure", "value", "rows", "share", "limit"],
+      shares.map(([figure, value, number, of, most]) => [figure, value === null ? "" : value, `${count(number)} of ${count(of)}`, `${(100 * number / of).toFixed(1)} %`, limit(most)]), 2),
+      el("p", { class: "muted small" }, LIMITED, effective?.rows ? effectiveText(effective) : null)) : null,
     strata.length && figures.table.startsWith("curated") ? strataTables(strata, "Dialogues") : null);
 }
