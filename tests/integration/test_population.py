@@ -6,6 +6,11 @@ from collections import Counter
 
 import pytest
 
+from factory.config import Alarms
+from factory.population.cast_figures import BandCounts, CastFigures, text_bands
+from factory.population.table_passes import cast_fields
+from factory.storage.tables import Table
+from tests.drawn_cast import copied, table_of
 from tests.integration.runs import GOOD_PROFILE
 
 PEOPLE, INSTRUCTIONS = 120, 60
@@ -85,3 +90,22 @@ def test_alarms_that_are_off_are_not_printed(make_run):
     log = run.finish()
     assert "Alarm: " not in log
     assert run.table("profiles").manifest()["alarms"] == []
+
+
+def test_near_duplicates_of_sampled_profiles_are_found_in_other_shards(session, tmp_path):
+    rows = [copied(number) | {"experience": "", "personality": ""} for number in range(5000)]
+    table = Table(str(tmp_path), "profiles")
+    for start in range(0, len(rows), 500):
+        table.write_arrow(f"{start:05}", table_of(rows[start : start + 500]))
+    made = cast_fields(Alarms(), table)
+
+    whole = CastFigures()
+    whole.add(table_of(rows))
+    bands = BandCounts.of(whole.sampled_bands())
+    bands.add(text_bands([str(row["appearance"]) for row in rows]))
+    assert made["population"] == whole.to_manifest(bands)
+    sampled, repeated = whole.sample.limit, made["population"]["near_duplicates"]
+    assert repeated["of"] == sampled
+    assert repeated["number"] / sampled == pytest.approx(1 / 2, abs=0.03)
+    (alarm,) = made["alarms"]
+    assert "have a near-duplicate" in alarm
