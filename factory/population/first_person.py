@@ -4,7 +4,7 @@ import re
 
 _WORDS = {
     "english": "i|me|my|mine|myself|we|us|our|ours|ourselves",
-    "german": "ich|mich|mir|mein\\w{0,2}|wir|uns|unser\\w{0,2}",
+    "german": "ich|mich|mir|mein\\w{0,2}|wir|uns(?:er\\w{0,2})?",
     "french": "je|j|me|m|moi|mon|ma|mes|mienne?s?|nous|notre|nos",
     "dutch": "ik|me|mij|mijn|wij|we|ons|onze",
 }
