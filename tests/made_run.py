@@ -48,6 +48,24 @@ UNSAFE = {
     3: ("toxic", "offensive with a probability of 0.97\n\nFeed it, or else."),
 }
 """Findings of curation in some dialogues."""
+CAST_FIGURES = {
+    "rows": 55,
+    "sampled": 55,
+    "effective": {"profiles": 20.5, "personas": 31.0, "rows": 55},
+    "top": {
+        "full_name": {"of": 55, "values": [["carla conti", 10], ["ada oduya", 9]]},
+        "birth_place": {"of": 55, "values": [["turin", 12]]},
+    },
+    "near_duplicates": {"number": 0, "of": 55},
+    "strata": {},
+}
+REPLY_FIGURES = {
+    "sampled": 80,
+    "top": {"opening": {"of": 80, "values": [["feed it every", 80]]}},
+    "no_first_person": {"number": 3, "of": 80},
+    "strata": {"mood": {"calm": [40, 2], "<b>cross</b>": [10, 30]}},
+}
+"""Figures of the population in manifests; both raise alarms."""
 VALIDATION_SHARE = 5
 """One character in so many is in the validation split."""
 
@@ -73,6 +91,7 @@ def make_run(
         [_row(one, draw) for one in profiles],
         PROFILES,
         prompts=["profile@1#abc"],
+        population=CAST_FIGURES,
         **model_fields,
     )
     characters_ok = [one for one in profiles if isinstance(one, Profile)]
@@ -188,7 +207,8 @@ def _curated(output: str) -> None:
     }  # fmt: skip
     safety = {"personal_data": ["email", "phone"], "phone_regions": ["US"], "toxicity": 0.9, "people": {"names": 2}}
     for split, kept in rows.items():
-        _finish(Table(output, f"curated/{split}"), kept, EXAMPLES, figures=figures, safety=safety)
+        population = {"population": REPLY_FIGURES} if split == "train" else {}
+        _finish(Table(output, f"curated/{split}"), kept, EXAMPLES, figures=figures, safety=safety, **population)
 
 
 def _example(row: dict, split: str) -> dict:

@@ -1,5 +1,6 @@
 """One frozen tree of settings. All defaults are in this folder, and nowhere else."""
 
+from factory.config.alarms import Alarms
 from factory.config.budget import Budget
 from factory.config.curation import PERSONAL_DATA, MixtureSource, PersonalData, Quality, Safety, SafetyReason
 from factory.config.dialogue_judge import AXES, JUDGED_REASONS, JudgeRule
@@ -27,9 +28,9 @@ from factory.config.training import TEMPLATE_NAMES, Lora, Training
 
 __all__ = [
     "AXES", "EMBEDDED", "EMBEDDED_NAME", "JUDGED_REASONS", "LOOPBACK", "PERSONAL_DATA", "PREFERENCE_SOURCES",
-    "PROCESS_COUNTS", "TEMPLATE_NAMES", "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus", "Instructions",
-    "JudgeRule", "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas", "Planning",
-    "Quality", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge", "Section",
-    "ServedModel", "StageFigures", "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path",
+    "PROCESS_COUNTS", "TEMPLATE_NAMES", "Alarms", "Budget", "Chat", "EndpointJudge", "Evaluation", "Fleet", "Gpus",
+    "Instructions", "JudgeRule", "LocalPath", "Lora", "MixtureSource", "OpenAIEngine", "PersonalData", "Personas",
+    "Planning", "Quality", "RunConfig", "Safety", "SafetyReason", "Sampling", "ScriptedEngine", "ScriptedJudge",
+    "Section", "ServedModel", "StageFigures", "Strategy", "TokenPrices", "Training", "VllmEngine", "checked_path",
     "fingerprint_kwargs", "workers",
 ]  # fmt: skip

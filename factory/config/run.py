@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ConfigDict, Field, model_validator
 
+from factory.config.alarms import Alarms
 from factory.config.budget import Budget
 from factory.config.curation import Curation, Safety
 from factory.config.engines import EMBEDDED, Engine, VllmEngine
@@ -45,6 +46,7 @@ class RunConfig(Section):
     dialogues: Dialogues = Dialogues()
     curation: Curation = Curation()
     safety: Safety = Safety()
+    alarms: Alarms = Alarms()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     benchmark_generation: BenchmarkGeneration = BenchmarkGeneration()

@@ -16,11 +16,11 @@ import ray
 
 from factory.curation.curation_run import CurationRun
 from factory.curation.filter_step import PARTITION_BYTES, FilterResult
-from factory.curation.minhash import band_pairs, banding_for, duplicate_groups, spanning_pairs
 from factory.runtime.exchange import Exchanged, exchange_shards
 from factory.storage import file_io
 from factory.storage.shuffle import FileShuffle
 from factory.storage.tables import Table
+from factory.text.minhash import band_pairs, banding_for, duplicate_groups, spanning_pairs
 
 BANDS = pa.schema([("band", pa.uint64()), ("dialogue", pa.uint64())])
 BYTES_PER_BAND = 16

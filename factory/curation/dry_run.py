@@ -5,10 +5,10 @@ from rich.table import Table as Grid
 from factory.config import RunConfig, Safety
 from factory.curation.curation_inputs import CurationInputs, find_inputs
 from factory.curation.curation_run import language_note
-from factory.curation.minhash import banding_for
 from factory.curation.rules.real_people import RealPeople
 from factory.runtime.progress import Progress
 from factory.storage import file_io
+from factory.text.minhash import banding_for
 
 
 def check(config: RunConfig) -> None:

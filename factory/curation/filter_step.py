@@ -18,7 +18,6 @@ import pyarrow as pa
 import ray
 
 from factory.curation.curation_run import CurationRun, units
-from factory.curation.minhash import band_keys, banding_for, signature
 from factory.curation.rules.context import DialogueContext
 from factory.curation.rules.decontamination import BenchmarkTexts, find_benchmark_text
 from factory.curation.rules.quality import check_quality
@@ -32,6 +31,7 @@ from factory.runtime import metrics
 from factory.runtime.progress import Progress
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
 from factory.storage.rows import Row, to_messages
+from factory.text.minhash import band_keys, banding_for, signature
 
 FILTERED = pa.schema(
     [

@@ -15,12 +15,14 @@ from factory.config import PERSONAL_DATA, Safety
 from factory.curation.curation_run import CurationRun, temporary_folder
 from factory.curation.dataset_stats import DatasetStats
 from factory.curation.filter_step import FilterResult
-from factory.curation.minhash import banding_for
 from factory.curation.rules.personal_data import find_personal_data
 from factory.curation.sampling import SPLITS, in_validation
 from factory.curation.select_step import Selection, in_mixture
+from factory.curation.stratum_step import count_strata
 from factory.curation.verdicts import Verdicts, VerdictStats
 from factory.errors import InputError
+from factory.population.reply_figures import ReplyFigures
+from factory.population.table_passes import population_fields
 from factory.records import Counts
 from factory.runtime import metrics
 from factory.runtime.progress import Progress
@@ -29,6 +31,7 @@ from factory.storage import file_io
 from factory.storage.manifest import build_manifest
 from factory.storage.rows import DETAIL_CHARACTERS, Row
 from factory.storage.schemas import EXAMPLES
+from factory.text.minhash import banding_for
 from factory.text.ngrams import contained, word_hashes
 from factory.text.normalize import shorten
 
@@ -44,6 +47,7 @@ class SplitStats:
     """Accepted dialogues by source."""
     dialogues: DatasetStats = field(default_factory=DatasetStats)
     verdicts: VerdictStats = field(default_factory=VerdictStats)
+    replies: ReplyFigures = field(default_factory=ReplyFigures)
 
     def __add__(self, other: "SplitStats") -> "SplitStats":
         return SplitStats(
@@ -51,6 +55,7 @@ class SplitStats:
             self.kept + other.kept,
             self.dialogues + other.dialogues,
             self.verdicts + other.verdicts,
+            self.replies + other.replies,
         )
 
 
@@ -83,12 +88,13 @@ def write_curated(
             metrics.count(run.tables[split].name, part.counts)
     _check_not_empty(run, stats)
     total = sum((part.counts for part in stats.values()), Counts())
+    population = _population_fields(run, filtered, stats)
     manifests = []
     for split, other in zip(SPLITS, reversed(SPLITS), strict=True):
         table, counts = run.tables[split], stats[split].counts
         rows = run.rows - filtered.rows_in[other]
         table.check_complete(counts, rows)
-        fields = _manifest_fields(run, stats[split], selection, split)
+        fields = _manifest_fields(run, stats[split], selection, split) | (population if split == "train" else {})
         if verdicts.about:
             fields["judge"] = {**verdicts.about, **stats[split].verdicts.to_manifest()}
         manifests.append(build_manifest(table.name, rows, counts, progress.timing(total), run.fingerprint, **fields))
@@ -114,6 +120,13 @@ def _check_not_empty(run: CurationRun, stats: dict[str, SplitStats]) -> None:
         f"curated: none of {run.rows} dialogues was accepted ({reasons}); loosen curation.quality, "
         f"or look up the reason of each in {run.tables['train'].path}"
     )
+
+
+def _population_fields(run: CurationRun, filtered: FilterResult, stats: dict[str, SplitStats]) -> dict[str, Any]:
+    """Return the figures and alarms of both splits together."""
+    replies = sum((part.replies for part in stats.values()), ReplyFigures())
+    figures = replies.to_manifest() | {"strata": count_strata(run, filtered).to_manifest()}
+    return population_fields(figures, run.config.alarms)
 
 
 def _manifest_fields(run: CurationRun, stats: SplitStats, selection: Selection, split: str) -> dict[str, Any]:
@@ -182,12 +195,14 @@ def _counts(reasons: list[str | None]) -> Counts:
 
 
 def _split_stats(run: CurationRun, unit: Row, rows: pa.Table, kept: np.ndarray, languages: list[str]) -> SplitStats:
-    stats = DatasetStats()
-    columns = rows.select(["messages", "output_tokens"]).take(kept).to_pylist()
+    stats, figures = DatasetStats(), ReplyFigures()
+    columns = rows.select(["dialogue_id", "messages", "output_tokens"]).take(kept).to_pylist()
     for position, row in zip(kept.tolist(), columns, strict=True):
-        replies = [word_hashes(m["content"]) for m in row["messages"] if m["role"] == "assistant"]
-        stats.add(replies, row["output_tokens"] or 0, languages[position])
-    return SplitStats(kept=Counter({run.sources[unit["source"]].name: len(kept)}), dialogues=stats)
+        replies = [m["content"] for m in row["messages"] if m["role"] == "assistant"]
+        stats.add([word_hashes(reply) for reply in replies], row["output_tokens"] or 0, languages[position])
+        figures.add(int(row["dialogue_id"], 16), replies, languages[position])
+    kept_rows = Counter({run.sources[unit["source"]].name: len(kept)})
+    return SplitStats(kept=kept_rows, dialogues=stats, replies=figures)
 
 
 def _examples(

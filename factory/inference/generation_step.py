@@ -90,7 +90,8 @@ class TableJob:
     """A table to generate from a finished table of work.
 
     `settings` are the inputs of its fingerprint besides prompt, engine and work. The accepted rows of `given`, a
-    finished table, are rows of the table as they are.
+    finished table, are rows of the table as they are. `summarize` returns more fields of the manifest once all shards
+    are written.
     """
 
     step: GenerationStep[Any, Any]
@@ -99,6 +100,7 @@ class TableJob:
     settings: Mapping[str, Any]
     engine: EngineUse
     given: Table | None = None
+    summarize: Callable[[Table], Mapping[str, Any]] = lambda table: {}
 
     def fingerprint_inputs(self) -> dict[str, Any]:
         """Return everything that the table's rows depend on; the work must be finished."""

@@ -171,6 +171,7 @@ def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progr
         fields["cost"] = None if pending.prices is None else round(cost_of(counts, pending.prices), 6)
     if given.ok:
         fields["given"] = given.ok
+    fields |= pending.job.summarize(table)
     rows_in, counts = pending.rows_in + given.ok, counts + given
     manifest = build_manifest(table.name, rows_in, counts, timing, pending.fingerprint, **fields)
     table.finish(manifest)

@@ -18,6 +18,7 @@ from factory.report.sections import (
     outcome,
     overview,
     people,
+    population,
     profile_statistics,
     scores,
     training_curves,
@@ -53,6 +54,7 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
     own_tables = [table for table in folder.tables.values() if table.table.output == folder.output]
     costs = run_costs(own_tables, config, read_prices(config.planning.prices), trained.get("seconds"))
     shown_scores = scores.score_data(folder.document(layout.SCORES), folder.note)
+    varieties = {one["table"]: one for one in population.population_data(folder, config.alarms, mask)}
     own, own_command = _own_names(config, shown_scores), _own_command(config, command)
     data: dict[str, Any] = {
         "title": config.output.rstrip("/").rpartition("/")[2],
@@ -63,9 +65,10 @@ def collect(config: RunConfig, command: Command) -> dict[str, Any]:
         "commands": {kind.command: own_command(kind.command) for kind in layout.KINDS},
         "overview": _overview_data(config, folder, rows, costs),
         "characters": list(sample.characters.values()),
-        "profiles": _profile_data(config, folder, sample, mask) | {"sample": sizes},
+        "profiles": _profile_data(config, folder, sample, mask) | {"sample": sizes, "population": varieties},
         "dialogues": {
             "sample": sizes,
+            "population": varieties,
             "cases": dialogue_cases.case_rows(sample, language_of),
             "rejected": dialogue_cases.rejected_rows(sample.rejected),
             "curated": {

@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 STYLE = "report.css"
 SCRIPTS = (
-    "elements.js", "charts.js", "flow.js", "outcome.js", "overview.js", "map.js", "profiles.js",
-    "browser.js", "dialogues.js", "judged.js", "safety.js", "training.js", "evaluation.js", "report.js",
+    "elements.js", "charts.js", "flow.js", "outcome.js", "overview.js", "map.js", "population.js",
+    "profiles.js", "browser.js", "dialogues.js", "judged.js", "safety.js", "training.js", "evaluation.js", "report.js",
 )  # fmt: skip
 """The parts of the script, in this order."""
 _UNSAFE = "<>&\u2028\u2029"

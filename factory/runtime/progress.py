@@ -204,6 +204,9 @@ class Progress:
             self.print("Rejected, by reason (each row is kept with its raw text):")
             for line in reasons:
                 self.print(line)
+        for step, manifest, _ in self._tables:
+            for alarm in manifest.get("alarms", ()):
+                self.print(f"Alarm: {step}: {alarm}")
 
     def closing(self, output: str, then: str) -> None:
         """Print what the step wrote, where it is, and the command to run next."""

@@ -7,6 +7,7 @@ ingest_instructions ──────────────────┘
 
 import itertools
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from factory.inference.generation_step import EngineUse, GenerationStep, TableJo
 from factory.inference.model_files import Located
 from factory.inference.prompts import load_prompt
 from factory.inference.run_jobs import run_jobs
+from factory.population.table_passes import cast_fields
 from factory.records import Persona
 from factory.run_output import layout
 from factory.runtime.progress import Progress
@@ -188,9 +190,11 @@ def make_profiles(
         ids=profile_ids,
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
-    table = Table(config.output, name)
-    run_jobs([TableJob(step, personas, table, settings, engine, given)], progress)
-    return table
+    job = TableJob(step, personas, Table(config.output, name), settings, engine, given)
+    if name == layout.PROFILES.name():
+        job = replace(job, summarize=partial(cast_fields, config.alarms))
+    run_jobs([job], progress)
+    return job.table
 
 
 def check_enough_characters(config: RunConfig, characters: int, what: str) -> None:

@@ -17,6 +17,9 @@ from factory.evaluation.verdict_statements import MAX_CHARACTERS
 from factory.inference import json_reply
 from factory.personagym import fill_slots
 from factory.playground.streaming import repair_text
+from factory.population.first_person import has_first_person
+from factory.population.reply_figures import opening
+from factory.population.word_moments import word_vector
 from factory.records import Message, ProfileFields, TokenChoice
 from factory.synthesis.facts import find_lost_fact
 from factory.synthesis.given.given_rows import read_given
@@ -106,6 +109,9 @@ READERS: dict[str, Callable[[str], object]] = {
     "fork rules": lambda text: (fork_rules.shown_examples(text), fork_rules.counted_scores(text)),
     "dataset card": lambda text: (markdown_cells.cell(text), markdown_cells.fenced(text)),
     "repair_text": repair_text,
+    "first person": lambda text: [has_first_person(text, one) for one in ("english", "german", "french", "dutch")],
+    "opening": opening,
+    "word vector": word_vector,
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.curation.minhash import (
+from factory.text.minhash import (
     band_keys,
     band_pairs,
     banding_for,

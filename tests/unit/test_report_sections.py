@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factory.config import Alarms
 from factory.report.excerpts import excerpt
 from factory.report.gather import DialogueCase, ReportSample
 from factory.report.html import render, to_json
@@ -22,9 +23,12 @@ from factory.report.row_sample import (
     StatusCounts,
     count_statuses,
 )
-from factory.report.sections import dialogue_cases, overview, profile_statistics, scores, training_curves
+from factory.report.sections import dialogue_cases, overview, population, profile_statistics, scores, training_curves
 from factory.report.sections.checkpoint_scores import checkpoint_scores
+from factory.run_output.folder import RunFolder, RunTable
+from factory.storage.tables import Table
 from factory.text.redaction import redact_urls
+from tests.made_run import CAST_FIGURES
 from tests.made_scores import scores_of
 
 
@@ -343,3 +347,31 @@ def test_rejects_are_counted_by_stratum():
         {"name": "sex", "rows": [["female", 1, 4], ["male", 5, 1]]},
     ]
     assert profile_statistics.strata_rows(ProfileCounts(), str) == []
+
+
+def run_with(population: object) -> RunFolder:
+    """Return a run whose profiles have these figures in their manifest."""
+    table = RunTable(Table("run", "profiles"), {"population": population}, ())
+    return RunFolder("run", {"profiles": table})
+
+
+def test_variety_is_shown_with_the_limits_of_the_report():
+    folder = run_with(CAST_FIGURES)
+    (one,) = population.population_data(folder, Alarms(birth_place=None), lambda text: text.replace("carla", "[name]"))
+    assert one["alarms"] == ["10 of 55 (18.2%) have the full name '[name] conti' (alarms.full_name: 0.5%)"]
+    assert one["shares"] == [
+        ["Most frequent full name", "[name] conti", 10, 55, 0.005],
+        ["Most frequent birth place", "turin", 12, 55, None],
+        ["Profiles with a near-duplicate", None, 0, 55, 0.02],
+    ]
+    assert one["effective"]["limit"] == 0.5
+    assert population.population_data(run_with(None), Alarms(), str) == []
+
+
+@pytest.mark.parametrize(
+    "damaged", [7, [], {"top": 3}, {"strata": {"sex": {"f": None, "m": [1]}}}, {"effective": {"rows": 900}}]
+)
+def test_damaged_figures_are_a_problem_of_the_page(damaged):
+    folder = run_with(damaged)
+    assert population.population_data(folder, Alarms(), str) == []
+    assert folder.problems == ["profiles: the figures of its population cannot be read and are left out"]

@@ -1,6 +1,6 @@
 const SIDES = { generate: "Generated", rewrite: "Rewritten" };
 
-function showDialogues({ sample, cases, curated, judged }, characters) {
+function showDialogues({ sample, cases, curated, judged, population }, characters) {
   const body = bodyOf("dialogues");
   if (!cases.length) {
     body.append(notRun("There are no dialogues yet.", "synthesize"));
@@ -30,6 +30,7 @@ function showDialogues({ sample, cases, curated, judged }, characters) {
     splits.map(([name, one]) => [name, count(one.turns), count(one.reply_words), count(one.characters),
       ...["1", "2", "3"].map((n) => percent(one.distinct_ngrams[n]?.distinct ?? 0, one.distinct_ngrams[n]?.of ?? 0)),
       Object.entries(one.languages ?? {}).slice(0, 4).map(([language, rows]) => `${language} ${count(rows)}`).join(", ")]))));
+  if (population["curated/train"]) body.append(populationOf(population["curated/train"], "Variety of the replies"));
 }
 
 /** The strategies of a case, or the one that the filter selects. */

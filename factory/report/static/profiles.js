@@ -5,7 +5,7 @@ const ITEMS = [["name", "Name"], ["age", "Age"], ["gender", "Gender"], ["race", 
 const profileItems = (character) => el("dl", { class: "items" }, ITEMS.filter(([key]) => character[key]).map(([key, label]) =>
   [el("dt", {}, label), el("dd", { dir: "auto" }, character[key])]));
 
-function showProfiles({ sample, distributions, accepted, given, strata, words, map }, characters) {
+function showProfiles({ sample, distributions, accepted, given, strata, words, map, population }, characters) {
   const body = bodyOf("profiles");
   if (!accepted && !characters.length) {
     body.append(notRun("There are no profiles yet.", "synthesize"));
@@ -18,11 +18,12 @@ function showProfiles({ sample, distributions, accepted, given, strata, words, m
     folds(folded("Birth place, language, length and words", el("div", { class: "grid" }, panels.slice(3))),
       strata.length ? strataTables(strata) : null,
       map.pairs?.length ? similarPairs(map.pairs, characters) : null));
+  if (population.profiles) body.append(populationOf(population.profiles, "Variety of the characters"));
   if (map.points?.length) showMap(body, map, characters);
 }
 
-const strataTables = (strata) => folded("Accepted and rejected by stratum", strata.map(({ name, rows }) =>
-  table(`Profiles by ${name}`, [name, "accepted", "rejected", "share rejected"],
+const strataTables = (strata, rowsOf = "Profiles") => folded("Accepted and rejected by stratum", strata.map(({ name, rows }) =>
+  table(`${rowsOf} by ${name}`, [name, "accepted", "rejected", "share rejected"],
     rows.map(([value, ok, rejected]) => [value, count(ok), count(rejected), percent(rejected, ok + rejected)]))));
 
 function similarPairs(pairs, characters) {

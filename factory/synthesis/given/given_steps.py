@@ -6,6 +6,7 @@ from typing import Any
 
 from factory.config import RunConfig
 from factory.errors import InputError
+from factory.population.table_passes import cast_fields
 from factory.run_output import layout
 from factory.runtime.build_table import Built, build_table, copy_rows
 from factory.runtime.progress import Progress
@@ -93,7 +94,8 @@ def take_given(config: RunConfig, progress: Progress) -> Table:
     inputs = {"language": config.profiles.language, "given": manifest["fingerprint"]}
 
     def work() -> Built:
-        return Built(copy_rows(given, table, PROFILES), {"given": manifest["ok"]})
+        counts = copy_rows(given, table, PROFILES)
+        return Built(counts, {"given": manifest["ok"], **cast_fields(config.alarms, table)})
 
     build_table(table, inputs, manifest["ok"], work, progress)
     return table
