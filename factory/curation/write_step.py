@@ -16,6 +16,7 @@ from factory.curation.curation_run import CurationRun, temporary_folder
 from factory.curation.dataset_stats import DatasetStats
 from factory.curation.filter_step import FilterResult
 from factory.curation.minhash import banding_for
+from factory.curation.rules.custom_rules import CUSTOM_RULE, broken_rule
 from factory.curation.rules.personal_data import find_personal_data
 from factory.curation.sampling import SPLITS, in_validation
 from factory.curation.select_step import Selection, in_mixture
@@ -41,10 +42,17 @@ class SplitStats:
     counts: Counts = field(default_factory=Counts)
     kept: Counter[str] = field(default_factory=Counter)
     """Accepted dialogues by source."""
+    broken: Counter[str] = field(default_factory=Counter)
+    """Rejected dialogues by custom rule."""
     dialogues: DatasetStats = field(default_factory=DatasetStats)
 
     def __add__(self, other: "SplitStats") -> "SplitStats":
-        return SplitStats(self.counts + other.counts, self.kept + other.kept, self.dialogues + other.dialogues)
+        return SplitStats(
+            self.counts + other.counts,
+            self.kept + other.kept,
+            self.broken + other.broken,
+            self.dialogues + other.dialogues,
+        )
 
 
 def write_curated(
@@ -95,7 +103,7 @@ def _check_not_empty(run: CurationRun, stats: dict[str, SplitStats]) -> None:
 
 
 def _manifest_fields(run: CurationRun, stats: SplitStats, selection: Selection, split: str) -> dict[str, Any]:
-    threshold = run.config.curation.near_duplicates.threshold
+    threshold, rules = run.config.curation.near_duplicates.threshold, run.config.curation.custom_rules
     banding = banding_for(threshold) if threshold else None
     return {
         "sources": {source.name: stats.kept[source.name] for source in run.sources},
@@ -107,6 +115,7 @@ def _manifest_fields(run: CurationRun, stats: SplitStats, selection: Selection, 
             "rows": banding.rows,
             "caught": {str(level): round(banding.recall(level), 3) for level in (0.5, 0.6, 0.7, 0.8, 0.9)},
         },
+        **({"custom_rules": {rule.name: stats.broken[rule.name] for rule in rules}} if rules else {}),
         **run.manifest_fields,
     }
 
@@ -137,6 +146,7 @@ def _write(run: CurationRun, duplicates: Any, thresholds: list[int | None], over
             )
         stats[split] = _split_stats(run, unit, rows, np.flatnonzero(in_split & _accepted(reasons)), languages)
         stats[split].counts = _counts(reasons[positions].tolist())
+        stats[split].broken.update(map(broken_rule, found[positions][reasons[positions] == CUSTOM_RULE]))
     return {"stats": pickle.dumps(stats)}
 
 

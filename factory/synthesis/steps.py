@@ -170,7 +170,7 @@ def make_profiles(
     personas_of_run = config.personas_section if name == layout.PROFILES.name() else None
     fixed = tuple(personas_of_run.facts) if personas_of_run else ()
     has_facts = personas_of_run is not None and bool(personas_of_run.facts or personas_of_run.draw)
-    prompt = load_prompt("profile-facts" if has_facts else "profile", config.prompts_dir)
+    prompt = load_prompt("profile-facts" if has_facts else "profile", config.prompt_places)
     language = config.profiles.language
     settings: dict[str, Any] = {"language": language}
     if personas_of_run and personas_of_run.cast:
@@ -183,7 +183,9 @@ def make_profiles(
         schema=PROFILES,
         prompt=prompt.ref,
         render=partial(render_profile, prompt, language, ends_sentences=ends_sentences),
-        parse=partial(parse_profile, language, fixed=fixed, check=ProfileCheck(rules, prompt_text(prompt))),
+        parse=partial(
+            parse_profile, language, fixed=fixed, check=ProfileCheck(rules, prompt_text(prompt)), own=prompt.fields
+        ),
         ids=profile_ids,
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
@@ -228,8 +230,8 @@ def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Tabl
 
 
 def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table) -> TableJob:
-    prompt = load_prompt(f"dialogue-{strategy}", config.prompts_dir)
-    system = load_prompt("training-system", config.prompts_dir)
+    prompt = load_prompt(f"dialogue-{strategy}", config.prompt_places)
+    system = load_prompt("training-system", config.prompt_places)
     recipe = DialogueRecipe(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
     step = GenerationStep(
         record=Assignment,
