@@ -14,7 +14,7 @@ from factory.config.labels import Labels
 from factory.config.paths import LocalPath, OutputPath, role_of
 from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
-from factory.config.prompts import PromptFiles, PromptPlaces
+from factory.config.prompt_places import PromptFiles, PromptPlaces
 from factory.config.sections import Sampling, Section
 from factory.config.synthesis import Dialogues, Instructions, Personas, Profiles
 from factory.config.training import TEMPLATE_NAMES, Training

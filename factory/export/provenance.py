@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from factory.config.prompts import PromptPlaces
+from factory.config.prompt_places import PromptPlaces
 from factory.export.sources import Sources
 from factory.inference.prompts import find_prompt
 from factory.run_output import layout

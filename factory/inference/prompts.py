@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from factory import records
 from factory.config import yaml12
-from factory.config.prompts import BUILT_IN, PromptPlaces, describe_unknown, prompt_names
+from factory.config.prompt_places import BUILT_IN, PromptPlaces, describe_unknown, prompt_names
 from factory.errors import PromptError, StorageError
 from factory.records import Message
 from factory.storage import file_io

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from factory.config.loading import checked
-from factory.config.prompts import PromptPlaces
+from factory.config.prompt_places import PromptPlaces
 from factory.config.run import RunConfig
 from factory.errors import ConfigError, PromptError, StorageError
 from factory.inference.prompts import find_prompt, load_prompt, own_prompts
