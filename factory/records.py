@@ -35,9 +35,10 @@ import hashlib
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, NewType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 
 def content_id(*parts: str) -> str:
@@ -121,6 +122,16 @@ class ProfileFields(BaseModel):
     appearance: str = Field(min_length=1, json_schema_extra=_at_most(400))
     experience: str = Field(min_length=1, json_schema_extra=_at_most(700))
     personality: str = Field(min_length=1, json_schema_extra=_at_most(500))
+
+
+@cache
+def reply_model(output: str, own: tuple[tuple[str, int], ...] = ()) -> type[BaseModel]:
+    """Return the model of a reply: a class of this module, with further texts of at most so many characters."""
+    base: type[BaseModel] = globals()[output]
+    fields: dict[str, Any] = {
+        name: (str, Field(min_length=1, json_schema_extra=_at_most(characters))) for name, characters in own
+    }
+    return create_model(output, __base__=base, __doc__=base.__doc__, **fields) if own else base
 
 
 class RewrittenReplies(BaseModel):

@@ -6,7 +6,7 @@ from rich.table import Table as Grid
 
 from factory.benchmark_generation.generation_steps import PROMPTS, available_settings, check_prompts
 from factory.config import RunConfig
-from factory.inference.prompts import load_prompt
+from factory.inference.prompts import load_prompt, own_prompts
 from factory.inference.token_estimates import PERSONA_CHARACTERS, RowTokens, cost_line
 from factory.personagym import TASKS
 from factory.runtime.progress import Progress
@@ -51,6 +51,8 @@ def plan(
     if line := cost_line(_cost(config, float("nan") if personas is None else personas)):
         progress.print(line)
     progress.print(f"Engine: {config.engine.kind}, model {model}")
+    for line in own_prompts(PROMPTS, config.prompt_places):
+        progress.print(line)
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.print(f"Not checked from here: {note}")
@@ -58,7 +60,7 @@ def plan(
 
 def _cost(config: RunConfig, personas: float) -> float:
     """Return about what a benchmark costs, in US dollars: calls for the settings of each persona, and for each task."""
-    generation, texts = config.benchmark_generation, [len(load_prompt(n, config.prompts_dir).text) for n in PROMPTS]
+    generation, texts = config.benchmark_generation, [len(load_prompt(n, config.prompt_places).text) for n in PROMPTS]
     offered = sum(map(len, available_settings()))
     settings, questions = (
         generation.settings_per_persona * SETTING_TOKENS,

@@ -57,7 +57,7 @@ def check_prompts(config: RunConfig) -> None:
         ConfigError: a persona would need more settings than there are.
     """
     for name in PROMPTS:
-        load_prompt(name, config.prompts_dir)
+        load_prompt(name, config.prompt_places)
     available, count = available_settings(), config.benchmark_generation.settings_per_persona
     if count > len(available):
         raise ConfigError(
@@ -72,7 +72,7 @@ def available_settings() -> list[str]:
 
 def choose_settings(config: RunConfig, model: Located, personas: Table, progress: Progress) -> Table:
     """Let the model choose the settings of each persona's questions."""
-    prompt = load_prompt("benchmark-settings", config.prompts_dir)
+    prompt = load_prompt("benchmark-settings", config.prompt_places)
     available, count = available_settings(), config.benchmark_generation.settings_per_persona
     step = GenerationStep(
         record=Persona,
@@ -90,7 +90,7 @@ def choose_settings(config: RunConfig, model: Located, personas: Table, progress
 
 def write_questions(config: RunConfig, model: Located, settings: Table, progress: Progress) -> Table:
     """Let the model write each persona's questions, task by task."""
-    prompt = load_prompt("benchmark-questions", config.prompts_dir)
+    prompt = load_prompt("benchmark-questions", config.prompt_places)
     count = config.benchmark_generation.questions_per_task
     step = GenerationStep(
         record=PersonaTask,

@@ -68,7 +68,7 @@ def write_benchmark(
 
 
 def _generated_by(config: RunConfig, model: Located) -> dict[str, Any]:
-    refs = [load_prompt(name, config.prompts_dir).ref for name in PROMPTS]
+    refs = [load_prompt(name, config.prompt_places).ref for name in PROMPTS]
     return {"prompts": refs, "engine": config.engine.kind, "model": asdict(model)}
 
 

@@ -10,6 +10,7 @@ from factory.config.sections import Section, each_once
 from factory.config.synthesis import Strategy
 from factory.curation.rules.breaks_character import BreaksCharacter
 from factory.curation.rules.copied_reference import CopiedReference
+from factory.curation.rules.custom_rules import CustomRule
 from factory.curation.rules.echoes_request import EchoesRequest
 from factory.curation.rules.leaked_prompt import LeakedPrompt
 from factory.curation.rules.leaked_thoughts import LeakedThoughts
@@ -128,6 +129,9 @@ class Curation(Section):
     mixture: tuple[MixtureSource, ...] = ()
     """The tables to use; empty: all dialogues of this config's corpora and strategies."""
     quality: Quality = Quality()
+    custom_rules: tuple[CustomRule, ...] = ()
+    """Rules of your own, applied in this order after those of `quality`; the reason is `custom_rule`, and `detail`
+    begins with the rule's name: `[{name: no-brands, pattern: '(?i)acme', in: replies, when: found}]`."""
     near_duplicates: NearDuplicates = NearDuplicates()
     benchmark: InputPath | None = None
     """A PersonaGym checkout, none of whose texts may be in the training set; null: the built-in one."""
@@ -139,6 +143,12 @@ class Curation(Section):
     """The most dialogues per character; applied before the weights of the mixture."""
     validation_fraction: float = Field(0.02, ge=0, lt=1)
     """The fraction of characters that is held out for validation; the paper mentions no validation set."""
+
+    @field_validator("custom_rules")
+    @classmethod
+    def _rules_differ(cls, rules: tuple[CustomRule, ...]) -> tuple[CustomRule, ...]:
+        each_once(tuple(rule.name for rule in rules))
+        return rules
 
     @model_validator(mode="after")
     def _mixture_is_clear(self) -> Self:

@@ -16,6 +16,7 @@ from factory.config.paths import LocalPath, OutputPath, role_of
 from factory.config.planning import Attribution, Planning
 from factory.config.playground import Chat
 from factory.config.preferences import Preferences
+from factory.config.prompt_places import PromptFiles, PromptPlaces
 from factory.config.sections import Sampling, Section
 from factory.config.synthesis import Dialogues, Instructions, Personas, Profiles
 from factory.config.training import TEMPLATE_NAMES, Training
@@ -36,6 +37,9 @@ class RunConfig(Section):
     requires `--yes`."""
     prompts_dir: LocalPath | None = None
     """A folder of prompts, which replace the built-in prompts of the same name."""
+    prompts: PromptFiles = Field(default_factory=dict)
+    """Prompts of your own by the name of the one that each replaces, before those of `prompts_dir`:
+    `{profile: my/profile.md, judge: s3://bucket/judge.md}`."""
     engine_section: Engine | None = Field(None, alias="engine")
     """The engine that generates text."""
     personas_section: Personas | None = Field(None, alias="personas")
@@ -56,6 +60,11 @@ class RunConfig(Section):
     chat: Chat = Chat()
     labels: Labels = Labels()
     preferences: Preferences = Preferences()
+
+    @property
+    def prompt_places(self) -> PromptPlaces:
+        """Where prompts come from."""
+        return PromptPlaces(self.prompts_dir, tuple(sorted(self.prompts.items())))
 
     @property
     def engine(self) -> Engine:
@@ -147,6 +156,14 @@ def _missing(key: str, example: str) -> ConfigError:
     return ConfigError(f"config key {key!r} is missing; this step needs it, such as {key}: {example}")
 
 
+def _resolved_paths(value: Any, resolve: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return resolve(value)
+    if isinstance(value, dict):
+        return {name: resolve(path) for name, path in value.items()}
+    return tuple(map(resolve, value))
+
+
 def _resolved(section: Part, resolve: Mapping[str, Callable[[str], str]]) -> Part:
     update: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
@@ -157,5 +174,5 @@ def _resolved(section: Part, resolve: Mapping[str, Callable[[str], str]]) -> Par
         elif isinstance(value, tuple) and value and isinstance(value[0], Section):
             update[name] = tuple(_resolved(each, resolve) for each in value)
         elif role and value is not None:
-            update[name] = resolve[role](value) if isinstance(value, str) else tuple(map(resolve[role], value))
+            update[name] = _resolved_paths(value, resolve[role])
     return section.model_copy(update=update)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.config import MixtureSource, RunConfig
+from factory.config.curation import Curation
 from factory.curation.rules.decontamination import BenchmarkTexts, read_benchmark_texts
 from factory.curation.rules.personal_data import check_regions
 from factory.curation.rules.real_people import RealPeople, read_real_people
@@ -78,7 +79,7 @@ def find_inputs(config: RunConfig, judge: Mapping[str, Any] | None = None) -> Cu
         PromptError: a prompt cannot be read.
     """
     curation, safety = config.curation, config.safety
-    prompts = [load_prompt(name, config.prompts_dir) for name in PROMPTS]
+    prompts = [load_prompt(name, config.prompt_places) for name in PROMPTS]
     fixed = tuple(text for prompt in prompts for _, body in prompt.parts for text in _JINJA.split(body))
     benchmark = read_benchmark_texts(curation.benchmark, curation.benchmark_words)
     check_regions(safety.phone_regions)
@@ -89,7 +90,7 @@ def find_inputs(config: RunConfig, judge: Mapping[str, Any] | None = None) -> Cu
         names = ", ".join(source.dialogues.path for source in sources)
         raise InputError(f"{names}: no dialogue was accepted; see `rejected` in .manifest.json for the reasons")
     settings = {
-        **curation.model_dump(exclude={"benchmark", "mixture", "judge"}),
+        **rule_settings(curation),
         "seed": config.seed,
         "language": config.profiles.language,
         "language_samples": SAMPLES,
@@ -103,6 +104,12 @@ def find_inputs(config: RunConfig, judge: Mapping[str, Any] | None = None) -> Cu
         settings["judge"] = dict(judge)
     languages = languages_named(config.profiles.language) | _languages_of_rows(config)
     return CurationInputs(sources, profiles, languages, fixed, benchmark, people, settings)
+
+
+def rule_settings(curation: Curation) -> dict[str, Any]:
+    """Return the settings that the fingerprint has as they are; `custom_rules` only where there are some."""
+    absent = set() if curation.custom_rules else {"custom_rules"}
+    return curation.model_dump(exclude={"benchmark", "mixture", "judge", *absent})
 
 
 def _languages_of_rows(config: RunConfig) -> frozenset[str]:

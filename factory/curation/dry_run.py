@@ -38,6 +38,8 @@ def plan(config: RunConfig, progress: Progress) -> CurationInputs:
     thresholds = {name: rule.model_dump() for name, rule in curation.quality.rules.items()}
     limits = [f"{name}.{key} {value}" for name, values in thresholds.items() for key, value in values.items()]
     progress.print(f"Rules: {', '.join(thresholds)}")
+    for rule in curation.custom_rules:
+        progress.print(f"Custom rule: {rule.name} rejects {rule.pattern!r} {rule.when} in the {rule.where}")
     progress.print(f"Thresholds: {', '.join(limits)}")
     if not inputs.languages:
         progress.print(language_note(config))

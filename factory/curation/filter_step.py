@@ -19,6 +19,7 @@ import ray
 
 from factory.curation.curation_run import CurationRun, units
 from factory.curation.rules.context import DialogueContext
+from factory.curation.rules.custom_rules import check_custom_rules
 from factory.curation.rules.decontamination import BenchmarkTexts, find_benchmark_text
 from factory.curation.rules.quality import check_quality
 from factory.curation.rules.real_people import RealPeople
@@ -145,6 +146,7 @@ def _reject(
 ) -> Reject | None:
     reject = check_safety(dialogue, run.config.safety, people, toxicity)
     reject = reject or check_quality(dialogue, run.config.curation.quality)
+    reject = reject or check_custom_rules(dialogue, run.config.curation.custom_rules)
     if reject is None and (found := find_benchmark_text(dialogue.messages, benchmark)):
         return Reject("benchmark_text", found)
     return reject

@@ -15,6 +15,7 @@ from factory.config import PERSONAL_DATA, Safety
 from factory.curation.curation_run import CurationRun, temporary_folder
 from factory.curation.dataset_stats import DatasetStats
 from factory.curation.filter_step import FilterResult
+from factory.curation.rules.custom_rules import CUSTOM_RULE, broken_rule
 from factory.curation.rules.personal_data import find_personal_data
 from factory.curation.sampling import SPLITS, in_validation
 from factory.curation.select_step import Selection, in_mixture
@@ -45,6 +46,8 @@ class SplitStats:
     counts: Counts = field(default_factory=Counts)
     kept: Counter[str] = field(default_factory=Counter)
     """Accepted dialogues by source."""
+    broken: Counter[str] = field(default_factory=Counter)
+    """Rejected dialogues by custom rule."""
     dialogues: DatasetStats = field(default_factory=DatasetStats)
     verdicts: VerdictStats = field(default_factory=VerdictStats)
     replies: ReplyFigures = field(default_factory=ReplyFigures)
@@ -53,6 +56,7 @@ class SplitStats:
         return SplitStats(
             self.counts + other.counts,
             self.kept + other.kept,
+            self.broken + other.broken,
             self.dialogues + other.dialogues,
             self.verdicts + other.verdicts,
             self.replies + other.replies,
@@ -130,7 +134,7 @@ def _population_fields(run: CurationRun, filtered: FilterResult, stats: dict[str
 
 
 def _manifest_fields(run: CurationRun, stats: SplitStats, selection: Selection, split: str) -> dict[str, Any]:
-    threshold = run.config.curation.near_duplicates.threshold
+    threshold, rules = run.config.curation.near_duplicates.threshold, run.config.curation.custom_rules
     banding = banding_for(threshold) if threshold else None
     return {
         "sources": {source.name: stats.kept[source.name] for source in run.sources},
@@ -142,6 +146,7 @@ def _manifest_fields(run: CurationRun, stats: SplitStats, selection: Selection, 
             "rows": banding.rows,
             "caught": {str(level): round(banding.recall(level), 3) for level in (0.5, 0.6, 0.7, 0.8, 0.9)},
         },
+        **({"custom_rules": {rule.name: stats.broken[rule.name] for rule in rules}} if rules else {}),
         **run.manifest_fields,
     }
 
@@ -178,6 +183,7 @@ def _write(
             )
         stats[split] = _split_stats(run, unit, rows, np.flatnonzero(in_split & _accepted(reasons)), languages)
         stats[split].counts = _counts(reasons[positions].tolist())
+        stats[split].broken.update(map(broken_rule, found[positions][reasons[positions] == CUSTOM_RULE]))
         for dialogue in dialogues[positions].tolist():
             if dialogue in judged:
                 stats[split].verdicts.add(judged[dialogue])

@@ -24,7 +24,7 @@ from factory.inference.chat_template import ChatTokenizer
 from factory.inference.engines.endpoint_check import check_endpoint
 from factory.inference.engines.registry import backend_for
 from factory.inference.locate import locate_model, locate_served, served_template
-from factory.inference.prompts import load_prompt
+from factory.inference.prompts import load_prompt, own_prompts
 from factory.inference.token_estimates import (
     CHARACTERS_PER_TOKEN,
     PERSONA_CHARACTERS,
@@ -95,7 +95,7 @@ def check_prompts(config: RunConfig, names: Iterable[str]) -> None:
         PromptError: one cannot be read.
     """
     for name in names:
-        load_prompt(name, config.prompts_dir)
+        load_prompt(name, config.prompt_places)
 
 
 def _members(config: RunConfig) -> Iterator[Any]:
@@ -224,6 +224,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
         f"Benchmark: {benchmark.folder} ({benchmark.name}, {evaluation.protocol}{frozen}), "
         f"{calls.personas:,} personas, {calls.questions:,} questions"
     )
+    for line in own_prompts(() if evaluation.parity else PROMPTS, config.prompt_places):
+        progress.print(line)
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.print(f"Not checked from here: {note}")

@@ -69,7 +69,7 @@ def answer_step(config: RunConfig, candidate: Any) -> GenerationStep[Any, Any]:
     if config.evaluation.parity:
         return parity_steps.parity_answer_step(config, candidate)
     name = "answer-profile" if candidate.condition == "profile" else "answer"
-    prompt = load_prompt(name, config.prompts_dir)
+    prompt = load_prompt(name, config.prompt_places)
     return GenerationStep(
         record=QuestionWithProfile,
         schema=ANSWERS,
@@ -112,7 +112,7 @@ def examples_job(
 
 
 def _examples_step(config: RunConfig, rubrics: Mapping[str, Rubric]) -> GenerationStep[Any, Any]:
-    prompt = load_prompt("score-examples", config.prompts_dir)
+    prompt = load_prompt("score-examples", config.prompt_places)
     return GenerationStep(
         record=Question,
         schema=SCORE_EXAMPLES,
@@ -146,7 +146,7 @@ def judgment_jobs(config: RunConfig, benchmark: Benchmark, judges: Sequence[Judg
 
 def judgment_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> JudgeProtocol:
     """Return the protocol by which a judge scores."""
-    prompt = parity_prompts(config) if config.evaluation.parity else load_prompt("judge", config.prompts_dir)
+    prompt = parity_prompts(config) if config.evaluation.parity else load_prompt("judge", config.prompt_places)
     return JudgeProtocol(judge, rubrics, prompt, config.evaluation.attempts, LOGPROBS)
 
 

@@ -33,7 +33,7 @@ def evaluation_tokens(config: RunConfig, benchmark: Benchmark) -> dict[str, RowT
         for question in questions
     ]
     with_profile = sum(one.condition == "profile" for one in evaluation.candidates) / max(1, len(evaluation.candidates))
-    question = fmean(asked or [0]) + len(load_prompt("answer", config.prompts_dir).text)
+    question = fmean(asked or [0]) + len(load_prompt("answer", config.prompt_places).text)
     plain = fmean(sum(len(message.content) for message in item.messages) for item in general_items(evaluation.ifeval))
     judged = fmean(request_characters(request) for request in longest_requests(config, benchmark))
     reply = min(REPLY_TOKENS, evaluation.sampling.max_tokens)
@@ -64,7 +64,7 @@ def longest_requests(config: RunConfig, benchmark: Benchmark) -> Iterator[Reques
         for task, questions in tasks.items():
             candidates = [(persona, question) for question in questions] + [longest.get(task, ("", ""))]
             longest[task] = max(candidates, key=lambda texts: len("".join(texts)))
-    prompt = parity_prompts(config) if config.evaluation.parity else load_prompt("judge", config.prompts_dir)
+    prompt = parity_prompts(config) if config.evaluation.parity else load_prompt("judge", config.prompt_places)
     rubrics = {task: read_rubric(task, template) for task, template in benchmark.rubrics.items()}
     protocol = JudgeProtocol("judge", rubrics, prompt, attempts=1, logprobs=0)
     size = block_size(config.evaluation)

@@ -20,7 +20,7 @@ def examples_prompt(config: RunConfig) -> str:
     """
     if config.evaluation.parity:
         return examples_prompt_ref(parity_prompts(config))
-    return load_prompt("score-examples", config.prompts_dir).ref
+    return load_prompt("score-examples", config.prompt_places).ref
 
 
 def named_benchmark(config: RunConfig) -> Benchmark:

@@ -60,7 +60,7 @@ def build_card(sources: Sources, file_type: FileType, manifest: Mapping[str, Any
         recipe=_recipe(tables),
         curation=_curation(tables),
         safety=_safety(tables),
-        prompts=find_prompts(tables, sources.config.prompts_dir),
+        prompts=find_prompts(tables, sources.config.prompt_places),
         models=models,
         inputs=inputs,
         license=hub_license,

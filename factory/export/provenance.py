@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from factory.config.prompt_places import PromptPlaces
 from factory.export.sources import Sources
 from factory.inference.prompts import find_prompt
 from factory.run_output import layout
@@ -77,12 +78,12 @@ def find_source_tables(sources: Sources) -> list[SourceTable]:
     return [SourceTable(table.name, manifest, table.inputs() or {}) for table, manifest in manifests if manifest]
 
 
-def find_prompts(steps: Sequence[SourceTable], prompts_dir: str | None) -> list[PromptText]:
+def find_prompts(steps: Sequence[SourceTable], places: PromptPlaces) -> list[PromptText]:
     """Return every prompt of the tables, with its text if the same version is available."""
     refs = dict.fromkeys(
         ref for step in steps for key in ("prompt", "system") if isinstance(ref := step.settings.get(key), str)
     )
-    found = [(ref, find_prompt(ref, prompts_dir)) for ref in refs]
+    found = [(ref, find_prompt(ref, places)) for ref in refs]
     return [PromptText(ref, prompt.text if prompt else None) for ref, prompt in found]
 
 

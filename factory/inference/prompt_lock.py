@@ -1,6 +1,7 @@
 """Add the versions of prompts that are not yet in versions.txt (`make prompts-lock`)."""
 
-from factory.inference.prompts import BUILT_IN, load_prompt
+from factory.config.prompt_places import BUILT_IN
+from factory.inference.prompts import load_prompt
 
 
 def main() -> None:

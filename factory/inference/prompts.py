@@ -4,29 +4,40 @@ The body is cut into parts at the lines `# system` and `# user` before anything 
 values are put in as text, so no data can add a part, a statement or a variable to a prompt.
 """
 
-import difflib
 import hashlib
 import json
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jinja2
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from factory import records
 from factory.config import yaml12
-from factory.errors import PromptError
+from factory.config.prompt_places import BUILT_IN, PromptPlaces, describe_unknown, prompt_names
+from factory.errors import PromptError, StorageError
 from factory.records import Message
-from factory.resources import RESOURCES
+from factory.storage import file_io
 
-BUILT_IN = RESOURCES / "prompts"
+MAX_FIELD = 2000
+"""Characters of an item of a profile; the longest of the paper's has 700."""
 
 _jinja = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+class OwnField(BaseModel):
+    """An item of a profile that the prompt defines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at_most: int = Field(ge=1, le=MAX_FIELD)
+    """Characters in guided decoding."""
 
 
 class FrontMatter(BaseModel):
@@ -39,6 +50,8 @@ class FrontMatter(BaseModel):
     inputs: tuple[str, ...]
     output: str
     """`text`, or the record whose JSON schema the reply must follow."""
+    fields: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")], OwnField] = {}
+    """Items of a profile beside the paper's eight."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,10 @@ class Prompt:
     output: str
     parts: tuple[tuple[str, str], ...]
     """Role and Jinja source of each message."""
+    fields: tuple[tuple[str, int], ...] = ()
+    """Items of a profile beside the paper's eight, with the most characters of each."""
+    path: str = ""
+    """The user's file; empty for a built-in prompt."""
 
     def render(self, **inputs: Any) -> tuple[Message, ...]:
         """Fill the inputs in.
@@ -70,7 +87,7 @@ class Prompt:
         """The JSON schema of the reply as text, or None for free text."""
         if self.output == "text":
             return None
-        return json.dumps(getattr(records, self.output).model_json_schema())
+        return json.dumps(records.reply_model(self.output, self.fields).model_json_schema())
 
 
 @cache
@@ -78,31 +95,53 @@ def _compiled(body: str) -> jinja2.Template:
     return _jinja.from_string(body)
 
 
-def load_prompt(prompt_id: str, prompts_dir: str | None = None) -> Prompt:
-    """Read and check a prompt file; `prompts_dir` comes before the built-in ones.
+def load_prompt(prompt_id: str, places: PromptPlaces | str | None = None) -> Prompt:
+    """Read and check a prompt file.
+
+    Args:
+        prompt_id: its name.
+        places: the user's prompts, which come before the built-in ones, or a folder of them.
 
     Raises:
         PromptError: there is no such file, or it is wrong in a way that the message names.
+        StorageError: a storage does not answer.
     """
-    name = f"{prompt_id}.md"
-    path = Path(prompts_dir) / name if prompts_dir and (Path(prompts_dir) / name).exists() else BUILT_IN / name
-    if prompts_dir:
-        _check_folder(Path(prompts_dir), prompt_id)
+    places = places if isinstance(places, PromptPlaces) else PromptPlaces(places)
+    if places.folder:
+        _check_folder(Path(places.folder), prompt_id)
+    built_in = str(BUILT_IN / f"{prompt_id}.md")
+    path = dict(places.files).get(prompt_id) or _in_folder(places.folder, prompt_id) or built_in
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
+        content = file_io.read_if_there(path)
+        text = (content or b"").decode().replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as problem:
         raise PromptError(f"prompt {path}: {problem}") from None
-    prompt = _parse(path, text)
-    if path.parent != BUILT_IN and (BUILT_IN / name).exists():
+    if content is None:
+        raise PromptError(f"prompt {path}: no such file; give the path of a prompt")
+    if path == built_in:
+        return _parse(path, prompt_id, text)
+    prompt = replace(_parse(path, prompt_id, text), path=path)
+    if prompt_id in prompt_names():
         _check_same_interface(path, prompt, load_prompt(prompt_id))
     return prompt
 
 
-def find_prompt(ref: str, prompts_dir: str | None) -> Prompt | None:
+def _in_folder(folder: str | None, prompt_id: str) -> str | None:
+    path = Path(folder or "") / f"{prompt_id}.md"
+    return str(path) if folder and path.exists() else None
+
+
+def own_prompts(prompt_ids: Iterable[str], places: PromptPlaces) -> list[str]:
+    """Return a line for each of these prompts that is the user's: its reference and its path."""
+    prompts = (load_prompt(prompt_id, places) for prompt_id in prompt_ids)
+    return [f"Prompt of your own: {prompt.ref} from {prompt.path}" for prompt in prompts if prompt.path]
+
+
+def find_prompt(ref: str, places: PromptPlaces) -> Prompt | None:
     """Return the prompt of a table by its `ref`, or None if that version is no longer available."""
-    for folder in dict.fromkeys((prompts_dir, None)):
-        with suppress(PromptError):  # the folder may be missing, or have other prompts by now
-            prompt = load_prompt(ref.partition("@")[0], folder)
+    for each in dict.fromkeys((places, PromptPlaces(places.folder), PromptPlaces())):
+        with suppress(PromptError, StorageError):  # a place may be missing, or have other prompts by now
+            prompt = load_prompt(ref.partition("@")[0], each)
             if prompt.ref == ref:
                 return prompt
     return None
@@ -112,17 +151,14 @@ def _check_folder(folder: Path, prompt_id: str) -> None:
     """Check the names of a user's prompts, as one that no step uses would be ignored silently."""
     if not folder.is_dir():
         raise PromptError(f"prompts_dir {folder}: no such folder")
-    known = sorted(path.stem for path in BUILT_IN.glob("*.md") if path.stem != "README")
+    known = (*prompt_names(), prompt_id, "README")
     for path in sorted(folder.glob("*.md")):
-        if path.stem in (*known, prompt_id, "README"):
-            continue
-        near = difflib.get_close_matches(path.stem.lower(), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise PromptError(f"prompt {path}: no prompt is called {path.stem!r}; {hint}")
+        if path.stem not in known:
+            raise PromptError(f"prompt {path}: {describe_unknown(path.stem)}")
 
 
 @cache
-def _parse(path: Path, text: str) -> Prompt:
+def _parse(path: str, prompt_id: str, text: str) -> Prompt:
     try:
         _, front, body = text.split("---\n", 2)
         matter = FrontMatter.model_validate(yaml12.parse(front))
@@ -134,10 +170,15 @@ def _parse(path: Path, text: str) -> Prompt:
             f"prompt {path}: {reason}; it needs id, version, inputs and output between --- lines"
         ) from None
     parts = _split_parts(path, body)
-    _check(path, matter, parts)
+    _check(path, prompt_id, matter, parts)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return Prompt(
-        ref=f"{matter.id}@{matter.version}#{digest}", text=text, inputs=matter.inputs, output=matter.output, parts=parts
+        ref=f"{matter.id}@{matter.version}#{digest}",
+        text=text,
+        inputs=matter.inputs,
+        output=matter.output,
+        parts=parts,
+        fields=tuple((name, field.at_most) for name, field in matter.fields.items()),
     )
 
 
@@ -146,8 +187,15 @@ def _explain(problem: ValidationError) -> str:
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
 
 
-def _check_same_interface(path: Path, prompt: Prompt, built_in: Prompt) -> None:
-    """Check that a user's prompt has the inputs and the output of the built-in one."""
+def _check_same_interface(path: str, prompt: Prompt, built_in: Prompt) -> None:
+    """Check that a user's prompt has the inputs and the output of the built-in one.
+
+    An input that is left out is most often forgotten, and a prompt without the persona writes the same for all.
+    """
+    if missing := [f"{{{{ {name} }}}}" for name in built_in.inputs if name not in prompt.inputs]:
+        raise PromptError(
+            f"prompt {path}: has no {', '.join(missing)}, which the built-in prompt has; add it to inputs and text"
+        )
     for name in prompt.inputs:
         if name not in built_in.inputs:
             raise PromptError(f"prompt {path}: its input {name!r} is never given; known are {list(built_in.inputs)}")
@@ -155,7 +203,7 @@ def _check_same_interface(path: Path, prompt: Prompt, built_in: Prompt) -> None:
         raise PromptError(f"prompt {path}: its output is {prompt.output!r}; it must be {built_in.output!r}")
 
 
-def _split_parts(path: Path, body: str) -> tuple[tuple[str, str], ...]:
+def _split_parts(path: str, body: str) -> tuple[tuple[str, str], ...]:
     parts: list[tuple[str, list[str]]] = []
     for line in body.splitlines():
         if line.strip() in ("# system", "# user"):
@@ -169,11 +217,16 @@ def _split_parts(path: Path, body: str) -> tuple[tuple[str, str], ...]:
     return tuple((role, "\n".join(lines).strip("\n")) for role, lines in parts)
 
 
-def _check(path: Path, matter: FrontMatter, parts: tuple[tuple[str, str], ...]) -> None:
-    if matter.id != path.stem:
-        raise PromptError(f"prompt {path}: its id is {matter.id!r}; an id is the file's name")
+def _check(path: str, prompt_id: str, matter: FrontMatter, parts: tuple[tuple[str, str], ...]) -> None:
+    if matter.id != prompt_id:
+        raise PromptError(f"prompt {path}: its id is {matter.id!r}; an id is the prompt's name, {prompt_id!r}")
     if matter.output != "text" and not hasattr(records, matter.output):
         raise PromptError(f"prompt {path}: output {matter.output!r} is neither 'text' nor a record of factory.records")
+    if matter.fields and matter.output != records.ProfileFields.__name__:
+        raise PromptError(f"prompt {path}: has fields, which only a prompt of profiles may have")
+    for name in matter.fields:
+        if name in records.ProfileFields.model_fields or hasattr(BaseModel, name):
+            raise PromptError(f"prompt {path}: the name of the field {name!r} is taken; give it another one")
     used: set[str] = set()
     for _, body in parts:
         try:

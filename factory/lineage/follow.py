@@ -133,6 +133,7 @@ def _later_steps(reader: LineageReader, where: ds.Expression, dialogues: list[Li
 
 _THRESHOLDS = {
     "benchmark_text": ("benchmark_words",),
+    "custom_rule": ("custom_rules",),
     "near_duplicate": ("near_duplicates",),
     "over_character_limit": ("max_per_character",),
     "personal_data": ("personal_data", "phone_regions"),

@@ -2,12 +2,13 @@
 
 from factory.config import RunConfig
 from factory.extras import require_extra
-from factory.inference.prompts import load_prompt
+from factory.inference.prompts import load_prompt, own_prompts
 from factory.playground.chat_models import locate, select_models
 from factory.playground.server import check_bind, page_password
 from factory.runtime.progress import Progress
 from factory.serving.fleet import check_fleet, cpus_of
 
+PROMPTS = ("profile", "training-system")
 SPARE_CPUS = 2
 """For all processes other than the models."""
 
@@ -26,8 +27,8 @@ def check(config: RunConfig) -> None:
     require_extra("the playground", "playground", "gradio")
     check_bind(config.chat)
     check_fleet(config.chat.api, "chat.api")
-    for name in ("profile", "training-system"):
-        load_prompt(name, config.prompts_dir)
+    for name in PROMPTS:
+        load_prompt(name, config.prompt_places)
     for model in select_models(config).settings:
         locate(model)
 
@@ -45,6 +46,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
         progress.print(f"{model.name}: {located.ref} (revision {located.revision})")
     if models.note:
         progress.print(models.note)
+    for line in own_prompts(PROMPTS, config.prompt_places):
+        progress.print(line)
     login = f"user {chat.user!r}, password in ${chat.password_env}" if page_password(chat) else "no password"
     progress.print(f"page: {chat.host} port {chat.port}, {login}; API: {chat.api.host} port {chat.api.port}")
     progress.print(

@@ -80,8 +80,8 @@ class PlaygroundController:
         self._vote_writer = vote_writer
         self._rate_limiter = RateLimiter(config.chat.requests_per_minute)
         self._slots = ConcurrencyLimit(config.chat.max_concurrency)
-        self._profile_prompt = load_prompt("profile", config.prompts_dir)
-        self.system_prompt = load_prompt("training-system", config.prompts_dir)
+        self._profile_prompt = load_prompt("profile", config.prompt_places)
+        self.system_prompt = load_prompt("training-system", config.prompt_places)
 
     def build_page(self) -> Any:
         """Return the gradio page, with its events connected."""

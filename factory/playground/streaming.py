@@ -70,7 +70,7 @@ async def generate_profile(
             return describe_failure(model.name, problem)
         with suppress(AttributeError, LookupError, RecursionError, RowError, TypeError, ValueError):
             reply = parse_reply(json.loads(answer.content), sampling.max_tokens)
-            profile = parse_profile(language, persona, Completion((reply.text,)))
+            profile = parse_profile(language, persona, Completion((reply.text,)), own=prompt.fields)
             if isinstance(profile, Profile) and not reply.truncated:
                 return profile
     return f"{model.name} returned no valid profile in {attempts} attempts. Try again, or write the profile yourself."

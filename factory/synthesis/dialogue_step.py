@@ -36,8 +36,8 @@ def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Tabl
 
 
 def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table) -> TableJob:
-    prompt = load_prompt(f"dialogue-{strategy}", config.prompts_dir)
-    system = load_prompt("training-system", config.prompts_dir)
+    prompt = load_prompt(f"dialogue-{strategy}", config.prompt_places)
+    system = load_prompt("training-system", config.prompt_places)
     recipe = DialogueRecipe(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
     candidates = config.dialogues.candidates
     is_one = candidates == 1

@@ -8,7 +8,7 @@ from factory.config import RunConfig, Strategy
 from factory.errors import UnreachableError
 from factory.inference.engines.registry import backend_for
 from factory.inference.locate import locate_model
-from factory.inference.prompts import load_prompt
+from factory.inference.prompts import load_prompt, own_prompts
 from factory.inference.token_estimates import (
     CHARACTERS_PER_TOKEN,
     PERSONA_CHARACTERS,
@@ -40,7 +40,8 @@ def check(config: RunConfig) -> None:
     Raises:
         UserError: a run would stop with it.
     """
-    _check_prompts(config)
+    for name in _prompt_names(config):
+        load_prompt(name, config.prompt_places)
     if config.has_personas:
         persona_files(config)
     if config.profiles.source:
@@ -50,12 +51,11 @@ def check(config: RunConfig) -> None:
     locate_model(config.engine)
 
 
-def _check_prompts(config: RunConfig) -> None:
+def _prompt_names(config: RunConfig) -> list[str]:
     personas = config.personas_section
     facts = ["profile-facts"] if personas and (personas.facts or personas.draw) else []
     judge = ["judge-replies"] if config.dialogues.candidates > 1 else []
-    for name in ("profile", *facts, "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies), *judge):
-        load_prompt(name, config.prompts_dir)
+    return ["profile", *facts, "training-system", *(f"dialogue-{s}" for s in config.dialogues.strategies), *judge]
 
 
 def plan(config: RunConfig, progress: Progress) -> None:
@@ -67,7 +67,7 @@ def plan(config: RunConfig, progress: Progress) -> None:
         UserError: a run would stop with it.
     """
     notes: list[str] = []
-    _check_prompts(config)
+    prompts = own_prompts(_prompt_names(config), config.prompt_places)
     file_io.check_writable(config.output)
     model = find_model(config, notes)
     personas = preview_personas(config, notes) if config.has_personas else None
@@ -99,6 +99,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
     if line := cost_line(cost):
         progress.print(line)
     progress.print(f"Engine: {config.engine.kind}, model {model}")
+    for line in prompts:
+        progress.print(line)
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.print(f"Not checked from here: {note}")
@@ -124,14 +126,14 @@ def find_model(config: RunConfig, notes: list[str]) -> str:
 def profile_tokens(config: RunConfig, personas: Preview | None) -> RowTokens:
     """Return about how many tokens a profile takes; without a preview for personas of the usual length."""
     characters = personas.characters if personas else PERSONA_CHARACTERS
-    prompt = len(load_prompt("profile", config.prompts_dir).text)
+    prompt = len(load_prompt("profile", config.prompt_places).text)
     return RowTokens.of(prompt + characters, PROFILE_TOKENS, config.profiles.sampling)
 
 
 def dialogue_tokens(config: RunConfig, strategy: Strategy, sample: Preview | None) -> RowTokens:
     """Return about how many tokens a dialogue takes; without a preview for one turn of the usual length."""
     characters, turns = (sample.characters, sample.turns) if sample else (REPLY_CHARACTERS, 1.0)
-    characters += len(load_prompt(f"dialogue-{strategy}", config.prompts_dir).text) + PROFILE_CHARACTERS
+    characters += len(load_prompt(f"dialogue-{strategy}", config.prompt_places).text) + PROFILE_CHARACTERS
     if strategy == "rewrite":
         return RowTokens.of(characters, REPLY_TOKENS * turns, config.dialogues.sampling)
     return RowTokens.of(characters, REPLY_TOKENS, config.dialogues.sampling, calls=turns)
@@ -141,7 +143,7 @@ def comparison_tokens(config: RunConfig, sample: Preview | None) -> RowTokens:
     """Return about how many tokens a judge takes to compare two dialogues of an assignment."""
     assert config.dialogues.choose is not None
     characters, turns = (sample.characters, sample.turns) if sample else (REPLY_CHARACTERS, 1.0)
-    characters += len(load_prompt("judge-replies", config.prompts_dir).text) + PROFILE_CHARACTERS
+    characters += len(load_prompt("judge-replies", config.prompt_places).text) + PROFILE_CHARACTERS
     replies = 2 * turns * REPLY_TOKENS * CHARACTERS_PER_TOKEN
     return RowTokens.of(characters + replies, VERDICT_TOKENS, config.dialogues.choose.sampling)
 

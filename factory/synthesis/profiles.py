@@ -1,6 +1,6 @@
 """Profiles: the request for a persona's profile, and the parsing of its reply."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from factory.inference.json_reply import extract_json_object
 from factory.inference.prompts import Prompt
-from factory.records import Completion, Persona, Profile, ProfileFields, Reject, Request
+from factory.records import Completion, Persona, Profile, ProfileFields, Reject, Request, reply_model
 from factory.synthesis.facts import facts_of, find_lost_fact
 from factory.synthesis.profile_rules.long_items import prompt_ngrams
 from factory.synthesis.profile_rules.profile_check import broken_rules
@@ -89,6 +89,7 @@ def parse_profile(
     completion: Completion,
     fixed: Collection[str] = (),
     check: ProfileCheck = ProfileCheck("off"),
+    own: tuple[tuple[str, int], ...] = (),
 ) -> Profile | Reject:
     """Return the profile of a reply, or a reject.
 
@@ -98,10 +99,11 @@ def parse_profile(
         completion: the reply.
         fixed: the names of the facts that the profile must keep.
         check: the rules for profiles.
+        own: the prompt's own items and their bounds.
     """
     (reply,) = completion.replies
     try:
-        fields = ProfileFields.model_validate(extract_json_object(reply))
+        fields = reply_model(ProfileFields.__name__, own).model_validate(extract_json_object(reply))
     except ValidationError:
         return Reject("invalid_reply", reply)
     items = {name: " ".join(value.split()) for name, value in fields.model_dump().items()}
@@ -111,15 +113,17 @@ def parse_profile(
     if lost := find_lost_fact(kept, items):
         return Reject("fact_lost", f"{lost}\n\n{reply}")
     written_in = persona.language or language
-    broken = iter(()) if check.mode == "off" else broken_rules(items, persona.persona, written_in, check.ngrams)
+    broken = (
+        iter(()) if check.mode == "off" else broken_rules(items, persona.persona, written_in, check.ngrams, dict(own))
+    )
     if check.mode == "reject" and (first := next(broken, None)):
         reason, detail = first
         return Reject(reason, f"{detail}\n\n{reply}")
     return Profile(
         **profile_ids(persona),
         persona=persona.persona,
-        **items,
-        profile=profile_text(items),
+        **{name: items[name] for name in LABELS},
+        profile=profile_text(items, [name for name, _ in own]),
         language=written_in,
         flags=", ".join(name for name, _ in broken) or None,
     )
@@ -141,6 +145,12 @@ def profile_ids(persona: Persona) -> dict[str, Any]:
     return {"character_id": persona.character_id, "strata": persona.strata}
 
 
-def profile_text(items: Mapping[str, str]) -> str:
-    """Return the items as plain text with one line per item, without empty ones; it starts with `Name:`."""
-    return "\n".join(f"{label}: {items[name]}" for name, label in LABELS.items() if items[name])
+def profile_text(items: Mapping[str, str], own: Sequence[str] = ()) -> str:
+    """Return the items as plain text with one line per item, without empty ones; it starts with `Name:`.
+
+    Args:
+        items: by name.
+        own: the names of a prompt's own items, which come last.
+    """
+    labels = LABELS | {name: name.replace("_", " ").title() for name in own}
+    return "\n".join(f"{label}: {items[name]}" for name, label in labels.items() if items[name])

@@ -170,7 +170,7 @@ def make_profiles(
     personas_of_run = config.personas_section if name == layout.PROFILES.name() else None
     fixed = tuple(personas_of_run.facts) if personas_of_run else ()
     has_facts = personas_of_run is not None and bool(personas_of_run.facts or personas_of_run.draw)
-    prompt = load_prompt("profile-facts" if has_facts else "profile", config.prompts_dir)
+    prompt = load_prompt("profile-facts" if has_facts else "profile", config.prompt_places)
     language = config.profiles.language
     settings: dict[str, Any] = {"language": language}
     if personas_of_run and personas_of_run.cast:
@@ -178,7 +178,8 @@ def make_profiles(
     ends_sentences = config.profiles.ending == "sentence" and config.engine.kind == "vllm"
     rules = config.profiles.rules
     settings |= ({"rules": rules} if rules == "reject" else {}) | ({"ending": "sentence"} if ends_sentences else {})
-    parse = partial(parse_profile, language, fixed=fixed, check=ProfileCheck(rules, prompt_text(prompt)))
+    check = ProfileCheck(rules, prompt_text(prompt))
+    parse = partial(parse_profile, language, fixed=fixed, check=check, own=prompt.fields)
     attempts = config.profiles.attempts
     settings |= {"attempts": attempts} if attempts > 1 else {}
     step = GenerationStep(

@@ -52,7 +52,7 @@ def data_origin(config: RunConfig) -> DataOrigin | None:
         strategy, _, corpus = parts[name]
         table = layout.DIALOGUES.table(output, strategy=strategy, corpus=corpus)
         system = system or (table.inputs() or {}).get("system")
-    prompt = find_prompt(system, config.prompts_dir) if system else None
+    prompt = find_prompt(system, config.prompt_places) if system else None
     return DataOrigin(*engine, dialogues, tuple(inputs), system, prompt, _languages(output, kept))
 
 

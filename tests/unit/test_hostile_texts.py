@@ -7,6 +7,7 @@ import pytest
 from factory.config import Quality, Safety
 from factory.curation.rules import personal_data, toxicity
 from factory.curation.rules.context import DialogueContext
+from factory.curation.rules.custom_rules import PatternRule
 from factory.curation.rules.endings import is_complete
 from factory.curation.rules.rule import Rule
 from factory.evaluation import rubric, verdict_parsing
@@ -86,6 +87,7 @@ READERS: dict[str, Callable[[str], object]] = {
     **{
         f"{name} of a reference": rule_on_reference(rule) for name, rule in Quality().rules.items() if name in COMPARING
     },
+    "custom rule": rule_on_reply(PatternRule(name="catastrophic", pattern=r"(a+)+$|(\w*\s*)*!!$|(.*x){9}y")),
     "is_complete": lambda text: is_complete(text, ("Ada",)),
     "personal_data": lambda text: personal_data.find_personal_data(text, Safety().personal_data, ()),
     "toxicity": toxicity.parts,

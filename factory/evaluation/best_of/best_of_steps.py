@@ -72,7 +72,7 @@ def comparison_job(config: RunConfig, judge: JudgeClient, parts: dict[str, str])
     """Return the job in which the judge compares the candidates of a table."""
     settings = config.dialogues.choose
     assert settings is not None
-    protocol = ChoiceProtocol(judge.name, load_prompt(PROMPT, config.prompts_dir), settings.attempts)
+    protocol = ChoiceProtocol(judge.name, load_prompt(PROMPT, config.prompt_places), settings.attempts)
     step = GenerationStep(
         record=CandidatePair,
         schema=COMPARISONS,

@@ -38,7 +38,7 @@ def rule_of(config: RunConfig) -> JudgeRule:
 def dialogue_protocol(config: RunConfig) -> DialogueProtocol:
     """Return how the judge is asked."""
     rule = rule_of(config)
-    return DialogueProtocol(rule.as_judge().name, load_prompt(PROMPT, config.prompts_dir), rule.attempts)
+    return DialogueProtocol(rule.as_judge().name, load_prompt(PROMPT, config.prompt_places), rule.attempts)
 
 
 def rule_inputs(config: RunConfig) -> dict[str, Any]:

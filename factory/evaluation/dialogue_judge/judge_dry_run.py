@@ -39,7 +39,7 @@ def _check_settings(config: RunConfig) -> None:
     judge = rule_of(config).as_judge()
     if judge.name in RESERVED_NAMES:
         raise ConfigError(f"curation.judge.name: {judge.name!r} is taken by a table of pairs; take another")
-    load_prompt(PROMPT, config.prompts_dir)
+    load_prompt(PROMPT, config.prompt_places)
     if isinstance(judge, ServedModel):
         check_fleet(config.evaluation.fleet)
 
@@ -81,7 +81,7 @@ def verdict_tokens(config: RunConfig, strategy: Strategy) -> RowTokens:
     """Return about how many tokens a verdict on a dialogue takes; a rewritten one comes with its references."""
     rule = rule_of(config)
     replies = 2 * REPLY_TOKENS * CHARACTERS_PER_TOKEN if strategy == "rewrite" else REPLY_CHARACTERS
-    characters = len(load_prompt(PROMPT, config.prompts_dir).text) + PROFILE_CHARACTERS + replies
+    characters = len(load_prompt(PROMPT, config.prompt_places).text) + PROFILE_CHARACTERS + replies
     return RowTokens.of(characters, VERDICT_TOKENS, rule.sampling)
 
 

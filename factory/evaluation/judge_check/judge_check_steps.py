@@ -45,7 +45,7 @@ from factory.evaluation.row_tokens import evaluation_tokens
 from factory.evaluation.rubric import Rubric
 from factory.evaluation.run_benchmark import named_benchmark
 from factory.inference.generation_step import GenerationStep, TableJob
-from factory.inference.prompts import load_prompt
+from factory.inference.prompts import load_prompt, own_prompts
 from factory.inference.token_estimates import cost_line
 from factory.personagym import Benchmark
 from factory.records import Answer, AnswerWithExamples, OrderedPair, Question, content_id
@@ -124,6 +124,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
     (writer,) = (judge for judge in judges if judge.name == example_writer(config))
     if line := cost_line(cost + about["examples"].cost(writer, len(_questions(read_pairs())))):
         progress.print(line)
+    for line in own_prompts(PROMPTS, config.prompt_places):
+        progress.print(line)
     progress.print(f"Output: {config.output} (can be written)")
     for note in notes:
         progress.print(f"Not checked from here: {note}")
@@ -177,7 +179,7 @@ def _orders(pairs: Sequence[AnswerPair]) -> Iterator[dict[str, Any]]:
 
 def pairwise_protocol(config: RunConfig, rubrics: Mapping[str, Rubric], judge: str) -> PairwiseProtocol:
     """Return the protocol by which a judge compares."""
-    return PairwiseProtocol(judge, rubrics, load_prompt("judge-pair", config.prompts_dir), config.evaluation.attempts)
+    return PairwiseProtocol(judge, rubrics, load_prompt("judge-pair", config.prompt_places), config.evaluation.attempts)
 
 
 def example_writer(config: RunConfig) -> str:

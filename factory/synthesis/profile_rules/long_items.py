@@ -9,11 +9,13 @@ from itertools import combinations
 import numpy as np
 
 from factory.records import ProfileFields
-from factory.synthesis.profile_rules.sheet import LONG, UNSPACED_PER_WORD, Sheet, word_count
+from factory.synthesis.profile_rules.sheet import UNSPACED_PER_WORD, Sheet, word_count
 from factory.text.language import detect_expected, with_similar
 from factory.text.ngrams import contained, ngrams, shingles, word_hashes
 
 MIN_WORDS = {"appearance": 5, "experience": 8, "personality": 5}
+MIN_OWN_WORDS = 3
+"""Of a long item beside the eight: "He cannot read." is a secret."""
 TWICE_NGRAM, TWICE_SHARE, TWICE_LEAST = 4, 0.3, 6
 """Two items say the same if they share this part of the n-grams of the shorter one, which has at least so many."""
 LOOPS, LOOP_LEAST = {3: 0.35, 5: 0.25}, 14
@@ -45,7 +47,7 @@ _SCRIPTS = {
 def cut_off(sheet: Sheet) -> str | None:
     """Return which item is at its bound, or ends without a full stop behind others that have one."""
     for name, text in sheet.long.items():
-        if len(text) >= bound(name):
+        if len(text) >= (sheet.own.get(name) or bound(name)):
             return f"{name} is at its bound: {text[-40:]}"
         if _END.search(text) and not any(end.search(text) for end in _COMPLETE):
             return f"{name} ends with: {text[-40:]}"
@@ -54,7 +56,7 @@ def cut_off(sheet: Sheet) -> str | None:
 
 @lru_cache
 def bound(name: str) -> int:
-    """Return the most characters of an item in guided decoding."""
+    """Return the most characters of one of the eight in guided decoding."""
     extra = ProfileFields.model_fields[name].json_schema_extra
     assert isinstance(extra, dict)
     return int(str(extra["maxLength"]))
@@ -62,7 +64,7 @@ def bound(name: str) -> int:
 
 def thin(sheet: Sheet) -> str | None:
     """Return which item has too few words."""
-    for name, least in MIN_WORDS.items():
+    for name, least in (MIN_WORDS | dict.fromkeys(sheet.own_long, MIN_OWN_WORDS)).items():
         if word_count(sheet.words[name]) < least:
             return f"{name}: {sheet.items[name]}"
     return None
@@ -71,7 +73,7 @@ def thin(sheet: Sheet) -> str | None:
 def said_twice(sheet: Sheet) -> str | None:
     """Return which two items say the same."""
     grams = {name: shingles(word_hashes(text), _scaled(TWICE_NGRAM, sheet)) for name, text in sheet.long.items()}
-    for one, other in combinations(LONG, 2):
+    for one, other in combinations(grams, 2):
         least = min(len(grams[one]), len(grams[other]))
         same = len(np.intersect1d(grams[one], grams[other], assume_unique=True))
         if (least >= TWICE_LEAST and same > TWICE_SHARE * least) or sheet.words[one] == sheet.words[other]:
@@ -133,7 +135,7 @@ def wrong_language(sheet: Sheet) -> str | None:
 
 def _scaled(words: int, sheet: Sheet) -> int:
     """Return the length of n-grams: more in a script in which a character counts as a word."""
-    found = [word for name in LONG for word in sheet.words[name]]
+    found = [word for name in sheet.long for word in sheet.words[name]]
     return round(words * (UNSPACED_PER_WORD if word_count(found) < 0.7 * len(found) else 1))
 
 

@@ -24,20 +24,23 @@ RULES = {
 }
 """Rules by the reason that a profile is rejected for, in the order in which they are applied."""
 PROMPT_ECHO = "prompt_echo"
+EIGHT: Mapping[str, int] = {}
+"""No items beside the paper's."""
 
 
 def broken_rules(
-    items: Mapping[str, str], persona: str, language: str, prompt: np.ndarray
+    items: Mapping[str, str], persona: str, language: str, prompt: np.ndarray, own: Mapping[str, int] = EIGHT
 ) -> Iterator[tuple[str, str]]:
     """Yield each broken rule and what it found, in the order of the rules; a rule is applied when it is asked for.
 
     Args:
-        items: the eight items.
+        items: the eight items, and those of the prompt's own.
         persona: from which the profile was written.
         language: in which it was asked for, in English.
         prompt: `prompt_ngrams` of the prompt without a persona.
+        own: the most characters of each of the prompt's own items.
     """
-    sheet = Sheet(persona, items, language)
+    sheet = Sheet(persona, items, language, own)
     checks = {PROMPT_ECHO: lambda each: long_items.prompt_echo(each, prompt), **RULES}
     for name, check in checks.items():
         detail = check(sheet)

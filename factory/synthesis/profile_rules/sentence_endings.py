@@ -5,7 +5,7 @@ At their bound strings end in mid-word: 31 of 36 profiles of a small model, and 
 
 import json
 
-from factory.synthesis.profile_rules.sheet import LONG
+from factory.synthesis.profile_rules.sheet import LONG_FROM
 from factory.text.language import languages_named
 
 SENTENCES = "^[^\\n]{20,}[.!?…。！？।॥؟۔][\"'”’»」』)）]?$"  # noqa: RUF001 - in many scripts
@@ -19,6 +19,7 @@ def end_with_sentences(schema: str, language: str) -> str:
     if _FREE & languages_named(language):
         return schema
     changed = json.loads(schema)
-    for name in LONG:
-        changed["properties"][name]["pattern"] = SENTENCES
+    for item in changed["properties"].values():
+        if item["maxLength"] >= LONG_FROM:
+            item["pattern"] = SENTENCES
     return json.dumps(changed)

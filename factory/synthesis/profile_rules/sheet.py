@@ -1,7 +1,7 @@
 """What the rules read: a profile's items, and what is derived from them once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from factory.text.language import languages_named
@@ -9,6 +9,8 @@ from factory.text.ngrams import is_unspaced, words
 
 LONG = ("appearance", "experience", "personality")
 """The items that are sentences."""
+LONG_FROM = 200
+"""Characters from which on an item's bound makes it sentences: of the eight, short ones have up to 80, others 400."""
 UNSPACED_PER_WORD = 2.5
 """Characters that say as much as a word in scripts without spaces between words, in which each counts as one."""
 
@@ -19,14 +21,21 @@ class Sheet:
 
     persona: str
     items: Mapping[str, str]
-    """The eight items by name."""
+    """The items by name."""
     language: str
     """In which it was asked for, in English."""
+    own: Mapping[str, int] = field(default_factory=dict)
+    """The most characters of each item beside the eight."""
 
     @cached_property
     def long(self) -> dict[str, str]:
         """The items that are sentences."""
-        return {name: self.items[name] for name in LONG}
+        return {name: self.items[name] for name in (*LONG, *self.own_long)}
+
+    @property
+    def own_long(self) -> tuple[str, ...]:
+        """The items beside the eight that are sentences."""
+        return tuple(name for name, bound in self.own.items() if bound >= LONG_FROM)
 
     @cached_property
     def words(self) -> dict[str, list[str]]:
@@ -35,7 +44,7 @@ class Sheet:
 
     @cached_property
     def story(self) -> str:
-        """The three long items."""
+        """The long items as one text."""
         return " ".join(self.long.values())
 
     @cached_property
