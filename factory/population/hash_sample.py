@@ -46,8 +46,9 @@ class HashSample:
             self.bound = kept[-1] + 1
 
     def __add__(self, other: "HashSample") -> "HashSample":
-        merged = HashSample(self.limit, self.rows | other.rows, min(self.bound, other.bound))
-        merged.prune()
+        merged = HashSample(self.limit, dict(self.rows), min(self.bound, other.bound))
+        for key, value in other.rows.items():
+            merged.add(key, value)
         return merged
 
     def values(self) -> list[Any]:

@@ -165,3 +165,18 @@ def test_profiles_without_texts_are_no_near_duplicates():
     figures = figures_of(rows)
     assert figures["near_duplicates"] == {"number": 0, "of": 0}
     assert raised_alarms(figures, Alarms()) == []
+
+
+def test_a_sample_has_the_lowest_hashes_and_at_most_twice_its_limit():
+    keys = [number * 0x9E3779B97F4A7C15 % 2**64 for number in range(1, 5001)]
+    parts = []
+    for start in range(3):
+        sample = HashSample(100)
+        for key in keys[start::3]:
+            sample.add(key, key)
+            assert len(sample.rows) < 200
+        parts.append(sample)
+    for one, two, three in itertools.permutations(parts):
+        merged = one + two + three
+        assert len(merged.rows) < 200
+        assert merged.values() == sorted(keys)[:100]
