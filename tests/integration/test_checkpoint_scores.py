@@ -86,7 +86,7 @@ def test_killed_evaluation_of_checkpoints_goes_on_and_does_nothing_twice(trained
     after = exported(trained)
     assert sorted(after) == sorted(f"step-{step}" for step in STEPS)
     assert before.items() <= after.items()
-    assert first.count("Exported step") == len(STEPS) - len(before)
+    assert first.count("Exported step") <= len(STEPS) - len(before)
     for step in STEPS:
         answers = trained.rows(f"checkpoint-scores/evaluation/step-{step}/answers")
         assert len({row["question_id"] for row in answers}) == len(answers) == PERSONAS * len(TASKS)
