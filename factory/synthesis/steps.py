@@ -22,6 +22,7 @@ from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage.schemas import DIALOGUES, INSTRUCTIONS, PERSONAS, PROFILES
 from factory.storage.tables import Table
+from factory.synthesis.accept_goals import dialogues_to_accept, profiles_to_accept
 from factory.synthesis.assign_step import assign_characters
 from factory.synthesis.dialogues import DialogueRecipe, dialogue_ids, parse_dialogue, render_dialogue
 from factory.synthesis.ingest import InputKind, ingest_files
@@ -188,7 +189,9 @@ def make_profiles(
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
     table = Table(config.output, name)
-    run_jobs([TableJob(step, personas, table, settings, engine, given)], progress)
+    given_rows = (given.manifest() or {})["ok"] if given else 0
+    accept = profiles_to_accept(config.accept, given_rows) if name == layout.PROFILES.name() else None
+    run_jobs([TableJob(step, personas, table, settings, engine, given, accept)], progress)
     return table
 
 
@@ -223,11 +226,19 @@ def assign_instructions(config: RunConfig, instructions: Table, profiles: Table,
 def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Table], progress: Progress) -> None:
     """Build the tables of dialogues, one per strategy and corpus: every assignment gives a dialogue or a reject."""
     engine = EngineUse(config.engine, config.dialogues.sampling, config.seed, model)
-    strategies = config.dialogues.strategies
-    run_jobs([_dialogues(config, engine, strategy, t) for t in assignments for strategy in strategies], progress)
+    tables = {
+        f"{strategy}-{(layout.ASSIGNMENTS.parts(table.name) or {})['corpus']}": (strategy, table)
+        for table in assignments
+        for strategy in config.dialogues.strategies
+    }
+    rows = {name: (table.manifest() or {})["ok"] for name, (_, table) in tables.items()}
+    accept = dialogues_to_accept(config.accept, rows)
+    run_jobs([_dialogues(config, engine, *tables[name], accept[name]) for name in tables], progress)
 
 
-def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table) -> TableJob:
+def _dialogues(
+    config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table, accept: int | None
+) -> TableJob:
     prompt = load_prompt(f"dialogue-{strategy}", config.prompts_dir)
     system = load_prompt("training-system", config.prompts_dir)
     recipe = DialogueRecipe(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
@@ -241,4 +252,4 @@ def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignm
     )
     corpus = (layout.ASSIGNMENTS.parts(assignments.name) or {})["corpus"]
     table = layout.DIALOGUES.table(config.output, strategy=strategy, corpus=corpus)
-    return TableJob(step, assignments, table, {"system": system.ref}, engine)
+    return TableJob(step, assignments, table, {"system": system.ref}, engine, accept=accept)
