@@ -3,73 +3,35 @@
 A finished shard is skipped, so a killed run resumes where it stopped; the driver sees only counts.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from ray.data import Dataset
-
-from factory.config import OpenAIEngine, TokenPrices
+from factory.config import OpenAIEngine
 from factory.errors import FactoryError
 from factory.inference.accept_quota import AcceptQuota
 from factory.inference.engine_pool.open_pools import OpenPools, open_pools
-from factory.inference.engines.backend import ShardedWork
 from factory.inference.generation_step import (
-    EngineUse,
     TableJob,
     count_shard,
     counts_from_row,
-    parse_and_write,
-    read_and_render,
 )
 from factory.inference.open_work import open_work, report_open_work
-from factory.inference.spending import OpenWork, Spending, Usage, current_spending
+from factory.inference.pending_job import PendingJob
+from factory.inference.spending import Usage, current_spending
 from factory.inference.token_prices import cost_of, token_prices
+from factory.inference.waves import generate_within
 from factory.records import Counts
 from factory.runtime import metrics, shutdown
 from factory.runtime.build_table import copy_rows
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors, rows_as_they_come
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
 from factory.runtime.shutdown import StopFlag
 from factory.storage import file_io
 from factory.storage.manifest import Timing, build_manifest
 from factory.storage.rows import TOKEN_COLUMNS
 from factory.storage.tables import compute_fingerprint
-
-
-@dataclass(frozen=True)
-class PendingJob:
-    """A job whose table is not finished, with its finished and its pending shards."""
-
-    job: TableJob
-    fingerprint: str
-    rows_in: int
-    done: list[str]
-    pending: list[str]
-    """`_count_done` adds finished shards that cannot be read; those of a wave that is written move to `done`."""
-    prices: TokenPrices | None
-    """Of the engine's tokens; None if they are not known."""
-    quota: AcceptQuota
-
-    def rows_of(self, shards: int, written: Counts) -> float:
-        """Return how many rows pending shards have, on average."""
-        return (self.rows_in - written.rows) * shards / max(1, len(self.pending))
-
-    def work(self, written: Counts) -> OpenWork:
-        """Return what is left to do, as far as it is known to be needed, for the budget."""
-        sampling = self.job.engine.sampling
-        shards = self.quota.next_wave(len(self.pending), self.rows_of(1, written), written.rows)
-        return OpenWork(shards, self.rows_of(1, written), sampling.max_tokens, self.prices, written)
-
-    def short(self, written: Counts) -> str:
-        """Return how many accepted rows there are, in words, as long as more are needed."""
-        return "" if self.quota.goal is None or self.quota.is_reached else self.quota.text(self.job.table.name, written)
-
-    @property
-    def state(self) -> str:
-        """The folder for what its engine must find again after a kill."""
-        return file_io.join(self.job.table.temporary_folder, self.fingerprint)
 
 
 def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
@@ -126,7 +88,7 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
         finish_if_done(number)
     uses = [(pending.job.engine, pending.state) for pending in opened]
     with pools.report_to(progress.engine_states), report_open_work(uses, progress.print):
-        for number, counts in _generate_within(spending, opened, totals, flag, pools, progress):
+        for number, counts in generate_within(spending, opened, totals, flag, pools, progress):
             written[number] += counts
             totals[number] += counts
             spending.used[opened[number].job.table.name] = Usage.of(totals[number], opened[number].prices)
@@ -142,7 +104,8 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
         limit = "" if shutdown.is_requested() else spending.reached()
         raise shutdown.stopped(
             f"{limit and f'{limit}; '}{rows:,} rows of {rows_in:,} of {tables} are written"
-            f"{''.join(f'; {line}' for line in short)}{going_on}; {limit and 'raise it, and '}the same command goes on with the rest"
+            f"{''.join(f'; {line}' for line in short)}{going_on}; "
+            f"{limit and 'raise it, and '}the same command goes on with the rest"
         )
     if short:
         raise FactoryError(
@@ -228,89 +191,3 @@ def _count_done(pending: PendingJob, progress: Progress) -> Counts:
     if pending.quota.goal is not None:
         pending.pending.sort(key=pending.quota.order.index)
     return total
-
-
-def _generate_within(
-    spending: Spending,
-    opened: Sequence[PendingJob],
-    totals: Sequence[Counts],
-    flag: StopFlag,
-    pools: OpenPools,
-    progress: Progress,
-) -> Iterator[tuple[int, Counts]]:
-    """Yield for each written shard its job's number and its counts, as long as the budget allows to begin more.
-
-    After a stop request, these are the shards that were read by then; `totals` grow with what is yielded.
-    """
-    while not shutdown.is_requested():
-        wave = spending.next_wave([one.work(total) for one, total in zip(opened, totals, strict=True)])
-        if not any(wave):
-            return
-        is_stopping = False
-        for pending, total, shards in zip(opened, totals, wave, strict=True):
-            pending.quota.in_flight = shards
-            if shards and (line := pending.short(total)):
-                progress.print(f"{line}: {shards:,} shards next")
-        for number, counts in _generate(opened, wave, totals, flag, pools):
-            yield number, counts
-            if spending.is_used_up and not is_stopping:  # the rows use more than those before
-                is_stopping = True
-                flag.set()
-        if is_stopping:
-            return
-        for pending, shards in zip(opened, wave, strict=True):
-            pending.done.extend(pending.pending[:shards])
-            del pending.pending[:shards]
-
-
-def _generate(
-    opened: Sequence[PendingJob], wave: Sequence[int], done: Sequence[Counts], flag: StopFlag, pools: OpenPools
-) -> Iterator[tuple[int, Counts]]:
-    """Yield for each written shard of a wave, so many of each job, its job's number and its counts."""
-    engines: list[EngineUse] = []
-    for pending, shards in zip(opened, wave, strict=True):
-        if shards and not any(map(pending.job.engine.is_same_engine, engines)):
-            engines.append(pending.job.engine)
-    first, *others = [_answer(opened, wave, done, engine, flag, pools) for engine in engines]
-    answered = first.union(*others) if others else first
-    # One block per shard from the read on: nothing in between merges or splits blocks.
-    written = answered.map(partial(parse_and_write, [pending.job for pending in opened]), num_cpus=IO_TASK_CPUS)
-    for row in rows_as_they_come(written):
-        if row["is_read"]:
-            counts, quota = counts_from_row(row), opened[row["job"]].quota
-            quota.add(row["shard"], counts)
-            quota.in_flight -= 1
-            yield row["job"], counts
-
-
-def _answer(
-    opened: Sequence[PendingJob],
-    wave: Sequence[int],
-    done: Sequence[Counts],
-    engine: EngineUse,
-    flag: StopFlag,
-    pools: OpenPools,
-) -> Dataset:
-    """Return the answered shards of a wave that an engine's jobs have in it."""
-    own = [(n, one) for n, one in enumerate(opened) if wave[n] and one.job.engine.is_same_engine(engine)]
-    shards = [
-        {"job": number, "shard": name, "state": pending.state}
-        for number, pending in own
-        for name in pending.pending[: wave[number]]
-    ]
-    rows = round(sum(pending.rows_of(wave[number], done[number]) for number, pending in own))
-    jobs = [pending.job for pending in opened]
-    read = dataset_of(shards).map(partial(read_and_render, jobs, flag), num_cpus=IO_TASK_CPUS)
-    work = ShardedWork(
-        read,
-        shard_rows=max(1, rows // len(shards)),
-        rows=rows,
-        flag=flag,
-        longest_to_mean=max(_longest_to_mean(pending.job, done[number]) for number, pending in own),
-    )
-    return engine.backend.answer(work, engine.model, engine.seed, pools)
-
-
-def _longest_to_mean(job: TableJob, done: Counts) -> float:
-    """Return the longest reply over the mean one, as far as the finished rows show it."""
-    return job.engine.sampling.max_tokens * done.rows / done.output_tokens if done.output_tokens else 0.0

@@ -38,3 +38,13 @@ def dialogues_to_accept(accept: Accept, rows: Mapping[str, int]) -> dict[str, in
     for name in sorted(rows, key=lambda name: (-(goal * rows[name] % total), name))[:left]:
         shares[name] = (shares[name] or 0) + 1
     return shares
+
+
+def accept_lines(accept: Accept) -> list[str]:
+    """Return what a run is to give, in words; none without numbers."""
+    named = accept.dialogues if isinstance(accept.dialogues, dict) else {"dialogues": accept.dialogues}
+    goals = {"profiles": accept.profiles} | named
+    needed = ", ".join(f"{number:,} {name}" for name, number in goals.items() if number)
+    return (
+        [f"Accept: {needed}. The plan has the most rows; the yield is unknown before the first wave"] if needed else []
+    )

@@ -20,13 +20,8 @@ def corpus(folder, name: str, rows: int) -> dict:
     path = folder / f"{name}.jsonl"
     marks = [" (hard)" * (n % 5 == 0) + " (odd)" * (n % 7 == 0) for n in range(rows)]
     turns = [{"role": "assistant", "content": "Knead the dough."}]
-    path.write_text(
-        "".join(
-            json.dumps({"messages": [{"role": "user", "content": f"How does {name} bread {n} rise?{mark}"}, *turns]})
-            + "\n"
-            for n, mark in enumerate(marks)
-        )
-    )
+    users = [{"role": "user", "content": f"How does {name} bread {n} rise?{mark}"} for n, mark in enumerate(marks)]
+    path.write_text("".join(json.dumps({"messages": [user, *turns]}) + "\n" for user in users))
     return {"corpus": name, "source": str(path)}
 
 
