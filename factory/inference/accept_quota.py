@@ -48,6 +48,11 @@ class AcceptQuota:
         return sum(self.accepted.values())
 
     @property
+    def is_part(self) -> bool:
+        """Whether shards are left that are not needed."""
+        return self.is_reached and len(self.accepted) < len(self.order)
+
+    @property
     def is_reached(self) -> bool:
         """Whether the shards up to the first one that is not written have enough accepted rows."""
         if self.goal is None or self.total < self.goal:

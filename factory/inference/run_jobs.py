@@ -156,7 +156,7 @@ def _given(job: TableJob) -> Counts:
 
 def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progress) -> None:
     table, step, engine = pending.job.table, pending.job.step, pending.job.engine
-    not_started = pending.rows_in - counts.rows if pending.quota.is_reached else 0
+    not_started = max(0, pending.rows_in - counts.rows) if pending.quota.is_part else 0
     table.check_complete(counts, pending.rows_in - not_started)
     given, counts = _given(pending.job), pending.quota.mark_table(table, step.schema, counts)
     fields: dict[str, Any] = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
@@ -166,6 +166,7 @@ def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progr
         fields["given"] = given.ok
     if pending.job.accept is not None:
         fields |= {"accept": pending.job.accept, "not_started": not_started}
+        metrics.set_rows_left(table.name, 0)
     rows_in, counts = pending.rows_in - not_started + given.ok, counts + given
     manifest = build_manifest(table.name, rows_in, counts, timing, pending.fingerprint, **fields)
     table.finish(manifest)
