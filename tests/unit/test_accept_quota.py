@@ -8,7 +8,10 @@ from factory.config.accept import Accept
 from factory.errors import ConfigError
 from factory.inference.accept_quota import AcceptQuota
 from factory.records import Counts
-from factory.synthesis.accept_goals import dialogues_to_accept, profiles_to_accept
+from factory.storage import archive
+from factory.storage.schemas import PROFILES
+from factory.storage.tables import Table
+from factory.synthesis.accept_goals import accept_lines, dialogues_to_accept, profiles_to_accept
 
 SHARD_ROWS = 16
 NAMES = [f"{n:05}" for n in range(200)]
@@ -31,7 +34,7 @@ def generate(goal: int, share: float, seed: int, replicas: int) -> tuple[dict[st
         for name in begun[lost:]:
             quota.add(name, Counts(yields[name], {"truncated": SHARD_ROWS - yields[name]}))
             rows += SHARD_ROWS
-    kept = {name: min(quota.accepted[name], 10**9) for name in quota.accepted}
+    kept = dict(quota.accepted)
     for change in quota.changes():
         kept[change["shard"]] = change["keep"]
     return {name: keep for name, keep in sorted(kept.items()) if keep}, rows, waves
@@ -116,3 +119,28 @@ def test_number_that_is_none_is_one_error(dialogues):
     with pytest.raises(ValueError, match="give a whole number above 0") as problem:
         Accept(dialogues=dialogues)
     assert problem.value.error_count() == 1
+
+
+def test_reopened_table_keeps_its_shards(tmp_path):
+    table, inputs = Table(str(tmp_path), "profiles"), {"seed": 1}
+    table.begin("same", inputs)
+    table.write("00000", [], PROFILES)
+    table.finish({"fingerprint": "same", "ok": 0, "rows_in": 0, "finished": "now"})
+    with archive.rehearsing() as rehearsal:
+        table.begin("same", inputs)
+        assert rehearsal.all_finished
+        table.reopen()
+    assert not rehearsal.all_finished
+    assert rehearsal.changes == []
+    assert table.manifest()  # a rehearsal changes nothing
+    table.reopen()
+    table.begin("same", inputs)
+    assert table.manifest() is None
+    assert table.shards() == ["00000"]
+
+
+def test_plan_names_the_numbers():
+    assert accept_lines(Accept()) == []
+    (line,) = accept_lines(Accept(profiles=1000, dialogues={"generate-a": 50}))
+    assert line.startswith("Accept: 1,000 profiles, 50 generate-a. ")
+    assert "yield is unknown before the first wave" in line
