@@ -8,13 +8,11 @@ columns: with another N they count again without an engine.
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from factory.records import Counts
-from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
 from factory.storage.tables import Table
 
 NOT_NEEDED = "not_needed"
@@ -87,12 +85,8 @@ class AcceptQuota:
         most = math.ceil(GROWTH * rows / max(shard_rows, 1)) if rows else pending
         return min(wanted, most, pending)
 
-    def mark_table(self, table: Table, schema: pa.Schema, counts: Counts) -> Counts:
-        """Let exactly the needed rows of a table count, and return its counts after that."""
-        if changes := self.changes():
-            marked = dataset_of(changes).map(partial(_mark_shard, table, schema), num_cpus=IO_TASK_CPUS)
-            for _ in iter_rows(marked):
-                pass
+    def recount(self, counts: Counts) -> Counts:
+        """Return the counts of the table once its changes are written."""
         ok = self.total if self.goal is None else min(self.goal, self.total)
         rejected = counts.rejected | {NOT_NEEDED: self.total - ok}
         return dataclasses.replace(counts, ok=ok, rejected={name: n for name, n in sorted(rejected.items()) if n})
@@ -117,7 +111,7 @@ class AcceptQuota:
         return f"{name} has {self.total:,} of {self.goal:,} accepted rows (yield {share}{reasons})"
 
 
-def _mark_shard(table: Table, schema: pa.Schema, shard: dict[str, Any]) -> dict[str, Any]:
+def mark_shard(table: Table, schema: pa.Schema, shard: dict[str, Any]) -> dict[str, Any]:
     """Rewrite a shard so that its first `keep` accepted rows count and the others are not needed."""
     rows = table.read(shard["shard"]).to_pylist()
     accepted = [row for row in rows if row["status"] == "ok" or row["reason"] == NOT_NEEDED]

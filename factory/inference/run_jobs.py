@@ -10,7 +10,7 @@ from typing import Any
 
 from factory.config import OpenAIEngine
 from factory.errors import FactoryError
-from factory.inference.accept_quota import AcceptQuota
+from factory.inference.accept_quota import AcceptQuota, mark_shard
 from factory.inference.engine_pool.open_pools import OpenPools, open_pools
 from factory.inference.generation_step import (
     TableJob,
@@ -158,7 +158,7 @@ def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progr
     table, step, engine = pending.job.table, pending.job.step, pending.job.engine
     not_started = max(0, pending.rows_in - counts.rows) if pending.quota.is_part else 0
     table.check_complete(counts, pending.rows_in - not_started)
-    given, counts = _given(pending.job), pending.quota.mark_table(table, step.schema, counts)
+    given, counts = _given(pending.job), _mark_needed(pending, counts)
     fields: dict[str, Any] = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
     if isinstance(engine.config, OpenAIEngine):
         fields["cost"] = None if pending.prices is None else round(cost_of(counts, pending.prices), 6)
@@ -172,6 +172,15 @@ def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progr
     table.finish(manifest)
     file_io.delete_folder(pending.state)
     progress.record_table(manifest)
+
+
+def _mark_needed(pending: PendingJob, counts: Counts) -> Counts:
+    """Let exactly the needed rows of a table count, and return its counts after that."""
+    if changes := pending.quota.changes():
+        mark = partial(mark_shard, pending.job.table, pending.job.step.schema)
+        for _ in iter_rows(dataset_of(changes).map(mark, num_cpus=IO_TASK_CPUS)):
+            pass
+    return pending.quota.recount(counts)
 
 
 def _count_done(pending: PendingJob, progress: Progress) -> Counts:
