@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ConfigDict, Field, model_validator
 
+from factory.config.accept import Accept
 from factory.config.alarms import Alarms
 from factory.config.budget import Budget
 from factory.config.curation import Curation, Safety
@@ -54,6 +55,7 @@ class RunConfig(Section):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     benchmark_generation: BenchmarkGeneration = BenchmarkGeneration()
+    accept: Accept = Accept()
     budget: Budget = Budget()
     planning: Planning = Planning()
     attribution: Attribution = Attribution()
@@ -91,6 +93,15 @@ class RunConfig(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"instructions names the corpus {name!r} twice; give each its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _can_accept(self) -> Self:
+        dialogues = self.dialogues
+        tables = [f"{strategy}-{one.corpus}" for one in self.instructions for strategy in dialogues.strategies]
+        characters = dialogues.characters_per_instruction if tables else 0
+        if problem := self.accept.problem(tables, self.has_personas, characters, dialogues.candidates):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

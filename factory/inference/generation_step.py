@@ -91,7 +91,8 @@ class TableJob:
 
     `settings` are the inputs of its fingerprint besides prompt, engine and work. The accepted rows of `given`, a
     finished table, are rows of the table as they are. `summarize` returns more fields of the manifest once all shards
-    are written.
+    are written. With `accept`, rows are generated in the order of the work until so many are accepted, the given ones
+    included.
     """
 
     step: GenerationStep[Any, Any]
@@ -101,6 +102,7 @@ class TableJob:
     engine: EngineUse
     given: Table | None = None
     summarize: Callable[[Table], Mapping[str, Any]] = lambda table: {}
+    accept: int | None = None
 
     def fingerprint_inputs(self) -> dict[str, Any]:
         """Return everything that the table's rows depend on; the work must be finished."""
@@ -137,7 +139,7 @@ def read_and_render(jobs: Sequence[TableJob], flag: StopFlag, shard: dict[str, A
 def parse_and_write(jobs: Sequence[TableJob], shard: dict[str, Any]) -> dict[str, Any]:
     """Parse the completions of a shard and write its rows; returns their counts."""
     if not shard["is_read"]:
-        return {"job": shard["job"], "is_read": False, **counts_to_row(Counts())}
+        return {"job": shard["job"], "shard": shard["shard"], "is_read": False, **counts_to_row(Counts())}
     job = jobs[shard["job"]]
     completions = iter(pickle.loads(shard["completions"]))
     provenance = {"prompt": job.step.prompt, "model": job.engine.model.ref}
@@ -152,7 +154,7 @@ def parse_and_write(jobs: Sequence[TableJob], shard: dict[str, Any]) -> dict[str
         else:
             rows.append(ok_row(result, completion, **provenance))
     counts = job.table.write(shard["shard"], rows, job.step.schema)
-    return {"job": shard["job"], "is_read": True, **counts_to_row(counts)}
+    return {"job": shard["job"], "shard": shard["shard"], "is_read": True, **counts_to_row(counts)}
 
 
 def _parse(step: GenerationStep[In, Out], record: In, completion: Completion) -> Out | Reject:

@@ -3,65 +3,35 @@
 A finished shard is skipped, so a killed run resumes where it stopped; the driver sees only counts.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from ray.data import Dataset
-
-from factory.config import OpenAIEngine, TokenPrices
+from factory.config import OpenAIEngine
+from factory.errors import FactoryError
+from factory.inference.accept_quota import AcceptQuota, mark_shard
 from factory.inference.engine_pool.open_pools import OpenPools, open_pools
-from factory.inference.engines.backend import ShardedWork
 from factory.inference.generation_step import (
-    EngineUse,
     TableJob,
     count_shard,
     counts_from_row,
-    parse_and_write,
-    read_and_render,
 )
 from factory.inference.open_work import open_work, report_open_work
-from factory.inference.spending import OpenWork, Spending, Usage, current_spending
+from factory.inference.pending_job import PendingJob
+from factory.inference.spending import Usage, current_spending
 from factory.inference.token_prices import cost_of, token_prices
+from factory.inference.waves import generate_within
 from factory.records import Counts
 from factory.runtime import metrics, shutdown
 from factory.runtime.build_table import copy_rows
 from factory.runtime.progress import Progress
-from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors, rows_as_they_come
+from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows, reraise_own_errors
 from factory.runtime.shutdown import StopFlag
 from factory.storage import file_io
 from factory.storage.manifest import Timing, build_manifest
 from factory.storage.rows import TOKEN_COLUMNS
 from factory.storage.tables import compute_fingerprint
-
-
-@dataclass(frozen=True)
-class PendingJob:
-    """A job whose table is not finished, with its finished and its pending shards."""
-
-    job: TableJob
-    fingerprint: str
-    rows_in: int
-    done: list[str]
-    pending: list[str]
-    """`_count_done` adds finished shards that cannot be read; those of a wave that is written move to `done`."""
-    prices: TokenPrices | None
-    """Of the engine's tokens; None if they are not known."""
-
-    def rows_of(self, shards: int, written: Counts) -> float:
-        """Return how many rows pending shards have, on average."""
-        return (self.rows_in - written.rows) * shards / max(1, len(self.pending))
-
-    def work(self, written: Counts) -> OpenWork:
-        """Return what is left to do, for the budget."""
-        shards, sampling = len(self.pending), self.job.engine.sampling
-        return OpenWork(shards, self.rows_of(1, written), sampling.max_tokens, self.prices, written)
-
-    @property
-    def state(self) -> str:
-        """The folder for what its engine must find again after a kill."""
-        return file_io.join(self.job.table.temporary_folder, self.fingerprint)
 
 
 def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
@@ -77,7 +47,9 @@ def run_jobs(jobs: Sequence[TableJob], progress: Progress) -> None:
     opened = [pending for job in jobs if (pending := _open(job, progress))]
     if not opened:
         return
-    progress.start([pending.job.table.name for pending in opened], sum(pending.rows_in for pending in opened))
+    rows = sum(pending.rows_in for pending in opened)
+    has_quota = any(pending.quota.goal is not None for pending in opened)
+    progress.start([pending.job.table.name for pending in opened], None if has_quota else rows)
     try:
         with (
             reraise_own_errors(),
@@ -97,7 +69,13 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
     progress.resume(sum(totals, Counts()), spending.cost_text())
     written = [Counts() for _ in opened]
 
-    def finish(number: int) -> None:
+    def finish_if_done(number: int) -> None:
+        """Finish a table of which all shards are written, or all that are needed."""
+        quota = opened[number].quota
+        if quota.is_reached and not quota.in_flight:
+            left[number] = 0
+        if left[number] or (quota.goal is not None and not quota.is_reached):
+            return
         key = opened[number].job.engine.pool_key
         state = pools.state(key)
         _finish(
@@ -106,27 +84,32 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
         if not any(shards for shards, pending in zip(left, opened, strict=True) if pending.job.engine.pool_key == key):
             pools.release(key)
 
-    for number in [n for n, shards in enumerate(left) if not shards]:
-        finish(number)
+    for number in range(len(opened)):
+        finish_if_done(number)
     uses = [(pending.job.engine, pending.state) for pending in opened]
     with pools.report_to(progress.engine_states), report_open_work(uses, progress.print):
-        for number, counts in _generate_within(spending, opened, totals, flag, pools):
+        for number, counts in generate_within(spending, opened, totals, flag, pools, progress):
             written[number] += counts
             totals[number] += counts
             spending.used[opened[number].job.table.name] = Usage.of(totals[number], opened[number].prices)
             progress.advance(counts, spending.cost_text())
             _count_metrics(opened[number], counts, totals[number])
             left[number] -= 1
-            if not left[number]:
-                finish(number)
+            finish_if_done(number)
+    short = [line for pending, total in zip(opened, totals, strict=True) if (line := pending.short(total))]
     if any(left):
         rows, rows_in = sum(totals, Counts()).rows, sum(pending.rows_in for pending in opened)
         tables = ", ".join(pending.job.table.name for pending in opened)
         going_on = "".join(f"; {work} go on there and are paid" for work in open_work(uses))
         limit = "" if shutdown.is_requested() else spending.reached()
         raise shutdown.stopped(
-            f"{limit and f'{limit}; '}{rows:,} rows of {rows_in:,} of {tables} are written{going_on}; "
+            f"{limit and f'{limit}; '}{rows:,} rows of {rows_in:,} of {tables} are written"
+            f"{''.join(f'; {line}' for line in short)}{going_on}; "
             f"{limit and 'raise it, and '}the same command goes on with the rest"
+        )
+    if short:
+        raise FactoryError(
+            f"all input is used, and {'; '.join(short)}; all rows are kept: lower `accept`, or give more input"
         )
 
 
@@ -150,6 +133,9 @@ def _open(job: TableJob, progress: Progress) -> PendingJob | None:
     job.table.begin(fingerprint, inputs, progress.print)
     finished = job.table.manifest()
     prices = token_prices(job.engine.config)
+    if finished and finished.get("accept") != job.accept:
+        job.table.reopen()
+        finished = job.table.manifest()
     if finished:
         counts = Counts(finished["ok"], finished["rejected"], *(finished.get(name, 0) for name in TOKEN_COLUMNS))
         current_spending().used[job.table.name] = Usage.of(counts, prices)
@@ -159,24 +145,43 @@ def _open(job: TableJob, progress: Progress) -> PendingJob | None:
         copy_rows(job.given, job.table, job.step.schema)
     names, written = job.work.shards(), set(job.table.shards())
     done, pending = ([name for name in names if (name in written) is expected] for expected in (True, False))
-    return PendingJob(job, fingerprint, (job.work.manifest() or {})["ok"], done, pending, prices)
+    goal = None if job.accept is None else max(0, job.accept - _given(job).ok)
+    quota = AcceptQuota(goal, names)
+    return PendingJob(job, fingerprint, (job.work.manifest() or {})["ok"], done, pending, prices, quota)
+
+
+def _given(job: TableJob) -> Counts:
+    return Counts(ok=(job.given.manifest() or {})["ok"]) if job.given else Counts()
 
 
 def _finish(pending: PendingJob, counts: Counts, timing: Timing, progress: Progress) -> None:
     table, step, engine = pending.job.table, pending.job.step, pending.job.engine
-    table.check_complete(counts, pending.rows_in)
-    given = Counts(ok=(pending.job.given.manifest() or {})["ok"]) if pending.job.given else Counts()
+    not_started = max(0, pending.rows_in - counts.rows) if pending.quota.is_part else 0
+    table.check_complete(counts, pending.rows_in - not_started)
+    given, counts = _given(pending.job), _mark_needed(pending, counts)
     fields: dict[str, Any] = {"prompts": [step.prompt], "engine": engine.config.kind, "model": asdict(engine.model)}
     if isinstance(engine.config, OpenAIEngine):
         fields["cost"] = None if pending.prices is None else round(cost_of(counts, pending.prices), 6)
     if given.ok:
         fields["given"] = given.ok
     fields |= pending.job.summarize(table)
-    rows_in, counts = pending.rows_in + given.ok, counts + given
+    if pending.job.accept is not None:
+        fields |= {"accept": pending.job.accept, "not_started": not_started}
+        metrics.set_rows_left(table.name, 0)
+    rows_in, counts = pending.rows_in - not_started + given.ok, counts + given
     manifest = build_manifest(table.name, rows_in, counts, timing, pending.fingerprint, **fields)
     table.finish(manifest)
     file_io.delete_folder(pending.state)
     progress.record_table(manifest)
+
+
+def _mark_needed(pending: PendingJob, counts: Counts) -> Counts:
+    """Let exactly the needed rows of a table count, and return its counts after that."""
+    if changes := pending.quota.changes():
+        mark = partial(mark_shard, pending.job.table, pending.job.step.schema)
+        for _ in iter_rows(dataset_of(changes).map(mark, num_cpus=IO_TASK_CPUS)):
+            pass
+    return pending.quota.recount(counts)
 
 
 def _count_done(pending: PendingJob, progress: Progress) -> Counts:
@@ -186,83 +191,14 @@ def _count_done(pending: PendingJob, progress: Progress) -> Counts:
         return total
     shards = dataset_of([{"shard": name} for name in pending.done])
     for row in iter_rows(shards.map(partial(count_shard, pending.job.table), num_cpus=IO_TASK_CPUS)):
-        total += counts_from_row(row)
-        if row["damage"]:
+        counts = counts_from_row(row)
+        total += counts
+        if not row["damage"]:
+            pending.quota.add(row["shard"], counts)
+        else:
             progress.print(f"{row['damage']}; it is generated again")
             pending.done.remove(row["shard"])
             pending.pending.append(row["shard"])
+    if pending.quota.goal is not None:
+        pending.pending.sort(key=pending.quota.order.index)
     return total
-
-
-def _generate_within(
-    spending: Spending, opened: Sequence[PendingJob], totals: Sequence[Counts], flag: StopFlag, pools: OpenPools
-) -> Iterator[tuple[int, Counts]]:
-    """Yield for each written shard its job's number and its counts, as long as the budget allows to begin more.
-
-    After a stop request, these are the shards that were read by then; `totals` grow with what is yielded.
-    """
-    while not shutdown.is_requested():
-        wave = spending.next_wave([one.work(total) for one, total in zip(opened, totals, strict=True)])
-        if not any(wave):
-            return
-        is_stopping = False
-        for number, counts in _generate(opened, wave, totals, flag, pools):
-            yield number, counts
-            if spending.is_used_up and not is_stopping:  # the rows use more than those before
-                is_stopping = True
-                flag.set()
-        if is_stopping:
-            return
-        for pending, shards in zip(opened, wave, strict=True):
-            pending.done.extend(pending.pending[:shards])
-            del pending.pending[:shards]
-
-
-def _generate(
-    opened: Sequence[PendingJob], wave: Sequence[int], done: Sequence[Counts], flag: StopFlag, pools: OpenPools
-) -> Iterator[tuple[int, Counts]]:
-    """Yield for each written shard of a wave, so many of each job, its job's number and its counts."""
-    engines: list[EngineUse] = []
-    for pending, shards in zip(opened, wave, strict=True):
-        if shards and not any(map(pending.job.engine.is_same_engine, engines)):
-            engines.append(pending.job.engine)
-    first, *others = [_answer(opened, wave, done, engine, flag, pools) for engine in engines]
-    answered = first.union(*others) if others else first
-    # One block per shard from the read on: nothing in between merges or splits blocks.
-    written = answered.map(partial(parse_and_write, [pending.job for pending in opened]), num_cpus=IO_TASK_CPUS)
-    for row in rows_as_they_come(written):
-        if row["is_read"]:
-            yield row["job"], counts_from_row(row)
-
-
-def _answer(
-    opened: Sequence[PendingJob],
-    wave: Sequence[int],
-    done: Sequence[Counts],
-    engine: EngineUse,
-    flag: StopFlag,
-    pools: OpenPools,
-) -> Dataset:
-    """Return the answered shards of a wave that an engine's jobs have in it."""
-    own = [(n, one) for n, one in enumerate(opened) if wave[n] and one.job.engine.is_same_engine(engine)]
-    shards = [
-        {"job": number, "shard": name, "state": pending.state}
-        for number, pending in own
-        for name in pending.pending[: wave[number]]
-    ]
-    rows = round(sum(pending.rows_of(wave[number], done[number]) for number, pending in own))
-    jobs = [pending.job for pending in opened]
-    read = dataset_of(shards).map(partial(read_and_render, jobs, flag), num_cpus=IO_TASK_CPUS)
-    work = ShardedWork(
-        read,
-        shard_rows=max(1, rows // len(shards)),
-        rows=rows,
-        flag=flag,
-        longest_to_mean=max(_longest_to_mean(pending.job, done[number]) for number, pending in own),
-    )
-    return engine.backend.answer(work, engine.model, engine.seed, pools)
-
-
-def _longest_to_mean(job: TableJob, done: Counts) -> float:
-    """Return the longest reply over the mean one, as far as the finished rows show it."""
-    return job.engine.sampling.max_tokens * done.rows / done.output_tokens if done.output_tokens else 0.0

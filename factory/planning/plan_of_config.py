@@ -22,6 +22,7 @@ from factory.planning.training_cost import add_training
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal
 from factory.run_output import layout
 from factory.runtime.ray_session import on_gpu
+from factory.synthesis.accept_goals import accept_lines
 from factory.synthesis.dry_run import comparison_tokens, dialogue_tokens, profile_tokens
 from factory.synthesis.input_sample import Preview, preview_given, preview_instructions, preview_personas
 
@@ -43,6 +44,7 @@ def plan_of_config(config: RunConfig, sections: Collection[str], pilot: Pilot, f
     has_characters = config.personas_section or config.profiles.source
     dialogues = _synthesis(planner, config) if config.engine_section and has_characters else []
     total = np.sum([constant(0), *(table.rows for table in dialogues)], axis=0) / config.dialogues.candidates
+    planner.notes += accept_lines(config.accept)
     if dialogues and {"curation", "training"} & set(sections):
         planner.add_command("curate")
         planner.add_cpu("curation", layout.CURATED.name(split="train"), total, c.FILTER_ROWS)

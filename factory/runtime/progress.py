@@ -81,7 +81,8 @@ class Progress:
         """Count rows that an earlier run finished; `cost` is what the run costs so far, for the line."""
         self._earlier, self._cost = counts, cost
         if counts.rows:
-            self.print(f"{self._step}: resuming, {counts.rows:,} of {self._rows:,} rows are there")
+            of = "" if self._rows is None else f" of {self._rows:,}"
+            self.print(f"{self._step}: resuming, {counts.rows:,}{of} rows are there")
         if self._bar:
             self._bar.update(self._task, completed=counts.rows)
 

@@ -15,6 +15,7 @@ from factory.runtime.progress import Progress
 from factory.storage.repeated_table import RepeatedTable
 from factory.storage.schemas import CANDIDATES, DIALOGUES
 from factory.storage.tables import Table
+from factory.synthesis.accept_goals import dialogues_to_accept
 from factory.synthesis.dialogues import (
     DialogueRecipe,
     candidate_ids,
@@ -31,11 +32,19 @@ def make_dialogues(config: RunConfig, model: Located, assignments: Sequence[Tabl
     With several candidates, it builds the tables of candidates instead.
     """
     engine = EngineUse(config.engine, config.dialogues.sampling, config.seed, model)
-    strategies = config.dialogues.strategies
-    run_jobs([_dialogues(config, engine, strategy, t) for t in assignments for strategy in strategies], progress)
+    tables = {
+        f"{strategy}-{(layout.ASSIGNMENTS.parts(table.name) or {})['corpus']}": (strategy, table)
+        for table in assignments
+        for strategy in config.dialogues.strategies
+    }
+    rows = {name: (table.manifest() or {})["ok"] for name, (_, table) in tables.items()}
+    accept = dialogues_to_accept(config.accept, rows)
+    run_jobs([_dialogues(config, engine, *tables[name], accept[name]) for name in tables], progress)
 
 
-def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table) -> TableJob:
+def _dialogues(
+    config: RunConfig, engine: EngineUse, strategy: Strategy, assignments: Table, accept: int | None
+) -> TableJob:
     prompt = load_prompt(f"dialogue-{strategy}", config.prompt_places)
     system = load_prompt("training-system", config.prompt_places)
     recipe = DialogueRecipe(strategy, prompt, system, json.dumps(engine.settings(), sort_keys=True))
@@ -53,4 +62,4 @@ def _dialogues(config: RunConfig, engine: EngineUse, strategy: Strategy, assignm
     kind = layout.DIALOGUES if is_one else layout.CANDIDATES
     table = kind.table(config.output, strategy=strategy, corpus=corpus)
     work = RepeatedTable.of(assignments, candidates, "candidate")
-    return TableJob(step, work, table, {"system": system.ref}, engine)
+    return TableJob(step, work, table, {"system": system.ref}, engine, accept=accept)

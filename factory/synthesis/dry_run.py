@@ -23,6 +23,7 @@ from factory.inference.token_estimates import (
 from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage import file_io
+from factory.synthesis.accept_goals import accept_lines
 from factory.synthesis.given.given_steps import given_files
 from factory.synthesis.input_sample import (
     Preview,
@@ -96,6 +97,8 @@ def plan(config: RunConfig, progress: Progress) -> None:
                 name, judge = layout.COMPARISONS.name(**parts), config.dialogues.choose.judge
                 cost += _add_table(grid, judge, name, sample, comparison_tokens(config, sample), times * n * (n - 1))
     progress.show(grid)
+    for line in accept_lines(config.accept):
+        progress.print(line)
     if line := cost_line(cost):
         progress.print(line)
     progress.print(f"Engine: {config.engine.kind}, model {model}")

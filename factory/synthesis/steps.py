@@ -23,6 +23,7 @@ from factory.run_output import layout
 from factory.runtime.progress import Progress
 from factory.storage.schemas import INSTRUCTIONS, PERSONAS, PROFILES
 from factory.storage.tables import Table
+from factory.synthesis.accept_goals import profiles_to_accept
 from factory.synthesis.assign_step import assign_characters
 from factory.synthesis.ingest import InputKind, ingest_files
 from factory.synthesis.input_files import check_column, find_files, names_in, not_empty, read_rows
@@ -191,7 +192,9 @@ def make_profiles(
         ids=profile_ids,
     )
     engine = EngineUse(config.engine, config.profiles.sampling, config.seed, model)
-    job = TableJob(step, personas, Table(config.output, name), settings, engine, given)
+    given_rows = (given.manifest() or {})["ok"] if given else 0
+    accept = profiles_to_accept(config.accept, given_rows) if name == layout.PROFILES.name() else None
+    job = TableJob(step, personas, Table(config.output, name), settings, engine, given, accept=accept)
     if name == layout.PROFILES.name():
         job = replace(job, summarize=partial(cast_fields, config.alarms))
     run_jobs([job], progress)
