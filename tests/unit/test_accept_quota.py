@@ -114,6 +114,11 @@ def test_contradictions_are_one_line(accept, tables, has_personas, message):
     assert "\n" not in problem
 
 
+def test_a_number_of_dialogues_and_the_best_of_several_are_not_both_possible():
+    assert "dialogues.candidates is 3" in Accept(dialogues=9).problem(["generate-a"], True, 1, candidates=3)
+    assert Accept(profiles=9).problem(["generate-a"], True, 1, candidates=3) is None
+
+
 @pytest.mark.parametrize("dialogues", [0, "many", {"generate-a": 0}, 1.5, True])
 def test_number_that_is_none_is_one_error(dialogues):
     with pytest.raises(ValueError, match="give a whole number above 0") as problem:
