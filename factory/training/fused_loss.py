@@ -73,8 +73,9 @@ class TokenLosses(torch.autograd.Function):
             scores = torch.softmax(finished.detach().float(), dim=-1)
             scores[torch.arange(len(scores), device=scores.device), labels[part]] -= 1
             outward = scores.mul_(gradients[0][part, None]).to(finished.dtype)
+            del scores  # each of these has the size of a chunk's logits
             (gradient,) = torch.autograd.grad(finished, logits, outward)
-            del logits, finished, scores, outward
+            del logits, finished, outward
             if tokens is not None:
                 if of_own is not None:
                     of_own[part] = gradient[:, tokens]
@@ -85,6 +86,7 @@ class TokenLosses(torch.autograd.Function):
                 of_weight.addmm_(gradient.T, hidden[part])
             if of_bias is not None:
                 of_bias += gradient.sum(0)
+            del gradient
         return (*found, None, None, None)
 
 
