@@ -9,7 +9,7 @@ from factory.run_output import layout
 from tests.integration.runs import GOOD_PROFILE
 
 N, PER_INSTRUCTION = 3, 2
-KINDS = {"bake": "Loaf {draw}.", "sing": "Song {draw}.", "mumble": "Hm {draw}.", "repeat": "Again."}
+KINDS = {"knead": "Loaf {draw}.", "sing": "Song {draw}.", "mumble": "Hm {draw}.", "repeat": "Again."}
 """The reply to an instruction with a word; the judge prefers `Loaf 1`, names the first song, and mumbles."""
 INSTRUCTIONS = 12
 
@@ -96,7 +96,7 @@ def test_the_judge_chooses_and_others_are_passed_over(make_choosing):
             assert all(winner[name] == row[name] for name in same)
             assert winner["messages"][:-1] == row["messages"][:-1]
             won = (row["wins"], row["winner_wins"], row["judge"])
-            if "bake" in row["messages"][1]["content"]:
+            if "knead" in row["messages"][1]["content"]:
                 assert (reply(winner), won) == ("Loaf 1.", (0, 2, "chooser"))
             else:  # an order-dependent verdict, none, and no pair: all are tied
                 assert won == (0, 0, "chooser")
