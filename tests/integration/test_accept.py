@@ -60,7 +60,7 @@ def test_kills_and_replicas_do_not_change_the_accepted_rows(make_run, tmp_path, 
         manifest = check_manifest(run, GENERATE, 500)
         print(manifest["rejected"], manifest["not_started"])
         assert manifest["rows_in"] + manifest["not_started"] == 900
-        assert manifest["rejected"]["not_needed"] < 3 * 30  # a shard holds a whole character
+        assert manifest["rejected"].get("not_needed", 0) < 3 * 30  # a shard holds a whole character
         check_manifest(run, "profiles", 30)
 
 
@@ -85,7 +85,9 @@ def test_each_corpus_has_its_number_and_a_higher_one_goes_on(make_run, tmp_path)
     assert "truncated " in last
     assert "empty_reply " in last
     assert len(run.rows(GENERATE)) == 180
-    possible = len(accepted(run, GENERATE))
+    reasons = run.reasons(GENERATE)
+    possible = reasons["ok"] + reasons["not_needed"]  # those of 52 are marked until the table is finished again
+    assert f"has {possible} of 170" in last
 
     run.config["accept"]["dialogues"] = {"generate-large": 50, "generate-small": 41}
     run.finish()
