@@ -104,6 +104,7 @@ def test_the_judge_chooses_and_others_are_passed_over(make_choosing):
     assert "skipped" in run.finish()
 
 
+@pytest.mark.slow  # three runs
 def test_a_killed_run_pays_nothing_twice(make_choosing):
     whole = make_choosing("whole")
     whole.finish()

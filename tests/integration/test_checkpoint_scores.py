@@ -20,6 +20,8 @@ PERSONAS, FEWER = 3, 2
 HIGH, LOW = (json.dumps({"reasoning": "It is what such a person would say.", "score": score}) for score in (4, 2))
 LORA = {"rank": 2, "merge": False, "trainable_tokens": []}
 
+pytestmark = pytest.mark.slow  # a training, and evaluations of it
+
 
 @pytest.fixture(scope="module")
 def make_trained(make_module_run, tmp_path_factory):
@@ -144,7 +146,6 @@ def test_prune_deletes_the_models_and_keeps_the_scores(trained):
     assert len(checkpoints.complete_checkpoints(f"{trained.output}/checkpoints")) == len(STEPS)
 
 
-@pytest.mark.slow
 def test_adapters_left_apart_are_scored_as_whole_models(make_trained):
     run = make_trained("adapters", lora=LORA, zero_stage=2)
     run.finish(job="evaluate")

@@ -219,6 +219,7 @@ def test_without_a_judge_all_that_it_rejects_is_kept_and_nothing_else_changes(ma
         assert other.inputs().keys() - table.inputs().keys() == {"judge"}
 
 
+@pytest.mark.slow  # four runs
 def test_nothing_is_asked_twice_after_a_kill_and_a_stop(made, server: OpenAIServer, tmp_path):
     judge = {"name": "remote", "model": "small-chat", "base_url": server.base_url, "api_key_env": KEY_ENV}
     run = copied(made, tmp_path, judge | {"min_accuracy": 0.5, "max_concurrency": 4}).alone()

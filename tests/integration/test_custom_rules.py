@@ -51,7 +51,7 @@ def test_custom_rules_over_corpora_and_strategies(tmp_path, shared_ray):
     for make in make_runs(tmp_path, shared_ray):
         run = make(
             "custom",
-            8,
+            24,
             engine={"kind": "scripted", "replies": replies, "default": json.dumps(profile)},
             instructions=corpora,
             dialogues={"strategies": ["generate", "rewrite"], "characters_per_instruction": 1},

@@ -31,16 +31,12 @@ def test_prompts_by_path_and_their_items(tmp_path, shared_ray):
     rows = [[{"role": "user", "content": each}, {"role": "assistant", "content": "Two."}] for each in asked]
     source.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
     fields = "output: ProfileFields\nfields: {secret: {at_most: 300}, favorite_food: {at_most: 60}}\n"
-    replies = [
-        {"contains": "birth_place", "reply": json.dumps(OWN_PROFILE)},
-        {"contains": SECRET, "reply": "I will not read it to you, ask my aunt."},
-        {"contains": "price of", "reply": "Two coins, love."},
-    ]
+    replies = [{"contains": "price of", "reply": "Two coins, love."}]
     for make in make_runs(tmp_path, shared_ray):
         run = make(
             "own",
             5,
-            engine={"kind": "scripted", "replies": replies},
+            engine={"kind": "scripted", "replies": replies, "default": json.dumps(OWN_PROFILE)},
             instructions=[{"corpus": "prices", "source": str(source)}],
             dialogues={"strategies": ["generate"], "characters_per_instruction": 2},
             profiles={"rules": "reject"},
@@ -63,7 +59,8 @@ def test_prompts_by_path_and_their_items(tmp_path, shared_ray):
         dialogues = run.rows("dialogues/generate-prices")
         assert len(dialogues) == 2 * QUESTIONS
         assert versions(run, "dialogues/generate-prices") == {"dialogue-generate@32"}
-        assert {row["messages"][-1]["content"] for row in dialogues} == {replies[1]["reply"]}
+        assert {row["messages"][-1]["content"] for row in dialogues} == {"Two coins, love."}
+        assert all(SECRET in row["messages"][0]["content"] for row in dialogues), "own items are in the character"
 
         profile.write_text(profile.read_text().replace("secret:", "wish:").replace("version: 31", "version: 33"))
         assert run.start("--yes").wait(300) == 2, "no profile is accepted"
