@@ -75,6 +75,10 @@ Score = NewType("Score", int)
 """1 to 5; 5 is the best in every task."""
 
 
+NOT_NEEDED = "not_needed"
+"""The reason of rows beyond the number of accepted ones that a run is to give (`accept`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a chat; `role` is `system`, `user` or `assistant`."""
@@ -298,9 +302,10 @@ class CandidateChoice:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """A dialogue that lost against `winner_id`, another one of its assignment.
+    """A dialogue for which `winner_id`, another one of its assignment, was chosen.
 
-    `wins` and `winner_wins` count the comparisons by `judge` that each won in both orders of the two.
+    `wins` and `winner_wins` count the comparisons by `judge` that each won in both orders of the two; `lost_to_winner`
+    is whether the winner won the one with this dialogue.
     """
 
     dialogue_id: str
@@ -312,6 +317,7 @@ class PassedOver:
     messages: tuple[Message, ...]
     wins: int
     winner_wins: int
+    lost_to_winner: bool
     judge: str
 
 

@@ -25,15 +25,16 @@ from factory.runtime.progress import Progress
 def curate(job: Job) -> None:
     """Run the pipeline steps, in order."""
     config, progress = job.config, job.progress
+    # Before the tables are begun: a judge that is refused must not archive a finished set.
+    about = judge_dry_run.about(config) | check_judge(config, progress) if config.curation.judge else {}
     run = begin(config, progress, rule_inputs(config))
     if run is None:  # both tables are finished
         return
-    if config.curation.judge is None:
+    if not about:
         with showing_progress(run, progress):
             filtered, duplicates = _apply_rules(run, progress)
             _select_and_write(run, filtered, duplicates, verdicts_of(run, {}), progress)
         return
-    about = judge_dry_run.about(config) | check_judge(config, progress)
     with showing_progress(run, progress):
         filtered, duplicates = _apply_rules(run, progress)
         work = find_work(run, filtered, duplicates)

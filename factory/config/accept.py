@@ -19,7 +19,7 @@ def _numbers(value: Any) -> Any:
 class Accept(Section):
     """Exact numbers of accepted rows of `synthesize`.
 
-    Rows are generated in the order of the source until so many are accepted; accepted rows beyond them are rejected as
+    Rows are generated in the order of their ids until so many are accepted; accepted rows beyond them are rejected as
     `not_needed`. A run that cannot reach a number, for lack of input or budget, ends with status 1 and keeps all rows.
     """
 

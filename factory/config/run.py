@@ -128,7 +128,7 @@ class RunConfig(Section):
         return self
 
     def limited(self, rows: int) -> "RunConfig":
-        """Return the same run restricted to the first rows of each source.
+        """Return the same run restricted to the first rows of each source, without numbers of accepted rows.
 
         Raises:
             ConfigError: the number of rows is out of range.
@@ -143,6 +143,7 @@ class RunConfig(Section):
                 "instructions": tuple(corpus.model_copy(update=limit) for corpus in self.instructions),
                 "curation": self.curation.model_copy(update=limit),
                 "evaluation": self.evaluation.model_copy(update=limit),
+                "accept": Accept(),
             }
         )
 

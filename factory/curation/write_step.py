@@ -92,7 +92,7 @@ def write_curated(
             metrics.count(run.tables[split].name, part.counts)
     _check_not_empty(run, stats)
     total = sum((part.counts for part in stats.values()), Counts())
-    population = _population_fields(run, filtered, stats)
+    population = _population_fields(run, filtered, verdicts, stats)
     manifests = []
     for split, other in zip(SPLITS, reversed(SPLITS), strict=True):
         table, counts = run.tables[split], stats[split].counts
@@ -126,10 +126,12 @@ def _check_not_empty(run: CurationRun, stats: dict[str, SplitStats]) -> None:
     )
 
 
-def _population_fields(run: CurationRun, filtered: FilterResult, stats: dict[str, SplitStats]) -> dict[str, Any]:
+def _population_fields(
+    run: CurationRun, filtered: FilterResult, verdicts: Verdicts, stats: dict[str, SplitStats]
+) -> dict[str, Any]:
     """Return the figures and alarms of both splits together."""
     replies = sum((part.replies for part in stats.values()), ReplyFigures())
-    figures = replies.to_manifest() | {"strata": count_strata(run, filtered).to_manifest()}
+    figures = replies.to_manifest() | {"strata": count_strata(run, filtered, verdicts).to_manifest()}
     return population_fields(figures, run.config.alarms)
 
 

@@ -23,7 +23,11 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("chosen", _MESSAGES, "the preferred reply, one `assistant` message"),
     ("rejected", _MESSAGES, "the other reply, one `assistant` message"),
     ("source", pa.string(), "`votes` of people, `passed_over` (lost in best of n) or `judged` (lower scores)"),
-    ("margin", pa.float64(), "by how much: mean votes (-1 to 1), wins, or points of the mean score (1 to 5)"),
+    (
+        "margin",
+        pa.float64(),
+        "by how much: mean votes (up to 2), wins, or points of the mean score (1 to 5)",
+    ),
     ("pair_id", pa.string(), "hash of the prompt and both replies"),
     ("character_id", pa.string(), "hash of the persona"),
     ("chosen_id", pa.string(), "the reply's id in the run"),

@@ -1,8 +1,9 @@
 """Exactly N accepted rows of a table: which shards are generated, and which of their rows count.
 
-Shards are given out in waves in the order of the source. The first N accepted rows in that order count, so neither the
-number of replicas nor kills change the set. Accepted rows beyond them become rejects, `not_needed`, which keep their
-columns: with another N they count again without an engine.
+Shards are given out in waves in the order of their names, whose rows are in the order of their ids. The first N
+accepted rows in that order count, so neither the number of replicas nor kills change the set where replies repeat.
+Accepted rows beyond them become rejects, `not_needed`, which keep their columns: with another N they count again
+without an engine.
 """
 
 import dataclasses
@@ -12,10 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from factory.records import Counts
+from factory.records import NOT_NEEDED, Counts
 from factory.storage.tables import Table
 
-NOT_NEEDED = "not_needed"
 GROWTH = 8
 """A wave is at most so many times what a table has: the yield of a few rows says little of many."""
 
@@ -27,7 +27,7 @@ class AcceptQuota:
     goal: int | None
     """Rows to accept; None for all that there are."""
     order: Sequence[str]
-    """All shards, in the order of the source."""
+    """All shards, in order."""
     accepted: dict[str, int] = dataclasses.field(default_factory=dict)
     """By written shard, with those that are marked as not needed."""
     in_flight: int = 0

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from factory.config import OpenAIEngine
-from factory.errors import FactoryError
+from factory.errors import ConfigError, FactoryError
 from factory.inference.accept_quota import AcceptQuota, mark_shard
 from factory.inference.engine_pool.open_pools import OpenPools, open_pools
 from factory.inference.generation_step import (
@@ -96,6 +96,9 @@ def _run(opened: Sequence[PendingJob], flag: StopFlag, progress: Progress, pools
             _count_metrics(opened[number], counts, totals[number])
             left[number] -= 1
             finish_if_done(number)
+    for number in [n for n, pending in enumerate(opened) if left[n] and pending.quota.is_reached]:
+        opened[number].quota.in_flight = 0  # what a stop left unread is not needed
+        finish_if_done(number)
     short = [line for pending, total in zip(opened, totals, strict=True) if (line := pending.short(total))]
     if any(left):
         rows, rows_in = sum(totals, Counts()).rows, sum(pending.rows_in for pending in opened)
@@ -145,9 +148,14 @@ def _open(job: TableJob, progress: Progress) -> PendingJob | None:
         copy_rows(job.given, job.table, job.step.schema)
     names, written = job.work.shards(), set(job.table.shards())
     done, pending = ([name for name in names if (name in written) is expected] for expected in (True, False))
+    rows = (job.work.manifest() or {})["ok"]
     goal = None if job.accept is None else max(0, job.accept - _given(job).ok)
-    quota = AcceptQuota(goal, names)
-    return PendingJob(job, fingerprint, (job.work.manifest() or {})["ok"], done, pending, prices, quota)
+    if goal is not None and goal > rows:
+        raise ConfigError(
+            f"accept: {job.table.name} is to have {goal:,} accepted rows, but only {rows:,} are there to generate; "
+            "lower the number, or add rows to the source"
+        )
+    return PendingJob(job, fingerprint, rows, done, pending, prices, AcceptQuota(goal, names))
 
 
 def _given(job: TableJob) -> Counts:

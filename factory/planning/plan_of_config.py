@@ -122,11 +122,12 @@ def _curation_judge(planner: Planner, config: RunConfig, dialogues: Sequence[Gen
         return
     pool, tables = replica_pool(rule.as_judge(), config), []
     for table in dialogues:
-        parts = layout.DIALOGUES.parts(table.name) or {}
+        parts = layout.DIALOGUES.parts(table.name) or layout.CANDIDATES.parts(table.name) or {}
+        rows = table.rows * rule.sample / config.dialogues.candidates
         for strategy in rule.on:
             if parts["strategy"] == strategy:
                 name, about = layout.JUDGED.name(**parts), verdict_tokens(config, strategy)
-                tables.append(planner.table(name, "verdicts", pool, table.rows * rule.sample, about=about))
+                tables.append(planner.table(name, "verdicts", pool, rows, about=about))
     if tables:
         planner.add_engine(f"verdicts ({rule.as_judge().name})", "verdicts", tables)
 

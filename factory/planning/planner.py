@@ -16,6 +16,7 @@ from factory.planning.batching import ReplyLengths, tail_steps
 from factory.planning.pilot import Kind, Pilot, PilotTable
 from factory.planning.plan_steps import GeneratedTable, Parts, ReplicaPool, Step, shuffle_requests
 from factory.planning.uncertainty import UNKNOWN, Draws, constant, lognormal, mean_of, proportion, uniform
+from factory.records import NOT_NEEDED
 from factory.storage.shuffle import partitions_for
 
 
@@ -49,7 +50,9 @@ class Planner:
     def accepted(self, rows: Draws, *tables: str) -> Draws:
         """Return how many rows are accepted, in the proportion of the pilot's tables; all without a pilot."""
         found = [self.pilot.tables[name] for name in tables if name in self.pilot.tables]
-        read, ok = sum(table.rows for table in found), sum(int(table.manifest["ok"]) for table in found)
+        read = sum(table.rows for table in found)
+        manifests = [table.manifest for table in found]
+        ok = sum(int(one["ok"]) + one.get("rejected", {}).get(NOT_NEEDED, 0) for one in manifests)
         return rows * proportion(ok, read, f"accepted {tables}") if read else rows
 
     def add_command(self, command: str) -> None:

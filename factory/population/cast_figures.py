@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 from factory.population.hash_sample import VALUE_CHARACTERS, HashSample, sample_keys, top_values
 from factory.population.strata_counts import StrataCounts
 from factory.population.word_moments import WordMoments
+from factory.records import NOT_NEEDED
 from factory.text.minhash import band_keys, banding_for, signature
 from factory.text.ngrams import word_hashes, words
 
-COLUMNS = ["character_id", "status", "persona", "name", "birth_place", "strata"]
+COLUMNS = ["character_id", "status", "reason", "persona", "name", "birth_place", "strata"]
 LONG_ITEMS = ["appearance", "experience", "personality"]
 """The items whose words are compared: names and places differ between copies."""
 THRESHOLD = 0.8
@@ -48,9 +49,10 @@ class CastFigures:
 
     def add(self, rows: pa.Table) -> None:
         """Add rows of the table of profiles, with COLUMNS and LONG_ITEMS."""
-        is_ok = pc.equal(rows["status"], "ok")
-        self.strata.add(rows["strata"].to_pylist(), is_ok.to_pylist())
-        rows = rows.filter(is_ok)
+        # No rule rejected what was not needed, but it is no part of the cast.
+        judged = rows.filter(pc.fill_null(pc.not_equal(rows["reason"], NOT_NEEDED), True))
+        self.strata.add(judged["strata"].to_pylist(), pc.equal(judged["status"], "ok").to_pylist())
+        rows = rows.filter(pc.equal(rows["status"], "ok"))
         self.rows += rows.num_rows
         for start in range(0, rows.num_rows, BATCH):
             self._add_accepted(rows.slice(start, BATCH))

@@ -106,11 +106,12 @@ def vote_pairs(votes: Iterable[Row]) -> Iterator[PreferencePair]:
 def passed_over_pair(winner: Row, passed_over: Row) -> PreferencePair | None:
     """Return the pair of a dialogue that won a comparison and one that lost it.
 
-    None where the loser has as many wins, or where the replies differ before the last one: they have no common prompt.
+    None where the judge did not prefer the winner to it in both orders, where it has as many wins, or where the replies
+    differ before the last one: they have no common prompt.
     """
     won, lost = to_messages(winner), to_messages(passed_over)
     margin = passed_over["winner_wins"] - passed_over["wins"]
-    if margin <= 0 or won[:-1] != lost[:-1] or won[-1].content == lost[-1].content:
+    if not passed_over["lost_to_winner"] or margin <= 0 or won[:-1] != lost[:-1] or won[-1].content == lost[-1].content:
         return None
     return PreferencePair(
         pair_id=pair_id(won[:-1], [won[-1].content, lost[-1].content]),

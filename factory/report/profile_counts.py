@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from factory.records import NOT_NEEDED
 from factory.report.row_sample import StatusCounts
 from factory.report.sections.balance import BALANCED, is_unspecified
 
@@ -43,6 +44,7 @@ class ProfileCounts:
 
     def add_strata(self, rows: pa.Table) -> None:
         """Add the strata of rows, accepted or rejected."""
+        rows = rows.filter(pc.fill_null(pc.not_equal(rows["reason"], NOT_NEEDED), True))
         for status, counted in self.strata.items():
             found = rows["strata"].filter(pc.equal(rows["status"], status)).drop_null()
             self.strata[status] = most_common(counted + _count(found), MAX_VALUES)

@@ -165,7 +165,8 @@ class Progress:
 
     def summary(self) -> None:
         """Print the tables of the step: counts, reject reasons and speed."""
-        costs = [manifest["cost"] for _, manifest, _ in self._tables if "cost" in manifest]
+        # Dialogues that were chosen among candidates repeat the cost of these.
+        costs = [one["cost"] for _, one, _ in self._tables if "cost" in one and "candidates_started" not in one]
         grid = Grid(box=None, padding=(0, 2, 0, 0))
         grid.add_column("table", no_wrap=True)
         thoughts = ["thoughts"] if any(manifest.get("thought_tokens") for _, manifest, _ in self._tables) else []

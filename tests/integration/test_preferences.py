@@ -131,7 +131,7 @@ def _dialogue(corpus: str, name: str, candidate: int) -> Dialogue:
 
 def _passed_over(dialogue: Dialogue, winner: str, wins: int) -> PassedOver:
     ids = (dialogue.dialogue_id, winner, "generate", dialogue.corpus, dialogue.instruction_id, dialogue.character_id)
-    return PassedOver(*ids, dialogue.messages, wins, 2, "strict")
+    return PassedOver(*ids, dialogue.messages, wins, 2, wins < 2, "strict")
 
 
 def corpora(*names: str) -> list[dict]:

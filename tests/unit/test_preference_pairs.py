@@ -85,7 +85,9 @@ def dialogue(*texts: str, **columns: object) -> dict:
     for number, text in enumerate(texts[1:]):
         messages += [{"role": "user", "content": f"And {number}?"}, {"role": "assistant", "content": text}]
     ids = {"dialogue_id": f"id of {texts}", "character_id": "ada", "model": "teacher"}
-    return ids | {"messages": messages, "wins": 0, "winner_wins": 2, "judge": "strict"} | columns
+    return (
+        ids | {"messages": messages, "wins": 0, "winner_wins": 2, "lost_to_winner": True, "judge": "strict"} | columns
+    )
 
 
 def test_passed_over_dialogues_lost_to_the_winner():
@@ -95,6 +97,7 @@ def test_passed_over_dialogues_lost_to_the_winner():
     assert (pair.chosen, pair.rejected, pair.margin, pair.judges) == ("Rye.", "Bread.", 1.0, ("strict",))
     assert pair.messages == PROMPT
     assert passed_over_pair(winner, dialogue("Bread.", wins=2)) is None, "tied"
+    assert passed_over_pair(winner, dialogue("Bread.", lost_to_winner=False)) is None, "no comparison says so"
     assert passed_over_pair(winner, dialogue("Rye.")) is None
     assert passed_over_pair(dialogue("Hm.", "Rye."), dialogue("Hm.", "Bread.")) is not None
     assert passed_over_pair(dialogue("Hm.", "Rye."), dialogue("Oh.", "Bread.")) is None, "no common prompt"

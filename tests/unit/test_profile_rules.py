@@ -125,6 +125,12 @@ def test_rule_finds_its_defect(prompt, reason, change):
     assert reason in found(ENGLISH | change, prompt)
 
 
+def test_a_name_in_a_persona_of_lower_case_may_be_one(prompt):
+    persona = "a nurse named ada oduya who works night shifts in lagos"
+    assert "name_is_persona" not in found(ENGLISH | {"name": "Ada Oduya", "persona": persona}, prompt)
+
+
+
 def test_every_rule_has_a_case():
     (mark,) = test_rule_finds_its_defect.pytestmark
     assert {reason for reason, _ in mark.args[1]} == {*RULES, PROMPT_ECHO}

@@ -18,7 +18,7 @@ from factory.evaluation.best_of.candidate_pairs import (
     parse_choice,
     render_choice,
 )
-from factory.evaluation.best_of.winners import choose, count_wins
+from factory.evaluation.best_of.winners import choose, find_wins
 from factory.evaluation.evaluation_steps import run_judge_jobs
 from factory.evaluation.judge_clients import JudgeClient
 from factory.inference.generation_step import GenerationStep, TableJob, counts_from_row, counts_to_row
@@ -98,7 +98,8 @@ def _write_chosen(config: RunConfig, assignments: Table, parts: dict[str, str], 
     work = {"work": (assignments.manifest() or {})["fingerprint"]}
     # The same settings as without candidates, which the reports and exports read.
     inputs = {**(candidates.inputs() or {}), **work, "candidates": count, "made_of": made_of}
-    fields = {name: manifest[name] for name in _COPIED if name in manifest} | {"candidates": count}
+    fields = {name: manifest[name] for name in _COPIED if name in manifest}
+    fields |= {"candidates": count, "candidates_started": manifest["started"]}
     tokens = {name: manifest.get(name, 0) for name in TOKEN_COLUMNS}
     choosing = partial(_write_shard, candidates, comparisons, count, dialogues, passed_over)
 
@@ -124,8 +125,8 @@ def _write_shard(
     """Write the winners of a shard, or those that they were preferred to; returns their counts."""
     name = shard["shard"]
     compared = comparisons.read(name, ["status", "first_id", "second_id", "preferred", "judge"]).to_pylist()
-    wins, judge = count_wins(compared), compared[0]["judge"] if compared else ""
-    chosen = [choose(group, wins) for group in group_candidates(candidates.read(name).to_pylist(), count)]
+    won, judge = find_wins(compared), compared[0]["judge"] if compared else ""
+    chosen = [choose(group, won) for group in group_candidates(candidates.read(name).to_pylist(), count)]
     if is_dialogue:
         counts = dialogues.write(name, [winner for winner, _ in chosen], DIALOGUES)
     else:

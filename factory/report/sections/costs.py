@@ -84,7 +84,8 @@ def _engine_rows(tables: Sequence[RunTable], config: RunConfig, prices: Prices) 
     for table in tables:
         if table.manifest.get("engine") == "vllm":
             # An engine that built several tables in one run has its seconds in each of them.
-            groups.setdefault((str(table.manifest.get("started")), str(_model(table))), []).append(table)
+            started = table.manifest.get("candidates_started") or table.manifest.get("started")
+            groups.setdefault((str(started), str(_model(table))), []).append(table)
     for group in groups.values():
         gpus = _gpus(_configured_model(group[0].name, config), group[0])
         seconds = max(_seconds(table.manifest.get("engine_seconds")) for table in group)

@@ -73,7 +73,12 @@ def name_is_persona(sheet: Sheet) -> str | None:
 
 
 def _is_phrase(found: list[str], persona: str) -> bool:
-    """Return whether words follow each other in the persona, always in lower case, as those of a name never do."""
+    """Return whether words follow each other in the persona, always in lower case, as those of a name never do.
+
+    In a persona that is all in lower case, they may be a name.
+    """
+    if persona.islower():
+        return False
     pattern = r"\b" + "[ -]".join(map(re.escape, found)) + r"\b"
     lower = persona[:1].lower() + persona[1:]  # the first letter is a capital anyway
     matches = re.findall(pattern, lower, re.IGNORECASE)
