@@ -68,6 +68,7 @@ ELSEWHERE = {
     "character-factory trace run.yaml --explain Toxicity --candidate tuned --worst 5": "test_attribution.py",
     "character-factory export run.yaml --format opencharacter --push-to-hub OWNER/NAME --private":
         "needs the hub: test_export.py",
+    "character-factory export run.yaml --format preferences": "needs judged answers or votes: test_preferences.py",
     "character-factory push-model run.yaml --push-to-hub OWNER/NAME": "needs the hub: test_export.py",
     "character-factory tune run.yaml": "test_tune.py, as the next",
     "character-factory tune run.yaml --only max_num_seqs --rows 500 --keep-config": "",

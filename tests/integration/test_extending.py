@@ -79,7 +79,8 @@ print(quality.shouting.find(dialogue))
 """
     assert run(copy, "A rule", code).splitlines() == [
         "['leaked_thoughts', 'too_short', 'unfinished_sentence', 'repetition', 'shouting', 'breaks_character', "
-        "'leaked_prompt', 'speaks_for_user', 'copied_reference', 'wrong_language'] 0.3",
+        "'leaked_prompt', 'speaks_for_user', 'copied_reference', 'echoes_request', 'only_question', 'lost_numbers', "
+        "'lost_code', 'lost_names', 'lost_substance', 'wrong_language'] 0.3",
         "reply 1 is in capital letters",
     ]
 

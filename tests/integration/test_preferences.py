@@ -12,6 +12,7 @@ from factory.config.loading import checked
 from factory.errors import ConfigError, InputError
 from factory.evaluation.evaluation_steps import answer_step
 from factory.inference import model_files
+from factory.inference.prompts import load_prompt
 from factory.playground.votes_table import SETTINGS, Vote, complete_table, open_table, write_votes
 from factory.preferences.build_preferences import build_preferences
 from factory.preferences.preference_sources import find_preference_tables
@@ -206,7 +207,7 @@ def test_what_prevents_pairs_is_one_line(session, tmp_path):
     with pytest.raises(InputError, match=r"no two replies to one prompt differ enough; lower preferences\.min_margin"):
         build_preferences(alike, Progress())
     (tmp_path / "prompts").mkdir()
-    text = "---\nid: answer\nversion: 9\ninputs: [question]\noutput: text\n---\n# user\n{{ question }}\n"
+    text = load_prompt("answer").text.replace("version: 1", "version: 9")
     (tmp_path / "prompts" / "answer.md").write_text(text)
     with pytest.raises(InputError, match="its judgments or its prompt are not the current ones"):
         find_preference_tables(config_of(run, prompts_dir=str(tmp_path / "prompts")))

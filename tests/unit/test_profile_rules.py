@@ -130,7 +130,6 @@ def test_a_name_in_a_persona_of_lower_case_may_be_one(prompt):
     assert "name_is_persona" not in found(ENGLISH | {"name": "Ada Oduya", "persona": persona}, prompt)
 
 
-
 def test_every_rule_has_a_case():
     (mark,) = test_rule_finds_its_defect.pytestmark
     assert {reason for reason, _ in mark.args[1]} == {*RULES, PROMPT_ECHO}

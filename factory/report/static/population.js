@@ -7,11 +7,14 @@ function populationOf(figures, title) {
   if (!figures) return null;
   const { alarms, shares, effective, strata } = figures;
   const limit = (value) => (isNumber(value) ? `${+(100 * value).toFixed(2)} %` : "off");
-  return el("div", { class: "population" }, el("h3", {}, title),
-    alarms.length ? el("div", { class: "note", role: "note" }, el("strong", {}, plural(alarms.length, "alarm")),
-      el("ul", {}, alarms.map((line) => el("li", { dir: "auto" }, visible(line))))) : el("p", { class: "muted" }, "No alarm."),
-    shares.length ? folded("Figures and limits", table(title, ["figure", "value", "rows", "share", "limit"],
+  const tables = [
+    shares.length ? [table(title, ["figure", "value", "rows", "share", "limit"],
       shares.map(([figure, value, number, of, most]) => [figure, value === null ? "" : value, `${count(number)} of ${count(of)}`, `${(100 * number / of).toFixed(1)} %`, limit(most)]), 2),
-      el("p", { class: "muted small" }, LIMITED, effective?.rows ? effectiveText(effective) : null)) : null,
-    strata.length && figures.table.startsWith("curated") ? strataTables(strata, "Dialogues") : null);
+      el("p", { class: "muted small" }, LIMITED, effective?.rows ? effectiveText(effective) : null)] : null,
+    strata.length && figures.table.startsWith("curated") ? strataTables(strata, "Dialogues") : null];
+  if (!alarms.length) return folded(`${title}: no alarm`, ...tables);
+  return el("div", { class: "population" }, el("h3", {}, title),
+    el("div", { class: "note", role: "note" }, el("strong", {}, plural(alarms.length, "alarm")),
+      el("ul", {}, alarms.map((line) => el("li", { dir: "auto" }, visible(line))))),
+    folded("Figures and limits", ...tables));
 }
