@@ -35,9 +35,9 @@ function showTraining(training) {
 function showCheckpointScores(body, rows) {
   if (!rows.length) return;
   const points = (column) => rows.map((row) => [row[0], row[column]]).filter((point) => point.every(isNumber));
-  body.append(el("div", { class: "grid apart" },
+  body.append(folded("Role-play scores of the checkpoints", el("div", { class: "grid apart" },
     lines("PScore of the checkpoints, with its 95 % interval", [{ name: "PScore", points: points(2) }, { name: "low", points: points(3) }, { name: "high", points: points(4) }]),
-    lines("Validation loss of the checkpoints, nats per token", [{ name: "validation", points: points(1), dots: true }])));
-  body.append(table("Role-play scores of the checkpoints, by the light benchmark", ["step", "validation loss", "PScore", "95 % interval"],
-    rows.map(([step, loss, mean, low, high]) => [count(step), isNumber(loss) ? fixed(loss, 4) : absent, isNumber(mean) ? fixed(mean, 2) : absent, isNumber(low) ? `${fixed(low, 2)} to ${fixed(high, 2)}` : absent])));
+    lines("Validation loss of the checkpoints, nats per token", [{ name: "validation", points: points(1), dots: true }])),
+    table("Role-play scores of the checkpoints, by the light benchmark", ["step", "validation loss", "PScore", "95 % interval"],
+    rows.map(([step, loss, mean, low, high]) => [count(step), isNumber(loss) ? fixed(loss, 4) : absent, isNumber(mean) ? fixed(mean, 2) : absent, isNumber(low) ? `${fixed(low, 2)} to ${fixed(high, 2)}` : absent]))));
 }
