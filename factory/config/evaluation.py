@@ -223,7 +223,8 @@ class Evaluation(Section):
     checkpoints: Literal["best", "all"] | None = None
     """Also score checkpoints of the run's training, which shows whether later epochs help: `all` that are kept (see
     `training.save_total_limit`), or the `best`, with the lowest validation loss, and the last. Each is exported to
-    `checkpoint-scores/` and asked PersonaGym-Light as the candidate that is the trained model. null: none."""
+    `checkpoint-scores/` and asked PersonaGym-Light, or all of a frozen benchmark, as the candidate that is the trained
+    model. null: none."""
     baseline: Name | None = None
     """The candidate that each other one is compared with, such as the model before tuning. Fewer comparisons find
     smaller differences. If null, all pairs are compared, of up to 50 candidates."""

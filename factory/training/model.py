@@ -11,7 +11,7 @@ from factory.runtime.ray_session import fast_bf16, on_gpu
 from factory.training import attention
 from factory.training.adapters import quantized, with_adapters
 from factory.training.fused_loss import OutputError, divide
-from factory.training.kernels import no_fused_loss, uses_liger, wants_fused_loss
+from factory.training.kernels import liger_options, no_fused_loss, uses_liger, wants_fused_loss
 from factory.training.packing import find_targets, position_ids
 from factory.training.token_rows import prepare_for_chats, train_rows
 from factory.training.turn_tokens import TurnTokens
@@ -156,8 +156,7 @@ def load_for_chats(
     if uses_liger(training, model.config.model_type):
         from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
-        # We compute the loss, over learned tokens alone.
-        _apply_liger_kernel_to_instance(model=model, fused_linear_cross_entropy=False, cross_entropy=False)
+        _apply_liger_kernel_to_instance(model=model, **liger_options(model.config))
     if training.lora:
         torch.manual_seed(seed)
         model = with_adapters(model, training.lora)

@@ -15,7 +15,7 @@ from factory.training import fused_loss
 from factory.training.adapters import with_adapters
 from factory.training.dry_run import check_kernels, describe_kernels
 from factory.training.fused_loss import OutputError, divide
-from factory.training.kernels import uses_liger
+from factory.training.kernels import liger_options, uses_liger
 from factory.training.memory_estimate import estimate_memory
 from factory.training.model import PackedLoss, build_batch, load_model, packed_loss
 from factory.training.token_rows import train_rows
@@ -179,3 +179,10 @@ def test_the_dry_run_names_the_kernels(folder):
     on_gpu = training.model_copy(update={"device": "gpu"})
     assert describe_kernels(on_gpu).endswith("loss in chunks of tokens")
     assert packed_loss(load_model(folder, training, 0), on_gpu).fused is not None
+
+
+def test_liger_leaves_positions_alone_where_part_of_each_head_is_rotated():
+    part, whole = (transformers.Phi3Config(pad_token_id=0, partial_rotary_factor=factor) for factor in (0.75, 1.0))
+    assert liger_options(part)["rope"] is False
+    assert "rope" not in liger_options(whole)
+    assert "rope" not in liger_options(transformers.LlamaConfig())
