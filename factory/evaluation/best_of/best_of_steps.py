@@ -99,7 +99,7 @@ def _write_chosen(config: RunConfig, assignments: Table, parts: dict[str, str], 
     # The same settings as without candidates, which the reports and exports read.
     inputs = {**(candidates.inputs() or {}), **work, "candidates": count, "made_of": made_of}
     fields = {name: manifest[name] for name in _COPIED if name in manifest}
-    fields |= {"candidates": count, "candidates_started": manifest["started"]}
+    fields |= {"candidates": count, "candidates_started": manifest.get("started")}
     tokens = {name: manifest.get(name, 0) for name in TOKEN_COLUMNS}
     choosing = partial(_write_shard, candidates, comparisons, count, dialogues, passed_over)
 
