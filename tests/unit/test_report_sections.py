@@ -341,7 +341,10 @@ def test_rejects_are_counted_by_stratum():
     counts = ProfileCounts()
     for status, numbers in (("ok", (3, 2, 1, 5)), ("rejected", (0, 1, 4, 5))):
         texts = [one and json.dumps(one) for one, times in zip(strata, numbers, strict=True) for _ in range(times)]
-        counts.add_strata(pa.table({"strata": texts, "status": [status] * len(texts)}))
+        reasons = pa.array([None if status == "ok" else "thin"] * len(texts), pa.string())
+        counts.add_strata(pa.table({"strata": texts, "status": [status] * len(texts), "reason": reasons}))
+    late = {"strata": [json.dumps({"sex": "male", "mood": "calm"})], "status": ["rejected"], "reason": ["not_needed"]}
+    counts.add_strata(pa.table(late))
     assert profile_statistics.strata_rows(counts, str) == [
         {"name": "mood", "rows": [["angry", 2, 1], ["calm", 4, 4]]},
         {"name": "sex", "rows": [["female", 1, 4], ["male", 5, 1]]},
