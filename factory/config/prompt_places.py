@@ -21,6 +21,10 @@ class PromptPlaces:
     """Names and paths; they come before the folder."""
 
 
+NO_PLACES = PromptPlaces()
+"""All prompts are the built-in ones."""
+
+
 def prompt_names() -> list[str]:
     """Return the names of the built-in prompts."""
     return sorted(path.stem for path in BUILT_IN.glob("*.md") if path.stem != "README")

@@ -14,20 +14,15 @@ from factory.curation.curation_inputs import CurationInputs, DialogueSource
 from factory.curation.curation_run import CurationRun
 from factory.curation.filter_step import FilterResult
 from factory.curation.sampling import hash_ranks
+from factory.records import DialogueToJudge
 from factory.run_output import layout
 from factory.runtime.ray_session import IO_TASK_CPUS, dataset_of, iter_rows
 from factory.storage.rows import Row
+from factory.storage.schemas import record_schema
 from factory.storage.tables import Table, compute_fingerprint
 from factory.text.ngrams import contained
 
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-WORK = pa.schema(
-    [
-        *((name, pa.string()) for name in ("dialogue_id", "character_id", "strategy", "corpus", "persona", "profile")),
-        ("messages", _MESSAGES),
-        ("references", pa.list_(pa.string())),
-    ]
-)
+WORK = record_schema(DialogueToJudge)
 
 
 @dataclass(frozen=True)

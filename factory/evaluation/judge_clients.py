@@ -55,6 +55,11 @@ class JudgeClient:
         return EngineUse(self.config, sampling, seed, self.model)
 
 
+def with_judge(config: RunConfig, judge: Any) -> RunConfig:
+    """Return the config with another judge as the only one of its evaluation, whose steps then ask that one."""
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"judges": (judge,)})})
+
+
 def open_judges(config: RunConfig, fleet_url: str) -> list[JudgeClient]:
     """Return clients of all judges of a config; those of the fleet are reached at its URL."""
     return [_open(config, judge, fleet_url) for judge in config.evaluation.judges]

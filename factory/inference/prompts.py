@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from factory import records
 from factory.config import yaml12
-from factory.config.prompt_places import BUILT_IN, PromptPlaces, describe_unknown, prompt_names
+from factory.config.prompt_places import BUILT_IN, NO_PLACES, PromptPlaces, describe_unknown, prompt_names
 from factory.errors import PromptError, StorageError
 from factory.records import Message
 from factory.storage import file_io
@@ -95,18 +95,17 @@ def _compiled(body: str) -> jinja2.Template:
     return _jinja.from_string(body)
 
 
-def load_prompt(prompt_id: str, places: PromptPlaces | str | None = None) -> Prompt:
+def load_prompt(prompt_id: str, places: PromptPlaces = NO_PLACES) -> Prompt:
     """Read and check a prompt file.
 
     Args:
         prompt_id: its name.
-        places: the user's prompts, which come before the built-in ones, or a folder of them.
+        places: of the user's prompts, which come before the built-in ones.
 
     Raises:
         PromptError: there is no such file, or it is wrong in a way that the message names.
         StorageError: a storage does not answer.
     """
-    places = places if isinstance(places, PromptPlaces) else PromptPlaces(places)
     if places.folder:
         _check_folder(Path(places.folder), prompt_id)
     built_in = str(BUILT_IN / f"{prompt_id}.md")
@@ -139,7 +138,7 @@ def own_prompts(prompt_ids: Iterable[str], places: PromptPlaces) -> list[str]:
 
 def find_prompt(ref: str, places: PromptPlaces) -> Prompt | None:
     """Return the prompt of a table by its `ref`, or None if that version is no longer available."""
-    for each in dict.fromkeys((places, PromptPlaces(places.folder), PromptPlaces())):
+    for each in dict.fromkeys((places, PromptPlaces(places.folder), NO_PLACES)):
         with suppress(PromptError, StorageError):  # a place may be missing, or have other prompts by now
             prompt = load_prompt(ref.partition("@")[0], each)
             if prompt.ref == ref:

@@ -15,6 +15,7 @@ from factory.population.hash_sample import VALUE_CHARACTERS, HashSample, sample_
 from factory.population.strata_counts import StrataCounts
 from factory.population.word_moments import WordMoments
 from factory.records import NOT_NEEDED
+from factory.storage.rows import character_numbers
 from factory.text.minhash import band_keys, banding_for, signature
 from factory.text.ngrams import word_hashes, words
 
@@ -138,7 +139,7 @@ class BandCounts:
 
 def row_keys(rows: pa.Table) -> list[int]:
     """Return the hash by which each profile is sampled."""
-    return sample_keys(np.array([int(id_, 16) for id_ in rows["character_id"].to_pylist()], np.uint64))
+    return sample_keys(character_numbers(rows))
 
 
 def long_texts(rows: pa.Table) -> list[str]:

@@ -20,6 +20,7 @@ from factory.records import PreferencePair, answer_key, question_of
 from factory.run_output import layout
 from factory.runtime.build_table import identity
 from factory.storage.rows import Row, to_messages, to_record
+from factory.storage.schemas import MESSAGES
 from factory.storage.tables import Table
 
 VOTES = pa.schema(
@@ -30,7 +31,7 @@ VOTES = pa.schema(
         ("candidate", pa.string()),
         ("vote", pa.string()),
         ("reply", pa.string()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("messages", MESSAGES),
     ]
 )
 _NEEDED = {

@@ -37,6 +37,7 @@ from factory.records import (
     ScoreExamples,
 )
 
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _ARROW_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -49,7 +50,7 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
     float | None: pa.float64(),
     tuple[str, ...]: pa.list_(pa.string()),
     tuple[int, ...]: pa.list_(pa.int64()),
-    tuple[Message, ...]: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+    tuple[Message, ...]: MESSAGES,
 }
 
 THOUGHT_COLUMNS = [pa.field("thoughts", pa.list_(pa.string())), pa.field("thought_tokens", pa.int32())]

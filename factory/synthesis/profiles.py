@@ -42,7 +42,7 @@ class ProfileCheck:
 
     @cached_property
     def ngrams(self) -> np.ndarray:
-        """The prompt's."""
+        """The n-grams of the prompt."""
         return prompt_ngrams(self.prompt)
 
 

@@ -5,11 +5,12 @@ is: its parameters, and what its forward pass keeps for the backward pass.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 
-from factory.config import Training
+from factory.config import Lora, Training
 from factory.errors import ConfigError
 from factory.training.adapters import QUANTIZED_BYTES, quantized_weights, with_adapters
 from factory.training.deepspeed_engine import CPU_BUCKET
@@ -127,12 +128,12 @@ def estimate_memory(folder: str, training: Training, on_gpu: bool, learned: floa
 
 def _shape(folder: str, training: Training) -> _Shape:
     try:
-        return _measure(folder, training, DTYPES[training.precision])
+        return _measure(folder, training.lora, training.sequence_length, DTYPES[training.precision])
     except ConfigError:
         raise
     except Exception:  # torch multiplies by experts on `meta` in bfloat16 only
         try:
-            half = _measure(folder, training, torch.bfloat16)
+            half = _measure(folder, training.lora, training.sequence_length, torch.bfloat16)
         except Exception as problem:  # an architecture's own code, which may ask for values that are not there
             raise EstimateError(f"{type(problem).__name__}: {' '.join(str(problem).split())[:120]}") from None
         return replace(half, activations=half.activations * DTYPES[training.precision].itemsize // 2)
@@ -163,7 +164,8 @@ def _shape_only(_module: Any, query: Any, key: Any, value: Any, _mask: Any, **_:
     return _FlashAttention.apply(query, key, value).transpose(1, 2), None  # type: ignore[no-untyped-call]
 
 
-def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
+@lru_cache(8)  # a dry run asks for the kernels, the memory, and what would fit
+def _measure(folder: str, lora: Lora | None, tokens: int, dtype: torch.dtype) -> _Shape:
     from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 
     AttentionInterface.register("shape_only", _shape_only)
@@ -172,11 +174,11 @@ def _measure(folder: str, training: Training, dtype: torch.dtype) -> _Shape:
         model: Any = AutoModelForCausalLM.from_config(
             config, dtype=dtype, attn_implementation="shape_only", trust_remote_code=False
         )
-        quantized = quantized_weights(model) if training.lora and training.lora.quantization else 0
-        if training.lora:
-            model = with_adapters(model, training.lora)
+        quantized = quantized_weights(model) if lora and lora.quantization else 0
+        if lora:
+            model = with_adapters(model, lora)
         _fix_frequencies(model)
-        kept = _kept_bytes(PackedLoss(model), training.sequence_length)
+        kept = _kept_bytes(PackedLoss(model), tokens)
         undivided = _undivided(model)
     text = config.get_text_config()
     return _Shape(

@@ -328,7 +328,7 @@ def test_the_page_reads_the_profiles_of_reasoning_models(server, family):
     async def made() -> Profile | str:
         asked = engine(server)
         async with streaming.make_client(asked, 64) as client:
-            prompt, persona = load_prompt("profile", None), Persona("0" * 16, "a baker")
+            prompt, persona = load_prompt("profile"), Persona("0" * 16, "a baker")
             model, sampling = ChatModel("ada", "m", asked), Sampling(max_tokens=64)
             return await streaming.generate_profile(client, model, prompt, "English", persona, sampling, 1)
 

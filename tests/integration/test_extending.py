@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from factory.config.prompt_places import PromptPlaces
 from factory.inference.prompts import load_prompt
 from tests.integration.runs import PROJECT
 
@@ -62,7 +63,7 @@ def test_a_prompt_takes_the_place_of_the_built_in_one(tmp_path):
     path = tmp_path / name
     path.parent.mkdir()
     path.write_text(text)
-    prompt = load_prompt("profile", str(path.parent))
+    prompt = load_prompt("profile", PromptPlaces(str(path.parent)))
     assert prompt.ref.startswith("profile@100#")
     assert "a baker" in prompt.render(persona="a baker", language="English")[-1].content
 

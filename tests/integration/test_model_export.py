@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from factory.config import Lora, RunConfig, Training
+from factory.config.prompt_places import PromptPlaces
 from factory.inference.chat_template import ChatTokenizer
 from factory.inference.prompts import load_prompt
 from factory.resources import RESOURCES
@@ -219,7 +220,7 @@ def test_card_has_the_system_prompt_that_the_dialogues_have(tmp_path):
     built_in = (RESOURCES / "prompts" / "training-system.md").read_text()
     (own / "training-system.md").write_text(built_in.replace("version: 1", "version: 7").replace("You are", "Become"))
     table = Table(data, "dialogues/generate-lima")
-    table.begin("other", {"system": load_prompt("training-system", str(own)).ref}, lambda line: None)
+    table.begin("other", {"system": load_prompt("training-system", PromptPlaces(str(own))).ref}, lambda line: None)
     for prompts, told in (({"prompts_dir": str(own)}, "Become an AI character"), ({}, "no longer\navailable")):
         text = card({"output": data, **prompts})
         assert "training-system@7#" in text

@@ -104,7 +104,7 @@ WHOLE = ("first", "unopened", "empty", "braces", "twice", "mistral", "gpt-oss", 
 
 @pytest.mark.parametrize("form", WHOLE)
 def test_thoughts_in_any_form_are_no_text(server, form):
-    prompt = load_prompt("profile", None)
+    prompt = load_prompt("profile")
     persona = replace(PERSON, persona=f"a baker [[thought-{form}]]")
     spoiled = Request((Message("user", f"one [[thought-{form}]]"),), follow_ups=("two",))
     talk, made = ask(server, spoiled, render_profile(prompt, "English", persona))

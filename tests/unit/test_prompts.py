@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factory.config.prompt_places import PromptPlaces
 from factory.errors import PromptError
 from factory.inference.prompts import load_prompt
 
@@ -12,9 +13,9 @@ GOOD = "---\nid: greet\nversion: 1\ninputs: [name]\noutput: text\n---\n# system\
 
 @pytest.fixture
 def prompts_dir(tmp_path):
-    def write(text: str, name: str = "greet.md") -> str:
+    def write(text: str, name: str = "greet.md") -> PromptPlaces:
         (tmp_path / name).write_text(text)
-        return str(tmp_path)
+        return PromptPlaces(str(tmp_path))
 
     return write
 
@@ -65,7 +66,7 @@ def test_a_users_prompt_must_fit_where_the_built_in_one_stands(tmp_path, old, ne
     text = load_prompt("profile").text.replace(old, new).replace("{{ persona }}", "{{ persona }} {{ mood }}")
     (tmp_path / "profile.md").write_text(text if "mood" in new else text.replace(" {{ mood }}", ""))
     with pytest.raises(PromptError, match=said):
-        load_prompt("profile", str(tmp_path))
+        load_prompt("profile", PromptPlaces(str(tmp_path)))
 
 
 def test_an_expression_that_fails_names_its_prompt(prompts_dir):
@@ -95,9 +96,9 @@ def test_a_users_folder_takes_precedence_and_falls_back(prompts_dir):
     ],
 )
 def test_a_file_that_no_step_would_ever_read_is_refused(prompts_dir, name, said):
-    folder = prompts_dir("whatever it holds", name)
-    with pytest.raises(PromptError, match=f"{re.escape(folder)}/{name}: .*{said}"):
-        load_prompt("profile", folder)
+    places = prompts_dir("whatever it holds", name)
+    with pytest.raises(PromptError, match=f"{re.escape(places.folder)}/{name}: .*{said}"):
+        load_prompt("profile", places)
 
 
 def test_what_is_no_prompt_may_stand_beside_the_prompts(prompts_dir):
@@ -108,7 +109,7 @@ def test_what_is_no_prompt_may_stand_beside_the_prompts(prompts_dir):
 
 def test_a_missing_prompts_dir_is_named():
     with pytest.raises(PromptError, match="/nowhere"):
-        load_prompt("profile", "/nowhere")
+        load_prompt("profile", PromptPlaces("/nowhere"))
 
 
 def test_the_reference_changes_with_the_text(prompts_dir):

@@ -20,7 +20,7 @@ from factory.evaluation.best_of.candidate_pairs import (
 )
 from factory.evaluation.best_of.winners import choose, find_wins
 from factory.evaluation.evaluation_steps import run_judge_jobs
-from factory.evaluation.judge_clients import JudgeClient
+from factory.evaluation.judge_clients import JudgeClient, with_judge
 from factory.inference.generation_step import GenerationStep, TableJob, counts_from_row, counts_to_row
 from factory.inference.prompts import load_prompt
 from factory.records import CandidatePair, Counts
@@ -40,10 +40,9 @@ _COPIED = (
 
 
 def with_its_judge(config: RunConfig) -> RunConfig:
-    """Return the config with the judge of `dialogues.choose` as the only one of the evaluation, whose steps ask it."""
+    """Return the config with the judge of `dialogues.choose` in place of the evaluation's."""
     assert config.dialogues.choose is not None
-    judges = (config.dialogues.choose.judge,)
-    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"judges": judges})})
+    return with_judge(config, config.dialogues.choose.judge)
 
 
 def choose_dialogues(config: RunConfig, assignments: Sequence[Table], progress: Progress) -> None:

@@ -12,7 +12,7 @@ from factory.evaluation.dialogue_judge.dialogue_verdicts import (
     render_dialogue_verdict,
 )
 from factory.evaluation.evaluation_steps import run_judge_jobs
-from factory.evaluation.judge_clients import JudgeClient, open_judges
+from factory.evaluation.judge_clients import JudgeClient, open_judges, with_judge
 from factory.inference.generation_step import GenerationStep, TableJob
 from factory.inference.prompts import load_prompt
 from factory.records import DialogueToJudge
@@ -24,9 +24,8 @@ PROMPT = "judge-dialogue"
 
 
 def with_its_judge(config: RunConfig) -> RunConfig:
-    """Return the config with the judge of curation as the only one of the evaluation, whose machinery asks it."""
-    judges = (rule_of(config).as_judge(),)
-    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"judges": judges})})
+    """Return the config with the judge of curation in place of the evaluation's."""
+    return with_judge(config, rule_of(config).as_judge())
 
 
 def rule_of(config: RunConfig) -> JudgeRule:
